@@ -1,0 +1,1 @@
+"""The command line: locksmithd and locksmithctl, the only place that prints."""

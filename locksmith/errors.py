@@ -1,0 +1,68 @@
+"""Every error locksmith raises on purpose.
+
+LocksmithError                 one clear sentence for a person; the command line prints it and exits 1
+├── UsageError                 bad arguments or configuration; the command line exits 2
+├── CorruptValueError          a value in the store (or the journal) that is not what it must be: never overwritten
+├── StoreError                 the store did not do what was asked
+│   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
+│   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
+│   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
+│   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
+├── LockError                  the lock was not taken or given back
+└── HostError                  this machine (D-Bus, logind, files) did not do what was asked
+    ├── RebootRefusedError     the reboot was answered with an error: the machine is not going down
+    └── RebootUnknownError     the reboot was sent and its answer lost: the machine may be going down
+"""
+
+
+class LocksmithError(Exception):
+    """The root: its text is one sentence that names the thing, the place and the way out."""
+
+
+class UsageError(LocksmithError):
+    """Arguments or configuration that cannot be used."""
+
+
+class CorruptValueError(LocksmithError):
+    """A stored value that cannot be read; `key` names where it stands."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+
+class StoreError(LocksmithError):
+    """The store did not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """No endpoint gave an answer that can be trusted; nothing was written."""
+
+
+class StoreRefusedError(StoreError):
+    """The store said no: wrong credentials, missing rights, or the other keyspace is in use."""
+
+
+class OutcomeUnknownError(StoreError):
+    """A write was sent and no answer came: it may be applied now, later or never."""
+
+
+class ConflictError(StoreError):
+    """The key was changed since it was read; nothing was written."""
+
+
+class LockError(LocksmithError):
+    """The lock was not taken, or not given back, for a reason that is not the store's."""
+
+
+class HostError(LocksmithError):
+    """This machine did not do what was asked."""
+
+
+class RebootRefusedError(HostError):
+    """The reboot was answered with an error: this machine is not going down."""
+
+
+class RebootUnknownError(HostError):
+    """The reboot was asked for and no answer came: this machine may be going down."""

@@ -1,0 +1,1 @@
+"""This machine: its identity, its bus, its journal, its reboot."""

@@ -1,0 +1,41 @@
+"""Where this machine keeps what locksmith reads and writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All paths below one root: `/` on a real machine, a folder of its own for each node of the demo and the tests."""
+
+    root: Path = Path("/")
+
+    @property
+    def machine_id(self) -> Path:
+        """This machine's id (machine-id(5))."""
+        return self.root / "etc/machine-id"
+
+    @property
+    def boot_id(self) -> Path:
+        """The kernel's id of this boot (random(4))."""
+        return self.root / "proc/sys/kernel/random/boot_id"
+
+    @property
+    def config(self) -> Path:
+        """The configuration; its drop-ins stand in a folder of the same name with `.d` behind it."""
+        return self.root / "etc/locksmith/locksmith.toml"
+
+    @property
+    def state(self) -> Path:
+        """What survives a reboot."""
+        return self.root / "var/lib/locksmith"
+
+    @property
+    def run(self) -> Path:
+        """What a reboot forgets."""
+        return self.root / "run/locksmith"
+
+    @property
+    def coordinator(self) -> Path:
+        """update_engine's file that names its reboot coordinator."""
+        return self.root / "run/update-engine/coordinator.conf"

@@ -1,0 +1,48 @@
+"""Where everything stands in the store (facts.md of the original: one key for each group, escaped as Go does)."""
+
+from urllib.parse import quote_plus
+
+from locksmith.errors import UsageError
+
+ROOT = "coreos.com/updateengine/rebootlock"
+
+
+def query_escape(text: str) -> str:
+    """Escape as Go's `url.QueryEscape` does: a space is `+`, everything but letters, digits and `-_.~` is `%XX`."""
+    return quote_plus(text, safe="")
+
+
+def group_prefix(group: str) -> str:
+    """Name the prefix, ending in `/`, of everything about a group; the empty group is the default one.
+
+    `.` and `..` alone are refused: the original collapses them in a path (`..` becomes the default group's key).
+    """
+    if group in {".", ".."}:
+        raise UsageError(f"group {group!r} cannot be used: etcd paths collapse it; choose another name")
+    return f"{ROOT}/groups/{query_escape(group)}/" if group else f"{ROOT}/"
+
+
+def semaphore_key(group: str) -> str:
+    """Name the key of a group's semaphore: the original's, byte for byte."""
+    return f"{group_prefix(group)}semaphore"
+
+
+def holders_prefix(group: str) -> str:
+    """Name the prefix of a group's holder records."""
+    return f"{group_prefix(group)}holders/"
+
+
+def holder_key(group: str, holder: str) -> str:
+    """Name the key of one holder's record."""
+    return holders_prefix(group) + segment(holder)
+
+
+def segment(name: str) -> str:
+    """Escape an id so that it is one visible path segment on v2 too.
+
+    On v2 a `/` makes a folder, a leading `_` hides a key, and `.` and `..` collapse.
+    """
+    escaped = query_escape(name)
+    if escaped.startswith("_") or escaped in {".", ".."}:
+        return f"%{ord(escaped[0]):02X}{escaped[1:]}"
+    return escaped

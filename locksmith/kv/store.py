@@ -1,0 +1,123 @@
+"""The protocol every store speaks, and the values that cross it.
+
+Keys are plain text without a leading slash (`coreos.com/updateengine/rebootlock/semaphore`); a store takes each
+character of a key literally, `%`, `+` and spaces included, whatever its API does with URLs.
+
+Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes besides:
+`ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+ABSENT = 0
+"""The version of a key that does not exist; as a guard: it must not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key that exists.
+
+    `version` changes with every write of the key (v3: mod_revision, v2: modifiedIndex); `created` orders siblings
+    (v3: create_revision, v2: createdIndex); `lease` is the store's own handle on its expiry (0: it never expires).
+    """
+
+    key: str
+    value: bytes
+    version: int
+    created: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a key held (None: it does not exist) and the store's revision at that moment."""
+
+    entry: Entry | None
+    revision: int
+
+    @property
+    def version(self) -> int:
+        """The version to guard a write of this key with."""
+        return self.entry.version if self.entry else ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Entries in order of their creation, and the store's revision at that moment."""
+
+    entries: tuple[Entry, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A write of a sibling key that goes with a swap, guarded by the version it must have (0: absent)."""
+
+    key: str
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A removal of a sibling key that goes with a swap, guarded by the version it must have."""
+
+    key: str
+    version: int
+
+
+class Store(Protocol):
+    """A linearizable key-value store. Every call ends within the store's own deadline."""
+
+    async def get(self, key: str) -> Reading:
+        """Read one key, linearizably."""
+        ...
+
+    async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
+        """Read the keys that begin with `prefix` (it ends in `/`), oldest creation first.
+
+        `limit` bounds how many (0: all). With `last_before`, only those created before that revision count, and
+        the `limit` youngest of them are given, still oldest first.
+        """
+        ...
+
+    async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
+        """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
+        ...
+
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()
+    ) -> Entry:
+        """Write `key` if it still has `version`, and its siblings with it.
+
+        One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
+        is. On v2, in this order: the puts, the swap, the deletes, each with its own guard; a put that fails stops
+        it; when the swap fails the puts stay (the caller's protocol makes them harmless); a delete whose guard
+        fails is left.
+        """
+        ...
+
+    async def delete(self, key: str, version: int) -> None:
+        """Remove a key that still has `version` (else `ConflictError`)."""
+        ...
+
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong an entry made with a `ttl`, without a revision and without waking anybody.
+
+        `ConflictError`: it has expired or was removed.
+        """
+        ...
+
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+        """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
+
+        True: something changed, or the store can no longer tell (compacted, restored from a backup): read again.
+        False: `limit` seconds went by.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection; calls under way end."""
+        ...

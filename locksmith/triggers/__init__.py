@@ -1,0 +1,1 @@
+"""Why a reboot is needed: each module is one source of wishes."""

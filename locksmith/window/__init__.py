@@ -1,0 +1,1 @@
+"""Maintenance windows: pure, time is passed in."""

@@ -1,0 +1,1 @@
+"""The strategies that ship with locksmith: plugins, no more privileged than anyone else's."""
