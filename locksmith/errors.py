@@ -16,15 +16,24 @@ LocksmithError                 one clear sentence for a person; the command line
 
 
 class LocksmithError(Exception):
-    """The root: its text is one sentence that names the thing, the place and the way out."""
+    """The root: its text is one sentence that names the thing, the place and the way out.
+
+    `component` names in one word what failed, for the metrics.
+    """
+
+    component = "locksmith"
 
 
 class UsageError(LocksmithError):
     """Arguments or configuration that cannot be used."""
 
+    component = "configuration"
+
 
 class CorruptValueError(LocksmithError):
     """A stored value that cannot be read; `key` names where it stands."""
+
+    component = "corrupt"
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -34,6 +43,8 @@ class CorruptValueError(LocksmithError):
 
 class StoreError(LocksmithError):
     """The store did not do what was asked."""
+
+    component = "store"
 
 
 class StoreUnavailableError(StoreError):
@@ -58,6 +69,8 @@ class LockError(LocksmithError):
 
 class HostError(LocksmithError):
     """This machine did not do what was asked."""
+
+    component = "host"
 
 
 class RebootRefusedError(HostError):

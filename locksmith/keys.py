@@ -1,6 +1,6 @@
-"""Where everything stands in the store (facts.md of the original: one key for each group, escaped as Go does)."""
+"""Where everything stands in the store (the original's keys, one folder for each group, escaped as Go does)."""
 
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from locksmith.errors import UsageError
 
@@ -46,3 +46,8 @@ def segment(name: str) -> str:
     if escaped.startswith("_") or escaped in {".", ".."}:
         return f"%{ord(escaped[0]):02X}{escaped[1:]}"
     return escaped
+
+
+def unsegment(text: str) -> str:
+    """Undo `segment`."""
+    return unquote_plus(text)

@@ -1,6 +1,6 @@
 """How to reach the store: what the configuration says, and nothing that is connected yet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_ENDPOINTS = ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
@@ -20,5 +20,5 @@ class StoreSettings:
     certfile: Path | None = None
     keyfile: Path | None = None
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     timeout: float = 5.0

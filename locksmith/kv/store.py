@@ -87,9 +87,7 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
-    async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()
-    ) -> Entry:
+    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
         """Write `key` if it still has `version`, and its siblings with it.
 
         One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing

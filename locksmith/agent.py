@@ -1,0 +1,298 @@
+"""The loop on each machine: observe, diff, perform.
+
+Level-triggered: signals only wake it; what it then observes decides. `decide` chooses one step from one snapshot;
+here it is performed, and every reason to wait, an error's sentence included, is shown to all reporters as the same
+value.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from locksmith import decide, fleet
+from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
+from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError
+from locksmith.fleet import Claim
+from locksmith.snapshot import (
+    Answer,
+    Boot,
+    Denied,
+    Failure,
+    Granted,
+    JournalEntry,
+    Phase,
+    RebootCall,
+    Settings,
+    Sighting,
+    Snapshot,
+    Wish,
+)
+from locksmith.strategy import Strategy
+from locksmith.surroundings import Member, Surroundings, Target
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 30.0
+"""Seconds after which everything is looked at again, whatever has or hasn't woken the loop."""
+RETRY = 5.0
+"""Seconds after which a step that failed is tried again."""
+STEP_LIMIT = 90.0
+"""Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
+
+
+PROGRAM = "locksmithd"
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the steps of one claim have to remember in this process; times are the event loop's."""
+
+    answer: Answer | None = None
+    committed: bool = False
+    call: RebootCall | None = None
+    called: float = 0.0
+    looked: float = 0.0
+    sightings: Sequence[Sighting] = ()
+
+
+class Agent:
+    """One machine's loop."""
+
+    def __init__(self, member: Member, target: Target, settings: Settings, around: Surroundings) -> None:
+        self._member = member
+        self._target = target
+        self._settings = settings
+        self._around = around
+        self._strategies: dict[Target, Strategy] = {}
+        self._woken = asyncio.Event()
+        self._boot: Boot | None = None
+        self._started = asyncio.get_running_loop().time()
+        self._progress = _Progress()
+
+    def wake(self) -> None:
+        """Look again now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Run until the strategy never reboots and nothing is left to give back, or until cancelled."""
+        try:
+            while not await self._turn():
+                pass
+        finally:
+            await self._close()
+
+    def leave(self) -> str:
+        """Give up this machine's place in line, keep what it holds, and say so: the last words before stopping."""
+        try:
+            entry = self._around.journal.read().entry
+            if entry is None:
+                return "stopping; this machine holds nothing"
+            if isinstance(self._progress.answer, Denied) and entry.by == PROGRAM:
+                self._around.journal.clear(entry.claim.nonce)
+                return "stopping; this machine gives up its place and holds nothing"
+        except LocksmithError as error:
+            return f"stopping; {error}"
+        return f"stopping; this machine keeps its claim of {fleet.moment(entry.claim.since)}, the next start goes on"
+
+    async def _turn(self) -> bool:
+        """Observe, decide, perform one step; True when there is nothing left to do."""
+        self._woken.clear()
+        step: Step = Idle()
+        snapshot: Snapshot | None = None
+        try:
+            snapshot = await self._observe()
+            step = decide.decide(snapshot)
+            self._show(step, snapshot)
+            async with asyncio.timeout(STEP_LIMIT):
+                await self._perform(step, snapshot)
+            for reporter in self._around.reporters:
+                reporter.performed(step)
+        except LocksmithError as error:
+            step = self._trouble(error.component, str(error), snapshot)
+        except TimeoutError:
+            step = self._trouble("timeout", f"{_name(step)} took longer than {STEP_LIMIT:.0f} s", snapshot)
+        if isinstance(step, Wait | Idle):
+            await self._sleep(step)
+        return isinstance(step, Finish)
+
+    def _trouble(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
+        """Wait a moment after a step that failed, with the error as the reason that everybody sees."""
+        step = Wait(code, text, self._around.clock() + timedelta(seconds=RETRY))
+        self._show(step, snapshot)
+        return step
+
+    async def _observe(self) -> Snapshot:
+        journal = self._around.journal.read()
+        if self._boot is None:
+            self._boot = await self._around.machine.boot()
+        if not (self._progress.committed and journal.entry and journal.entry.phase is Phase.COMMITTED):
+            await self._look(self._boot)
+        shutdown = await self._around.machine.shutdown_state()
+        time = asyncio.get_running_loop().time()
+        return Snapshot(
+            now=self._around.clock(),
+            boot=self._boot,
+            settings=self._settings,
+            shutdown=shutdown,
+            wishes=tuple(sight.wish for sight in self._progress.sightings if sight.wish is not None),
+            doubts=tuple(sight.doubt for sight in self._progress.sightings if sight.doubt is not None),
+            journal=journal,
+            answer=self._progress.answer,
+            call=self._progress.call
+            and replace(self._progress.call, ago=timedelta(seconds=time - self._progress.called)),
+            committed_here=self._progress.committed,
+            look_age=timedelta(seconds=time - self._progress.looked),
+            uptime=timedelta(seconds=time - self._started),
+            retargeted=journal.entry is not None and _target(journal.entry) != self._target,
+            operator=self._around.operator(),
+            adopts=self._around.adopts(),
+            by=PROGRAM,
+        )
+
+    async def _look(self, boot: Boot) -> None:
+        self._progress.looked = asyncio.get_running_loop().time()
+        now = self._around.clock()
+        self._progress.sightings = await asyncio.gather(*(trigger.look(now, boot) for trigger in self._around.triggers))
+
+    async def _perform(self, step: Step, snapshot: Snapshot) -> None:
+        entry = snapshot.journal.entry
+        match step:
+            case Adopt():
+                await self._adopt()
+            case Request():
+                await self._request(entry or self._new_entry(snapshot))
+            case Commit() if entry is not None:
+                await self._commit(entry, snapshot.wishes)
+            case Reboot():
+                await self._reboot()
+            case Release() if entry is not None:
+                await self._release(entry)
+            case Withdraw() if entry is not None:
+                await self._withdraw(entry, step)
+            case _:
+                pass
+
+    async def _adopt(self) -> None:
+        if await self._strategy(self._target).adopt(self._member.machine_id):
+            log.warning("gave back a slot that this machine held without a record (adopt = true)")
+        self._around.adopted()
+
+    async def _request(self, entry: JournalEntry) -> None:
+        self._around.journal.begin(entry)
+        self._progress.answer = await self._strategy(_target(entry)).request(entry.claim)
+
+    async def _commit(self, entry: JournalEntry, wishes: Sequence[Wish]) -> None:
+        """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
+        self._around.journal.commit(entry.claim.nonce, still_wanted=lambda: self._around.still_wanted(wishes))
+        answer: Answer | None = None
+        try:
+            answer = await self._strategy(_target(entry)).commit(entry.claim)
+        finally:
+            if not isinstance(answer, Granted):
+                self._around.journal.reopen(entry)
+        self._progress.answer = answer
+        self._progress.committed = isinstance(answer, Granted)
+
+    async def _reboot(self) -> None:
+        self._progress.called = asyncio.get_running_loop().time()
+        self._progress.call = RebootCall(timedelta())
+        try:
+            await self._around.machine.reboot()
+        except RebootRefusedError as error:
+            self._progress.call = RebootCall(timedelta(), refused=str(error))
+        except RebootUnknownError as error:
+            log.warning("%s; this machine may be going down", error)
+
+    async def _release(self, entry: JournalEntry) -> None:
+        await self._strategy(_target(entry)).complete(entry.claim)
+        self._around.journal.clear(entry.claim.nonce, forget_failure=True)
+        self._progress = _Progress()
+
+    async def _withdraw(self, entry: JournalEntry, step: Withdraw) -> None:
+        if step.failed:
+            self._around.journal.fail(entry.claim.nonce, Failure(self._around.clock(), step.reason))
+        await self._strategy(_target(entry)).withdraw(entry.claim)
+        self._around.journal.clear(entry.claim.nonce)
+        self._progress = _Progress()
+
+    async def _sleep(self, step: Wait | Idle) -> None:
+        """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""
+        limit = HEARTBEAT
+        if isinstance(step, Wait) and step.until is not None:
+            limit = min(limit, max(0.0, (step.until - self._around.clock()).total_seconds()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._woken_or_changed(limit)
+        self._progress.answer = None
+
+    async def _woken_or_changed(self, limit: float) -> None:
+        if not isinstance(self._progress.answer, Denied):
+            await self._woken.wait()
+            return
+        tasks = [asyncio.ensure_future(self._woken.wait()), asyncio.ensure_future(self._changed(limit))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _changed(self, limit: float) -> None:
+        """Wait until it is worth asking again; a store that can't be watched is asked again at the next heartbeat."""
+        try:
+            if await self._strategy(self._target).changed(limit):
+                return
+        except LocksmithError as error:
+            log.info("cannot watch for a free slot: %s", error)
+        await asyncio.sleep(limit)
+
+    def _new_entry(self, snapshot: Snapshot) -> JournalEntry:
+        wish = snapshot.wishes[0]
+        claim = Claim(
+            holder=self._member.machine_id,
+            kind=fleet.REBOOT,
+            nonce=secrets.token_hex(16),
+            since=snapshot.now,
+            who=PROGRAM,
+            hostname=self._member.hostname,
+            boot_id=snapshot.boot.boot_id,
+            version=wish.version,
+            reason=f"{wish.trigger} {wish.version}".strip(),
+        )
+        target = self._target
+        return JournalEntry(
+            claim=claim,
+            strategy=target.strategy,
+            group=target.group,
+            api=target.api,
+            endpoints=target.endpoints,
+            phase=Phase.REQUESTED,
+            boot=snapshot.boot,
+            by=PROGRAM,
+        )
+
+    def _strategy(self, target: Target) -> Strategy:
+        if target not in self._strategies:
+            self._strategies[target] = self._around.strategy(target)
+        return self._strategies[target]
+
+    def _show(self, step: Step, snapshot: Snapshot | None) -> None:
+        for reporter in self._around.reporters:
+            reporter.show(step, snapshot)
+
+    async def _close(self) -> None:
+        for strategy in self._strategies.values():
+            with contextlib.suppress(LocksmithError):
+                await strategy.close()
+
+
+def _target(entry: JournalEntry) -> Target:
+    return Target(entry.strategy, entry.group, entry.api, entry.endpoints)
+
+
+def _name(step: Step) -> str:
+    return type(step).__name__.lower()

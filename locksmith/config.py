@@ -1,0 +1,266 @@
+"""The configuration of both programs: defaults < file < drop-ins < environment < flags (docs/configuration.md)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from locksmith import config_keys as keys
+from locksmith.config_keys import Key
+from locksmith.config_sources import Setting, Settings, from_environment, from_files, from_flags, read_whole
+from locksmith.errors import UsageError
+from locksmith.host.paths import Paths
+from locksmith.keys import group_prefix
+from locksmith.kv.settings import StoreSettings
+from locksmith.window.duration import format_duration
+from locksmith.window.reboot_window import RebootWindow
+
+DEFAULT_ORIGIN = "the defaults"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where Prometheus reads; port 0 is any free one; with `certfile` and `keyfile` it is TLS."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: int = 9563
+    certfile: Path | None = None
+    keyfile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RebootSettings:
+    """How long a reboot may take.
+
+    After `limit` a reboot that was asked for and has not happened is stuck in shutdown. A machine that for `settle`
+    after asking is not going down has failed to. `retry` is the wait after a failed reboot.
+    """
+
+    limit: timedelta = timedelta(minutes=10)
+    settle: timedelta = timedelta(seconds=15)
+    retry: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that is configured; without a window a machine may reboot at any time.
+
+    `origins` tells for each key that was set which file, variable or flag set it.
+    """
+
+    strategy: str = "reboot"
+    group: str = ""
+    dry_run: bool = False
+    adopt: bool = False
+    debug: bool = False
+    window: RebootWindow | None = None
+    store: StoreSettings = field(default_factory=StoreSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    reboot: RebootSettings = field(default_factory=RebootSettings)
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+
+def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Load what `locksmithd` runs with; `UsageError` names the source and the key of what cannot be used."""
+    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES)
+    config = _build(settings)
+    _readable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
+    _tls_has_use(settings, config.store)
+    return config
+
+
+def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Load what `locksmithctl` runs with: the machine's own files, and the tool's own environment and flags."""
+    return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
+
+
+def describe(config: Config) -> list[tuple[str, str, str]]:
+    """List every key, its value as TOML has it, and where that comes from; the password as `***`."""
+    return [
+        (name, _written(value), config.origins.get(name, DEFAULT_ORIGIN)) for name, value in _values(config).items()
+    ]
+
+
+def _gather(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]]
+) -> Settings:
+    return from_files(paths.config).under(from_environment(environ, variables)).under(from_flags(flags))
+
+
+def _build(settings: Settings) -> Config:
+    default = Config()
+    return Config(
+        strategy=settings.value(keys.STRATEGY, default.strategy),
+        group=_group(settings, default.group),
+        dry_run=settings.value(keys.DRY_RUN, default.dry_run),
+        adopt=settings.value(keys.ADOPT, default.adopt),
+        debug=settings.value(keys.DEBUG, default.debug),
+        window=_window(settings),
+        store=_store(settings, default.store),
+        metrics=_metrics(settings, default.metrics),
+        reboot=_reboot(settings, default.reboot),
+        origins=_origins(settings),
+    )
+
+
+def _group(settings: Settings, default: str) -> str:
+    group = settings.value(keys.GROUP, default)
+    try:
+        group_prefix(group)
+    except UsageError as error:
+        raise UsageError(f"{_origins(settings)[keys.GROUP.name]}: {error}") from None
+    return group
+
+
+def _window(settings: Settings) -> RebootWindow | None:
+    _together(settings, keys.START, keys.LENGTH)
+    start, length = settings.value(keys.START, None), settings.value(keys.LENGTH, None)
+    if start is None or length is None:
+        return None
+    try:
+        return RebootWindow(start, length)
+    except UsageError as error:
+        raise UsageError(f"{_origins(settings)[keys.LENGTH.name]}: {error}") from None
+
+
+def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
+    _together(settings, keys.CERTFILE, keys.KEYFILE)
+    _readable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE)
+    timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
+    return StoreSettings(
+        endpoints=settings.value(keys.ENDPOINTS, default.endpoints),
+        api=settings.value(keys.API, default.api),
+        cafile=settings.value(keys.CAFILE, default.cafile),
+        certfile=settings.value(keys.CERTFILE, default.certfile),
+        keyfile=settings.value(keys.KEYFILE, default.keyfile),
+        username=settings.value(keys.USERNAME, "") or None,
+        password=_password(settings),
+        timeout=timeout.total_seconds(),
+    )
+
+
+def _metrics(settings: Settings, default: MetricsSettings) -> MetricsSettings:
+    _together(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
+    return MetricsSettings(
+        enabled=settings.value(keys.METRICS_ENABLED, default.enabled),
+        address=settings.value(keys.METRICS_ADDRESS, default.address),
+        port=settings.value(keys.METRICS_PORT, default.port),
+        certfile=settings.value(keys.METRICS_CERTFILE, default.certfile),
+        keyfile=settings.value(keys.METRICS_KEYFILE, default.keyfile),
+    )
+
+
+def _reboot(settings: Settings, default: RebootSettings) -> RebootSettings:
+    limit, settle = settings.value(keys.LIMIT, default.limit), settings.value(keys.SETTLE, default.settle)
+    setting = settings.of(keys.SETTLE) or settings.of(keys.LIMIT)
+    if setting and settle >= limit:
+        raise setting.refusal("must leave reboot.settle shorter than reboot.limit")
+    return RebootSettings(limit, settle, settings.value(keys.RETRY, default.retry))
+
+
+def _password(settings: Settings) -> str | None:
+    literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
+    if literal and file:
+        raise literal.refusal("stands beside etcd.password-file: keep one of them")
+    password = _secret(file) if file else settings.value(keys.PASSWORD, "")
+    username, given = settings.of(keys.USERNAME), literal or file
+    if username and username.value and not password:
+        raise username.refusal("is set without a password: name a file that has it in etcd.password-file")
+    if given and password and not settings.value(keys.USERNAME, ""):
+        raise given.refusal("is set without etcd.username")
+    return password or None
+
+
+def _secret(setting: Setting) -> str:
+    if not isinstance(setting.value, Path):
+        return ""
+    content = _content(setting, setting.value)
+    try:
+        secret = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret or "\n" in secret:
+        raise setting.refusal(f"names {setting.value}, which must be one line of text with the password alone")
+    return secret
+
+
+def _readable(settings: Settings, *files: Key[Path | None]) -> None:
+    for setting in filter(None, map(settings.of, files)):
+        if isinstance(setting.value, Path):
+            _content(setting, setting.value)
+
+
+def _content(setting: Setting, path: Path) -> bytes:
+    try:
+        return read_whole(path)
+    except OSError as error:
+        raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
+
+
+def _together(settings: Settings, one: Key[Any], other: Key[Any]) -> None:
+    for present, absent in ((one, other), (other, one)):
+        setting = settings.of(present)
+        if setting and setting.value is not None and settings.value(absent, None) is None:
+            raise setting.refusal(f"is set without {absent.name}: set both or neither")
+
+
+def _tls_has_use(settings: Settings, store: StoreSettings) -> None:
+    if any(endpoint.startswith("https://") for endpoint in store.endpoints):
+        return
+    for setting in filter(None, map(settings.of, (keys.CAFILE, keys.CERTFILE))):
+        if setting.value is not None:
+            raise setting.refusal("has no use, as no endpoint begins with https://: correct etcd.endpoints")
+
+
+def _origins(settings: Settings) -> dict[str, str]:
+    origins = {name: setting.origin for name, setting in settings.by_name.items()}
+    file = settings.of(keys.PASSWORD_FILE)
+    if file and file.value is not None:
+        origins[keys.PASSWORD.name] = f"{file.value}, which {file.origin} names"
+    return origins
+
+
+def _values(config: Config) -> dict[str, object]:
+    store, metrics, reboot, window = config.store, config.metrics, config.reboot, config.window
+    return {
+        "strategy": config.strategy,
+        "group": config.group,
+        "dry-run": config.dry_run,
+        "adopt": config.adopt,
+        "debug": config.debug,
+        "etcd.endpoints": store.endpoints,
+        "etcd.api": store.api,
+        "etcd.cafile": store.cafile,
+        "etcd.certfile": store.certfile,
+        "etcd.keyfile": store.keyfile,
+        "etcd.username": store.username,
+        "etcd.password": store.password and "***",
+        "etcd.timeout": timedelta(seconds=store.timeout),
+        "window.start": window and window.start,
+        "window.length": window and window.length,
+        "metrics.enabled": metrics.enabled,
+        "metrics.address": metrics.address,
+        "metrics.port": metrics.port,
+        "metrics.certfile": metrics.certfile,
+        "metrics.keyfile": metrics.keyfile,
+        "reboot.limit": reboot.limit,
+        "reboot.settle": reboot.settle,
+        "reboot.retry": reboot.retry,
+    }
+
+
+def _written(value: object) -> str:
+    match value:
+        case None:
+            return "(not set)"
+        case bool() | int():
+            return json.dumps(value)
+        case tuple():
+            return f"[{', '.join(map(_written, value))}]"
+        case timedelta():
+            return _written(format_duration(value))
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""Every key of the configuration, and the flags and environment variables that set it too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from locksmith.config_values import (
+    API_VERSION,
+    BOOLEAN,
+    FULL_TEXT,
+    PATH,
+    PORT,
+    SPAN,
+    STRATEGY_NAME,
+    TEXT,
+    TIMEOUT,
+    URLS,
+    WINDOW_LENGTH,
+    WINDOW_START,
+    Kind,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    """A key as it stands in the file: `group`, or `etcd.api` for `api` in the table `[etcd]`."""
+
+    name: str
+    kind: Kind[T]
+
+
+STRATEGY: Final = Key("strategy", STRATEGY_NAME)
+GROUP: Final = Key("group", TEXT)
+DRY_RUN: Final = Key("dry-run", BOOLEAN)
+ADOPT: Final = Key("adopt", BOOLEAN)
+DEBUG: Final = Key("debug", BOOLEAN)
+
+ENDPOINTS: Final = Key("etcd.endpoints", URLS)
+API: Final = Key("etcd.api", API_VERSION)
+CAFILE: Final = Key("etcd.cafile", PATH)
+CERTFILE: Final = Key("etcd.certfile", PATH)
+KEYFILE: Final = Key("etcd.keyfile", PATH)
+USERNAME: Final = Key("etcd.username", TEXT)
+PASSWORD: Final = Key("etcd.password", TEXT)
+PASSWORD_FILE: Final = Key("etcd.password-file", PATH)
+STORE_TIMEOUT: Final = Key("etcd.timeout", TIMEOUT)
+
+START: Final = Key("window.start", WINDOW_START)
+LENGTH: Final = Key("window.length", WINDOW_LENGTH)
+
+METRICS_ENABLED: Final = Key("metrics.enabled", BOOLEAN)
+METRICS_ADDRESS: Final = Key("metrics.address", FULL_TEXT)
+METRICS_PORT: Final = Key("metrics.port", PORT)
+METRICS_CERTFILE: Final = Key("metrics.certfile", PATH)
+METRICS_KEYFILE: Final = Key("metrics.keyfile", PATH)
+
+LIMIT: Final = Key("reboot.limit", SPAN)
+SETTLE: Final = Key("reboot.settle", SPAN)
+RETRY: Final = Key("reboot.retry", SPAN)
+
+_ALL: tuple[Key[Any], ...] = (
+    *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
+    *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
+    *(START, LENGTH),
+    *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
+    *(LIMIT, SETTLE, RETRY),
+)
+KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
+"""By name, in the order in which they are shown."""
+
+TABLES = frozenset(name.partition(".")[0] for name in KEYS if "." in name)
+
+RIVALS: Mapping[str, str] = {PASSWORD.name: PASSWORD_FILE.name, PASSWORD_FILE.name: PASSWORD.name}
+"""Two ways to say one thing: where a later source says the one, an earlier source's other is gone."""
+
+FLAGS: Mapping[str, Key[Any]] = {
+    "endpoint": ENDPOINTS,
+    "etcd-api": API,
+    "etcd-cafile": CAFILE,
+    "etcd-certfile": CERTFILE,
+    "etcd-keyfile": KEYFILE,
+    "etcd-username": USERNAME,
+    "etcd-password": PASSWORD,
+    "group": GROUP,
+    "debug": DEBUG,
+}
+"""The original's flags, of both programs, and `etcd-api`."""
+
+_REBOOT: Mapping[str, Key[Any]] = {
+    "REBOOT_STRATEGY": STRATEGY,
+    "REBOOT_WINDOW_START": START,
+    "REBOOT_WINDOW_LENGTH": LENGTH,
+}
+
+
+def _variables(prefix: str, keys: Mapping[str, Key[Any]]) -> dict[str, Key[Any]]:
+    return {f"{prefix}_{name.upper().replace('-', '_')}": key for name, key in keys.items()}
+
+
+DAEMON_VARIABLES: Mapping[str, Key[Any]] = {
+    **_REBOOT,
+    **_variables("LOCKSMITHD", _REBOOT),
+    **_variables("LOCKSMITHD", FLAGS),
+}
+"""The daemon's environment; of two variables for one key the later one here wins."""
+
+TOOL_VARIABLES: Mapping[str, Key[Any]] = _variables("LOCKSMITHCTL", FLAGS)
+"""The tool's environment."""

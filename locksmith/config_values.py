@@ -1,0 +1,164 @@
+"""How one configured value is read: from TOML, where it has a type, and from a variable or a flag, where it is text.
+
+Every reader raises `ValueError` with the end of a sentence that begins with the key's name.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+from locksmith.window.duration import format_duration, parse_duration
+from locksmith.window.reboot_window import WindowStart
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """What a key's values are, and how they are read."""
+
+    typed: Callable[[object], T]
+    text: Callable[[str], T]
+
+
+def _from_text(read: Callable[[str], T]) -> Kind[T]:
+    """Make the kind of what is written as a string in TOML too."""
+    return Kind(lambda value: read(_string(value)), lambda text: read(_clean(text)))
+
+
+def _clean(text: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise ValueError("must not have control characters in it, nor bytes that are not UTF-8")
+    return text
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {type_name(value)}")  # noqa: TRY004 (one kind of error for all readers)
+    return _clean(value)
+
+
+def _full(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _strategy(text: str) -> str:
+    if text == "best-effort":
+        raise ValueError(
+            "'best-effort' is gone, as it rebooted without a lock whenever etcd was down: "
+            "use 'etcd-lock' where etcd runs, or 'reboot' to do without a lock"
+        )
+    return _full(text)
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {type_name(value)}")  # noqa: TRY004 (as above)
+    return value
+
+
+def _boolean_text(text: str) -> bool:
+    """Read what Go's `strconv.ParseBool` reads."""
+    if text in {"1", "t", "T", "TRUE", "true", "True"}:
+        return True
+    if text in {"0", "f", "F", "FALSE", "false", "False"}:
+        return False
+    raise ValueError(f"must be true or false, not {text!r}")
+
+
+def _whole(lowest: int, highest: int) -> Kind[int]:
+    def check(number: int) -> int:
+        if not lowest <= number <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {number}")
+        return number
+
+    def typed(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {type_name(value)}")  # noqa: TRY004
+        return check(value)
+
+    def text(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,9}", text):
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {text!r}")
+        return check(int(text))
+
+    return Kind(typed, text)
+
+
+def _span(longest: timedelta) -> Kind[timedelta]:
+    def check(text: str) -> timedelta:
+        value = parse_duration(text)
+        if not timedelta(0) < value <= longest:
+            raise ValueError(f"must be longer than 0s and at most {format_duration(longest)}, not {text!r}")
+        return value
+
+    return _from_text(check)
+
+
+def _path(value: object) -> Path | None:
+    path = _path_text(_string(value))
+    if path is not None and not path.is_absolute():
+        raise ValueError(f"must be a path from the root on (or empty for none), not {str(path)!r}")
+    return path
+
+
+def _path_text(text: str) -> Path | None:
+    return Path(_clean(text)) if text else None
+
+
+def _endpoints(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of URLs, not {type_name(value)}")  # noqa: TRY004 (as above)
+    if not value:
+        raise ValueError("must name one endpoint at least")
+    return tuple(dict.fromkeys(_endpoint(_string(url)) for url in value))
+
+
+def _endpoint(text: str) -> str:
+    """Check that a URL is scheme, host and perhaps port alone; give it without the trailing `/`."""
+    wrong = ValueError(f"must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379, not {text!r}")
+    try:
+        url = urlsplit(text)
+        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:
+        raise wrong from None
+    if "@" in text:
+        raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
+    if not known or url.path not in {"", "/"} or re.search(r"[\s?#\\]", text):
+        raise wrong
+    return f"{url.scheme}://{url.netloc}"
+
+
+def type_name(value: object) -> str:
+    """Name the type of a TOML value as its manual does."""
+    return _TYPES.get(type(value), "a date or a time")
+
+
+_TYPES: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a point",
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+}
+
+TEXT = _from_text(str)
+FULL_TEXT = _from_text(_full)
+STRATEGY_NAME = _from_text(_strategy)
+BOOLEAN = Kind(_boolean, _boolean_text)
+API_VERSION = _whole(2, 3)
+PORT = _whole(0, 65535)
+TIMEOUT = _span(timedelta(minutes=1))
+SPAN = _span(timedelta(days=1))
+WINDOW_START = _from_text(WindowStart.parse)
+WINDOW_LENGTH = _from_text(parse_duration)
+PATH = Kind(_path, _path_text)
+URLS = Kind(_endpoints, lambda text: _endpoints([url.strip() for url in text.split(",")]))

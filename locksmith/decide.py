@@ -1,0 +1,204 @@
+"""The diff: a snapshot in, one step out. Pure: no clock, no IO, no await.
+
+    boot -> releasing -> idle -> wanted -> waiting (window | in line) -> requested -> committed -> rebooting -> boot
+
+Whatever is in doubt ends in a step that does not reboot.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from locksmith.snapshot import Denied, Granted, JournalEntry, Phase, RebootCall, ShutdownState, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing wants a reboot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A reboot (or a give-back) has to wait: why, in one word for metrics and a sentence, and until when if known."""
+
+    code: str
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The strategy never reboots and nothing is left to give back: the daemon may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Give back what this machine held before it had a journal, once after a boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask the strategy for permission."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Pass the point of no return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    """Ask logind for the reboot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The machine has rebooted: give the permission back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take the request back without a reboot; `failed`: the reboot was asked for and did not happen."""
+
+    reason: str
+    failed: bool = False
+
+
+Step = Idle | Wait | Finish | Adopt | Request | Commit | Reboot | Release | Withdraw
+
+
+def decide(now: Snapshot) -> Step:
+    """Choose the one next step."""
+    entry = now.journal.entry
+    if entry is None:
+        return _without_claim(now)
+    if entry.boot != now.boot:
+        return Release()
+    if entry.by != now.by:
+        return _with_operators_claim(now, entry)
+    if entry.phase is Phase.COMMITTED:
+        return _committed(now)
+    return _with_claim(now)
+
+
+def _without_claim(now: Snapshot) -> Step:
+    if not now.settings.reboots:
+        return Finish()
+    if now.adopts:
+        return Adopt()
+    obstacle = _obstacle(now)
+    if obstacle is not None:
+        return obstacle
+    if now.settings.dry_run:
+        return Wait("dry_run", f"dry run: would ask the strategy {now.settings.strategy} now, and reboot")
+    return Request()
+
+
+def _with_claim(now: Snapshot) -> Step:
+    reason = _no_longer(now)
+    if reason is not None:
+        return Withdraw(reason)
+    match now.answer:
+        case None:
+            return Request()
+        case Denied(code, text):
+            return Wait(code, text)
+        case Granted():
+            return Commit()
+
+
+def _no_longer(now: Snapshot) -> str | None:
+    """Say why a request that was made would not be made now."""
+    if now.retargeted:
+        return "the configuration names another strategy, group or store now"
+    if now.settings.dry_run or not now.settings.reboots:
+        return "the configuration no longer lets this machine reboot"
+    obstacle = _obstacle(now)
+    if isinstance(obstacle, Wait):
+        return obstacle.text
+    return None if obstacle is None else "nothing wants a reboot any more"
+
+
+def _committed(now: Snapshot) -> Step:
+    """Past the point of no return there is only the reboot, or the proof that it did not and will not happen."""
+    if now.call is not None:
+        return _called(now, now.call)
+    if now.committed_here:
+        return _last_moment(now)
+    if now.shutdown is not ShutdownState.RUNNING:
+        return _still_up(now, since_start=True)
+    if now.uptime < now.settings.settle:
+        until = now.now + now.settings.settle - now.uptime
+        return Wait("rebooting", "a reboot may have been asked for before this daemon started", until)
+    return Withdraw("the daemon ended before the reboot was asked for", failed=True)
+
+
+def _last_moment(now: Snapshot) -> Step:
+    """Reboot, unless the commit took so long that the last look is no longer one."""
+    window = now.settings.window
+    if now.look_age > now.settings.fresh:
+        return Withdraw(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
+    if window is not None and not window.contains(now.now):
+        return Withdraw("the window closed at the last moment")
+    return Reboot()
+
+
+def _called(now: Snapshot, call: RebootCall) -> Step:
+    if call.refused is not None:
+        return Withdraw(call.refused, failed=True)
+    if now.shutdown is not ShutdownState.RUNNING:
+        return _still_up(now, since_start=False)
+    if call.ago < now.settings.settle:
+        return Wait("rebooting", "the reboot was asked for", now.now + now.settings.settle - call.ago)
+    return Withdraw("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
+
+
+def _still_up(now: Snapshot, *, since_start: bool) -> Step:
+    """Wait while it is going down, or may be: such a machine has not given up, so the slot stays."""
+    waited = now.uptime if since_start or now.call is None else now.call.ago
+    if waited < now.settings.limit:
+        return Wait("rebooting", "the machine is going down", now.now + now.settings.limit - waited)
+    doubt = "" if now.shutdown is ShutdownState.GOING_DOWN else " (or logind does not answer)"
+    return Wait(
+        "stuck",
+        f"stuck in shutdown{doubt} for {waited.total_seconds():.0f} s: the slot stays taken; "
+        "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
+    )
+
+
+def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
+    """Leave a claim of `locksmithctl reboot` alone while that runs; give back what it can no longer give back."""
+    if now.operator:
+        return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+    if entry.phase is Phase.COMMITTED and now.shutdown is not ShutdownState.RUNNING:
+        return _still_up(now, since_start=True)
+    if entry.phase is Phase.COMMITTED and now.uptime < now.settings.settle:
+        until = now.now + now.settings.settle - now.uptime
+        return Wait("rebooting", "a reboot was asked for by an operator", until)
+    return Withdraw("the operator's reboot did not happen")
+
+
+def _obstacle(now: Snapshot) -> Idle | Wait | None:
+    """Name what stands between a wish and the request for permission, the most telling first."""
+    if not now.wishes:
+        return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return Wait("going_down", "the machine is going down already, by somebody else's order")
+    if now.shutdown is ShutdownState.UNKNOWN:
+        return Wait("logind", "logind or systemd does not say whether the machine is going down")
+    return _failed_lately(now) or _outside_window(now)
+
+
+def _failed_lately(now: Snapshot) -> Wait | None:
+    failure = now.journal.failure
+    if failure is None:
+        return None
+    # A clock that stepped back must not prolong the wait: it starts again at the latest now.
+    until = min(failure.at, now.now) + now.settings.retry
+    return Wait("retry", f"the last reboot failed: {failure.reason}", until) if now.now < until else None
+
+
+def _outside_window(now: Snapshot) -> Wait | None:
+    window = now.settings.window
+    if window is None or window.contains(now.now):
+        return None
+    return Wait("window", "outside the reboot window", window.next_open(now.now))

@@ -1,0 +1,114 @@
+"""The records beside the semaphore: pure values and their JSON.
+
+A record tells everybody what a bare id in the semaphore cannot: which claim it is, who made it, when and why. It
+decides nothing about safety; a record whose id is not in the semaphore counts for nothing. Records carry a schema
+number; fields that this version does not know are kept when it writes, because the rollout itself upgrades locksmith
+machine by machine.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from locksmith import jsonread
+from locksmith.errors import CorruptValueError
+
+SCHEMA = 1
+
+REBOOT = "reboot"
+"""The claim of a machine that reboots; the machine whose journal has its nonce gives it back."""
+MANUAL = "manual"
+"""The claim of an operator; only `unlock` gives it back."""
+
+HELD = "held"
+"""The slot is taken; the reboot can still be called off."""
+COMMITTED = "committed"
+"""Past the point of no return: the machine is rebooting, or about to, whatever happens to the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Why an id stands in the semaphore. `nonce` tells this claim from every other; `since` is aware."""
+
+    holder: str
+    kind: str
+    nonce: str
+    since: datetime
+    who: str = ""
+    hostname: str = ""
+    boot_id: str = ""
+    version: str = ""
+    state: str = HELD
+    reason: str = ""
+    schema: int = SCHEMA
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def committed(self) -> "Claim":
+        """Give the same claim past the point of no return."""
+        return replace(self, state=COMMITTED)
+
+    def describe(self) -> str:
+        """Say in a few words whose claim this is, for a person."""
+        who = self.who or self.hostname or "somebody"
+        by = {MANUAL: f"by hand by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
+        words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.since)}"
+        return f"{words}: {self.reason}" if self.reason else words
+
+
+def moment(when: datetime) -> str:
+    """Write a moment for people and for records: UTC, to the second."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO 8601 moment that names its offset; `ValueError` for anything else."""
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone")
+    return when
+
+
+def encode(claim: Claim) -> bytes:
+    """Write a claim as its record, with what a later version had added to it."""
+    known = {
+        "schema": claim.schema,
+        "kind": claim.kind,
+        "nonce": claim.nonce,
+        "since": moment(claim.since),
+        "who": claim.who,
+        "hostname": claim.hostname,
+        "boot_id": claim.boot_id,
+        "version": claim.version,
+        "state": claim.state,
+        "reason": claim.reason,
+    }
+    return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes, key: str, holder: str) -> Claim:
+    """Read the record of `holder`; `CorruptValueError` names its key."""
+    try:
+        fields = jsonread.load_object(raw)
+        return Claim(
+            holder=holder,
+            schema=jsonread.read(fields, "schema", int),
+            kind=jsonread.read(fields, "kind", str),
+            nonce=jsonread.read(fields, "nonce", str),
+            since=jsonread.convert("since", jsonread.read(fields, "since", str), parse_moment),
+            who=jsonread.read(fields, "who", str, ""),
+            hostname=jsonread.read(fields, "hostname", str, ""),
+            boot_id=jsonread.read(fields, "boot_id", str, ""),
+            version=jsonread.read(fields, "version", str, ""),
+            state=jsonread.read(fields, "state", str, HELD),
+            reason=jsonread.read(fields, "reason", str, ""),
+            extra={name: value for name, value in fields.items() if name not in _KNOWN},
+        )
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(
+            key, f"not a holder's record: {error}; nothing was changed. `locksmithctl unlock {holder}` removes it"
+        ) from None
+
+
+_KNOWN = {"schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason"}

@@ -1,0 +1,30 @@
+"""Local time, with the zone's rules and not just today's offset, so that the next window is right across a change."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+LOCALTIME = Path("/etc/localtime")
+
+
+def local_zone() -> tzinfo:
+    """Find this machine's zone: `TZ`, else /etc/localtime, else UTC (localtime(5))."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if name:
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError):
+            return UTC
+    try:
+        with LOCALTIME.open("rb") as file:
+            return ZoneInfo.from_file(file, key=LOCALTIME.name)
+    except (ValueError, OSError):
+        return UTC
+
+
+def local_clock() -> Callable[[], datetime]:
+    """Give a clock of aware local time."""
+    zone = local_zone()
+    return lambda: datetime.now(zone)

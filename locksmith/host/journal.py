@@ -1,0 +1,249 @@
+"""The machine's memory across crashes and reboots: `/var/lib/locksmith/journal.json`.
+
+It names the claim this machine made, before the store is asked for it, and the point of no return, before the reboot.
+Only a machine whose journal has a claim's nonce gives that claim back. Each write is a new file, synced, renamed over
+the old one, and its folder synced; a lock beside it orders `locksmithd` and `locksmithctl`.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from locksmith import fleet, jsonread
+from locksmith.errors import CorruptValueError, HostError
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, Phase
+
+SCHEMA = 1
+LOCK_LIMIT = 2.0
+"""Seconds to wait for the other program's write."""
+
+
+class CalledOffError(HostError):
+    """The reboot was called off between the last look and the point of no return."""
+
+
+class JournalFile:
+    """The journal of one machine. Every write raises `HostError` when it did not reach the disk."""
+
+    def __init__(self, paths: Paths, machine_id: str) -> None:
+        self.path = paths.state / "journal.json"
+        self._machine_id = machine_id
+
+    def read(self) -> Journal:
+        """Read it; a missing one is empty. `CorruptValueError`: torn or not one; it is left as it is.
+
+        A journal of another machine (a copied image) is moved aside: what it names was never this machine's.
+        """
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return Journal()
+        except OSError as error:
+            raise HostError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+        try:
+            fields = jsonread.load_object(raw)
+            owner = jsonread.read(fields, "machine_id", str)
+            if owner == self._machine_id:
+                return _parse(fields, self._machine_id)
+        except (jsonread.BadJsonError, CorruptValueError) as error:
+            raise CorruptValueError(
+                str(self.path),
+                f"not a journal ({error}); look at `locksmithctl status`: if this machine holds the lock, free it with "
+                "`locksmithctl unlock`, then move the journal away",
+            ) from None
+        self._set_aside(owner)
+        return Journal()
+
+    def begin(self, entry: JournalEntry) -> None:
+        """Write down a claim before it is made. `HostError`: another claim stands there."""
+        with self._locked():
+            found = self.read()
+            if found.entry is None:
+                self._write(replace(found, entry=entry))
+            elif found.entry.claim.nonce != entry.claim.nonce:
+                raise HostError(
+                    f"{found.entry.by} has a claim on the lock for this machine already, since "
+                    f"{fleet.moment(found.entry.claim.since)}; see {self.path}"
+                )
+
+    def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None:
+        """Write down the point of no return, if the reboot is `still_wanted` and the claim still there."""
+        with self._locked():
+            found = self.read()
+            if found.entry is None or found.entry.claim.nonce != nonce or not still_wanted():
+                raise CalledOffError("the reboot was called off at the last moment")
+            entry = replace(found.entry, phase=Phase.COMMITTED, claim=found.entry.claim.committed())
+            self._write(replace(found, entry=entry))
+
+    def reopen(self, entry: JournalEntry) -> None:
+        """Go back before the point of no return: the strategy said no to passing it, so no reboot was asked for."""
+        with self._locked():
+            found = self.read()
+            if found.entry is not None and found.entry.claim.nonce == entry.claim.nonce:
+                self._write(replace(found, entry=entry))
+
+    def fail(self, nonce: str, failure: Failure) -> None:
+        """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
+        with self._locked():
+            found = self.read()
+            if found.entry is not None and found.entry.claim.nonce == nonce:
+                self._write(replace(found, failure=failure))
+
+    def clear(self, nonce: str, *, forget_failure: bool = False) -> None:
+        """Forget a claim that is given back; nothing is written where it isn't there."""
+        with self._locked():
+            found = self.read()
+            if found.entry is not None and found.entry.claim.nonce == nonce:
+                self._write(Journal(failure=None if forget_failure else found.failure))
+
+    def unless_committed(self, call_off: Callable[[], bool]) -> bool:
+        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed already."""
+        with self._locked():
+            entry = self.read().entry
+            if entry is not None and entry.phase is Phase.COMMITTED:
+                raise HostError("too late: this machine is past the point of no return, it is rebooting")
+            return call_off()
+
+    def _write(self, journal: Journal) -> None:
+        fields = {"schema": SCHEMA, "machine_id": self._machine_id, **_fields(journal)}
+        new = self.path.with_suffix(".new")
+        try:
+            with new.open("w") as file:
+                json.dump(fields, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            new.rename(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise HostError(f"the journal {self.path} cannot be written: {error.strerror}") from None
+
+    def _set_aside(self, owner: str) -> None:
+        aside = self.path.with_name(f"journal.of-{_file_safe(owner)}.json")
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            raise HostError(
+                f"the journal {self.path} is of another machine ({owner}) and cannot be moved aside: {error.strerror}"
+            ) from None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self.path.with_suffix(".lock")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with lock.open("a") as file:
+                _flock(file.fileno(), lock)
+                yield
+        except OSError as error:
+            raise HostError(f"the journal {self.path} cannot be locked: {error.strerror}") from None
+
+
+class OperatorLock:
+    """Held by `locksmithctl reboot` while it runs, so that the daemon leaves its claim alone; a crash lets it go."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._path = paths.run / "operator.lock"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it; `HostError` when another `locksmithctl reboot` does."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                _flock(file.fileno(), self._path)
+                yield
+        except OSError as error:
+            raise HostError(f"{self._path} cannot be locked: {error.strerror}") from None
+
+    def is_held(self) -> bool:
+        """Whether somebody holds it now; a lock file that cannot be looked at counts as held."""
+        try:
+            with self._path.open() as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def _file_safe(name: str) -> str:
+    """Make any text a harmless part of a file's name."""
+    return "".join(char for char in name if char.isalnum())[:64] or "nobody"
+
+
+def _flock(fd: int, path: Path) -> None:
+    ends = time.monotonic() + LOCK_LIMIT
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                raise HostError(f"{path} is held by another program for more than {LOCK_LIMIT:.0f} s") from None
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _fields(journal: Journal) -> dict[str, Any]:
+    entry, failure = journal.entry, journal.failure
+    return {
+        "entry": entry
+        and {
+            "holder": entry.claim.holder,
+            "claim": json.loads(fleet.encode(entry.claim)),
+            "strategy": entry.strategy,
+            "group": entry.group,
+            "api": entry.api,
+            "endpoints": list(entry.endpoints),
+            "phase": entry.phase.value,
+            "boot_id": entry.boot.boot_id,
+            "soft_reboots": entry.boot.soft_reboots,
+            "by": entry.by,
+        },
+        "failure": failure and {"at": fleet.moment(failure.at), "reason": failure.reason},
+    }
+
+
+def _parse(fields: dict[str, Any], machine_id: str) -> Journal:
+    entry, failure = fields.get("entry"), fields.get("failure")
+    return Journal(
+        _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,
+        _parse_failure(jsonread.read(fields, "failure", dict)) if failure is not None else None,
+    )
+
+
+def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
+    claim = json.dumps(jsonread.read(fields, "claim", dict)).encode()
+    return JournalEntry(
+        claim=fleet.decode(claim, "the journal's claim", jsonread.read(fields, "holder", str, machine_id)),
+        strategy=jsonread.read(fields, "strategy", str),
+        group=jsonread.read(fields, "group", str),
+        api=jsonread.read(fields, "api", int),
+        endpoints=tuple(map(str, jsonread.read(fields, "endpoints", list))),
+        phase=jsonread.convert("phase", jsonread.read(fields, "phase", str), Phase),
+        boot=Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "soft_reboots", int)),
+        by=jsonread.read(fields, "by", str),
+    )
+
+
+def _parse_failure(fields: dict[str, Any]) -> Failure:
+    return Failure(
+        at=jsonread.convert("at", jsonread.read(fields, "at", str), fleet.parse_moment),
+        reason=jsonread.read(fields, "reason", str),
+    )

@@ -1,0 +1,202 @@
+"""The store on etcd's v2 API, which the original locksmith speaks.
+
+What v2 does otherwise than the protocol, and what is made of it:
+
+- A refresh leaves value and watchers alone, but counts up the key's modifiedIndex (seen on 3.4 and 3.5). The version
+  of a key that expires is therefore its createdIndex, which a refresh keeps; a guarded write of such a key looks up
+  the modifiedIndex first when it is no longer the same.
+- Values are text: one that is not UTF-8 is refused.
+- A `.`, `..` or empty segment collapses in a path: such a key is refused. A segment that begins with `_` is hidden:
+  it can be read and written, but is not listed.
+- Only the last 1000 events of the whole store are kept: whoever waits from before them is told to read again.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+from locksmith.errors import ConflictError, StoreError, StoreRefusedError
+from locksmith.kv.etcd2_cluster import Cluster
+from locksmith.kv.etcd2_member import (
+    ALREADY_EXISTS,
+    COMPARE_FAILED,
+    KEY_NOT_FOUND,
+    NOT_A_DIRECTORY,
+    AnsweredNoError,
+    Call,
+    Node,
+)
+from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+
+MISSING = {KEY_NOT_FOUND, NOT_A_DIRECTORY}
+"""The codes of a key that does not exist (the second: one of the folders above it is a key)."""
+LOST_RACE = {KEY_NOT_FOUND, COMPARE_FAILED, ALREADY_EXISTS}
+
+T = TypeVar("T")
+Params = dict[str, str | int]
+
+
+class Etcd2Store:
+    """`locksmith.kv.store.Store` on etcd's v2 API. Bad endpoints or TLS files raise `UsageError`."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._timeout = settings.timeout
+        self._cluster = Cluster(settings)
+
+    async def get(self, key: str) -> Reading:
+        """Read one key, linearizably (a quorum read)."""
+        return await self._get(key, self._until())
+
+    async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
+        """Read the keys below a folder, oldest creation first. v2 always sends all of it: `limit` is applied here."""
+        call = _call("GET", prefix.rstrip("/"), {"quorum": "true", "recursive": "true"})
+        try:
+            answer = await self._cluster.ask(call, self._until())
+        except AnsweredNoError as no:
+            return _if_missing(no, Listing((), no.index))
+        below = answer.node.leaves() if answer.node.is_directory else ()
+        entries = sorted(map(_entry, below), key=lambda entry: entry.created)
+        return Listing(tuple(_bounded(entries, limit, last_before)), answer.index)
+
+    async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
+        """Write a key that must not exist; `ttl` is rounded up to whole seconds."""
+        expiry: Params = {} if ttl is None else {"ttl": _whole_seconds(ttl)}
+        params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
+        return _entry(await self._write("PUT", key, params, self._until()))
+
+    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+        """Write `key` if it still has `version`: first the puts, then the key, then the deletes.
+
+        Once the key is written nothing is an error any more: a delete that fails leaves its key behind.
+        """
+        until = self._until()
+        for put in also:
+            if isinstance(put, Put):
+                await self._swap(put.key, put.value, put.version, until)
+        entry = await self._swap(key, value, version, until)
+        for gone in also:
+            if isinstance(gone, Delete):
+                with contextlib.suppress(StoreError):
+                    await self._delete(gone.key, gone.version, until)
+        return entry
+
+    async def delete(self, key: str, version: int) -> None:
+        """Remove a key that still has `version`."""
+        await self._delete(key, version, self._until())
+
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong an entry: a refresh, which wakes nobody and keeps value and version, but counts up the index."""
+        until = self._until()
+        index = await self._latest_index(entry.key, entry.version, until)
+        refresh: Params = {"ttl": _whole_seconds(ttl), "refresh": "true", "prevExist": "true", "prevIndex": index}
+        await self._write("PUT", entry.key, refresh, until)
+
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+        """Wait for an event of `key`, or below the folder, after index `after`: a long poll.
+
+        A member that freezes meanwhile is silent: that ends with `limit`.
+        """
+        end = asyncio.get_running_loop().time() + limit
+        path = key.rstrip("/")
+        # Only the index is asked for: for a folder, of a hidden key in it that nobody makes.
+        now = await self._get(f"{path}/_" if prefix else path, self._until())
+        if now.revision < after:
+            return True  # restored from a backup: the index to wait for may be years away
+        params: Params = {"wait": "true", "waitIndex": after + 1, "recursive": "true" if prefix else "false"}
+        return await self._cluster.poll(_call("GET", path, params), end)
+
+    async def close(self) -> None:
+        """Let go of every connection: who waits is told to read again, and every further call is refused."""
+        self._cluster.close()
+
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout
+
+    async def _get(self, key: str, until: float) -> Reading:
+        index, node = await self._read(key, until)
+        return Reading(_entry(node) if node else None, index)
+
+    async def _read(self, key: str, until: float) -> tuple[int, Node | None]:
+        """Read the store's index and the key's node; a folder is no key."""
+        try:
+            answer = await self._cluster.ask(_call("GET", key, {"quorum": "true"}), until)
+        except AnsweredNoError as no:
+            return _if_missing(no, (no.index, None))
+        return answer.index, None if answer.node.is_directory else answer.node
+
+    async def _swap(self, key: str, value: bytes, version: int, until: float) -> Entry:
+        return _entry(await self._guarded("PUT", key, {"value": _text(key, value)}, version, until))
+
+    async def _delete(self, key: str, version: int, until: float) -> None:
+        if version == ABSENT:
+            raise ConflictError(f"{key} was to be removed as absent")
+        await self._guarded("DELETE", key, {}, version, until)
+
+    async def _guarded(self, method: str, key: str, params: Params, version: int, until: float) -> Node:
+        """Write at `version`; where only refreshes came since, at the modifiedIndex of the last one."""
+        if version == ABSENT:  # `prevIndex=0` would be no guard at all
+            return await self._write(method, key, {**params, "prevExist": "false"}, until)
+        try:
+            return await self._write(method, key, {**params, "prevIndex": version}, until)
+        except ConflictError:
+            index = await self._latest_index(key, version, until)
+            return await self._write(method, key, {**params, "prevIndex": index}, until)
+
+    async def _latest_index(self, key: str, version: int, until: float) -> int:
+        """Look up the modifiedIndex of a key that still has `version`, or raise `ConflictError`."""
+        _, node = await self._read(key, until)
+        if node is None or _version(node) != version:
+            raise ConflictError(f"{key} was changed or removed meanwhile")
+        return node.modified
+
+    async def _write(self, method: str, key: str, params: Params, until: float) -> Node:
+        try:
+            return (await self._cluster.ask(_call(method, key, params), until)).node
+        except AnsweredNoError as no:
+            if no.code in LOST_RACE:
+                raise ConflictError(f"{key} was changed meanwhile: {no}") from None
+            raise StoreRefusedError(f"etcd refused {method} of {key}: {no}") from None
+
+
+def _call(method: str, key: str, params: Params) -> Call:
+    if any(segment in {"", ".", ".."} for segment in key.split("/")):
+        raise StoreRefusedError(
+            f"the key {key!r} cannot be used on etcd v2: paths collapse empty, `.` and `..` segments"
+        )
+    return Call(method, key, params)
+
+
+def _if_missing(no: AnsweredNoError, nothing: T) -> T:
+    if no.code in MISSING:
+        return nothing
+    raise StoreRefusedError(f"etcd refused to read: {no}") from None
+
+
+def _entry(node: Node) -> Entry:
+    lease = node.created if node.expires else 0
+    return Entry(node.key, node.value or b"", _version(node), node.created, lease)
+
+
+def _version(node: Node) -> int:
+    return node.created if node.expires else node.modified
+
+
+def _bounded(entries: Sequence[Entry], limit: int, last_before: int | None) -> Sequence[Entry]:
+    if last_before is None:
+        return entries[:limit] if limit else entries
+    older = [entry for entry in entries if entry.created < last_before]
+    return older[-limit:]  # -0: all of them
+
+
+def _whole_seconds(ttl: float) -> int:
+    return max(1, math.ceil(ttl))
+
+
+def _text(key: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise StoreRefusedError(f"etcd v2 keeps text only, and the value for {key} is none: {error}") from None

@@ -1,0 +1,251 @@
+"""One member of a cluster on etcd's v2 API: blocking calls, each made once, its outcome told apart.
+
+python-etcd carries the requests and reads etcd's errors. Ours are the connections (its own would repeat a write), the
+keys (it leaves a `%` as it is), and the reading of the answers (it takes any JSON for one, and a 404 of anybody for
+"key not found").
+
+Protocol: https://etcd.io/docs/v2.3/api/ and https://etcd.io/docs/v2.3/errorcode/
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import etcd
+import urllib3
+
+from locksmith import jsonread
+from locksmith.errors import StoreRefusedError
+from locksmith.kv.connections import Endpoint, as_latin1, brief, never_connected, patience
+from locksmith.kv.settings import StoreSettings
+
+KEY_NOT_FOUND = 100
+COMPARE_FAILED = 101
+NOT_A_FILE = 102
+NOT_A_DIRECTORY = 104
+ALREADY_EXISTS = 105
+NO_RIGHTS = 110
+EVENT_INDEX_CLEARED = 401
+DEFINITE = {KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, NOT_A_DIRECTORY, ALREADY_EXISTS, EVENT_INDEX_CLEARED}
+"""The codes of answers that leave no doubt. 300 (raft internal error) is none: that write may still be applied."""
+
+# The library logs each failure as an error with a traceback; here every failure is raised, in a sentence.
+logging.getLogger("etcd").propagate = False
+
+
+class NotSentError(Exception):
+    """The request cannot have been carried out: no connection was made, or nobody there knows the v2 API."""
+
+
+class LostError(Exception):
+    """The request was sent, and nothing came back that can be trusted."""
+
+
+class AnsweredNoError(Exception):
+    """Etcd's own definite "no": its error code, and its index at that moment."""
+
+    def __init__(self, code: int, text: str, index: int) -> None:
+        super().__init__(text)
+        self.code = code
+        self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the v2 tree: a value, or a directory (`value` is None) with its `nodes`."""
+
+    key: str
+    value: bytes | None
+    created: int
+    modified: int
+    expires: bool
+    nodes: tuple["Node", ...]
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a folder, which has no value."""
+        return self.value is None
+
+    def leaves(self) -> Iterator["Node"]:
+        """Give every node below (or this one) that has a value."""
+        if not self.is_directory:
+            yield self
+        for node in self.nodes:
+            yield from node.leaves()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The node asked about, and the store's index at that moment."""
+
+    node: Node
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request about one key. `params` are the API's own (`prevIndex`, `recursive`...)."""
+
+    method: str
+    key: str
+    params: dict[str, str | int]
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != "GET"
+
+    @property
+    def path(self) -> str:
+        """The key as a path; python-etcd sends it as it is, so a `%` in the key has to be escaped here."""
+        return "/keys/" + quote(self.key, safe="/")
+
+
+class Member:
+    """One endpoint of the cluster."""
+
+    def __init__(self, endpoint: Endpoint, settings: StoreSettings, pool: urllib3.PoolManager) -> None:
+        self.url = endpoint.url
+        self._endpoint = endpoint
+        self._settings = settings
+        self._pool = pool
+        self._client = self._make_client(pool)
+
+    def call(self, call: Call, limit: float) -> Answer:
+        """Make a request that has `limit` seconds.
+
+        `NotSentError`, `LostError`, `AnsweredNoError` or `StoreRefusedError`.
+        """
+        return _request(self._client, call, patience(limit))
+
+    def poll(self, call: Call) -> "Poll":
+        """Prepare a long poll."""
+        tap = _Tap(self._pool)
+        return Poll(self._make_client(tap), tap, call)
+
+    def _make_client(self, http: object) -> etcd.Client:
+        at, settings = self._endpoint, self._settings
+        client = etcd.Client(
+            host=at.host,
+            port=at.port,
+            protocol=at.scheme,
+            version_prefix=f"{at.path}/v2",
+            username=as_latin1(settings.username),
+            password=as_latin1(settings.password),
+            allow_redirect=False,
+            allow_reconnect=False,
+        )
+        client.http = http
+        return client
+
+
+class Poll:
+    """A long poll that another thread can end."""
+
+    def __init__(self, client: etcd.Client, tap: "_Tap", call: Call) -> None:
+        self._client = client
+        self._tap = tap
+        self._call = call
+
+    def run(self, connect: float, limit: float) -> bool:
+        """Wait for a change: True when there was one or etcd can no longer tell, False when `limit` seconds are over.
+
+        `NotSentError`, `LostError` (also once it was ended) or `StoreRefusedError`.
+        """
+        try:
+            _request(self._client, self._call, urllib3.Timeout(connect=connect, read=limit))
+        except etcd.EtcdWatchTimedOut:
+            return False
+        except AnsweredNoError:
+            return True
+        return True
+
+    def end(self) -> None:
+        """Make `run` return soon."""
+        self._tap.close()
+
+
+class _Tap:
+    """A pool as python-etcd needs it, which keeps the one response that is under way within reach."""
+
+    def __init__(self, pool: urllib3.PoolManager) -> None:
+        self._pool = pool
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._closed = False
+
+    def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """Ask through the pool; the body is not read yet."""
+        self._response = self._pool.request(method, url, **options)
+        if self._closed:
+            self.close()
+        return self._response
+
+    def close(self) -> None:
+        """Shut the socket, which wakes the thread that reads from it."""
+        self._closed = True
+        with contextlib.suppress(ValueError, RuntimeError, OSError):  # read to its end already
+            if self._response is not None:
+                self._response.shutdown()
+
+    def clear(self) -> None:
+        """Keep the connections: python-etcd asks this when a client goes, but the pool is everybody's."""
+
+
+def _request(client: etcd.Client, call: Call, timeout: urllib3.Timeout) -> Answer:
+    try:
+        response = client.api_execute(client.version_prefix + call.path, call.method, call.params, timeout)
+        return _read_answer(response.data, response.headers.get("X-Etcd-Index", ""))
+    except etcd.EtcdWatchTimedOut:
+        raise
+    except etcd.EtcdConnectionFailed as error:
+        raise (NotSentError if never_connected(error.cause) else LostError)(brief(error.cause)) from None
+    except etcd.EtcdClusterIdChanged:
+        raise LostError("another cluster answers than before") from None
+    except etcd.EtcdException as error:
+        raise _tell(call, error) from None
+    except (ValueError, RecursionError) as error:
+        raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
+
+
+def _tell(call: Call, error: etcd.EtcdException) -> Exception:
+    """Tell etcd's own errors from the rubbish of whoever else may answer there."""
+    payload = error.payload if isinstance(error.payload, dict) else {}
+    code, index, text = payload.get("errorCode"), payload.get("index"), brief(error)
+    if code in DEFINITE and isinstance(index, int):
+        return AnsweredNoError(code, text, index)
+    if code == NO_RIGHTS or isinstance(error, etcd.EtcdInsufficientPermissions):
+        return StoreRefusedError(f"etcd refused {call.method} of {call.key}: {text}: check user, password and role")
+    if str(payload.get("cause", "")).startswith("404 page not found"):
+        return NotSentError("this etcd has no v2 API (`--enable-v2` turns it on, up to etcd 3.5)")
+    return LostError(f"no answer of etcd's v2 API that helps: {text}")
+
+
+def _read_answer(body: bytes, index: str) -> Answer:
+    node = jsonread.read(jsonread.load_object(body), "node", dict)
+    return Answer(_read_node(node), int(index))
+
+
+def _read_node(fields: object) -> Node:
+    if not isinstance(fields, dict):
+        raise jsonread.BadJsonError("a node must be an object")
+    is_directory = jsonread.read(fields, "dir", bool, default=False)
+    return Node(
+        key=jsonread.read(fields, "key", str, "/").removeprefix("/"),  # the root has no key
+        value=None
+        if is_directory
+        else jsonread.read(fields, "value", str, "").encode(),  # one that was deleted has no value
+        created=_read_index(fields, "createdIndex", is_directory),
+        modified=_read_index(fields, "modifiedIndex", is_directory),
+        expires="expiration" in fields,
+        nodes=tuple(_read_node(node) for node in jsonread.read(fields, "nodes", list, [])),
+    )
+
+
+def _read_index(fields: dict[str, Any], name: str, is_directory: bool) -> int:
+    index = jsonread.read(fields, name, int, 0)
+    if index <= 0 and not is_directory:
+        raise jsonread.BadJsonError(f"the field {name!r} must be more than 0")
+    return index

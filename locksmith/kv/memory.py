@@ -1,0 +1,212 @@
+"""The store in memory: one server, many clients, on whatever clock the event loop has.
+
+For tests and for the simulation of fleets, which draws its faults through `Weather`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from locksmith.errors import ConflictError, StoreUnavailableError
+from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call on its way to the server; `apply` does it there, at once and as a whole."""
+
+    name: str
+    key: str
+    write: bool
+    apply: Callable[[], T]
+
+
+class Weather(Protocol):
+    """What happens to calls between a client and the server.
+
+    It may raise `StoreUnavailableError` and never apply; apply a write and raise `OutcomeUnknownError`, or raise that
+    first and apply later; or wait before it applies.
+    """
+
+    async def carry(self, call: Call[T]) -> T:
+        """Bring one call to the server and its answer back."""
+        ...
+
+
+class Calm:
+    """Every call arrives."""
+
+    async def carry(self, call: Call[T]) -> T:
+        """Apply the call after everybody else had a turn: between two calls anything may happen, here too."""
+        await asyncio.sleep(0)
+        return call.apply()
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    key: str
+    prefix: bool
+    woken: asyncio.Future[None]
+
+    def covers(self, key: str) -> bool:
+        return _covers(self.key, key, prefix=self.prefix)
+
+
+@dataclass(slots=True)
+class MemoryServer:
+    """What all clients share. Nothing here awaits, so each method is a transaction."""
+
+    revision: int = 1
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _deadlines: dict[int, float] = field(default_factory=dict)
+    _changed: dict[str, int] = field(default_factory=dict)
+    _watches: set[_Watch] = field(default_factory=set)
+    _leases: int = 0
+
+    def read(self, key: str) -> Reading:
+        """Read one key."""
+        return Reading(self._entries.get(key), self.revision)
+
+    def list(self, prefix: str, limit: int, last_before: int | None) -> Listing:
+        """Read the keys below a prefix, as `Store.list` says."""
+        below = (entry for entry in self._entries.values() if entry.key.startswith(prefix))
+        found = sorted(below, key=lambda entry: (entry.created, entry.key))
+        if last_before is not None:
+            found = [entry for entry in found if entry.created < last_before]
+            return Listing(tuple(found[-limit:]), self.revision)
+        return Listing(tuple(found[:limit] if limit else found), self.revision)
+
+    def commit(self, changes: Sequence[Put | Delete]) -> None:
+        """Make all changes in one revision, or `ConflictError` and none."""
+        for change in changes:
+            if self.read(change.key).version != change.version:
+                raise ConflictError(f"{change.key} was changed since it was read; nothing was written")
+        self.revision += 1
+        for change in changes:
+            self._change(change)
+
+    def put(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+        """Write a key and its siblings."""
+        self.commit([Put(key, value, version), *also])
+        return self._entries[key]
+
+    def lend(self, key: str, value: bytes, ttl: float) -> Entry:
+        """Write a key that must not exist and that expires `ttl` seconds from now."""
+        self._leases += 1
+        entry = self._entries[key] = replace(self.put(key, value, ABSENT), lease=self._leases)
+        self.prolong(entry, ttl)
+        self._expire(entry)
+        return entry
+
+    def prolong(self, entry: Entry, ttl: float) -> None:
+        """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
+        now = self._entries.get(entry.key)
+        if now is None or not entry.lease or now.lease != entry.lease:
+            raise ConflictError(f"{entry.key} has expired or was removed")
+        self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
+
+    def changed(self, key: str, after: int, *, prefix: bool) -> bool:
+        """Whether a key, or anything below it, was changed after a revision, or that revision never was."""
+        seen = (revision for name, revision in self._changed.items() if _covers(key, name, prefix=prefix))
+        return after > self.revision or max(seen, default=0) > after
+
+    def watch(self, key: str, *, prefix: bool) -> _Watch:
+        """Register for the next change."""
+        watch = _Watch(key, prefix, asyncio.get_running_loop().create_future())
+        self._watches.add(watch)
+        return watch
+
+    def forget(self, watch: _Watch) -> None:
+        """End a registration."""
+        self._watches.discard(watch)
+
+    def _change(self, change: Put | Delete) -> None:
+        before = self._entries.pop(change.key, None)
+        if before is not None:
+            self._deadlines.pop(before.lease, None)
+        if isinstance(change, Put):
+            created = before.created if before else self.revision
+            self._entries[change.key] = Entry(change.key, change.value, self.revision, created)
+        self._changed[change.key] = self.revision
+        for watch in self._watches:
+            if watch.covers(change.key) and not watch.woken.done():
+                watch.woken.set_result(None)
+
+    def _expire(self, entry: Entry) -> None:
+        """Remove an entry whose time is over; come back later while it isn't."""
+        loop = asyncio.get_running_loop()
+        deadline = self._deadlines.get(entry.lease)
+        if deadline is None:
+            return
+        if loop.time() < deadline:
+            loop.call_at(deadline, self._expire, entry)
+            return
+        self.commit([Delete(entry.key, self.read(entry.key).version)])
+
+
+class MemoryStore:
+    """One client of a `MemoryServer`, in its own weather."""
+
+    def __init__(self, server: MemoryServer, weather: Weather | None = None) -> None:
+        self._server = server
+        self._weather: Weather = weather or Calm()
+        self._watches: set[_Watch] = set()
+
+    async def get(self, key: str) -> Reading:
+        """Read one key."""
+        return await self._carry("get", key, lambda: self._server.read(key))
+
+    async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
+        """Read the keys below a prefix."""
+        return await self._carry("list", prefix, lambda: self._server.list(prefix, limit, last_before))
+
+    async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
+        """Write a key that must not exist."""
+
+        def apply() -> Entry:
+            return self._server.put(key, value, ABSENT) if ttl is None else self._server.lend(key, value, ttl)
+
+        return await self._carry("create", key, apply, write=True)
+
+    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+        """Write a key and its siblings in one transaction."""
+        return await self._carry("swap", key, lambda: self._server.put(key, value, version, also), write=True)
+
+    async def delete(self, key: str, version: int) -> None:
+        """Remove a key that still has this version."""
+        await self._carry("delete", key, lambda: self._server.commit([Delete(key, version)]), write=True)
+
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong an entry."""
+        await self._carry("renew", entry.key, lambda: self._server.prolong(entry, ttl), write=True)
+
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+        """Wait for a change after a revision."""
+        watch = self._server.watch(key, prefix=prefix)
+        self._watches.add(watch)
+        try:
+            async with asyncio.timeout(limit):
+                if not await self._carry("wait", key, lambda: self._server.changed(key, after, prefix=prefix)):
+                    await watch.woken
+        except TimeoutError:
+            return False
+        finally:
+            self._watches.discard(watch)
+            self._server.forget(watch)
+        return True
+
+    async def close(self) -> None:
+        """End every wait under way."""
+        for watch in self._watches:
+            if not watch.woken.done():
+                watch.woken.set_exception(StoreUnavailableError("this client of the store in memory was closed"))
+
+    async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
+        return await self._weather.carry(Call(name, key, write, apply))
+
+
+def _covers(wanted: str, key: str, *, prefix: bool) -> bool:
+    return key.startswith(wanted) if prefix else key == wanted

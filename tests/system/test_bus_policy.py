@@ -1,0 +1,31 @@
+"""The bus policy: a needed reboot is root's to announce."""
+
+from pathlib import Path
+
+from tests.harness.machines import Machine
+from tests.system.conftest import Layers, NewMachine
+
+
+def heard(machine: Machine, *users: str) -> list[str]:
+    """Who of these users gets a "reboot needed" across, asked one after another."""
+    machine.write("root/hear_status.py", Path(__file__).with_name("hear_status.py").read_text())
+    return machine.run("/opt/locksmith/bin/python", "/root/hear_status.py", *users).stdout.split()
+
+
+def booted(machine: Machine) -> Machine:
+    machine.start()
+    machine.wait_booted()
+    return machine
+
+
+def test_the_stock_bus_delivers_what_any_user_claims(new_machine: NewMachine, bare: Layers) -> None:
+    machine = booted(new_machine("m1", bare))
+
+    assert heard(machine, "nobody", "root") == ["nobody", "root"]
+
+
+def test_with_the_policy_only_root_is_heard(new_machine: NewMachine, installed: Layers) -> None:
+    machine = booted(new_machine("m1", installed))
+
+    assert heard(machine, "nobody", "root") == ["root"]
+    assert "com.coreos.update1.locksmith.conf" not in machine.journal("_COMM=dbus-daemon")

@@ -1,0 +1,473 @@
+import os
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from locksmith.config import Config, describe, load_daemon, load_tool
+from locksmith.config_keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
+from locksmith.errors import UsageError
+from locksmith.host.paths import Paths
+from locksmith.window.reboot_window import RebootWindow
+
+DOCS = Path(__file__).parents[2] / "docs/configuration.md"
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+class Machine:
+    """A folder that stands for the root of a machine."""
+
+    def __init__(self, root):
+        self.paths = Paths(root)
+        self.file = self.paths.config
+        self.file.parent.mkdir(parents=True)
+
+    def write(self, text):
+        self.file.write_text(text)
+        return self
+
+    def drop_in(self, name, text):
+        path = self.file.with_name("locksmith.toml.d") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def secret(self, name, text="x\n"):
+        path = self.file.parent / name
+        path.write_text(text)
+        return path
+
+    def daemon(self, environ=None, flags=None):
+        return load_daemon(self.paths, environ or {}, flags or {})
+
+    def tool(self, environ=None, flags=None):
+        return load_tool(self.paths, environ or {}, flags or {})
+
+    def refusal(self, environ=None, flags=None):
+        with pytest.raises(UsageError) as refused:
+            self.daemon(environ, flags)
+        return str(refused.value)
+
+
+def test_a_machine_without_any_configuration_has_the_defaults(machine):
+    assert machine.daemon() == machine.tool() == Config()
+    assert machine.daemon().strategy == "reboot"
+    assert machine.daemon().store.endpoints == ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
+
+
+def test_every_key_of_the_file_is_read(machine):
+    files = {name: machine.secret(name) for name in ("ca.pem", "crt.pem", "key.pem", "m.pem", "mkey.pem")}
+    password = machine.secret("password", "s3cret\n")
+    config = machine.write(f"""
+        strategy = "etcd-lock"
+        group = "prod/database"
+        dry-run = true
+        adopt = true
+        debug = true
+        [etcd]
+        endpoints = ["https://a:2379/", "https://b:2379"]
+        api = 2
+        cafile = "{files["ca.pem"]}"
+        certfile = "{files["crt.pem"]}"
+        keyfile = "{files["key.pem"]}"
+        username = "locksmith"
+        password-file = "{password}"
+        timeout = "1.5s"
+        [window]
+        start = "Sat 23:05"
+        length = "11h"
+        [metrics]
+        enabled = false
+        address = "::1"
+        port = 9999
+        certfile = "{files["m.pem"]}"
+        keyfile = "{files["mkey.pem"]}"
+        [reboot]
+        limit = "20m"
+        settle = "30s"
+        retry = "1h"
+    """).daemon()
+    assert (config.strategy, config.group, config.dry_run, config.adopt, config.debug) == (
+        "etcd-lock", "prod/database", True, True, True,
+    )  # fmt: skip
+    assert (config.store.endpoints, config.store.api) == (("https://a:2379", "https://b:2379"), 2)
+    assert (config.store.cafile, config.store.keyfile) == (files["ca.pem"], files["key.pem"])
+    assert (config.store.username, config.store.password, config.store.timeout) == ("locksmith", "s3cret", 1.5)
+    assert config.window == RebootWindow.parse("Sat 23:05", "11h")
+    assert (config.metrics.enabled, config.metrics.address, config.metrics.port) == (False, "::1", 9999)
+    assert config.metrics.certfile == files["m.pem"]
+    assert config.reboot.limit == timedelta(minutes=20)
+    assert set(config.origins.values()) == {str(machine.file), f"{password}, which {machine.file} names"}
+
+
+def test_each_source_overrides_the_one_before(machine):
+    assert machine.daemon().group == ""
+    machine.write('group = "file"')
+    assert machine.daemon().group == "file"
+    machine.drop_in("10-a.toml", 'group = "first"')
+    assert machine.daemon().group == "first"
+    machine.drop_in("20-b.toml", 'group = "second"')
+    assert machine.daemon().group == "second"
+    environ = {"LOCKSMITHD_GROUP": "environment"}
+    assert machine.daemon(environ).group == "environment"
+    assert machine.daemon(environ, {"group": "flag"}).group == "flag"
+
+
+def test_a_drop_in_overrides_single_keys_of_a_table(machine):
+    machine.write('[etcd]\napi = 2\nendpoints = ["http://a:1"]\n[window]\nstart = "02:00"\nlength = "1h"')
+    machine.drop_in("10-api.toml", "[etcd]\napi = 3")
+    machine.drop_in("20-window.toml", '[window]\nlength = "2h"')
+    config = machine.daemon()
+    assert (config.store.api, config.store.endpoints) == (3, ("http://a:1",))
+    assert config.window == RebootWindow.parse("02:00", "2h")
+
+
+def test_other_files_beside_the_drop_ins_are_left_alone(machine):
+    machine.drop_in("10-a.toml~", "rubbish")
+    machine.drop_in(".10-a.toml", "rubbish")
+    machine.drop_in("README", "rubbish")
+    assert machine.daemon() == Config()
+
+
+def test_drop_ins_need_no_file_before_them(machine):
+    machine.drop_in("10-a.toml", 'group = "a"')
+    assert machine.daemon().group == "a"
+
+
+def test_an_empty_variable_counts_as_unset(machine):
+    machine.write('strategy = "etcd-lock"\ngroup = "file"')
+    empty = dict.fromkeys(DAEMON_VARIABLES, "")
+    assert machine.daemon(empty).strategy == "etcd-lock"
+    assert machine.daemon(empty).group == "file"
+
+
+def test_an_empty_flag_is_said_and_means_none(machine):
+    machine.write('group = "file"\n[etcd]\ncafile = "/nowhere"\nendpoints = ["https://a"]')
+    config = machine.daemon({"LOCKSMITHD_GROUP": "environment"}, {"group": "", "etcd_cafile": ""})
+    assert (config.group, config.store.cafile) == ("", None)
+
+
+@pytest.mark.parametrize(("flags"), [{}, {"group": None, "debug": None, "endpoint": ()}])
+def test_a_flag_that_was_not_given_sets_nothing(machine, flags):
+    assert machine.daemon(flags=flags).origins == {}
+
+
+def test_the_daemons_environment_is_the_originals(machine):
+    ca, crt, key = (str(machine.secret(name)) for name in ("ca.pem", "crt.pem", "key.pem"))
+    config = machine.daemon(
+        {
+            "REBOOT_STRATEGY": "etcd-lock",
+            "LOCKSMITHD_ENDPOINT": "https://a:2379, https://b:2379",
+            "LOCKSMITHD_ETCD_API": "2",
+            "LOCKSMITHD_ETCD_CAFILE": ca,
+            "LOCKSMITHD_ETCD_CERTFILE": crt,
+            "LOCKSMITHD_ETCD_KEYFILE": key,
+            "LOCKSMITHD_ETCD_USERNAME": "u",
+            "LOCKSMITHD_ETCD_PASSWORD": "p",
+            "LOCKSMITHD_GROUP": "prod",
+            "LOCKSMITHD_DEBUG": "t",
+            "LOCKSMITHD_REBOOT_WINDOW_START": "Thu 23:00",
+            "LOCKSMITHD_REBOOT_WINDOW_LENGTH": "1h30m",
+            "LOCKSMITHCTL_GROUP": "the tool's",
+        }
+    )
+    assert (config.strategy, config.group, config.debug) == ("etcd-lock", "prod", True)
+    assert (config.store.endpoints, config.store.api) == (("https://a:2379", "https://b:2379"), 2)
+    assert [str(path) for path in (config.store.cafile, config.store.certfile, config.store.keyfile)] == [ca, crt, key]
+    assert (config.store.username, config.store.password) == ("u", "p")
+    assert config.window == RebootWindow.parse("Thu 23:00", "1h30m")
+
+
+def test_the_tools_environment_is_its_own(machine):
+    machine.write('strategy = "etcd-lock"\ngroup = "file"')
+    environ = {"REBOOT_STRATEGY": "off", "LOCKSMITHD_GROUP": "the daemon's", "LOCKSMITHCTL_ENDPOINT": "http://a"}
+    config = machine.tool(environ)
+    assert (config.strategy, config.group, config.store.endpoints) == ("etcd-lock", "file", ("http://a",))
+
+
+def test_of_two_variables_for_one_key_the_prefixed_wins(machine):
+    config = machine.daemon(
+        {
+            "LOCKSMITHD_REBOOT_WINDOW_START": "01:00",
+            "REBOOT_WINDOW_START": "never looked at",
+            "REBOOT_WINDOW_LENGTH": "1h",
+        }
+    )
+    assert config.window == RebootWindow.parse("01:00", "1h")
+    assert config.origins["window.length"] == "REBOOT_WINDOW_LENGTH"
+
+
+def test_a_window_of_the_environment_replaces_the_files(machine):
+    machine.write('[window]\nstart = "Sat 02:00"\nlength = "100h"')
+    environ = {"REBOOT_WINDOW_START": "03:00", "REBOOT_WINDOW_LENGTH": "1h"}
+    assert machine.daemon(environ).window == RebootWindow.parse("03:00", "1h")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(text, True) for text in ("1", "t", "T", "TRUE", "true", "True")]
+    + [(text, False) for text in ("0", "f", "F", "FALSE", "false", "False")],
+)
+def test_booleans_of_the_environment_are_gos(machine, text, expected):
+    machine.write(f"debug = {'false' if expected else 'true'}")
+    assert machine.daemon({"LOCKSMITHD_DEBUG": text}).debug is expected
+
+
+def test_endpoints_of_flags_add_up(machine):
+    config = machine.tool(flags={"endpoint": ("http://a:1,http://b:1", "http://c:1/", "http://a:1")})
+    assert config.store.endpoints == ("http://a:1", "http://b:1", "http://c:1")
+
+
+def test_a_ca_alone_is_fine(machine):
+    ca = machine.secret("ca.pem")
+    config = machine.daemon({"LOCKSMITHD_ETCD_CAFILE": str(ca), "LOCKSMITHD_ENDPOINT": "https://a"})
+    assert (config.store.cafile, config.store.certfile) == (ca, None)
+
+
+def test_a_later_password_replaces_an_earlier_password_file(machine):
+    machine.write('[etcd]\nusername = "u"\npassword-file = "/nowhere"')
+    assert machine.daemon({"LOCKSMITHD_ETCD_PASSWORD": "p"}).store.password == "p"
+
+
+def test_a_later_password_file_replaces_an_earlier_password(machine):
+    machine.write('[etcd]\nusername = "u"\npassword = "old"')
+    machine.drop_in("10-secret.toml", f'[etcd]\npassword-file = "{machine.secret("password", "new")}"')
+    assert machine.daemon().store.password == "new"
+
+
+def test_the_tool_does_not_need_the_daemons_certificate(machine):
+    machine.write('[metrics]\ncertfile = "/nowhere/crt"\nkeyfile = "/nowhere/key"')
+    assert machine.tool().metrics.port == 9563
+    assert "metrics.certfile names /nowhere/crt, which cannot be read" in machine.refusal()
+
+
+def test_the_tool_may_ask_an_endpoint_without_the_files_tls(machine):
+    machine.write(f'[etcd]\nendpoints = ["https://a"]\ncafile = "{machine.secret("ca.pem")}"')
+    assert machine.tool(flags={"endpoint": ("http://127.0.0.1:1",)}).store.endpoints == ("http://127.0.0.1:1",)
+
+
+FILE = "/etc/locksmith/locksmith.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("strategy = ", f"{FILE} is not TOML: Invalid value (at end of document)"),
+        ("group = 'a'\ngroup = 'b'", f"{FILE} is not TOML: Cannot overwrite a value (at line 2, column 12)"),
+        ("x = " + "[" * 5000, f"{FILE} is not TOML that can be read: it is nested too deeply"),
+        ("stratgy = 'off'", f"{FILE}: stratgy is not a key of the configuration: did you mean strategy?"),
+        ("dry_run = true", f"{FILE}: dry_run is not a key of the configuration: did you mean dry-run?"),
+        ("[etcd]\nendpoint = 'x'", "etcd.endpoint is not a key of the configuration: did you mean etcd.endpoints?"),
+        ("[etc]\napi = 3", "etc.api is not a key of the configuration: did you mean etcd.api?"),
+        ("[windows]", "windows is not a key of the configuration: did you mean window?"),
+        ("[window]\nzzz = 1", "window.zzz is not a key of the configuration: known are window.start, window.length"),
+        ("qqq = 1", "known are strategy, group, dry-run, adopt, debug, [etcd], [metrics], [reboot], [window]"),
+        ("'etcd.api' = 3", '"etcd.api" is not a key of the configuration'),
+        ("etcd = 3", f"{FILE}: etcd must be a table, not a whole number"),
+        ("[[etcd]]\napi = 3", f"{FILE}: etcd must be a table, not a list"),
+        ("group = 3", f"{FILE}: group must be a string, not a whole number"),
+        ("[group]\na = 1", f"{FILE}: group must be a string, not a table"),
+        ("dry-run = 'yes'", f"{FILE}: dry-run must be true or false, not a string"),
+        ("dry-run = 1", f"{FILE}: dry-run must be true or false, not a whole number"),
+        ("strategy = ''", f"{FILE}: strategy must not be empty"),
+        ("strategy = 'best-effort'", "use 'etcd-lock' where etcd runs, or 'reboot' to do without a lock"),
+        ("group = '.'", f"{FILE}: group '.' cannot be used"),
+        ("group = '..'", f"{FILE}: group '..' cannot be used"),
+        ('group = "a\\nb"', f"{FILE}: group must not have control characters in it"),
+        ("[etcd]\napi = 4", f"{FILE}: etcd.api must be a whole number from 2 to 3, not 4"),
+        ("[etcd]\napi = true", f"{FILE}: etcd.api must be a whole number from 2 to 3, not true or false"),
+        ("[etcd]\napi = '3'", f"{FILE}: etcd.api must be a whole number from 2 to 3, not a string"),
+        ("[etcd]\nendpoints = 'http://a'", f"{FILE}: etcd.endpoints must be a list of URLs, not a string"),
+        ("[etcd]\nendpoints = []", f"{FILE}: etcd.endpoints must name one endpoint at least"),
+        ("[etcd]\nendpoints = [1]", f"{FILE}: etcd.endpoints must be a string, not a whole number"),
+        ("[etcd]\nendpoints = ['a:2379']", "must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379"),
+        ("[etcd]\nendpoints = ['http://']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['ftp://a']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://a:x']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://a:0']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://[::1']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://a b']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://a/v3']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://a?b']", "must be URLs like"),
+        ("[etcd]\nendpoints = ['http://u:hush@a']", "must not have a user or a password in the URL"),
+        ("[etcd]\ncafile = 'ca.pem'", f"{FILE}: etcd.cafile must be a path from the root on (or empty for none)"),
+        ("[etcd]\ncafile = '/nowhere'", f"{FILE}: etcd.cafile names /nowhere, which cannot be read: No such file"),
+        ("[etcd]\ncafile = '/'", f"{FILE}: etcd.cafile names /, which cannot be read: it is not a file"),
+        ("[etcd]\ncafile = '/dev/null'", "names /dev/null, which cannot be read: it is not a file"),
+        ("[etcd]\ncertfile = '/a'", f"{FILE}: etcd.certfile is set without etcd.keyfile: set both or neither"),
+        ("[etcd]\nkeyfile = '/a'", f"{FILE}: etcd.keyfile is set without etcd.certfile: set both or neither"),
+        ("[etcd]\nusername = 'u'", f"{FILE}: etcd.username is set without a password: name a file"),
+        ("[etcd]\npassword = 'hush'", f"{FILE}: etcd.password is set without etcd.username"),
+        ("[etcd]\nusername = 'u'\npassword-file = '/nowhere'", "etcd.password-file names /nowhere, which cannot be"),
+        ("[etcd]\npassword = 'hush'\npassword-file = '/a'", "etcd.password stands beside etcd.password-file: keep one"),
+        ("[etcd]\npassword = ['hush']", f"{FILE}: etcd.password must be a string, not a list"),
+        ("[etcd]\ntimeout = 5", f"{FILE}: etcd.timeout must be a string, not a whole number"),
+        ("[etcd]\ntimeout = '5'", f"{FILE}: etcd.timeout '5' is not a duration: give each number a unit"),
+        ("[etcd]\ntimeout = '0s'", f"{FILE}: etcd.timeout must be longer than 0s and at most 1m, not '0s'"),
+        ("[etcd]\ntimeout = '2m'", f"{FILE}: etcd.timeout must be longer than 0s and at most 1m, not '2m'"),
+        ("[window]\nstart = '02:00'", f"{FILE}: window.start is set without window.length: set both or neither"),
+        ("[window]\nlength = '0s'", f"{FILE}: window.length is set without window.start: set both or neither"),
+        ("[window]\nstart = 02:00:00\nlength = '1h'", f"{FILE}: window.start must be a string, not a date or a time"),
+        (
+            "[window]\nstart = '25:00'\nlength = '1h'",
+            f"{FILE}: window.start '25:00' is not a start: the hour is 0 to 23",
+        ),
+        ("[window]\nstart = ''\nlength = ''", f"{FILE}: window.start '' is not a start"),
+        ("[window]\nstart = '02:00'\nlength = '1j'", f"{FILE}: window.length '1j' is not a duration"),
+        ("[window]\nstart = '02:00'\nlength = '24h'", f"{FILE}: the window's length 24h is too long"),
+        ("[window]\nstart = '02:00'\nlength = '-1h'", f"{FILE}: the window's length -1h is negative"),
+        ("[metrics]\nport = 65536", f"{FILE}: metrics.port must be a whole number from 0 to 65535, not 65536"),
+        ("[metrics]\naddress = ''", f"{FILE}: metrics.address must not be empty"),
+        ("[metrics]\ncertfile = '/a'", f"{FILE}: metrics.certfile is set without metrics.keyfile"),
+        ("[reboot]\nlimit = '-1m'", f"{FILE}: reboot.limit must be longer than 0s and at most 24h, not '-1m'"),
+        ("[reboot]\nlimit = '10s'", f"{FILE}: reboot.limit must leave reboot.settle shorter than reboot.limit"),
+    ],
+)
+def test_a_file_is_refused_with_a_sentence(machine, text, sentence):
+    refusal = machine.write(text).refusal()
+    assert sentence in refusal.replace(str(machine.paths.root), "")
+    assert refusal.startswith(str(machine.file))
+    assert "hush" not in refusal
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"REBOOT_STRATEGY": "best-effort"}, "REBOOT_STRATEGY: strategy 'best-effort' is gone, as it rebooted without"),
+        (
+            {"REBOOT_WINDOW_START": "02:00"},
+            "REBOOT_WINDOW_START is set without REBOOT_WINDOW_LENGTH: a window needs both",
+        ),
+        (
+            {"LOCKSMITHD_REBOOT_WINDOW_LENGTH": "1h", "LOCKSMITHD_REBOOT_WINDOW_START": ""},
+            "LOCKSMITHD_REBOOT_WINDOW_LENGTH is set without LOCKSMITHD_REBOOT_WINDOW_START: a window needs both",
+        ),
+        ({"LOCKSMITHD_GROUP": ".."}, "LOCKSMITHD_GROUP: group '..' cannot be used"),
+        ({"LOCKSMITHD_GROUP": "\udcff"}, "LOCKSMITHD_GROUP: group must not have control characters in it, nor bytes"),
+        ({"LOCKSMITHD_DEBUG": "yes"}, "LOCKSMITHD_DEBUG: debug must be true or false, not 'yes'"),
+        ({"LOCKSMITHD_ETCD_API": "v3"}, "LOCKSMITHD_ETCD_API: etcd.api must be a whole number from 2 to 3, not 'v3'"),
+        ({"LOCKSMITHD_ETCD_API": "1"}, "LOCKSMITHD_ETCD_API: etcd.api must be a whole number from 2 to 3, not 1"),
+        ({"LOCKSMITHD_ENDPOINT": "http://a,"}, "LOCKSMITHD_ENDPOINT: etcd.endpoints must be URLs like"),
+        ({"LOCKSMITHD_ETCD_CERTFILE": "/a"}, "LOCKSMITHD_ETCD_CERTFILE: etcd.certfile is set without etcd.keyfile"),
+        ({"LOCKSMITHD_ETCD_CAFILE": "/nowhere"}, "LOCKSMITHD_ETCD_CAFILE: etcd.cafile names /nowhere, which cannot be"),
+        ({"LOCKSMITHD_ETCD_USERNAME": "u"}, "LOCKSMITHD_ETCD_USERNAME: etcd.username is set without a password"),
+    ],
+)
+def test_a_variable_is_refused_with_a_sentence(machine, environ, sentence):
+    assert machine.refusal(environ).startswith(sentence)
+
+
+def test_a_variable_alone_is_no_window_even_beside_the_files(machine):
+    machine.write('[window]\nstart = "02:00"\nlength = "1h"')
+    assert "is set without" in machine.refusal({"REBOOT_WINDOW_START": "03:00"})
+
+
+def test_a_flag_is_refused_with_a_sentence(machine):
+    assert machine.refusal(flags={"etcd_api": 4}).startswith("--etcd-api: etcd.api must be a whole number")
+    assert machine.refusal(flags={"endpoint": ("x",)}).startswith("--endpoint: etcd.endpoints must be URLs")
+
+
+def test_a_ca_for_endpoints_without_tls_is_refused(machine):
+    refusal = machine.refusal({"LOCKSMITHD_ETCD_CAFILE": str(machine.secret("ca.pem"))})
+    assert refusal.startswith("LOCKSMITHD_ETCD_CAFILE: etcd.cafile has no use, as no endpoint begins with https://")
+
+
+@pytest.mark.parametrize("content", ["", "\n", "one\ntwo\n"])
+def test_a_password_file_must_be_one_line(machine, content):
+    path = machine.secret("password", content)
+    refusal = machine.write(f"[etcd]\nusername = 'u'\npassword-file = '{path}'").refusal()
+    assert refusal.endswith(f"names {path}, which must be one line of text with the password alone")
+
+
+def test_a_broken_drop_in_is_named(machine):
+    path = machine.drop_in("10-group.toml", "grop = 'x'")
+    assert machine.refusal() == f"{path}: grop is not a key of the configuration: did you mean group?"
+
+
+def test_a_file_that_cannot_be_read_never_counts_as_absent(machine):
+    machine.file.symlink_to("nowhere")
+    assert machine.refusal() == f"{machine.file} cannot be read: No such file or directory"
+    machine.file.unlink()
+    os.mkfifo(machine.file)
+    assert machine.refusal() == f"{machine.file} cannot be read: it is not a file"
+    machine.file.unlink()
+    machine.file.write_bytes(b"group = '\xff'")
+    assert f"{machine.file} is not TOML: 'utf-8' codec" in machine.refusal()
+    machine.write("").secret("locksmith.toml.d")
+    assert machine.refusal() == f"{machine.file}.d cannot be read: Not a directory"
+
+
+def test_check_config_shows_every_value_and_its_origin_but_no_password(machine):
+    machine.write('[etcd]\nusername = "u"\npassword = "hush"\n[window]\nstart = "sat 2:00"\nlength = "90m"')
+    config = machine.daemon({"LOCKSMITHD_GROUP": "prod"}, {"debug": True})
+    rows = {key: (value, origin) for key, value, origin in describe(config)}
+    assert list(rows) == [name for name in KEYS if name != "etcd.password-file"]
+    assert rows["group"] == ('"prod"', "LOCKSMITHD_GROUP")
+    assert rows["debug"] == ("true", "--debug")
+    assert rows["window.start"] == ('"Sat 02:00"', str(machine.file))
+    assert rows["window.length"] == ('"1h30m"', str(machine.file))
+    assert rows["etcd.api"] == ("3", "the defaults")
+    assert rows["etcd.endpoints"] == ('["http://127.0.0.1:2379", "http://127.0.0.1:4001"]', "the defaults")
+    assert rows["etcd.cafile"] == ("(not set)", "the defaults")
+    assert rows["etcd.password"] == ("***", str(machine.file))
+    assert "hush" not in repr(config)
+
+
+def test_what_is_shown_can_be_written_into_a_file(machine):
+    machine.write('group = "a\\"b"\n[window]\nstart = "sat 2:00"\nlength = "90m"\n[etcd]\ntimeout = "0.25s"')
+    config = machine.daemon()
+    lines = [f"{key} = {value}" for key, value, _ in describe(config) if value != "(not set)"]
+    assert machine.write("\n".join(lines)).daemon() == config
+
+
+def test_the_documentation_names_every_key_variable_and_flag_with_its_default():
+    text = DOCS.read_text()
+    variables = [*DAEMON_VARIABLES, *TOOL_VARIABLES]
+    names = {name.rpartition(".")[2] for name in KEYS} | {f"--{flag}" for flag in FLAGS} | set(variables)
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+    shown = [value for _, value, _ in describe(Config()) if value != "(not set)"]
+    assert [value for value in shown if f"`{value}`" not in text] == []
+
+
+def test_the_documented_example_can_be_used(machine):
+    example = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)[0]
+    for name in re.findall(r'"/etc/locksmith/(\S+)"', example):
+        machine.secret(name)
+    config = machine.write(example.replace("/etc/locksmith", str(machine.file.parent))).daemon()
+    assert config.strategy == "etcd-lock"
+    assert config != replace(Config(), strategy="etcd-lock")
+
+
+NAMES = st.sampled_from([part for name in KEYS for part in name.split(".")] + ["x", '"a.b"', "[etcd]", "[[window]]"])
+VALUES = st.sampled_from(
+    ["1", "true", "'x'", "''", "[1]", "{}", "{a = 1}", "02:00:00", "1979-05-27", "nan", "'1h'", "['http://a']", "[", "'\\u0000'"]
+)  # fmt: skip
+LINES = st.builds("{} = {}".format, NAMES, VALUES) | NAMES.map("[{}]".format) | st.text(max_size=10)
+TOML_LIKE = st.lists(LINES, max_size=6).map("\n".join) | st.text()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(text=TOML_LIKE)
+def test_any_text_is_a_configuration_or_refused(machine, text):
+    machine.file.write_bytes(text.encode(errors="surrogatepass"))
+    try:
+        assert isinstance(machine.daemon(), Config)
+    except UsageError as error:
+        assert str(error).startswith(str(machine.file))  # noqa: PT017 (most texts are refused, some are not)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(environ=st.dictionaries(st.sampled_from(sorted(DAEMON_VARIABLES)), st.text(max_size=12), max_size=5))
+def test_any_environment_is_a_configuration_or_refused(machine, environ):
+    try:
+        assert isinstance(machine.daemon(environ), Config)
+    except UsageError as error:
+        assert "REBOOT_" in str(error) or "LOCKSMITHD_" in str(error)  # noqa: PT017 (as above)

@@ -1,0 +1,86 @@
+import asyncio
+import threading
+
+import pytest
+
+from locksmith.kv.threads import in_thread
+
+
+def test_the_result_of_the_work_comes_back() -> None:
+    assert asyncio.run(in_thread(lambda: 6 * 7, limit=5)) == 42
+
+
+def test_what_the_work_raises_comes_back() -> None:
+    def work() -> None:
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError, match="no such thing"):
+        asyncio.run(in_thread(work, limit=5))
+
+
+def test_the_work_runs_beside_the_loop_in_a_daemon_thread() -> None:
+    async def story():
+        release = threading.Event()
+
+        def work() -> None:
+            return release.wait(5), threading.current_thread().daemon
+
+        call = asyncio.create_task(in_thread(work, limit=5))
+        await asyncio.sleep(0)
+        release.set()  # reached while the work blocks
+        return await call
+
+    assert asyncio.run(story()) == (True, True)
+
+
+def test_work_that_hangs_is_left_behind_and_its_late_result_is_dropped() -> None:
+    async def story():
+        release, ended = threading.Event(), threading.Event()
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+        def work() -> None:
+            release.wait(5)
+            ended.set()
+
+        with pytest.raises(TimeoutError):
+            await in_thread(work, limit=0.01)
+        release.set()
+        await in_thread(lambda: ended.wait(5), limit=5)
+        await in_thread(lambda: None, limit=5)  # what the first posted has been looked at by now
+        return complaints
+
+    assert asyncio.run(story()) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_result_after_the_loop_is_closed_disturbs_nobody(fails):
+    # A thread that dies of an exception would be a warning, and so an error of this test.
+    release = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def work() -> None:
+        threads.append(threading.current_thread())
+        release.wait(5)
+        if fails:
+            raise LookupError
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(in_thread(work, limit=0.01))
+    release.set()
+    threads[0].join(5)
+    assert not threads[0].is_alive()
+
+
+def test_a_cancelled_call_ends_at_once() -> None:
+    async def story():
+        release = threading.Event()
+        call = asyncio.create_task(in_thread(lambda: release.wait(5), limit=60))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not release.is_set()
+        release.set()
+
+    asyncio.run(story())
