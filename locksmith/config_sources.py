@@ -160,7 +160,7 @@ def _known(name: str, value: object, path: Path) -> Key[Any]:
         return KEYS[name]
     if name in TABLES:
         raise UsageError(f"{path}: {name} must be a table, not {type_name(value)}")
-    near = difflib.get_close_matches(name, KEYS) or difflib.get_close_matches(name, TABLES)
+    near = difflib.get_close_matches(name, KEYS if "." in name else [*KEYS, *TABLES], cutoff=0.75)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_siblings(name))}"
     raise UsageError(f"{path}: {name} is not a key of the configuration: {hint}")
 

@@ -41,7 +41,12 @@ class _Question:
         target = f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}{endpoint.path}/v2/keys/{quote(self.key)}"
         try:
             answer = self.pool.request(
-                "GET", target, {"quorum": "true"}, self._headers(), timeout=patience(limit), redirect=False
+                "GET",
+                target,
+                fields={"quorum": "true"},
+                headers=self._headers(),
+                timeout=patience(limit),
+                redirect=False,
             )
         except (HTTPError, OSError) as error:
             raise _DoubtError(brief(error)) from None

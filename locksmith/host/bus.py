@@ -1,0 +1,231 @@
+"""The system bus, as a service that comes and goes.
+
+`SystemBus` holds one connection, makes a new one whenever it ends, and puts everything back that a new connection has
+to be told: match rules, and who owns the names that somebody here listens to.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from locksmith.errors import HostError
+from locksmith.host.bus_errors import AnsweredError, BusGoneError, NobodyError, StrangeAnswerError
+from locksmith.host.bus_link import BUS_NAME, BUS_PATH, Call, Link, Signal
+
+CALL_LIMIT = 5.0
+"""Seconds for a call, unless its caller says otherwise."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between tries to connect: they double from the first to the longest."""
+
+Handler = Callable[[Signal], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The signals to be given. `sender` is a well-known name: only its owner's signals fit then.
+
+    The owner is compared here again, because a match rule keeps nobody from sending a signal to us alone.
+    """
+
+    interface: str
+    member: str
+    path: str
+    sender: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """The match rule the bus is told."""
+        rule = f"type='signal',interface='{self.interface}',member='{self.member}',path='{self.path}'"
+        return f"{rule},sender='{self.sender}'" if self.sender else rule
+
+    def fits(self, signal: Signal) -> bool:
+        """Whether a signal is of this kind, whoever sent it."""
+        return (signal.interface, signal.member, signal.path) == (self.interface, self.member, self.path)
+
+
+class SystemBus:
+    """The system bus at `address` (None: `DBUS_SYSTEM_BUS_ADDRESS`, or the default one).
+
+    Subscribe before `start`. Handlers run in the event loop, must not block, and get nothing while the connection is
+    being set up: whoever listens looks for itself when told that the bus is connected.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
+        self._link: Link | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._subscriptions: list[tuple[Match, Handler]] = []
+        self._watched: dict[str, list[Callable[[], None]]] = {}
+        self._owners: dict[str, str] = {}
+        self._listeners: list[Callable[[bool], None]] = []
+        self._complained = False
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be made now."""
+        return self._link is not None
+
+    def subscribe(self, match: Match, handler: Handler) -> None:
+        """Give `handler` every signal that fits, on this connection and each later one."""
+        self._subscriptions.append((match, handler))
+        if match.sender:
+            self._watched.setdefault(match.sender, [])
+
+    def watch_name(self, name: str, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever the well-known `name` gets or loses an owner; `owner` tells which."""
+        self._watched.setdefault(name, []).append(changed)
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        """Call `listener` with True whenever the bus is connected (again) and with False when it goes away."""
+        self._listeners.append(listener)
+
+    def owner(self, name: str) -> str | None:
+        """The unique name of the connection that owns a watched or subscribed name now."""
+        return self._owners.get(name) or None
+
+    async def start(self) -> bool:
+        """Connect, and stay connected from now on. Tells whether the first try succeeded; it never waits for more."""
+        self._keeper = asyncio.create_task(self._keep(), name="system bus")
+        await self._tried.wait()
+        return self.connected
+
+    async def close(self) -> None:
+        """End the connection for good."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: tuple[Any, ...] = (),
+        *,
+        reply: str | None = None,
+        limit: float = CALL_LIMIT,
+        autostart: bool = True,
+    ) -> list[Any]:
+        """Call a method and give the body of its answer, within `limit` seconds.
+
+        `reply` is the signature the answer must have; with `autostart` the bus may start the service for it. Errors:
+        `bus_errors`; without a connection it fails at once.
+        """
+        if self._link is None:
+            raise BusGoneError(f"{member} of {destination} was not called: there is no connection to the system bus")
+        call = Call(destination, path, interface, member, signature, body, reply, autostart)
+        return await self._link.call(call, limit)
+
+    async def get_property(
+        self, destination: str, path: str, interface: str, name: str, signature: str, *, limit: float = CALL_LIMIT
+    ) -> Any:
+        """Read a property of the type `signature`. Errors as of `call`."""
+        properties = "org.freedesktop.DBus.Properties"
+        body = (interface, name)
+        try:
+            [variant] = await self.call(destination, path, properties, "Get", "ss", body, reply="v", limit=limit)
+        except AnsweredError as error:
+            raise type(error)(f"{name} of {destination}: {error.text}", error.name, error.text) from None
+        if variant.signature != signature:
+            raise StrangeAnswerError(f"{name} of {destination} is of type {variant.signature!r}, not {signature!r}")
+        return variant.value
+
+    async def unix_user(self, unique_name: str) -> int:
+        """Ask the bus for the Unix user id of a connection; `NobodyError` when it has gone already."""
+        [uid] = await self.call(BUS_NAME, BUS_PATH, BUS_NAME, "GetConnectionUnixUser", "s", (unique_name,), reply="u")
+        return int(uid)
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._stay_connected()
+                pause = FIRST_PAUSE
+            except HostError as error:
+                self._complain(error)
+            self._tried.set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _stay_connected(self) -> None:
+        """Connect, and return when that connection has ended."""
+        link = await Link.open(self._address, self._take)
+        try:
+            await self._set_up(link)
+            self._announce(link)
+            log.warning("the system bus went away (%s); connecting again", await link.ended())
+        finally:
+            await link.close()
+            if self._link is not None:
+                self._announce(None)
+
+    async def _set_up(self, link: Link) -> None:
+        self._owners.clear()
+        for rule in [*map(_owner_rule, self._watched), *(match.rule for match, _ in self._subscriptions)]:
+            await link.call(_bus_call("AddMatch", rule), CALL_LIMIT)
+        for name in self._watched:
+            with contextlib.suppress(NobodyError):
+                [owner] = await link.call(_bus_call("GetNameOwner", name, reply="s"), CALL_LIMIT)
+                # A change that came in behind this answer may have been taken before it.
+                self._owners.setdefault(name, owner)
+
+    def _announce(self, link: Link | None) -> None:
+        self._link = link
+        self._complained = False
+        self._tried.set()
+        for listener in self._listeners:
+            listener(link is not None)
+
+    def _complain(self, error: HostError) -> None:
+        """Log the first failure of an outage; the others say the same."""
+        if not self._complained:
+            log.warning("%s; trying again until it works", error)
+        self._complained = True
+
+    def _take(self, signal: Signal) -> None:
+        if signal.sender == BUS_NAME and _OWNER_CHANGED.fits(signal):
+            self._take_owner(*signal.body)
+        elif self._link is not None:
+            self._deliver(signal)
+
+    def _take_owner(self, name: str, _old: str, new: str) -> None:
+        self._owners[name] = new
+        if self._link is not None:
+            for changed in self._watched.get(name, ()):
+                changed()
+
+    def _deliver(self, signal: Signal) -> None:
+        for match, handler in self._subscriptions:
+            if match.fits(signal) and (match.sender is None or signal.sender == self.owner(match.sender)):
+                handler(signal)
+
+
+_OWNER_CHANGED = Match(BUS_NAME, "NameOwnerChanged", BUS_PATH, BUS_NAME)
+
+
+def _owner_rule(name: str) -> str:
+    return f"{_OWNER_CHANGED.rule},arg0='{name}'"
+
+
+def _bus_call(member: str, argument: str, reply: str | None = None) -> Call:
+    return Call(BUS_NAME, BUS_PATH, BUS_NAME, member, "s", (argument,), reply)

@@ -1,0 +1,192 @@
+"""One connection to a message bus, from its making to its end; `bus.py` makes a new one after each.
+
+The replies are matched with their calls here and not by `MessageBus.call`, which waits for ever for an answer that
+does not come, also after the connection has ended, and remembers each such call for as long as it lives.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dbus_fast import BusType, DBusFastError, ErrorType, Message, MessageFlag, MessageType
+from dbus_fast.aio import MessageBus
+
+from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
+
+BUS_NAME = "org.freedesktop.DBus"
+BUS_PATH = "/org/freedesktop/DBus"
+
+CONNECT_LIMIT = 5.0
+"""Seconds for connecting, authenticating and being greeted."""
+
+MOST_OVERDUE = 64
+"""Calls left unanswered before the connection is given up.
+
+dbus-daemon remembers every call that waits for its answer and refuses further ones of a connection that has 128 of them
+(`max_replies_per_connection`): a service that hangs for hours would cost us all others.
+"""
+
+_NOBODY = {ErrorType.SERVICE_UNKNOWN.value, ErrorType.NAME_HAS_NO_OWNER.value}
+_LOST = {
+    ErrorType.NO_REPLY.value,
+    ErrorType.DISCONNECTED.value,
+    ErrorType.TIMEOUT.value,
+    "org.freedesktop.DBus.Error.TimedOut",
+}
+"""Errors that the bus, or a library between, makes up when the callee left without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method call. `reply` is the signature its answer must have (None: any)."""
+
+    destination: str
+    path: str
+    interface: str
+    member: str
+    signature: str = ""
+    body: tuple[Any, ...] = ()
+    reply: str | None = None
+    autostart: bool = True
+
+    def __str__(self) -> str:
+        """Name it as an error's sentence does."""
+        return f"{self.member} of {self.destination}"
+
+    def message(self, serial: int) -> Message:
+        """Give it the form in which it is sent."""
+        return Message(
+            destination=self.destination,
+            path=self.path,
+            interface=self.interface,
+            member=self.member,
+            signature=self.signature,
+            body=list(self.body),
+            flags=MessageFlag.NONE if self.autostart else MessageFlag.NO_AUTOSTART,
+            serial=serial,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal as it came. `sender` is a connection's unique name: the bus writes it there, nobody can forge it."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: tuple[Any, ...]
+
+
+class Link:
+    """One connection. It ends once: `ended` tells when and why."""
+
+    def __init__(self, messages: MessageBus, on_signal: Callable[[Signal], None]) -> None:
+        self._messages = messages
+        self._on_signal = on_signal
+        self._waiting: dict[int, asyncio.Future[Message | None]] = {}
+        self._overdue: set[int] = set()
+        messages.add_message_handler(self._take)
+
+    @classmethod
+    async def open(cls, address: str | None, on_signal: Callable[[Signal], None]) -> Self:
+        """Connect to the bus at `address` (None: the system bus, as D-Bus' specification finds it)."""
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT):
+                messages = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+                return cls(await messages.connect(), on_signal)
+        except TimeoutError:
+            raise BusGoneError(f"the system bus does not answer within {CONNECT_LIMIT:g} s") from None
+        except (OSError, EOFError, DBusFastError) as error:
+            raise BusGoneError(f"the system bus cannot be reached ({_words(error)})") from None
+
+    async def call(self, call: Call, limit: float) -> list[Any]:
+        """Call a method, wait at most `limit` seconds, and give the answer's body. Errors: `bus_errors`."""
+        reply = await self._exchange(call, limit)
+        if reply.message_type is MessageType.ERROR:
+            raise _error(call, reply)
+        if call.reply not in (None, reply.signature):
+            raise StrangeAnswerError(f"{call} was answered with {reply.signature!r}, not with {call.reply!r}")
+        return reply.body
+
+    async def close(self) -> None:
+        """End it, and wait for that."""
+        self._messages.disconnect()
+        await self.ended()
+
+    async def ended(self) -> str:
+        """Wait for its end; every call that still waits for its answer fails then. Gives the reason in a few words."""
+        try:
+            await self._messages.wait_for_disconnect()
+        except (OSError, EOFError, DBusFastError) as error:
+            return _words(error)
+        else:
+            return "closed"
+        finally:
+            for answer in self._waiting.values():
+                _settle(answer, None)
+
+    async def _exchange(self, call: Call, limit: float) -> Message:
+        if not self._messages.connected:
+            raise BusGoneError(f"{call} was not called: the system bus went away")
+        serial = self._messages.next_serial()
+        answer = self._waiting[serial] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(limit):
+                await self._messages.send(call.message(serial))
+                reply = await answer
+        except TimeoutError:
+            raise NoAnswerError(f"{call} was not answered within {limit:g} s") from None
+        except OSError as error:
+            raise NoAnswerError(f"{call} was not answered: the system bus went away ({_words(error)})") from None
+        finally:
+            self._done_with(serial)
+        if reply is None:
+            raise NoAnswerError(f"{call} was not answered: the system bus went away")
+        return reply
+
+    def _done_with(self, serial: int) -> None:
+        if not self._waiting.pop(serial).done():
+            self._overdue.add(serial)
+        if len(self._overdue) >= MOST_OVERDUE and not self._waiting:
+            self._messages.disconnect()
+
+    def _take(self, message: Message) -> None:
+        if message.message_type is MessageType.SIGNAL:
+            self._on_signal(_signal(message))
+        elif answer := self._waiting.get(message.reply_serial):
+            _settle(answer, message)
+        else:
+            self._overdue.discard(message.reply_serial)
+
+
+def _settle(answer: asyncio.Future[Message | None], message: Message | None) -> None:
+    with contextlib.suppress(asyncio.InvalidStateError):
+        answer.set_result(message)
+
+
+def _signal(message: Message) -> Signal:
+    return Signal(
+        message.sender or "",
+        message.path or "",
+        message.interface or "",
+        message.member or "",
+        message.signature,
+        tuple(message.body),
+    )
+
+
+def _error(call: Call, reply: Message) -> AnsweredError | NoAnswerError:
+    name = reply.error_name or ""
+    text = str(reply.body[0]) if reply.signature.startswith("s") else name
+    if name in _LOST:
+        return NoAnswerError(f"{call} was not answered: {text}")
+    kind = NobodyError if name in _NOBODY else AnsweredError
+    return kind(f"{call} was answered with an error: {text}", name, text)
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "connection closed"

@@ -1,0 +1,86 @@
+"""The store on etcd's v3 API: each call one request to its HTTP gateway, each swap one transaction."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from locksmith.errors import ConflictError
+from locksmith.kv import etcd3_wire as wire
+from locksmith.kv.gateway import Gateway
+from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+
+RANGE = "/v3/kv/range"
+TXN = "/v3/kv/txn"
+WATCH = "/v3/watch"
+GRANT = "/v3/lease/grant"
+KEEP_ALIVE = "/v3/lease/keepalive"
+
+PATIENCE = 15.0
+"""Seconds of silence after which a watch is opened again: a frozen member and an unchanged key look the same."""
+PAUSE = 0.05
+"""Seconds before a watch is opened again."""
+
+
+class Etcd3Store:
+    """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects."""
+
+    def __init__(self, settings: StoreSettings, *, patience: float = PATIENCE) -> None:
+        self._gateway = Gateway(settings)
+        self._patience = patience
+
+    async def get(self, key: str) -> Reading:
+        """Read one key, linearizably."""
+        return await self._gateway.call(RANGE, wire.one(key), wire.reading)
+
+    async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
+        """Read the keys below a prefix, linearizably."""
+        return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
+
+    async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
+        """Write a key that must not exist; its time to live is rounded up to whole seconds."""
+        # A lease that no key came to be bound to expires all the same: the grant may be repeated like a read.
+        lease = 0 if ttl is None else await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
+        return await self._put([Put(key, value, ABSENT)], lease)
+
+    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+        """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
+        return await self._put([Put(key, value, version), *also])
+
+    async def delete(self, key: str, version: int) -> None:
+        """Remove a key that still has this version."""
+        await self._commit([Delete(key, version)])
+
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong an entry by the time to live that it was made with, which its lease knows: `ttl` changes nothing."""
+        del ttl
+        if not await self._gateway.call(KEEP_ALIVE, {"ID": str(entry.lease)}, wire.seconds_left):
+            raise ConflictError(f"{entry.key} has expired")
+        now = await self.get(entry.key)
+        if now.entry is None or now.entry.lease != entry.lease:
+            raise ConflictError(f"{entry.key} was removed")
+
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+        """Watch a key or a prefix from the revision after `after`."""
+        request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after)
+        try:
+            async with asyncio.timeout(limit):
+                while not await self._gateway.follow(WATCH, request, wire.Changes(after), silence=self._patience):
+                    await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End every call under way."""
+        await self._gateway.close()
+
+    async def _put(self, changes: Sequence[Put | Delete], lease: int = 0) -> Entry:
+        done = await self._commit(changes, lease)
+        put = changes[0]
+        assert isinstance(put, Put)
+        return Entry(put.key, put.value, done.revision, done.created, lease)
+
+    async def _commit(self, changes: Sequence[Put | Delete], lease: int = 0) -> wire.Committed:
+        fields = wire.transaction(changes, lease)
+        return await self._gateway.call(TXN, fields, lambda message: wire.committed(message, changes), write=True)

@@ -1,0 +1,170 @@
+"""Requests and answers of etcd's v3 API as its gateway writes them, pure.
+
+They are those of etcd's api/etcdserverpb/rpc.proto: bytes in base64, whole numbers as strings, empty fields left out.
+Every parser raises `BadJsonError` for what etcd never says, so that nothing foreign reads as "absent".
+"""
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from locksmith.errors import ConflictError
+from locksmith.jsonread import BadJsonError, read
+from locksmith.kv.exchange import DoubtError
+from locksmith.kv.grpc import Message, TokenRefusedError, number
+from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+
+_NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction that was done: its revision, and the create revision of the key it was about."""
+
+    revision: int
+    created: int
+
+
+def one(key: str) -> Message:
+    """Name one key."""
+    return {"key": _encode(key.encode())}
+
+
+def below(prefix: str) -> Message:
+    """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
+    raw = prefix.encode()
+    return {"key": _encode(raw), "range_end": _encode(raw[:-1] + bytes([raw[-1] + 1]))}
+
+
+def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
+    """Ask for the oldest keys below a prefix, or for the youngest created before a revision."""
+    fields: Message = {**below(prefix), "limit": str(limit), "sort_target": "CREATE", "sort_order": "ASCEND"}
+    if last_before is not None:
+        fields |= {"sort_order": "DESCEND", "max_create_revision": str(last_before - 1)}
+    return fields
+
+
+def transaction(changes: Sequence[Put | Delete], lease: int = 0) -> Message:
+    """Ask for all changes if all their guards hold; the first one's key is bound to `lease`."""
+    operations = [_operation(change, lease if change is changes[0] else 0) for change in changes]
+    return {"compare": [_guard(change) for change in changes], "success": operations}
+
+
+def watch_request(keys: Message, after: int) -> Message:
+    """Ask for all changes after a revision, in messages of bounded size."""
+    return {"create_request": {**keys, "start_revision": str(after + 1), "fragment": True}}
+
+
+def reading(message: Message) -> Reading:
+    """Parse the range of one key."""
+    entries = _entries(message)
+    return Reading(entries[0] if entries else None, _revision(message))
+
+
+def listing(message: Message) -> Listing:
+    """Parse the range of a prefix, in order of creation whichever way it was asked for."""
+    entries = sorted(_entries(message), key=lambda entry: (entry.created, entry.key))
+    return Listing(tuple(entries), _revision(message))
+
+
+def lease_id(message: Message) -> int:
+    """Parse the grant of a lease."""
+    return _positive(message, "ID")
+
+
+def seconds_left(message: Message) -> int:
+    """Parse a keep-alive: 0 where the lease has expired."""
+    return number(message, "TTL")
+
+
+def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:
+    """Parse the answer to `transaction`; `ConflictError`: a guard did not hold."""
+    revision = _revision(message)
+    if not read(message, "succeeded", bool, default=False):
+        keys = ", ".join(change.key for change in changes)
+        raise ConflictError(f"{keys}: changed since it was read; nothing was written")
+    if isinstance(changes[0], Delete) or changes[0].version == ABSENT:
+        return Committed(revision, revision)
+    responses = read(message, "responses", list)
+    before = _nested(responses[0] if responses else {}, "response_put", "prev_kv")
+    return Committed(revision, _positive(before, "create_revision"))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a message of a watch means for somebody who knows the store up to revision `after`."""
+
+    after: int
+
+    def __call__(self, message: Message) -> bool | None:
+        """True: read again; None: nothing yet."""
+        if read(message, "canceled", bool, default=False):
+            return self._cancelled(message)
+        if read(message, "created", bool, default=False) and _revision(message) < self.after:
+            return True  # a store that went back in time would stay silent until it has caught up
+        return True if message.get("events") else None
+
+    def _cancelled(self, message: Message) -> bool:
+        if number(message, "compact_revision"):
+            return True
+        reason = read(message, "cancel_reason", str, "no reason given")
+        if any(text in reason for text in _NO_ACCESS):
+            raise TokenRefusedError(f"the watch was refused: {reason}")
+        raise DoubtError(f"the watch was cancelled: {reason}")
+
+
+def _guard(change: Put | Delete) -> Message:
+    return {**one(change.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(change.version)}
+
+
+def _operation(change: Put | Delete, lease: int) -> Message:
+    if isinstance(change, Delete):
+        return {"request_delete_range": one(change.key)}
+    put = {**one(change.key), "value": _encode(change.value), "lease": str(lease), "prev_kv": True}
+    return {"request_put": put}
+
+
+def _entries(message: Message) -> list[Entry]:
+    return [_entry(kv) for kv in read(message, "kvs", list, [])]
+
+
+def _entry(kv: Any) -> Entry:
+    if not isinstance(kv, dict):
+        raise BadJsonError(f"a key must be an object, not {kv!r}")
+    return Entry(
+        key=_decode(kv, "key").decode(),
+        value=_decode(kv, "value"),
+        version=_positive(kv, "mod_revision"),
+        created=_positive(kv, "create_revision"),
+        lease=number(kv, "lease"),
+    )
+
+
+def _revision(message: Message) -> int:
+    return _positive(read(message, "header", dict), "revision")
+
+
+def _positive(fields: Message, name: str) -> int:
+    value = number(fields, name)
+    if value <= 0:
+        raise BadJsonError(f"the field {name!r} must be a positive number, not {value}")
+    return value
+
+
+def _nested(value: Any, *names: str) -> Message:
+    for name in names:
+        value = read(value, name, dict) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _encode(raw: bytes) -> str:
+    return b64encode(raw).decode()
+
+
+def _decode(fields: Message, name: str) -> bytes:
+    try:
+        return b64decode(read(fields, name, str, ""), validate=True)
+    except binascii.Error as error:
+        raise BadJsonError(f"the field {name!r}: {error}") from None

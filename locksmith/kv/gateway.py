@@ -1,0 +1,172 @@
+"""The way to etcd's v3 API: its HTTP/JSON gateway, over several endpoints, with authentication and deadlines."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from locksmith.errors import OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
+from locksmith.jsonread import BadJsonError, read
+from locksmith.kv import grpc
+from locksmith.kv.endpoints import parse_endpoints
+from locksmith.kv.exchange import DoubtError, Endpoint, Exchange, NotDoneError, Request
+from locksmith.kv.grpc import Message, TokenRefusedError
+from locksmith.kv.settings import StoreSettings
+
+T = TypeVar("T")
+
+AUTHENTICATE = "/v3/auth/authenticate"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One endpoint's part of a call: the loop's times by which it has to connect, and to answer."""
+
+    endpoint: Endpoint
+    connect_by: float
+    answer_by: float
+
+
+class Gateway:
+    """Calls that try the endpoints in turn, the one that answered last first, all within `settings.timeout`.
+
+    A read goes on to the next endpoint after any failure. A write does so only where nothing can have been done yet;
+    otherwise it is an `OutcomeUnknownError`.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._endpoints = parse_endpoints(settings)
+        self._first = 0
+        self._token: str | None = None
+        self._under_way: set[Exchange] = set()
+        self._closed = False
+
+    async def call(self, path: str, fields: Message, parse: Callable[[Message], T], *, write: bool = False) -> T:
+        """Post one request and parse its answer; `parse` raises `BadJsonError` for what etcd never says."""
+
+        async def attempt(turn: Turn, token: str) -> T:
+            return parse(await self._post(turn, path, fields, token))
+
+        return await self._everywhere(attempt, write=write)
+
+    async def follow(
+        self, path: str, fields: Message, judge: Callable[[Message], T | None], *, silence: float
+    ) -> T | None:
+        """Read a stream until `judge` makes something of a message.
+
+        None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
+        is opened again.
+        """
+
+        async def attempt(turn: Turn, token: str) -> T | None:
+            async with self._open(turn, path, fields, token, longest=silence) as exchange:
+                verdict = judge(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
+                return verdict if verdict is not None else await _listen(exchange, judge, silence)
+
+        return await self._everywhere(attempt, write=False)
+
+    async def close(self) -> None:
+        """End every call under way, and refuse further ones."""
+        self._closed = True
+        for exchange in self._under_way:
+            exchange.cut()
+
+    async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
+        failures: list[str] = []
+        for index, turn in self._turns(write=write):
+            if self._closed:
+                raise StoreUnavailableError("the connection to etcd was closed")
+            try:
+                result = await self._with_token(turn, attempt)
+            except (NotDoneError, DoubtError, BadJsonError) as error:
+                self._first = (index + 1) % len(self._endpoints)
+                failures.append(f"{turn.endpoint.url}: {error}")
+                if write and not isinstance(error, NotDoneError):
+                    raise OutcomeUnknownError(f"etcd may have done this write or not: {failures[-1]}") from None
+            except StoreRefusedError as error:
+                raise self._refusal(turn, error) from None
+            else:
+                self._first = index
+                return result
+        raise StoreUnavailableError(f"no etcd endpoint could be used: {'; '.join(failures)}")
+
+    def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
+        """Share the time that is left evenly among the endpoints that are left.
+
+        A write that was sent has no endpoint after it: it may wait for its answer until the end.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._settings.timeout
+        count = len(self._endpoints)
+        for position, first in enumerate([self._first] * count):
+            index = (first + position) % count
+            part = clock() + (end - clock()) / (count - position)
+            yield index, Turn(self._endpoints[index], part, end if write else part)
+
+    async def _with_token(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]]) -> T:
+        if self._settings.username is None:
+            return await attempt(turn, "")
+        if self._token is not None:
+            try:
+                return await attempt(turn, self._token)
+            except TokenRefusedError:
+                self._token = None
+        self._token = await self._authenticate(turn)
+        return await attempt(turn, self._token)
+
+    async def _authenticate(self, turn: Turn) -> str:
+        """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
+        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        try:
+            return read(await self._post(turn, AUTHENTICATE, fields, ""), "token", str)
+        except StoreRefusedError as error:
+            if str(error) == grpc.NO_AUTHENTICATION:
+                return ""
+            raise
+        except (DoubtError, BadJsonError) as error:
+            raise NotDoneError(f"authentication: {error}") from None
+
+    async def _post(self, turn: Turn, path: str, fields: Message, token: str) -> Message:
+        async with self._open(turn, path, fields, token) as exchange:
+            answer = bytearray()
+            while piece := await exchange.read(turn.answer_by):
+                answer += piece
+        return grpc.decode(bytes(answer), exchange.status)
+
+    @asynccontextmanager
+    async def _open(
+        self, turn: Turn, path: str, fields: Message, token: str, *, longest: float = 0.0
+    ) -> AsyncIterator[Exchange]:
+        # Without a leader a member says so at once, and ends its watches, where it would else keep silent.
+        headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
+        if token:
+            headers["Authorization"] = token
+        request = Request(path, json.dumps(fields).encode(), headers, longest + self._settings.timeout)
+        async with Exchange(turn.endpoint, request) as exchange:
+            self._under_way.add(exchange)
+            try:
+                await exchange.connected(turn.connect_by)
+                yield exchange
+            finally:
+                self._under_way.discard(exchange)
+
+    def _refusal(self, turn: Turn, error: StoreRefusedError) -> StoreRefusedError:
+        user = self._settings.username
+        whom = f"the user {user!r}" if user else "a client without a user"
+        text = str(error).removeprefix("etcdserver: ")
+        return StoreRefusedError(f"etcd at {turn.endpoint.url} refused {whom}: {text}")
+
+
+async def _listen(exchange: Exchange, judge: Callable[[Message], T | None], silence: float) -> T | None:
+    """Read on in a stream that is open; any trouble there ends it, and is looked into when it is opened again."""
+    try:
+        while True:
+            line = await exchange.line(asyncio.get_running_loop().time() + silence)
+            verdict = judge(grpc.decode(line, exchange.status))
+            if verdict is not None:
+                return verdict
+    except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
+        return None

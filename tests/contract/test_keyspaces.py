@@ -1,0 +1,187 @@
+"""The rule of the two keyspaces, asked of real servers."""
+
+import asyncio
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from locksmith import keys, semaphore
+from locksmith.errors import StoreRefusedError, StoreUnavailableError
+from locksmith.kv.etcd2 import Etcd2Store
+from locksmith.kv.keyspaces import refuse_if_v2_in_use
+from locksmith.kv.settings import StoreSettings
+from locksmith.semaphore import Semaphore
+from tests.harness import strange
+from tests.harness.certificates import Authority
+from tests.harness.etcd import DEBIAN, ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls
+from tests.harness.ports import free_ports
+
+
+@pytest.fixture(scope="module", params=[DEBIAN, WHEEL], ids=["etcd-3.4", "etcd-3.5"])
+def etcd(request):
+    with Etcd(request.param, v2=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def etcd_without_v2():
+    with Etcd(WHEEL, tls=Tls.SERVER) as server:
+        yield server
+
+
+@pytest.fixture
+def group(request):
+    return request.node.name
+
+
+def may_lock_on_v3(settings, group):
+    asyncio.run(refuse_if_v2_in_use(settings, group))
+
+
+def write_v2(settings, key, value):
+    async def write():
+        store = Etcd2Store(settings)
+        try:
+            await store.create(key, value)
+        finally:
+            await store.close()
+
+    asyncio.run(write())
+
+
+def test_no_semaphore_on_v2_is_fine(etcd, group):
+    may_lock_on_v3(etcd.settings(), group)
+
+
+def test_no_v2_api_is_fine(etcd_without_v2, group):
+    may_lock_on_v3(etcd_without_v2.settings(), group)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        semaphore.encode(Semaphore(1)),
+        semaphore.encode(Semaphore(1, ("node",))),
+        semaphore.encode(Semaphore(0, ("node",))),
+        semaphore.encode(Semaphore(-1)),
+        b"",
+        b"{}",
+        b"no JSON",
+        b'{"semaphore":0,"max":0}extra',
+        b'{"semaphore":1,"max":0,"holders":null}',
+    ],
+)
+def test_a_semaphore_on_v2_is_refused_with_the_ways_out(etcd, group, value):
+    write_v2(etcd.settings(), keys.semaphore_key(group), value)
+    with pytest.raises(
+        StoreRefusedError, match=r"exists on etcd's v2 API.*`--etcd-api 2`.*`locksmithctl retire-v2`"
+    ) as no:
+        may_lock_on_v3(etcd.settings(), group)
+    assert keys.semaphore_key(group) in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "value", [semaphore.encode(Semaphore(0)), b'{"semaphore":0,"max":0,"holders":[]}'], ids=["null", "empty list"]
+)
+def test_a_retired_semaphore_is_accepted(etcd, group, value):
+    write_v2(etcd.settings(), keys.semaphore_key(group), value)
+    may_lock_on_v3(etcd.settings(), group)
+
+
+@pytest.mark.parametrize("group", ["", "prod/database", "a b+c", "../x", "größe"])
+def test_each_group_is_asked_for_by_its_own_key(etcd, group):
+    may_lock_on_v3(etcd.settings(), group)
+    write_v2(etcd.settings(), keys.semaphore_key(group), b"{}")
+    with pytest.raises(StoreRefusedError):
+        may_lock_on_v3(etcd.settings(), group)
+
+
+def test_a_folder_in_place_of_the_semaphore_is_a_doubt(etcd, group):
+    write_v2(etcd.settings(), f"{keys.semaphore_key(group)}/below", b"{}")
+    with pytest.raises(StoreUnavailableError, match="nothing is done on v3"):
+        may_lock_on_v3(etcd.settings(), group)
+
+
+RUBBISH = {
+    "a page": strange.answering("<html>Welcome</html>"),
+    "a gateway's 502": strange.answering("Bad Gateway", 502),
+    "etcd's 500": strange.answering('{"errorCode":300,"message":"Raft Internal Error"}', 500, "application/json"),
+    "a moved page": strange.answering("", 302),
+    "other JSON": strange.answering('{"node": []}', 200, "application/json"),
+    "silence": strange.silent,
+}
+
+
+@pytest.mark.parametrize("answer", RUBBISH.values(), ids=RUBBISH)
+def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
+    with strange.endpoint(answer) as url:
+        with pytest.raises(StoreUnavailableError, match=f"nothing is done on v3.*{url}"):
+            may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
+        both = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1)
+        may_lock_on_v3(both, group)
+        write_v2(etcd.settings(), keys.semaphore_key(group), b"{}")
+        with pytest.raises(StoreRefusedError):
+            may_lock_on_v3(both, group)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_endpoint_that_does_not_let_us_look_is_a_no(group, status):
+    with (
+        strange.endpoint(strange.answering('{"message":"Insufficient credentials"}', status)) as url,
+        pytest.raises(StoreRefusedError, match=f"HTTP {status}"),
+    ):
+        may_lock_on_v3(StoreSettings(endpoints=(url,)), group)
+
+
+def test_nobody_there_is_a_no(group):
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with pytest.raises(StoreUnavailableError, match="Connection refused"):
+        may_lock_on_v3(StoreSettings(endpoints=(url,)), group)
+
+
+def test_the_deadline_is_for_all_endpoints_together(group):
+    with ExitStack() as stack:
+        urls = tuple(stack.enter_context(strange.endpoint(strange.silent)) for _ in range(3))
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            may_lock_on_v3(StoreSettings(endpoints=urls, timeout=0.6), group)
+    assert time.monotonic() - begun < 1
+
+
+def test_a_member_without_a_leader_is_a_doubt(group):
+    with Etcd(WHEEL, members=3, v2=True) as servers:
+        lonely, *others = servers.members
+        for other in others:
+            other.freeze()
+        with pytest.raises(StoreUnavailableError):
+            may_lock_on_v3(servers.settings(endpoints=(lonely.url,), timeout=1), group)
+
+
+def test_a_wrong_ca_is_a_no(etcd_without_v2, group, tmp_path):
+    with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+        may_lock_on_v3(etcd_without_v2.settings(cafile=Authority(tmp_path, "other").cert), group)
+
+
+def test_users_of_v2_are_authenticated(group):
+    with Etcd(WHEEL, v2=True, auth=True) as server:
+        may_lock_on_v3(server.settings(), group)
+        write_v2(server.settings(), keys.semaphore_key(group), b"{}")
+        with pytest.raises(StoreRefusedError, match="--etcd-api 2"):
+            may_lock_on_v3(server.settings(), group)
+        for settings in (server.settings(password="wrong"), server.settings(username=None, password=None)):
+            with pytest.raises(StoreRefusedError, match="cannot be told"):
+                may_lock_on_v3(settings, group)
+
+
+def test_users_of_v3_alone_are_nothing_to_v2(group):
+    """v2 has users of its own: where only v3 asks for a password, v2 lets everybody look."""
+    with Etcd(WHEEL, v2=True) as server:
+        server.call("/v3/auth/user/add", name=ROOT_USER, password=ROOT_PASSWORD)
+        server.call("/v3/auth/user/grant", user=ROOT_USER, role="root")
+        server.call("/v3/auth/enable")
+        settings = server.settings(username=USER, password="of v3")
+        may_lock_on_v3(settings, group)
+        write_v2(server.settings(), keys.semaphore_key(group), b"{}")
+        with pytest.raises(StoreRefusedError, match="--etcd-api 2"):
+            may_lock_on_v3(settings, group)

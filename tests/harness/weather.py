@@ -1,0 +1,74 @@
+"""Weather for the store in memory that loses exactly the answers a test names."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.kv.memory import Call, MemoryStore
+from locksmith.kv.store import Delete, Entry, Put
+
+T = TypeVar("T")
+
+ARRIVES = "arrives"
+NEVER_SENT = "never sent"
+ANSWER_LOST = "applied, answer lost"
+LATE = "answer lost, applied when the test says so"
+DROPPED = "answer lost, never applied"
+
+
+@dataclass
+class Script:
+    """The fates of the writes, one after another; when they run out, every call arrives."""
+
+    fates: list[str] = field(default_factory=list)
+    late: list[Callable[[], object]] = field(default_factory=list)
+    writes: int = 0
+
+    async def carry(self, call: Call[T]) -> T:
+        """Give one call its fate."""
+        await asyncio.sleep(0)
+        if not call.write:
+            return call.apply()
+        self.writes += 1
+        fate = self.fates.pop(0) if self.fates else ARRIVES
+        if fate == ARRIVES:
+            return call.apply()
+        if fate == NEVER_SENT:
+            raise StoreUnavailableError("no endpoint answered")
+        if fate == ANSWER_LOST:
+            call.apply()
+        elif fate == LATE:
+            self.late.append(call.apply)
+        raise OutcomeUnknownError("the answer was lost")
+
+    def arrive_late(self) -> list[str]:
+        """Let the late writes arrive now, and say what became of each."""
+        outcomes = []
+        for apply in self.late:
+            try:
+                apply()
+                outcomes.append("applied")
+            except ConflictError:
+                outcomes.append("too late")
+        self.late.clear()
+        return outcomes
+
+
+class StepwiseStore(MemoryStore):
+    """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another."""
+
+    async def swap(self, key, value, version, also=()) -> Entry:
+        """Write the puts, then the key, then remove; what fails leaves what was written before it."""
+        for change in also:
+            if isinstance(change, Put):
+                await super().swap(change.key, change.value, change.version)
+        entry = await super().swap(key, value, version)
+        for change in also:
+            if isinstance(change, Delete):
+                try:
+                    await self.delete(change.key, change.version)
+                except ConflictError:
+                    continue
+        return entry
