@@ -160,7 +160,7 @@ def _still_up(now: Snapshot, *, since_start: bool) -> Step:
     doubt = "" if now.shutdown is ShutdownState.GOING_DOWN else " (or logind does not answer)"
     return Wait(
         "stuck",
-        f"stuck in shutdown{doubt} for {waited.total_seconds():.0f} s: the slot stays taken; "
+        f"stuck in shutdown{doubt}: the slot stays taken; "
         "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
     )
 

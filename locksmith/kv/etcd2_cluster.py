@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
+import urllib3
+
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv.connections import open_pool, parse_endpoint
-from locksmith.kv.etcd2_member import Answer, Call, LostError, Member, NotSentError, Poll
+from locksmith.kv.connections import patience
+from locksmith.kv.endpoints import parse_endpoints
+from locksmith.kv.etcd2_member import Answer, AnsweredNoError, Call, LostError, Member, NotSentError, Request
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.threads import in_thread
 
@@ -18,10 +21,9 @@ class Cluster:
     """
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._pool = open_pool(settings)
-        self._line = [Member(parse_endpoint(url), settings, self._pool) for url in settings.endpoints]
-        self._connect_limit = settings.timeout / max(1, len(self._line))
-        self._polls: set[Poll] = set()
+        self._line = [Member(endpoint, settings) for endpoint in parse_endpoints(settings)]
+        self._connect_limit = settings.timeout / len(self._line)
+        self._under_way: set[Request] = set()
         self._closed = False
 
     async def ask(self, call: Call, until: float) -> Answer:
@@ -33,7 +35,7 @@ class Cluster:
         doubts: list[str] = []
         for member, share in self._in_turn(until):
             try:
-                return await in_thread(partial(member.call, call, share), limit=share)
+                return await self._run(member.request(call), patience(share), share)
             except NotSentError as error:
                 doubts.append(self._doubt(member, str(error)))
             except (LostError, TimeoutError) as error:
@@ -51,33 +53,34 @@ class Cluster:
         """
         doubts: list[str] = []
         for member, _ in self._in_turn(until):
+            limit = until - asyncio.get_running_loop().time()
             try:
-                return await self._poll_member(member, call, until)
-            except NotSentError as error:
-                doubts.append(self._doubt(member, str(error)))
+                await self._run(member.request(call), urllib3.Timeout(self._connect_limit, limit), limit)
+            except TimeoutError:
+                return False
             except LostError as error:
                 self._doubt(member, str(error))
-                return True
+            except NotSentError as error:
+                doubts.append(self._doubt(member, str(error)))
+                continue
+            except AnsweredNoError:
+                pass  # the event index was cleared
+            return True
         raise _unavailable(call, doubts)
 
     def close(self) -> None:
-        """End the polls and close the connections; nothing is asked any more."""
+        """End every call under way; nothing is asked any more."""
         self._closed = True
-        for poll in self._polls:
-            poll.end()
-        self._pool.clear()
+        for request in self._under_way:
+            request.end()
 
-    async def _poll_member(self, member: Member, call: Call, until: float) -> bool:
-        limit = max(0.0, until - asyncio.get_running_loop().time())
-        poll = member.poll(call)
-        self._polls.add(poll)
+    async def _run(self, request: Request, bounds: urllib3.Timeout, limit: float) -> Answer:
+        self._under_way.add(request)
         try:
-            return await in_thread(partial(poll.run, self._connect_limit, limit), limit=limit)
-        except TimeoutError:
-            return False
+            return await in_thread(partial(request.run, bounds), limit=limit)
         finally:
-            self._polls.discard(poll)
-            poll.end()
+            self._under_way.discard(request)
+            request.end()
 
     def _in_turn(self, until: float) -> Iterator[tuple[Member, float]]:
         """Give each member and its fair share of the seconds that are left."""

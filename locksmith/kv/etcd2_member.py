@@ -9,6 +9,7 @@ Protocol: https://etcd.io/docs/v2.3/api/ and https://etcd.io/docs/v2.3/errorcode
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ import urllib3
 
 from locksmith import jsonread
 from locksmith.errors import StoreRefusedError
-from locksmith.kv.connections import Endpoint, as_latin1, brief, never_connected, patience
+from locksmith.kv.connections import as_latin1, brief, never_connected, open_pool
+from locksmith.kv.exchange import Endpoint
 from locksmith.kv.settings import StoreSettings
 
 KEY_NOT_FOUND = 100
@@ -107,112 +109,100 @@ class Call:
 class Member:
     """One endpoint of the cluster."""
 
-    def __init__(self, endpoint: Endpoint, settings: StoreSettings, pool: urllib3.PoolManager) -> None:
+    def __init__(self, endpoint: Endpoint, settings: StoreSettings) -> None:
         self.url = endpoint.url
-        self._endpoint = endpoint
-        self._settings = settings
-        self._pool = pool
-        self._client = self._make_client(pool)
+        self._client_options = {
+            "host": f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host,
+            "port": endpoint.port,
+            "protocol": "https" if endpoint.tls else "http",
+            "username": as_latin1(settings.username),
+            "password": as_latin1(settings.password),
+            "allow_redirect": False,
+            "allow_reconnect": False,
+        }
+        self._pool = open_pool(endpoint.tls)
 
-    def call(self, call: Call, limit: float) -> Answer:
-        """Make a request that has `limit` seconds.
-
-        `NotSentError`, `LostError`, `AnsweredNoError` or `StoreRefusedError`.
-        """
-        return _request(self._client, call, patience(limit))
-
-    def poll(self, call: Call) -> "Poll":
-        """Prepare a long poll."""
-        tap = _Tap(self._pool)
-        return Poll(self._make_client(tap), tap, call)
-
-    def _make_client(self, http: object) -> etcd.Client:
-        at, settings = self._endpoint, self._settings
-        client = etcd.Client(
-            host=at.host,
-            port=at.port,
-            protocol=at.scheme,
-            version_prefix=f"{at.path}/v2",
-            username=as_latin1(settings.username),
-            password=as_latin1(settings.password),
-            allow_redirect=False,
-            allow_reconnect=False,
-        )
-        client.http = http
-        return client
+    def request(self, call: Call) -> "Request":
+        """Prepare a request."""
+        client = etcd.Client(**self._client_options)
+        client.http = tap = _Tap(self._pool)
+        return Request(client, tap, call)
 
 
-class Poll:
-    """A long poll that another thread can end."""
+class Request:
+    """One request, which another thread can end."""
 
     def __init__(self, client: etcd.Client, tap: "_Tap", call: Call) -> None:
         self._client = client
         self._tap = tap
         self._call = call
 
-    def run(self, connect: float, limit: float) -> bool:
-        """Wait for a change: True when there was one or etcd can no longer tell, False when `limit` seconds are over.
+    def run(self, bounds: urllib3.Timeout) -> Answer:
+        """Make the request: a blocking call.
 
-        `NotSentError`, `LostError` (also once it was ended) or `StoreRefusedError`.
+        `NotSentError`, `LostError` (also once it was ended), `AnsweredNoError`, `StoreRefusedError`; a long poll that
+        saw nothing: `TimeoutError`.
         """
         try:
-            _request(self._client, self._call, urllib3.Timeout(connect=connect, read=limit))
-        except etcd.EtcdWatchTimedOut:
-            return False
-        except AnsweredNoError:
-            return True
-        return True
+            path = self._client.version_prefix + self._call.path
+            response = self._client.api_execute(path, self._call.method, self._call.params, bounds)
+            return _read_answer(response.data, response.headers.get("X-Etcd-Index", ""))
+        except etcd.EtcdException as error:
+            raise _tell(self._call, error) from None
+        except (ValueError, RecursionError) as error:
+            raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
 
     def end(self) -> None:
-        """Make `run` return soon."""
+        """Make `run` return soon, where it has not; nothing is sent any more."""
         self._tap.close()
 
 
 class _Tap:
-    """A pool as python-etcd needs it, which keeps the one response that is under way within reach."""
+    """A pool as python-etcd needs it, for one request, with the response under way within reach."""
 
     def __init__(self, pool: urllib3.PoolManager) -> None:
         self._pool = pool
         self._response: urllib3.BaseHTTPResponse | None = None
-        self._closed = False
+        self._closed = threading.Event()
 
-    def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        """Ask through the pool; the body is not read yet."""
-        self._response = self._pool.request(method, url, **options)
-        if self._closed:
+    def request(self, method: str, url: str, headers: dict[str, str], **options: Any) -> urllib3.BaseHTTPResponse:
+        """Ask through the pool; the body is not read yet.
+
+        On a connection of its own: an idle one that the server has just dropped makes a write's outcome unknown.
+        """
+        if self._closed.is_set():
+            raise NotSentError("it was called off")
+        self._response = self._pool.request(method, url, headers={**headers, "Connection": "close"}, **options)
+        if self._closed.is_set():
             self.close()
         return self._response
 
+    request_encode_body = request
+
     def close(self) -> None:
         """Shut the socket, which wakes the thread that reads from it."""
-        self._closed = True
+        self._closed.set()
         with contextlib.suppress(ValueError, RuntimeError, OSError):  # read to its end already
             if self._response is not None:
                 self._response.shutdown()
 
     def clear(self) -> None:
-        """Keep the connections: python-etcd asks this when a client goes, but the pool is everybody's."""
-
-
-def _request(client: etcd.Client, call: Call, timeout: urllib3.Timeout) -> Answer:
-    try:
-        response = client.api_execute(client.version_prefix + call.path, call.method, call.params, timeout)
-        return _read_answer(response.data, response.headers.get("X-Etcd-Index", ""))
-    except etcd.EtcdWatchTimedOut:
-        raise
-    except etcd.EtcdConnectionFailed as error:
-        raise (NotSentError if never_connected(error.cause) else LostError)(brief(error.cause)) from None
-    except etcd.EtcdClusterIdChanged:
-        raise LostError("another cluster answers than before") from None
-    except etcd.EtcdException as error:
-        raise _tell(call, error) from None
-    except (ValueError, RecursionError) as error:
-        raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
+        """Keep everything: python-etcd asks this when a client goes, but the pool is the member's."""
 
 
 def _tell(call: Call, error: etcd.EtcdException) -> Exception:
-    """Tell etcd's own errors from the rubbish of whoever else may answer there."""
-    payload = error.payload if isinstance(error.payload, dict) else {}
+    """Tell what the library's error means for the call."""
+    if isinstance(error, etcd.EtcdWatchTimedOut):
+        return TimeoutError()
+    if isinstance(error, etcd.EtcdConnectionFailed):
+        return (NotSentError if never_connected(error.cause) else LostError)(brief(error.cause))
+    if isinstance(error, etcd.EtcdClusterIdChanged):
+        return LostError("another cluster answers than before")
+    return _tell_answer(call, error, error.payload if isinstance(error.payload, dict) else {})
+
+
+def _tell_answer(call: Call, error: etcd.EtcdException, payload: dict[str, Any]) -> Exception:
+    """Tell etcd's own "no" from the rubbish of whoever else may answer there."""
     code, index, text = payload.get("errorCode"), payload.get("index"), brief(error)
     if code in DEFINITE and isinstance(index, int):
         return AnsweredNoError(code, text, index)
@@ -234,14 +224,16 @@ def _read_node(fields: object) -> Node:
     is_directory = jsonread.read(fields, "dir", bool, default=False)
     return Node(
         key=jsonread.read(fields, "key", str, "/").removeprefix("/"),  # the root has no key
-        value=None
-        if is_directory
-        else jsonread.read(fields, "value", str, "").encode(),  # one that was deleted has no value
+        value=None if is_directory else _read_value(fields),
         created=_read_index(fields, "createdIndex", is_directory),
         modified=_read_index(fields, "modifiedIndex", is_directory),
         expires="expiration" in fields,
         nodes=tuple(_read_node(node) for node in jsonread.read(fields, "nodes", list, [])),
     )
+
+
+def _read_value(fields: dict[str, Any]) -> bytes:
+    return jsonread.read(fields, "value", str, "").encode()  # what was just deleted has none
 
 
 def _read_index(fields: dict[str, Any], name: str, is_directory: bool) -> int:

@@ -41,11 +41,11 @@ class Etcd3Store:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
         # A lease that no key came to be bound to expires all the same: the grant may be repeated like a read.
         lease = 0 if ttl is None else await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
-        return await self._put([Put(key, value, ABSENT)], lease)
+        return await self._put(Put(key, value, ABSENT), lease=lease)
 
     async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
         """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
-        return await self._put([Put(key, value, version), *also])
+        return await self._put(Put(key, value, version), also)
 
     async def delete(self, key: str, version: int) -> None:
         """Remove a key that still has this version."""
@@ -65,20 +65,19 @@ class Etcd3Store:
         request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after)
         try:
             async with asyncio.timeout(limit):
-                while not await self._gateway.follow(WATCH, request, wire.Changes(after), silence=self._patience):
+                while True:
+                    if await self._gateway.follow(WATCH, request, wire.Changes(after), silence=self._patience):
+                        return True
                     await asyncio.sleep(PAUSE)
         except TimeoutError:
             return False
-        return True
 
     async def close(self) -> None:
         """End every call under way."""
         await self._gateway.close()
 
-    async def _put(self, changes: Sequence[Put | Delete], lease: int = 0) -> Entry:
-        done = await self._commit(changes, lease)
-        put = changes[0]
-        assert isinstance(put, Put)
+    async def _put(self, put: Put, also: Sequence[Put | Delete] = (), *, lease: int = 0) -> Entry:
+        done = await self._commit([put, *also], lease)
         return Entry(put.key, put.value, done.revision, done.created, lease)
 
     async def _commit(self, changes: Sequence[Put | Delete], lease: int = 0) -> wire.Committed:

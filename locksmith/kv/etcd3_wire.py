@@ -29,12 +29,12 @@ class Committed:
 
 def one(key: str) -> Message:
     """Name one key."""
-    return {"key": _encode(key.encode())}
+    return {"key": _encode(_raw(key))}
 
 
 def below(prefix: str) -> Message:
     """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
-    raw = prefix.encode()
+    raw = _raw(prefix)
     return {"key": _encode(raw), "range_end": _encode(raw[:-1] + bytes([raw[-1] + 1]))}
 
 
@@ -99,7 +99,7 @@ class Changes:
     after: int
 
     def __call__(self, message: Message) -> bool | None:
-        """True: read again; None: nothing yet."""
+        """Say True for "read again", None for "nothing yet"."""
         if read(message, "canceled", bool, default=False):
             return self._cancelled(message)
         if read(message, "created", bool, default=False) and _revision(message) < self.after:
@@ -134,7 +134,7 @@ def _entry(kv: Any) -> Entry:
     if not isinstance(kv, dict):
         raise BadJsonError(f"a key must be an object, not {kv!r}")
     return Entry(
-        key=_decode(kv, "key").decode(),
+        key=_decode(kv, "key").decode(errors="surrogateescape"),
         value=_decode(kv, "value"),
         version=_positive(kv, "mod_revision"),
         created=_positive(kv, "create_revision"),
@@ -157,6 +157,11 @@ def _nested(value: Any, *names: str) -> Message:
     for name in names:
         value = read(value, name, dict) if isinstance(value, dict) else {}
     return value if isinstance(value, dict) else {}
+
+
+def _raw(key: str) -> bytes:
+    """Give the bytes of a key; a foreign one that is no UTF-8 comes and goes unchanged."""
+    return key.encode(errors="surrogateescape")
 
 
 def _encode(raw: bytes) -> str:

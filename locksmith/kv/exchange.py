@@ -71,12 +71,14 @@ class Exchange:
         self._cut = False
 
     async def __aenter__(self) -> Self:
-        threading.Thread(target=self._run, name=f"locksmith {self._endpoint.url}", daemon=True).start()
+        """Start the thread."""
+        threading.Thread(target=self._run, name=f"locksmith http {self._endpoint.url}", daemon=True).start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Cut the request off, where it has not ended."""
         self.cut()
 
     async def connected(self, by: float) -> None:

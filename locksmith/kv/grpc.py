@@ -5,7 +5,7 @@ those of etcd's api/v3rpc/rpctypes/error.go; on what an error says of a write, s
 apply.go decide.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 from locksmith.errors import StoreRefusedError
 from locksmith.jsonread import BadJsonError, load_object, read
@@ -70,7 +70,7 @@ def check(message: Message) -> None:
     fail(read(message, "code", int, 2), read(message, "error", str))
 
 
-def fail(code: int, text: str) -> None:
+def fail(code: int, text: str) -> NoReturn:
     """Raise what a gRPC error means for the one who asked."""
     if text in _NOT_HERE:
         raise NotDoneError(text)

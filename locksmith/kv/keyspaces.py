@@ -14,7 +14,9 @@ from urllib3.exceptions import HTTPError
 
 from locksmith import jsonread, keys, semaphore
 from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.connections import as_latin1, brief, open_pool, parse_endpoint, patience
+from locksmith.kv.connections import as_latin1, brief, open_pool, patience
+from locksmith.kv.endpoints import parse_endpoints
+from locksmith.kv.exchange import Endpoint
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.threads import in_thread
 
@@ -29,20 +31,17 @@ class _DoubtError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """The group's v2 semaphore, and how to ask for it."""
+    """The group's v2 semaphore, and who asks for it."""
 
     key: str
     settings: StoreSettings
-    pool: urllib3.PoolManager
 
-    def ask(self, url: str, limit: float) -> bytes | None:
+    def ask(self, endpoint: Endpoint, limit: float) -> bytes | None:
         """Read the semaphore at one endpoint within `limit` seconds; None where there is none, or no v2 API."""
-        endpoint = parse_endpoint(url)
-        target = f"{endpoint.scheme}://{endpoint.host}:{endpoint.port}{endpoint.path}/v2/keys/{quote(self.key)}"
         try:
-            answer = self.pool.request(
+            answer = open_pool(endpoint.tls).request(
                 "GET",
-                target,
+                f"{endpoint.url}/v2/keys/{quote(self.key)}",
                 fields={"quorum": "true"},
                 headers=self._headers(),
                 timeout=patience(limit),
@@ -52,8 +51,8 @@ class _Question:
             raise _DoubtError(brief(error)) from None
         if answer.status in NO_RIGHTS:
             raise StoreRefusedError(
-                f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: {url} answered "
-                f"HTTP {answer.status}; give it a user that may read there"
+                f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: "
+                f"{endpoint.url} answered HTTP {answer.status}; give it a user that may read there"
             )
         return None if answer.status == NOT_FOUND else _value(answer)
 
@@ -70,11 +69,8 @@ async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
     `StoreRefusedError`: it is in use on v2 (held or not), or the server does not let us look. `StoreUnavailableError`:
     no endpoint gave an answer that decides within `settings.timeout`.
     """
-    question = _Question(keys.semaphore_key(group), settings, open_pool(settings))
-    try:
-        value = await _first_answer(question)
-    finally:
-        question.pool.clear()
+    question = _Question(keys.semaphore_key(group), settings)
+    value = await _first_answer(question, parse_endpoints(settings))
     if value is not None and not _is_retired(value, question.key):
         raise StoreRefusedError(
             f"{question.key} exists on etcd's v2 API, and locks on v2 and v3 do not see each other: say "
@@ -82,16 +78,16 @@ async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
         )
 
 
-async def _first_answer(question: _Question) -> bytes | None:
+async def _first_answer(question: _Question, endpoints: tuple[Endpoint, ...]) -> bytes | None:
     now = asyncio.get_running_loop().time
     until = now() + question.settings.timeout
     doubts = []
-    for left, url in zip(range(len(question.settings.endpoints), 0, -1), question.settings.endpoints, strict=True):
+    for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
         share = max(0.0, until - now()) / left
         try:
-            return await in_thread(partial(question.ask, url, share), limit=share)
+            return await in_thread(partial(question.ask, endpoint, share), limit=share)
         except (_DoubtError, TimeoutError) as error:
-            doubts.append(f"{url}: {str(error) or f'no answer within {share:.1f} s'}")
+            doubts.append(f"{endpoint.url}: {str(error) or f'no answer within {share:.1f} s'}")
     raise StoreUnavailableError(
         f"whether {question.key} exists on etcd's v2 API cannot be told, so nothing is done on v3 ({'; '.join(doubts)})"
     )

@@ -29,10 +29,9 @@ from tests.harness.ports import free_ports
 CALLS = "locksmith blocking call"
 
 
-@pytest.fixture(scope="module", params=[DEBIAN, WHEEL], ids=["etcd-3.4", "etcd-3.5"])
+@pytest.fixture(params=["debian_etcd", "wheel_etcd"])
 def etcd(request):
-    with Etcd(request.param, v2=True) as server:
-        yield server
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -312,7 +311,7 @@ async def _until_it_polls(store):
     """Wait until the long poll's connection stands and only the event is missing."""
 
     def polls():
-        return any(poll._tap._response is not None for poll in tuple(store._cluster._polls))
+        return any(request._tap._response is not None for request in tuple(store._cluster._under_way))
 
     await asyncio.to_thread(wait_until, polls, "the long poll stands", 5)
 

@@ -1,6 +1,8 @@
 """The rule of the two keyspaces, asked of real servers."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 
@@ -161,6 +163,11 @@ def test_a_member_without_a_leader_is_a_doubt(group):
 def test_a_wrong_ca_is_a_no(etcd_without_v2, group, tmp_path):
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         may_lock_on_v3(etcd_without_v2.settings(cafile=Authority(tmp_path, "other").cert), group)
+
+
+def test_the_library_for_v2_is_not_loaded_for_it():
+    story = "import sys, locksmith.kv.keyspaces; sys.exit('etcd' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", story], timeout=10, check=False).returncode == 0
 
 
 def test_users_of_v2_are_authenticated(group):

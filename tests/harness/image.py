@@ -59,7 +59,7 @@ def base() -> Path:
     requirements = _requirements()
     recipe = "\n".join((SUITE, *PACKAGES, *requirements))
     image = cache() / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-    with _alone(cache()):
+    with alone(cache()):
         if not image.exists():
             _sweep(cache())
             with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
@@ -167,8 +167,8 @@ def _pip_install(root: Path, wheels: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one session at a time make an image."""
+def alone(folder: Path) -> Iterator[None]:
+    """Let one session at a time do this with a folder of the cache."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.harness import image
@@ -20,12 +20,11 @@ CLEAR_LIMIT = 20.0
 def room() -> Iterator[Path]:
     """A folder for machines. At its end, or when the session that had it is gone, everything in it is taken down."""
     rooms = image.cache() / "rooms"
-    rooms.mkdir(parents=True, exist_ok=True)
-    for other in rooms.iterdir():
-        _clear_if_left(other)
-    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=rooms))
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as lock:
+        with image.alone(rooms):
+            _clear_what_is_left(rooms)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=rooms))
+            lock.enter_context(_locked(folder))
         try:
             yield folder
         finally:
@@ -59,14 +58,21 @@ def wait_until(holds: Callable[[], bool], *, limit: float, what: str) -> None:
         time.sleep(0.02)
 
 
-def _clear_if_left(folder: Path) -> None:
-    """Clear a room whose session was killed: its lock is free."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        _clear(folder)
+def _clear_what_is_left(rooms: Path) -> None:
+    """Clear the rooms of sessions that were killed: nobody has them locked."""
+    for folder in (path for path in rooms.iterdir() if path.is_dir()):
+        with suppress(BlockingIOError, FileNotFoundError), _locked(folder):
+            _clear(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:

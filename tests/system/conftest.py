@@ -26,36 +26,29 @@ def _able() -> None:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A room for this session's machines."""
-    with room() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="session")
 def bare() -> Layers:
     """A machine without locksmith."""
     return (image.base(),)
 
 
 @pytest.fixture(scope="session")
-def installed(place: Path, bare: Layers) -> Layers:
+def installed(bare: Layers) -> Iterator[Layers]:
     """A machine with the package, the unit and the bus policy of this working tree."""
-    return (image.install(bare[0], place / "installed"), *bare)
+    with room() as folder:
+        yield (image.install(bare[0], folder), *bare)
 
 
 @pytest.fixture
-def new_machine(place: Path, request: pytest.FixtureRequest) -> Iterator[NewMachine]:
-    """Make machines; all lose their power when the test ends."""
+def new_machine(request: pytest.FixtureRequest) -> Iterator[NewMachine]:
+    """Make machines; all lose their power, and their disks, when the test ends."""
     machines: list[Machine] = request.node.stash.setdefault(_MACHINES, [])
+    with room() as folder:
 
-    def make(name: str, layers: Layers) -> Machine:
-        machines.append(Machine(place / request.node.name, name, layers))
-        return machines[-1]
+        def make(name: str, layers: Layers) -> Machine:
+            machines.append(Machine(folder, name, layers))
+            return machines[-1]
 
-    yield make
-    for machine in machines:
-        machine.kill()
+        yield make
 
 
 @pytest.hookimpl(wrapper=True)

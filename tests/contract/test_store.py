@@ -1,0 +1,387 @@
+"""What every store does, whatever is under it."""
+
+import asyncio
+
+import pytest
+
+from locksmith.errors import ConflictError
+from locksmith.kv.store import ABSENT, Delete, Put
+
+SHORT = 1.0
+"""Seconds: the shortest time to live that all stores know."""
+
+
+async def gone(store, key, limit=10.0):
+    """Wait until a key does not exist, by watching it; give how long that took."""
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    while (reading := await store.get(key)).entry is not None:
+        assert clock() - start < limit, f"{key} is still there"
+        await store.wait(key, reading.revision, limit=limit)
+    return clock() - start
+
+
+def test_a_key_that_does_not_exist_reads_as_absent_at_a_revision(stage, base):
+    reading = stage.play(lambda store: store.get(base + "nothing"))
+    assert reading.entry is None
+    assert reading.version == ABSENT
+    assert reading.revision > 0
+
+
+def test_a_created_key_is_read_back_with_its_version(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"value")
+        reading = await store.get(base + "key")
+        assert reading.entry == made
+        assert (made.key, made.value, made.lease) == (base + "key", b"value", 0)
+        assert reading.revision >= made.version == made.created > 0
+
+    stage.play(story)
+
+
+def test_a_key_cannot_be_created_twice(stage, base):
+    async def story(store):
+        await store.create(base + "key", b"first")
+        with pytest.raises(ConflictError, match="key"):
+            await store.create(base + "key", b"second")
+        assert (await store.get(base + "key")).entry.value == b"first"
+
+    stage.play(story)
+
+
+def test_a_swap_needs_the_version_that_was_read(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        changed = await store.swap(base + "key", b"2", made.version)
+        assert changed.version > made.version
+        assert changed.created == made.created
+        with pytest.raises(ConflictError):
+            await store.swap(base + "key", b"3", made.version)
+        assert (await store.get(base + "key")).entry == changed
+
+    stage.play(story)
+
+
+def test_a_swap_from_absent_creates(stage, base):
+    async def story(store):
+        made = await store.swap(base + "key", b"1", ABSENT)
+        assert (await store.get(base + "key")).entry == made
+        with pytest.raises(ConflictError):
+            await store.swap(base + "key", b"2", ABSENT)
+
+    stage.play(story)
+
+
+def test_the_same_value_swapped_in_is_a_new_version(stage, base):
+    # It is the one write that changes nothing and outdates every earlier one that is still on its way.
+    async def story(store):
+        made = await store.create(base + "key", b"same")
+        assert (await store.swap(base + "key", b"same", made.version)).version > made.version
+
+    stage.play(story)
+
+
+def test_a_swap_carries_puts_and_deletes_of_siblings(stage, base):
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        old = await store.create(base + "old", b"old")
+        also = [Put(base + "new", b"new", ABSENT), Delete(base + "old", old.version)]
+        await store.swap(base + "key", b"2", key.version, also=also)
+        values = {entry.key: entry.value for entry in (await store.list(base)).entries}
+        assert values == {base + "key": b"2", base + "new": b"new"}
+
+    stage.play(story)
+
+
+def test_a_sibling_that_changed_stops_a_swap(stage, base):
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        await store.create(base + "sibling", b"1")
+        with pytest.raises(ConflictError):
+            await store.swap(base + "key", b"2", key.version, also=[Put(base + "sibling", b"2", ABSENT)])
+        assert (await store.get(base + "key")).entry == key
+        assert (await store.get(base + "sibling")).entry.value == b"1"
+
+    stage.play(story)
+
+
+def test_a_swap_that_loses_writes_nothing_at_all(stage, base):
+    if not stage.atomic:
+        pytest.skip("the v2 API has no transactions: the puts stay, as the protocol says")
+
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        with pytest.raises(ConflictError):
+            await store.swap(base + "key", b"2", key.version + 1, also=[Put(base + "new", b"new", ABSENT)])
+        assert (await store.list(base)).entries == (key,)
+        with pytest.raises(ConflictError):
+            await store.swap(base + "key", b"2", key.version, also=[Delete(base + "key2", 1)])
+        assert (await store.list(base)).entries == (key,)
+
+    stage.play(story)
+
+
+def test_a_transaction_is_one_revision(stage, base):
+    if not stage.atomic:
+        pytest.skip("the v2 API has no transactions")
+
+    async def story(store):
+        swapped = await store.swap(base + "key", b"1", ABSENT, also=[Put(base + "sibling", b"1", ABSENT)])
+        sibling = await store.get(base + "sibling")
+        assert sibling.entry.version == swapped.version
+
+    stage.play(story)
+
+
+def test_a_delete_needs_the_version_that_was_read(stage, base):
+    async def story(store):
+        first = await store.create(base + "key", b"1")
+        second = await store.swap(base + "key", b"2", first.version)
+        with pytest.raises(ConflictError):
+            await store.delete(base + "key", first.version)
+        await store.delete(base + "key", second.version)
+        assert (await store.get(base + "key")).entry is None
+        with pytest.raises(ConflictError):
+            await store.delete(base + "key", second.version)
+
+    stage.play(story)
+
+
+@pytest.mark.parametrize("name", ["prod%2Fdatabase", "a+b", "a b", "x%252Fy", "grün", "q?a=b&c#d", "100%", "a:b@c"])
+def test_every_character_of_a_key_is_taken_literally(stage, base, name):
+    async def story(store):
+        key = f"{base}groups/{name}/semaphore"
+        made = await store.create(key, b"1")
+        changed = await store.swap(key, b"2", made.version)
+        assert (await store.get(key)).entry == changed
+        assert [entry.key for entry in (await store.list(f"{base}groups/{name}/")).entries] == [key]
+        assert await store.wait(key, made.version, limit=5)
+        await store.delete(key, changed.version)
+        assert (await store.list(base)).entries == ()
+
+    stage.play(story)
+
+
+def test_keys_that_unescape_to_one_another_are_two(stage, base):
+    async def story(store):
+        for name in ("a%2Fb", "a/b", "a%252Fb"):
+            await store.create(f"{base}{name}/key", name.encode())
+        for name in ("a%2Fb", "a/b", "a%252Fb"):
+            assert (await store.get(f"{base}{name}/key")).entry.value == name.encode()
+
+    stage.play(story)
+
+
+@pytest.mark.parametrize("value", [b"", b'{"semaphore":1,"max":1,"holders":null}', "grün\n".encode(), b"a&b=c+d%20"])
+def test_a_value_comes_back_byte_for_byte(stage, base, value):
+    async def story(store):
+        await store.create(base + "key", value)
+        assert (await store.get(base + "key")).entry.value == value
+
+    stage.play(story)
+
+
+def test_a_binary_value_comes_back_byte_for_byte(stage, base):
+    if not stage.atomic:
+        pytest.skip("the v2 API carries text alone")
+
+    async def story(store):
+        value = bytes(range(256))
+        await store.create(base + "key", value)
+        assert (await store.get(base + "key")).entry.value == value
+
+    stage.play(story)
+
+
+def test_a_list_is_in_order_of_creation(stage, base):
+    async def story(store):
+        names = ["c", "a", "d", "b"]
+        for name in names:
+            made = await store.create(base + name, b"")
+        await store.swap(base + "b", b"written again", made.version)
+        listing = await store.list(base)
+        assert [entry.key for entry in listing.entries] == [base + name for name in names]
+        assert listing.entries[-1].value == b"written again"
+        assert listing.revision >= listing.entries[-1].version
+
+    stage.play(story)
+
+
+def test_a_list_gives_the_first_or_the_last_before(stage, base):
+    async def story(store):
+        made = [await store.create(base + name, b"") for name in ("c", "a", "d", "b")]
+        keys = [entry.key for entry in made]
+        before_b = made[3].created
+
+        async def names(**bounds):
+            return [entry.key for entry in (await store.list(base, **bounds)).entries]
+
+        assert await names(limit=1) == keys[:1]
+        assert await names(limit=9) == keys
+        assert await names(limit=1, last_before=before_b) == keys[2:3]
+        assert await names(limit=2, last_before=before_b) == keys[1:3]
+        assert await names(last_before=before_b) == keys[:3]
+        assert await names(limit=1, last_before=made[0].created) == []
+
+    stage.play(story)
+
+
+def test_an_empty_list_has_a_revision(stage, base):
+    listing = stage.play(lambda store: store.list(base))
+    assert listing.entries == ()
+    assert listing.revision > 0
+
+
+def test_a_list_holds_no_foreign_key(stage, base):
+    async def story(store):
+        for name in ("a", "ab/key", "a0", "b/key"):
+            await store.create(base + name + "-", b"")
+        mine = await store.create(base + "a/key", b"")
+        assert (await store.list(base + "a/")).entries == (mine,)
+
+    stage.play(story)
+
+
+def test_a_key_with_a_time_to_live_expires_and_wakes_who_waits(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"", ttl=SHORT)
+        assert made.lease
+        assert (await store.get(base + "key")).entry == made
+        assert await gone(store, base + "key") > SHORT / 2
+
+    stage.play(story)
+
+
+def test_a_renewed_key_lives_on_unchanged_and_wakes_nobody(stage, base):
+    async def story(store):
+        clock = asyncio.get_running_loop().time
+        made = await store.create(base + "key", b"", ttl=2 * SHORT)
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        ends = clock() + 2.8 * SHORT
+        while clock() < ends:
+            await store.renew(made, 2 * SHORT)
+            assert (await store.get(base + "key")).entry == made
+            await asyncio.wait([waiting], timeout=SHORT / 3)
+            assert not waiting.done()
+        await store.delete(base + "key", made.version)
+        assert await waiting  # its end is the first that it hears of
+
+    stage.play(story)
+
+
+def test_what_has_expired_or_was_removed_cannot_be_renewed(stage, base):
+    async def story(store):
+        expired = await store.create(base + "expired", b"", ttl=SHORT)
+        removed = await store.create(base + "removed", b"", ttl=60)
+        await store.delete(base + "removed", removed.version)
+        with pytest.raises(ConflictError, match="removed"):
+            await store.renew(removed, 60)
+        await gone(store, base + "expired")
+        with pytest.raises(ConflictError, match="expired"):
+            await store.renew(expired, SHORT)
+
+    stage.play(story)
+
+
+def test_a_later_key_of_the_same_name_is_not_renewed_by_the_one_before(stage, base):
+    async def story(store):
+        first = await store.create(base + "key", b"", ttl=60)
+        await store.delete(base + "key", first.version)
+        await store.create(base + "key", b"", ttl=60)
+        with pytest.raises(ConflictError):
+            await store.renew(first, 60)
+
+    stage.play(story)
+
+
+def test_a_wait_ends_at_once_where_the_key_has_changed_already(stage, base):
+    async def story(store):
+        before = await store.get(base + "key")
+        made = await store.create(base + "key", b"")
+        assert await store.wait(base + "key", before.revision, limit=10)
+        await store.delete(base + "key", made.version)
+        assert await store.wait(base + "key", made.version, limit=10)
+
+    stage.play(story)
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_a_wait_ends_with_the_next_change_and_with_no_foreign_one(stage, base, prefix):
+    async def story(store):
+        made = await store.create(base + "a/key", b"")
+        watched = base + ("a/" if prefix else "a/key")
+        waiting = asyncio.create_task(store.wait(watched, made.version, prefix=prefix, limit=20))
+        for foreign in ("ab/key", "a0", "b"):
+            foreign_key = await store.create(base + foreign, b"")
+        # Had it been woken by those, it would end no later than this one, which is.
+        assert await store.wait(base + foreign, foreign_key.version - 1, limit=20)
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        await store.swap(base + "a/key", b"2", made.version)
+        assert await waiting
+
+    stage.play(story)
+
+
+def test_a_wait_for_a_prefix_sees_a_key_come_and_go(stage, base):
+    async def story(store):
+        before = await store.list(base)
+        waiting = asyncio.create_task(store.wait(base, before.revision, prefix=True, limit=20))
+        made = await store.create(base + "new", b"")
+        assert await waiting
+        waiting = asyncio.create_task(store.wait(base, made.version, prefix=True, limit=20))
+        await store.delete(base + "new", made.version)
+        assert await waiting
+
+    stage.play(story)
+
+
+def test_a_wait_for_nothing_ends_at_its_limit(stage, base):
+    async def story(store):
+        clock = asyncio.get_running_loop().time
+        made = await store.create(base + "key", b"")
+        start = clock()
+        assert not await store.wait(base + "key", made.version, limit=0.3)
+        assert 0.25 < clock() - start < 3
+
+    stage.play(story)
+
+
+def test_a_change_wakes_in_milliseconds(stage, base):
+    async def story(store):
+        clock = asyncio.get_running_loop().time
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.3)
+        await store.swap(base + "key", b"2", made.version)
+        changed = clock()
+        assert await waiting
+        assert clock() - changed < 0.5
+
+    stage.play(story)
+
+
+def test_a_cancelled_wait_ends_at_once(stage, base):
+    async def story(store):
+        clock = asyncio.get_running_loop().time
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.1)
+        start = clock()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert clock() - start < 0.5
+
+    stage.play(story)
+
+
+def test_of_many_who_swap_from_one_version_exactly_one_wins(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        swaps = [store.swap(base + "key", str(number).encode(), made.version) for number in range(8)]
+        results = await asyncio.gather(*swaps, return_exceptions=True)
+        won = [result for result in results if not isinstance(result, ConflictError)]
+        assert won == [(await store.get(base + "key")).entry]
+
+    stage.play(story)
