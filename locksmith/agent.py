@@ -8,15 +8,14 @@ value.
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from locksmith import decide, fleet
+from locksmith.claims import PROGRAM, new_entry, target_of
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
 from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError
-from locksmith.fleet import Claim
 from locksmith.snapshot import (
     Answer,
     Boot,
@@ -27,6 +26,7 @@ from locksmith.snapshot import (
     Phase,
     RebootCall,
     Settings,
+    ShutdownState,
     Sighting,
     Snapshot,
     Wish,
@@ -44,13 +44,11 @@ STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 
 
-PROGRAM = "locksmithd"
-
-
 @dataclass(slots=True)
 class _Progress:
     """What the steps of one claim have to remember in this process; times are the event loop's."""
 
+    nonce: str = ""
     answer: Answer | None = None
     committed: bool = False
     call: RebootCall | None = None
@@ -71,6 +69,7 @@ class Agent:
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._started = asyncio.get_running_loop().time()
+        self._down_since: float | None = None
         self._progress = _Progress()
 
     def wake(self) -> None:
@@ -127,12 +126,17 @@ class Agent:
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
+        self._follow(journal.entry)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
         if not (self._progress.committed and journal.entry and journal.entry.phase is Phase.COMMITTED):
             await self._look(self._boot)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
+        if shutdown is ShutdownState.RUNNING:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = time
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -147,11 +151,18 @@ class Agent:
             committed_here=self._progress.committed,
             look_age=timedelta(seconds=time - self._progress.looked),
             uptime=timedelta(seconds=time - self._started),
-            retargeted=journal.entry is not None and _target(journal.entry) != self._target,
+            down_for=timedelta(seconds=time - (time if self._down_since is None else self._down_since)),
+            retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=self._around.operator(),
             adopts=self._around.adopts(),
             by=PROGRAM,
         )
+
+    def _follow(self, entry: JournalEntry | None) -> None:
+        """Forget what was remembered of another claim, however that one ended."""
+        nonce = entry.claim.nonce if entry else ""
+        if nonce != self._progress.nonce:
+            self._progress = _Progress(nonce)
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
@@ -164,7 +175,7 @@ class Agent:
             case Adopt():
                 await self._adopt()
             case Request():
-                await self._request(entry or self._new_entry(snapshot))
+                await self._request(entry or new_entry(self._member, self._target, snapshot))
             case Commit() if entry is not None:
                 await self._commit(entry, snapshot.wishes)
             case Reboot():
@@ -183,17 +194,18 @@ class Agent:
 
     async def _request(self, entry: JournalEntry) -> None:
         self._around.journal.begin(entry)
-        self._progress.answer = await self._strategy(_target(entry)).request(entry.claim)
+        self._follow(entry)
+        self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
 
     async def _commit(self, entry: JournalEntry, wishes: Sequence[Wish]) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
         self._around.journal.commit(entry.claim.nonce, still_wanted=lambda: self._around.still_wanted(wishes))
         answer: Answer | None = None
         try:
-            answer = await self._strategy(_target(entry)).commit(entry.claim)
+            answer = await self._strategy(target_of(entry)).commit(entry.claim)
         finally:
             if not isinstance(answer, Granted):
-                self._around.journal.reopen(entry)
+                self._around.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
         self._progress.committed = isinstance(answer, Granted)
 
@@ -208,16 +220,18 @@ class Agent:
             log.warning("%s; this machine may be going down", error)
 
     async def _release(self, entry: JournalEntry) -> None:
-        await self._strategy(_target(entry)).complete(entry.claim)
+        await self._strategy(target_of(entry)).complete(entry.claim)
         self._around.journal.clear(entry.claim.nonce, forget_failure=True)
-        self._progress = _Progress()
 
     async def _withdraw(self, entry: JournalEntry, step: Withdraw) -> None:
+        """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         if step.failed:
             self._around.journal.fail(entry.claim.nonce, Failure(self._around.clock(), step.reason))
-        await self._strategy(_target(entry)).withdraw(entry.claim)
-        self._around.journal.clear(entry.claim.nonce)
+        if entry.phase is Phase.COMMITTED:
+            self._around.journal.reopen(entry.claim.nonce)
         self._progress = _Progress()
+        await self._strategy(target_of(entry)).withdraw(entry.claim)
+        self._around.journal.clear(entry.claim.nonce)
 
     async def _sleep(self, step: Wait | Idle) -> None:
         """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""
@@ -250,31 +264,6 @@ class Agent:
             log.info("cannot watch for a free slot: %s", error)
         await asyncio.sleep(limit)
 
-    def _new_entry(self, snapshot: Snapshot) -> JournalEntry:
-        wish = snapshot.wishes[0]
-        claim = Claim(
-            holder=self._member.machine_id,
-            kind=fleet.REBOOT,
-            nonce=secrets.token_hex(16),
-            since=snapshot.now,
-            who=PROGRAM,
-            hostname=self._member.hostname,
-            boot_id=snapshot.boot.boot_id,
-            version=wish.version,
-            reason=f"{wish.trigger} {wish.version}".strip(),
-        )
-        target = self._target
-        return JournalEntry(
-            claim=claim,
-            strategy=target.strategy,
-            group=target.group,
-            api=target.api,
-            endpoints=target.endpoints,
-            phase=Phase.REQUESTED,
-            boot=snapshot.boot,
-            by=PROGRAM,
-        )
-
     def _strategy(self, target: Target) -> Strategy:
         if target not in self._strategies:
             self._strategies[target] = self._around.strategy(target)
@@ -288,10 +277,6 @@ class Agent:
         for strategy in self._strategies.values():
             with contextlib.suppress(LocksmithError):
                 await strategy.close()
-
-
-def _target(entry: JournalEntry) -> Target:
-    return Target(entry.strategy, entry.group, entry.api, entry.endpoints)
 
 
 def _name(step: Step) -> str:

@@ -73,6 +73,8 @@ def decide(now: Snapshot) -> Step:
         return _without_claim(now)
     if entry.boot != now.boot:
         return Release()
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return _still_up(now)
     if entry.by != now.by:
         return _with_operators_claim(now, entry)
     if entry.phase is Phase.COMMITTED:
@@ -122,10 +124,10 @@ def _committed(now: Snapshot) -> Step:
     """Past the point of no return there is only the reboot, or the proof that it did not and will not happen."""
     if now.call is not None:
         return _called(now, now.call)
+    if now.shutdown is ShutdownState.UNKNOWN:
+        return _still_up(now)
     if now.committed_here:
         return _last_moment(now)
-    if now.shutdown is not ShutdownState.RUNNING:
-        return _still_up(now, since_start=True)
     if now.uptime < now.settings.settle:
         until = now.now + now.settings.settle - now.uptime
         return Wait("rebooting", "a reboot may have been asked for before this daemon started", until)
@@ -133,34 +135,31 @@ def _committed(now: Snapshot) -> Step:
 
 
 def _last_moment(now: Snapshot) -> Step:
-    """Reboot, unless the commit took so long that the last look is no longer one."""
-    window = now.settings.window
+    """Reboot, unless something came between, or the commit took so long that the last look is no longer one."""
     if now.look_age > now.settings.fresh:
         return Withdraw(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
-    if window is not None and not window.contains(now.now):
-        return Withdraw("the window closed at the last moment")
-    return Reboot()
+    reason = _no_longer(now)
+    return Reboot() if reason is None else Withdraw(f"at the last moment: {reason}")
 
 
 def _called(now: Snapshot, call: RebootCall) -> Step:
     if call.refused is not None:
         return Withdraw(call.refused, failed=True)
-    if now.shutdown is not ShutdownState.RUNNING:
-        return _still_up(now, since_start=False)
+    if now.shutdown is ShutdownState.UNKNOWN:
+        return _still_up(now)
     if call.ago < now.settings.settle:
         return Wait("rebooting", "the reboot was asked for", now.now + now.settings.settle - call.ago)
     return Withdraw("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
 
 
-def _still_up(now: Snapshot, *, since_start: bool) -> Step:
-    """Wait while it is going down, or may be: such a machine has not given up, so the slot stays."""
-    waited = now.uptime if since_start or now.call is None else now.call.ago
-    if waited < now.settings.limit:
-        return Wait("rebooting", "the machine is going down", now.now + now.settings.limit - waited)
+def _still_up(now: Snapshot) -> Step:
+    """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
+    if now.down_for < now.settings.limit:
+        return Wait("rebooting", "the machine is going down", now.now + now.settings.limit - now.down_for)
     doubt = "" if now.shutdown is ShutdownState.GOING_DOWN else " (or logind does not answer)"
     return Wait(
         "stuck",
-        f"stuck in shutdown{doubt}: the slot stays taken; "
+        f"stuck in shutdown{doubt} for {now.down_for.total_seconds():.0f} s: the slot stays taken; "
         "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
     )
 
@@ -169,8 +168,8 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     """Leave a claim of `locksmithctl reboot` alone while that runs; give back what it can no longer give back."""
     if now.operator:
         return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
-    if entry.phase is Phase.COMMITTED and now.shutdown is not ShutdownState.RUNNING:
-        return _still_up(now, since_start=True)
+    if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
+        return _still_up(now)
     if entry.phase is Phase.COMMITTED and now.uptime < now.settings.settle:
         until = now.now + now.settings.settle - now.uptime
         return Wait("rebooting", "a reboot was asked for by an operator", until)

@@ -49,6 +49,10 @@ class Claim:
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED)
 
+    def reopened(self) -> "Claim":
+        """Give the same claim before the point of no return."""
+        return replace(self, state=HELD)
+
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
         who = self.who or self.hostname or "somebody"

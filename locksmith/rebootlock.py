@@ -151,6 +151,13 @@ class RebootLock:
         """Change the number of slots; give the number before. The same number writes nothing."""
         return await self._decide(lambda: self._set_max(slots))
 
+    async def retire(self) -> bool:
+        """Set the number of slots to 0 for good while nobody holds one; False where there is no semaphore at all.
+
+        `LockError`: somebody holds a slot.
+        """
+        return await self._decide(self._retire)
+
     async def corruption(self) -> tuple[bytes, CorruptValueError] | None:
         """Give the raw value that is no semaphore, and why; None where it is sound."""
         reading = await self._store.get(self.key)
@@ -235,6 +242,14 @@ class RebootLock:
         if reading.entry is None or now.max != slots:
             await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version)
         return now.max
+
+    async def _retire(self) -> bool:
+        now, reading = await self._semaphore()
+        if now.holders:
+            raise LockError(f"{self.key} is held by {', '.join(now.holders)}: wait until it is free")
+        if reading.entry is not None and now.max != 0:
+            await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
+        return reading.entry is not None
 
     async def _remove(self, standing: Standing, holder: str) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""

@@ -12,11 +12,12 @@ from locksmith.window.reboot_window import RebootWindow
 class Boot:
     """One run of this machine's userspace.
 
-    A soft reboot (systemd 254) keeps the kernel and with it `boot_id`; `soft_reboots` counts them.
+    A soft reboot (systemd 254) keeps the kernel and with it `boot_id`; `userspace` differs then: when it started, in
+    microseconds of the kernel's monotonic clock (0 without systemd).
     """
 
     boot_id: str
-    soft_reboots: int = 0
+    userspace: int = 0
 
 
 class ShutdownState(StrEnum):
@@ -137,8 +138,9 @@ class Snapshot:
 
     `now` is aware, in local time. `uptime` is this process's. `answer` is the strategy's to the request made since
     the loop last slept. `look_age` is how long ago the triggers were looked at, the gap the last look has to bridge.
-    `retargeted`: the journal's claim is on another lock than the one configured now. `operator` tells that a `locksmithctl reboot` is under way on this machine. `adopts`: this boot has not yet given
-    back what the machine held before it had a journal.
+    `retargeted`: the journal's claim is on another lock than the one configured now. `operator`: a `locksmithctl
+    reboot` is under way on this machine. `adopts`: this boot has not yet given back what the machine held before it
+    had a journal.
     """
 
     now: datetime
@@ -153,6 +155,7 @@ class Snapshot:
     committed_here: bool = False
     look_age: timedelta = timedelta()
     uptime: timedelta = timedelta()
+    down_for: timedelta = timedelta()
     retargeted: bool = False
     operator: bool = False
     adopts: bool = False

@@ -40,7 +40,7 @@ class JournalStore(Protocol):
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
     def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None: ...  # noqa: D102
-    def reopen(self, entry: JournalEntry) -> None: ...  # noqa: D102
+    def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
     def clear(self, nonce: str, *, forget_failure: bool = False) -> None: ...  # noqa: D102
 

@@ -8,12 +8,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 from locksmith.errors import HostError
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_link import BUS_NAME, BUS_PATH, Call, Link, Signal
+from locksmith.host.bus_link import Link
+from locksmith.host.bus_messages import (
+    BUS_NAME,
+    OWNER_CHANGED,
+    Call,
+    Match,
+    Property,
+    Signal,
+    owner_changed,
+    to_bus,
+)
 
 CALL_LIMIT = 5.0
 """Seconds for a call, unless its caller says otherwise."""
@@ -24,29 +33,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 Handler = Callable[[Signal], None]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The signals to be given. `sender` is a well-known name: only its owner's signals fit then.
-
-    The owner is compared here again, because a match rule keeps nobody from sending a signal to us alone.
-    """
-
-    interface: str
-    member: str
-    path: str
-    sender: str | None = None
-
-    @property
-    def rule(self) -> str:
-        """The match rule the bus is told."""
-        rule = f"type='signal',interface='{self.interface}',member='{self.member}',path='{self.path}'"
-        return f"{rule},sender='{self.sender}'" if self.sender else rule
-
-    def fits(self, signal: Signal) -> bool:
-        """Whether a signal is of this kind, whoever sent it."""
-        return (signal.interface, signal.member, signal.path) == (self.interface, self.member, self.path)
 
 
 class SystemBus:
@@ -96,7 +82,7 @@ class SystemBus:
         self._listeners.append(listener)
 
     def owner(self, name: str) -> str | None:
-        """The unique name of the connection that owns a watched or subscribed name now."""
+        """Give the unique name of the connection that owns a watched or subscribed name now."""
         return self._owners.get(name) or None
 
     async def start(self) -> bool:
@@ -113,46 +99,28 @@ class SystemBus:
                 await self._keeper
             self._keeper = None
 
-    async def call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        body: tuple[Any, ...] = (),
-        *,
-        reply: str | None = None,
-        limit: float = CALL_LIMIT,
-        autostart: bool = True,
-    ) -> list[Any]:
+    async def call(self, call: Call, *, limit: float = CALL_LIMIT) -> list[Any]:
         """Call a method and give the body of its answer, within `limit` seconds.
 
-        `reply` is the signature the answer must have; with `autostart` the bus may start the service for it. Errors:
-        `bus_errors`; without a connection it fails at once.
+        Errors: `bus_errors`. Without a connection it fails at once.
         """
         if self._link is None:
-            raise BusGoneError(f"{member} of {destination} was not called: there is no connection to the system bus")
-        call = Call(destination, path, interface, member, signature, body, reply, autostart)
+            raise BusGoneError(f"{call} was not called: there is no connection to the system bus")
         return await self._link.call(call, limit)
 
-    async def get_property(
-        self, destination: str, path: str, interface: str, name: str, signature: str, *, limit: float = CALL_LIMIT
-    ) -> Any:
-        """Read a property of the type `signature`. Errors as of `call`."""
-        properties = "org.freedesktop.DBus.Properties"
-        body = (interface, name)
+    async def get(self, wanted: Property, *, limit: float = CALL_LIMIT) -> Any:
+        """Read a property. Errors as of `call`."""
         try:
-            [variant] = await self.call(destination, path, properties, "Get", "ss", body, reply="v", limit=limit)
+            [variant] = await self.call(wanted.get(), limit=limit)
         except AnsweredError as error:
-            raise type(error)(f"{name} of {destination}: {error.text}", error.name, error.text) from None
-        if variant.signature != signature:
-            raise StrangeAnswerError(f"{name} of {destination} is of type {variant.signature!r}, not {signature!r}")
+            raise type(error)(f"{wanted} cannot be read: {error.text}", error.name, error.text) from None
+        if variant.signature != wanted.signature:
+            raise StrangeAnswerError(f"{wanted} is of type {variant.signature!r}, not {wanted.signature!r}")
         return variant.value
 
     async def unix_user(self, unique_name: str) -> int:
         """Ask the bus for the Unix user id of a connection; `NobodyError` when it has gone already."""
-        [uid] = await self.call(BUS_NAME, BUS_PATH, BUS_NAME, "GetConnectionUnixUser", "s", (unique_name,), reply="u")
+        [uid] = await self.call(to_bus("GetConnectionUnixUser", unique_name, "u"))
         return int(uid)
 
     async def _keep(self) -> None:
@@ -181,11 +149,11 @@ class SystemBus:
 
     async def _set_up(self, link: Link) -> None:
         self._owners.clear()
-        for rule in [*map(_owner_rule, self._watched), *(match.rule for match, _ in self._subscriptions)]:
-            await link.call(_bus_call("AddMatch", rule), CALL_LIMIT)
+        for rule in [*map(owner_changed, self._watched), *(match.rule for match, _ in self._subscriptions)]:
+            await link.call(to_bus("AddMatch", rule), CALL_LIMIT)
         for name in self._watched:
             with contextlib.suppress(NobodyError):
-                [owner] = await link.call(_bus_call("GetNameOwner", name, reply="s"), CALL_LIMIT)
+                [owner] = await link.call(to_bus("GetNameOwner", name, "s"), CALL_LIMIT)
                 # A change that came in behind this answer may have been taken before it.
                 self._owners.setdefault(name, owner)
 
@@ -203,7 +171,7 @@ class SystemBus:
         self._complained = True
 
     def _take(self, signal: Signal) -> None:
-        if signal.sender == BUS_NAME and _OWNER_CHANGED.fits(signal):
+        if signal.sender == BUS_NAME and OWNER_CHANGED.fits(signal):
             self._take_owner(*signal.body)
         elif self._link is not None:
             self._deliver(signal)
@@ -218,14 +186,3 @@ class SystemBus:
         for match, handler in self._subscriptions:
             if match.fits(signal) and (match.sender is None or signal.sender == self.owner(match.sender)):
                 handler(signal)
-
-
-_OWNER_CHANGED = Match(BUS_NAME, "NameOwnerChanged", BUS_PATH, BUS_NAME)
-
-
-def _owner_rule(name: str) -> str:
-    return f"{_OWNER_CHANGED.rule},arg0='{name}'"
-
-
-def _bus_call(member: str, argument: str, reply: str | None = None) -> Call:
-    return Call(BUS_NAME, BUS_PATH, BUS_NAME, member, "s", (argument,), reply)

@@ -7,16 +7,13 @@ does not come, also after the connection has ended, and remembers each such call
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 from dbus_fast import BusType, DBusFastError, ErrorType, Message, MessageFlag, MessageType
 from dbus_fast.aio import MessageBus
 
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
-
-BUS_NAME = "org.freedesktop.DBus"
-BUS_PATH = "/org/freedesktop/DBus"
+from locksmith.host.bus_messages import Call, Signal
 
 CONNECT_LIMIT = 5.0
 """Seconds for connecting, authenticating and being greeted."""
@@ -36,49 +33,6 @@ _LOST = {
     "org.freedesktop.DBus.Error.TimedOut",
 }
 """Errors that the bus, or a library between, makes up when the callee left without an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A method call. `reply` is the signature its answer must have (None: any)."""
-
-    destination: str
-    path: str
-    interface: str
-    member: str
-    signature: str = ""
-    body: tuple[Any, ...] = ()
-    reply: str | None = None
-    autostart: bool = True
-
-    def __str__(self) -> str:
-        """Name it as an error's sentence does."""
-        return f"{self.member} of {self.destination}"
-
-    def message(self, serial: int) -> Message:
-        """Give it the form in which it is sent."""
-        return Message(
-            destination=self.destination,
-            path=self.path,
-            interface=self.interface,
-            member=self.member,
-            signature=self.signature,
-            body=list(self.body),
-            flags=MessageFlag.NONE if self.autostart else MessageFlag.NO_AUTOSTART,
-            serial=serial,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal as it came. `sender` is a connection's unique name: the bus writes it there, nobody can forge it."""
-
-    sender: str
-    path: str
-    interface: str
-    member: str
-    signature: str
-    body: tuple[Any, ...]
 
 
 class Link:
@@ -136,7 +90,7 @@ class Link:
         answer = self._waiting[serial] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(limit):
-                await self._messages.send(call.message(serial))
+                await self._messages.send(_message(call, serial))
                 reply = await answer
         except TimeoutError:
             raise NoAnswerError(f"{call} was not answered within {limit:g} s") from None
@@ -166,6 +120,19 @@ class Link:
 def _settle(answer: asyncio.Future[Message | None], message: Message | None) -> None:
     with contextlib.suppress(asyncio.InvalidStateError):
         answer.set_result(message)
+
+
+def _message(call: Call, serial: int) -> Message:
+    return Message(
+        destination=call.destination,
+        path=call.path,
+        interface=call.interface,
+        member=call.member,
+        signature=call.signature,
+        body=list(call.body),
+        flags=MessageFlag.NONE if call.autostart else MessageFlag.NO_AUTOSTART,
+        serial=serial,
+    )
 
 
 def _signal(message: Message) -> Signal:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from locksmith import fleet, jsonread
 from locksmith.errors import CorruptValueError, HostError
@@ -41,30 +41,16 @@ class JournalFile:
 
         A journal of another machine (a copied image) is moved aside: what it names was never this machine's.
         """
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            return Journal()
-        except OSError as error:
-            raise HostError(f"the journal {self.path} cannot be read: {error.strerror}") from None
-        try:
-            fields = jsonread.load_object(raw)
-            owner = jsonread.read(fields, "machine_id", str)
-            if owner == self._machine_id:
-                return _parse(fields, self._machine_id)
-        except (jsonread.BadJsonError, CorruptValueError) as error:
-            raise CorruptValueError(
-                str(self.path),
-                f"not a journal ({error}); look at `locksmithctl status`: if this machine holds the lock, free it with "
-                "`locksmithctl unlock`, then move the journal away",
-            ) from None
-        self._set_aside(owner)
-        return Journal()
+        found = self._own()
+        if found is not None:
+            return found
+        with self._locked():
+            return self._own_or_none_yet()
 
     def begin(self, entry: JournalEntry) -> None:
         """Write down a claim before it is made. `HostError`: another claim stands there."""
         with self._locked():
-            found = self.read()
+            found = self._own_or_none_yet()
             if found.entry is None:
                 self._write(replace(found, entry=entry))
             elif found.entry.claim.nonce != entry.claim.nonce:
@@ -76,47 +62,84 @@ class JournalFile:
     def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None:
         """Write down the point of no return, if the reboot is `still_wanted` and the claim still there."""
         with self._locked():
-            found = self.read()
+            found = self._own_or_none_yet()
             if found.entry is None or found.entry.claim.nonce != nonce or not still_wanted():
                 raise CalledOffError("the reboot was called off at the last moment")
             entry = replace(found.entry, phase=Phase.COMMITTED, claim=found.entry.claim.committed())
             self._write(replace(found, entry=entry))
 
-    def reopen(self, entry: JournalEntry) -> None:
-        """Go back before the point of no return: the strategy said no to passing it, so no reboot was asked for."""
+    def reopen(self, nonce: str) -> None:
+        """Go back before the point of no return: no reboot was asked for, or it is known that none will happen."""
         with self._locked():
-            found = self.read()
-            if found.entry is not None and found.entry.claim.nonce == entry.claim.nonce:
+            found = self._own_or_none_yet()
+            if found.entry is not None and found.entry.claim.nonce == nonce:
+                entry = replace(found.entry, phase=Phase.REQUESTED, claim=found.entry.claim.reopened())
                 self._write(replace(found, entry=entry))
 
     def fail(self, nonce: str, failure: Failure) -> None:
         """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
         with self._locked():
-            found = self.read()
+            found = self._own_or_none_yet()
             if found.entry is not None and found.entry.claim.nonce == nonce:
                 self._write(replace(found, failure=failure))
 
     def clear(self, nonce: str, *, forget_failure: bool = False) -> None:
         """Forget a claim that is given back; nothing is written where it isn't there."""
         with self._locked():
-            found = self.read()
+            found = self._own_or_none_yet()
             if found.entry is not None and found.entry.claim.nonce == nonce:
                 self._write(Journal(failure=None if forget_failure else found.failure))
 
     def unless_committed(self, call_off: Callable[[], bool]) -> bool:
         """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed already."""
         with self._locked():
-            entry = self.read().entry
+            entry = self._own_or_none_yet().entry
             if entry is not None and entry.phase is Phase.COMMITTED:
                 raise HostError("too late: this machine is past the point of no return, it is rebooting")
             return call_off()
 
+    def _own(self) -> Journal | None:
+        """Read it as it stands; None: it is another machine's."""
+        raw = self._load()
+        if raw is None:
+            return Journal()
+        try:
+            fields = jsonread.load_object(raw)
+            if jsonread.read(fields, "machine_id", str) != self._machine_id:
+                return None
+            return _parse(fields, self._machine_id)
+        except (jsonread.BadJsonError, CorruptValueError) as error:
+            raise CorruptValueError(
+                str(self.path),
+                f"not a journal ({error}); look at `locksmithctl status`: if this machine holds the lock, free it with "
+                "`locksmithctl unlock`, then move the journal away",
+            ) from None
+
+    def _own_or_none_yet(self) -> Journal:
+        """Read it where nobody else writes it, so that nobody's new journal is moved aside for another machine's."""
+        found = self._own()
+        if found is None:
+            self._set_aside()
+        return found or Journal()
+
     def _write(self, journal: Journal) -> None:
-        fields = {"schema": SCHEMA, "machine_id": self._machine_id, **_fields(journal)}
+        self._store(
+            json.dumps({"schema": SCHEMA, "machine_id": self._machine_id, **_fields(journal)}, indent=1).encode()
+        )
+
+    def _load(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise HostError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+
+    def _store(self, raw: bytes) -> None:
         new = self.path.with_suffix(".new")
         try:
-            with new.open("w") as file:
-                json.dump(fields, file, indent=1)
+            with new.open("wb") as file:
+                file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
             new.rename(self.path)
@@ -124,25 +147,19 @@ class JournalFile:
         except OSError as error:
             raise HostError(f"the journal {self.path} cannot be written: {error.strerror}") from None
 
-    def _set_aside(self, owner: str) -> None:
-        aside = self.path.with_name(f"journal.of-{_file_safe(owner)}.json")
+    def _set_aside(self) -> None:
+        aside = self.path.with_name("journal.of-another-machine.json")
         try:
             self.path.rename(aside)
         except OSError as error:
             raise HostError(
-                f"the journal {self.path} is of another machine ({owner}) and cannot be moved aside: {error.strerror}"
+                f"the journal {self.path} is of another machine and cannot be moved aside: {error.strerror}"
             ) from None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = self.path.with_suffix(".lock")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with lock.open("a") as file:
-                _flock(file.fileno(), lock)
-                yield
-        except OSError as error:
-            raise HostError(f"the journal {self.path} cannot be locked: {error.strerror}") from None
+        with _opened(self.path.with_suffix(".lock"), f"the journal {self.path}"):
+            yield
 
 
 class OperatorLock:
@@ -154,13 +171,8 @@ class OperatorLock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold it; `HostError` when another `locksmithctl reboot` does."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                _flock(file.fileno(), self._path)
-                yield
-        except OSError as error:
-            raise HostError(f"{self._path} cannot be locked: {error.strerror}") from None
+        with _opened(self._path, str(self._path)):
+            yield
 
     def is_held(self) -> bool:
         """Whether somebody holds it now; a lock file that cannot be looked at counts as held."""
@@ -174,9 +186,19 @@ class OperatorLock:
         return False
 
 
-def _file_safe(name: str) -> str:
-    """Make any text a harmless part of a file's name."""
-    return "".join(char for char in name if char.isalnum())[:64] or "nobody"
+def _opened(path: Path, what: str) -> IO[str]:
+    """Open a lock file, its folder made, and lock it; closing it lets go. Errors of whoever then works are their own."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise HostError(f"{what} cannot be locked: {error.strerror}") from None
+    try:
+        _flock(file.fileno(), path)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _flock(fd: int, path: Path) -> None:
@@ -188,6 +210,8 @@ def _flock(fd: int, path: Path) -> None:
             if time.monotonic() >= ends:
                 raise HostError(f"{path} is held by another program for more than {LOCK_LIMIT:.0f} s") from None
             time.sleep(0.01)
+        except OSError as error:
+            raise HostError(f"{path} cannot be locked: {error.strerror}") from None
         else:
             return
 
@@ -213,7 +237,7 @@ def _fields(journal: Journal) -> dict[str, Any]:
             "endpoints": list(entry.endpoints),
             "phase": entry.phase.value,
             "boot_id": entry.boot.boot_id,
-            "soft_reboots": entry.boot.soft_reboots,
+            "userspace": entry.boot.userspace,
             "by": entry.by,
         },
         "failure": failure and {"at": fleet.moment(failure.at), "reason": failure.reason},
@@ -237,7 +261,7 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         api=jsonread.read(fields, "api", int),
         endpoints=tuple(map(str, jsonread.read(fields, "endpoints", list))),
         phase=jsonread.convert("phase", jsonread.read(fields, "phase", str), Phase),
-        boot=Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "soft_reboots", int)),
+        boot=Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int)),
         by=jsonread.read(fields, "by", str),
     )
 

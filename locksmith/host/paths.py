@@ -1,7 +1,10 @@
 """Where this machine keeps what locksmith reads and writes."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +12,11 @@ class Paths:
     """All paths below one root: `/` on a real machine, a folder of its own for each node of the demo and the tests."""
 
     root: Path = Path("/")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read `LOCKSMITH_ROOT`, which is for tests and the demo; without it the root is `/`."""
+        return cls(Path(environ.get("LOCKSMITH_ROOT") or "/"))
 
     @property
     def machine_id(self) -> Path:
@@ -39,3 +47,8 @@ class Paths:
     def coordinator(self) -> Path:
         """update_engine's file that names its reboot coordinator."""
         return self.root / "run/update-engine/coordinator.conf"
+
+    @property
+    def systemd_booted(self) -> Path:
+        """Exists where systemd is the init system (sd_booted(3))."""
+        return self.root / "run/systemd/system"

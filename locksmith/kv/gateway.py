@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from locksmith.errors import OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
@@ -120,8 +120,9 @@ class Gateway:
     async def _authenticate(self, turn: Turn) -> str:
         """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
         fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        in_its_part = replace(turn, answer_by=turn.connect_by)
         try:
-            return read(await self._post(turn, AUTHENTICATE, fields, ""), "token", str)
+            return read(await self._post(in_its_part, AUTHENTICATE, fields, ""), "token", str)
         except StoreRefusedError as error:
             if str(error) == grpc.NO_AUTHENTICATION:
                 return ""

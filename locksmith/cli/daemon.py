@@ -1,0 +1,44 @@
+"""`locksmithd`."""
+
+import asyncio
+import os
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
+from locksmith.cli.logs import set_up
+from locksmith.cli.run import run
+from locksmith.config import describe, load_daemon
+from locksmith.daemon import make_strategy, target_of
+from locksmith.daemon import run as run_daemon
+from locksmith.host.paths import Paths
+
+
+@click.command(cls=GoCommand)
+@store_flags
+@version_flag("locksmithd")
+@click.option(
+    "--check-config",
+    cls=GoOption,
+    is_flag=True,
+    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
+)
+def command(*, check_config: bool, **flags: object) -> None:
+    """Coordinate this machine's reboots with those of its group.
+
+    Settings: /etc/locksmith/locksmith.toml, its drop-ins, LOCKSMITHD_... in the environment, then these flags.
+    """
+    paths = Paths.from_environment()
+    config = load_daemon(paths, os.environ, flags)
+    make_strategy(config, target_of(config))
+    if check_config:
+        for key, value, origin in describe(config):
+            click.echo(f"{key} = {value}  (from {origin})")
+        return
+    set_up(debug=config.debug)
+    asyncio.run(run_daemon(config, paths))
+
+
+def main() -> None:
+    """Run the daemon and exit."""
+    run(command, "locksmithd")

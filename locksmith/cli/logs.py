@@ -1,0 +1,32 @@
+"""Logging: for the journal with its `<N>` prefixes (sd-daemon(3)), elsewhere with the time."""
+
+import logging
+import os
+import sys
+
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG = 7
+
+
+class JournalFormatter(logging.Formatter):
+    """Begins each line with its priority; the journal knows the time, and who spoke."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record, its priority before each line."""
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def set_up(*, debug: bool) -> None:
+    """Log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    handler.setFormatter(
+        JournalFormatter("%(message)s")
+        if under_systemd
+        else logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    )
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
+    # What a library says of a connection that ended is said better by the error that follows.
+    for name in ("urllib3", "dbus_fast", "etcd"):
+        logging.getLogger(name).setLevel(logging.ERROR)

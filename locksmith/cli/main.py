@@ -1,0 +1,80 @@
+"""`locksmithctl`: the group of its commands, each loaded when it is called."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from locksmith.cli.go_flags import GoGroup, store_flags, version_flag
+from locksmith.cli.run import run
+from locksmith.cli.session import Session, find_paths
+
+PROGRAM = "locksmithctl"
+
+COMMANDS: Mapping[str, str] = {
+    "status": "locksmith.cli.status:status",
+    "lock": "locksmith.cli.lock:lock",
+    "unlock": "locksmith.cli.lock:unlock",
+    "set-max": "locksmith.cli.status:set_max",
+    "reboot": "locksmith.cli.machine:reboot",
+    "send-need-reboot": "locksmith.cli.machine:send_need_reboot",
+    "cancel": "locksmith.cli.machine:cancel",
+    "repair": "locksmith.cli.repair:repair",
+    "retire-v2": "locksmith.cli.repair:retire_v2",
+    "completion": "locksmith.cli.completion:completion",
+    "help": "locksmith.cli.main:help_",
+}
+"""Where each command is. Not all are loaded at each start: the ones that need D-Bus cost more than all others."""
+
+
+class Commands(GoGroup):
+    """The group that finds its commands in `COMMANDS`, in that order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    epilog="Flags take one dash or two. Each can be set in the environment, as LOCKSMITHCTL_ENDPOINT; "
+    "for the others see /etc/locksmith/locksmith.toml.",
+)
+@store_flags
+@version_flag(PROGRAM)
+@click.pass_context
+def locksmithctl(context: click.Context, **flags: Any) -> None:
+    """Look at the reboot lock of a fleet, change it, and reboot this machine with it."""
+    context.obj = Session(find_paths(), flags)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@click.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def help_(context: click.Context, *, command: str | None) -> None:
+    """Show what a command does, or all commands."""
+    root = context.find_root()
+    if command is None:
+        click.echo(root.get_help())
+        return
+    found = locksmithctl.get_command(root, command)
+    if found is None:
+        raise click.UsageError(f"No such command {command!r}.", root)
+    click.echo(found.get_help(click.Context(found, parent=root, info_name=command)))
+
+
+def main() -> None:
+    """Run the tool."""
+    run(locksmithctl, PROGRAM)

@@ -1,0 +1,52 @@
+"""Run a program's command so that whatever happens ends in an exit status and at most one line.
+
+def main() -> None:
+    run(command, "locksmithctl")
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from locksmith.errors import LocksmithError, UsageError
+
+FAILED = 1
+BAD_USAGE = 2
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
+
+
+def run(command: click.Command, program: str) -> NoReturn:
+    """Run `command` with this process's arguments and exit.
+
+    `LocksmithError`: `Error: ...` on standard error, 1; `UsageError` and bad arguments: 2; Ctrl-C: 130, in silence; a
+    reader that went away (`| head -1`): 1, in silence.
+    """
+    sys.exit(_status(command, program))
+
+
+def _status(command: click.Command, program: str) -> int:
+    try:
+        status = command.main(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except LocksmithError as error:
+        click.echo(f"Error: {one_line(str(error))}", err=True)
+        return BAD_USAGE if isinstance(error, UsageError) else FAILED
+    except BrokenPipeError:
+        # What is still buffered would fail again, loudly, when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status if isinstance(status, int) else 0
+
+
+def one_line(text: str) -> str:
+    """Keep a foreign text (a server's answer, an id) from breaking the line or steering the terminal."""
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)

@@ -1,0 +1,125 @@
+"""The daemon, assembled: the loop and the real machine, bus, store and reporters around it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from locksmith.agent import Agent
+from locksmith.config import Config
+from locksmith.host.boot import read_machine_id
+from locksmith.host.bus import SystemBus
+from locksmith.host.clock import local_clock
+from locksmith.host.coordinator import Coordinator
+from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.machine import RealMachine
+from locksmith.host.notify import Notifier
+from locksmith.host.paths import Paths
+from locksmith.host.runfiles import AdoptMark, pid_file
+from locksmith.locks import open_lock
+from locksmith.metrics import Metrics
+from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
+from locksmith.snapshot import Settings, Wish
+from locksmith.strategy import Strategy, StrategyContext, load
+from locksmith.surroundings import Member, Reporter, Surroundings, Target
+from locksmith.triggers.operator import OperatorWish
+from locksmith.triggers.update_engine import UpdateEngine
+
+CLOSE_LIMIT = 0.5
+"""Seconds for closing connections: the daemon stops within one."""
+
+log = logging.getLogger(__name__)
+
+
+def target_of(config: Config) -> Target:
+    """Name whose permission the configuration wants asked for."""
+    return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
+
+
+def make_strategy(config: Config, target: Target) -> Strategy:
+    """Make the strategy for a target: the configured one, or the one that the journal names."""
+    store = replace(config.store, api=target.api, endpoints=target.endpoints)
+    context = StrategyContext(target.group, partial(open_lock, store, target.group), adopt=config.adopt)
+    return load(target.strategy)(context)
+
+
+async def run(config: Config, paths: Paths) -> None:
+    """Run until SIGTERM or SIGINT, or until a strategy that never reboots has nothing left to give back.
+
+    SIGHUP looks at everything again now. `UsageError`: the strategy is not installed; `HostError`: this machine has
+    no id.
+    """
+    member = Member(read_machine_id(paths), socket.gethostname())
+    reboots = make_strategy(config, target_of(config)).reboots
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pid_file(paths))
+        bus = SystemBus()
+        machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
+        clock = local_clock()
+        marker = AdoptMark(paths, wanted=config.adopt)
+        around = Surroundings(
+            machine=machine,
+            triggers=(engine, operator),
+            journal=JournalFile(paths, member.machine_id),
+            strategy=partial(make_strategy, config),
+            clock=clock,
+            reporters=_reporters(config, paths, stack),
+            still_wanted=partial(_still_wanted, operator),
+            operator=OperatorLock(paths).is_held,
+            adopts=marker.missing,
+            adopted=marker.leave,
+        )
+        agent = Agent(member, target_of(config), _settings(config, reboots=reboots), around)
+
+        async def note(version: str) -> None:
+            operator.note(version, clock(), await machine.boot())
+            agent.wake()
+
+        engine.listen(agent.wake, note)
+        machine.listen(agent.wake)
+        async with bus:
+            await _run_until_told(agent)
+
+
+async def _run_until_told(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(agent.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    loop.add_signal_handler(signal.SIGHUP, agent.wake)
+    try:
+        await running
+    except asyncio.CancelledError:
+        log.info("%s", agent.leave())
+
+
+def _settings(config: Config, *, reboots: bool) -> Settings:
+    return Settings(
+        strategy=config.strategy,
+        reboots=reboots,
+        window=config.window,
+        dry_run=config.dry_run,
+        limit=config.reboot.limit,
+        settle=config.reboot.settle,
+        retry=config.reboot.retry,
+    )
+
+
+def _reporters(config: Config, paths: Paths, stack: contextlib.ExitStack) -> list[Reporter]:
+    metrics = Metrics(CollectorRegistry())
+    metrics.serve(config.metrics)
+    notifier = Notifier.from_environment()
+    stack.callback(notifier.stopping)
+    coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
+    return [LogReporter(), SystemdReporter(notifier), metrics, CoordinatorReporter(coordinator, config.strategy)]
+
+
+def _still_wanted(operator: OperatorWish, wishes: Sequence[Wish]) -> bool:
+    """Look a last time: `locksmithctl cancel` and the journal's commit exclude each other."""
+    return any(wish.trigger != OperatorWish.name for wish in wishes) or operator.stands()

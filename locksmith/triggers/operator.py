@@ -1,0 +1,77 @@
+"""An operator's wish: `locksmithctl send-need-reboot`, or the original's, which looks like update_engine's signal.
+
+It is kept in /run/locksmith until a reboot or `locksmithctl cancel`, whatever update_engine says.
+"""
+
+import json
+import os
+from datetime import datetime
+
+from locksmith import fleet, jsonread
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, Sighting, Wish
+
+SCHEMA = 1
+
+
+class OperatorWish:
+    """The wish in its file, below the machine's paths."""
+
+    name = "operator"
+
+    def __init__(self, paths: Paths) -> None:
+        self.path = paths.run / "need-reboot.json"
+
+    def note(self, version: str, now: datetime, boot: Boot) -> None:
+        """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written."""
+        stands = self._read(boot) if self.stands() else None
+        if stands is not None and stands.wish is not None and stands.wish.version == version:
+            return
+        fields = {
+            "schema": SCHEMA,
+            "version": version,
+            "since": fleet.moment(now),
+            "boot_id": boot.boot_id,
+            "userspace": boot.userspace,
+        }
+        new = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps(fields))
+            new.rename(self.path)
+        except OSError as error:
+            raise HostError(f"the wish for a reboot cannot be kept in {self.path}: {error.strerror}") from None
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
+        return self._read(boot)
+
+    def stands(self) -> bool:
+        """Whether there is a wish, of whatever boot."""
+        return os.path.lexists(self.path)
+
+    def cancel(self) -> bool:
+        """Take the wish back; False where there was none. `HostError`: it can't be removed."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HostError(f"{self.path} cannot be removed: {error.strerror}") from None
+        return True
+
+    def _read(self, boot: Boot) -> Sighting:
+        try:
+            fields = jsonread.load_object(self.path.read_bytes())
+            made_in = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
+            since = jsonread.convert("since", jsonread.read(fields, "since", str), fleet.parse_moment)
+            version = jsonread.read(fields, "version", str)
+        except FileNotFoundError:
+            return Sighting()
+        except (OSError, jsonread.BadJsonError) as error:
+            return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
+        if made_in != boot:
+            self.cancel()
+            return Sighting()
+        return Sighting(Wish(self.name, version, since))

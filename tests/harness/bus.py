@@ -1,0 +1,138 @@
+"""A real, private message bus with the policy of a system bus, for tests and the demo.
+
+with PrivateBus() as bus:
+    ... SystemBus(bus.address) ...
+    bus.restart()
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from tests.harness import stranger
+
+START_LIMIT = 10.0
+
+# As /usr/share/dbus-1/system.conf: who runs the doubles may own their names and be called, all others only send
+# signals. Their policies on a real machine: org.freedesktop.login1.conf, org.freedesktop.systemd1.conf, com.coreos.update1.conf.
+_CONFIG = """
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
+  </policy>
+  <policy user="{uid}">
+    <allow own="com.coreos.update1"/>
+    <allow own="org.freedesktop.login1"/>
+    <allow own="org.freedesktop.systemd1"/>
+    <allow send_destination="com.coreos.update1"/>
+    <allow send_destination="org.freedesktop.login1"/>
+    <allow send_destination="org.freedesktop.systemd1"/>
+  </policy>
+</busconfig>
+"""
+
+
+class PrivateBus:
+    """One dbus-daemon in a folder of its own. Its address stays the same over restarts."""
+
+    def __init__(self) -> None:
+        # Not pytest's tmp_path: other users cannot reach a socket in there.
+        self._folder = Path(tempfile.mkdtemp(prefix="locksmith-bus-"))
+        self._folder.chmod(0o755)
+        self.socket = self._folder / "socket"
+        self.address = f"unix:path={self.socket}"
+        self._config = self._folder / "bus.conf"
+        self._config.write_text(_CONFIG.format(socket=self.socket, uid=os.getuid()))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        command = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--nopidfile", "--nosyslog"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        ends = time.monotonic() + START_LIMIT
+        while not _answers(self.socket):
+            if time.monotonic() > ends or self._process.poll() is not None:
+                raise AssertionError(f"dbus-daemon did not start: {(self._folder / 'log').read_text()}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it at once; every connection to it breaks."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self.socket.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """End it and start another at the same address."""
+        self.kill()
+        self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold it still: it takes connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def signal_from(self, user: int, *args: str, to: str = "") -> Iterator[None]:
+        """Emit update_engine's StatusUpdate as the Unix user with this id, and stay on the bus for the while.
+
+        `args` are as of `stranger`; `to` is the unique name of the one who gets it (empty: everybody).
+        """
+        command = [sys.executable, "-m", stranger.__name__, self.address, str(user), to, *args]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "sent\n"
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(START_LIMIT)
+            process.stdout.close()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False

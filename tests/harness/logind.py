@@ -1,0 +1,225 @@
+"""Doubles of systemd-logind and of systemd's manager on a real bus: what locksmith asks of them, and their manners.
+
+No `from __future__ import annotations` here: the annotations are the D-Bus signatures.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Annotated, Any, Self
+
+from dbus_fast import DBusError, PropertyAccess
+from dbus_fast.aio import MessageBus
+from dbus_fast.annotations import DBusBool, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+LOGIND = "org.freedesktop.login1"
+SYSTEMD = "org.freedesktop.systemd1"
+
+Job = tuple[int, str, str, str, str, str]
+"""Id, unit, type, state, the job's path, the unit's path."""
+
+_Jobs = Annotated[list[Job], DBusSignature("a(usssoo)")]
+_Sessions = Annotated[list[tuple[str, int, str, str, str]], DBusSignature("a(susso)")]
+_Inhibitors = Annotated[list[tuple[str, str, str, str, int, int]], DBusSignature("a(ssssuu)")]
+
+
+class RebootMode(Enum):
+    """What a call of Reboot meets."""
+
+    OBEY = auto()
+    """Answered; systemd gets its job; the machine goes down."""
+    REFUSE = auto()
+    """Answered with an error, as a `block` inhibitor makes it since systemd 257."""
+    BUSY = auto()
+    """Answered with the error that a shutdown is under way already."""
+    LATE = auto()
+    """Obeyed, but answered only when `release` is set."""
+    SILENT = auto()
+    """Never answered, and nothing happens."""
+    VANISH = auto()
+    """logind leaves the bus instead of answering, as one does that is stopped itself."""
+    DELAY = auto()
+    """Answered; a `delay` inhibitor holds the machine up until `end_delay`."""
+    FIZZLE = auto()
+    """Answered; then nothing comes of it (`end_delay` says so)."""
+
+
+def shutdown_job(unit: str = "reboot.target", kind: str = "start") -> Job:
+    """Make a job of systemd's queue."""
+    return (1, unit, kind, "waiting", "/org/freedesktop/systemd1/job/1", "/org/freedesktop/systemd1/unit/x")
+
+
+@dataclass
+class Machine:
+    """What both doubles speak about, and what tests look at and set."""
+
+    mode: RebootMode = RebootMode.OBEY
+    on_reboot: Callable[[], None] = lambda: None
+    preparing: bool = False
+    system_state: str = "running"
+    jobs: list[Job] = field(default_factory=list)
+    soft_reboots: int = 0
+    userspace_since: int = 5_000_000
+    version: str = "257.8-1"
+    can_reboot: str = "yes"
+    sessions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
+    inhibitors: list[tuple[str, str, str, str, int, int]] = field(default_factory=list)
+    wall: str = ""
+    scheduled: tuple[str, int] | None = None
+    reboots: int = 0
+
+    def booted(self) -> None:
+        """Come up again."""
+        self.preparing, self.system_state, self.jobs, self.scheduled = False, "running", [], None
+
+
+class _Logind(ServiceInterface):
+    def __init__(self, machine: Machine, leave: Callable[[], None]) -> None:
+        super().__init__("org.freedesktop.login1.Manager")
+        self._machine = machine
+        self._leave = leave
+        self.release = asyncio.Event()
+
+    @dbus_method()
+    async def Reboot(self, interactive: DBusBool):
+        machine = self._machine
+        machine.reboots += 1
+        match machine.mode:
+            case RebootMode.REFUSE:
+                raise DBusError("org.freedesktop.login1.BlockedByInhibitorLock", "backup: weekly backup runs")
+            case RebootMode.BUSY:
+                raise DBusError("org.freedesktop.login1.OperationInProgress", "There's already a shutdown in progress")
+            case RebootMode.SILENT:
+                await self.release.wait()
+            case RebootMode.VANISH:
+                self._leave()
+            case RebootMode.LATE:
+                await self.release.wait()
+                self._go_down()
+            case RebootMode.DELAY | RebootMode.FIZZLE:
+                self._prepare(True)
+            case RebootMode.OBEY:
+                self._go_down()
+
+    @dbus_method()
+    async def RebootWithFlags(self, flags: DBusUInt64):
+        self._machine.reboots += 1
+        self._go_down()
+
+    @dbus_method()
+    async def ScheduleShutdown(self, kind: DBusStr, usec: DBusUInt64):
+        self._machine.scheduled = (kind, usec)
+
+    @dbus_method()
+    async def CancelScheduledShutdown(self) -> DBusBool:
+        was, self._machine.scheduled = self._machine.scheduled, None
+        return was is not None
+
+    @dbus_method()
+    async def SetWallMessage(self, message: DBusStr, enable: DBusBool):
+        self._machine.wall = message if enable else ""
+
+    @dbus_method()
+    async def CanReboot(self) -> DBusStr:
+        return self._machine.can_reboot
+
+    @dbus_method()
+    async def ListSessions(self) -> _Sessions:
+        return self._machine.sessions
+
+    @dbus_method()
+    async def ListInhibitors(self) -> _Inhibitors:
+        return self._machine.inhibitors
+
+    @dbus_property(access=PropertyAccess.READ)
+    def PreparingForShutdown(self) -> DBusBool:
+        return self._machine.preparing
+
+    @dbus_signal()
+    def PrepareForShutdown(self, start: bool) -> DBusBool:
+        return start
+
+    def end_delay(self) -> None:
+        """Let the last `delay` inhibitor go: the machine goes down, or, as FIZZLE says, does not."""
+        if self._machine.mode is RebootMode.FIZZLE:
+            self._prepare(False)
+        else:
+            self._go_down()
+
+    def _go_down(self) -> None:
+        if not self._machine.preparing:
+            self._prepare(True)
+        self._machine.jobs = [shutdown_job()]
+        self._machine.system_state = "stopping"
+        self._machine.on_reboot()
+
+    def _prepare(self, start: bool) -> None:
+        self._machine.preparing = start
+        self.PrepareForShutdown(start)
+
+
+class _Systemd(ServiceInterface):
+    def __init__(self, machine: Machine, *, counts_soft_reboots: bool) -> None:
+        super().__init__("org.freedesktop.systemd1.Manager")
+        self._machine = machine
+        type(self).SoftRebootsCount.disabled = not counts_soft_reboots
+
+    @dbus_method()
+    async def ListJobs(self) -> _Jobs:
+        return self._machine.jobs
+
+    @dbus_property(access=PropertyAccess.READ)
+    def SystemState(self) -> DBusStr:
+        return self._machine.system_state
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Version(self) -> DBusStr:
+        return self._machine.version
+
+    @dbus_property(access=PropertyAccess.READ)
+    def UserspaceTimestampMonotonic(self) -> DBusUInt64:
+        return self._machine.userspace_since
+
+    @dbus_property(access=PropertyAccess.READ)
+    def SoftRebootsCount(self) -> DBusUInt32:
+        return self._machine.soft_reboots
+
+
+class LogindAndSystemd:
+    """Both on one bus, about one `machine`. Either can leave and come back."""
+
+    def __init__(self, address: str, machine: Machine | None = None) -> None:
+        self._address = address
+        self.machine = machine or Machine()
+        self._buses: dict[str, MessageBus] = {}
+        self.logind = _Logind(self.machine, leave=lambda: self._buses[LOGIND].disconnect())
+
+    async def __aenter__(self) -> Self:
+        await self.appear()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.logind.release.set()
+        for name in list(self._buses):
+            await self.leave(name)
+
+    async def appear(self, *, counts_soft_reboots: bool = True) -> None:
+        """Bring both onto the bus; a systemd before 256 does not count soft reboots."""
+        await self._serve(LOGIND, "/org/freedesktop/login1", self.logind)
+        await self._serve(
+            SYSTEMD, "/org/freedesktop/systemd1", _Systemd(self.machine, counts_soft_reboots=counts_soft_reboots)
+        )
+
+    async def leave(self, name: str) -> None:
+        """Take one of them from the bus."""
+        bus = self._buses.pop(name)
+        bus.disconnect()
+        await bus.wait_for_disconnect()
+
+    async def _serve(self, name: str, path: str, interface: ServiceInterface) -> None:
+        bus: Any = await MessageBus(bus_address=self._address).connect()
+        bus.export(path, interface)
+        await bus.request_name(name)
+        self._buses[name] = bus

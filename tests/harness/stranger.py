@@ -1,0 +1,63 @@
+"""A program of some Unix user that pretends to be update_engine: it emits StatusUpdate, and stays until told to go.
+
+python -m tests.harness.stranger ADDRESS UID DESTINATION [OPERATION [VERSION [COUNT]]]
+
+It says `sent`, and leaves when its input ends. The operation `nonsense` sends a body of another signature.
+"""
+
+import asyncio
+import os
+import sys
+
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+
+
+def status_update(operation: str, version: str, destination: str) -> Message:
+    """Build the signal that `operation` asks for."""
+    nonsense = operation == "nonsense"
+    return Message(
+        message_type=MessageType.SIGNAL,
+        destination=destination or None,
+        path="/com/coreos/update1",
+        interface="com.coreos.update1.Manager",
+        member="StatusUpdate",
+        signature="s" if nonsense else "xdssx",
+        body=["nonsense"] if nonsense else [0, 0.0, operation, version, 0],
+    )
+
+
+async def main(
+    address: str,
+    uid: str,
+    destination: str,
+    operation: str = "UPDATE_STATUS_UPDATED_NEED_REBOOT",
+    version: str = "",
+    count: str = "1",
+) -> None:
+    """Become that user, connect, emit, wait for the end of the input."""
+    if os.getuid() != int(uid):
+        # Only now: other users may not even be allowed to read this interpreter.
+        os.setgroups([])
+        os.setgid(int(uid))
+        os.setuid(int(uid))
+    bus = await MessageBus(bus_address=address).connect()
+    for _ in range(int(count)):
+        await bus.send(status_update(operation, version, destination))
+    # An answer of the bus proves that it took everything before.
+    await bus.call(_PING)
+    print("sent", flush=True)
+    sys.stdin.read()
+    bus.disconnect()
+    await bus.wait_for_disconnect()
+
+
+_PING = Message(
+    destination="org.freedesktop.DBus",
+    path="/org/freedesktop/DBus",
+    interface="org.freedesktop.DBus",
+    member="GetId",
+)
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
