@@ -1,0 +1,1 @@
+"""The demo: five nodes, one slot, all of them asked to reboot at once."""

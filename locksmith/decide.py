@@ -188,12 +188,11 @@ def _obstacle(now: Snapshot) -> Idle | Wait | None:
 
 
 def _failed_lately(now: Snapshot) -> Wait | None:
-    failure = now.journal.failure
-    if failure is None:
+    failure, retry = now.journal.failure, now.settings.retry
+    # A failure from far ahead was written by a clock that has been set back since: it must not delay for as long.
+    if failure is None or abs(now.now - failure.at) >= retry:
         return None
-    # A clock that stepped back must not prolong the wait: it starts again at the latest now.
-    until = min(failure.at, now.now) + now.settings.retry
-    return Wait("retry", f"the last reboot failed: {failure.reason}", until) if now.now < until else None
+    return Wait("retry", f"the last reboot failed: {failure.reason}", failure.at + retry)
 
 
 def _outside_window(now: Snapshot) -> Wait | None:

@@ -63,15 +63,18 @@ class Claim:
 
 def moment(when: datetime) -> str:
     """Write a moment for people and for records: UTC, to the second."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_moment(text: str) -> datetime:
-    """Read an ISO 8601 moment that names its offset; `ValueError` for anything else."""
+    """Read an ISO 8601 moment that names its offset; `ValueError` for anything else, and what has no time in UTC."""
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone")
-    return when
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None
 
 
 def encode(claim: Claim) -> bytes:

@@ -3,16 +3,11 @@
 Standard output stays empty without `--json`, as the original's does; what was done is said on standard error.
 """
 
-import secrets
-import socket
-from datetime import UTC, datetime
-
 import click
 
-from locksmith import fleet
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
-from locksmith.cli.session import Session, invoking_user, pass_session
+from locksmith.cli.session import Session, new_claim, pass_session
 from locksmith.errors import UsageError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
 from locksmith.rebootlock import OtherClaimError, RebootLock
@@ -31,7 +26,7 @@ def lock(session: Session, *, machine: str | None, reason: str, as_json: bool) -
     No daemon rides on such a slot or gives it back: while it is held, the machine does not reboot by itself. A machine
     that is locked by hand already stays as it is.
     """
-    claim = _manual_claim(_holder(session, machine), reason)
+    claim = new_claim(_holder(session, machine), MANUAL, reason)
     held = session.with_lock(lambda lock: _lock(lock, claim))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
@@ -67,18 +62,6 @@ async def _lock(lock: RebootLock, claim: Claim) -> Claim:
             raise
         return held
     return claim
-
-
-def _manual_claim(holder: str, reason: str) -> Claim:
-    return Claim(
-        holder=holder,
-        kind=MANUAL,
-        nonce=secrets.token_hex(16),
-        since=datetime.now(UTC),
-        who=invoking_user(),
-        hostname=socket.gethostname(),
-        reason=reason,
-    )
 
 
 def _was(claim: Claim | None) -> str:

@@ -1,6 +1,7 @@
 """`locksmithctl`: the group of its commands, each loaded when it is called."""
 
 import importlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,8 @@ import click
 
 from locksmith.cli.go_flags import GoGroup, store_flags, version_flag
 from locksmith.cli.run import run
-from locksmith.cli.session import Session, find_paths
+from locksmith.cli.session import Session
+from locksmith.host.paths import Paths
 
 PROGRAM = "locksmithctl"
 
@@ -25,7 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "completion": "locksmith.cli.completion:completion",
     "help": "locksmith.cli.main:help_",
 }
-"""Where each command is. Not all are loaded at each start: the ones that need D-Bus cost more than all others."""
+"""Where each command is: a call loads just its own."""
 
 
 class Commands(GoGroup):
@@ -53,9 +55,10 @@ class Commands(GoGroup):
 @store_flags
 @version_flag(PROGRAM)
 @click.pass_context
-def locksmithctl(context: click.Context, **flags: Any) -> None:
+def locksmithctl(context: click.Context, /, **flags: Any) -> None:
     """Look at the reboot lock of a fleet, change it, and reboot this machine with it."""
-    context.obj = Session(find_paths(), flags)
+    logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
+    context.obj = Session(Paths.from_environment(), flags)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

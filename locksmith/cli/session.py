@@ -1,19 +1,21 @@
 """What every command of `locksmithctl` starts from: the paths, the flags before the command, the group's lock."""
 
 import asyncio
-import logging
 import os
 import pwd
-import sys
+import secrets
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from locksmith.cli.logs import set_up
 from locksmith.config import Config, load_tool
+from locksmith.fleet import Claim
 from locksmith.host.paths import Paths
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
@@ -23,14 +25,6 @@ from locksmith.rebootlock import RebootLock
 
 T = TypeVar("T")
 
-ROOT_VARIABLE = "LOCKSMITH_ROOT"
-"""The folder below which all paths lie, for tests and the demo."""
-
-
-def find_paths() -> Paths:
-    """Give this machine's paths, or those below `LOCKSMITH_ROOT`."""
-    return Paths(Path(os.environ.get(ROOT_VARIABLE) or "/"))
-
 
 def invoking_user() -> str:
     """Name who types: the user that `sudo` was called by, else the process's own."""
@@ -38,6 +32,19 @@ def invoking_user() -> str:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
+
+
+def new_claim(holder: str, kind: str, reason: str) -> Claim:
+    """Make a claim of the person who types, here and now."""
+    return Claim(
+        holder=holder,
+        kind=kind,
+        nonce=secrets.token_hex(16),
+        since=datetime.now(UTC),
+        who=invoking_user(),
+        hostname=socket.gethostname(),
+        reason=reason,
+    )
 
 
 @dataclass
@@ -52,13 +59,13 @@ class Session:
         """The configuration; with `debug`, the log goes to standard error from here on."""
         config = load_tool(self.paths, os.environ, self.flags)
         if config.debug:
-            logging.basicConfig(stream=sys.stderr, level=logging.DEBUG, format="%(name)s: %(message)s")
+            set_up(debug=True)
         return config
 
     @property
     def machine_id(self) -> str:
         """This machine's id; `HostError` says what is wrong with its file."""
-        from locksmith.host.boot import read_machine_id  # noqa: PLC0415  # D-Bus is loaded just where it is needed
+        from locksmith.host.boot import read_machine_id  # D-Bus is loaded just where it is needed
 
         return read_machine_id(self.paths)
 

@@ -13,7 +13,7 @@ from dbus_fast import BusType, DBusFastError, ErrorType, Message, MessageFlag, M
 from dbus_fast.aio import MessageBus
 
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_messages import Call, Signal
+from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Signal
 
 CONNECT_LIMIT = 5.0
 """Seconds for connecting, authenticating and being greeted."""
@@ -66,6 +66,14 @@ class Link:
             raise StrangeAnswerError(f"{call} was answered with {reply.signature!r}, not with {call.reply!r}")
         return reply.body
 
+    async def emit(self, signal: Signal) -> None:
+        """Emit a signal, whose sender the bus writes, and wait until the bus has it. Errors: `bus_errors`."""
+        message = Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, [*signal.body])
+        with contextlib.suppress(OSError):
+            await self._messages.send(message)
+        # An answer of the bus proves that it took everything before.
+        await self.call(Call(BUS_NAME, BUS_PATH, BUS_NAME, "GetId", reply="s"), CONNECT_LIMIT)
+
     async def close(self) -> None:
         """End it, and wait for that."""
         self._messages.disconnect()
@@ -74,7 +82,7 @@ class Link:
     async def ended(self) -> str:
         """Wait for its end; every call that still waits for its answer fails then. Gives the reason in a few words."""
         try:
-            await self._messages.wait_for_disconnect()
+            await self._messages.wait_for_disconnect()  # type: ignore[no-untyped-call]  # not annotated
         except (OSError, EOFError, DBusFastError) as error:
             return _words(error)
         else:
@@ -87,7 +95,8 @@ class Link:
         if not self._messages.connected:
             raise BusGoneError(f"{call} was not called: the system bus went away")
         serial = self._messages.next_serial()
-        answer = self._waiting[serial] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        self._waiting[serial] = answer
         try:
             async with asyncio.timeout(limit):
                 await self._messages.send(_message(call, serial))

@@ -187,7 +187,7 @@ class OperatorLock:
 
 
 def _opened(path: Path, what: str) -> IO[str]:
-    """Open a lock file, its folder made, and lock it; closing it lets go. Errors of whoever then works are their own."""
+    """Open a lock file and lock it until it is closed; what fails while it is locked is no affair of the lock's."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
@@ -259,11 +259,17 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         strategy=jsonread.read(fields, "strategy", str),
         group=jsonread.read(fields, "group", str),
         api=jsonread.read(fields, "api", int),
-        endpoints=tuple(map(str, jsonread.read(fields, "endpoints", list))),
+        endpoints=_parse_endpoints(jsonread.read(fields, "endpoints", list)),
         phase=jsonread.convert("phase", jsonread.read(fields, "phase", str), Phase),
         boot=Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int)),
         by=jsonread.read(fields, "by", str),
     )
+
+
+def _parse_endpoints(endpoints: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(endpoint, str) for endpoint in endpoints):
+        raise jsonread.BadJsonError("the field 'endpoints' must be a list of URLs")
+    return tuple(endpoints)
 
 
 def _parse_failure(fields: dict[str, Any]) -> Failure:

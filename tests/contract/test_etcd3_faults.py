@@ -16,7 +16,7 @@ from tests.harness import strange
 from tests.harness.etcd import wait_until
 from tests.harness.ports import free_ports
 
-TIMEOUT = 1.2
+TIMEOUT = 0.8
 HTML = "<html><body>It works!</body></html>"
 REFUSED, SILENT, PAGE, FORGETFUL = "refuses", "hangs", "HTML", "loses the answer"
 

@@ -352,7 +352,7 @@ def test_a_change_wakes_in_milliseconds(stage, base):
         clock = asyncio.get_running_loop().time
         made = await store.create(base + "key", b"")
         waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
-        await asyncio.wait([waiting], timeout=0.3)
+        await asyncio.wait([waiting], timeout=0.1)
         await store.swap(base + "key", b"2", made.version)
         changed = clock()
         assert await waiting

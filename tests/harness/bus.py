@@ -22,8 +22,8 @@ from tests.harness import stranger
 
 START_LIMIT = 10.0
 
-# As /usr/share/dbus-1/system.conf: who runs the doubles may own their names and be called, all others only send
-# signals. Their policies on a real machine: org.freedesktop.login1.conf, org.freedesktop.systemd1.conf, com.coreos.update1.conf.
+# As /usr/share/dbus-1/system.conf and the services' own policies beside it: who runs the doubles may own their names and
+# call them, all others may only send signals.
 _CONFIG = """
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

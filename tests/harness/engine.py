@@ -3,6 +3,8 @@
 No `from __future__ import annotations` here: the annotations are the D-Bus signatures.
 """
 
+# ruff: noqa: N802, ARG002  # names and arguments are D-Bus' own
+
 import asyncio
 from typing import Annotated, Self
 

@@ -3,6 +3,8 @@
 No `from __future__ import annotations` here: the annotations are the D-Bus signatures.
 """
 
+# ruff: noqa: N802, ARG002  # names and arguments are D-Bus' own
+
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,7 +64,6 @@ class Machine:
     jobs: list[Job] = field(default_factory=list)
     soft_reboots: int = 0
     userspace_since: int = 5_000_000
-    version: str = "257.8-1"
     can_reboot: str = "yes"
     sessions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     inhibitors: list[tuple[str, str, str, str, int, int]] = field(default_factory=list)
@@ -161,10 +162,9 @@ class _Logind(ServiceInterface):
 
 
 class _Systemd(ServiceInterface):
-    def __init__(self, machine: Machine, *, counts_soft_reboots: bool) -> None:
+    def __init__(self, machine: Machine) -> None:
         super().__init__("org.freedesktop.systemd1.Manager")
         self._machine = machine
-        type(self).SoftRebootsCount.disabled = not counts_soft_reboots
 
     @dbus_method()
     async def ListJobs(self) -> _Jobs:
@@ -173,10 +173,6 @@ class _Systemd(ServiceInterface):
     @dbus_property(access=PropertyAccess.READ)
     def SystemState(self) -> DBusStr:
         return self._machine.system_state
-
-    @dbus_property(access=PropertyAccess.READ)
-    def Version(self) -> DBusStr:
-        return self._machine.version
 
     @dbus_property(access=PropertyAccess.READ)
     def UserspaceTimestampMonotonic(self) -> DBusUInt64:
@@ -194,7 +190,7 @@ class LogindAndSystemd:
         self._address = address
         self.machine = machine or Machine()
         self._buses: dict[str, MessageBus] = {}
-        self.logind = _Logind(self.machine, leave=lambda: self._buses[LOGIND].disconnect())
+        self.logind = _Logind(self.machine, leave=self._vanish)
 
     async def __aenter__(self) -> Self:
         await self.appear()
@@ -205,18 +201,19 @@ class LogindAndSystemd:
         for name in list(self._buses):
             await self.leave(name)
 
-    async def appear(self, *, counts_soft_reboots: bool = True) -> None:
-        """Bring both onto the bus; a systemd before 256 does not count soft reboots."""
+    async def appear(self) -> None:
+        """Bring both onto the bus."""
         await self._serve(LOGIND, "/org/freedesktop/login1", self.logind)
-        await self._serve(
-            SYSTEMD, "/org/freedesktop/systemd1", _Systemd(self.machine, counts_soft_reboots=counts_soft_reboots)
-        )
+        await self._serve(SYSTEMD, "/org/freedesktop/systemd1", _Systemd(self.machine))
 
     async def leave(self, name: str) -> None:
         """Take one of them from the bus."""
         bus = self._buses.pop(name)
         bus.disconnect()
         await bus.wait_for_disconnect()
+
+    def _vanish(self) -> None:
+        self._buses[LOGIND].disconnect()
 
     async def _serve(self, name: str, path: str, interface: ServiceInterface) -> None:
         bus: Any = await MessageBus(bus_address=self._address).connect()

@@ -27,31 +27,27 @@ def status_update(operation: str, version: str, destination: str) -> Message:
     )
 
 
-async def main(
-    address: str,
-    uid: str,
-    destination: str,
-    operation: str = "UPDATE_STATUS_UPDATED_NEED_REBOOT",
-    version: str = "",
-    count: str = "1",
-) -> None:
+async def main(address: str, uid: str, destination: str, *what: str) -> None:
     """Become that user, connect, emit, wait for the end of the input."""
     if os.getuid() != int(uid):
         # Only now: other users may not even be allowed to read this interpreter.
         os.setgroups([])
         os.setgid(int(uid))
         os.setuid(int(uid))
+    operation, version, count = [*what, *_DEFAULTS[len(what) :]]
     bus = await MessageBus(bus_address=address).connect()
     for _ in range(int(count)):
         await bus.send(status_update(operation, version, destination))
     # An answer of the bus proves that it took everything before.
     await bus.call(_PING)
-    print("sent", flush=True)
+    sys.stdout.write("sent\n")
+    sys.stdout.flush()
     sys.stdin.read()
     bus.disconnect()
     await bus.wait_for_disconnect()
 
 
+_DEFAULTS = ["UPDATE_STATUS_UPDATED_NEED_REBOOT", "", "1"]
 _PING = Message(
     destination="org.freedesktop.DBus",
     path="/org/freedesktop/DBus",

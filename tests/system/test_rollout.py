@@ -67,6 +67,9 @@ def test_three_machines_reboot_one_by_one_through_a_leaders_death(fleet: list[Ma
     holders = holders_over_time(etcd, survivor)
     assert max(map(len, holders)) == 1
     names = {machine.id: machine.name for machine in fleet}
+    for m in fleet: print(m.name, [(o.begins,o.ends) for o in outages_of(m)], m.outages(), m.boots)
+    print(holders)
+    print(fleet[0].journal("_SYSTEMD_UNIT=locksmithd.service"),fleet[1].journal("_SYSTEMD_UNIT=locksmithd.service"),fleet[2].journal("_SYSTEMD_UNIT=locksmithd.service"))
     assert last_holds([names[holder] for held in holders for holder in held]) == [one.machine for one in outages]
 
 

@@ -56,7 +56,7 @@ def test_its_hardening_satisfies_systemd(machine: Machine) -> None:
 def test_systemd_finds_nothing_wrong_with_the_unit(machine: Machine) -> None:
     boot(machine)
 
-    assert machine.run("systemd-analyze", "verify", "--man=no", UNIT).stderr == ""
+    assert machine.run("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{UNIT}").stderr == ""
 
 
 def test_it_tells_the_login_shells_who_coordinates_reboots(machine: Machine) -> None:
@@ -83,7 +83,7 @@ def test_after_a_crash_it_is_started_again(machine: Machine) -> None:
     boot(machine)
     first = shown(machine, "MainPID")
 
-    machine.run("kill", "-KILL", first)
+    machine.run("systemctl", "kill", "--signal=KILL", UNIT)
 
     wait_until(lambda: shown(machine, "NRestarts") == "1", limit=20, what="systemd starts it again")
     wait_until(lambda: shown(machine, "ActiveState") == "active", limit=20, what="it is active again")

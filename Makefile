@@ -1,0 +1,48 @@
+# The two commands of the README, on a fresh machine with Python 3.11: make demo, make test.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+# What no Python package brings: a message bus for the demo; for the tests, a second etcd, certificates and machines.
+DEMO_PACKAGES := dbus-daemon
+TEST_PACKAGES := dbus-daemon debootstrap etcd-server iproute2 openssl systemd-container
+ARGS   ?=
+
+.PHONY: demo test check lint types layers packages-demo packages-test bench clean
+
+demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
+	$(BIN)/python -m demo $(ARGS)
+
+test: packages-test check ## lint, types, layers, all tests; as root on real machines too
+	$(BIN)/pytest $(ARGS)
+
+check: lint types layers
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+layers: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
+	$(BIN)/python -m bench.footprint
+	$(BIN)/python -m bench.contention
+
+packages-demo:
+	./scripts/need-packages $(DEMO_PACKAGES)
+
+packages-test:
+	./scripts/need-packages $(TEST_PACKAGES)
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "locksmith needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache .*_cache .hypothesis

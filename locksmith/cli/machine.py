@@ -1,0 +1,73 @@
+"""`reboot`, `send-need-reboot` and `cancel`: this machine, over its system bus.
+
+What speaks D-Bus is imported where it runs: the list of all commands, and its completion, need none of it.
+"""
+
+import asyncio
+import os
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.wake import wake_daemon
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+
+
+@click.command(cls=GoCommand)
+@click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@json_flag
+@pass_session
+def reboot(session: Session, *, reason: str, as_json: bool) -> None:
+    """Reboot this machine now, holding the lock.
+
+    Neither window nor strategy is asked, the lock is: without a free slot, no reboot. The slot is given back when the
+    reboot fails, and otherwise by locksmithd after it. Needs root.
+    """
+    from locksmith.cli.order import order_reboot
+
+    if os.geteuid() != 0 and session.paths == Paths():
+        raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
+    try:
+        asyncio.run(order_reboot(session, reason))
+    finally:
+        wake_daemon(session.paths)
+    if as_json:
+        print_json({"group": session.config.group, "id": session.machine_id, "rebooting": True})
+
+
+@click.command("send-need-reboot", cls=GoCommand)
+@json_flag
+@pass_session
+def send_need_reboot(session: Session, *, as_json: bool) -> None:
+    """Tell this machine's locksmithd that a reboot is needed, as update_engine would. It counts from root alone."""
+    from locksmith.cli.wish import send_wish
+
+    noted = asyncio.run(send_wish(session.paths))
+    if as_json:
+        print_json({"sent": True, "noted": noted})
+    elif not noted:
+        note("sent, but no locksmithd has noted it: is it running, and are you root?")
+
+
+@click.command(cls=GoCommand)
+@json_flag
+@pass_session
+def cancel(session: Session, *, as_json: bool) -> None:
+    """Take `send-need-reboot` back. Past the point of no return it is too late, and says so."""
+    from locksmith.cli.wish import cancel_wish, engine_wants
+
+    cancelled = cancel_wish(session.paths, session.machine_id)
+    wake_daemon(session.paths)
+    engine = asyncio.run(engine_wants())
+    if as_json:
+        print_json({"cancelled": cancelled, "update_engine": engine})
+        return
+    click.echo("cancelled: the wish for a reboot is taken back" if cancelled else "nothing to cancel")
+    if engine is not None:
+        note(
+            f"update_engine itself wants a reboot{f' into {engine}' if engine else ''}; to take that back: "
+            "update_engine_client -reset_status"
+        )

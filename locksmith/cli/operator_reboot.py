@@ -1,0 +1,138 @@
+"""`locksmithctl reboot`, step by step: the same steps as the daemon's, ordered by a person and watched to their end.
+
+The claim stands in the journal, as this program's, before the lock is taken. While this program lives it gives back
+what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
+from locksmith.fleet import Claim
+from locksmith.snapshot import Denied, Granted, JournalEntry, Phase, ShutdownState
+from locksmith.strategy import Strategy
+from locksmith.surroundings import JournalStore, Machine, Target
+
+PROGRAM = "locksmithctl"
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks at whether the machine is going down."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReboot:
+    """What the reboot reaches. `settle` is in seconds; `say` tells the operator how it goes."""
+
+    machine: Machine
+    journal: JournalStore
+    strategy: Callable[[Target], Strategy]
+    settle: float
+    say: Callable[[str], None]
+
+    async def run(self, target: Target, claim: Claim) -> None:
+        """Reboot, and return when the machine is seen to go down. The claim's boot id is filled in here.
+
+        Any error and any cancellation before the point of no return gives the slot back, as does a reboot that was
+        refused, or that after `settle` has not begun. Call it with the `OperatorLock` held.
+        """
+        boot = await self.machine.boot()
+        await self._tidy_up()
+        if await self._state() is ShutdownState.GOING_DOWN:
+            raise HostError("this machine is going down already")
+        entry = JournalEntry(
+            claim=replace(claim, boot_id=boot.boot_id),
+            strategy=target.strategy,
+            group=target.group,
+            api=target.api,
+            endpoints=target.endpoints,
+            phase=Phase.REQUESTED,
+            boot=boot,
+            by=PROGRAM,
+        )
+        self.journal.begin(entry)
+        try:
+            await self._obtain(entry)
+        except BaseException as error:  # Ctrl-C and SIGTERM too
+            await self._give_back(entry, error)
+            raise
+        await self._reboot(entry)
+
+    async def _obtain(self, entry: JournalEntry) -> None:
+        """Get the permission and pass the point of no return."""
+        strategy = self.strategy(_target(entry))
+        answer = await strategy.request(entry.claim)
+        if isinstance(answer, Denied):
+            raise LockError(f"not rebooting: {answer.text}")
+        self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+        self.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+        answer = await strategy.commit(entry.claim)
+        if not isinstance(answer, Granted):
+            raise LockError(f"not rebooting: {answer.text}")
+
+    async def _reboot(self, entry: JournalEntry) -> None:
+        """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
+        try:
+            await self.machine.reboot()
+        except RebootUnknownError as error:
+            self.say(f"{error}; looking whether this machine goes down")
+        except asyncio.CancelledError:
+            self.say("too late: the reboot may have been asked for; locksmithd gives the lock back if it does not come")
+            raise
+        except HostError as error:
+            await self._give_back(entry, error)
+            self.say("the lock is given back")
+            raise
+        if await self._stays_up():
+            failure = HostError(f"logind took the reboot, and after {self.settle:g} s nothing is shutting down")
+            await self._give_back(entry, failure)
+            self.say("the lock is given back")
+            raise failure
+
+    async def _stays_up(self) -> bool:
+        """Watch until the machine goes down, or for `settle` seconds; `HostError`: that cannot be told."""
+        clock = asyncio.get_running_loop()
+        ends = clock.time() + self.settle
+        state = await self.machine.shutdown_state()
+        while state is not ShutdownState.GOING_DOWN and clock.time() < ends:
+            await asyncio.sleep(LOOK_EVERY)
+            state = await self.machine.shutdown_state()
+        if state is ShutdownState.UNKNOWN:
+            raise HostError(
+                "logind or systemd does not say whether this machine is going down: it keeps the lock, and locksmithd "
+                "gives that back when the machine has proved to stay up"
+            )
+        return state is ShutdownState.RUNNING
+
+    async def _state(self) -> ShutdownState:
+        state = await self.machine.shutdown_state()
+        if state is ShutdownState.UNKNOWN:
+            raise HostError("logind or systemd does not answer, so no reboot is asked for; is the system bus there?")
+        return state
+
+    async def _tidy_up(self) -> None:
+        """Give back what an earlier `locksmithctl reboot` left, which is known to have ended."""
+        entry = self.journal.read().entry
+        if entry is None or entry.by != PROGRAM:
+            return
+        if entry.boot != await self.machine.boot():
+            await self.strategy(_target(entry)).complete(entry.claim)
+            self.journal.clear(entry.claim.nonce, forget_failure=True)
+            return
+        if entry.phase is Phase.COMMITTED and not await self._stays_up():
+            raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
+        await self._give_back(entry)
+
+    async def _give_back(self, entry: JournalEntry, why: BaseException | None = None) -> None:
+        """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
+        try:
+            self.journal.reopen(entry.claim.nonce)
+            await self.strategy(_target(entry)).withdraw(entry.claim)
+            self.journal.clear(entry.claim.nonce)
+        except LocksmithError as error:
+            cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
+            raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+
+
+def _target(entry: JournalEntry) -> Target:
+    return Target(entry.strategy, entry.group, entry.api, entry.endpoints)

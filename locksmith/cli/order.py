@@ -1,0 +1,54 @@
+"""`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
+
+import asyncio
+import signal
+from functools import partial
+
+from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.cli.output import note
+from locksmith.cli.session import Session, new_claim
+from locksmith.config import Config
+from locksmith.daemon import make_strategy
+from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.fleet import REBOOT
+from locksmith.host.bus import SystemBus
+from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.machine import RealMachine
+from locksmith.surroundings import Target
+
+LOCK = "etcd-lock"
+ASK_NOBODY = {"reboot", "off"}
+"""Strategies of a daemon that needs no lock. An operator's reboot takes it all the same, as the original's does: the
+tool does not see the environment in which a daemon may have another strategy."""
+
+
+async def order_reboot(session: Session, reason: str) -> None:
+    """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
+    rebooting = asyncio.ensure_future(_reboot(session, reason))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, rebooting.cancel, f"{number.name} came")
+    try:
+        await rebooting
+    except asyncio.CancelledError as error:
+        if not error.args:
+            raise  # Ctrl-C
+        raise HostError(f"ended: {error.args[0]}") from None
+    except StoreUnavailableError as error:
+        raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
+
+
+async def _reboot(session: Session, reason: str) -> None:
+    config = session.config
+    claim = new_claim(session.machine_id, REBOOT, reason or "locksmithctl reboot")
+    journal = JournalFile(session.paths, claim.holder)
+    with OperatorLock(session.paths).held():
+        async with SystemBus() as bus:
+            machine = RealMachine(bus, session.paths)
+            settle = config.reboot.settle.total_seconds()
+            order = OperatorReboot(machine, journal, partial(make_strategy, config), settle, note)
+            await order.run(_target(config), claim)
+
+
+def _target(config: Config) -> Target:
+    strategy = LOCK if config.strategy in ASK_NOBODY else config.strategy
+    return Target(strategy, config.group, config.store.api, config.store.endpoints)

@@ -1,0 +1,57 @@
+"""The operator's wish for a reboot: sent over the bus as update_engine's own signal, and taken back from its file."""
+
+import asyncio
+
+from locksmith.errors import HostError
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_link import Link
+from locksmith.host.bus_messages import Signal
+from locksmith.host.journal import JournalFile
+from locksmith.host.paths import Paths
+from locksmith.triggers.operator import OperatorWish
+from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT, PATH, STATUS
+
+NOTED_LIMIT = 3.0
+"""Seconds to wait for the daemon."""
+LOOK_EVERY = 0.02
+
+SIGNAL = Signal("", PATH, INTERFACE, "StatusUpdate", STATUS, (0, 0.0, NEED_REBOOT, "", 0))
+"""What the original sends. The bus writes the sender."""
+
+
+async def send_wish(paths: Paths) -> bool:
+    """Emit the signal, and tell whether a daemon has noted the wish, now or before. `HostError`: there is no bus.
+
+    The daemon asks the bus which user the sender is: so that it can, this stays connected meanwhile.
+    """
+    link = await Link.open(None, lambda _signal: None)
+    try:
+        await link.emit(SIGNAL)
+        return await _noted(OperatorWish(paths))
+    finally:
+        await link.close()
+
+
+async def _noted(wish: OperatorWish) -> bool:
+    clock = asyncio.get_running_loop()
+    ends = clock.time() + NOTED_LIMIT
+    while not wish.path.exists():
+        if clock.time() >= ends:
+            return False
+        await asyncio.sleep(LOOK_EVERY)
+    return True
+
+
+def cancel_wish(paths: Paths, machine_id: str) -> bool:
+    """Take the wish back; False where there is none. `HostError`: the machine is past the point of no return."""
+    return JournalFile(paths, machine_id).unless_committed(OperatorWish(paths).cancel)
+
+
+async def engine_wants() -> str | None:
+    """Give the version that update_engine wants a reboot for (empty: unknown); None: it wants none, or is silent."""
+    async with SystemBus() as bus:
+        try:
+            _, _, operation, version, _ = await bus.call(GET_STATUS)
+        except HostError:
+            return None
+    return str(version) if operation == NEED_REBOOT else None

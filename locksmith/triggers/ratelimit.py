@@ -1,0 +1,21 @@
+"""How often something may happen that others can make happen."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class RateLimit:
+    """At most `burst` at once, and `per_second` in the long run."""
+
+    burst: float
+    per_second: float
+    _left: float | None = None
+    _at: float = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Count one more at `now` (seconds of a clock that never goes back); False: it is one too many."""
+        left = self.burst if self._left is None else self._left + (now - self._at) * self.per_second
+        left, self._at = min(left, self.burst), now
+        allowed = left >= 1
+        self._left = left - 1 if allowed else left
+        return allowed

@@ -1,0 +1,42 @@
+"""The machine's state in one word, and the step in one sentence."""
+
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from locksmith import states
+from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
+
+UNTIL = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+
+STORIES = [
+    (Idle(), "idle", "idle: nothing wants a reboot"),
+    (Wait("slot", "held by n2"), "waiting", "waiting (slot): held by n2"),
+    (Wait("rebooting", "the machine is going down"), "rebooting", "waiting (rebooting): the machine is going down"),
+    (Wait("stuck", "stuck in shutdown"), "stuck", "waiting (stuck): stuck in shutdown"),
+    (Adopt(), "releasing", "looking for a slot from before this machine had a journal"),
+    (Request(), "requesting", "asking for permission to reboot"),
+    (Commit(), "rebooting", "permission given: passing the point of no return"),
+    (Reboot(), "rebooting", "rebooting"),
+    (Release(), "releasing", "rebooted: giving the slot back"),
+    (Withdraw("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
+    (Finish(), "finished", "nothing to do: this strategy never reboots"),
+]
+
+
+@pytest.mark.parametrize(("step", "word", "sentence"), STORIES, ids=lambda value: str(value)[:30])
+def test_each_step_has_a_word_and_a_sentence(step, word, sentence):
+    assert states.state(step) == word
+    assert states.sentence(step) == sentence
+
+
+def test_every_step_has_its_story_and_every_word_is_used():
+    assert {type(step) for step, _, _ in STORIES} == set(get_args(Step))
+    assert {word for _, word, _ in STORIES} == set(states.ALL)
+
+
+def test_a_wait_says_until_when_in_local_time():
+    local = UNTIL.astimezone()
+    text = states.sentence(Wait("window", "outside the reboot window", UNTIL))
+    assert text == f"waiting (window): outside the reboot window, until {local:%a %Y-%m-%d %H:%M:%S %Z}"
