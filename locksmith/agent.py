@@ -114,6 +114,9 @@ class Agent:
             step = self._trouble(error.component, str(error), snapshot)
         except TimeoutError:
             step = self._trouble("timeout", f"{_name(step)} took longer than {STEP_LIMIT:.0f} s", snapshot)
+        except Exception as error:  # a plugin may fail in any way: that is a no, not the end of the daemon
+            log.debug("a defect, here or in a plugin", exc_info=True)
+            step = self._trouble("defect", f"{_name(step)} failed: {type(error).__name__}: {error}", snapshot)
         if isinstance(step, Wait | Idle):
             await self._sleep(step)
         return isinstance(step, Finish)

@@ -159,7 +159,7 @@ def _still_up(now: Snapshot) -> Step:
     doubt = "" if now.shutdown is ShutdownState.GOING_DOWN else " (or logind does not answer)"
     return Wait(
         "stuck",
-        f"stuck in shutdown{doubt} for {now.down_for.total_seconds():.0f} s: the slot stays taken; "
+        f"stuck in shutdown{doubt}: the slot stays taken; "
         "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
     )
 

@@ -11,7 +11,7 @@ from locksmith.snapshot import Granted, Phase, Snapshot
 
 log = logging.getLogger(__name__)
 
-ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "timeout")
+ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout", "defect")
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
 

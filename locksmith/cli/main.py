@@ -64,18 +64,14 @@ def locksmithctl(context: click.Context, /, **flags: Any) -> None:
 
 
 @click.command("help")
-@click.argument("command", required=False)
+@click.argument("command", metavar="[COMMAND]", required=False, type=click.Choice(list(COMMANDS)))
 @click.pass_context
 def help_(context: click.Context, *, command: str | None) -> None:
     """Show what a command does, or all commands."""
     root = context.find_root()
-    if command is None:
-        click.echo(root.get_help())
-        return
-    found = locksmithctl.get_command(root, command)
-    if found is None:
-        raise click.UsageError(f"No such command {command!r}.", root)
-    click.echo(found.get_help(click.Context(found, parent=root, info_name=command)))
+    found = None if command is None else locksmithctl.get_command(root, command)
+    asked = root if found is None else click.Context(found, parent=root, info_name=command)
+    click.echo(asked.get_help())
 
 
 def main() -> None:

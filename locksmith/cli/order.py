@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from functools import partial
+from contextlib import AsyncExitStack
+from functools import cache
 
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.output import note
@@ -14,6 +15,8 @@ from locksmith.fleet import REBOOT
 from locksmith.host.bus import SystemBus
 from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
+from locksmith.rebootlock import RebootLock
+from locksmith.strategy import Strategy
 from locksmith.surroundings import Target
 
 LOCK = "etcd-lock"
@@ -38,15 +41,24 @@ async def order_reboot(session: Session, reason: str) -> None:
 
 
 async def _reboot(session: Session, reason: str) -> None:
-    config = session.config
+    config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, reason or "locksmithctl reboot")
-    journal = JournalFile(session.paths, claim.holder)
-    with OperatorLock(session.paths).held():
-        async with SystemBus() as bus:
-            machine = RealMachine(bus, session.paths)
-            settle = config.reboot.settle.total_seconds()
-            order = OperatorReboot(machine, journal, partial(make_strategy, config), settle, note)
-            await order.run(_target(config), claim)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(OperatorLock(session.paths).held())
+        if target.strategy == LOCK:
+            # A store that is away is found here, where nothing has to be given back yet.
+            await session.use_lock(RebootLock.read, config.store)
+
+        @cache
+        def strategy(of: Target) -> Strategy:
+            made = make_strategy(config, of)
+            stack.push_async_callback(made.close)
+            return made
+
+        bus = await stack.enter_async_context(SystemBus())
+        machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder)
+        settle = config.reboot.settle.total_seconds()
+        await OperatorReboot(machine, journal, strategy, settle, note).run(target, claim)
 
 
 def _target(config: Config) -> Target:

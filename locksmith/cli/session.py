@@ -1,4 +1,7 @@
-"""What every command of `locksmithctl` starts from: the paths, the flags before the command, the group's lock."""
+"""What every command of `locksmithctl` starts from: the paths, the flags before the command, the group's lock.
+
+The configuration and the store's clients are loaded when a command first needs them: help and completion need none.
+"""
 
 import asyncio
 import os
@@ -9,21 +12,21 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from locksmith.cli.logs import set_up
-from locksmith.config import Config, load_tool
 from locksmith.fleet import Claim
 from locksmith.host.paths import Paths
-from locksmith.kv.connect import open_store
-from locksmith.kv.keyspaces import refuse_if_v2_in_use
-from locksmith.kv.settings import StoreSettings
-from locksmith.locks import V3
-from locksmith.rebootlock import RebootLock
+
+if TYPE_CHECKING:
+    from locksmith.config import Config
+    from locksmith.kv.settings import StoreSettings
+    from locksmith.rebootlock import RebootLock
 
 T = TypeVar("T")
+
+V3 = 3
 
 
 def invoking_user() -> str:
@@ -55,29 +58,38 @@ class Session:
     flags: Mapping[str, object]
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """The configuration; with `debug`, the log goes to standard error from here on."""
+        from locksmith.config import load_tool
+
         config = load_tool(self.paths, os.environ, self.flags)
         if config.debug:
+            from locksmith.cli.logs import set_up
+
             set_up(debug=True)
         return config
 
     @property
     def machine_id(self) -> str:
         """This machine's id; `HostError` says what is wrong with its file."""
-        from locksmith.host.boot import read_machine_id  # D-Bus is loaded just where it is needed
+        from locksmith.host.boot import read_machine_id
 
         return read_machine_id(self.paths)
 
-    def with_lock(self, work: Callable[[RebootLock], Coroutine[Any, Any, T]]) -> T:
+    def with_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock, on v3 after a look at the other keyspace."""
-        return asyncio.run(self._with_lock(work, self.config.store))
+        return asyncio.run(self.use_lock(work, self.config.store))
 
-    def with_v2_lock(self, work: Callable[[RebootLock], Coroutine[Any, Any, T]]) -> T:
+    def with_v2_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock on etcd's v2 API, whatever the configuration says."""
-        return asyncio.run(self._with_lock(work, replace(self.config.store, api=2)))
+        return asyncio.run(self.use_lock(work, replace(self.config.store, api=2)))
 
-    async def _with_lock(self, work: Callable[[RebootLock], Coroutine[Any, Any, T]], settings: StoreSettings) -> T:
+    async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
+        """Do what `with_lock` does, in an event loop that runs already."""
+        from locksmith.kv.connect import open_store
+        from locksmith.kv.keyspaces import refuse_if_v2_in_use
+        from locksmith.rebootlock import RebootLock
+
         group = self.config.group
         if settings.api == V3:
             await refuse_if_v2_in_use(settings, group)

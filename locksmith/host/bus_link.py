@@ -68,9 +68,14 @@ class Link:
 
     async def emit(self, signal: Signal) -> None:
         """Emit a signal, whose sender the bus writes, and wait until the bus has it. Errors: `bus_errors`."""
+        if not await self._is_alive():
+            raise BusGoneError(f"{signal.member} was not sent: the system bus went away")
         message = Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, [*signal.body])
-        with contextlib.suppress(OSError):
-            await self._messages.send(message)
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT):
+                await self._messages.send(message)
+        except (OSError, TimeoutError) as error:
+            raise NoAnswerError(f"{signal.member} was not sent: the system bus went away ({_words(error)})") from None
         # An answer of the bus proves that it took everything before.
         await self.call(Call(BUS_NAME, BUS_PATH, BUS_NAME, "GetId", reply="s"), CONNECT_LIMIT)
 
@@ -92,7 +97,7 @@ class Link:
                 _settle(answer, None)
 
     async def _exchange(self, call: Call, limit: float) -> Message:
-        if not self._messages.connected:
+        if not await self._is_alive():
             raise BusGoneError(f"{call} was not called: the system bus went away")
         serial = self._messages.next_serial()
         answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
@@ -110,6 +115,15 @@ class Link:
         if reply is None:
             raise NoAnswerError(f"{call} was not answered: the system bus went away")
         return reply
+
+    async def _is_alive(self) -> bool:
+        """Whether the connection stands, after the loop has read what came in: perhaps its end.
+
+        Written to an end not yet read, dbus-fast leaves a broken future behind, and a traceback in the log.
+        """
+        for _ in range(2):
+            await asyncio.sleep(0)
+        return self._messages.connected
 
     def _done_with(self, serial: int) -> None:
         if not self._waiting.pop(serial).done():

@@ -1,20 +1,27 @@
-"""update_engine's coordinator.conf: which program coordinates reboots here, and what it is about to do.
+"""coordinator.conf: tells update_engine and login profiles who coordinates reboots, and what it is about to do.
 
-The file is shell-sourceable. Its writer holds an exclusive lock on it all the time, also across the atomic rename that
-updates it: a login profile that can get the lock knows that nobody coordinates reboots.
+Whoever writes it holds an exclusive flock on it all the time: a login profile that can get the lock knows that nobody
+reboots this machine by itself. So that the lock never lapses, each new file is locked before it takes the name.
 """
 
 import fcntl
 import os
 import shlex
+import time
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
 from locksmith.errors import HostError
 
+NAME = "locksmithd"
+
+LOCK_LIMIT = 0.2
+"""Seconds to wait for a lock: a login profile tries it only for a moment, another coordinator keeps it."""
+
 
 class CoordinatorState(StrEnum):
-    """The states the original writes."""
+    """What the coordinator is about to do."""
 
     STARTING = "starting"
     DISABLED = "disabled"
@@ -24,55 +31,73 @@ class CoordinatorState(StrEnum):
 
 
 class Coordinator:
-    """The file, held from the first `set` until `close`."""
+    """The file at `path`. Its lock is taken by the first `set` and let go by `close`, or by the end of the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._held: int | None = None
+        self._fd: int | None = None
 
     def set(self, strategy: str, state: CoordinatorState) -> None:
-        """Write strategy and state. `HostError`: another program coordinates, or the file can't be written."""
-        content = f"NAME=locksmithd\nSTRATEGY={shlex.quote(strategy)}\nSTATE={state}\n"
+        """Write the file anew. `HostError`: another program holds its lock, or it cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if self._held is None:
-                self._held = self._lock_present()
-            self._replace(content)
+            if not self._is_ours():
+                self._take_over()
+            self._replace(f"NAME={NAME}\nSTRATEGY={shlex.quote(strategy)}\nSTATE={state}\n")
         except BlockingIOError:
-            raise HostError(f"{self._path} is held by another reboot coordinator; locksmithd works beside it") from None
+            raise HostError(f"{self._path} is locked by another program: two reboot coordinators are running") from None
         except OSError as error:
             raise HostError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
-        """Let the file go; it stays, unlocked, which means that nobody coordinates reboots."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        """Let go of the lock; the file stays."""
+        self._hold(None)
 
-    def _lock_present(self) -> int:
-        """Lock the file as it is, so that a present writer is found before its file is replaced."""
-        return _locked(self._path)
+    def _is_ours(self) -> bool:
+        """Whether the file that has the name is the one locked here."""
+        with suppress(FileNotFoundError):
+            return self._fd is not None and os.path.samestat(os.fstat(self._fd), self._path.stat())
+        return False
 
-    def _replace(self, content: str) -> None:
-        """Lock the new file before it takes the name: nobody ever finds the name unlocked."""
-        new = self._path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        fd = _locked(new)
+    def _take_over(self) -> None:
+        """Lock the file that is there. Another writer may put a new one in its place meanwhile: then that one."""
+        self._hold(None)
+        while not self._is_ours():
+            try:
+                fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+            self._hold(fd)
+            _lock(fd)
+
+    def _replace(self, text: str) -> None:
+        new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            os.write(fd, content.encode())
+            _lock(fd)
+            os.write(fd, text.encode())
             new.rename(self._path)
-        except OSError:
+        except BaseException:
             os.close(fd)
             raise
-        self.close()
-        self._held = fd
+        self._hold(fd)
+
+    def _hold(self, fd: int | None) -> None:
+        """Keep this lock from now on, and let go of the one before."""
+        before, self._fd = self._fd, fd
+        if before is not None:
+            os.close(before)
 
 
-def _locked(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+def _lock(fd: int) -> None:
+    """Take the lock; `BlockingIOError` when somebody keeps it."""
+    ends = time.monotonic() + LOCK_LIMIT
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,6 +1,11 @@
-"""systemd-logind's reboot, and what logind and systemd say about a shutdown under way."""
+"""systemd-logind's reboot, and what logind and systemd say about a shutdown under way (org.freedesktop.login1(5)).
 
-from collections.abc import Callable
+A reboot that logind answered cannot be called off. With a `delay` inhibitor the machine goes on for minutes as if
+nothing had happened; after the delay the shutdown is systemd's affair, not logind's. So both are asked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
@@ -13,6 +18,7 @@ LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 
 REBOOT = Call(*LOGIND, "Reboot", "b", (False,))
+"""Not interactive: nobody is there whom polkit could ask."""
 PREPARE_FOR_SHUTDOWN = Match(LOGIND[2], "PrepareForShutdown", LOGIND[1], LOGIND[0])
 PREPARING = Property(*LOGIND, "PreparingForShutdown", "b")
 SYSTEM_STATE = Property(*SYSTEMD, "SystemState", "s")
@@ -20,10 +26,14 @@ LIST_JOBS = Call(*SYSTEMD, "ListJobs", reply="a(usssoo)")
 
 REBOOT_LIMIT = 25.0
 """Seconds for the reply of `Reboot`; past it the machine may be going down all the same."""
+UNDER_WAY = "org.freedesktop.login1.OperationInProgress"
+"""The error of logind that says that a shutdown is under way already."""
 
-SHUTDOWN_UNITS = {
-    f"{name}.target" for name in ("shutdown", "reboot", "poweroff", "halt", "kexec", "soft-reboot", "exit")
-}
+UP = {"initializing", "starting", "running", "degraded", "maintenance"}
+"""The states of systemd in which the machine stays up. Beside `stopping` there are two that say neither."""
+
+_ENDS = ("reboot", "poweroff", "halt", "kexec", "soft-reboot", "exit")
+SHUTDOWN_UNITS = {"shutdown.target"} | {unit for end in _ENDS for unit in (f"{end}.target", f"systemd-{end}.service")}
 """A queued job for one of them is a shutdown that has begun (systemd.special(7))."""
 
 
@@ -41,12 +51,15 @@ class Logind:
         """Ask for a reboot, without a question to any user, and read the reply.
 
         `RebootRefusedError`: nothing was sent, or logind answered with an error; this machine stays up.
-        `RebootUnknownError`: the reply was lost or late; it may be going down.
+        `RebootUnknownError`: the reply was lost or late, or a shutdown is under way already; it may be going down.
         """
         try:
             await self._bus.call(REBOOT, limit=REBOOT_LIMIT)
-        except (AnsweredError, BusGoneError) as error:
-            raise RebootRefusedError(f"logind refused the reboot: {error}") from None
+        except BusGoneError as error:
+            raise RebootRefusedError(f"logind could not be asked for the reboot: {error}") from None
+        except AnsweredError as error:
+            kind = RebootUnknownError if error.name == UNDER_WAY else RebootRefusedError
+            raise kind(f"logind refused the reboot: {error.text}") from None
         except HostError as error:
             raise RebootUnknownError(f"logind was asked for the reboot: {error}") from None
 
@@ -55,17 +68,32 @@ class Logind:
 
         With a delay inhibitor a reboot that was answered takes minutes, in which the machine looks alive and well.
         """
-        try:
-            preparing = await self._bus.get(PREPARING)
-            stopping = await self._bus.get(SYSTEM_STATE) == "stopping"
-            [jobs] = await self._bus.call(LIST_JOBS)
-        except HostError:
-            return ShutdownState.UNKNOWN
-        if preparing or stopping or any(_shuts_down(job) for job in jobs):
+        questions = (self._is_preparing(), self._is_stopping(), self._has_shutdown_job())
+        answers = await asyncio.gather(*map(_unless_doubt, questions))
+        if True in answers:
             return ShutdownState.GOING_DOWN
-        return ShutdownState.RUNNING
+        return ShutdownState.UNKNOWN if None in answers else ShutdownState.RUNNING
+
+    async def _is_preparing(self) -> bool | None:
+        return bool(await self._bus.get(PREPARING))
+
+    async def _is_stopping(self) -> bool | None:
+        state = await self._bus.get(SYSTEM_STATE)
+        return state == "stopping" or (False if state in UP else None)
+
+    async def _has_shutdown_job(self) -> bool | None:
+        [jobs] = await self._bus.call(LIST_JOBS)
+        return any(map(_shuts_down, jobs))
 
 
 def _shuts_down(job: list[Any]) -> bool:
     _id, unit, kind, *_ = job
-    return unit in SHUTDOWN_UNITS and kind == "start"
+    return unit in SHUTDOWN_UNITS and kind != "stop"
+
+
+async def _unless_doubt(question: Awaitable[bool | None]) -> bool | None:
+    """Give the answer, None where there is none."""
+    try:
+        return await question
+    except HostError:
+        return None

@@ -1,43 +1,62 @@
-"""Telling systemd (sd_notify(3)): ready, what the status is, that the loop is alive. Never raises."""
+"""What a service tells systemd about itself: sd_notify(3), sd_watchdog_enabled(3)."""
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Self
+
+SEND_LIMIT = 0.5
+"""Seconds to wait while systemd's queue is full."""
 
 
 class Notifier:
-    """Sends datagrams to the socket systemd named; without one, does nothing."""
+    """Sends to systemd's socket; without one it does nothing. It never raises.
 
-    def __init__(self, address: str | None) -> None:
+    `watchdog_interval` (seconds) is how often `watchdog` has to be called, half of what systemd allows; None: never.
+    """
+
+    def __init__(self, address: str | None, watchdog_interval: float | None = None) -> None:
         self._address = address
+        self.watchdog_interval = watchdog_interval
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Notifier":
-        """Read `NOTIFY_SOCKET`."""
-        return cls(environ.get("NOTIFY_SOCKET"))
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Take the socket and the watchdog's interval as systemd passes them."""
+        return cls(environ.get("NOTIFY_SOCKET") or None, _interval(environ))
 
     def ready(self) -> None:
-        """Say that the daemon does its work."""
+        """Say that the service is up."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Say in one line what it does, for `systemctl status`."""
+        """Say in one line what it is doing."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def watchdog(self) -> None:
-        """Say that the loop turns."""
+        """Say that it is alive."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the daemon ends."""
+        """Say that it is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
-        if not self._address:
+        if self._address is None:
             return
-        # A leading @ stands for the NUL of Linux's abstract sockets.
-        address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
-            link.setblocking(False)
-            link.sendto(message.encode(), address)
+        # A leading `@` stands for the NUL of the abstract namespace (unix(7)).
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_systemd:
+            to_systemd.settimeout(SEND_LIMIT)
+            to_systemd.sendto(message.encode(errors="replace"), address)
+
+
+def _interval(environ: Mapping[str, str]) -> float | None:
+    """Read half of the watchdog's limit, which may be meant for another process."""
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    try:
+        microseconds = int(environ["WATCHDOG_USEC"])
+    except (KeyError, ValueError):
+        return None
+    return microseconds / 2_000_000 if microseconds > 0 else None

@@ -63,7 +63,8 @@ class MemoryServer:
     _entries: dict[str, Entry] = field(default_factory=dict)
     _deadlines: dict[int, float] = field(default_factory=dict)
     _changed: dict[str, int] = field(default_factory=dict)
-    _watches: set[_Watch] = field(default_factory=set)
+    # In order of their coming, so that a simulation wakes everybody the same way twice.
+    _watches: dict[_Watch, None] = field(default_factory=dict)
     _leases: int = 0
 
     def read(self, key: str) -> Reading:
@@ -116,12 +117,12 @@ class MemoryServer:
     def watch(self, key: str, *, prefix: bool) -> _Watch:
         """Register for the next change."""
         watch = _Watch(key, prefix, asyncio.get_running_loop().create_future())
-        self._watches.add(watch)
+        self._watches[watch] = None
         return watch
 
     def forget(self, watch: _Watch) -> None:
         """End a registration."""
-        self._watches.discard(watch)
+        self._watches.pop(watch, None)
 
     def _change(self, change: Put | Delete) -> None:
         before = self._entries.pop(change.key, None)

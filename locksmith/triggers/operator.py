@@ -24,14 +24,17 @@ class OperatorWish:
         self.path = paths.run / "need-reboot.json"
 
     def note(self, version: str, now: datetime, boot: Boot) -> None:
-        """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written."""
-        stands = self._read(boot) if self.stands() else None
-        if stands is not None and stands.wish is not None and stands.wish.version == version:
+        """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written.
+
+        A file that cannot be read is replaced: the operator has just said what it should have said.
+        """
+        stands = self._read(boot).wish
+        if stands is not None and version in {"", stands.version}:
             return
         fields = {
             "schema": SCHEMA,
             "version": version,
-            "since": fleet.moment(now),
+            "since": fleet.moment(stands.since if stands is not None else now),
             "boot_id": boot.boot_id,
             "userspace": boot.userspace,
         }
@@ -71,7 +74,11 @@ class OperatorWish:
             return Sighting()
         except (OSError, jsonread.BadJsonError) as error:
             return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
-        if made_in != boot:
+        return Sighting(Wish(self.name, version, since)) if made_in == boot else self._fulfilled()
+
+    def _fulfilled(self) -> Sighting:
+        try:
             self.cancel()
-            return Sighting()
-        return Sighting(Wish(self.name, version, since))
+        except HostError as error:
+            return Sighting(doubt=str(error))
+        return Sighting()

@@ -1,7 +1,7 @@
 """Who else says that a reboot is needed: root may, nobody else.
 
 Any local user can send as many such signals as it likes, from as many connections as the bus lets it have. What that
-makes us do is bounded: one question for a connection, few questions in a second, few lines in the log.
+makes this daemon do is bounded: one question for a connection, few questions in a second, few lines in the log.
 """
 
 import asyncio
@@ -9,10 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from locksmith.errors import HostError
-from locksmith.host.bus_errors import NobodyError
 from locksmith.triggers.ratelimit import RateLimit
 
 MOST_REMEMBERED = 1024
+
+OnOperator = Callable[[str], Awaitable[None]]
+"""Takes note of root's wish for a reboot to a version (`""`: unknown); `HostError`: it could not."""
 
 log = logging.getLogger(__name__)
 
@@ -20,66 +22,54 @@ log = logging.getLogger(__name__)
 class Strangers:
     """The senders of a NEED_REBOOT that are not the engine.
 
-    `ask_user` gives the Unix user id of a connection by its unique name.
+    `unix_user` gives the Unix user id of a connection by its unique name; `HostError`: it has left, or no answer.
     """
 
-    def __init__(self, ask_user: Callable[[str], Awaitable[int]], on_wish: Callable[[str], None]) -> None:
-        self._ask_user = ask_user
-        self._on_wish = on_wish
-        self._known: set[str] = set()
-        self._asking: set[asyncio.Task[None]] = set()
+    def __init__(self, unix_user: Callable[[str], Awaitable[int]]) -> None:
+        self._unix_user = unix_user
+        self._asked: set[str] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._questions = RateLimit(burst=20, per_second=5)
         self._lines = RateLimit(burst=3, per_second=1 / 60)
 
-    def hear(self, sender: str, version: str) -> None:
-        """Find out who the sender is, at once, before it leaves the bus."""
-        if sender in self._known:
+    def hear(self, sender: str, version: str, on_operator: OnOperator) -> None:
+        """Find out who the sender is, at once, before it leaves the bus; believe root."""
+        if sender in self._asked:
             return
-        if not self._questions.allows(self._now()):
-            self._complain(f"too many StatusUpdates of others than update_engine: that of {sender} was ignored")
+        if not self._questions.allows(_now()):
+            self.complain(f"a StatusUpdate of {sender}, one of too many")
             return
         self._remember(sender)
-        task = asyncio.create_task(self._judge(sender, version))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        task = asyncio.ensure_future(self._judge(sender, version, on_operator))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     def forget(self) -> None:
         """Forget who was asked about: another bus gives the same unique names to others."""
-        self._known.clear()
+        self._asked.clear()
 
-    async def close(self) -> None:
-        """Stop asking."""
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+    def complain(self, what: str) -> None:
+        """Log that something was ignored, unless that was said often enough."""
+        if self._lines.allows(_now()):
+            log.warning("ignored %s", what)
 
-    async def _judge(self, sender: str, version: str) -> None:
+    async def _judge(self, sender: str, version: str, on_operator: OnOperator) -> None:
         try:
-            user = await self._ask_user(sender)
-        except NobodyError:
-            self._complain(f"a StatusUpdate of {sender}, which left the bus before it was known who it is, was ignored")
+            user = await self._unix_user(sender)
+            if user != 0:
+                self.complain(f"a StatusUpdate of {sender}: user {user} is neither update_engine nor root")
+                return
+            await on_operator(version)
         except HostError as error:
-            self._known.discard(sender)
-            self._complain(f"a StatusUpdate of {sender} was ignored: {error}")
-        else:
-            self._decide(sender, user, version)
-
-    def _decide(self, sender: str, user: int, version: str) -> None:
-        if user == 0:
-            self._known.discard(sender)
-            self._on_wish(version)
-        else:
-            self._complain(f"a StatusUpdate of the user with the id {user} was ignored: only root may ask for a reboot")
+            self.complain(f"a StatusUpdate of {sender}: {error}")
+        # Not one to be remembered: root may ask again, and so may whoever got no answer.
+        self._asked.discard(sender)
 
     def _remember(self, sender: str) -> None:
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known.add(sender)
+        if len(self._asked) >= MOST_REMEMBERED:
+            self._asked.clear()
+        self._asked.add(sender)
 
-    def _complain(self, sentence: str) -> None:
-        if self._lines.allows(self._now()):
-            log.warning("%s", sentence)
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+def _now() -> float:
+    return asyncio.get_running_loop().time()

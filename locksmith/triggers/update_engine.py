@@ -5,9 +5,7 @@ signal. A signal is believed from the owner of the name alone: a stock bus polic
 another sender it is an operator's wish (`send-need-reboot`) when that sender is root.
 """
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from locksmith.errors import HostError
@@ -15,6 +13,7 @@ from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import BusGoneError, NobodyError
 from locksmith.host.bus_messages import Call, Match, Signal
 from locksmith.snapshot import Boot, Sighting, Wish
+from locksmith.triggers.strangers import OnOperator, Strangers
 
 NAME = "com.coreos.update1"
 PATH = "/com/coreos/update1"
@@ -24,6 +23,9 @@ STATUS = "xdssx"
 
 GET_STATUS = Call(NAME, PATH, INTERFACE, "GetStatus", reply=STATUS, autostart=False)
 STATUS_UPDATE = Match(INTERFACE, "StatusUpdate", PATH)
+
+ANSWER_LIMIT = 5.0
+"""Seconds for its answer."""
 
 NEED_REBOOT = "UPDATE_STATUS_UPDATED_NEED_REBOOT"
 OPERATIONS = {
@@ -37,14 +39,6 @@ OPERATIONS = {
     "UPDATE_STATUS_REPORTING_ERROR_EVENT",
 }
 
-MOST_STRANGERS = 16
-"""Senders that are asked for their user at the same time: a local user cannot make this daemon busy."""
-
-OnOperator = Callable[[str], Awaitable[None]]
-"""Takes note of root's wish for a reboot to a version (`""`: unknown); `HostError`: it could not."""
-
-log = logging.getLogger(__name__)
-
 
 class UpdateEngine:
     """The engine on the bus: absent, late, restarted or silent, as it comes."""
@@ -54,23 +48,24 @@ class UpdateEngine:
     def __init__(self, bus: SystemBus) -> None:
         self._bus = bus
         self._wish: Wish | None = None
-        self._strangers: set[asyncio.Task[None]] = set()
-        self._warned = False
+        self._strangers = Strangers(bus.unix_user)
 
     def listen(self, wake: Callable[[], None], on_operator: OnOperator) -> None:
         """Have `wake` called when it is worth looking again, and `on_operator` with the version root asks for.
 
-        Call it before the bus is started.
+        Call it before the bus is started. Whoever sends a wish of root's stays on the bus until it is noted: the bus
+        knows the user of a connection only while that is there.
         """
         bus = self._bus
         bus.watch_name(NAME, wake)
+        bus.on_change(lambda _connected: self._strangers.forget())
         bus.on_change(lambda _connected: wake())
         bus.subscribe(STATUS_UPDATE, lambda signal: self._hear(signal, wake, on_operator))
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Ask the engine. An engine, or a bus, that isn't there wishes nothing; one that doesn't answer is a doubt."""
         try:
-            _, _, operation, version, _ = await self._bus.call(GET_STATUS)
+            _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)
         except (NobodyError, BusGoneError):
             return Sighting()
         except HostError as error:
@@ -87,27 +82,11 @@ class UpdateEngine:
         return Wish(self.name, version, now)
 
     def _hear(self, signal: Signal, wake: Callable[[], None], on_operator: OnOperator) -> None:
-        if signal.sender == self._bus.owner(NAME):
+        if signal.signature != STATUS:
+            self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
+        elif signal.sender == self._bus.owner(NAME):
             wake()
-        elif signal.signature != STATUS:
-            self._warn(f"ignored a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
-        elif signal.body[2] == NEED_REBOOT and len(self._strangers) < MOST_STRANGERS:
-            task = asyncio.ensure_future(self._hear_stranger(signal, on_operator))
-            self._strangers.add(task)
-            task.add_done_callback(self._strangers.discard)
-
-    async def _hear_stranger(self, signal: Signal, on_operator: OnOperator) -> None:
-        """Believe root. Whoever sends this stays on the bus until the wish is noted, so that the bus knows its user."""
-        try:
-            user = await self._bus.unix_user(signal.sender)
-            if user == 0:
-                await on_operator(signal.body[3])
-            else:
-                self._warn(f"ignored a StatusUpdate of {signal.sender}: user {user} is neither update_engine nor root")
-        except HostError as error:
-            self._warn(f"ignored a StatusUpdate of {signal.sender}: {error}")
-
-    def _warn(self, text: str) -> None:
-        """Say it once as a warning: a local user must not be able to flood the log."""
-        log.log(logging.DEBUG if self._warned else logging.WARNING, "%s", text)
-        self._warned = True
+        elif signal.body[2] == NEED_REBOOT:
+            self._strangers.hear(signal.sender, signal.body[3], on_operator)
+        else:
+            self._strangers.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")

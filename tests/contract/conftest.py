@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -12,6 +13,7 @@ from locksmith.keys import ROOT
 from locksmith.kv.connect import open_store
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.store import Store
+from tests.contract.daemons import Site
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd
 
 T = TypeVar("T")
@@ -65,3 +67,9 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 def base() -> str:
     """A prefix that nobody else uses."""
     return f"{ROOT}/{uuid.uuid4()}/"
+
+
+@pytest.fixture
+def site(wheel_etcd: Etcd, tmp_path: Path) -> Site:
+    """A place for daemons, with a group that nobody else uses."""
+    return Site(wheel_etcd, f"g-{uuid.uuid4()}", tmp_path)

@@ -5,6 +5,7 @@ with PrivateBus() as bus:
     bus.restart()
 """
 
+import asyncio
 import os
 import shutil
 import signal
@@ -13,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +23,8 @@ from tests.harness import stranger
 
 START_LIMIT = 10.0
 
-# As /usr/share/dbus-1/system.conf and the services' own policies beside it: who runs the doubles may own their names and
-# call them, all others may only send signals.
+# As /usr/share/dbus-1/system.conf and the policies of the services beside it: who runs the doubles may own their names
+# and call them, all others may only send signals.
 _CONFIG = """
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -112,23 +113,28 @@ class PrivateBus:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
-    @contextmanager
-    def signal_from(self, user: int, *args: str, to: str = "") -> Iterator[None]:
-        """Emit update_engine's StatusUpdate as the Unix user with this id, and stay on the bus for the while.
+    @asynccontextmanager
+    async def signal_from(self, user: int, *what: str, to: str = "") -> AsyncIterator[None]:
+        """Emit update_engine's StatusUpdate as the Unix user with this id, who stays on the bus meanwhile.
 
-        `args` are as of `stranger`; `to` is the unique name of the one who gets it (empty: everybody).
+        `what` is as of `stranger`; `to` is the unique name of the one who gets it (empty: everybody).
         """
-        command = [sys.executable, "-m", stranger.__name__, self.address, str(user), to, *args]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdin is not None
+        process = await asyncio.create_subprocess_exec(
+            *self._stranger(user, to, what), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == "sent\n"
+            assert await process.stdout.readline() == b"sent\n"
             yield
         finally:
-            process.stdin.close()
-            process.wait(START_LIMIT)
-            process.stdout.close()
+            await process.communicate(b"")
+
+    def signal_and_leave(self, user: int, *what: str) -> None:
+        """Emit it and be gone, before the event loop of the caller reads anything."""
+        subprocess.run(self._stranger(user, "", what), stdin=subprocess.DEVNULL, check=True, timeout=START_LIMIT)
+
+    def _stranger(self, user: int, to: str, what: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", stranger.__name__, self.address, str(user), to, *what]
 
 
 def _answers(path: Path) -> bool:

@@ -3,9 +3,9 @@
 No `from __future__ import annotations` here: the annotations are the D-Bus signatures.
 """
 
-# ruff: noqa: N802, ARG002  # names and arguments are D-Bus' own
+# ruff: noqa: N802  # names are D-Bus' own
 
-import asyncio
+import contextlib
 from typing import Annotated, Self
 
 from dbus_fast import Message, MessageType
@@ -31,8 +31,6 @@ class _Manager(ServiceInterface):
 
     @dbus_method()
     async def GetStatus(self) -> Status:
-        self._engine.asked += 1
-        await self._engine.talks.wait()
         return self._engine.status
 
     @dbus_method()
@@ -52,17 +50,18 @@ class _Manager(ServiceInterface):
 class Engine:
     """update_engine. It is on the bus between `appear` and `leave`, and remembers its status while it's away.
 
-    `nonsense`: answers GetStatus with another signature. `asked` counts the calls of GetStatus.
+    `silent`: GetStatus gets no answer until `speak`. `nonsense`: its answer has another signature. `asked` counts its
+    calls.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._bus: MessageBus | None = None
         self.status: tuple[int, float, str, str, int] = (0, 0.0, IDLE, "", 0)
-        self.talks = asyncio.Event()
-        self.talks.set()
         self.asked = 0
+        self.silent = False
         self.nonsense = False
+        self._unanswered: list[Message] = []
 
     async def __aenter__(self) -> Self:
         await self.appear()
@@ -74,18 +73,27 @@ class Engine:
     async def appear(self) -> None:
         """Come onto the bus."""
         self._bus = await MessageBus(bus_address=self._address).connect()
-        self._bus.add_message_handler(self._talk_nonsense)
+        self._bus.add_message_handler(self._instead)
         self._manager = _Manager(self)
         self._bus.export(PATH, self._manager)
         await self._bus.request_name(NAME)
 
     async def leave(self) -> None:
         """Leave the bus."""
-        self.talks.set()
+        self._unanswered.clear()
         if self._bus is not None:
             self._bus.disconnect()
-            await self._bus.wait_for_disconnect()
+            # It may have ended otherwise before, with the bus.
+            with contextlib.suppress(OSError, EOFError):
+                await self._bus.wait_for_disconnect()
             self._bus = None
+
+    def speak(self) -> None:
+        """Answer, also what was asked meanwhile."""
+        assert self._bus is not None
+        self.silent = False
+        while self._unanswered:
+            self._bus.send(Message.new_method_return(self._unanswered.pop(), "xdssx", list(self.status)))
 
     async def restart(self) -> None:
         """Leave and come back. A needed reboot survives, its version does not."""
@@ -108,7 +116,11 @@ class Engine:
         assert self._bus is not None
         self._bus.send(Message.new_signal(PATH, self._manager.name, "StatusUpdate", "s", ["nonsense"]))
 
-    def _talk_nonsense(self, message: Message) -> Message | None:
-        if self.nonsense and message.message_type is MessageType.METHOD_CALL and message.member == "GetStatus":
-            return Message.new_method_return(message, "s", ["nonsense"])
-        return None
+    def _instead(self, message: Message) -> Message | bool:
+        """Do something else than answer GetStatus as the protocol says."""
+        if message.message_type is not MessageType.METHOD_CALL or message.member != "GetStatus":
+            return False
+        self.asked += 1
+        if self.silent:
+            self._unanswered.append(message)
+        return Message.new_method_return(message, "s", ["nonsense"]) if self.nonsense else self.silent

@@ -6,12 +6,13 @@ No `from __future__ import annotations` here: the annotations are the D-Bus sign
 # ruff: noqa: N802, ARG002  # names and arguments are D-Bus' own
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Annotated, Any, Self
 
-from dbus_fast import DBusError, PropertyAccess
+from dbus_fast import DBusError, Message, PropertyAccess
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
@@ -77,10 +78,9 @@ class Machine:
 
 
 class _Logind(ServiceInterface):
-    def __init__(self, machine: Machine, leave: Callable[[], None]) -> None:
+    def __init__(self, machine: Machine) -> None:
         super().__init__("org.freedesktop.login1.Manager")
         self._machine = machine
-        self._leave = leave
         self.release = asyncio.Event()
 
     @dbus_method()
@@ -94,8 +94,6 @@ class _Logind(ServiceInterface):
                 raise DBusError("org.freedesktop.login1.OperationInProgress", "There's already a shutdown in progress")
             case RebootMode.SILENT:
                 await self.release.wait()
-            case RebootMode.VANISH:
-                self._leave()
             case RebootMode.LATE:
                 await self.release.wait()
                 self._go_down()
@@ -190,7 +188,7 @@ class LogindAndSystemd:
         self._address = address
         self.machine = machine or Machine()
         self._buses: dict[str, MessageBus] = {}
-        self.logind = _Logind(self.machine, leave=self._vanish)
+        self.logind = _Logind(self.machine)
 
     async def __aenter__(self) -> Self:
         await self.appear()
@@ -210,13 +208,20 @@ class LogindAndSystemd:
         """Take one of them from the bus."""
         bus = self._buses.pop(name)
         bus.disconnect()
-        await bus.wait_for_disconnect()
+        # It may have ended otherwise before, with the bus.
+        with contextlib.suppress(OSError, EOFError):
+            await bus.wait_for_disconnect()
 
-    def _vanish(self) -> None:
-        self._buses[LOGIND].disconnect()
+    def _vanish_if_told(self, message: Message) -> bool:
+        """End the connection of logind instead of answering."""
+        vanishes = message.member == "Reboot" and self.machine.mode is RebootMode.VANISH
+        if vanishes:
+            self._buses[LOGIND].disconnect()
+        return vanishes
 
     async def _serve(self, name: str, path: str, interface: ServiceInterface) -> None:
         bus: Any = await MessageBus(bus_address=self._address).connect()
         bus.export(path, interface)
+        bus.add_message_handler(self._vanish_if_told)
         await bus.request_name(name)
         self._buses[name] = bus

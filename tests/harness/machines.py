@@ -106,7 +106,7 @@ class Machine:
             start_new_session=True,
         )
         try:
-            output, errors = process.communicate(timeout=limit)
+            output, errors = _communicate(process, limit)
         finally:
             _end_group(process)
         if check and process.returncode != 0:
@@ -203,6 +203,23 @@ class Machine:
 def _is_init(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line for line in status if line.startswith("NSpid:")).split()[-1] == "1"
+
+
+def _communicate(process: subprocess.Popen[str], limit: float) -> tuple[str, str]:
+    """Wait for a command's end, at most `limit` seconds.
+
+    The last act of a shutdown stops every process, then ends and continues it. nsenter stops itself when it sees its
+    child stopped, and sits outside, where nobody continues it: the child could not be reaped and the shutdown would
+    wait for it.
+    """
+    ends = time.monotonic() + limit
+    while True:
+        try:
+            return process.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > ends:
+                raise
+            os.killpg(process.pid, signal.SIGCONT)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

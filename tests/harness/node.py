@@ -6,27 +6,31 @@ again after a while with a new boot id and an empty /run.
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from locksmith.host.paths import Paths
 from tests.harness.bus import PrivateBus
 from tests.harness.engine import IDLE, NEED_REBOOT, Engine
 from tests.harness.logind import LogindAndSystemd, Machine
+from tests.harness.waiting import until
 
 STOP_LIMIT = 10.0
 BIN = Path(sys.executable).parent
 
 
 class Node:
-    """One node; an asynchronous context. `reboot_time` is how long it is down, in seconds.
+    """One node; an asynchronous context, with its daemon `running` from the start. `settings` is its locksmith.toml.
 
-    `on_event` is told `down` and `up` as they happen. `reboots` counts.
+    `reboot_time` is how long it is down, in seconds. `on_event` is told `down` and `up` as they happen. `reboots`
+    counts. `environ` is added to the daemon's environment. At the end no daemon may have logged a traceback.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Node:
         folder: Path,
         settings: str,
         *,
+        running: bool = True,
         reboot_time: Callable[[], float] = lambda: 0.5,
         on_event: Callable[[str], None] = lambda _event: None,
     ) -> None:
@@ -42,13 +47,15 @@ class Node:
         self.paths = Paths(folder / name)
         self.machine_id = secrets.token_hex(16)
         self.reboots = 0
+        self.environ: dict[str, str] = {}
         self.machine = Machine(on_reboot=self._begin_reboot)
+        self._running = running
         self._reboot_time = reboot_time
         self._on_event = on_event
         self._daemon: asyncio.subprocess.Process | None = None
         self._rebooting: asyncio.Task[None] | None = None
         self._write(self.paths.machine_id, f"{self.machine_id}\n")
-        self._write(self.paths.config, settings)
+        self.configure(settings)
         self._new_boot()
 
     async def __aenter__(self) -> Self:
@@ -57,7 +64,8 @@ class Node:
             self.engine = await stack.enter_async_context(Engine(self.bus.address))
             self.doubles = await stack.enter_async_context(LogindAndSystemd(self.bus.address, self.machine))
             stack.push_async_callback(self._end)
-            await self.start_daemon()
+            if self._running:
+                await self.start_daemon()
             self._stack = stack.pop_all()
         return self
 
@@ -71,12 +79,35 @@ class Node:
             **os.environ,
             "LOCKSMITH_ROOT": str(self.paths.root),
             "DBUS_SYSTEM_BUS_ADDRESS": self.bus.address,
+            **self.environ,
         }
 
     @property
     def log(self) -> Path:
         """What its daemons logged, over all its boots."""
         return self.paths.root / "locksmithd.log"
+
+    @property
+    def said(self) -> str:
+        """The log's text."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    @property
+    def claim(self) -> dict[str, Any] | None:
+        """The claim in the journal, as it is written there."""
+        path = self.paths.state / "journal.json"
+        entry: dict[str, Any] | None = json.loads(path.read_text())["entry"] if path.exists() else None
+        return entry
+
+    def configure(self, settings: str) -> None:
+        """Write its locksmith.toml, which the daemon's next start reads."""
+        self._write(self.paths.config, settings)
 
     async def start_daemon(self) -> None:
         """Start locksmithd."""
@@ -89,12 +120,12 @@ class Node:
         """Stop it as systemd does; one that does not stop is killed, and that is an error."""
         if self._daemon is None or self._daemon.returncode is not None:
             return
-        self._daemon.terminate()
+        self.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._daemon.wait(), STOP_LIMIT)
-        except TimeoutError:
+            await self.ended(STOP_LIMIT)
+        except AssertionError:
             await self.kill_daemon()
-            raise AssertionError(f"locksmithd of {self.name} did not stop within {STOP_LIMIT:g} s") from None
+            raise
 
     async def kill_daemon(self) -> None:
         """Kill it with SIGKILL."""
@@ -102,9 +133,51 @@ class Node:
             self._daemon.kill()
             await self._daemon.wait()
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        assert self._daemon is not None
+        self._daemon.send_signal(number)
+
+    async def ended(self, limit: float = 5.0) -> int:
+        """Wait for the daemon's end, and give its exit status."""
+        assert self._daemon is not None
+        try:
+            return await asyncio.wait_for(self._daemon.wait(), limit)
+        except TimeoutError:
+            raise AssertionError(f"locksmithd of {self.name} did not end within {limit:g} s") from None
+
+    async def says(self, text: str, *, times: int = 1, limit: float = 8.0) -> None:
+        """Wait until the log has a text, that many times over."""
+        try:
+            await until(lambda: self.said.count(text) >= times, f"{self.name} says {text!r}", limit)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.said}") from None
+
+    async def rebooted(self, times: int = 1, *, limit: float = 8.0) -> None:
+        """Wait until it has rebooted that often and is up again."""
+        try:
+            await until(lambda: self.reboots >= times, f"{self.name} has rebooted", limit)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.said}") from None
+
+    async def tool(self, *args: str) -> tuple[int, str]:
+        """Run locksmithctl on this node; its exit status, and all it said."""
+        pipe = asyncio.subprocess.PIPE
+        environ = self.environment
+        ctl = await asyncio.create_subprocess_exec(
+            BIN / "locksmithctl", *args, env=environ, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await ctl.communicate()
+        return ctl.returncode or 0, said.decode()
+
     def need_reboot(self, version: str) -> None:
         """Let update_engine ask for a reboot."""
         self.engine.set(NEED_REBOOT, version)
+
+    async def services_return(self) -> None:
+        """Bring the doubles back onto a bus that was restarted."""
+        await self.doubles.appear()
+        await self.engine.appear()
 
     def _begin_reboot(self) -> None:
         self._rebooting = asyncio.ensure_future(self._reboot())
@@ -114,17 +187,19 @@ class Node:
         await self.stop_daemon()
         await asyncio.sleep(self._reboot_time())
         self._new_boot()
-        self.reboots += 1
         self.machine.booted()
-        self.engine.set(IDLE)
+        self.engine.status = (0, 0.0, IDLE, "", 0)
         self._on_event("up")
         await self.start_daemon()
+        self.reboots += 1
 
     async def _end(self) -> None:
         if self._rebooting is not None:
             self._rebooting.cancel()
-            await asyncio.gather(self._rebooting, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._rebooting
         await self.stop_daemon()
+        assert "Traceback" not in self.said, self.said
 
     def _new_boot(self) -> None:
         shutil.rmtree(self.paths.run, ignore_errors=True)

@@ -29,3 +29,17 @@ def test_with_the_policy_only_root_is_heard(new_machine: NewMachine, installed: 
 
     assert heard(machine, "nobody", "root") == ["root"]
     assert "com.coreos.update1.locksmith.conf" not in machine.journal("_COMM=dbus-daemon")
+
+
+def test_send_need_reboot_counts_from_root_alone(new_machine: NewMachine, installed: Layers) -> None:
+    machine = new_machine("m1", installed)
+    machine.write("etc/locksmith/locksmith.toml", "dry-run = true\nmetrics.enabled = false\n")
+    booted(machine)
+
+    nobodys = machine.run(
+        "setpriv", "--reuid=nobody", "--clear-groups", "locksmithctl", "send-need-reboot", check=False
+    )
+    roots = machine.run("locksmithctl", "send-need-reboot")
+
+    assert "no locksmithd has noted it" in nobodys.stderr
+    assert roots.stderr == ""

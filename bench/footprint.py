@@ -1,0 +1,150 @@
+"""`python -m bench.footprint [--seconds S] [--runs N]`: what locksmith costs while nothing happens.
+
+Real: etcd, a message bus for each daemon, locksmithd with its metrics served, locksmithctl. Each figure is shown with
+its aim, and as a ratio to a bare interpreter's in the same run, because that travels from machine to machine.
+"""
+
+import asyncio
+import contextlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from bench import processes
+from locksmith.fleet import MANUAL, Claim
+from locksmith.kv.connect import open_store
+from locksmith.rebootlock import RebootLock
+from tests.harness.etcd import Etcd
+from tests.harness.node import BIN, Node
+from tests.harness.ports import free_ports
+
+MEMORY_AIM = 36.0
+"""MiB."""
+CPU_AIM = 0.1
+"""Percent of one core."""
+STATUS_AIM = 150.0
+"""Milliseconds."""
+
+SETTINGS = """
+strategy = "{strategy}"
+[etcd]
+endpoints = ["{endpoint}"]
+[metrics]
+port = {port}
+"""
+VERSION = "4081.2.0"
+BARE = [sys.executable, "-c", "pass"]
+BARE_AND_WAITING = [sys.executable, "-c", "print(flush=True); input()"]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What one daemon used: MiB, and percent of a core."""
+
+    name: str
+    memory: float
+    cpu: float
+
+
+@click.command()
+@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(1), help="How long to watch CPU use.")
+@click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="How many cold starts of the tool.")
+def main(seconds: float, runs: int) -> None:
+    """Measure the idle daemon and the tool's cold start."""
+    asyncio.run(measure(seconds, runs))
+
+
+async def measure(seconds: float, runs: int) -> None:
+    """Measure everything against one etcd and print it."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="locksmith-bench-")))
+        etcd = stack.enter_context(Etcd())
+        await _hold_the_slot(etcd)
+        nodes = [
+            await stack.enter_async_context(_node(name, folder, etcd, strategy))
+            for name, strategy in (("reboot", "reboot"), ("etcd-lock", "etcd-lock"), ("etcd-lock, in wait", "etcd-lock"))
+        ]
+        nodes[-1].need_reboot(VERSION)
+        _show_idle(await _watch(nodes, seconds), seconds)
+        _show_cold_starts(nodes[0], runs)
+
+
+def _node(name: str, folder: Path, etcd: Etcd, strategy: str) -> Node:
+    [port] = free_ports(1)
+    return Node(name, folder, SETTINGS.format(strategy=strategy, endpoint=etcd.endpoints[0], port=port))
+
+
+async def _hold_the_slot(etcd: Etcd) -> None:
+    """Let somebody hold the only slot, so that `status` has a holder to show and a daemon a slot to wait for."""
+    lock = RebootLock(open_store(etcd.settings()), "")
+    await lock.take(Claim("another machine", MANUAL, "bench", datetime.now(UTC)))
+    await lock.close()
+
+
+async def _watch(nodes: Sequence[Node], seconds: float) -> list[Idle]:
+    """Watch all daemons through the same seconds."""
+    for node in nodes:
+        await processes.settled(node.pid)
+    before = [processes.cpu_seconds(node.pid) for node in nodes]
+    began = time.monotonic()
+    await asyncio.sleep(seconds)
+    passed = time.monotonic() - began
+    return [
+        Idle(node.name, processes.resident(node.pid), 100 * (processes.cpu_seconds(node.pid) - used) / passed)
+        for node, used in zip(nodes, before, strict=True)
+    ]
+
+
+def _show_idle(idle: Sequence[Idle], seconds: float) -> None:
+    bare = _bare_memory()
+    print(f"the daemon, settled, over {seconds:g} s (a bare interpreter: {bare:.1f} MiB)")
+    for daemon in idle:
+        print(
+            f"  {daemon.name:20} {daemon.memory:5.1f} MiB resident, {daemon.memory / bare:.1f} times a bare interpreter "
+            f"({_verdict(daemon.memory, MEMORY_AIM, 'MiB')}); "
+            f"{daemon.cpu:.3f} % of a core ({_verdict(daemon.cpu, CPU_AIM, '%')})"
+        )
+
+
+def _bare_memory() -> float:
+    with subprocess.Popen(BARE_AND_WAITING, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        memory = processes.resident(process.pid)
+        process.stdin.write(b"\n")
+    return memory
+
+
+def _show_cold_starts(node: Node, runs: int) -> None:
+    status = [str(BIN / "locksmithctl"), "status"]
+    times = [(_milliseconds(BARE, node), _milliseconds(status, node)) for _ in range(runs)]
+    bare, cold = (statistics.median(column) for column in zip(*times, strict=True))
+    slowest = max(took for _, took in times)
+    print(f"locksmithctl status, from a cold start, {runs} runs in turn with `python -c pass` ({bare:.0f} ms)")
+    print(
+        f"  median {cold:.0f} ms ({_verdict(cold, STATUS_AIM, 'ms')}), slowest {slowest:.0f} ms, "
+        f"{cold / bare:.1f} times a bare interpreter"
+    )
+
+
+def _milliseconds(command: Sequence[str], node: Node) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, env=node.environment, check=True, stdout=subprocess.DEVNULL)
+    return 1000 * (time.perf_counter() - began)
+
+
+def _verdict(value: float, aim: float, unit: str) -> str:
+    return f"aim {aim:g} {unit}: {'met' if value <= aim else 'MISSED'}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Stories of real daemons: a group of their own on a real etcd, and what happened to its lock."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.keys import group_prefix, semaphore_key
+from locksmith.kv.connect import open_store
+from locksmith.rebootlock import RebootLock
+from tests.harness.etcd import Etcd
+from tests.harness.node import Node
+
+STORY_LIMIT = 60.0
+
+QUICK = {"settle": "400ms", "limit": "2s", "retry": "1s"}
+"""[reboot] for stories in which a reboot fails."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The lock after one write: who held it, and each record's state by its holder."""
+
+    holders: list[str]
+    states: dict[str, str]
+
+
+class Lock:
+    """The lock of one group, as etcd has it: `api` 3."""
+
+    def __init__(self, etcd: Etcd, group: str) -> None:
+        self._etcd = etcd
+        self._group = group
+        self.key = semaphore_key(group)
+
+    @property
+    def holders(self) -> list[str]:
+        """Who holds it now."""
+        keys = self._read(0)
+        return _holders(keys[self.key]["value"]) if self.key in keys else []
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The only holder's record."""
+        [value] = [entry["value"] for key, entry in self._read(0).items() if "/holders/" in key]
+        record: dict[str, Any] = json.loads(value)
+        return record
+
+    @property
+    def history(self) -> list[Moment]:
+        """What it was after each write, the oldest first."""
+        moments: list[Moment] = []
+        revision = 0
+        while self.key in (keys := self._read(revision)):
+            records = {key.rpartition("/")[2]: entry["value"] for key, entry in keys.items() if "/holders/" in key}
+            states = {holder: json.loads(value)["state"] for holder, value in records.items()}
+            moments.insert(0, Moment(_holders(keys[self.key]["value"]), states))
+            revision = int(keys[self.key]["mod_revision"]) - 1
+        return moments
+
+    @property
+    def writes(self) -> int:
+        """How often it was written."""
+        return len(self.history)
+
+    def put(self, value: bytes, key: str = "") -> None:
+        """Write the raw value of the semaphore, or of another key."""
+        self._etcd.call("/v3/kv/put", key=_encode(key or self.key), value=base64.b64encode(value).decode())
+
+    def raw(self) -> str:
+        """Read the raw value of the semaphore."""
+        value: str = self._read(0)[self.key]["value"]
+        return value
+
+    async def take(self, holder: str, kind: str = MANUAL) -> Claim:
+        """Take a slot for somebody else than a daemon."""
+        claim = Claim(holder, kind, f"nonce of {holder}", datetime.now(UTC), "alice", reason="disk swap")
+        await self._with(lambda lock: lock.take(claim))
+        return claim
+
+    async def give_back(self, claim: Claim) -> None:
+        """Give it back."""
+        assert await self._with(lambda lock: lock.give_back(claim))
+
+    async def set_max(self, slots: int) -> None:
+        """Change the number of slots."""
+        await self._with(lambda lock: lock.set_max(slots))
+
+    async def _with(self, act: Callable[[RebootLock], Awaitable[Any]]) -> Any:
+        lock = RebootLock(open_store(self._etcd.settings()), self._group)
+        try:
+            return await act(lock)
+        finally:
+            await lock.close()
+
+    def _read(self, revision: int) -> dict[str, dict[str, Any]]:
+        """All keys of the group as they were at a revision (0: as they are)."""
+        prefix = group_prefix(self._group)
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        answer = self._etcd.call("/v3/kv/range", key=_encode(prefix), range_end=_encode(end), revision=revision)
+        entries = answer.get("kvs", [])
+        return {_decode(kv["key"]): {**kv, "value": _decode(kv.get("value", ""))} for kv in entries}
+
+
+class Site:
+    """A folder for nodes, and a group of theirs."""
+
+    def __init__(self, etcd: Etcd, group: str, folder: Path) -> None:
+        self.etcd = etcd
+        self.group = group
+        self.folder = folder
+        self.lock = Lock(etcd, group)
+
+    def settings(self, **changes: Any) -> str:
+        """Write a locksmith.toml: top-level keys by name (`_` for `-`), tables as mappings."""
+        keys: dict[str, Any] = {"strategy": "etcd-lock", "group": self.group}
+        tables: dict[str, dict[str, Any]] = {
+            "etcd": {"endpoints": list(self.etcd.endpoints), "timeout": "1s"},
+            "metrics": {"enabled": False},
+        }
+        for name, value in changes.items():
+            if isinstance(value, dict):
+                tables[name] = tables.get(name, {}) | value
+            else:
+                keys[name.replace("_", "-")] = value
+        lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+        for table, values in tables.items():
+            lines += [f"[{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items())]
+        return "\n".join(lines)
+
+    def node(self, name: str = "n1", *, running: bool = True, **changes: Any) -> Node:
+        """Make a node whose configuration has these changes. Whenever it goes down, it must hold the lock."""
+        return Node(name, self.folder, self.settings(**changes), running=running, reboot_time=lambda: 0.05)
+
+    def play(self, story: Callable[[Node], Awaitable[None]], *, running: bool = True, **changes: Any) -> None:
+        """Run a story of one node."""
+
+        async def scene() -> None:
+            async with asyncio.timeout(STORY_LIMIT), self.node(running=running, **changes) as node:
+                await story(node)
+
+        asyncio.run(scene())
+
+
+@contextmanager
+def frozen(etcd: Etcd) -> Iterator[None]:
+    """Halt etcd for a while: connections are made, and nothing answers."""
+    etcd.members[0].freeze()
+    try:
+        yield
+    finally:
+        etcd.members[0].thaw()
+
+
+def _holders(value: str) -> list[str]:
+    return json.loads(value)["holders"] or []
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _decode(text: str) -> str:
+    return base64.b64decode(text).decode()
+
+
+__all__ = ["MANUAL", "REBOOT", "Lock", "Moment", "Site", "frozen"]

@@ -1,0 +1,475 @@
+"""`locksmithctl reboot`, `send-need-reboot` and `cancel`: a real bus with doubles of logind, systemd and update_engine,
+a real etcd, and the real journal between them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from locksmith.fleet import COMMITTED, REBOOT, Claim
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_messages import Match, Signal
+from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.paths import Paths
+from locksmith.kv.connect import open_store
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Boot, JournalEntry, Phase
+from locksmith.triggers.operator import OperatorWish
+from tests.harness import strange
+from tests.harness.bus import PrivateBus
+from tests.harness.ctl import flags_for
+from tests.harness.engine import NEED_REBOOT, Engine
+from tests.harness.logind import LOGIND, LogindAndSystemd, RebootMode
+from tests.harness.ports import free_ports
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the tool's D-Bus policy is root's")
+
+MACHINE = "1c09ca98649c4c7abc779cd04c96812e"
+BOOT = Boot("11111111-1111-1111-1111-111111111111", 5_000_000)
+TOOL = Path(sys.executable).with_name("locksmithctl")
+LIMIT = 20.0
+
+
+class Called:
+    """One call of the tool that runs beside the test."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def end(self) -> tuple[int, str, str]:
+        out, err = await asyncio.wait_for(self.process.communicate(), LIMIT)
+        assert "Traceback" not in err.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode, out.decode(), err.decode()
+
+
+class Node:
+    """A machine: its files, its bus with the doubles, its group's lock. No daemon."""
+
+    def __init__(self, folder: Path, etcd, bus: PrivateBus) -> None:
+        self.paths = Paths(folder)
+        self.bus = bus
+        self.group = str(uuid.uuid4())
+        self.flags = flags_for(etcd, group=self.group)
+        self.settings = etcd.settings()
+        self.environment = {
+            **os.environ,
+            "LOCKSMITH_ROOT": str(folder),
+            "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
+            "SUDO_USER": "alice",
+        }
+        self.write(self.paths.machine_id, MACHINE)
+        self.write(self.paths.boot_id, BOOT.boot_id)
+        self.configure()
+        self.journal = JournalFile(self.paths, MACHINE)
+        self.wish = OperatorWish(self.paths)
+
+    def configure(self, **keys: str) -> None:
+        lines = [f'{key} = "{value}"' for key, value in keys.items()]
+        self.write(self.paths.config, "\n".join([*lines, "[reboot]", 'settle = "300ms"']))
+
+    def write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    async def call(self, *args: str, flags: list[str] | None = None) -> Called:
+        pipe = asyncio.subprocess.PIPE
+        command = [str(TOOL), *(self.flags if flags is None else flags), *args]
+        return Called(await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=pipe, stderr=pipe))
+
+    async def run(self, *args: str, flags: list[str] | None = None) -> tuple[int, str, str]:
+        return await (await self.call(*args, flags=flags)).end()
+
+    @contextlib.asynccontextmanager
+    async def lock(self):
+        store = open_store(self.settings)
+        try:
+            yield RebootLock(store, self.group)
+        finally:
+            await store.close()
+
+    async def holders(self) -> tuple[str, ...]:
+        async with self.lock() as lock:
+            holders: tuple[str, ...] = (await lock.read()).semaphore.holders
+            return holders
+
+    def entry(self, *, by: str, boot: Boot = BOOT, phase: Phase = Phase.REQUESTED) -> JournalEntry:
+        claim = Claim(MACHINE, REBOOT, f"of {by}", datetime(2026, 5, 1, tzinfo=UTC), who="bob")
+        endpoints = self.settings.endpoints
+        return JournalEntry(claim, "etcd-lock", self.group, 3, endpoints, phase, boot, by)
+
+
+@pytest.fixture
+def node(tmp_path, wheel_etcd):
+    with PrivateBus() as bus:
+        yield Node(tmp_path, wheel_etcd, bus)
+
+
+def story(node, tell):
+    """Run a story with logind and systemd on the node's bus."""
+
+    async def scene():
+        async with asyncio.timeout(30), LogindAndSystemd(node.bus.address) as doubles:
+            await tell(doubles)
+
+    asyncio.run(scene())
+
+
+async def until(condition, what: str) -> None:
+    try:
+        async with asyncio.timeout(LIMIT):
+            while not condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {LIMIT:g} s: {what}") from None
+
+
+@pytest.mark.parametrize("strategy", ["etcd-lock", "reboot", "off"])
+def test_a_reboot_takes_the_lock_and_leaves_what_the_daemon_needs_to_give_it_back(node, strategy):
+    async def tell(doubles):
+        node.configure(strategy=strategy)
+        status, out, _ = await node.run("reboot", "--reason", "new kernel")
+        assert (status, out, doubles.machine.reboots) == (0, "", 1)
+        entry = node.journal.read().entry
+        assert (entry.phase, entry.boot, entry.by, entry.strategy) == (
+            Phase.COMMITTED,
+            BOOT,
+            "locksmithctl",
+            "etcd-lock",
+        )
+        async with node.lock() as lock:
+            claim = (await lock.read()).claims[MACHINE]
+        assert (claim.kind, claim.who, claim.state, claim.reason) == (REBOOT, "alice", COMMITTED, "new kernel")
+        assert claim.nonce == entry.claim.nonce
+        assert not OperatorLock(node.paths).is_held()
+
+    story(node, tell)
+
+
+def test_a_reboot_as_json(node):
+    async def tell(_doubles):
+        _, out, _ = await node.run("reboot", "--json")
+        assert json.loads(out) == {"schema": 1, "group": node.group, "id": MACHINE, "rebooting": True}
+
+    story(node, tell)
+
+
+def test_a_machine_that_goes_down_slowly_keeps_the_lock(node):
+    async def tell(doubles):
+        doubles.machine.mode = RebootMode.DELAY
+        assert (await node.run("reboot"))[0] == 0
+        assert await node.holders() == (MACHINE,)
+        assert node.journal.read().entry.phase is Phase.COMMITTED
+
+    story(node, tell)
+
+
+def test_a_machine_of_which_nobody_knows_whether_it_goes_down_keeps_the_lock(node):
+    async def tell(doubles):
+        doubles.machine.mode = RebootMode.VANISH
+        status, _, err = await node.run("reboot")
+        assert status == 1
+        assert "does not say whether this machine is going down: it keeps the lock" in err
+        assert await node.holders() == (MACHINE,)
+        assert node.journal.read().entry.phase is Phase.COMMITTED
+
+    story(node, tell)
+
+
+def test_a_refused_reboot_gives_the_lock_back(node):
+    async def tell(doubles):
+        doubles.machine.mode = RebootMode.REFUSE
+        status, out, err = await node.run("reboot")
+        assert (status, out) == (1, "")
+        assert "Error: logind refused the reboot" in err
+        assert "weekly backup runs" in err
+        assert await node.holders() == ()
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_a_reboot_that_comes_to_nothing_gives_the_lock_back(node):
+    async def tell(doubles):
+        doubles.machine.mode = RebootMode.FIZZLE
+        doubles.logind._prepare = lambda _start: None  # what it prepared came to its end at once
+        status, _, err = await node.run("reboot")
+        assert status == 1
+        assert "Error: logind took the reboot, and after 0.3 s nothing is shutting down" in err
+        assert await node.holders() == ()
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_without_a_free_slot_there_is_no_reboot(node):
+    async def tell(doubles):
+        await node.run("lock", "n1")
+        status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert "Error: not rebooting: no slot is free: max is 1, held by n1" in err
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_a_manual_lock_of_this_very_machine_is_no_permission(node):
+    async def tell(doubles):
+        await node.run("lock", "--reason", "disk swap")
+        status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert "held by hand by alice" in err
+        assert await node.holders() == (MACHINE,)
+
+    story(node, tell)
+
+
+def test_without_the_store_there_is_no_reboot(node):
+    async def tell(doubles):
+        url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        status, _, err = await node.run("reboot", flags=["-endpoint", url])
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert f"{url}: " in err
+        assert "`systemctl reboot` reboots without the lock" in err
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_without_logind_nothing_is_taken(node):
+    async def tell(doubles):
+        await doubles.leave(LOGIND)
+        status, _, err = await node.run("reboot")
+        assert status == 1
+        assert "logind or systemd does not answer" in err
+        assert await node.holders() == ()
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_without_a_bus_nothing_is_taken(node):
+    node.bus.kill()
+
+    async def tell():
+        status, _, err = await node.run("reboot")
+        assert status == 1
+        assert "Error: " in err
+        assert await node.holders() == ()
+
+    asyncio.run(tell())
+
+
+def test_a_machine_that_goes_down_already_takes_nothing(node):
+    async def tell(doubles):
+        doubles.machine.preparing = True
+        status, _, err = await node.run("reboot")
+        assert status == 1
+        assert "this machine is going down already" in err
+        assert await node.holders() == ()
+
+    story(node, tell)
+
+
+def test_a_daemons_claim_is_left_alone(node):
+    async def tell(doubles):
+        node.journal.begin(node.entry(by="locksmithd"))
+        status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert "locksmithd has a claim on the lock for this machine already, since 2026-05-01T00:00:00Z" in err
+        assert node.journal.read().entry == node.entry(by="locksmithd")
+
+    story(node, tell)
+
+
+@pytest.mark.parametrize("boot", [BOOT, Boot("an earlier one")], ids=["this boot", "an earlier boot"])
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_a_reboot_left_that_was_killed_is_given_back_first(node, boot, phase):
+    async def tell(doubles):
+        entry = node.entry(by="locksmithctl", boot=boot)
+        node.journal.begin(entry)
+        async with node.lock() as lock:
+            await lock.take(entry.claim)
+            if phase is Phase.COMMITTED:
+                node.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+                await lock.commit(entry.claim)
+        status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (0, 1), err
+        async with node.lock() as lock:
+            state = await lock.read()
+        assert state.semaphore.holders == (MACHINE,)
+        assert state.claims[MACHINE].nonce != entry.claim.nonce
+
+    story(node, tell)
+
+
+def test_two_at_once_exclude_each_other(node):
+    async def tell(doubles):
+        with OperatorLock(node.paths).held():
+            status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert "operator.lock is held by another program" in err
+
+    story(node, tell)
+
+
+@contextlib.contextmanager
+def holding_back(upstream: str, when):
+    """Give a URL behind which is etcd, but for the first request that comes once `when` holds: that is never passed on.
+
+    Gives an event too, which is set when it has come.
+    """
+    at, held = urlsplit(upstream), threading.Event()
+
+    def handle(connection):
+        with socket.create_connection((at.hostname, at.port), strange.LIMIT) as server:
+            back = threading.Thread(target=pump, args=[server, connection])
+            back.start()
+            with contextlib.suppress(OSError):
+                while data := connection.recv(65536):
+                    if when() and not held.is_set():
+                        held.set()
+                        connection.recv(1)  # until the client goes
+                        break
+                    server.sendall(data)
+            strange._shut(server)
+            back.join()
+
+    def pump(server, connection):
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                connection.sendall(data)
+
+    with strange.endpoint(handle) as url:
+        yield url, held
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1), (signal.SIGHUP, 1)], ids=str)
+def test_called_off_before_the_point_of_no_return_the_lock_is_given_back(node, wheel_etcd, number, status):
+    async def tell(doubles):
+        def begun():
+            return node.journal.path.exists()
+
+        with holding_back(wheel_etcd.endpoints[0], begun) as (url, held):
+            call = await node.call("reboot", flags=["-endpoint", url, "-group", node.group])
+            await until(held.is_set, "the lock is asked for")
+            call.process.send_signal(number)
+            ended, _, err = await call.end()
+        assert (ended, doubles.machine.reboots) == (status, 0), err
+        assert await node.holders() == ()
+        assert node.journal.read().entry is None
+
+    story(node, tell)
+
+
+def test_interrupted_past_the_point_of_no_return_the_claim_is_left_to_the_daemon(node):
+    async def tell(doubles):
+        doubles.machine.mode = RebootMode.SILENT
+        call = await node.call("reboot")
+        await until(lambda: doubles.machine.reboots, "logind is asked")
+        call.process.send_signal(signal.SIGINT)
+        status, _, err = await call.end()
+        assert status == 130
+        assert "too late: the reboot may have been asked for" in err
+        assert await node.holders() == (MACHINE,)
+        assert node.journal.read().entry.phase is Phase.COMMITTED
+
+    story(node, tell)
+
+
+def test_a_wish_that_no_daemon_hears_is_sent_all_the_same(node):
+    async def tell():
+        status, out, err = await node.run("send-need-reboot")
+        assert (status, out) == (0, "")
+        assert "no locksmithd has noted it" in err
+
+    asyncio.run(tell())
+
+
+def test_a_wish_is_the_originals_signal_and_its_sender_stays_until_it_is_noted(node):
+    async def tell():
+        heard: list[Signal] = []
+        async with contextlib.AsyncExitStack() as stack:
+            bus = SystemBus(node.bus.address)
+            bus.subscribe(Match("com.coreos.update1.Manager", "StatusUpdate", "/com/coreos/update1"), heard.append)
+            await stack.enter_async_context(bus)
+            call = await node.call("send-need-reboot", "--json")
+            await until(lambda: heard, "the signal comes")
+            assert await bus.unix_user(heard[0].sender) == 0
+            node.wish.note("", datetime.now(UTC), BOOT)
+            status, out, _ = await call.end()
+        assert (status, json.loads(out)) == (0, {"schema": 1, "sent": True, "noted": True})
+        assert (heard[0].signature, heard[0].body) == (
+            "xdssx",
+            (0, 0.0, "UPDATE_STATUS_UPDATED_NEED_REBOOT", "", 0),
+        )
+
+    asyncio.run(tell())
+
+
+def test_a_wish_without_a_bus_is_an_error(node):
+    node.bus.kill()
+    status, _, err = asyncio.run(node.run("send-need-reboot"))
+    assert status == 1
+    assert "Error: the system bus cannot be reached" in err
+
+
+def test_a_wish_is_taken_back(node):
+    async def tell():
+        node.wish.note("", datetime.now(UTC), BOOT)
+        assert await node.run("cancel") == (0, "cancelled: the wish for a reboot is taken back\n", "")
+        assert not node.wish.path.exists()
+        assert await node.run("cancel") == (0, "nothing to cancel\n", "")
+
+    asyncio.run(tell())
+
+
+def test_cancel_names_the_way_out_where_update_engine_itself_wants_the_reboot(node):
+    async def tell():
+        async with Engine(node.bus.address) as engine:
+            engine.set(NEED_REBOOT, "4459.2.0")
+            status, out, err = await node.run("cancel")
+            assert (status, out) == (0, "nothing to cancel\n")
+            assert "update_engine itself wants a reboot into 4459.2.0" in err
+            assert "-reset_status" in err
+            _, out, _ = await node.run("cancel", "-json")
+            assert json.loads(out) == {"schema": 1, "cancelled": False, "update_engine": "4459.2.0"}
+
+    asyncio.run(tell())
+
+
+def test_past_the_point_of_no_return_it_is_too_late_to_cancel(node):
+    async def tell():
+        node.wish.note("", datetime.now(UTC), BOOT)
+        entry = node.entry(by="locksmithd")
+        node.journal.begin(entry)
+        node.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+        status, out, err = await node.run("cancel")
+        assert (status, out) == (1, "")
+        assert "Error: too late" in err
+        assert node.wish.path.exists()
+
+    asyncio.run(tell())
+
+
+def test_cancel_and_reboot_say_what_is_wrong_with_the_journal(node):
+    async def tell(doubles):
+        node.write(node.journal.path, '{"torn')
+        for command in ("cancel", "reboot"):
+            status, _, err = await node.run(command)
+            assert status == 1
+            assert f"{node.journal.path}: not a journal" in err
+        assert doubles.machine.reboots == 0
+        assert await node.holders() == ()
+
+    story(node, tell)

@@ -1,0 +1,160 @@
+"""A daemon as a process of a simulated machine: the real loop and strategy, and a death that nothing outlives."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from locksmith import fleet
+from locksmith.agent import Agent
+from locksmith.decide import Idle, Step, Wait
+from locksmith.errors import HostError
+from locksmith.kv.store import Store
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
+from locksmith.surroundings import Member, Surroundings, Target
+from locksmith.window.reboot_window import RebootWindow
+from locksmith_strategies.etcd_lock import EtcdLock
+from tests.sim.machine import SimJournal, SimMachine
+from tests.sim.story import Story
+
+LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
+GROUP = ""
+TARGET = Target("etcd-lock", GROUP, 3, ("memory",))
+
+
+class KilledError(BaseException):
+    """This process is dead: whatever it still tries, nothing comes of it. No error that anybody handles."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a daemon is made of; a test puts a broken part in to see whether the rules see it."""
+
+    agent: type[Agent] = Agent
+    strategy: StrategyFactory = EtcdLock
+
+
+@dataclass
+class Process:
+    """One run of the daemon. Every await of the outside, and every write of the journal, is a moment to die."""
+
+    machine: SimMachine
+    parts: Parts
+    rng: Random
+    story: Story
+    store: Callable[["Process"], Store]
+    asked: Callable[[SimMachine], None]
+    """Told of each order to reboot, at the moment it is given."""
+    window: RebootWindow | None = None
+    dry_run: bool = False
+    alive: bool = True
+    task: asyncio.Task[None] | None = None
+    agent: Agent | None = None
+    shown: str = ""
+
+    def start(self) -> None:
+        """Start the loop."""
+        machine = self.machine
+        settings = Settings(
+            "etcd-lock", window=self.window, dry_run=self.dry_run, limit=LIMIT, settle=SETTLE, retry=RETRY
+        )
+        around = Surroundings(
+            machine=self,
+            triggers=(self,),
+            journal=SimJournal(machine.name, machine.disk, self.moment),
+            strategy=self._strategy,
+            clock=machine.clock,
+            reporters=(self,),
+            still_wanted=lambda _wishes: not machine.engine.called_off,
+        )
+        self.agent = self.parts.agent(Member(machine.name, machine.name), TARGET, settings, around)
+        self.task = asyncio.ensure_future(self._run(self.agent))
+
+    def kill(self, why: str) -> None:
+        """End it as `kill -9` or a lost power does: no `finally` of it does anything outside any more."""
+        if self.alive:
+            self.alive = False
+            self.story.tell(self.machine.name, f"its daemon dies {why}")
+            if self.task is not None:
+                self.task.cancel()
+
+    async def stop(self) -> None:
+        """End it as SIGTERM does."""
+        if self.task is None or self.agent is None or not self.alive:
+            return
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        if self.alive:
+            with contextlib.suppress(KilledError):
+                self.story.tell(self.machine.name, self.agent.leave())
+            self.alive = False
+
+    async def pause(self, where: str) -> None:
+        """Let the process die here, if it is its time."""
+        if not self.alive or self.rng.random() < self.machine.faults().crash:
+            self.kill(where)
+            raise KilledError
+
+    def moment(self, where: str) -> None:
+        """Let the process die between two writes, or the disk fail."""
+        if not self.alive or self.rng.random() < self.machine.faults().crash:
+            self.kill(where)
+            raise KilledError
+        if where.startswith("before") and self.rng.random() < self.machine.faults().bad_disk:
+            raise HostError("the journal cannot be written: no space left on device")
+
+    async def boot(self) -> Boot:
+        """Say which boot this is."""
+        await self.pause("while it asks for the boot")
+        return self.machine.boot
+
+    async def shutdown_state(self) -> ShutdownState:
+        """Ask logind."""
+        await self._take_time("while it asks logind")
+        return self.machine.shutdown_state()
+
+    async def reboot(self) -> None:
+        """Order the reboot; the reply takes a moment."""
+        await self.pause("before it orders the reboot")
+        self.asked(self.machine)
+        try:
+            self.machine.order_reboot()
+        finally:
+            await self._take_time("while it waits for logind's reply")
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Ask the engine."""
+        await self._take_time("while it asks the engine")
+        return self.machine.look()
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Tell each new step."""
+        words = f"{step.code}: {step.text}" if isinstance(step, Wait) else type(step).__name__
+        if words != self.shown and self.alive:
+            self.shown = words
+            self.story.tell(self.machine.name, f"- {words}")
+
+    def performed(self, step: Step) -> None:
+        """Need no telling."""
+
+    async def _take_time(self, where: str) -> None:
+        await asyncio.sleep(self.rng.uniform(0.0005, 0.005))
+        await self.pause(where)
+
+    async def _run(self, agent: Agent) -> None:
+        try:
+            await agent.run()
+        except (KilledError, asyncio.CancelledError):
+            return
+        except Exception as error:  # noqa: BLE001 - the loop must never end by itself, in whatever way
+            self.story.breaks(f"the loop of {self.machine.name} ended by itself: {error!r}")
+
+    def _strategy(self, target: Target) -> Strategy:
+        def open_lock() -> RebootLock:
+            return RebootLock(self.store(self), target.group, rng=self.rng)
+
+        return self.parts.strategy(StrategyContext(target.group, open_lock))

@@ -1,0 +1,257 @@
+"""A fleet of real agents on made-up machines: built from a plan, let loose in a storm, and looked after when it calms."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from locksmith.kv.memory import MemoryStore
+from locksmith.kv.store import Store
+from locksmith.rebootlock import RebootLock
+from locksmith.window.reboot_window import RebootWindow
+from tests.harness.weather import StepwiseStore
+from tests.sim.daemon import GROUP, Parts, Process
+from tests.sim.machine import PERSON, SimMachine
+from tests.sim.network import Network, Outages, SimServer
+from tests.sim.people import GoNode, Operator
+from tests.sim.plan import STORMY, Faults, Plan
+from tests.sim.rules import OPERATOR, Rules
+from tests.sim.story import Story
+from tests.sim.virtual_time import VirtualLoop, run
+
+CALM = 3600.0
+"""Seconds after the storm in which everything has to come to its end."""
+LOOK = 5.0
+CALM_FAULTS = Faults()
+
+
+@dataclass
+class Node:
+    """A machine and the daemon that is started on it whenever there is none."""
+
+    machine: SimMachine
+    make: Callable[[SimMachine], Process]
+    rng: Random
+    process: Process | None = None
+
+    def start(self) -> None:
+        """Start the daemon, unless there is one or the machine is off."""
+        if not self.machine.on or (self.process is not None and self.process.alive):
+            return
+        self.process = self.make(self.machine)
+        self.process.start()
+        if self.process.task is not None:
+            self.process.task.add_done_callback(self._ended)
+
+    def lose_power(self) -> None:
+        """End whatever runs."""
+        if self.process is not None:
+            self.process.kill("with its machine")
+
+    def wake(self) -> None:
+        """Signal that something has changed."""
+        if self.process is not None and self.process.agent is not None and self.process.alive:
+            self.process.agent.wake()
+
+    def _ended(self, _task: "asyncio.Task[None]") -> None:
+        asyncio.get_running_loop().call_later(self.rng.uniform(1, 20), self.start)
+
+
+@dataclass
+class Simulation:
+    """One run of a plan."""
+
+    plan: Plan
+    parts: Parts
+    story: Story
+    faults: Faults = CALM_FAULTS
+    server: SimServer = field(default_factory=SimServer)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    windows: dict[str, RebootWindow | None] = field(default_factory=dict)
+    dry: set[str] = field(default_factory=set)
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    async def run(self, loop: VirtualLoop) -> None:
+        """Let the storm rage, wait for the calm, and see that everything came to its end."""
+        self.faults = self.plan.faults
+        self.outages = Outages.drawn(self.plan)
+        self._build()
+        machines = {name: node.machine for name, node in self.nodes.items()}
+        rules = Rules(self.story, self.server, machines, self.windows, self.dry)
+        self.server.witness, self.asked = rules.wrote, rules.asked
+        loop.after_turn = rules.turn
+        operator = Operator(
+            RebootLock(self._client(OPERATOR, calm=True), GROUP, rng=self.plan.draw("alice")),
+            list(machines.values()),
+            self.plan.draw("operator"),
+            self.story,
+        )
+        await operator.lock.set_max(self.plan.slots)
+        for node in self.nodes.values():
+            node.start()
+        self._let_loose(operator)
+        await self._pass(STORMY)
+        self.faults = CALM_FAULTS
+        self.story.tell("CALM", "no more faults from here on")
+        for task in self.tasks:
+            await self._or_broken(task)
+        await operator.tidy(self.plan.slots)
+        await self._come_to_an_end(rules)
+
+    async def _come_to_an_end(self, rules: Rules) -> None:
+        """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + CALM
+        while open_ends := self._open_ends(rules):
+            if loop.time() > ends:
+                self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
+            for name, node in self.nodes.items():
+                self._let_days_pass(name, node)
+            await self._pass(LOOK)
+
+    def _open_ends(self, rules: Rules) -> list[str]:
+        wanting = [f"{name} still waits" for name, node in self.nodes.items() if self._waits(name, node.machine)]
+        remembering = [
+            f"{name} still has a claim in its journal"
+            for name, node in self.nodes.items()
+            if b'"claim"' in (node.machine.disk.raw or b"")
+        ]
+        held = rules.semaphore().holders
+        return [*wanting, *remembering, *([f"{', '.join(held)} still held"] if held else [])]
+
+    def _waits(self, name: str, machine: SimMachine) -> bool:
+        return machine.down_by is not None or (machine.engine.wish is not None and name not in self.dry)
+
+    def _let_days_pass(self, name: str, node: Node) -> None:
+        window, machine = self.windows[name], node.machine
+        if window is None or machine.engine.wish is None or window.contains(machine.clock()):
+            return
+        machine.offset += window.next_open(machine.clock()) - machine.clock() + timedelta(seconds=1)
+        node.wake()
+
+    def _build(self) -> None:
+        rng = self.plan.draw("fleet")
+        for number, window in enumerate(self.plan.windows):
+            name = f"n{number + 1}"
+            self.windows[name] = window and RebootWindow.parse(f"00:{window[0]:02}", f"{window[1]}m")
+            if rng.random() < 0.05:
+                self.dry.add(name)
+            machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults)
+            node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
+            machine.lost_power, machine.booted = node.lose_power, node.start
+
+    def _process(self, machine: SimMachine) -> Process:
+        name = machine.name
+        rng = self.plan.draw(f"{name} daemon {asyncio.get_running_loop().time()}")
+        return Process(
+            machine,
+            self.parts,
+            rng,
+            self.story,
+            lambda process: self._client(name, rng=rng, pause=process.pause),
+            lambda asking: self.asked(asking),
+            self.windows[name],
+            name in self.dry,
+        )
+
+    def _client(
+        self,
+        name: str,
+        *,
+        calm: bool = False,
+        rng: Random | None = None,
+        pause: Callable[[str], Coroutine[Any, Any, None]] | None = None,
+    ) -> Store:
+        network = Network(
+            self.server,
+            name,
+            rng or self.plan.draw(f"{name} network"),
+            lambda: CALM_FAULTS if calm else self.faults,
+            self.outages,
+            pause or _never_die,
+        )
+        return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
+
+    def _let_loose(self, operator: Operator) -> None:
+        for node in self.nodes.values():
+            self._begin(self._updates(node))
+        for number in range(self.plan.go_nodes):
+            name = f"go-{number + 1}"
+            go = GoNode(name, self._client(name), self.plan.draw(name))
+            self._begin(go.live(lambda: self.faults is not CALM_FAULTS))
+        self._at_times("operator", self.plan.operator_acts, lambda _node: operator.act())
+        self._at_times("power", self.faults.power_cuts, self._cut_power)
+        self._at_times("clock", self.faults.clock_steps, self._step_clock)
+        self._at_times("person", self.faults.others_reboot, self._reboot_by_hand)
+        self._at_times("restart", self.faults.restarts, self._restart)
+
+    def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
+        rng = self.plan.draw(name)
+        for _ in range(times):
+            node = rng.choice(list(self.nodes.values()))
+            self._begin(_later(rng.uniform(0, STORMY), lambda node=node: act(node)))
+
+    async def _updates(self, node: Node) -> None:
+        """Let the engine finish an update or two, and sometimes drop it again."""
+        machine, rng = node.machine, self.plan.draw(f"{node.machine.name} updates")
+        for version in range(rng.randint(1, 2)):
+            await asyncio.sleep(rng.uniform(0, STORMY / 3))
+            machine.engine.wants(f"{version + 1}.0.0")
+            self.story.tell(machine.name, f"has update {machine.engine.wish} and wants a reboot")
+            node.wake()
+            if rng.random() < self.faults.engine_reset:
+                await asyncio.sleep(rng.uniform(0, 60))
+                machine.engine.reset()
+                self.story.tell(machine.name, "has its update reset")
+
+    async def _cut_power(self, node: Node) -> None:
+        node.machine.cut_power()
+
+    async def _step_clock(self, node: Node) -> None:
+        step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)
+        node.machine.offset += timedelta(seconds=step)
+        self.story.tell(node.machine.name, f"has its clock stepped by {step:.1f} s")
+
+    async def _reboot_by_hand(self, node: Node) -> None:
+        if node.machine.on:
+            node.machine.go_down(PERSON)
+
+    async def _restart(self, node: Node) -> None:
+        if node.process is not None:
+            await node.process.stop()
+
+    def _begin(self, what: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.ensure_future(what))
+
+    async def _pass(self, seconds: float) -> None:
+        await self._or_broken(asyncio.ensure_future(asyncio.sleep(seconds)))
+
+    async def _or_broken(self, task: "asyncio.Task[None]") -> None:
+        """Wait for a task, but not on after a rule is broken."""
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK)
+            self.story.check()
+        task.result()
+        self.story.check()
+
+
+async def _later(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(seconds)
+    await act()
+
+
+async def _never_die(_where: str) -> None:
+    """Be nobody's process."""
+
+
+def simulate(plan: Plan, parts: Parts = Parts()) -> Story:  # noqa: B008 - immutable
+    """Run a plan to its end; `BrokenRuleError` tells the story."""
+    story = Story(replay=f"LOCKSMITH_SIM_SEED={plan.seed} .venv/bin/pytest tests/sim/test_fleet.py -k seed")
+
+    async def main(loop: VirtualLoop) -> None:
+        await Simulation(plan, parts, story).run(loop)
+
+    run(main)
+    return story

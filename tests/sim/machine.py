@@ -1,0 +1,168 @@
+"""A machine that is made up: its power, its boots, its logind, its update engine, its disk and its clock."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
+from locksmith.host.journal import JournalFile
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, ShutdownState, Sighting, Wish
+from tests.sim.plan import Faults
+from tests.sim.story import Story
+
+MIDNIGHT = datetime(2026, 5, 1, tzinfo=UTC)
+DAEMON, PERSON, POWER = "its daemon", "a person", "a power cut"
+
+
+@dataclass
+class Engine:
+    """The update engine. `wish` is the version it wants a reboot for; it is forgotten by a reboot, or by a reset."""
+
+    wish: str | None = None
+    wished_until: float = float("-inf")
+    called_off: bool = False
+    done: int = 0
+
+    def wants(self, version: str) -> None:
+        """Finish an update."""
+        self.wish, self.called_off = version, False
+
+    def reset(self, *, called_off: bool = False) -> None:
+        """Drop the wish; `called_off`: in a way that no reboot may follow, not even one that is being prepared."""
+        if self.wish is not None:
+            self.wish, self.wished_until = None, asyncio.get_running_loop().time()
+            self.called_off = called_off
+
+
+@dataclass
+class Disk:
+    """What survives a crash and a reboot."""
+
+    raw: bytes | None = None
+
+
+class SimJournal(JournalFile):
+    """The real journal on a disk in memory. `moment` is called before and after each write: the process may die."""
+
+    def __init__(self, machine_id: str, disk: Disk, moment: Callable[[str], None]) -> None:
+        super().__init__(Paths(), machine_id)
+        self._disk = disk
+        self._moment = moment
+
+    def _load(self) -> bytes | None:
+        return self._disk.raw
+
+    def _store(self, raw: bytes) -> None:
+        self._moment("before a write of the journal")
+        self._disk.raw = raw
+        self._moment("after a write of the journal")
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return nullcontext()  # one process, and nothing awaits while it writes
+
+
+@dataclass
+class SimMachine:
+    """One machine. `down_by` says who made it go down; from then until it has booted again, nothing runs to the end."""
+
+    name: str
+    rng: Random
+    story: Story
+    faults: Callable[[], Faults]
+    engine: Engine = field(default_factory=Engine)
+    disk: Disk = field(default_factory=Disk)
+    boots: int = 1
+    offset: timedelta = timedelta()
+    on: bool = True
+    down_by: str | None = None
+    going_down: bool = False
+    silent_until: float = 0.0
+    lost_power: Callable[[], None] = lambda: None
+    booted: Callable[[], None] = lambda: None
+
+    @property
+    def boot(self) -> Boot:
+        """This boot."""
+        return Boot(f"{self.name}-boot-{self.boots}")
+
+    def clock(self) -> datetime:
+        """What the machine takes for the time."""
+        return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offset
+
+    def shutdown_state(self) -> ShutdownState:
+        """What logind and systemd say."""
+        now, rng = asyncio.get_running_loop().time(), self.rng
+        if rng.random() < self.faults().silent_logind:
+            self.silent_until = now + rng.uniform(1, 60)
+        if now < self.silent_until:
+            return ShutdownState.UNKNOWN
+        return ShutdownState.GOING_DOWN if self.going_down else ShutdownState.RUNNING
+
+    def look(self) -> Sighting:
+        """What the engine says."""
+        if self.rng.random() < self.faults().engine_doubt:
+            return Sighting(doubt="update_engine does not answer")
+        version = self.engine.wish
+        return Sighting(version and Wish("update_engine", version, self.clock()) or None)
+
+    def order_reboot(self) -> None:
+        """Take the daemon's order as logind does, with all that can go wrong."""
+        faults, rng = self.faults(), self.rng
+        if self.down_by is not None:
+            raise RebootRefusedError("there is a shutdown in progress already")
+        if asyncio.get_running_loop().time() < self.silent_until:
+            raise HostError("logind is not on the bus")
+        if rng.random() < faults.refused:
+            self.story.tell(self.name, "logind refuses")
+            raise RebootRefusedError("access denied")
+        lost = rng.random() < faults.lost_reply
+        if rng.random() < faults.nothing_happens:
+            self.story.tell(self.name, f"logind {'is not reached' if lost else 'says yes and does nothing'}")
+        else:
+            self.go_down(DAEMON)
+        if lost:
+            raise RebootUnknownError("no reply to the reboot")
+
+    def go_down(self, by: str) -> None:
+        """Begin a shutdown; it may be seen at once or a little later, and may be delayed for minutes."""
+        if self.down_by is not None:
+            return
+        loop, rng = asyncio.get_running_loop(), self.rng
+        self.down_by = by
+        seen = rng.choice((0.0, 0.0, rng.uniform(0.1, 10)))
+        delay = rng.uniform(30, 200) if rng.random() < self.faults().inhibited else rng.uniform(0.1, 5)
+        self.story.tell(self.name, f"goes down by {by} in {seen + delay:.1f} s")
+        boot = self.boots
+        loop.call_later(seen, self._show_going_down, boot)
+        loop.call_later(seen + delay, self._power_off, boot)
+
+    def cut_power(self) -> None:
+        """Go down at once, whatever was under way."""
+        if not self.on:
+            return
+        self.story.tell(self.name, "loses its power")
+        self.down_by = self.down_by or POWER
+        self._power_off(self.boots)
+
+    def _show_going_down(self, boot: int) -> None:
+        self.going_down = self.going_down or boot == self.boots
+
+    def _power_off(self, boot: int) -> None:
+        if boot != self.boots:
+            return
+        self.boots += 1
+        self.on, self.going_down = False, True
+        self.lost_power()
+        asyncio.get_running_loop().call_later(self.rng.uniform(5, 40), self._boot)
+
+    def _boot(self) -> None:
+        self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
+        if self.engine.wish is not None:
+            self.engine.done += 1
+            self.engine.wish = None
+        self.story.tell(self.name, f"has booted, {self.boot.boot_id}")
+        self.booted()

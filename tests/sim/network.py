@@ -1,0 +1,115 @@
+"""The store as a client reaches it: calls take time, lose their answers, or arrive long after they were given up."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.kv.memory import Call, MemoryServer
+from locksmith.kv.store import Delete, Put
+from tests.sim.plan import STORMY, Faults, Plan
+
+T = TypeVar("T")
+
+DEADLINE = 5.0
+"""Seconds a client waits for an answer."""
+
+Values = dict[str, bytes]
+
+
+@dataclass(slots=True)
+class SimServer(MemoryServer):
+    """The store in memory that tells `witness` of each write: whose it is, and what all keys held before it."""
+
+    author: str = ""
+    witness: Callable[[str, Values], None] = lambda _author, _before: None
+
+    def values(self) -> Values:
+        """Give what every key holds."""
+        return {key: entry.value for key, entry in self._entries.items()}
+
+    def commit(self, changes: Sequence[Put | Delete]) -> None:
+        """Make the changes in the sight of the witness."""
+        before = self.values()
+        MemoryServer.commit(self, changes)
+        self.witness(self.author, before)
+
+
+@dataclass
+class Outages:
+    """When nobody reaches the store."""
+
+    times: list[tuple[float, float]] = field(default_factory=list)
+
+    @classmethod
+    def drawn(cls, plan: Plan) -> "Outages":
+        """Draw when they begin and end."""
+        rng = plan.draw("outages")
+        starts = [rng.uniform(0, STORMY - 120) for _ in range(plan.faults.outages)]
+        return cls([(start, start + rng.uniform(2, 120)) for start in starts])
+
+    def now(self) -> bool:
+        """Whether there is one now."""
+        time = asyncio.get_running_loop().time()
+        return any(start <= time < end for start, end in self.times)
+
+
+@dataclass
+class Network:
+    """One client's way to the server. `faults` is asked at each call, so that they can end."""
+
+    server: SimServer
+    client: str
+    rng: Random
+    faults: Callable[[], Faults]
+    outages: Outages
+    pause: Callable[[str], Any]
+    """Awaited around each call: the place where a process may die."""
+
+    async def carry(self, call: Call[T]) -> T:
+        """Bring a call to the server and its answer back, or give up on it in time."""
+        await self.pause(f"before {call.name}")
+        await asyncio.sleep(self.rng.uniform(0.001, 0.02))
+        if self.outages.now():
+            raise StoreUnavailableError("no endpoint answers")
+        answer = self._send(call)
+        await self.pause(f"during {call.name}")
+        try:
+            async with asyncio.timeout(DEADLINE):
+                result = await answer
+        except TimeoutError:
+            kind = OutcomeUnknownError if call.write else StoreUnavailableError
+            raise kind(f"no answer within {DEADLINE:.0f} s") from None
+        await self.pause(f"after {call.name}")
+        return result
+
+    def _send(self, call: Call[T]) -> asyncio.Future[T]:
+        """Put a call on the wire: from here on it arrives, or doesn't, whatever becomes of the client."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        there, back = self._times()
+        if there is not None:
+            loop.call_later(there, self._arrive, call, answer, back)
+        return answer
+
+    def _times(self) -> tuple[float | None, float | None]:
+        """Draw how long the request and its answer take; None: it never arrives."""
+        faults, rng = self.faults(), self.rng
+        if rng.random() < faults.lost_answer:
+            return rng.choice((None, 0.01, rng.uniform(DEADLINE, 60))), None
+        slow = rng.uniform(0.5, 7) if rng.random() < faults.slow_store else 0.0
+        return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()
+
+    def _arrive(self, call: Call[T], answer: asyncio.Future[T], back: float | None) -> None:
+        self.server.author = self.client
+        deliver: Callable[[], None]
+        try:
+            result = call.apply()
+            deliver = lambda: answer.done() or answer.set_result(result)  # type: ignore[func-returns-value]
+        except ConflictError as error:
+            lost = error
+            deliver = lambda: answer.done() or answer.set_exception(lost)  # type: ignore[func-returns-value]
+        if back is not None:
+            asyncio.get_running_loop().call_later(back, deliver)

@@ -1,0 +1,129 @@
+"""The others at the semaphore: nodes of the original, which know no records, and an operator at the keyboard."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from locksmith import semaphore
+from locksmith.errors import HostError, LocksmithError
+from locksmith.fleet import MANUAL, Claim
+from locksmith.kv.store import Store
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import NotHeldError, Semaphore
+from tests.sim.daemon import GROUP
+from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
+from tests.sim.rules import KEY
+from tests.sim.story import Story
+
+WHO = "alice"
+
+
+@dataclass
+class GoNode:
+    """A node of the original: a bare id in the semaphore while it reboots."""
+
+    name: str
+    store: Store
+    rng: Random
+
+    async def live(self, stormy: Callable[[], bool]) -> None:
+        """Take a slot now and then, and give it back; at the end without."""
+        while stormy():
+            await asyncio.sleep(self.rng.uniform(10, 240))
+            if await self._swap(lambda now: now.take(self.name) if self.name not in now.holders else now):
+                await asyncio.sleep(self.rng.uniform(5, 60))
+            await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give back whatever it has, until nothing on its way can take any more."""
+        while not await self._swap(lambda now: now.give_back(self.name) if self.name in now.holders else now):
+            await asyncio.sleep(self.rng.uniform(0.1, 5))
+
+    async def _swap(self, change: Callable[[Semaphore], Semaphore]) -> bool:
+        """Read, change and write, as the original does; False: it did not work, or nobody knows."""
+        try:
+            reading = await self.store.get(KEY)
+            now = semaphore.decode(reading.entry.value, KEY) if reading.entry else Semaphore()
+            await self.store.swap(KEY, semaphore.encode(change(now)), reading.version)
+        except LocksmithError:
+            return False
+        return True
+
+
+@dataclass
+class Operator:
+    """Somebody with `locksmithctl`: locks by hand, unlocks what is stuck, changes the number of slots, cancels."""
+
+    lock: RebootLock
+    machines: Sequence[SimMachine]
+    rng: Random
+    story: Story
+    locked: list[str] = field(default_factory=list)
+    nonces: int = 0
+
+    async def act(self) -> None:
+        """Do one thing."""
+        acts = (self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._cancel)
+        try:
+            await self.rng.choice(acts)()
+        except LocksmithError as error:
+            self.story.tell(WHO, f"is told: {error}")
+
+    async def tidy(self, slots: int) -> None:
+        """Take back every lock made by hand, and make sure that there are slots."""
+        for name in self.locked:
+            await self._insist(name)
+        await self.lock.set_max(slots)
+
+    async def _insist(self, name: str) -> None:
+        while True:
+            try:
+                if isinstance(await self._claim(name), Claim):
+                    await self.lock.unlock(name)
+            except NotHeldError:
+                pass
+            except LocksmithError:
+                await asyncio.sleep(1)
+                continue
+            return
+
+    async def _claim(self, name: str) -> Claim | None:
+        claim = (await self.lock.read()).claims.get(name)
+        return claim if isinstance(claim, Claim) and claim.kind == MANUAL else None
+
+    async def _lock_by_hand(self) -> None:
+        name = self.rng.choice([*(machine.name for machine in self.machines), "a-rack"])
+        self.nonces += 1
+        self.locked.append(name)
+        self.story.tell(WHO, f"locks {name} by hand")
+        await self.lock.take(Claim(name, MANUAL, f"hand-{self.nonces}", MIDNIGHT, who=WHO, reason="disk swap"))
+
+    async def _unlock(self) -> None:
+        holders = (await self.lock.read()).semaphore.holders
+        if holders:
+            name = self.rng.choice(holders)
+            self.story.tell(WHO, f"unlocks {name}")
+            claim = await self.lock.unlock(name)
+            self.story.tell(WHO, f"has undone: {claim.describe() if claim else 'a bare id'}")
+
+    async def _set_max(self) -> None:
+        slots = self.rng.randint(1, 3)
+        self.story.tell(WHO, f"sets max to {slots}")
+        await self.lock.set_max(slots)
+
+    async def _cancel(self) -> None:
+        """Call a reboot off, as the journal allows."""
+        machine = self.rng.choice(list(self.machines))
+        if not machine.on or machine.engine.wish is None:
+            return
+
+        def call_off() -> bool:
+            machine.engine.reset(called_off=True)
+            return True
+
+        try:
+            SimJournal(machine.name, machine.disk, lambda _moment: None).unless_committed(call_off)
+            self.story.tell(WHO, f"cancels the reboot of {machine.name}")
+        except HostError as error:
+            self.story.tell(WHO, f"cannot cancel the reboot of {machine.name}: {error}")

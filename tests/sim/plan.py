@@ -1,0 +1,106 @@
+"""What a seed makes of a simulation: the fleet, and which faults it meets how often.
+
+Each kind of fault is there or not, by the toss of a coin: a storm of everything at once hides what two faults do.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+STORMY = 900.0
+"""Seconds in which faults happen."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How likely each fault is, at each occasion; 0 for those that this seed leaves out."""
+
+    crash: float = 0.0
+    """A daemon is killed at an await, or between two writes of its journal."""
+    lost_answer: float = 0.0
+    """A call to the store gets no answer; a write may arrive all the same, now or much later."""
+    slow_store: float = 0.0
+    outages: int = 0
+    """Times at which nobody reaches the store for a while."""
+    power_cuts: int = 0
+    refused: float = 0.0
+    lost_reply: float = 0.0
+    """logind's reply to a reboot is lost, whether or not it was obeyed."""
+    nothing_happens: float = 0.0
+    inhibited: float = 0.0
+    """The reboot is answered and delayed for minutes."""
+    silent_logind: float = 0.0
+    """Times a minute at which logind does not say whether the machine goes down."""
+    engine_doubt: float = 0.0
+    engine_reset: float = 0.0
+    bad_disk: float = 0.0
+    """A write of the journal fails."""
+    clock_steps: int = 0
+    others_reboot: int = 0
+    """Times at which a person reboots a machine by hand, asking nobody."""
+    restarts: int = 0
+    """Times at which a daemon is stopped in an orderly way and started again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One simulation. `windows` has for each machine the minute its window opens and how many it lasts, or None."""
+
+    seed: int
+    machines: int
+    slots: int
+    stepwise: bool
+    windows: tuple[tuple[int, int] | None, ...]
+    faults: Faults = field(default_factory=Faults)
+    go_nodes: int = 0
+    operator_acts: int = 0
+
+    def draw(self, name: str) -> Random:
+        """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
+        return Random(f"{self.seed} {name}")
+
+
+def plan(seed: int) -> Plan:
+    """Draw a plan."""
+    rng = Random(seed)
+    machines = rng.randint(3, 8)
+    return Plan(
+        seed=seed,
+        machines=machines,
+        slots=rng.choice((1, 1, 2)),
+        stepwise=rng.random() < 0.3,
+        windows=tuple(_window(rng) for _ in range(machines)),
+        faults=_faults(rng),
+        go_nodes=rng.choice((0, 0, 1, 2)),
+        operator_acts=rng.choice((0, 0, 3, 8)),
+    )
+
+
+def _window(rng: Random) -> tuple[int, int] | None:
+    return rng.choice((None, (0, 120), (rng.randint(1, 14), rng.randint(2, 10))))
+
+
+def _faults(rng: Random) -> Faults:
+    def rate(high: float) -> float:
+        return rng.choice((0.0, 1.0)) * rng.uniform(high / 10, high)
+
+    def times(high: int) -> int:
+        return rng.choice((0, 1)) * rng.randint(1, high)
+
+    return Faults(
+        crash=rate(0.03),
+        lost_answer=rate(0.1),
+        slow_store=rate(0.1),
+        outages=times(3),
+        power_cuts=times(3),
+        refused=rate(0.5),
+        lost_reply=rate(0.5),
+        nothing_happens=rate(0.4),
+        inhibited=rate(0.5),
+        silent_logind=rate(0.2),
+        engine_doubt=rate(0.1),
+        engine_reset=rate(0.5),
+        bad_disk=rate(0.1),
+        clock_steps=times(4),
+        others_reboot=times(3),
+        restarts=times(4),
+    )

@@ -1,0 +1,148 @@
+"""What may never happen, checked at every write of the store, at every order to reboot and after every turn.
+
+Nothing here asks the code under test: the rules read the store's values, the machines and what the people did.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from locksmith import fleet, jsonread, keys, semaphore
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import COMMITTED, MANUAL, Claim
+from locksmith.semaphore import Semaphore
+from locksmith.window.reboot_window import RebootWindow
+from tests.sim.daemon import GROUP
+from tests.sim.machine import DAEMON, SimMachine
+from tests.sim.network import SimServer, Values
+from tests.sim.story import Story
+
+KEY = keys.semaphore_key(GROUP)
+FRESH = 10.0
+"""Seconds the last look may be old at the reboot, and a little for the order itself."""
+OPERATOR = "operator"
+
+
+@dataclass
+class Rules:
+    """The rules of one simulation; `windows` are those of its machines, `bare` the ids taken without a record."""
+
+    story: Story
+    server: SimServer
+    machines: dict[str, SimMachine]
+    windows: dict[str, RebootWindow | None]
+    dry: set[str]
+    unlocked: dict[str, int] = field(default_factory=dict)
+    """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
+
+    def wrote(self, author: str, before: Values) -> None:
+        """Judge one write."""
+        after = self.server.values()
+        old, new = _semaphore(before), _semaphore(after)
+        added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
+        if added and len(new.holders) > new.max:
+            self.story.breaks(f"{author} took a slot although {len(old.holders)} of {new.max} were held")
+        if new.max != old.max and author != OPERATOR:
+            self.story.breaks(f"{author} changed max from {old.max} to {new.max}")
+        for holder in sorted(added | removed):
+            self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
+        for holder in sorted(removed):
+            self._gave_back(author, holder, _record(before, holder))
+        for holder in sorted(added):
+            if holder == author:
+                self.unlocked.pop(holder, None)
+            elif author != OPERATOR:
+                self.story.breaks(f"{author} took a slot for {holder}")
+        for holder in sorted(set(old.holders) & set(new.holders)):
+            self._kept(author, _record(before, holder), _record(after, holder))
+
+    def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
+        machine = self.machines.get(holder)
+        if author == OPERATOR:
+            if record is not None and record.state == COMMITTED and machine is not None:
+                self.unlocked[holder] = _boot_in_question(machine)
+            return
+        if holder != author:
+            self.story.breaks(f"{author} gave back the slot of {holder}")
+        elif record is None and machine is not None:
+            self.story.breaks(f"{author} gave back a slot without a record")
+        elif record is not None and record.kind == MANUAL:
+            self.story.breaks(f"{author} undid the manual claim of {record.who}")
+        elif machine is not None and machine.down_by == DAEMON:
+            self.story.breaks(f"{author} gave its slot back before it had rebooted")
+
+    def _kept(self, author: str, before: Claim | None, after: Claim | None) -> None:
+        if before is not None and before.kind == MANUAL and author != OPERATOR and before != after:
+            self.story.breaks(f"{author} wrote over the manual claim of {before.who}")
+
+    def asked(self, machine: SimMachine) -> None:
+        """Judge an order to reboot at the moment it is given."""
+        name, engine, window = machine.name, machine.engine, self.windows[machine.name]
+        self.story.tell(name, "orders its reboot")
+        if name in self.dry:
+            self.story.breaks(f"{name} reboots in a dry run")
+        if window is not None and not window.contains(machine.clock()):
+            self.story.breaks(f"{name} reboots outside its window")
+        since = asyncio.get_running_loop().time() - engine.wished_until
+        if engine.wish is None and (engine.called_off or since > FRESH + 0.1):
+            self.story.breaks(f"{name} reboots and nothing wants it to")
+        if not self._excused(machine) and not self._committed(name):
+            self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
+        down = [other.name for other in self.machines.values() if other is machine or self._counts(other)]
+        now = self.semaphore()
+        if len(down) > max(now.max, len(now.holders)) and not self._excused(machine):
+            self.story.breaks(f"{', '.join(down)} are down at once")
+
+    def turn(self) -> None:
+        """Judge the state of the fleet after a turn."""
+        going = [machine.name for machine in self.machines.values() if self._counts(machine)]
+        if going:
+            holders = self.semaphore().holders
+            for name in going:
+                if name not in holders:
+                    self.story.breaks(f"{name} goes down and holds no slot")
+
+    def semaphore(self) -> Semaphore:
+        """The semaphore as it stands."""
+        entry = self.server.read(KEY).entry
+        return semaphore.decode(entry.value, KEY) if entry else Semaphore()
+
+    def _counts(self, machine: SimMachine) -> bool:
+        return machine.down_by == DAEMON and not self._excused(machine)
+
+    def _excused(self, machine: SimMachine) -> bool:
+        """Whether an operator took its slot away when it could no longer be stopped, in this boot."""
+        return self.unlocked.get(machine.name) == _boot_in_question(machine)
+
+    def _committed(self, name: str) -> bool:
+        record = _record(self.server.values(), name)
+        claim = self._journal_nonce(name)
+        held = name in self.semaphore().holders and record is not None
+        return held and record is not None and record.state == COMMITTED and record.nonce == claim
+
+    def _journal_nonce(self, name: str) -> str:
+        raw = self.machines[name].disk.raw
+        entry = raw and jsonread.load_object(raw).get("entry")
+        return entry["claim"]["nonce"] if entry else ""
+
+
+def _boot_in_question(machine: SimMachine) -> int:
+    """The boot that runs, or has just ended while the machine is off."""
+    return machine.boots if machine.on else machine.boots - 1
+
+
+def _semaphore(values: Values) -> Semaphore:
+    return semaphore.decode(values[KEY], KEY) if KEY in values else Semaphore()
+
+
+def _record(values: Values, holder: str) -> Claim | None:
+    key = keys.holder_key(GROUP, holder)
+    try:
+        return fleet.decode(values[key], key, holder) if key in values else None
+    except CorruptValueError:
+        return None
+
+
+def _text(now: Semaphore) -> str:
+    return f"{len(now.holders)} of {now.max} held by {', '.join(now.holders) or 'nobody'}"
+
+

@@ -1,0 +1,222 @@
+"""The simulation can see: each rule is broken on purpose, by a part that is wrong in one place, and must be noticed."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from locksmith import fleet
+from locksmith.agent import Agent
+from locksmith.decide import Withdraw
+from locksmith.fleet import REBOOT, Claim
+from locksmith.snapshot import Answer, Granted, ShutdownState, Snapshot
+from locksmith_strategies.etcd_lock import EtcdLock
+from tests.sim.daemon import Parts
+from tests.sim.fleet import simulate
+from tests.sim.plan import plan
+from tests.sim.story import BrokenRuleError
+
+SEEDS = range(40)
+"""A broken part has to be noticed within these."""
+
+
+class NoWindow(Agent):
+    """Looks at everything but the window."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, window=None))
+
+
+class NoLastLook(Agent):
+    """Once it has seen a wish, believes in it for ever."""
+
+    _wishes = ()
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        self._wishes = seen.wishes or self._wishes
+        return replace(seen, wishes=self._wishes, look_age=seen.look_age * 0)
+
+
+class NoCalledOff(Agent):
+    """Passes the point of no return without looking whether the reboot was called off meanwhile."""
+
+    def __init__(self, member, target, settings, around) -> None:
+        super().__init__(member, target, settings, replace(around, still_wanted=lambda _wishes: True))
+
+
+class NoPatience(Agent):
+    """Takes a machine that does not say that it goes down for one that stays up."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), shutdown=ShutdownState.RUNNING)
+
+
+class NoSettling(Agent):
+    """Gives up at once when a reboot that was asked for cannot be seen yet."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, settle=seen.settings.settle * 0))
+
+
+class NoMemory(Agent):
+    """Asks for permission without writing its claim down first: a crash forgets it."""
+
+    async def _request(self, entry) -> None:
+        answer = await self._strategy(self._target).request(entry.claim)
+        self._around.journal.begin(entry)
+        self._follow(entry)
+        self._progress.answer = answer
+
+
+class ForgetsTooEarly(Agent):
+    """Clears its journal before the slot is given back."""
+
+    async def _withdraw(self, entry, step: Withdraw) -> None:
+        self._around.journal.clear(entry.claim.nonce)
+        await super()._withdraw(entry, step)
+
+
+class GetsBackUp(Agent):
+    """Takes the point of no return back in its mind alone: after a give-back without an answer it may reboot."""
+
+    async def _withdraw(self, entry, step: Withdraw) -> None:
+        progress = self._progress
+        try:
+            await super()._withdraw(entry, step)
+        finally:
+            self._progress = progress
+
+
+class DryRunReboots(Agent):
+    """Does not look whether it is a dry run."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, dry_run=False))
+
+
+class NoCommit(EtcdLock):
+    """Reboots on an old permission."""
+
+    async def commit(self, claim: Claim) -> Answer:
+        return Granted()
+
+
+class NoTake(EtcdLock):
+    """Grants what it has not asked for, and commits what it does not hold."""
+
+    async def request(self, claim: Claim) -> Answer:
+        return Granted()
+
+    async def commit(self, claim: Claim) -> Answer:
+        return Granted()
+
+
+class Hasty(EtcdLock):
+    """Gives its slot back as soon as it is past the point of no return."""
+
+    async def commit(self, claim: Claim) -> Answer:
+        answer = await super().commit(claim)
+        await self._lock.give_back(claim)
+        return answer
+
+
+class Rude(EtcdLock):
+    """Frees its id of whatever claim stands there."""
+
+    async def request(self, claim: Claim) -> Answer:
+        standing = (await self._lock.read()).claims.get(claim.holder)
+        if isinstance(standing, Claim) and standing.kind != REBOOT:
+            await self._lock.unlock(claim.holder)
+        return await super().request(claim)
+
+
+class Generous(EtcdLock):
+    """Makes itself a slot where there is none."""
+
+    async def request(self, claim: Claim) -> Answer:
+        state = await self._lock.read()
+        if state.semaphore.available <= 0:
+            await self._lock.set_max(state.semaphore.max + 1)
+        return await super().request(claim)
+
+
+class NoSettledTake(EtcdLock):
+    """Gives up a take whose answer was lost without making sure that it can't win later."""
+
+    async def withdraw(self, claim: Claim) -> None:
+        await self._lock.give_back(claim)
+
+    async def complete(self, claim: Claim) -> None:
+        await self._lock.give_back(replace(claim, state=fleet.COMMITTED))
+
+
+BROKEN = [
+    (NoWindow, "outside its window"),
+    (NoLastLook, "nothing wants it to"),
+    (NoCalledOff, "nothing wants it to"),
+    (NoPatience, "before it had rebooted"),
+    (NoSettling, "before it had rebooted"),
+    (NoMemory, "still held"),
+    (ForgetsTooEarly, "still held"),
+    (DryRunReboots, "in a dry run"),
+    (NoCommit, "past its point of no return"),
+    (NoTake, "without holding a slot"),
+    (Hasty, "without holding a slot"),
+    (Rude, "undid the manual claim"),
+    (Generous, "changed max"),
+    (NoSettledTake, "still held"),
+]
+
+
+@pytest.mark.parametrize(("part", "rule"), BROKEN, ids=[part.__name__ for part, _ in BROKEN])
+def test_a_broken_part_is_noticed(part, rule):
+    parts = Parts(agent=part) if issubclass(part, Agent) else Parts(strategy=part)
+    noticed = []
+    for seed in SEEDS:
+        try:
+            simulate(plan(seed), parts)
+        except BrokenRuleError as error:
+            noticed.append(error.rule)
+            if rule in error.rule:
+                return
+    pytest.fail(f"not noticed, but {noticed}" if noticed else "not noticed")
+
+
+def test_a_seed_tells_the_same_story_again():
+    for seed in (3, 11, 22):
+        assert simulate(plan(seed)).lines == simulate(plan(seed)).lines
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_a_seed_tells_the_same_story_in_another_process(hash_seed):
+    """Neither where things lie in memory nor how strings are hashed may decide anything."""
+    command = [sys.executable, "-c", "from tests.sim.test_sight import digest; digest()"]
+    done = subprocess.run(
+        command, capture_output=True, check=True, timeout=60, env={**os.environ, "PYTHONHASHSEED": hash_seed}
+    )
+    assert done.stdout.decode() == fingerprint()
+
+
+def fingerprint() -> str:
+    lines = [line for seed in (3, 11, 22) for line in simulate(plan(seed)).lines]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def digest() -> None:
+    os.write(1, fingerprint().encode())
+
+
+def test_a_failure_tells_the_rule_the_last_events_and_how_to_replay_it():
+    with pytest.raises(BrokenRuleError) as caught:
+        simulate(plan(1), Parts(strategy=NoTake))
+    told = str(caught.value)
+    assert "without holding a slot" in told.splitlines()[0]
+    assert "orders its reboot" in told
+    assert "replay: LOCKSMITH_SIM_SEED=1 .venv/bin/pytest tests/sim" in told

@@ -1,0 +1,42 @@
+"""The loop on made-up time."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.sim.virtual_time import StalledError, run
+
+
+def test_a_day_passes_at_once_and_timers_ring_in_order():
+    rung: list[tuple[float, str]] = []
+
+    async def main(loop):
+        async def ring(name: str, after: float) -> None:
+            await asyncio.sleep(after)
+            rung.append((loop.now, name))
+
+        await asyncio.gather(ring("evening", 64800), ring("morning", 21600), ring("midnight", 86400), ring("now", 0))
+
+    started = time.monotonic()
+    run(main)
+    assert time.monotonic() - started < 5
+    assert rung == [(0, "now"), (21600, "morning"), (64800, "evening"), (86400, "midnight")]
+
+
+def test_limits_ring_on_made_up_time():
+    async def main(loop):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3600):
+                await asyncio.Event().wait()
+        return loop.now
+
+    assert run(main) == 3600
+
+
+def test_waiting_for_what_can_never_happen_is_an_error_and_no_hang():
+    async def main(loop):
+        await asyncio.Event().wait()
+
+    with pytest.raises(StalledError):
+        run(main)

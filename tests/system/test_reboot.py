@@ -1,0 +1,108 @@
+"""One machine's slot, from the request to the proof that it has rebooted, when things go another way."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.etcd import Etcd
+from tests.harness.history import holders_over_time
+from tests.harness.machines import Machine
+from tests.harness.room import wait_until
+from tests.system.conftest import Layers, NewMachine
+
+DELAY_LIMIT = 60
+"""Seconds logind waits for an inhibitor: longer than any of these tests needs it, on the slowest host."""
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    with Etcd() as server:
+        yield server
+
+
+@pytest.fixture
+def machine(new_machine: NewMachine, installed: Layers) -> Machine:
+    return new_machine("m1", installed)
+
+
+def boot(machine: Machine, etcd: Etcd, strategy: str) -> None:
+    config = f'strategy = "{strategy}"\nmetrics.enabled = false\netcd.endpoints = {json.dumps(etcd.endpoints)}\n'
+    machine.write("etc/locksmith/locksmith.toml", config)
+    machine.write("etc/systemd/logind.conf.d/delay.conf", f"[Login]\nInhibitDelayMaxSec={DELAY_LIMIT}\n")
+    machine.start()
+    machine.wait_booted()
+
+
+def wait_given_back(etcd: Etcd) -> None:
+    wait_until(lambda: holders_over_time(etcd)[-1] == [], limit=30, what="the slot is given back")
+
+
+def test_a_machine_that_lost_its_power_on_the_way_down_gives_back_when_it_is_up(machine: Machine, etcd: Etcd) -> None:
+    boot(machine, etcd, "etcd-lock")
+    first = machine.boot_id()
+    delay_shutdown(machine)
+
+    machine.run("locksmithctl", "send-need-reboot")
+    wait_until(lambda: is_preparing(machine), limit=30, what="logind has answered")
+    machine.kill()
+    held_while_off = holders_over_time(etcd)[-1]
+    machine.start()
+    machine.wait_booted(boots=2)
+
+    wait_given_back(etcd)
+    assert held_while_off == [machine.id]
+    assert machine.boot_id() != first
+    assert machine.outages() == []
+
+
+def test_the_slot_stays_taken_while_an_inhibitor_delays_the_shutdown(machine: Machine, etcd: Etcd) -> None:
+    """logind answers at once, and the machine looks alive and well for as long as the inhibitor lasts."""
+    boot(machine, etcd, "etcd-lock")
+    delay_shutdown(machine)
+
+    machine.run("locksmithctl", "send-need-reboot")
+    wait_until(lambda: is_preparing(machine), limit=30, what="logind has answered")
+    machine.run("systemctl", "restart", "locksmithd.service")
+    held_after_restart = holders_over_time(etcd)[-1]
+    going_down_then = is_preparing(machine)
+    machine.run("systemctl", "stop", "drain.service")
+    machine.wait_booted(boots=2)
+
+    wait_given_back(etcd)
+    assert going_down_then
+    assert held_after_restart == [machine.id]
+    assert len(machine.boot_ids()) == 2
+
+
+def test_an_operators_reboot_gives_its_slot_back_under_every_strategy(machine: Machine, etcd: Etcd) -> None:
+    boot(machine, etcd, "off")
+    wait_until(lambda: unit(machine, "ActiveState") == "inactive", limit=10, what="the daemon has nothing to do")
+
+    machine.run("locksmithctl", "reboot", check=False)
+    machine.wait_booted(boots=2)
+
+    wait_given_back(etcd)
+    assert [machine.id] in holders_over_time(etcd)
+    wait_until(lambda: unit(machine, "ActiveState") == "inactive", limit=10, what="the daemon ends")
+    assert unit(machine, "Result") == "success"
+
+
+def delay_shutdown(machine: Machine) -> None:
+    """Keep logind from going on with a shutdown while the unit `drain` runs."""
+    inhibit = ("systemd-inhibit", "--what=shutdown", "--mode=delay", "--who=test", "--why=draining")
+    machine.run("systemd-run", "--unit=drain", *inhibit, "sleep", "infinity")
+    wait_until(lambda: "draining" in inhibitors(machine), limit=10, what="the inhibitor is there")
+
+
+def unit(machine: Machine, name: str) -> str:
+    return machine.run("systemctl", "show", "locksmithd.service", "--value", f"--property={name}").stdout.strip()
+
+
+def inhibitors(machine: Machine) -> str:
+    return machine.run("systemd-inhibit", "--list", "--no-pager").stdout
+
+
+def is_preparing(machine: Machine) -> bool:
+    logind = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+    return machine.run("busctl", "get-property", *logind, "PreparingForShutdown").stdout == "b true\n"
