@@ -107,6 +107,11 @@ class Process:
         if where.startswith("before") and self.rng.random() < self.machine.faults().bad_disk:
             raise HostError("the journal cannot be written: no space left on device")
 
+    def lost_an_answer(self) -> None:
+        """Perhaps lose the power as well."""
+        if self.alive and self.rng.random() < self.machine.faults().rack_failure:
+            self.machine.cut_power()
+
     async def boot(self) -> Boot:
         """Say which boot this is."""
         await self.pause("while it asks for the boot")
@@ -114,6 +119,10 @@ class Process:
 
     async def shutdown_state(self) -> ShutdownState:
         """Ask logind."""
+        if self.rng.random() < self.machine.faults().cancelled:
+            with contextlib.suppress(HostError):
+                if self.machine.cancel():
+                    self.story.tell(self.machine.name, "has its reboot cancelled")
         await self._take_time("while it asks logind")
         return self.machine.shutdown_state()
 

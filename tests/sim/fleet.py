@@ -150,7 +150,7 @@ class Simulation:
             self.parts,
             rng,
             self.story,
-            lambda process: self._client(name, rng=rng, pause=process.pause),
+            lambda process: self._client(name, rng, process.pause, process.lost_an_answer),
             lambda asking: self.asked(asking),
             self.windows[name],
             name in self.dry,
@@ -159,10 +159,11 @@ class Simulation:
     def _client(
         self,
         name: str,
-        *,
-        calm: bool = False,
         rng: Random | None = None,
         pause: Callable[[str], Coroutine[Any, Any, None]] | None = None,
+        lost: Callable[[], None] = lambda: None,
+        *,
+        calm: bool = False,
     ) -> Store:
         network = Network(
             self.server,
@@ -171,6 +172,7 @@ class Simulation:
             lambda: CALM_FAULTS if calm else self.faults,
             self.outages,
             pause or _never_die,
+            lost,
         )
         return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
 

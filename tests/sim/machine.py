@@ -102,6 +102,16 @@ class SimMachine:
             return ShutdownState.UNKNOWN
         return ShutdownState.GOING_DOWN if self.going_down else ShutdownState.RUNNING
 
+    def cancel(self) -> bool:
+        """Call the reboot off, as the journal allows; False where nothing wants one. `HostError`: it is too late."""
+
+        def call_off() -> bool:
+            wanted = self.engine.wish is not None
+            self.engine.reset(called_off=True)
+            return wanted
+
+        return self.on and SimJournal(self.name, self.disk, lambda _moment: None).unless_committed(call_off)
+
     def look(self) -> Sighting:
         """What the engine says."""
         if self.rng.random() < self.faults().engine_doubt:

@@ -67,6 +67,8 @@ class Network:
     outages: Outages
     pause: Callable[[str], Any]
     """Awaited around each call: the place where a process may die."""
+    lost: Callable[[], None] = lambda: None
+    """Called when an answer gets lost: troubles come in company."""
 
     async def carry(self, call: Call[T]) -> T:
         """Bring a call to the server and its answer back, or give up on it in time."""
@@ -75,7 +77,7 @@ class Network:
         if self.outages.now():
             raise StoreUnavailableError("no endpoint answers")
         answer = self._send(call)
-        await self.pause(f"during {call.name}")
+        await self.pause(f"while it waits for an answer to its {call.name}")
         try:
             async with asyncio.timeout(DEADLINE):
                 result = await answer
@@ -92,6 +94,8 @@ class Network:
         there, back = self._times()
         if there is not None:
             loop.call_later(there, self._arrive, call, answer, back)
+        if back is None:
+            self.lost()
         return answer
 
     def _times(self) -> tuple[float | None, float | None]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from locksmith import semaphore
-from locksmith.errors import HostError, LocksmithError
+from locksmith.errors import LocksmithError
 from locksmith.fleet import MANUAL, Claim
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
 from tests.sim.daemon import GROUP
-from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
+from tests.sim.machine import MIDNIGHT, SimMachine
 from tests.sim.rules import KEY
 from tests.sim.story import Story
 
@@ -115,15 +115,5 @@ class Operator:
     async def _cancel(self) -> None:
         """Call a reboot off, as the journal allows."""
         machine = self.rng.choice(list(self.machines))
-        if not machine.on or machine.engine.wish is None:
-            return
-
-        def call_off() -> bool:
-            machine.engine.reset(called_off=True)
-            return True
-
-        try:
-            SimJournal(machine.name, machine.disk, lambda _moment: None).unless_committed(call_off)
+        if machine.cancel():
             self.story.tell(WHO, f"cancels the reboot of {machine.name}")
-        except HostError as error:
-            self.story.tell(WHO, f"cannot cancel the reboot of {machine.name}: {error}")

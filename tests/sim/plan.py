@@ -18,6 +18,8 @@ class Faults:
     """A daemon is killed at an await, or between two writes of its journal."""
     lost_answer: float = 0.0
     """A call to the store gets no answer; a write may arrive all the same, now or much later."""
+    rack_failure: float = 0.0
+    """The machine loses its power together with the answer."""
     slow_store: float = 0.0
     outages: int = 0
     """Times at which nobody reaches the store for a while."""
@@ -32,6 +34,8 @@ class Faults:
     """Times a minute at which logind does not say whether the machine goes down."""
     engine_doubt: float = 0.0
     engine_reset: float = 0.0
+    cancelled: float = 0.0
+    """Somebody cancels the reboot between the last look at the engine and what follows from it."""
     bad_disk: float = 0.0
     """A write of the journal fails."""
     clock_steps: int = 0
@@ -89,6 +93,7 @@ def _faults(rng: Random) -> Faults:
     return Faults(
         crash=rate(0.03),
         lost_answer=rate(0.1),
+        rack_failure=rate(0.5),
         slow_store=rate(0.1),
         outages=times(3),
         power_cuts=times(3),
@@ -99,6 +104,7 @@ def _faults(rng: Random) -> Faults:
         silent_logind=rate(0.2),
         engine_doubt=rate(0.1),
         engine_reset=rate(0.5),
+        cancelled=rate(0.02),
         bad_disk=rate(0.1),
         clock_steps=times(4),
         others_reboot=times(3),

@@ -31,6 +31,11 @@ def claim(holder: str, nonce: str = "1", kind: str = REBOOT) -> Claim:
     return Claim(holder, kind, f"{holder}-{nonce}", SINCE, who="alice", hostname=holder, reason="disk swap")
 
 
+def _stored(server: MemoryServer) -> Semaphore:
+    entry = server.read(KEY).entry
+    return semaphore.decode(entry.value, KEY) if entry else Semaphore()
+
+
 class Bench:
     """One lock on one server, with a script for its writes."""
 
@@ -42,8 +47,7 @@ class Bench:
         self.calm = RebootLock(MemoryStore(self.server), "")
 
     def semaphore(self) -> Semaphore:
-        entry = self.server.read(KEY).entry
-        return semaphore.decode(entry.value, KEY) if entry else Semaphore()
+        return _stored(self.server)
 
     def record(self, holder: str) -> Claim | None:
         key = keys.holder_key("", holder)
@@ -246,8 +250,11 @@ def test_a_record_of_a_later_schema_is_read_and_keeps_what_is_unknown_here():
     async def story():
         bench = Bench()
         await bench.lock.take(replace(claim("n1"), schema=7, extra={"rack": {"row": 3}}))
-        await bench.lock.commit((await bench.lock.read()).claims["n1"])
+        read = (await bench.lock.read()).claims["n1"]
+        assert isinstance(read, Claim)
+        await bench.lock.commit(read)
         record = bench.record("n1")
+        assert record is not None
         assert (record.schema, record.extra, record.state) == (7, {"rack": {"row": 3}}, fleet.COMMITTED)
 
     asyncio.run(story())
@@ -374,7 +381,7 @@ async def _race(claims, stepwise, rng, slots):
         await _until_done(lambda: lock.give_back(mine))
 
     def check() -> None:
-        held = semaphore.decode(server.read(KEY).entry.value, KEY)
+        held = _stored(server)
         assert len(held.holders) <= slots
         ids = [believer.holder for believer in believers]
         assert len(ids) == len(set(ids)), "two claims believe to hold one id"
@@ -388,7 +395,7 @@ async def _race(claims, stepwise, rng, slots):
     )
     for script in scripts:
         script.arrive_late()
-    assert semaphore.decode(server.read(KEY).entry.value, KEY).holders == ()
+    assert _stored(server).holders == ()
 
 
 async def _until_done(act):
