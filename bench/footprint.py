@@ -39,6 +39,8 @@ strategy = "{strategy}"
 endpoints = ["{endpoint}"]
 [metrics]
 port = {port}
+[reboot]
+settle = "1s"
 """
 VERSION = "4081.2.0"
 BARE = [sys.executable, "-c", "pass"]

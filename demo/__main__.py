@@ -1,4 +1,4 @@
-"""`python -m demo [--nodes N] [--max M] [--group G]`: a fleet on this machine reboots, and nobody else is down.
+"""`python -m demo [--nodes N] [--max M] [--group G] [--svg FILE]`: a fleet here reboots, and nobody else is down.
 
 Real: etcd, a message bus for each node, and locksmithd on each node. Doubles: update_engine, logind and the reboot
 itself, which ends the daemon and starts it again after a while with a new boot id.
@@ -10,6 +10,8 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from demo.picture import Picture
 from demo.rollout import Rollout
 from locksmith import semaphore
 from locksmith.errors import CorruptValueError, StoreError
@@ -51,12 +54,21 @@ STYLES = {"wants a reboot": "yellow", "holds the slot": "cyan", "rebooting": "re
     "--max", "slots", default=1, show_default=True, type=click.IntRange(1), help="How many may be down at once."
 )
 @click.option("--group", default="demo", show_default=True, help="The group they are in.")
-def main(nodes: int, slots: int, group: str) -> None:
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Draw what was seen, halfway and at the end, into this file.",
+)
+def main(nodes: int, slots: int, group: str, svg: Path | None) -> None:
     """Reboot a fleet of real locksmithd processes, one (or --max) at a time."""
-    sys.exit(asyncio.run(show(nodes, slots, group)))
+    picture = Picture()
+    status = asyncio.run(show(nodes, slots, group, picture))
+    if svg is not None:
+        picture.save(svg, title="make demo")
+    sys.exit(status)
 
 
-async def show(count: int, slots: int, group: str) -> int:
+async def show(count: int, slots: int, group: str, picture: Picture) -> int:
     """Run the rollout; 0 when every node has rebooted once and never more than `slots` were down."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="locksmith-demo-") as folder:
@@ -72,9 +84,12 @@ async def show(count: int, slots: int, group: str) -> int:
                     await stack.enter_async_context(_node(name, Path(folder), settings, rollout))
                     for name in rollout.names
                 ]
-                await _roll_out(fleet, store, group, rollout, console)
+                await _roll_out(fleet, partial(_holders, store, group), rollout, console, picture)
             await store.close()
-    return _summary(rollout, console)
+    picture.add(_table(rollout))
+    _print_summary(rollout, console)
+    _print_summary(rollout, picture.console)
+    return 0 if _is_good(rollout) else 1
 
 
 def _node(name: str, folder: Path, settings: str, rollout: Rollout) -> Node:
@@ -87,7 +102,13 @@ def _node(name: str, folder: Path, settings: str, rollout: Rollout) -> Node:
     )
 
 
-async def _roll_out(fleet: list[Node], store: Store, group: str, rollout: Rollout, console: Console) -> None:
+async def _roll_out(
+    fleet: list[Node],
+    holders: Callable[[], Awaitable[tuple[str, ...]]],
+    rollout: Rollout,
+    console: Console,
+    picture: Picture,
+) -> None:
     console.print("all of them are asked to reboot at once, for update", VERSION)
     rollout.begin()
     for node in fleet:
@@ -96,8 +117,10 @@ async def _roll_out(fleet: list[Node], store: Store, group: str, rollout: Rollou
     ends = time.monotonic() + LIMIT * len(fleet)
     with Live(_table(rollout), console=console, refresh_per_second=8, transient=False) as live:
         while not rollout.finished and time.monotonic() < ends:
-            rollout.hold([names[holder] for holder in await _holders(store, group)])
+            rollout.hold([names[holder] for holder in await holders()])
             live.update(_table(rollout))
+            if rollout.is_halfway:
+                picture.add_once(_table(rollout))
             await asyncio.sleep(0.05)
 
 
@@ -121,19 +144,21 @@ def _table(rollout: Rollout) -> Table:
     return table
 
 
-def _summary(rollout: Rollout, console: Console) -> int:
+def _print_summary(rollout: Rollout, console: Console) -> None:
     console.print()
     console.print("order          ", " → ".join(rollout.order))
     console.print("most at once   ", rollout.most_down, "of", rollout.slots, "allowed")
     console.print("makespan       ", f"{rollout.makespan:.1f} s")
+    console.print("slots idle     ", f"{rollout.idle_share:.1%} of that time (from one up to the next down)")
     console.print(
-        "slots idle     ",
-        f"{rollout.idle_share:.1%}",
-        "of that time (from a node's being up to the next one's going down)",
+        "[green]every node has rebooted once[/]"
+        if _is_good(rollout)
+        else "[red]the rollout did not finish as it must[/]"
     )
-    good = rollout.finished and rollout.most_down <= rollout.slots
-    console.print("[green]every node has rebooted once[/]" if good else "[red]the rollout did not finish as it must[/]")
-    return 0 if good else 1
+
+
+def _is_good(rollout: Rollout) -> bool:
+    return rollout.finished and rollout.most_down <= rollout.slots
 
 
 if __name__ == "__main__":

@@ -47,6 +47,12 @@ class Rollout:
         return all((name, GIVEN_BACK) in self._moments for name in self.names)
 
     @property
+    def is_halfway(self) -> bool:
+        """Whether about half of the nodes are done and another one is rebooting right now."""
+        done = sum((name, GIVEN_BACK) in self._moments for name in self.names)
+        return 2 * done >= len(self.names) - 1 and any(map(self._is_down, self.names))
+
+    @property
     def makespan(self) -> float:
         """Seconds from the beginning to the last slot given back."""
         return max(self._moments.values(), default=0.0)

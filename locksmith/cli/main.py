@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from locksmith.cli.go_flags import GoGroup, store_flags, version_flag
+from locksmith.cli.go_flags import GoCommand, GoGroup, store_flags, version_flag
 from locksmith.cli.run import run
 from locksmith.cli.session import Session
 from locksmith.host.paths import Paths
@@ -63,7 +63,7 @@ def locksmithctl(context: click.Context, /, **flags: Any) -> None:
         click.echo(context.get_help())
 
 
-@click.command("help")
+@click.command("help", cls=GoCommand)
 @click.argument("command", metavar="[COMMAND]", required=False, type=click.Choice(list(COMMANDS)))
 @click.pass_context
 def help_(context: click.Context, *, command: str | None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from locksmith.kv.connect import open_store
 from locksmith.rebootlock import RebootLock
 from tests.harness.etcd import Etcd
 from tests.harness.node import Node
+from tests.harness.toll import Toll, toll
+from tests.harness.waiting import until
 
 STORY_LIMIT = 60.0
 
@@ -109,19 +111,20 @@ class Lock:
 
 
 class Site:
-    """A folder for nodes, and a group of theirs."""
+    """A folder for nodes, and a group of theirs. `endpoints` is what they are told to find etcd at."""
 
     def __init__(self, etcd: Etcd, group: str, folder: Path) -> None:
         self.etcd = etcd
         self.group = group
         self.folder = folder
         self.lock = Lock(etcd, group)
+        self.endpoints = list(etcd.endpoints)
 
     def settings(self, **changes: Any) -> str:
         """Write a locksmith.toml: top-level keys by name (`_` for `-`), tables as mappings."""
         keys: dict[str, Any] = {"strategy": "etcd-lock", "group": self.group}
         tables: dict[str, dict[str, Any]] = {
-            "etcd": {"endpoints": list(self.etcd.endpoints), "timeout": "1s"},
+            "etcd": {"endpoints": self.endpoints, "timeout": "1s"},
             "metrics": {"enabled": False},
         }
         for name, value in changes.items():
@@ -135,17 +138,36 @@ class Site:
         return "\n".join(lines)
 
     def node(self, name: str = "n1", *, running: bool = True, **changes: Any) -> Node:
-        """Make a node whose configuration has these changes. Whenever it goes down, it must hold the lock."""
-        return Node(name, self.folder, self.settings(**changes), running=running, reboot_time=lambda: 0.05)
+        """Make a node whose configuration has these changes. Under `etcd-lock` it must hold the lock to go down."""
 
-    def play(self, story: Callable[[Node], Awaitable[None]], *, running: bool = True, **changes: Any) -> None:
-        """Run a story of one node."""
+        def look(event: str) -> None:
+            if event == "down" and "strategy" not in changes:
+                assert node.machine_id in self.lock.holders, "it goes down without holding the lock"
+
+        settings = self.settings(**changes)
+        node = Node(name, self.folder, settings, running=running, reboot_time=lambda: 0.05, on_event=look)
+        return node
+
+    async def is_free(self, limit: float = 8.0) -> None:
+        """Wait until nobody holds the lock."""
+        await until(lambda: not self.lock.holders, "the slot is given back", limit)
+
+    def play(self, story: Callable[..., Awaitable[None]], *, nodes: int = 1, **changes: Any) -> None:
+        """Run a story of one node, or of more."""
 
         async def scene() -> None:
-            async with asyncio.timeout(STORY_LIMIT), self.node(running=running, **changes) as node:
-                await story(node)
+            async with asyncio.timeout(STORY_LIMIT), AsyncExitStack() as stack:
+                names = [f"n{number}" for number in range(1, nodes + 1)]
+                await story(*[await stack.enter_async_context(self.node(name, **changes)) for name in names])
 
         asyncio.run(scene())
+
+    @contextmanager
+    def toll(self) -> Iterator[Toll]:
+        """Have the nodes reach etcd on a way on which requests can be held up."""
+        with toll(self.etcd.endpoints[0]) as way:
+            self.endpoints = [way.url]
+            yield way
 
 
 @contextmanager

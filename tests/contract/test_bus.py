@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import time
 from contextlib import asynccontextmanager
 
@@ -55,6 +56,21 @@ def test_calls_are_answered_and_signals_are_heard(daemon):
             assert heard[0].body[2:4] == ("UPDATE_STATUS_DOWNLOADING", "1.2")
             assert heard[0].sender == bus.owner(update_engine.NAME)
             assert (await bus.call(GET_STATUS))[3] == "1.2"
+
+    asyncio.run(story())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other users")
+def test_a_signal_sent_to_us_alone_by_another_than_the_owner_is_not_heard(daemon):
+    """A match rule does not keep it out."""
+
+    async def story():
+        async with engine_heard(daemon) as (bus, engine, heard):
+            assert bus._link is not None
+            async with daemon.signal_from(65534, to=bus._link._messages.unique_name):
+                engine.set(update_engine.DOWNLOADING)
+                await until(lambda: heard, "the engine is heard")
+            assert [signal.sender for signal in heard] == [bus.owner(update_engine.NAME)]
 
     asyncio.run(story())
 

@@ -31,6 +31,7 @@ from tests.harness.ctl import flags_for
 from tests.harness.engine import NEED_REBOOT, Engine
 from tests.harness.logind import LOGIND, LogindAndSystemd, RebootMode
 from tests.harness.ports import free_ports
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the tool's D-Bus policy is root's")
 
@@ -123,15 +124,6 @@ def story(node, tell):
             await tell(doubles)
 
     asyncio.run(scene())
-
-
-async def until(condition, what: str) -> None:
-    try:
-        async with asyncio.timeout(LIMIT):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT:g} s: {what}") from None
 
 
 @pytest.mark.parametrize("strategy", ["etcd-lock", "reboot", "off"])
@@ -362,7 +354,7 @@ def test_called_off_before_the_point_of_no_return_the_lock_is_given_back(node, w
 
         with holding_back(wheel_etcd.endpoints[0], begun) as (url, held):
             call = await node.call("reboot", flags=["-endpoint", url, "-group", node.group])
-            await until(held.is_set, "the lock is asked for")
+            await until(held.is_set, "the lock is asked for", LIMIT)
             call.process.send_signal(number)
             ended, _, err = await call.end()
         assert (ended, doubles.machine.reboots) == (status, 0), err
@@ -376,7 +368,7 @@ def test_interrupted_past_the_point_of_no_return_the_claim_is_left_to_the_daemon
     async def tell(doubles):
         doubles.machine.mode = RebootMode.SILENT
         call = await node.call("reboot")
-        await until(lambda: doubles.machine.reboots, "logind is asked")
+        await until(lambda: doubles.machine.reboots, "logind is asked", LIMIT)
         call.process.send_signal(signal.SIGINT)
         status, _, err = await call.end()
         assert status == 130
@@ -404,7 +396,7 @@ def test_a_wish_is_the_originals_signal_and_its_sender_stays_until_it_is_noted(n
             bus.subscribe(Match("com.coreos.update1.Manager", "StatusUpdate", "/com/coreos/update1"), heard.append)
             await stack.enter_async_context(bus)
             call = await node.call("send-need-reboot", "--json")
-            await until(lambda: heard, "the signal comes")
+            await until(lambda: heard, "the signal comes", LIMIT)
             assert await bus.unix_user(heard[0].sender) == 0
             node.wish.note("", datetime.now(UTC), BOOT)
             status, out, _ = await call.end()
@@ -473,3 +465,15 @@ def test_cancel_and_reboot_say_what_is_wrong_with_the_journal(node):
         assert await node.holders() == ()
 
     story(node, tell)
+
+
+def test_a_daemon_notes_the_wish_at_once_and_looks_again_when_it_is_taken_back(site):
+    async def story(node):
+        await node.says("idle")
+        assert await node.tool("send-need-reboot") == (0, "")
+        await node.says("dry run: would ask the strategy etcd-lock now")
+        assert await node.tool("send-need-reboot") == (0, "")
+        assert await node.tool("cancel") == (0, "cancelled: the wish for a reboot is taken back\n")
+        await node.says("idle", times=2)
+
+    site.play(story, dry_run=True)

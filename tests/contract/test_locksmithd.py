@@ -1,24 +1,203 @@
-"""locksmithd as a process: a whole reboot, by each strategy."""
+"""locksmithd as a process: a whole reboot, by each strategy that ships with it, and how the program ends."""
 
-import time
+import subprocess
 
+import pytest
+
+from locksmith.fleet import REBOOT
+from tests.harness.node import BIN
+from tests.harness.toll import commit, give_back, take
 from tests.harness.waiting import until
 
 
-def test_asked_for_a_reboot_a_node_takes_commits_reboots_and_gives_back(site):
+def test_a_whole_reboot_step_by_step(site):
+    """The journal is ahead of the store before the reboot and behind it after: no crash between can lose the slot."""
+
     async def story(node):
-        t=time.monotonic()
-        await node.says("idle")
-        print("start", time.monotonic()-t)
-        node.need_reboot("2.0")
-        await node.rebooted()
-        await node.says("rebooted")
-        await until(lambda: not site.lock.holders, "the slot is given back")
-        await node.says("idle", times=2)
-        print(node.said)
-        print(site.lock.history)
         me = node.machine_id
-        assert [moment.holders for moment in site.lock.history] == [[me], [me], []]
-        assert [moment.states for moment in site.lock.history] == [{me: "held"}, {me: "committed"}, {}]
+        holds = [way.hold(step) for step in (take, commit, give_back)]
+        node.need_reboot("4081.2.0")
+
+        await until(lambda: holds[0].arrived, "the slot is asked for")
+        assert (node.claim["phase"], node.claim["by"]) == ("requested", "locksmithd")
+        assert site.lock.holders == []
+        nonce, boot = node.claim["claim"]["nonce"], node.claim["boot_id"]
+        holds[0].let_go()
+
+        await until(lambda: holds[1].arrived, "the point of no return is near")
+        assert node.claim["phase"] == "committed"
+        assert site.lock.holders == [me]
+        record = site.lock.record
+        assert (record["nonce"], record["state"], record["kind"]) == (nonce, "held", REBOOT)
+        assert (record["version"], record["boot_id"]) == ("4081.2.0", boot)
+        holds[1].let_go()
+
+        await until(lambda: holds[2].arrived, "the slot is to be given back")
+        assert node.reboots == 1
+        assert node.claim["claim"]["nonce"] == nonce
+        assert node.claim["boot_id"] == boot != node.paths.boot_id.read_text().strip()
+        assert (site.lock.record["nonce"], site.lock.record["state"]) == (nonce, "committed")
+        holds[2].let_go()
+
+        await site.is_free()
+        await until(lambda: node.claim is None, "the journal forgets the claim")
+        assert [(moment.holders, moment.states) for moment in site.lock.history] == [
+            ([me], {me: "held"}),
+            ([me], {me: "committed"}),
+            ([], {}),
+        ]
+
+    with site.toll() as way:
+        site.play(story)
+
+
+def test_the_log_has_one_line_for_each_thing(site):
+    async def story(node):
+        await node.says("idle")
+        node.need_reboot("4081.2.0")
+        await until(lambda: node.claim, "there is a claim")
+        since = node.claim["claim"]["since"]
+        await node.rebooted()
+        await node.says("idle", times=2)
+        assert [line.split(maxsplit=2)[2] for line in node.said.splitlines()] == [
+            "idle: nothing wants a reboot",
+            "permission given: passing the point of no return",
+            "rebooting",
+            f"stopping; this machine keeps its claim of {since}, the next start goes on",
+            "rebooted: giving the slot back",
+            "idle: nothing wants a reboot",
+        ]
 
     site.play(story)
+
+
+def test_three_nodes_that_are_asked_at_once_go_one_after_another(site):
+    async def story(*nodes):
+        for node in nodes:
+            await node.says("idle")
+        for node in nodes:
+            node.need_reboot("4081.2.0")
+        for node in nodes:
+            await node.rebooted()
+        await site.is_free()
+        assert max(len(moment.holders) for moment in site.lock.history) == 1
+        assert [node.reboots for node in nodes] == [1, 1, 1]
+
+    site.play(story, nodes=3)
+
+
+def test_as_many_as_there_are_slots_go_at_once(site):
+    async def story(one, two):
+        await site.lock.set_max(2)
+        holds = [way.hold(give_back), way.hold(give_back)]
+        one.need_reboot("4081.2.0")
+        two.need_reboot("4081.2.0")
+        await until(lambda: all(held.arrived for held in holds), "both have rebooted and hold their slots")
+        assert site.lock.holders == sorted([one.machine_id, two.machine_id])
+        way.let_all_go()
+        await site.is_free()
+
+    with site.toll() as way:
+        site.play(story, nodes=2)
+
+
+def test_the_strategy_reboot_reboots_and_never_looks_for_etcd(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+        await node.says("idle")
+        await until(lambda: node.claim is None, "the journal forgets the claim")
+        assert way.passed == 0
+
+    with site.toll() as way:
+        site.play(story, strategy="reboot")
+
+
+def test_the_strategy_off_ends_well_and_never_looks_for_etcd(site):
+    async def story(node):
+        assert await node.ended() == 0
+        assert "nothing to do: this strategy never reboots" in node.said
+        assert way.passed == 0
+
+    with site.toll() as way:
+        site.play(story, strategy="off")
+
+
+def test_off_gives_back_what_its_journal_names_and_ends_well(site):
+    async def story(node):
+        node.machine.on_reboot = lambda: None
+        node.need_reboot("4081.2.0")
+        await until(lambda: node.machine.reboots, "the reboot is asked for")
+        await node.kill_daemon()
+        node.configure(site.settings(strategy="off"))
+        node.paths.boot_id.write_text("another-boot\n")
+        node.machine.booted()
+        await node.start_daemon()
+        assert await node.ended() == 0
+        assert site.lock.holders == []
+        assert node.claim is None
+
+    site.play(story)
+
+
+def test_a_reboot_by_an_operator_is_left_alone_and_given_back_after_it(site):
+    async def story(node):
+        status, said = await node.tool("reboot", "-reason", "new disk")
+        assert status == 0, said
+        await node.rebooted()
+        await site.is_free()
+        assert [moment.states.get(node.machine_id) for moment in site.lock.history] == ["held", "committed", None]
+
+    site.play(story)
+
+
+def test_a_reboot_by_an_operator_is_given_back_under_off_too(site):
+    async def story(node):
+        assert await node.ended() == 0
+        status, said = await node.tool("reboot")
+        assert status == 0, said
+        await node.rebooted()
+        assert await node.ended() == 0
+        assert site.lock.holders == []
+        assert node.claim is None
+
+    site.play(story, strategy="off")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"strategy": "best-effort"}, "use 'etcd-lock' where etcd runs, or 'reboot'"),
+        ({"strategy": "nonsense"}, "there is no strategy 'nonsense'; installed are: etcd-lock, off, reboot"),
+        ({"window": {"start": "23:05"}}, "window.start is set without window.length"),
+        ({"window": {"length": "1h"}}, "window.length is set without window.start"),
+        ({"group": ".."}, "group"),
+        ({"etcd": {"endpoints": []}}, "endpoint"),
+        ({"etcd": {"endpoints": ["ftp://etcd"]}}, "endpoint"),
+        ({"stratgy": "off"}, "strategy"),
+        ({"reboot": {"settle": "1h", "limit": "1m"}}, "settle"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_ends_both_the_check_and_the_daemon(site, changes, sentence):
+    node = site.node(running=False, **changes)
+    for args in ([], ["--check-config"]):
+        ended = _run(node, *args)
+        assert (ended.returncode, ended.stdout) == (2, ""), ended
+        assert len(ended.stderr.splitlines()) == 1
+        assert sentence in ended.stderr
+
+
+def test_the_check_shows_every_setting_and_where_it_comes_from(site):
+    ended = _run(site.node(running=False, group="database"), "--check-config", "-etcd-api=2")
+    assert ended.returncode == 0
+    assert 'strategy = "etcd-lock"' in ended.stdout
+    assert 'group = "database"  (from ' in ended.stdout
+    assert "etcd.api = 2" in ended.stdout
+    assert ended.stderr == ""
+
+
+def _run(node, *args):
+    environ = {"LOCKSMITH_ROOT": str(node.paths.root), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [BIN / "locksmithd", *args], env=environ, capture_output=True, text=True, timeout=10, check=False
+    )

@@ -23,10 +23,11 @@ Wanted = Callable[[list[Operation]], bool]
 
 @dataclass
 class Held:
-    """A request that is to be held: `arrived` when it is."""
+    """A request that is to be held, the first that is wanted; `arrived` when it is held."""
 
     wanted: Wanted
     answered: bool
+    found: bool = False
     arrived: bool = False
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -74,8 +75,8 @@ class Toll:
     def _holds(self, request: bytes) -> Held | None:
         operations = _operations(request)
         for held in self._held:
-            if operations and not held.gate.is_set() and held.wanted(operations):
-                held.arrived = not held.answered
+            if not held.found and held.wanted(operations):
+                held.found, held.arrived = True, not held.answered
                 return held
         return None
 

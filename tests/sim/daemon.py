@@ -2,18 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from locksmith import fleet
 from locksmith.agent import Agent
-from locksmith.decide import Idle, Step, Wait
+from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting, Snapshot
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
@@ -119,7 +118,7 @@ class Process:
 
     async def shutdown_state(self) -> ShutdownState:
         """Ask logind."""
-        if self.rng.random() < self.machine.faults().cancelled:
+        if self.machine.claims and self.rng.random() < self.machine.faults().cancelled:
             with contextlib.suppress(HostError):
                 if self.machine.cancel():
                     self.story.tell(self.machine.name, "has its reboot cancelled")

@@ -1,9 +1,10 @@
-"""A fleet of real agents on made-up machines: built from a plan, let loose in a storm, and looked after when it calms."""
+"""A fleet of real agents on made-up machines: built from a plan, let loose in a storm, looked after in the calm."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -113,13 +114,9 @@ class Simulation:
 
     def _open_ends(self, rules: Rules) -> list[str]:
         wanting = [f"{name} still waits" for name, node in self.nodes.items() if self._waits(name, node.machine)]
-        remembering = [
-            f"{name} still has a claim in its journal"
-            for name, node in self.nodes.items()
-            if b'"claim"' in (node.machine.disk.raw or b"")
-        ]
+        claiming = [f"{name} still has a claim" for name, node in self.nodes.items() if node.machine.claims]
         held = rules.semaphore().holders
-        return [*wanting, *remembering, *([f"{', '.join(held)} still held"] if held else [])]
+        return [*wanting, *claiming, *([f"{', '.join(held)} still held"] if held else [])]
 
     def _waits(self, name: str, machine: SimMachine) -> bool:
         return machine.down_by is not None or (machine.engine.wish is not None and name not in self.dry)
@@ -151,7 +148,7 @@ class Simulation:
             rng,
             self.story,
             lambda process: self._client(name, rng, process.pause, process.lost_an_answer),
-            lambda asking: self.asked(asking),
+            self.asked,
             self.windows[name],
             name in self.dry,
         )
@@ -193,7 +190,7 @@ class Simulation:
         rng = self.plan.draw(name)
         for _ in range(times):
             node = rng.choice(list(self.nodes.values()))
-            self._begin(_later(rng.uniform(0, STORMY), lambda node=node: act(node)))
+            self._begin(_later(rng.uniform(0, STORMY), partial(act, node)))
 
     async def _updates(self, node: Node) -> None:
         """Let the engine finish an update or two, and sometimes drop it again."""

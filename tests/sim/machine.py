@@ -1,8 +1,8 @@
 """A machine that is made up: its power, its boots, its logind, its update engine, its disk and its clock."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -61,8 +61,9 @@ class SimJournal(JournalFile):
         self._disk.raw = raw
         self._moment("after a write of the journal")
 
-    def _locked(self) -> AbstractContextManager[None]:
-        return nullcontext()  # one process, and nothing awaits while it writes
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        yield  # one process, and nothing awaits while it writes
 
 
 @dataclass
@@ -88,6 +89,11 @@ class SimMachine:
     def boot(self) -> Boot:
         """This boot."""
         return Boot(f"{self.name}-boot-{self.boots}")
+
+    @property
+    def claims(self) -> bool:
+        """Whether its journal names a claim."""
+        return b'"claim"' in (self.disk.raw or b"")
 
     def clock(self) -> datetime:
         """What the machine takes for the time."""
@@ -117,7 +123,7 @@ class SimMachine:
         if self.rng.random() < self.faults().engine_doubt:
             return Sighting(doubt="update_engine does not answer")
         version = self.engine.wish
-        return Sighting(version and Wish("update_engine", version, self.clock()) or None)
+        return Sighting(Wish("update_engine", version, self.clock()) if version else None)
 
     def order_reboot(self) -> None:
         """Take the daemon's order as logind does, with all that can go wrong."""

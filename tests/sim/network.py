@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -108,12 +109,10 @@ class Network:
 
     def _arrive(self, call: Call[T], answer: asyncio.Future[T], back: float | None) -> None:
         self.server.author = self.client
-        deliver: Callable[[], None]
+        deliver: Callable[[], object]
         try:
-            result = call.apply()
-            deliver = lambda: answer.done() or answer.set_result(result)  # type: ignore[func-returns-value]
+            deliver = partial(answer.set_result, call.apply())
         except ConflictError as error:
-            lost = error
-            deliver = lambda: answer.done() or answer.set_exception(lost)  # type: ignore[func-returns-value]
+            deliver = partial(answer.set_exception, error)
         if back is not None:
-            asyncio.get_running_loop().call_later(back, deliver)
+            asyncio.get_running_loop().call_later(back, lambda: answer.done() or deliver())

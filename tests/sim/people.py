@@ -11,7 +11,6 @@ from locksmith.fleet import MANUAL, Claim
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
-from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT, SimMachine
 from tests.sim.rules import KEY
 from tests.sim.story import Story
@@ -37,8 +36,10 @@ class GoNode:
 
     async def give_back(self) -> None:
         """Give back whatever it has, until nothing on its way can take any more."""
-        while not await self._swap(lambda now: now.give_back(self.name) if self.name in now.holders else now):
+        given_back = False
+        while not given_back:
             await asyncio.sleep(self.rng.uniform(0.1, 5))
+            given_back = await self._swap(lambda now: now.give_back(self.name) if self.name in now.holders else now)
 
     async def _swap(self, change: Callable[[Semaphore], Semaphore]) -> bool:
         """Read, change and write, as the original does; False: it did not work, or nobody knows."""

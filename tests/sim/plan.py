@@ -35,7 +35,7 @@ class Faults:
     engine_doubt: float = 0.0
     engine_reset: float = 0.0
     cancelled: float = 0.0
-    """Somebody cancels the reboot between the last look at the engine and what follows from it."""
+    """Somebody cancels a reboot that is asked for, between the last look at the engine and what follows from it."""
     bad_disk: float = 0.0
     """A write of the journal fails."""
     clock_steps: int = 0
@@ -64,16 +64,17 @@ class Plan:
 
 
 def plan(seed: int) -> Plan:
-    """Draw a plan."""
+    """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often."""
     rng = Random(seed)
-    machines = rng.randint(3, 8)
+    few = rng.random() < 0.3
+    machines = rng.randint(1, 3) if few else rng.randint(3, 8)
     return Plan(
         seed=seed,
         machines=machines,
         slots=rng.choice((1, 1, 2)),
         stepwise=rng.random() < 0.3,
         windows=tuple(_window(rng) for _ in range(machines)),
-        faults=_faults(rng),
+        faults=_faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0),
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
     )
@@ -83,12 +84,14 @@ def _window(rng: Random) -> tuple[int, int] | None:
     return rng.choice((None, (0, 120), (rng.randint(1, 14), rng.randint(2, 10))))
 
 
-def _faults(rng: Random) -> Faults:
-    def rate(high: float) -> float:
-        return rng.choice((0.0, 1.0)) * rng.uniform(high / 10, high)
+def _faults(rng: Random, chance: float, high: float) -> Faults:
+    def rate(most: float) -> float:
+        drawn = min(0.7, high * rng.uniform(most / 10, most))
+        return drawn if rng.random() < chance else 0.0
 
-    def times(high: int) -> int:
-        return rng.choice((0, 1)) * rng.randint(1, high)
+    def times(most: int) -> int:
+        drawn = rng.randint(1, most)
+        return drawn if rng.random() < chance else 0
 
     return Faults(
         crash=rate(0.03),
@@ -104,7 +107,7 @@ def _faults(rng: Random) -> Faults:
         silent_logind=rate(0.2),
         engine_doubt=rate(0.1),
         engine_reset=rate(0.5),
-        cancelled=rate(0.02),
+        cancelled=rate(0.1),
         bad_disk=rate(0.1),
         clock_steps=times(4),
         others_reboot=times(3),

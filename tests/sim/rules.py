@@ -144,5 +144,3 @@ def _record(values: Values, holder: str) -> Claim | None:
 
 def _text(now: Semaphore) -> str:
     return f"{len(now.holders)} of {now.max} held by {', '.join(now.holders) or 'nobody'}"
-
-

@@ -35,7 +35,7 @@ def test_limits_ring_on_made_up_time():
 
 
 def test_waiting_for_what_can_never_happen_is_an_error_and_no_hang():
-    async def main(loop):
+    async def main(_loop):
         await asyncio.Event().wait()
 
     with pytest.raises(StalledError):

@@ -76,7 +76,7 @@ BY_HAND_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by="
 REBOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
 OFF = configured(WISHING, reboots=False)
 
-STORIES: list[tuple[str, Snapshot, Step | str]] = [
+STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Without a claim: a step, or the code of a reason to wait.
     ("nothing wants a reboot", NOTHING, Idle()),
     ("an update wants one", WISHING, Request()),

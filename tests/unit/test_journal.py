@@ -237,14 +237,14 @@ def test_a_journal_of_another_machine_makes_room_for_the_first_claim(journal, pa
     assert again(journal) == Journal(entry("b"))
 
 
-def test_of_two_readers_of_a_copied_journal_neither_moves_the_others_claim_away(journal, paths):
+def test_of_two_readers_of_a_copied_journal_neither_moves_the_others_claim_away(journal, paths, monkeypatch):
     """The daemon has read the copied journal; before it moves it, the tool has done so and written its own."""
     JournalFile(paths, "another").begin(entry())
     slow = JournalFile(paths, ME)
     load = slow._load
     copied = [load()]
     journal.begin(entry("mine"))
-    slow._load = lambda: copied.pop() if copied else load()
+    monkeypatch.setattr(slow, "_load", lambda: copied.pop() if copied else load())
     assert slow.read() == Journal(entry("mine"))
 
 

@@ -1,0 +1,239 @@
+"""The reboot, and whether one is under way, on a real bus with doubles of logind and systemd."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
+from locksmith.host import logind as module
+from locksmith.host.boot import read_boot
+from locksmith.host.bus import SystemBus
+from locksmith.host.logind import Logind
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, ShutdownState
+from tests.harness.bus import PrivateBus
+from tests.harness.logind import LOGIND, SYSTEMD, LogindAndSystemd, RebootMode, shutdown_job
+from tests.harness.waiting import until
+
+
+@pytest.fixture
+def daemon():
+    with PrivateBus() as bus:
+        yield bus
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(module, "REBOOT_LIMIT", 0.2)
+
+
+@asynccontextmanager
+async def machine(daemon, mode=RebootMode.OBEY):
+    """Doubles, and what locksmith makes of them."""
+    bus = SystemBus(daemon.address)
+    logind = Logind(bus)
+    async with LogindAndSystemd(daemon.address) as doubles, bus:
+        doubles.machine.mode = mode
+        yield doubles, logind
+
+
+def test_a_reboot_that_is_obeyed(daemon):
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            downs: list[str] = []
+            doubles.machine.on_reboot = lambda: downs.append("down")
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+            await logind.reboot()
+            assert downs == ["down"]
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+
+    asyncio.run(story())
+
+
+def test_the_beginning_and_the_end_of_a_shutdown_wake(daemon):
+    async def story():
+        wakes: list[str] = []
+        bus = SystemBus(daemon.address)
+        logind = Logind(bus)
+        logind.listen(lambda: wakes.append("wake"))
+        async with LogindAndSystemd(daemon.address) as doubles, bus:
+            doubles.machine.mode = RebootMode.FIZZLE
+            await logind.reboot()
+            await until(lambda: len(wakes) == 1, "its beginning wakes")
+            doubles.logind.end_delay()
+            await until(lambda: len(wakes) == 2, "its end wakes")
+
+    asyncio.run(story())
+
+
+def test_a_refusal_has_loginds_own_words_and_nothing_happens(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.REFUSE) as (_, logind):
+            with pytest.raises(RebootRefusedError, match="logind refused the reboot: backup: weekly backup runs"):
+                await logind.reboot()
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+
+    asyncio.run(story())
+
+
+def test_a_refusal_because_a_shutdown_is_under_way_is_no_promise_to_stay_up(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.BUSY) as (_, logind):
+            with pytest.raises(RebootUnknownError, match="a shutdown in progress"):
+                await logind.reboot()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("mode", [RebootMode.SILENT, RebootMode.VANISH])
+def test_a_lost_reply_may_be_a_reboot(daemon, mode):
+    async def story():
+        async with machine(daemon, mode) as (_, logind):
+            with pytest.raises(RebootUnknownError, match=r"logind was asked for the reboot: Reboot of .* not answered"):
+                await logind.reboot()
+
+    asyncio.run(story())
+
+
+def test_a_late_reply_is_unknown_first_and_a_reboot_then(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.LATE) as (doubles, logind):
+            with pytest.raises(RebootUnknownError):
+                await logind.reboot()
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+            doubles.logind.release.set()
+            await until(lambda: doubles.machine.preparing, "logind obeys after all")
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+
+    asyncio.run(story())
+
+
+def test_a_bus_that_dies_while_logind_thinks_may_be_a_reboot(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.SILENT) as (doubles, logind):
+            call = asyncio.create_task(logind.reboot())
+            await until(lambda: doubles.machine.reboots, "logind is asked")
+            daemon.kill()
+            with pytest.raises(RebootUnknownError):
+                await call
+            with pytest.raises(RebootRefusedError, match="no connection to the system bus"):
+                await logind.reboot()
+            assert await logind.shutdown_state() is ShutdownState.UNKNOWN
+
+    asyncio.run(story())
+
+
+def test_without_logind_the_reboot_is_refused_and_the_state_unknown(daemon):
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            await doubles.leave(LOGIND)
+            with pytest.raises(RebootRefusedError):
+                await logind.reboot()
+            assert await logind.shutdown_state() is ShutdownState.UNKNOWN
+
+    asyncio.run(story())
+
+
+def test_a_delayed_reboot_is_under_way_all_the_time(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.DELAY) as (doubles, logind):
+            await logind.reboot()
+            assert doubles.machine.system_state == "running"
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+            doubles.logind.end_delay()
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+
+    asyncio.run(story())
+
+
+def test_a_reboot_that_comes_to_nothing_ends_as_running(daemon):
+    async def story():
+        async with machine(daemon, RebootMode.FIZZLE) as (doubles, logind):
+            await logind.reboot()
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+            doubles.logind.end_delay()
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("says", "state"),
+    [
+        ({}, ShutdownState.RUNNING),
+        ({"system_state": "degraded"}, ShutdownState.RUNNING),
+        ({"preparing": True}, ShutdownState.GOING_DOWN),
+        ({"system_state": "stopping"}, ShutdownState.GOING_DOWN),
+        ({"system_state": "unknown"}, ShutdownState.UNKNOWN),
+        ({"system_state": "unknown", "preparing": True}, ShutdownState.GOING_DOWN),
+        ({"jobs": [shutdown_job("nginx.service")]}, ShutdownState.RUNNING),
+        ({"jobs": [shutdown_job("nginx.service"), shutdown_job("poweroff.target")]}, ShutdownState.GOING_DOWN),
+        ({"jobs": [shutdown_job("systemd-reboot.service")]}, ShutdownState.GOING_DOWN),
+        ({"jobs": [shutdown_job("shutdown.target", "stop")]}, ShutdownState.RUNNING),
+    ],
+)
+def test_one_that_says_down_is_enough_and_up_takes_all_three(daemon, says, state):
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            vars(doubles.machine).update(says)
+            assert await logind.shutdown_state() is state
+
+    asyncio.run(story())
+
+
+def test_a_silent_systemd_does_not_hide_what_logind_says(daemon):
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            await doubles.leave(SYSTEMD)
+            assert await logind.shutdown_state() is ShutdownState.UNKNOWN
+            doubles.machine.preparing = True
+            assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
+
+    asyncio.run(story())
+
+
+def test_a_soft_reboot_is_another_boot_with_the_same_boot_id(daemon, tmp_path):
+    paths = a_machine(tmp_path)
+
+    async def story():
+        async with LogindAndSystemd(daemon.address) as doubles, SystemBus(daemon.address) as bus:
+            doubles.machine.userspace_since = 4_200_000
+            assert await read_boot(paths, bus) == Boot("b0071d", 4_200_000)
+            doubles.machine.userspace_since = 9_900_000
+            assert await read_boot(paths, bus) == Boot("b0071d", 9_900_000)
+
+    asyncio.run(story())
+
+
+def test_a_systemd_that_runs_and_is_not_on_the_bus_leaves_the_boot_unknown(daemon, tmp_path):
+    paths = a_machine(tmp_path)
+
+    async def story():
+        async with SystemBus(daemon.address) as bus:
+            assert await read_boot(paths, bus) == Boot("b0071d")
+            paths.systemd_booted.mkdir(parents=True)
+            with pytest.raises(HostError, match=r"UserspaceTimestampMonotonic of org.freedesktop.systemd1"):
+                await read_boot(paths, bus)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("content", "sentence"), [(None, "No such file"), ("\n", "is empty")])
+def test_a_boot_id_that_is_not_there_is_said(daemon, tmp_path, content, sentence):
+    paths = a_machine(tmp_path, content)
+
+    async def story():
+        async with SystemBus(daemon.address) as bus:
+            with pytest.raises(HostError, match=f"the boot id {paths.boot_id} .*{sentence}"):
+                await read_boot(paths, bus)
+
+    asyncio.run(story())
+
+
+def a_machine(root, boot_id="b0071d\n"):
+    paths = Paths(root)
+    paths.boot_id.parent.mkdir(parents=True)
+    if boot_id is not None:
+        paths.boot_id.write_text(boot_id)
+    return paths

@@ -1,0 +1,198 @@
+"""The loop, step by step: what it does between the snapshots that the diff decides on."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith.agent import Agent
+from locksmith.errors import LocksmithError, OutcomeUnknownError, RebootRefusedError
+from locksmith.snapshot import Answer, Boot, Denied, Granted, Phase, Settings, ShutdownState, Sighting, Wish
+from locksmith.surroundings import Member, Surroundings, Target
+from locksmith.window.reboot_window import RebootWindow
+from tests.sim.machine import Disk, SimJournal
+from tests.sim.virtual_time import VirtualLoop, run
+
+START = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+DENIED = Denied("slot", "held by n2")
+
+
+@dataclass
+class Bench:
+    """An agent with all its surroundings in one place. `does` overrides what a call does, by its name."""
+
+    settings: Settings = field(default_factory=Settings)
+    does: dict[str, Callable[[], Answer | None]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    wish: bool = True
+    shutdown: ShutdownState = ShutdownState.RUNNING
+    slow_commit: float = 0.0
+    offset: timedelta = timedelta()
+    disk: Disk = field(default_factory=Disk)
+    reboots = True
+
+    def agent(self) -> Agent:
+        around = Surroundings(self, [self], self.journal, lambda _target: self, self.clock)
+        return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
+
+    @property
+    def journal(self) -> SimJournal:
+        return SimJournal("n1", self.disk, lambda _moment: None)
+
+    def clock(self) -> datetime:
+        return START + timedelta(seconds=asyncio.get_running_loop().time()) + self.offset
+
+    async def boot(self) -> Boot:
+        return Boot("boot-1")
+
+    async def shutdown_state(self) -> ShutdownState:
+        return self.shutdown
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        return Sighting(Wish("update_engine", "1.2.3", now) if self.wish else None)
+
+    async def request(self, _claim) -> Answer:
+        return self._call("request") or Granted()
+
+    async def commit(self, _claim) -> Answer:
+        await asyncio.sleep(self.slow_commit)
+        return self._call("commit") or Granted()
+
+    async def withdraw(self, _claim) -> None:
+        self._call("withdraw")
+
+    async def complete(self, _claim) -> None:
+        self._call("complete")
+
+    async def adopt(self, _holder) -> bool:
+        return False
+
+    async def changed(self, limit: float) -> bool:
+        await asyncio.sleep(limit)
+        return False
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+    async def reboot(self) -> None:
+        self._call("reboot")
+
+    def _call(self, name: str) -> Answer | None:
+        self.calls.append(name)
+        return self.does.get(name, lambda: None)()
+
+
+def for_a_while(bench: Bench, seconds: float) -> Agent:
+    """Let the agent run for some made-up seconds, then stop it as SIGTERM does."""
+
+    async def main(_loop: VirtualLoop) -> Agent:
+        running = bench.agent()
+        task = asyncio.ensure_future(running.run())
+        await asyncio.wait([task], timeout=seconds)
+        task.cancel()
+        await asyncio.wait([task])
+        bench.calls.remove("close")
+        return running
+
+    return run(main)
+
+
+def raising(error: LocksmithError) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def test_a_wish_becomes_a_reboot_that_is_asked_for_once():
+    bench = Bench()
+    for_a_while(bench, 10)
+    assert bench.calls == ["request", "commit", "reboot"]
+    entry = bench.journal.read().entry
+    assert entry is not None
+    assert entry.phase is Phase.COMMITTED
+
+
+def test_a_give_back_without_an_answer_leaves_no_way_to_the_reboot_but_a_new_commit():
+    """The window closes during the commit; the give-back may have worked; then the clock is set back into the window."""
+    bench = Bench(Settings(window=RebootWindow.parse("02:00", "2s")), slow_commit=3.0)
+
+    def lost() -> None:
+        bench.offset = timedelta(seconds=-8)
+        bench.slow_commit = 0.0
+        bench.does.clear()
+        raise OutcomeUnknownError("the answer was lost")
+
+    bench.does["withdraw"] = lost
+    for_a_while(bench, 9)
+    assert bench.calls == ["request", "commit", "withdraw", "request", "commit", "reboot"]
+
+
+def test_a_refused_reboot_gives_the_slot_back_and_waits_before_the_next_try():
+    bench = Bench(does={"reboot": raising(RebootRefusedError("inhibited"))})
+    for_a_while(bench, 14 * 60)
+    assert bench.calls == ["request", "commit", "reboot", "withdraw"]
+    failure = bench.journal.read().failure
+    assert failure is not None
+    assert failure.reason == "inhibited"
+
+
+def test_while_the_give_back_of_a_refused_reboot_fails_it_is_tried_again_and_nothing_else():
+    bench = Bench(does={"reboot": raising(RebootRefusedError("no")), "withdraw": raising(OutcomeUnknownError("?"))})
+    for_a_while(bench, 12)
+    assert bench.calls == ["request", "commit", "reboot", "withdraw", "withdraw", "withdraw"]
+    assert bench.journal.read().entry is not None
+
+
+def test_a_claim_that_was_cleared_by_hand_leaves_nothing_behind_for_the_next():
+    """A reboot was asked for; the journal is moved away; the next claim must not be taken for asked already."""
+    bench = Bench()
+
+    async def main(_loop: VirtualLoop) -> None:
+        agent = bench.agent()
+        task = asyncio.ensure_future(agent.run())
+        await asyncio.sleep(1)
+        bench.disk.raw = None
+        agent.wake()
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main)
+    assert bench.calls == ["request", "commit", "reboot", "request", "commit", "reboot", "close"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "kept"),
+    [(DENIED, "gives up its place", False), (None, "keeps its claim", True)],
+    ids=["in line", "rebooting"],
+)
+def test_a_stop_gives_up_the_place_in_line_and_keeps_what_is_held(answer, words, kept):
+    bench = Bench(does={"request": lambda: answer})
+    agent = for_a_while(bench, 3)
+    assert words in agent.leave()
+    assert (bench.journal.read().entry is not None) is kept
+
+
+def test_a_stop_of_an_idle_machine_says_that_it_holds_nothing():
+    assert "holds nothing" in for_a_while(Bench(wish=False), 3).leave()
+
+
+def test_a_machine_that_goes_down_by_somebodys_order_keeps_its_claim():
+    bench = Bench(does={"request": lambda: DENIED})
+
+    async def main(_loop: VirtualLoop) -> None:
+        agent = bench.agent()
+        task = asyncio.ensure_future(agent.run())
+        await asyncio.sleep(1)
+        bench.shutdown = ShutdownState.GOING_DOWN
+        agent.wake()
+        await asyncio.sleep(60)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main)
+    assert bench.calls == ["request", "close"]
+    assert bench.journal.read().entry is not None

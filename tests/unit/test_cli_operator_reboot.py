@@ -1,0 +1,170 @@
+"""`locksmithctl reboot` cancelled, or killed, at any moment: a slot that is held is always named by the journal."""
+
+import asyncio
+import copy
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.errors import LockError, LocksmithError, StoreUnavailableError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.host.journal import JournalFile
+from locksmith.host.paths import Paths
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Answer, Boot, JournalEntry, Phase, ShutdownState
+from locksmith.strategy import StrategyContext
+from locksmith.surroundings import Target
+from locksmith_strategies.etcd_lock import EtcdLock
+
+CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")
+TARGET = Target("etcd-lock", "", 3, ())
+
+
+class ObedientMachine:
+    """Goes down when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.told = False
+        self.silent = False
+
+    async def boot(self) -> Boot:
+        await asyncio.sleep(0)
+        return Boot("boot")
+
+    async def shutdown_state(self) -> ShutdownState:
+        await asyncio.sleep(0)
+        if self.silent:
+            return ShutdownState.UNKNOWN
+        return ShutdownState.GOING_DOWN if self.told else ShutdownState.RUNNING
+
+    async def reboot(self) -> None:
+        self.asked = True
+        await asyncio.sleep(0)
+        self.told = True
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """One order on one machine."""
+
+    def __init__(self, folder: Path, server: MemoryServer | None = None, kind: type[EtcdLock] = EtcdLock) -> None:
+        folder.mkdir(exist_ok=True)
+        self.machine = ObedientMachine()
+        self.journal = JournalFile(Paths(folder), "n1")
+        self.journal.path.parent.mkdir(parents=True, exist_ok=True)
+        self.server = server or MemoryServer()
+        self.lock = RebootLock(MemoryStore(self.server), "")
+        strategy = kind(StrategyContext("", lambda: self.lock))
+        self.order = OperatorReboot(self.machine, self.journal, lambda _target: strategy, 0.0, lambda _text: None)
+
+    def start(self, claim: Claim = CLAIM) -> asyncio.Task[None]:
+        return asyncio.ensure_future(self.order.run(TARGET, claim))
+
+    @property
+    def entry(self) -> JournalEntry:
+        entry = self.journal.read().entry
+        assert entry is not None
+        return entry
+
+    async def holders(self) -> tuple[str, ...]:
+        return (await self.lock.read()).semaphore.holders
+
+
+MOMENTS = range(40)
+"""Steps of the event loop; the last of them lie behind the end."""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_cancelled_at_any_moment_it_gives_back_or_leaves_the_claim_in_the_journal(tmp_path, moment):
+    async def story():
+        bench = Bench(tmp_path)
+        order = bench.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        order.cancel()
+        await asyncio.wait([order])
+        entry = bench.journal.read().entry
+        if bench.machine.asked:
+            assert entry is not None
+            assert entry.phase is Phase.COMMITTED
+            assert await bench.holders() == ("n1",)
+        else:
+            assert entry is None
+            assert await bench.holders() == ()
+
+    asyncio.run(story())
+
+
+def test_the_moments_reach_from_the_start_to_the_end(tmp_path):
+    async def story():
+        bench = Bench(tmp_path)
+        order = bench.start()
+        for _ in MOMENTS:
+            await asyncio.sleep(0)
+        assert order.done()
+        assert bench.machine.told
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment_the_journal_names_what_is_held_and_the_next_order_goes_through(tmp_path, moment):
+    async def story():
+        killed = Bench(tmp_path / "killed")
+        order = killed.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        bench = Bench(tmp_path / "next", copy.deepcopy(killed.server))
+        shutil.copytree(killed.journal.path.parent, bench.journal.path.parent, dirs_exist_ok=True)
+        order.cancel()
+        await asyncio.wait([order])
+
+        held, entry = await bench.holders(), bench.journal.read().entry
+        assert not held or (entry is not None and entry.claim.nonce == CLAIM.nonce)
+        await bench.start(replace(CLAIM, nonce="the next"))
+        assert bench.machine.told
+        assert await bench.holders() == ("n1",)
+        assert bench.entry.claim.nonce == "the next"
+
+    asyncio.run(story())
+
+
+class Refusing(EtcdLock):
+    """Gives the lock, and then the store is away."""
+
+    async def commit(self, _claim: Claim) -> Answer:
+        raise StoreUnavailableError("no endpoint answered")
+
+    async def withdraw(self, _claim: Claim) -> None:
+        raise StoreUnavailableError("no endpoint answered")
+
+
+def test_a_slot_that_cannot_be_given_back_stays_in_the_journal_and_is_said(tmp_path):
+    async def story():
+        bench = Bench(tmp_path, kind=Refusing)
+        with pytest.raises(
+            LockError, match=r"^no endpoint answered; besides, the lock is not given back yet.*locksmithd"
+        ):
+            await bench.start()
+        assert bench.entry.phase is Phase.REQUESTED
+        assert await bench.holders() == ("n1",)
+        assert not bench.machine.asked
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_says_nothing_is_not_rebooted(tmp_path):
+    async def story():
+        bench = Bench(tmp_path)
+        bench.machine.silent = True
+        with pytest.raises(LocksmithError, match="does not answer, so no reboot is asked for"):
+            await bench.start()
+        assert bench.journal.read().entry is None
+
+    asyncio.run(story())

@@ -1,0 +1,96 @@
+"""docs/metrics.md says what the daemon serves, no more and no less; the names follow Prometheus' conventions.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+from locksmith import states
+from locksmith.decide import Wait
+from locksmith.metrics import ERRORS, Metrics
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = (REPOSITORY / "docs/metrics.md").read_text()
+
+LOWER_UNITS = ("milliseconds", "minutes", "hours", "days", "percent", "kilobytes", "megabytes")
+
+
+def served() -> list[Metric]:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.show(Wait("slot", "no slot is free"), None)  # what has labels shows them once it has a value
+    return list(registry.collect())
+
+
+def samples(family: Metric):
+    return [sample for sample in family.samples if not sample.name.endswith("_created")]
+
+
+def documented(heading: str, columns: int) -> list[list[str]]:
+    """The rows of a section's first table, without its head."""
+    section = DOCS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert rows
+    return [row for row in rows if len(row) == columns]
+
+
+def test_the_list_is_what_is_served():
+    def kind(family: Metric) -> str:
+        return "gauge" if family.type == "info" else family.type
+
+    found = [
+        [samples(family)[0].name, kind(family), " ".join(samples(family)[0].labels), family.documentation]
+        for family in served()
+    ]
+    assert documented("List", columns=4) == found
+
+
+def test_every_state_is_documented():
+    assert [state for state, _ in documented("`state`", columns=2)] == list(states.ALL)
+
+
+def test_every_reason_and_component_is_documented():
+    rows = [name for name, _ in documented("`reason`", columns=2) if name not in {"component", "---"}]
+    assert sorted(rows) == sorted({*reasons(), *ERRORS})
+
+
+def test_every_result_is_documented():
+    family = next(family for family in served() if family.name == "locksmith_reboots")
+    results = [sample.labels["result"] for sample in samples(family)]
+    assert [result for result, _ in documented("`result`", columns=2)] == results
+
+
+def test_the_alerts_ask_for_what_is_served():
+    names = {sample.name for family in served() for sample in family.samples}
+    expressions = re.findall(r"expr: (.*)", DOCS)
+    assert expressions
+    assert {name for expression in expressions for name in re.findall(r"locksmith_\w+", expression)} <= names
+    [trouble] = [expression for expression in expressions if "=~" in expression]
+    assert set(re.findall(r'=~"(.*)"', trouble)[0].split("|")) == {*ERRORS}
+
+
+@pytest.mark.parametrize("family", served(), ids=lambda family: family.name)
+def test_a_name_follows_the_conventions(family):
+    name = samples(family)[0].name
+    assert re.fullmatch(r"locksmith(_[a-z]+)+", name)
+    assert name.endswith("_total") == (family.type == "counter")
+    assert name.endswith("_info") == (family.type == "info")
+    assert ("timestamp" in name) == name.endswith("_timestamp_seconds")
+    assert not any(unit in name for unit in LOWER_UNITS)
+    assert family.documentation.endswith(".")
+
+
+def reasons() -> set[str]:
+    """Every word that the code gives for a wait or a denial."""
+    files = [path for folder in ("locksmith", "strategies") for path in (REPOSITORY / folder).rglob("*.py")]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    codes = [call.args[0] for call in calls if call.args and ast.unparse(call.func) in {"Wait", "Denied"}]
+    words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
+    return {word for word in words if isinstance(word, str)}
