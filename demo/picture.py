@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-WIDTH = 64
+WIDTH = 72
 """Columns of the picture."""
 
 _FONT_FROM_THE_WEB = re.compile(r"\s*@font-face {.*?}", re.DOTALL)

@@ -44,8 +44,13 @@ class Logind:
         self._bus = bus
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when a shutdown begins or is called off. Call it before the bus is started."""
+        """Have `wake` called when a shutdown begins or is called off, and when one that can tell comes or goes.
+
+        Call it before the bus is started.
+        """
         self._bus.subscribe(PREPARE_FOR_SHUTDOWN, lambda _signal: wake())
+        for name in (LOGIND[0], SYSTEMD[0]):
+            self._bus.watch_name(name, wake)
 
     async def reboot(self) -> None:
         """Ask for a reboot, without a question to any user, and read the reply.

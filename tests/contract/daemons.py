@@ -67,6 +67,11 @@ class Lock:
         return moments
 
     @property
+    def story(self) -> list[str]:
+        """How it went, where one machine alone had it: `held` and `committed`, `free`, and so on."""
+        return [next(iter(moment.states.values()), "free") for moment in self.history]
+
+    @property
     def writes(self) -> int:
         """How often it was written."""
         return len(self.history)
@@ -148,7 +153,7 @@ class Site:
         node = Node(name, self.folder, settings, running=running, reboot_time=lambda: 0.05, on_event=look)
         return node
 
-    async def is_free(self, limit: float = 8.0) -> None:
+    async def is_free(self, limit: float = 20.0) -> None:
         """Wait until nobody holds the lock."""
         await until(lambda: not self.lock.holders, "the slot is given back", limit)
 

@@ -1,0 +1,55 @@
+"""`retire-v2` against a node of the original that takes a slot between the look and the write."""
+
+import asyncio
+
+import pytest
+
+from locksmith import keys, semaphore
+from locksmith.errors import LockError
+from locksmith.kv.memory import Call, MemoryServer, MemoryStore, T
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import Semaphore
+
+KEY = keys.semaphore_key("")
+HELD = semaphore.encode(Semaphore(1, ("go-1",)))
+
+
+class TakenMeanwhile:
+    """Lets somebody else take the slot right before the first write arrives."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._taken = False
+
+    async def carry(self, call: Call[T]) -> T:
+        await asyncio.sleep(0)
+        if call.write and not self._taken:
+            self._taken = True
+            self._server.put(KEY, HELD, self._server.read(KEY).version)
+        return call.apply()
+
+
+def test_a_slot_that_is_taken_at_the_last_moment_is_seen_and_kept():
+    async def story():
+        server = MemoryServer()
+        server.put(KEY, semaphore.encode(Semaphore(1)), 0)
+        with pytest.raises(LockError, match=r"rebootlock/semaphore is held by go-1: wait until it is free"):
+            await RebootLock(MemoryStore(server, TakenMeanwhile(server)), "").retire()
+        entry = server.read(KEY).entry
+        assert entry is not None
+        assert entry.value == HELD
+
+    asyncio.run(story())
+
+
+def test_retiring_again_writes_nothing():
+    async def story():
+        server = MemoryServer()
+        server.put(KEY, semaphore.encode(Semaphore(3)), 0)
+        lock = RebootLock(MemoryStore(server), "")
+        assert await lock.retire()
+        revision = server.revision
+        assert await lock.retire()
+        assert server.revision == revision
+
+    asyncio.run(story())
