@@ -71,11 +71,6 @@ class Lock:
         """How it went, where one machine alone had it: `held` and `committed`, `free`, and so on."""
         return [next(iter(moment.states.values()), "free") for moment in self.history]
 
-    @property
-    def writes(self) -> int:
-        """How often it was written."""
-        return len(self.history)
-
     def put(self, value: bytes, key: str = "") -> None:
         """Write the raw value of the semaphore, or of another key."""
         self._etcd.call("/v3/kv/put", key=_encode(key or self.key), value=base64.b64encode(value).decode())

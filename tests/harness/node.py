@@ -179,10 +179,8 @@ class Node:
         await self.doubles.appear()
         await self.engine.appear()
 
-    def _begin_reboot(self) -> None:
-        self._rebooting = asyncio.ensure_future(self._reboot())
-
-    async def _reboot(self) -> None:
+    async def reboot(self) -> None:
+        """Go down, and come up again."""
         self._on_event("down")
         await self.stop_daemon()
         await asyncio.sleep(self._reboot_time())
@@ -192,6 +190,9 @@ class Node:
         self._on_event("up")
         await self.start_daemon()
         self.reboots += 1
+
+    def _begin_reboot(self) -> None:
+        self._rebooting = asyncio.ensure_future(self.reboot())
 
     async def _end(self) -> None:
         if self._rebooting is not None:

@@ -23,12 +23,13 @@ Wanted = Callable[[list[Operation]], bool]
 
 @dataclass
 class Held:
-    """A request that is to be held, the first that is wanted; `arrived` when it is held."""
+    """A request that is to be held, the first that is wanted: `arrived` when it is held, `done` when etcd did it."""
 
     wanted: Wanted
     answered: bool
     found: bool = False
     arrived: bool = False
+    done: bool = False
     gate: threading.Event = field(default_factory=threading.Event)
 
     def let_go(self) -> None:
@@ -65,9 +66,9 @@ class Toll:
             held.gate.wait(LIMIT)
         with socket.create_connection(self._upstream, LIMIT) as server:
             server.sendall(request)
-            if held is not None and held.answered:
+            if held is not None:
                 answer = server.recv(65536)
-                held.arrived = True
+                held.arrived = held.done = True
                 held.gate.wait(LIMIT)
                 client.sendall(answer)
             _relay(client, server)

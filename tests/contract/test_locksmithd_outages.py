@@ -1,0 +1,293 @@
+"""locksmithd while what it depends on is away for a moment: update_engine, the bus, etcd; and back."""
+
+import os
+import signal
+from contextlib import contextmanager
+
+import pytest
+
+from tests.contract.daemons import QUICK, frozen
+from tests.harness import strange
+from tests.harness.engine import IDLE, NEED_REBOOT
+from tests.harness.logind import RebootMode
+from tests.harness.toll import take
+from tests.harness.waiting import until
+
+NOBODY = 65534
+NOTHING = (0, 0.0, IDLE, "", 0)
+
+
+def test_an_update_that_is_reset_while_it_waits_in_line_is_not_rebooted_into(site):
+    """`ResetStatus` sends no signal: the daemon asks when its turn comes."""
+
+    async def story(node):
+        rival = await site.lock.take("somebody else")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (slot)")
+        node.engine.status = NOTHING
+        await site.lock.give_back(rival)
+        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await until(lambda: node.claim is None, "the journal forgets the claim")
+        assert node.machine.reboots == 0
+        assert site.lock.holders == []
+
+    site.play(story)
+
+
+def test_an_update_that_is_reset_while_the_slot_is_taken_gives_it_back(site):
+    async def story(node):
+        held = way.hold(take, answered=True)
+        node.need_reboot("4081.2.0")
+        await until(lambda: held.arrived, "the slot is taken")
+        node.engine.status = NOTHING
+        held.let_go()
+        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await site.is_free()
+        assert node.machine.reboots == 0
+        assert site.lock.story == ["held", "free"]
+
+    with site.toll() as way:
+        site.play(story)
+
+
+def test_an_engine_that_falls_silent_while_the_slot_is_held_is_a_no(site):
+    async def story(node):
+        held = way.hold(take, answered=True)
+        node.need_reboot("4081.2.0")
+        await until(lambda: held.arrived, "the slot is taken")
+        node.engine.silent = True
+        held.let_go()
+        await node.says("giving up the reboot and its slot: update_engine: GetStatus of com.coreos.update1 was not")
+        await site.is_free()
+        assert node.machine.reboots == 0
+        node.engine.speak()
+        node.engine.emit()
+        await node.rebooted()
+
+    with site.toll() as way:
+        site.play(story)
+
+
+def test_an_engine_that_comes_late_is_found(site):
+    async def story(node):
+        await node.engine.leave()
+        await node.start_daemon()
+        await node.says("idle")
+        node.engine.status = (0, 0.0, NEED_REBOOT, "4081.2.0", 1)
+        await node.engine.appear()
+        await node.rebooted()
+
+    site.play(story, running=False)
+
+
+def test_an_engine_that_restarts_while_it_waits_in_line_still_gets_its_reboot(site):
+    async def story(node):
+        rival = await site.lock.take("somebody else")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (slot)")
+        await node.engine.restart()
+        await site.lock.give_back(rival)
+        await node.rebooted()
+        await site.is_free()
+
+    site.play(story)
+
+
+def test_a_wish_of_root_is_kept_whatever_the_engine_says(site):
+    async def story(node):
+        await node.says("idle")
+        rival = await site.lock.take("somebody else")
+        assert await node.tool("send-need-reboot") == (0, "")
+        await node.says("waiting (slot)")
+        node.engine.set(IDLE)
+        await node.kill_daemon()
+        await node.start_daemon()
+        await site.lock.give_back(rival)
+        await node.rebooted()
+        await site.is_free()
+        await node.says("idle", times=2)
+
+    site.play(story)
+
+
+def test_a_wish_of_root_that_is_cancelled_gives_its_place_up(site):
+    async def story(node):
+        await node.says("idle")
+        await site.lock.take("somebody else")
+        assert await node.tool("send-need-reboot") == (0, "")
+        await node.says("waiting (slot)")
+        assert await node.tool("cancel") == (0, "cancelled: the wish for a reboot is taken back\n")
+        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await node.says("idle", times=2)
+
+    site.play(story)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+@pytest.mark.parametrize("operation", [NEED_REBOOT, "nonsense"])
+def test_a_signal_of_an_ordinary_user_is_ignored(site, operation):
+    async def story(node):
+        await node.says("idle")
+        with node.bus.signal_from(NOBODY, operation):
+            await node.says("ignored a StatusUpdate of :")
+        assert (await node.tool("send-need-reboot"))[0] == 0
+        await node.rebooted()
+        assert node.machine.reboots == 1
+
+    site.play(story)
+
+
+def test_the_bus_comes_after_the_daemon(site):
+    async def story(node):
+        node.bus.kill()
+        await node.start_daemon()
+        await node.says("the system bus cannot be reached (No such file or directory); trying again until it works")
+        node.bus.start()
+        await node.services_return()
+        await node.says("idle")
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+
+    site.play(story, running=False)
+
+
+def test_the_bus_is_away_while_it_waits_in_line(site):
+    async def story(node):
+        rival = await site.lock.take("somebody else")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (slot)")
+        node.bus.kill()
+        await node.says("the system bus went away")
+        await node.says("giving up the reboot and its slot")
+        node.bus.start()
+        await node.services_return()
+        await node.says("waiting (slot)", times=2)
+        await site.lock.give_back(rival)
+        await node.rebooted()
+
+    site.play(story)
+
+
+def test_the_bus_is_away_while_the_machine_goes_down(site):
+    """Not a word from logind is no proof that the machine stays up: the slot stays."""
+
+    async def story(node):
+        node.machine.mode = RebootMode.DELAY
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (rebooting): the machine is going down")
+        node.bus.kill()
+        await node.says("waiting (stuck): stuck in shutdown (or logind does not answer)")
+        assert site.lock.holders == [node.machine_id]
+        node.bus.start()
+        await node.services_return()
+        await node.says("waiting (stuck): stuck in shutdown: the slot stays taken")
+        node.doubles.logind.end_delay()
+        await node.rebooted()
+        await site.is_free()
+        assert site.lock.story == ["held", "committed", "free"]
+
+    site.play(story, reboot=QUICK)
+
+
+def test_etcd_is_away_when_the_slot_is_asked_for(site):
+    async def story(node):
+        await node.says("idle")
+        with away(site):
+            node.need_reboot("4081.2.0")
+            await node.says("waiting (store): ")
+        await node.rebooted()
+        await site.is_free()
+
+    site.play(story)
+
+
+def test_etcd_is_away_while_it_waits_in_line(site):
+    async def story(node):
+        rival = await site.lock.take("somebody else")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (slot)")
+        with away(site):
+            await node.says("cannot watch for a free slot")
+        await site.lock.give_back(rival)
+        await node.rebooted()
+
+    site.play(story)
+
+
+def test_etcd_is_away_after_the_reboot_and_the_slot_is_given_back_when_it_returns(site):
+    async def story(node):
+        node.machine.on_reboot = lambda: None
+        node.need_reboot("4081.2.0")
+        await until(lambda: node.machine.reboots, "logind is asked")
+        with away(site):
+            await node.reboot()
+            await node.says("waiting (store): ")
+            assert node.claim is not None
+        await site.is_free()
+        await node.says("idle")
+
+    site.play(story)
+
+
+def test_etcd_is_frozen_in_each_write_and_thaws(site):
+    """A write without an answer is undecided: it is done again until it is decided, and done once."""
+
+    async def story(node):
+        node.machine.on_reboot = lambda: None
+        await node.says("idle")
+        with frozen(site.etcd):
+            node.need_reboot("4081.2.0")
+            await node.says("waiting (store): ")
+        await until(lambda: node.machine.reboots, "logind is asked", limit=20)
+        with frozen(site.etcd):
+            await node.reboot()
+            await node.says("waiting (store): ", times=2)
+        await site.is_free()
+        assert site.lock.story == ["held", "committed", "free"]
+
+    site.play(story)
+
+
+@pytest.mark.parametrize(
+    ("handle", "reason"),
+    [
+        (strange.answering("<html>Welcome to nginx!</html>"), "waiting (store): "),
+        (strange.silent, "waiting (store): "),
+        (None, "connection refused"),
+    ],
+    ids=["html", "silent", "refused"],
+)
+def test_an_endpoint_that_is_no_etcd_is_a_reason_to_wait(site, handle, reason):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says(reason)
+        assert node.machine.reboots == 0
+        assert f"{site.endpoints[0]}: " in node.said
+        node.send_signal(signal.SIGTERM)
+        assert await node.ended() == 0
+
+    with strange.endpoint(handle or strange.silent) as url:
+        site.endpoints = ["http://127.0.0.1:1"] if handle is None else [url]
+        site.play(story)
+
+
+def test_one_endpoint_of_several_is_enough(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+        await site.is_free()
+
+    with strange.endpoint(strange.answering("<html>")) as html:
+        site.endpoints = ["http://127.0.0.1:1", html, *site.endpoints]
+        site.play(story)
+
+
+@contextmanager
+def away(site):
+    """Etcd is not there for a while."""
+    [member] = site.etcd.members
+    member.kill()
+    try:
+        yield
+    finally:
+        member.start()
