@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from locksmith import decide, fleet
@@ -36,12 +36,25 @@ from locksmith.surroundings import Member, Surroundings, Target
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 30.0
-"""Seconds after which everything is looked at again, whatever has or hasn't woken the loop."""
 RETRY = 5.0
 """Seconds after which a step that failed is tried again."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
+
+
+@dataclass(slots=True)
+class _Lasting:
+    """How long something has been so, as far as this loop has seen."""
+
+    since: float | None = None
+
+    def look(self, time: float, *, holds: bool) -> timedelta:
+        """Take note whether it is so now; give how long it has been."""
+        if not holds:
+            self.since = None
+        elif self.since is None:
+            self.since = time
+        return timedelta(seconds=0.0 if self.since is None else time - self.since)
 
 
 @dataclass(slots=True)
@@ -55,6 +68,7 @@ class _Progress:
     called: float = 0.0
     looked: float = 0.0
     sightings: Sequence[Sighting] = ()
+    unattended: _Lasting = field(default_factory=_Lasting)
 
 
 class Agent:
@@ -68,8 +82,7 @@ class Agent:
         self._strategies: dict[Target, Strategy] = {}
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
-        self._started = asyncio.get_running_loop().time()
-        self._down_since: float | None = None
+        self._down = _Lasting()
         self._progress = _Progress()
 
     def wake(self) -> None:
@@ -136,10 +149,8 @@ class Agent:
             await self._look(self._boot)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
-        if shutdown is ShutdownState.RUNNING:
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = time
+        operator = self._around.operator()
+        committed = journal.entry is not None and journal.entry.phase is Phase.COMMITTED
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -153,10 +164,10 @@ class Agent:
             and replace(self._progress.call, ago=timedelta(seconds=time - self._progress.called)),
             committed_here=self._progress.committed,
             look_age=timedelta(seconds=time - self._progress.looked),
-            uptime=timedelta(seconds=time - self._started),
-            down_for=timedelta(seconds=time - (time if self._down_since is None else self._down_since)),
+            unattended=self._progress.unattended.look(time, holds=committed and not operator),
+            down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
-            operator=self._around.operator(),
+            operator=operator,
             adopts=self._around.adopts(),
             by=PROGRAM,
         )
@@ -238,7 +249,7 @@ class Agent:
 
     async def _sleep(self, step: Wait | Idle) -> None:
         """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""
-        limit = HEARTBEAT
+        limit = self._around.heartbeat
         if isinstance(step, Wait) and step.until is not None:
             limit = min(limit, max(0.0, (step.until - self._around.clock()).total_seconds()))
         with contextlib.suppress(TimeoutError):
@@ -259,12 +270,13 @@ class Agent:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _changed(self, limit: float) -> None:
-        """Wait until it is worth asking again; a store that can't be watched is asked again at the next heartbeat."""
+        """Wait until it is worth asking again: where that can't be watched, after a moment."""
         try:
             if await self._strategy(self._target).changed(limit):
                 return
-        except LocksmithError as error:
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
             log.info("cannot watch for a free slot: %s", error)
+            limit = RETRY
         await asyncio.sleep(limit)
 
     def _strategy(self, target: Target) -> Strategy:

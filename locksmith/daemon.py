@@ -27,7 +27,7 @@ from locksmith.metrics import Metrics
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.snapshot import Settings, Wish
 from locksmith.strategy import Strategy, StrategyContext, load
-from locksmith.surroundings import Member, Reporter, Surroundings, Target
+from locksmith.surroundings import HEARTBEAT, Member, Reporter, Surroundings, Target
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import UpdateEngine
 
@@ -63,17 +63,19 @@ async def run(config: Config, paths: Paths) -> None:
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
+        notifier = Notifier.from_environment()
         around = Surroundings(
             machine=machine,
             triggers=(engine, operator),
             journal=JournalFile(paths, member.machine_id),
             strategy=partial(make_strategy, config),
             clock=clock,
-            reporters=_reporters(config, paths, stack),
+            reporters=_reporters(config, paths, notifier, stack),
             still_wanted=partial(_still_wanted, operator),
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
+            heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=reboots), around)
 
@@ -111,10 +113,9 @@ def _settings(config: Config, *, reboots: bool) -> Settings:
     )
 
 
-def _reporters(config: Config, paths: Paths, stack: contextlib.ExitStack) -> list[Reporter]:
+def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     metrics = Metrics(CollectorRegistry())
     metrics.serve(config.metrics)
-    notifier = Notifier.from_environment()
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
     return [LogReporter(), SystemdReporter(notifier), metrics, CoordinatorReporter(coordinator, config.strategy)]

@@ -102,6 +102,8 @@ def _with_claim(now: Snapshot) -> Step:
     match now.answer:
         case None:
             return Request()
+        case Denied(text=text, lost=True):
+            return Withdraw(text, failed=True)
         case Denied(code, text):
             return Wait(code, text)
         case Granted():
@@ -128,8 +130,8 @@ def _committed(now: Snapshot) -> Step:
         return _still_up(now)
     if now.committed_here:
         return _last_moment(now)
-    if now.uptime < now.settings.settle:
-        until = now.now + now.settings.settle - now.uptime
+    if now.unattended < now.settings.settle:
+        until = now.now + now.settings.settle - now.unattended
         return Wait("rebooting", "a reboot may have been asked for before this daemon started", until)
     return Withdraw("the daemon ended before the reboot was asked for", failed=True)
 
@@ -170,8 +172,8 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
         return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
         return _still_up(now)
-    if entry.phase is Phase.COMMITTED and now.uptime < now.settings.settle:
-        until = now.now + now.settings.settle - now.uptime
+    if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:
+        until = now.now + now.settings.settle - now.unattended
         return Wait("rebooting", "a reboot was asked for by an operator", until)
     return Withdraw("the operator's reboot did not happen")
 

@@ -1,6 +1,7 @@
 """Who is told what the loop does: the log, systemd and update_engine's coordinator.conf (the metrics: metrics.py)."""
 
 import logging
+from dataclasses import replace
 
 from locksmith import states
 from locksmith.decide import Finish, Request, Step, Wait
@@ -20,13 +21,13 @@ class LogReporter:
         self._last = ""
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
-        """Log the step if it is news. Asking again after a no is not: the answer is logged when it differs."""
-        sentence = states.sentence(step)
-        if isinstance(step, Request) or sentence == self._last:
+        """Log the step if it is news. Asking again after a no is not, nor the same reason to wait until later."""
+        news = states.sentence(replace(step, until=None) if isinstance(step, Wait) else step)
+        if isinstance(step, Request) or news == self._last:
             return
-        self._last = sentence
+        self._last = news
         trouble = isinstance(step, Wait) and step.code in {*ERRORS, "stuck", "retry"}
-        log.log(logging.WARNING if trouble else logging.INFO, "%s", sentence)
+        log.log(logging.WARNING if trouble else logging.INFO, "%s", states.sentence(step))
 
     def performed(self, step: Step) -> None:
         """Have nothing to add."""

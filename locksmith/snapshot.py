@@ -84,7 +84,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The machine's memory: at most one claim, and the last failed reboot of this boot."""
+    """The machine's memory: at most one claim, and the last failed reboot."""
 
     entry: JournalEntry | None = None
     failure: Failure | None = None
@@ -97,10 +97,15 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person."""
+    """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person.
+
+    `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
+    does not ask for it again at once.
+    """
 
     code: str
     text: str
+    lost: bool = False
 
 
 Answer = Granted | Denied
@@ -136,7 +141,8 @@ class Settings:
 class Snapshot:
     """Everything one decision is made from.
 
-    `now` is aware, in local time. `uptime` is this process's. `answer` is the strategy's to the request made since
+    `now` is aware, in local time. `unattended`: how long this loop has seen a
+    committed claim that no running `locksmithctl` cares for. `answer` is the strategy's to the request made since
     the loop last slept. `look_age` is how long ago the triggers were looked at, the gap the last look has to bridge.
     `retargeted`: the journal's claim is on another lock than the one configured now. `operator`: a `locksmithctl
     reboot` is under way on this machine. `adopts`: this boot has not yet given back what the machine held before it
@@ -154,7 +160,7 @@ class Snapshot:
     call: RebootCall | None = None
     committed_here: bool = False
     look_age: timedelta = timedelta()
-    uptime: timedelta = timedelta()
+    unattended: timedelta = timedelta()
     down_for: timedelta = timedelta()
     retargeted: bool = False
     operator: bool = False

@@ -9,6 +9,9 @@ from locksmith.decide import Step
 from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot, Wish
 from locksmith.strategy import Strategy
 
+HEARTBEAT = 30.0
+"""Seconds after which everything is looked at again, unless something wants it sooner."""
+
 
 class Trigger(Protocol):
     """Why a reboot may be needed."""
@@ -82,6 +85,7 @@ class Surroundings:
     `clock` gives aware local time. `strategy` makes the strategy for a target. `still_wanted` is the very last look,
     made while nobody else can write the journal. `operator` tells whether a `locksmithctl reboot` runs. `adopts` and
     `adopted` remember, for this boot, whether the machine still has to give back a slot from before its journal.
+    `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
 
     machine: Machine
@@ -94,3 +98,4 @@ class Surroundings:
     operator: Callable[[], bool] = lambda: False
     adopts: Callable[[], bool] = lambda: False
     adopted: Callable[[], None] = lambda: None
+    heartbeat: float = HEARTBEAT

@@ -44,7 +44,7 @@ class EtcdLock:
         try:
             await self._lock.commit(claim)
         except LostClaimError as error:
-            return Denied("unlocked", str(error))
+            return Denied("unlocked", str(error), lost=True)
         return Granted()
 
     async def withdraw(self, claim: Claim) -> None:

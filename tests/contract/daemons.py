@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.fleet import MANUAL, Claim
 from locksmith.keys import group_prefix, semaphore_key
 from locksmith.kv.connect import open_store
 from locksmith.rebootlock import RebootLock
@@ -111,7 +111,7 @@ class Lock:
 
 
 class Site:
-    """A folder for nodes, and a group of theirs. `endpoints` is what they are told to find etcd at."""
+    """A folder for nodes, and a group of theirs. `endpoints` is where they are told to look for etcd."""
 
     def __init__(self, etcd: Etcd, group: str, folder: Path) -> None:
         self.etcd = etcd
@@ -119,6 +119,7 @@ class Site:
         self.folder = folder
         self.lock = Lock(etcd, group)
         self.endpoints = list(etcd.endpoints)
+        self.reachable = True
 
     def settings(self, **changes: Any) -> str:
         """Write a locksmith.toml: top-level keys by name (`_` for `-`), tables as mappings."""
@@ -141,7 +142,7 @@ class Site:
         """Make a node whose configuration has these changes. Under `etcd-lock` it must hold the lock to go down."""
 
         def look(event: str) -> None:
-            if event == "down" and "strategy" not in changes:
+            if event == "down" and "strategy" not in changes and self.reachable:
                 assert node.machine_id in self.lock.holders, "it goes down without holding the lock"
 
         settings = self.settings(**changes)
@@ -163,21 +164,35 @@ class Site:
         asyncio.run(scene())
 
     @contextmanager
+    def etcd_away(self) -> Iterator[None]:
+        """End etcd for a while: connections are refused."""
+        [member] = self.etcd.members
+        member.kill()
+        self.reachable = False
+        try:
+            yield
+        finally:
+            member.start()
+            self.reachable = True
+
+    @contextmanager
+    def etcd_frozen(self) -> Iterator[None]:
+        """Halt etcd for a while: connections are made, and nothing answers."""
+        [member] = self.etcd.members
+        member.freeze()
+        self.reachable = False
+        try:
+            yield
+        finally:
+            member.thaw()
+            self.reachable = True
+
+    @contextmanager
     def toll(self) -> Iterator[Toll]:
         """Have the nodes reach etcd on a way on which requests can be held up."""
         with toll(self.etcd.endpoints[0]) as way:
             self.endpoints = [way.url]
             yield way
-
-
-@contextmanager
-def frozen(etcd: Etcd) -> Iterator[None]:
-    """Halt etcd for a while: connections are made, and nothing answers."""
-    etcd.members[0].freeze()
-    try:
-        yield
-    finally:
-        etcd.members[0].thaw()
 
 
 def _holders(value: str) -> list[str]:
@@ -190,6 +205,3 @@ def _encode(text: str) -> str:
 
 def _decode(text: str) -> str:
     return base64.b64decode(text).decode()
-
-
-__all__ = ["MANUAL", "REBOOT", "Lock", "Moment", "Site", "frozen"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.daemons import QUICK, frozen
+from tests.contract.daemons import QUICK
 from tests.harness.logind import RebootMode
 from tests.harness.toll import commit, give_back, take
 from tests.harness.waiting import until
@@ -168,7 +168,7 @@ def test_killed_while_etcd_is_frozen_it_lets_nobody_in_beside_it(site):
     async def story(one, two):
         await one.says("idle")
         await two.says("idle")
-        with frozen(site.etcd):
+        with site.etcd_frozen():
             one.need_reboot("4081.2.0")
             two.need_reboot("4081.2.0")
             await until(lambda: one.claim and two.claim, "both have asked")

@@ -47,7 +47,7 @@ DOWN, UNKNOWN = ShutdownState.GOING_DOWN, ShutdownState.UNKNOWN
 WANTED = (Wish("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
-NOTHING = Snapshot(NOW, THIS_BOOT, Settings(window=OPEN), uptime=MINUTE)
+NOTHING = Snapshot(NOW, THIS_BOOT, Settings(window=OPEN), unattended=MINUTE)
 
 
 def entry(phase: Phase = Phase.REQUESTED, boot: Boot = THIS_BOOT, by: str = "locksmithd") -> JournalEntry:
@@ -105,6 +105,11 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # With a claim that is asked for.
     ("restarted while asking", REQUESTED, Request()),
     ("denied", replace(REQUESTED, answer=DENIED), "slot"),
+    (
+        "an operator took the slot away: it is not taken again at once",
+        replace(REQUESTED, answer=Denied("unlocked", "somebody unlocked it", lost=True)),
+        Withdraw("somebody unlocked it", failed=True),
+    ),
     ("granted", replace(REQUESTED, answer=GRANTED), Commit()),
     ("granted, and the update was reset", replace(REQUESTED, wishes=(), answer=GRANTED), Withdraw),
     (
@@ -142,8 +147,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("asked, and nothing happened", called(20 * SECOND), Withdraw),
     ("asked outside the window by now", configured(called(SECOND), window=CLOSED), "rebooting"),
     # Past the point of no return, and this daemon is not the one that committed.
-    ("restarted: may be asked for already", replace(COMMITTED, uptime=SECOND), "rebooting"),
-    ("restarted: and it is going down", replace(COMMITTED, uptime=SECOND, shutdown=DOWN), "rebooting"),
+    ("restarted: may be asked for already", replace(COMMITTED, unattended=SECOND), "rebooting"),
+    ("restarted: and it is going down", replace(COMMITTED, unattended=SECOND, shutdown=DOWN), "rebooting"),
     ("restarted: it is not going down", COMMITTED, Withdraw),
     ("restarted: logind does not answer", replace(COMMITTED, shutdown=UNKNOWN, down_for=11 * MINUTE), "stuck"),
     # After the boot.
@@ -157,7 +162,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),
     ("an operator's reboot crashed before asking", BY_HAND, Withdraw),
-    ("an operator's reboot crashed while asking", replace(BY_HAND_COMMITTED, uptime=SECOND), "rebooting"),
+    ("an operator's reboot crashed while asking", replace(BY_HAND_COMMITTED, unattended=SECOND), "rebooting"),
     ("an operator's reboot crashed and nothing happened", BY_HAND_COMMITTED, Withdraw),
     ("an operator's reboot crashed and logind is silent", replace(BY_HAND_COMMITTED, shutdown=UNKNOWN), "rebooting"),
     (
@@ -188,7 +193,7 @@ def test_story(snapshot, step):
         (replace(WISHING, journal=fails(-5 * MINUTE)), NOW + 20 * MINUTE),
         (called(5 * SECOND), NOW + 10 * SECOND),
         (called(MINUTE, shutdown=DOWN, down_for=MINUTE), NOW + 9 * MINUTE),
-        (replace(COMMITTED, uptime=SECOND), NOW + 14 * SECOND),
+        (replace(COMMITTED, unattended=SECOND), NOW + 14 * SECOND),
     ],
     ids=["window", "retry", "retry, clock set back", "settle", "limit", "restarted"],
 )
@@ -246,7 +251,7 @@ snapshots = st.builds(
     call=st.none() | st.builds(RebootCall, spans, st.sampled_from([None, None, "inhibited"])),
     committed_here=st.booleans(),
     look_age=spans,
-    uptime=spans,
+    unattended=spans,
     down_for=spans,
     retargeted=st.sampled_from([False, False, True]),
     operator=st.sampled_from([False, False, True]),
@@ -334,7 +339,7 @@ def test_a_reboot_that_was_asked_for_is_given_time_to_happen(now):
         if now.call is not None:
             assert now.call.refused or now.call.ago >= now.settings.settle
         elif not now.committed_here:
-            assert now.uptime >= now.settings.settle
+            assert now.unattended >= now.settings.settle
 
 
 @many

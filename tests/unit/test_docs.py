@@ -1,0 +1,84 @@
+"""The texts are kept true: what they name exists, and what exists is named."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TEXTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
+
+
+def prose(path: Path) -> str:
+    """A text without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names by which a text's headings are linked to."""
+    headings = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(path)):
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_lists_every_text():
+    index = prose(REPOSITORY / "docs/README.md")
+    texts = {path.name for path in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in texts if f"({name})" not in index} == set()
+
+
+def test_the_architecture_lists_every_module():
+    tree = ARCHITECTURE.partition("```text\n")[2].partition("```")[0]
+    listed = sorted(re.findall(r"^ +(?:window/)?(\w+\.py)", tree, re.MULTILINE))
+    modules = [*(REPOSITORY / "locksmith").rglob("*.py"), *(REPOSITORY / "strategies").rglob("*.py")]
+    assert listed == sorted(path.name for path in modules if path.name != "__init__.py")
+
+
+def test_the_architecture_names_tests_that_are_there():
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", ARCHITECTURE))
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+def test_the_architecture_names_functions_that_are_there():
+    rows = [line for line in ARCHITECTURE.splitlines() if "`test_" in line]
+    code = "".join(path.read_text() for path in (REPOSITORY / "locksmith").rglob("*.py"))
+    code += "".join(path.read_text() for path in (REPOSITORY / "strategies").rglob("*.py"))
+    named = {name for row in rows for name in re.findall(r"`(_?[a-z_]+)`", row.split("|")[2])}
+    assert {name for name in named if f"def {name}(" not in code and f"{name} = " not in code} == set()
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    requirements = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["dev"],
+        *project["build-system"]["requires"],
+    ]
+    names = [re.split(r"[<>=!]", requirement)[0] for requirement in requirements]
+    reasons = prose(REPOSITORY / "docs/dependencies.md")
+    assert [name for name in names if f"| `{name}` |" not in reasons] == []
+
+
+def test_the_debian_packages_are_named():
+    packages = re.findall(r"_PACKAGES := (.*)", (REPOSITORY / "Makefile").read_text())
+    reasons = prose(REPOSITORY / "docs/dependencies.md")
+    assert [name for line in packages for name in line.split() if f"`{name}`" not in reasons] == []
+
+
+def test_the_installation_uses_files_that_are_there():
+    text = (REPOSITORY / "docs/install.md").read_text()
+    files = set(re.findall(r"contrib/[\w./-]+\w", text))
+    assert files
+    assert {file for file in files if not (REPOSITORY / file).exists()} == set()
