@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from typing import TYPE_CHECKING
 
 from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.settings import StoreSettings
 from locksmith.locks import open_lock
 from locksmith.rebootlock import RebootLock, SlotsBusyError
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue  # only in annotations can it be subscripted
 
 START_LIMIT = 120.0
 """Seconds until all processes of a contest are there."""

@@ -5,6 +5,7 @@ its aim, and as a ratio to a bare interpreter's in the same run, because that tr
 """
 
 import asyncio
+import compileall
 import contextlib
 import statistics
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import click
 
+import locksmith
+import locksmith_strategies
 from bench import processes
 from locksmith.fleet import MANUAL, Claim
 from locksmith.kv.connect import open_store
@@ -25,6 +28,7 @@ from locksmith.rebootlock import RebootLock
 from tests.harness.etcd import Etcd
 from tests.harness.node import BIN, Node
 from tests.harness.ports import free_ports
+from tests.harness.waiting import until
 
 MEMORY_AIM = 36.0
 """MiB."""
@@ -43,6 +47,7 @@ port = {port}
 settle = "1s"
 """
 VERSION = "4081.2.0"
+WAIT_LIMIT = 30.0
 BARE = [sys.executable, "-c", "pass"]
 BARE_AND_WAITING = [sys.executable, "-c", "print(flush=True); input()"]
 
@@ -56,6 +61,14 @@ class Idle:
     cpu: float
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How long one process took from its start to its end, and how much CPU time it used: milliseconds."""
+
+    wall: float
+    cpu: float
+
+
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(1), help="How long to watch CPU use.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="How many cold starts of the tool.")
@@ -66,17 +79,29 @@ def main(seconds: float, runs: int) -> None:
 
 async def measure(seconds: float, runs: int) -> None:
     """Measure everything against one etcd and print it."""
+    _compile()
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="locksmith-bench-")))
         etcd = stack.enter_context(Etcd())
         await _hold_the_slot(etcd)
         nodes = [
             await stack.enter_async_context(_node(name, folder, etcd, strategy))
-            for name, strategy in (("reboot", "reboot"), ("etcd-lock", "etcd-lock"), ("etcd-lock, in wait", "etcd-lock"))
+            for name, strategy in (
+                ("reboot", "reboot"),
+                ("etcd-lock", "etcd-lock"),
+                ("etcd-lock, in wait", "etcd-lock"),
+            )
         ]
         nodes[-1].need_reboot(VERSION)
+        await until(lambda: "waiting (slot)" in nodes[-1].log.read_text(), "it waits for the slot", WAIT_LIMIT)
         _show_idle(await _watch(nodes, seconds), seconds)
         _show_cold_starts(nodes[0], runs)
+
+
+def _compile() -> None:
+    """Leave byte code beside the modules, as an installed package has it and a checkout may not."""
+    for package in (locksmith, locksmith_strategies):
+        compileall.compile_dir(Path(str(package.__file__)).parent, quiet=1)
 
 
 def _node(name: str, folder: Path, etcd: Etcd, strategy: str) -> Node:
@@ -107,13 +132,12 @@ async def _watch(nodes: Sequence[Node], seconds: float) -> list[Idle]:
 
 def _show_idle(idle: Sequence[Idle], seconds: float) -> None:
     bare = _bare_memory()
-    print(f"the daemon, settled, over {seconds:g} s (a bare interpreter: {bare:.1f} MiB)")
+    print(f"the daemon, settled: resident memory, CPU over {seconds:g} s (a bare interpreter: {bare:.1f} MiB)")
     for daemon in idle:
-        print(
-            f"  {daemon.name:20} {daemon.memory:5.1f} MiB resident, {daemon.memory / bare:.1f} times a bare interpreter "
-            f"({_verdict(daemon.memory, MEMORY_AIM, 'MiB')}); "
-            f"{daemon.cpu:.3f} % of a core ({_verdict(daemon.cpu, CPU_AIM, '%')})"
-        )
+        memory, cpu = _verdict(daemon.memory, MEMORY_AIM, "MiB"), _verdict(daemon.cpu, CPU_AIM, "%")
+        ratio = daemon.memory / bare
+        print(f"  {daemon.name:18} {daemon.memory:.1f} MiB ({memory}), {ratio:.1f} times a bare interpreter")
+        print(f"  {'':18} {daemon.cpu:.3f} % of a core ({cpu})")
 
 
 def _bare_memory() -> float:
@@ -128,20 +152,26 @@ def _bare_memory() -> float:
 
 def _show_cold_starts(node: Node, runs: int) -> None:
     status = [str(BIN / "locksmithctl"), "status"]
-    times = [(_milliseconds(BARE, node), _milliseconds(status, node)) for _ in range(runs)]
-    bare, cold = (statistics.median(column) for column in zip(*times, strict=True))
-    slowest = max(took for _, took in times)
-    print(f"locksmithctl status, from a cold start, {runs} runs in turn with `python -c pass` ({bare:.0f} ms)")
+    both = [(_start(BARE, node), _start(status, node)) for _ in range(runs)]
+    bare, cold = (_typical(starts) for starts in zip(*both, strict=True))
+    fastest = min(start.wall for _, start in both)
+    print(f"locksmithctl status from a cold start, {runs} runs in turn with `python -c pass` ({bare.wall:.0f} ms)")
     print(
-        f"  median {cold:.0f} ms ({_verdict(cold, STATUS_AIM, 'ms')}), slowest {slowest:.0f} ms, "
-        f"{cold / bare:.1f} times a bare interpreter"
+        f"  median {cold.wall:.0f} ms ({_verdict(cold.wall, STATUS_AIM, 'ms')}), "
+        f"{cold.wall / bare.wall:.1f} times a bare interpreter; fastest {fastest:.0f} ms\n"
+        f"  of CPU time, which a busy machine stretches less: {cold.cpu:.0f} ms, "
+        f"{cold.cpu / bare.cpu:.1f} times a bare interpreter ({bare.cpu:.0f} ms)"
     )
 
 
-def _milliseconds(command: Sequence[str], node: Node) -> float:
-    began = time.perf_counter()
+def _start(command: Sequence[str], node: Node) -> Start:
+    used, began = processes.cpu_of_children(), time.perf_counter()
     subprocess.run(command, env=node.environment, check=True, stdout=subprocess.DEVNULL)
-    return 1000 * (time.perf_counter() - began)
+    return Start(1000 * (time.perf_counter() - began), 1000 * (processes.cpu_of_children() - used))
+
+
+def _typical(starts: Sequence[Start]) -> Start:
+    return Start(statistics.median(start.wall for start in starts), statistics.median(start.cpu for start in starts))
 
 
 def _verdict(value: float, aim: float, unit: str) -> str:

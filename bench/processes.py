@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -27,9 +28,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICKS
 
 
+def cpu_of_children() -> float:
+    """User and system time of all children that have been waited for, in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 async def settled(pid: int) -> None:
     """Wait until the process has done nothing for a while; `TimeoutError` when it never rests."""
     async with asyncio.timeout(SETTLE_LIMIT):
         used = -1.0
-        while used != (used := cpu_seconds(pid)):
+        while used != (used := cpu_seconds(pid)):  # noqa: ASYNC110 - nobody tells when a process rests
             await asyncio.sleep(QUIET)

@@ -40,6 +40,8 @@ RETRY = 5.0
 """Seconds after which a step that failed is tried again."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
+CLOSE_LIMIT = 0.5
+"""Seconds for a strategy to let go of its connections: the daemon stops within one."""
 
 
 @dataclass(slots=True)
@@ -290,8 +292,9 @@ class Agent:
 
     async def _close(self) -> None:
         for strategy in self._strategies.values():
-            with contextlib.suppress(LocksmithError):
-                await strategy.close()
+            with contextlib.suppress(Exception):  # a plugin may fail in any way
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await strategy.close()
 
 
 def _name(step: Step) -> str:

@@ -31,9 +31,6 @@ from locksmith.surroundings import HEARTBEAT, Member, Reporter, Surroundings, Ta
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import UpdateEngine
 
-CLOSE_LIMIT = 0.5
-"""Seconds for closing connections: the daemon stops within one."""
-
 log = logging.getLogger(__name__)
 
 
@@ -58,7 +55,6 @@ async def run(config: Config, paths: Paths) -> None:
     member = Member(read_machine_id(paths), socket.gethostname())
     reboots = make_strategy(config, target_of(config)).reboots
     with contextlib.ExitStack() as stack:
-        stack.enter_context(pid_file(paths))
         bus = SystemBus()
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
         clock = local_clock()
@@ -85,20 +81,26 @@ async def run(config: Config, paths: Paths) -> None:
 
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
-        async with bus:
-            await _run_until_told(agent)
+        running = asyncio.ensure_future(_run(agent, bus))
+        _hear_signals(agent, running)
+        # Only now: whoever finds the pid sends it signals, and one that is not heard ends the process.
+        stack.enter_context(pid_file(paths))
+        try:
+            await running
+        except asyncio.CancelledError:
+            log.info("%s", agent.leave())
 
 
-async def _run_until_told(agent: Agent) -> None:
+async def _run(agent: Agent, bus: SystemBus) -> None:
+    async with bus:
+        await agent.run()
+
+
+def _hear_signals(agent: Agent, running: asyncio.Future[None]) -> None:
     loop = asyncio.get_running_loop()
-    running = asyncio.ensure_future(agent.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
     loop.add_signal_handler(signal.SIGHUP, agent.wake)
-    try:
-        await running
-    except asyncio.CancelledError:
-        log.info("%s", agent.leave())
 
 
 def _settings(config: Config, *, reboots: bool) -> Settings:

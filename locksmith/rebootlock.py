@@ -30,8 +30,10 @@ from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.01
-LONGEST_PAUSE = 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
+"""Seconds, at most, before the first try after a lost race, and before any."""
+CROWDING = 5
+"""How many times as long as its lost attempt a loser may pause: attempts are slow where many are at it."""
 
 
 class DeniedError(LockError):
@@ -290,6 +292,7 @@ class RebootLock:
         pause = FIRST_PAUSE
         undecided: OutcomeUnknownError | None = None
         while True:
+            began = clock.time()
             try:
                 return await attempt()
             except OutcomeUnknownError as error:
@@ -302,8 +305,9 @@ class RebootLock:
                 raise undecided or error from None
             if clock.time() >= ends:
                 raise undecided or lost
+            pause = min(max(pause, CROWDING * (clock.time() - began)), LONGEST_PAUSE)
             await asyncio.sleep(self._rng.uniform(0, pause))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause *= 2
 
 
 def _raw(reading: Reading) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ STORY_LIMIT = 60.0
 
 QUICK = {"settle": "400ms", "limit": "2s", "retry": "1s"}
 """[reboot] for stories in which a reboot fails."""
+
+CLOSED = {"start": time.strftime("%a %H:%M", time.localtime(time.time() + 3 * 86400)), "length": "1h"}
+"""[window] for stories in which it is closed: it opens in three days."""
 
 
 @dataclass(frozen=True)

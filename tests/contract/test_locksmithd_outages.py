@@ -194,6 +194,7 @@ def test_etcd_is_away_when_the_slot_is_asked_for(site):
         with site.etcd_away():
             node.need_reboot("4081.2.0")
             await node.says("waiting (store): ")
+        node.send_signal(signal.SIGHUP)
         await node.rebooted()
         await site.is_free()
 
@@ -237,10 +238,12 @@ def test_etcd_is_frozen_in_each_write_and_thaws(site):
         with site.etcd_frozen():
             node.need_reboot("4081.2.0")
             await node.says("waiting (store): ")
-        await until(lambda: node.machine.reboots, "logind is asked", limit=20)
+        node.send_signal(signal.SIGHUP)
+        await until(lambda: node.machine.reboots, "logind is asked")
         with site.etcd_frozen():
             await node.reboot()
             await node.says("waiting (store): ", times=2)
+        node.send_signal(signal.SIGHUP)
         await site.is_free()
         await node.says("idle", times=2)
         assert site.lock.story == ["held", "committed", "free"]

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,9 @@ class Machine:
     def kill(self) -> None:
         """Pull the plug. `start` switches it on again, with what it had on disk."""
         supervisor, self._supervisor = self._supervisor, None
+        with suppress(MachineError, ProcessLookupError):
+            # All at once, as the kernel does it: one after another, the machine would live to see the others' end.
+            os.kill(self._leader(), signal.SIGKILL)
         wait_until(
             lambda: killed(self._groups) and not (supervisor and supervisor.is_alive()),
             limit=COMMAND_LIMIT,

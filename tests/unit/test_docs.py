@@ -1,10 +1,14 @@
 """The texts are kept true: what they name exists, and what exists is named."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from locksmith.config import load_daemon
+from locksmith.host.paths import Paths
 
 REPOSITORY = Path(__file__).parents[2]
 TEXTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -82,3 +86,23 @@ def test_the_installation_uses_files_that_are_there():
     files = set(re.findall(r"contrib/[\w./-]+\w", text))
     assert files
     assert {file for file in files if not (REPOSITORY / file).exists()} == set()
+
+
+def test_the_readmes_configuration_can_be_used(tmp_path):
+    [example] = re.findall(r"```toml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    paths = Paths(tmp_path)
+    paths.config.parent.mkdir(parents=True)
+    paths.config.write_text(example)
+    assert load_daemon(paths, {}, {}).strategy == "etcd-lock"
+
+
+def test_the_example_drop_in_can_be_used(tmp_path):
+    text = (REPOSITORY / "contrib/systemd/10-etcd-lock.conf").read_text()
+    lines = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
+    environ = dict(shlex.split(line)[0].split("=", 1) for line in lines)
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    environ["LOCKSMITHD_ETCD_CAFILE"] = str(ca)
+    config = load_daemon(Paths(tmp_path), environ, {})
+    assert (config.strategy, config.group, len(config.store.endpoints)) == ("etcd-lock", "web", 3)
+    assert config.window is not None

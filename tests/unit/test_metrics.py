@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, start_http_server
 
-from locksmith import metrics as module
 from locksmith import states
 from locksmith.config import MetricsSettings
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
@@ -175,8 +174,7 @@ def servers(monkeypatch):
         started.append(start_http_server(*args, **options))
         return started[-1]
 
-    start_http_server = module.start_http_server
-    monkeypatch.setattr(module, "start_http_server", start)
+    monkeypatch.setattr("locksmith.metrics.start_http_server", start)
     yield started
     for server, thread in started:
         server.shutdown()

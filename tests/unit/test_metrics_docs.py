@@ -88,9 +88,10 @@ def test_a_name_follows_the_conventions(family):
 
 
 def reasons() -> set[str]:
-    """Every word that the code gives for a wait or a denial."""
+    """Every word that the code gives for a wait, or for a denial; one that loses a permission leads to no wait."""
     files = [path for folder in ("locksmith", "strategies") for path in (REPOSITORY / folder).rglob("*.py")]
     calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    codes = [call.args[0] for call in calls if call.args and ast.unparse(call.func) in {"Wait", "Denied"}]
+    waits = [call for call in calls if ast.unparse(call.func) in {"Wait", "Denied"}]
+    codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
     words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
     return {word for word in words if isinstance(word, str)}
