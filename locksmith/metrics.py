@@ -65,7 +65,7 @@ class Metrics:
         if not settings.enabled:
             return
         try:
-            start_http_server(
+            server, _thread = start_http_server(
                 settings.port,
                 settings.address,
                 registry=self._registry,
@@ -75,7 +75,7 @@ class Metrics:
         except (OSError, OverflowError) as error:
             log.error("metrics are not served: %s:%d: %s", settings.address, settings.port, error)  # noqa: TRY400
         else:
-            log.info("metrics on %s:%d", settings.address, settings.port)
+            log.info("metrics on %s:%d", settings.address, server.server_port)
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
         """Show the step; what the snapshot would tell stays as it was when there is none."""

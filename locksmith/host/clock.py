@@ -15,7 +15,7 @@ def local_zone() -> tzinfo:
     if name:
         try:
             return ZoneInfo(name)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             return UTC
     try:
         with LOCALTIME.open("rb") as file:
