@@ -26,7 +26,7 @@ from locksmith.locks import open_lock
 from locksmith.metrics import Metrics
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.snapshot import Settings, Wish
-from locksmith.strategy import Strategy, StrategyContext, load
+from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Member, Reporter, Surroundings, Target
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import UpdateEngine
@@ -43,7 +43,7 @@ def make_strategy(config: Config, target: Target) -> Strategy:
     """Make the strategy for a target: the configured one, or the one that the journal names."""
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
     context = StrategyContext(target.group, partial(open_lock, store, target.group), adopt=config.adopt)
-    return load(target.strategy)(context)
+    return make(target.strategy, context)
 
 
 async def run(config: Config, paths: Paths) -> None:

@@ -75,12 +75,19 @@ def installed() -> list[str]:
     return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
 
 
-def load(name: str) -> StrategyFactory:
-    """Find a strategy by its name. `UsageError` lists those that are installed, or says why one can't be loaded."""
+def make(name: str, context: StrategyContext) -> Strategy:
+    """Make a strategy by its name. `UsageError` lists those that are installed, or says why this one can't be used."""
     for point in entry_points(group=ENTRY_POINTS, name=name):
         try:
-            factory: StrategyFactory = point.load()
+            return _made(point.load(), context)
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the daemon's answer is one sentence
-            raise UsageError(f"the strategy {name!r} ({point.value}) cannot be loaded: {error}") from None
-        return factory
+            why = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the strategy {name!r} ({point.value}) cannot be used: {why}") from None
     raise UsageError(f"there is no strategy {name!r}; installed are: {', '.join(installed()) or 'none'}")
+
+
+def _made(factory: StrategyFactory, context: StrategyContext) -> Strategy:
+    strategy = factory(context)
+    if not isinstance(getattr(strategy, "reboots", None), bool):
+        raise TypeError("its `reboots` must be True or False")
+    return strategy

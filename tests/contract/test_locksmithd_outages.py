@@ -277,9 +277,7 @@ def test_an_outage_is_one_line_in_the_log_however_often_it_is_tried_again(site):
         node.need_reboot("4081.2.0")
         await node.says("Connection refused")
         for _ in range(3):
-            asked = node.engine.asked
-            node.send_signal(signal.SIGHUP)
-            await until(lambda asked=asked: node.engine.asked > asked, "it looks again")
+            await looks_again(node)
         assert node.said.count("waiting (store)") == 1
 
     site.endpoints = ["http://127.0.0.1:1"]
@@ -295,3 +293,10 @@ def test_one_endpoint_of_several_is_enough(site):
     with strange.endpoint(strange.answering("<html>")) as html:
         site.endpoints = ["http://127.0.0.1:1", html, *site.endpoints]
         site.play(story)
+
+
+async def looks_again(node):
+    """Hang up, and wait until that has had its effect."""
+    asked = node.engine.asked
+    node.send_signal(signal.SIGHUP)
+    await until(lambda: node.engine.asked > asked, "it looks again")

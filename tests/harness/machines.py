@@ -21,6 +21,7 @@ from tests.harness.image import mount
 from tests.harness.room import cgroups, killed, wait_until
 
 REBOOTED = 133
+"""The exit status of systemd-nspawn where the machine wants to boot again."""
 BOOT_LIMIT = 60.0
 """Seconds until a machine has booted; one takes about one second alone on two cores."""
 COMMAND_LIMIT = 30.0
@@ -89,7 +90,7 @@ class Machine:
         """Pull the plug. `start` switches it on again, with what it had on disk."""
         supervisor, self._supervisor = self._supervisor, None
         with suppress(MachineError, ProcessLookupError):
-            # All at once, as the kernel does it: one after another, the machine would live to see the others' end.
+            # PID 1 takes all others with it; if they ended before it, it would live to act on that.
             os.kill(self._leader(), signal.SIGKILL)
         wait_until(
             lambda: killed(self._groups) and not (supervisor and supervisor.is_alive()),
