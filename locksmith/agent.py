@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from locksmith import decide, fleet
-from locksmith.claims import PROGRAM, new_entry, target_of
+from locksmith.claims import new_entry, target_of
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
 from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError
+from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
+    DAEMON,
     Answer,
     Boot,
     Denied,
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 RETRY = 5.0
 """Seconds after which a step that failed is tried again."""
+PACE = 0.2
+"""Seconds between two turns in the long run, however often something wakes the loop."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 CLOSE_LIMIT = 0.5
@@ -85,6 +89,7 @@ class Agent:
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._down = _Lasting()
+        self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = _Progress()
 
     def wake(self) -> None:
@@ -105,7 +110,7 @@ class Agent:
             entry = self._around.journal.read().entry
             if entry is None:
                 return "stopping; this machine holds nothing"
-            if isinstance(self._progress.answer, Denied) and entry.by == PROGRAM:
+            if isinstance(self._progress.answer, Denied) and entry.by == DAEMON:
                 self._around.journal.clear(entry.claim.nonce)
                 return "stopping; this machine gives up its place and holds nothing"
         except LocksmithError as error:
@@ -144,6 +149,8 @@ class Agent:
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
+        # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
+        operator = self._around.operator()
         self._follow(journal.entry)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
@@ -151,7 +158,7 @@ class Agent:
             await self._look(self._boot)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
-        operator = self._around.operator()
+        operator = operator or self._around.operator()
         committed = journal.entry is not None and journal.entry.phase is Phase.COMMITTED
         return Snapshot(
             now=self._around.clock(),
@@ -171,7 +178,6 @@ class Agent:
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
             adopts=self._around.adopts(),
-            by=PROGRAM,
         )
 
     def _follow(self, entry: JournalEntry | None) -> None:
@@ -216,12 +222,15 @@ class Agent:
     async def _commit(self, entry: JournalEntry, wishes: Sequence[Wish]) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
         self._around.journal.commit(entry.claim.nonce, still_wanted=lambda: self._around.still_wanted(wishes))
-        answer: Answer | None = None
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
-        finally:
-            if not isinstance(answer, Granted):
+        except BaseException:
+            # Where that fails too, the journal says committed, which the next start proves wrong.
+            with contextlib.suppress(LocksmithError):
                 self._around.journal.reopen(entry.claim.nonce)
+            raise
+        if isinstance(answer, Denied):
+            self._around.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
         self._progress.committed = isinstance(answer, Granted)
 
@@ -258,6 +267,8 @@ class Agent:
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)
         self._progress.answer = None
+        while not self._pace.allows(asyncio.get_running_loop().time()):
+            await asyncio.sleep(PACE)
 
     async def _woken_or_changed(self, limit: float) -> None:
         if not isinstance(self._progress.answer, Denied):

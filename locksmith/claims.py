@@ -1,38 +1,41 @@
 """The claim a machine makes for its own reboot, as it is written into the journal before anybody is asked."""
 
 import secrets
+from dataclasses import replace
 
 from locksmith import fleet
 from locksmith.fleet import Claim
-from locksmith.snapshot import JournalEntry, Phase, Snapshot
+from locksmith.snapshot import DAEMON, Boot, JournalEntry, Phase, Snapshot
 from locksmith.surroundings import Member, Target
-
-PROGRAM = "locksmithd"
 
 
 def new_entry(member: Member, target: Target, snapshot: Snapshot) -> JournalEntry:
-    """Make a new claim for the first wish, with a nonce that no other claim has."""
+    """Make a new claim of the daemon's for the first wish, with a nonce that no other claim has."""
     wish = snapshot.wishes[0]
     claim = Claim(
         holder=member.machine_id,
         kind=fleet.REBOOT,
         nonce=secrets.token_hex(16),
         since=snapshot.now,
-        who=PROGRAM,
+        who=DAEMON,
         hostname=member.hostname,
-        boot_id=snapshot.boot.boot_id,
         version=wish.version,
         reason=f"{wish.trigger} {wish.version}".strip(),
     )
+    return entry_for(claim, target, snapshot.boot, by=DAEMON)
+
+
+def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str) -> JournalEntry:
+    """Write down a claim that is about to be made, in this boot, by the program of this name."""
     return JournalEntry(
-        claim=claim,
+        claim=replace(claim, boot_id=boot.boot_id),
         strategy=target.strategy,
         group=target.group,
         api=target.api,
         endpoints=target.endpoints,
         phase=Phase.REQUESTED,
-        boot=snapshot.boot,
-        by=PROGRAM,
+        boot=boot,
+        by=by,
     )
 
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.host.runfiles import AdoptMark, pid_file
+from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.locks import open_lock
 from locksmith.metrics import Metrics
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
@@ -50,11 +50,14 @@ async def run(config: Config, paths: Paths) -> None:
     """Run until SIGTERM or SIGINT, or until a strategy that never reboots has nothing left to give back.
 
     SIGHUP looks at everything again now. `UsageError`: the strategy is not installed; `HostError`: this machine has
-    no id.
+    no id, or another locksmithd runs on it.
     """
     member = Member(read_machine_id(paths), socket.gethostname())
     reboots = make_strategy(config, target_of(config)).reboots
+    # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(only_daemon(paths))
         bus = SystemBus()
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
         clock = local_clock()
@@ -82,13 +85,11 @@ async def run(config: Config, paths: Paths) -> None:
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
         running = asyncio.ensure_future(_run(agent, bus))
-        _hear_signals(agent, running)
-        # Only now: whoever finds the pid sends it signals, and one that is not heard ends the process.
-        stack.enter_context(pid_file(paths))
-        try:
-            await running
-        except asyncio.CancelledError:
-            log.info("%s", agent.leave())
+        with _signals(agent, running):
+            try:
+                await running
+            except asyncio.CancelledError:
+                log.info("%s", agent.leave())
 
 
 async def _run(agent: Agent, bus: SystemBus) -> None:
@@ -96,11 +97,23 @@ async def _run(agent: Agent, bus: SystemBus) -> None:
         await agent.run()
 
 
-def _hear_signals(agent: Agent, running: asyncio.Future[None]) -> None:
+@contextlib.contextmanager
+def _signals(agent: Agent, running: asyncio.Future[None]) -> Iterator[None]:
+    """Hear them; and ignore them afterwards, when it is ending already and a loop that closes can hear none."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
-    loop.add_signal_handler(signal.SIGHUP, agent.wake)
+    handlers: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGTERM: running.cancel,
+        signal.SIGINT: running.cancel,
+        signal.SIGHUP: agent.wake,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _settings(config: Config, *, reboots: bool) -> Settings:

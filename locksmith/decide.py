@@ -8,7 +8,7 @@ Whatever is in doubt ends in a step that does not reboot.
 from dataclasses import dataclass
 from datetime import datetime
 
-from locksmith.snapshot import Denied, Granted, JournalEntry, Phase, RebootCall, ShutdownState, Snapshot
+from locksmith.snapshot import DAEMON, Denied, Granted, JournalEntry, Phase, RebootCall, ShutdownState, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def decide(now: Snapshot) -> Step:
         return Release()
     if now.shutdown is ShutdownState.GOING_DOWN:
         return _still_up(now)
-    if entry.by != now.by:
+    if entry.by != DAEMON:
         return _with_operators_claim(now, entry)
     if entry.phase is Phase.COMMITTED:
         return _committed(now)
@@ -157,13 +157,18 @@ def _called(now: Snapshot, call: RebootCall) -> Step:
 def _still_up(now: Snapshot) -> Step:
     """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
     if now.down_for < now.settings.limit:
-        return Wait("rebooting", "the machine is going down", now.now + now.settings.limit - now.down_for)
-    doubt = "" if now.shutdown is ShutdownState.GOING_DOWN else " (or logind does not answer)"
+        return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.down_for)
     return Wait(
         "stuck",
-        f"stuck in shutdown{doubt}: the slot stays taken; "
+        f"stuck in shutdown: {_going_down(now)}; the slot stays taken; "
         "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
     )
+
+
+def _going_down(now: Snapshot) -> str:
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return "the machine is going down"
+    return "the machine may be going down, logind or systemd does not say"
 
 
 def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:

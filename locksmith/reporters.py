@@ -53,12 +53,13 @@ class SystemdReporter:
 
 
 class CoordinatorReporter:
-    """Keeps coordinator.conf; a file that can't be had is logged once, and keeps nothing from rebooting."""
+    """Keeps coordinator.conf; a file that can't be had is logged once, tried again, and stops no reboot."""
 
     def __init__(self, coordinator: Coordinator, strategy: str) -> None:
         self._coordinator = coordinator
         self._strategy = strategy
         self._shown: CoordinatorState | None = None
+        self._complained = False
         self.set(CoordinatorState.STARTING)
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
@@ -75,8 +76,10 @@ class CoordinatorReporter:
         try:
             self._coordinator.set(self._strategy, state)
         except HostError as error:
-            log.warning("%s", error)
-        self._shown = state
+            log.log(logging.DEBUG if self._complained else logging.WARNING, "%s", error)
+            self._complained = True
+        else:
+            self._shown, self._complained = state, False
 
 
 def _coordinator_state(step: Step, *, wanted: bool) -> CoordinatorState:

@@ -7,6 +7,9 @@ from enum import StrEnum
 from locksmith.fleet import Claim
 from locksmith.window.reboot_window import RebootWindow
 
+DAEMON = "locksmithd"
+"""The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Boot:
@@ -165,4 +168,3 @@ class Snapshot:
     retargeted: bool = False
     operator: bool = False
     adopts: bool = False
-    by: str = "locksmithd"

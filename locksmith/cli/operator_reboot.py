@@ -6,8 +6,9 @@ what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from locksmith.claims import entry_for, target_of
 from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
 from locksmith.fleet import Claim
 from locksmith.snapshot import Denied, Granted, JournalEntry, Phase, ShutdownState
@@ -40,16 +41,7 @@ class OperatorReboot:
         await self._tidy_up()
         if await self._state() is ShutdownState.GOING_DOWN:
             raise HostError("this machine is going down already")
-        entry = JournalEntry(
-            claim=replace(claim, boot_id=boot.boot_id),
-            strategy=target.strategy,
-            group=target.group,
-            api=target.api,
-            endpoints=target.endpoints,
-            phase=Phase.REQUESTED,
-            boot=boot,
-            by=PROGRAM,
-        )
+        entry = entry_for(claim, target, boot, by=PROGRAM)
         self.journal.begin(entry)
         try:
             await self._obtain(entry)
@@ -60,7 +52,7 @@ class OperatorReboot:
 
     async def _obtain(self, entry: JournalEntry) -> None:
         """Get the permission and pass the point of no return."""
-        strategy = self.strategy(_target(entry))
+        strategy = self.strategy(target_of(entry))
         answer = await strategy.request(entry.claim)
         if isinstance(answer, Denied):
             raise LockError(f"not rebooting: {answer.text}")
@@ -77,17 +69,23 @@ class OperatorReboot:
         except RebootUnknownError as error:
             self.say(f"{error}; looking whether this machine goes down")
         except asyncio.CancelledError:
-            self.say("too late: the reboot may have been asked for; locksmithd gives the lock back if it does not come")
+            self.say("too late: the reboot may have been asked for; if it does not come, locksmithd gives the lock back when it runs")
             raise
         except HostError as error:
-            await self._give_back(entry, error)
-            self.say("the lock is given back")
+            await self._refused(entry, error)
             raise
         if await self._stays_up():
             failure = HostError(f"logind took the reboot, and after {self.settle:g} s nothing is shutting down")
             await self._give_back(entry, failure)
             self.say("the lock is given back")
             raise failure
+
+    async def _refused(self, entry: JournalEntry, error: HostError) -> None:
+        """Give back what logind refused, unless the machine is going down by somebody else's order, or may be."""
+        if await self.machine.shutdown_state() is not ShutdownState.RUNNING:
+            raise HostError(f"{error}; this machine is going down all the same, or may be: it keeps the lock") from None
+        await self._give_back(entry, error)
+        self.say("the lock is given back")
 
     async def _stays_up(self) -> bool:
         """Watch until the machine goes down, or for `settle` seconds; `HostError`: that cannot be told."""
@@ -116,7 +114,7 @@ class OperatorReboot:
         if entry is None or entry.by != PROGRAM:
             return
         if entry.boot != await self.machine.boot():
-            await self.strategy(_target(entry)).complete(entry.claim)
+            await self.strategy(target_of(entry)).complete(entry.claim)
             self.journal.clear(entry.claim.nonce, forget_failure=True)
             return
         if entry.phase is Phase.COMMITTED and not await self._stays_up():
@@ -127,12 +125,8 @@ class OperatorReboot:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         try:
             self.journal.reopen(entry.claim.nonce)
-            await self.strategy(_target(entry)).withdraw(entry.claim)
+            await self.strategy(target_of(entry)).withdraw(entry.claim)
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
             cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
             raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
-
-
-def _target(entry: JournalEntry) -> Target:
-    return Target(entry.strategy, entry.group, entry.api, entry.endpoints)

@@ -3,6 +3,7 @@
 import asyncio
 
 from locksmith.errors import HostError
+from locksmith.host.boot import read_boot_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_link import Link
 from locksmith.host.bus_messages import Signal
@@ -44,7 +45,7 @@ async def _noted(wish: OperatorWish) -> bool:
 
 def cancel_wish(paths: Paths, machine_id: str) -> bool:
     """Take the wish back; False where there is none. `HostError`: the machine is past the point of no return."""
-    return JournalFile(paths, machine_id).unless_committed(OperatorWish(paths).cancel)
+    return JournalFile(paths, machine_id).unless_committed(read_boot_id(paths), OperatorWish(paths).cancel)
 
 
 async def engine_wants() -> str | None:

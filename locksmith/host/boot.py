@@ -31,13 +31,18 @@ def read_machine_id(paths: Paths) -> str:
 
 async def read_boot(paths: Paths, bus: SystemBus) -> Boot:
     """Tell which boot this is. `HostError`: the boot id can't be read, or systemd is there and doesn't answer."""
+    return Boot(read_boot_id(paths), await _userspace_start(paths, bus))
+
+
+def read_boot_id(paths: Paths) -> str:
+    """Read the kernel's id of this boot, which a soft reboot keeps. `HostError`: it can't be read."""
     try:
         boot_id = paths.boot_id.read_text().strip()
     except OSError as error:
         raise HostError(f"the boot id {paths.boot_id} cannot be read: {error.strerror}") from None
     if not boot_id:
         raise HostError(f"the boot id {paths.boot_id} is empty")
-    return Boot(boot_id, await _userspace_start(paths, bus))
+    return boot_id
 
 
 async def _userspace_start(paths: Paths, bus: SystemBus) -> int:

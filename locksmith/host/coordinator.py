@@ -4,15 +4,14 @@ Whoever writes it holds an exclusive flock on it all the time: a login profile t
 reboots this machine by itself. So that the lock never lapses, each new file is locked before it takes the name.
 """
 
-import fcntl
 import os
 import shlex
-import time
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
 from locksmith.errors import HostError
+from locksmith.host.flock import lock
 
 NAME = "locksmithd"
 
@@ -67,14 +66,18 @@ class Coordinator:
                 fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return
+            try:
+                lock(fd, limit=LOCK_LIMIT)
+            except BaseException:
+                os.close(fd)
+                raise
             self._hold(fd)
-            _lock(fd)
 
     def _replace(self, text: str) -> None:
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            _lock(fd)
+            lock(fd, limit=LOCK_LIMIT)
             os.write(fd, text.encode())
             new.rename(self._path)
         except BaseException:
@@ -87,17 +90,3 @@ class Coordinator:
         before, self._fd = self._fd, fd
         if before is not None:
             os.close(before)
-
-
-def _lock(fd: int) -> None:
-    """Take the lock; `BlockingIOError` when somebody keeps it."""
-    ends = time.monotonic() + LOCK_LIMIT
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= ends:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -6,23 +6,22 @@ the old one, and its folder synced; a lock beside it orders `locksmithd` and `lo
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from locksmith import fleet, jsonread
 from locksmith.errors import CorruptValueError, HostError
+from locksmith.host.flock import is_locked, locked
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, Phase
 
 SCHEMA = 1
-LOCK_LIMIT = 2.0
-"""Seconds to wait for the other program's write."""
+LOCK_LIMIT = 0.5
+"""Seconds to wait for the other program's write, in which the loop stands still."""
 
 
 class CalledOffError(HostError):
@@ -90,11 +89,11 @@ class JournalFile:
             if found.entry is not None and found.entry.claim.nonce == nonce:
                 self._write(Journal(failure=None if forget_failure else found.failure))
 
-    def unless_committed(self, call_off: Callable[[], bool]) -> bool:
-        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed already."""
+    def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
+        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot."""
         with self._locked():
             entry = self._own_or_none_yet().entry
-            if entry is not None and entry.phase is Phase.COMMITTED:
+            if entry is not None and entry.phase is Phase.COMMITTED and entry.boot.boot_id == boot_id:
                 raise HostError("too late: this machine is past the point of no return, it is rebooting")
             return call_off()
 
@@ -158,7 +157,7 @@ class JournalFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with _opened(self.path.with_suffix(".lock"), f"the journal {self.path}"):
+        with _holding(self.path.with_suffix(".lock"), f"the journal {self.path}"):
             yield
 
 
@@ -171,49 +170,25 @@ class OperatorLock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold it; `HostError` when another `locksmithctl reboot` does."""
-        with _opened(self._path, str(self._path)):
+        with _holding(self._path, str(self._path)):
             yield
 
     def is_held(self) -> bool:
         """Whether somebody holds it now; a lock file that cannot be looked at counts as held."""
+        return is_locked(self._path)
+
+
+@contextlib.contextmanager
+def _holding(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file; what fails while it is held is no affair of the lock's."""
+    with contextlib.ExitStack() as stack:
         try:
-            with self._path.open() as file:
-                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
-
-
-def _opened(path: Path, what: str) -> IO[str]:
-    """Open a lock file and lock it until it is closed; what fails while it is locked is no affair of the lock's."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise HostError(f"{what} cannot be locked: {error.strerror}") from None
-    try:
-        _flock(file.fileno(), path)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _flock(fd: int, path: Path) -> None:
-    ends = time.monotonic() + LOCK_LIMIT
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(path, limit=LOCK_LIMIT))
         except BlockingIOError:
-            if time.monotonic() >= ends:
-                raise HostError(f"{path} is held by another program for more than {LOCK_LIMIT:.0f} s") from None
-            time.sleep(0.01)
+            raise HostError(f"{path} is held by another program for more than {LOCK_LIMIT:g} s") from None
         except OSError as error:
-            raise HostError(f"{path} cannot be locked: {error.strerror}") from None
-        else:
-            return
+            raise HostError(f"{what} cannot be locked: {error.strerror}") from None
+        yield
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,13 +1,12 @@
 """Small files below /run/locksmith, which a reboot forgets."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 
+from locksmith.errors import HostError
+from locksmith.host.flock import locked
 from locksmith.host.paths import Paths
-
-log = logging.getLogger(__name__)
 
 
 class AdoptMark:
@@ -30,16 +29,19 @@ class AdoptMark:
 
 
 @contextlib.contextmanager
-def pid_file(paths: Paths) -> Iterator[None]:
-    """Keep the daemon's pid where `locksmithctl` finds it to have it look again; without it, it looks a bit later."""
+def only_daemon(paths: Paths) -> Iterator[None]:
+    """Be the one daemon of this machine, with its pid where `locksmithctl` finds it to have it look again.
+
+    `HostError`: another one runs. Two would each take the other's claim for a leftover of its own, and give it back.
+    """
     path = paths.run / "locksmithd.pid"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        log.warning("%s cannot be written: %s", path, error.strerror)
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            fd = stack.enter_context(locked(path, limit=0))
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            raise HostError(f"another locksmithd runs on this machine: it holds {path}") from None
+        except OSError as error:
+            raise HostError(f"{path} cannot be written: {error.strerror}") from None
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from locksmith.errors import HostError
-from locksmith.triggers.ratelimit import RateLimit
+from locksmith.ratelimit import RateLimit
 
 MOST_REMEMBERED = 1024
 

@@ -22,7 +22,7 @@ from tests.harness.waiting import until
 
 STORY_LIMIT = 60.0
 
-QUICK = {"settle": "400ms", "limit": "2s", "retry": "1s"}
+QUICK = {"settle": "300ms", "limit": "1s", "retry": "1s"}
 """[reboot] for stories in which a reboot fails."""
 
 CLOSED = {"start": time.strftime("%a %H:%M", time.localtime(time.time() + 3 * 86400)), "length": "1h"}

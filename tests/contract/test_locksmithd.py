@@ -178,13 +178,18 @@ def test_a_reboot_by_an_operator_is_given_back_under_off_too(site):
         ({"reboot": {"settle": "1h", "limit": "1m"}}, "settle"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_ends_both_the_check_and_the_daemon(site, changes, sentence):
-    node = site.node(running=False, **changes)
-    for args in ([], ["--check-config"]):
-        ended = _run(node, *args)
-        assert (ended.returncode, ended.stdout) == (2, ""), ended
-        assert len(ended.stderr.splitlines()) == 1
-        assert sentence in ended.stderr
+def test_a_configuration_that_cannot_be_used_is_refused_with_a_sentence(site, changes, sentence):
+    ended = _run(site.node(running=False, **changes), "--check-config")
+    assert (ended.returncode, ended.stdout) == (2, ""), ended
+    assert len(ended.stderr.splitlines()) == 1
+    assert sentence in ended.stderr
+
+
+def test_the_daemon_refuses_what_its_check_refuses(site):
+    node = site.node(running=False, strategy="best-effort")
+    ended = _run(node)
+    assert ended.returncode == 2
+    assert ended.stderr == _run(node, "--check-config").stderr
 
 
 def test_the_check_shows_every_setting_and_where_it_comes_from(site):

@@ -149,7 +149,8 @@ def test_adopt_gives_a_bare_id_back_once_in_a_boot(site):
         hold_bare(site, node)
         await node.start_daemon()
         await node.says("gave back a slot that this machine held without a record (adopt = true)")
-        await site.is_free()
+        await node.says("idle")
+        assert site.lock.holders == []
         hold_bare(site, node)
         await node.stop_daemon()
         await node.start_daemon()

@@ -201,32 +201,25 @@ def test_etcd_is_away_when_the_slot_is_asked_for(site):
     site.play(story)
 
 
-def test_etcd_is_away_while_it_waits_in_line(site):
-    async def story(node):
-        rival = await site.lock.take("somebody else")
-        node.need_reboot("4081.2.0")
-        await node.says("waiting (slot)")
+def test_etcd_is_away_while_one_has_to_give_back_and_another_waits_in_line(site):
+    """Nobody wakes them: each tries again until it works."""
+
+    async def story(one, two):
+        one.machine.on_reboot = lambda: None
+        one.need_reboot("4081.2.0")
+        await until(lambda: one.machine.reboots, "logind is asked")
+        two.need_reboot("4081.2.0")
+        await two.says("waiting (slot)")
         with site.etcd_away():
-            await node.says("cannot watch for a free slot")
-        await site.lock.give_back(rival)
-        await node.rebooted()
-
-    site.play(story)
-
-
-def test_etcd_is_away_after_the_reboot_and_the_slot_is_given_back_when_it_returns(site):
-    async def story(node):
-        node.machine.on_reboot = lambda: None
-        node.need_reboot("4081.2.0")
-        await until(lambda: node.machine.reboots, "logind is asked")
-        with site.etcd_away():
-            await node.reboot()
-            await node.says("waiting (store): ")
-            assert node.claim["phase"] == "committed"
+            await one.reboot()
+            await one.says("waiting (store): ")
+            assert one.claim["phase"] == "committed"
+            await two.says("cannot watch for a free slot")
+        await until(lambda: one.claim is None, "the slot is given back")
+        await two.rebooted()
         await site.is_free()
-        await node.says("idle")
 
-    site.play(story)
+    site.play(story, nodes=2)
 
 
 def test_etcd_is_frozen_in_each_write_and_thaws(site):

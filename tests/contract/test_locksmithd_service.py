@@ -1,8 +1,11 @@
 """locksmithd as a service: what it tells systemd, SIGHUP, and SIGTERM in each state."""
 
+import asyncio
+import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +121,7 @@ def test_signals_are_heard_although_the_bus_has_not_answered_yet(site):
     async def story(node):
         with node.bus.frozen():
             await node.start_daemon()
-            await until((node.paths.run / "locksmithd.pid").exists, "its pid is known")
+            await until(lambda: hears(node, signal.SIGTERM), "it hears signals")
             node.send_signal(signal.SIGHUP)
             await stops(node, HOLDS_NOTHING)
 
@@ -174,6 +177,34 @@ def test_a_hangup_has_it_look_again_at_once(site):
         node.engine.status = (0, 0.0, NEED_REBOOT, "4081.2.0", 1)
         node.send_signal(signal.SIGHUP)
         await node.rebooted()
+
+    site.play(story)
+
+
+def test_hangups_while_it_stops_do_it_no_harm(site):
+    async def story(node):
+        await node.says("idle")
+        node.send_signal(signal.SIGTERM)
+        ended = asyncio.ensure_future(node.ended())
+        while not ended.done():
+            with suppress(ProcessLookupError):
+                node.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.0005)
+        assert ended.result() == 0
+        assert node.said.splitlines()[-1].endswith(HOLDS_NOTHING)
+
+    site.play(story)
+
+
+def test_a_second_daemon_on_the_machine_is_refused(site):
+    async def story(node):
+        await node.says("idle")
+        first = node.pid
+        await node.start_daemon()
+        assert await node.ended() == 1
+        assert "Error: another locksmithd runs on this machine" in node.said
+        os.kill(first, signal.SIGTERM)
+        await node.says(HOLDS_NOTHING)
 
     site.play(story)
 
@@ -236,3 +267,10 @@ async def told(node):
         await node.start_daemon()
         yield systemd
         await node.stop_daemon()
+
+
+def hears(node, number):
+    """Whether the daemon has a handler for a signal (proc_pid_status(5))."""
+    lines = Path(f"/proc/{node.pid}/status").read_text().splitlines()
+    [caught] = [int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")]
+    return caught >> (number - 1) & 1

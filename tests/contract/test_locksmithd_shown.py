@@ -61,23 +61,31 @@ def test_metrics_tell_until_when_it_waits_for_its_window(site):
     site.play(story, metrics={"enabled": True, "port": port}, window=CLOSED)
 
 
-def test_metrics_through_a_reboot_that_fails_and_one_that_does_not(site):
+def test_metrics_through_a_whole_reboot(site):
     async def story(node):
         rival = await site.lock.take("somebody else")
         node.need_reboot("4081.2.0")
         await shows(port, locksmith_waiting__slot=1, locksmith_lock_held=0)
-        node.machine.mode = RebootMode.FIZZLE
+        node.machine.mode = RebootMode.DELAY
         await site.lock.give_back(rival)
         await shows(port, locksmith_state__rebooting=1, locksmith_waiting__rebooting=1, locksmith_lock_held=1)
         await shows(port, locksmith_state__stuck=1, locksmith_lock_held=1)
         node.doubles.logind.end_delay()
-        node.machine.mode = RebootMode.OBEY
-        await shows(port, locksmith_reboots_total__failed=1)
         await node.rebooted()
         await shows(port, locksmith_reboots_total__completed=1, locksmith_lock_held=0, locksmith_state__idle=1)
 
     [port] = free_ports(1)
-    site.play(story, metrics={"enabled": True, "port": port}, reboot=QUICK | {"retry": "3s"})
+    site.play(story, metrics={"enabled": True, "port": port}, reboot=QUICK)
+
+
+def test_metrics_count_a_reboot_that_failed(site):
+    async def story(node):
+        node.machine.mode = RebootMode.REFUSE
+        node.need_reboot("4081.2.0")
+        await shows(port, locksmith_reboots_total__failed=1, locksmith_waiting__retry=1, locksmith_lock_held=0)
+
+    [port] = free_ports(1)
+    site.play(story, metrics={"enabled": True, "port": port})
 
 
 def test_metrics_count_errors_by_what_failed(site):

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -30,7 +31,8 @@ class Node:
     """One node; an asynchronous context, with its daemon `running` from the start. `settings` is its locksmith.toml.
 
     `reboot_time` is how long it is down, in seconds. `on_event` is told `down` and `up` as they happen. `reboots`
-    counts. `environ` is added to the daemon's environment. At the end no daemon may have logged a traceback.
+    counts. `environ` is added to the daemon's environment. At the end no daemon may have logged a traceback
+    or a warning of the interpreter.
     """
 
     def __init__(
@@ -200,7 +202,7 @@ class Node:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rebooting
         await self.stop_daemon()
-        assert "Traceback" not in self.said, self.said
+        assert not {"Traceback", "RuntimeWarning"} & set(re.findall(r"\w+", self.said)), self.said
 
     def _new_boot(self) -> None:
         shutil.rmtree(self.paths.run, ignore_errors=True)

@@ -116,7 +116,9 @@ class SimMachine:
             self.engine.reset(called_off=True)
             return wanted
 
-        return self.on and SimJournal(self.name, self.disk, lambda _moment: None).unless_committed(call_off)
+        return self.on and SimJournal(self.name, self.disk, lambda _moment: None).unless_committed(
+            self.boot.boot_id, call_off
+        )
 
     def look(self) -> Sighting:
         """What the engine says."""

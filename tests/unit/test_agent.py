@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import Agent
-from locksmith.errors import LocksmithError, OutcomeUnknownError, RebootRefusedError
+from locksmith.claims import entry_for
+from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError
+from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import Answer, Boot, Denied, Granted, Phase, Settings, ShutdownState, Sighting, Wish
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
@@ -32,15 +34,28 @@ class Bench:
     offset: timedelta = timedelta()
     disk: Disk = field(default_factory=Disk)
     closed: bool = False
+    operators: list[bool] = field(default_factory=list)
+    change: float | None = None
     reboots = True
 
     def agent(self) -> Agent:
-        around = Surroundings(self, [self], self.journal, lambda _target: self, self.clock)
+        around = Surroundings(self, [self], self.journal, lambda _target: self, self.clock, operator=self.operator)
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
+
+    def leave_entry(self, phase: Phase, by: str) -> None:
+        """Write a claim into the journal before the agent starts."""
+        claim = Claim("n1", REBOOT, "left", START, who="alice")
+        entry = entry_for(claim, Target("bench", "", 3, ("memory",)), Boot("boot-1"), by=by)
+        self.journal.begin(entry)
+        if phase is Phase.COMMITTED:
+            self.journal.commit("left", still_wanted=lambda: True)
 
     @property
     def journal(self) -> SimJournal:
         return SimJournal("n1", self.disk, lambda _moment: None)
+
+    def operator(self) -> bool:
+        return self.operators.pop(0) if self.operators else False
 
     def clock(self) -> datetime:
         return START + timedelta(seconds=asyncio.get_running_loop().time()) + self.offset
@@ -71,8 +86,8 @@ class Bench:
         return False
 
     async def changed(self, limit: float) -> bool:
-        await asyncio.sleep(limit)
-        return False
+        await asyncio.sleep(limit if self.change is None else self.change)
+        return self.change is not None
 
     async def close(self) -> None:
         self.closed = True
@@ -197,3 +212,56 @@ def test_a_machine_that_goes_down_by_somebodys_order_keeps_its_claim():
     run(main)
     assert bench.calls == ["request"]
     assert bench.journal.read().entry is not None
+
+
+def test_a_tool_that_ended_while_the_loop_looked_may_have_committed_its_claim_is_looked_at_again():
+    bench = Bench(wish=False, operators=[True, False, True, True])
+    bench.leave_entry(Phase.REQUESTED, "locksmithctl")
+    for_a_while(bench, 1)
+    assert bench.calls == []
+
+
+def test_a_tool_that_died_after_its_commit_leaves_a_claim_that_is_kept_until_the_machine_proves_to_stay_up():
+    """However long this daemon has run: it counts from when it first saw that nobody cares for the claim."""
+    bench = Bench(wish=False)
+
+    async def main(_loop: VirtualLoop) -> list[str]:
+        agent = bench.agent()
+        task = asyncio.ensure_future(agent.run())
+        await asyncio.sleep(3600)
+        bench.leave_entry(Phase.COMMITTED, "locksmithctl")
+        agent.wake()
+        await asyncio.sleep(14)
+        early = [*bench.calls]
+        await asyncio.sleep(2)
+        task.cancel()
+        await asyncio.wait([task])
+        return early
+
+    assert run(main) == []
+    assert bench.calls == ["withdraw"]
+
+
+def test_a_stop_during_a_commit_ends_the_loop_though_the_journal_cannot_be_written(monkeypatch):
+    bench = Bench(slow_commit=30.0)
+
+    def full(_journal: SimJournal, _nonce: str) -> None:
+        raise HostError("no space left on device")
+
+    monkeypatch.setattr(SimJournal, "reopen", full)
+
+    async def main(_loop: VirtualLoop) -> None:
+        task = asyncio.ensure_future(bench.agent().run())
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+
+    run(main)
+    assert bench.calls == ["request"]
+
+
+def test_a_strategy_that_cries_wolf_does_not_make_the_loop_spin():
+    bench = Bench(does={"request": lambda: DENIED}, change=0.0)
+    for_a_while(bench, 60)
+    assert 60 < len(bench.calls) < 60 * 5 + 30

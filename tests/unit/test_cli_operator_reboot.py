@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from locksmith.cli.operator_reboot import OperatorReboot
-from locksmith.errors import LockError, LocksmithError, StoreUnavailableError
+from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -32,6 +32,7 @@ class ObedientMachine:
         self.asked = False
         self.told = False
         self.silent = False
+        self.refuses = False
 
     async def boot(self) -> Boot:
         await asyncio.sleep(0)
@@ -48,6 +49,8 @@ class ObedientMachine:
         await asyncio.sleep(0)
         self.told = True
         await asyncio.sleep(0)
+        if self.refuses:
+            raise RebootRefusedError("transaction is destructive")
 
 
 class Bench:
@@ -166,5 +169,17 @@ def test_a_machine_that_says_nothing_is_not_rebooted(tmp_path):
         with pytest.raises(LocksmithError, match="does not answer, so no reboot is asked for"):
             await bench.start()
         assert bench.journal.read().entry is None
+
+    asyncio.run(story())
+
+
+def test_a_refusal_by_a_machine_that_goes_down_by_somebody_elses_order_keeps_the_slot(tmp_path):
+    async def story():
+        bench = Bench(tmp_path)
+        bench.machine.refuses = True
+        with pytest.raises(HostError, match=r"destructive; this machine is going down all the same.*keeps the lock"):
+            await bench.start()
+        assert bench.entry.phase is Phase.COMMITTED
+        assert await bench.holders() == ("n1",)
 
     asyncio.run(story())

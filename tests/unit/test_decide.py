@@ -22,6 +22,7 @@ from locksmith.decide import (
 )
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
+    DAEMON,
     Boot,
     Denied,
     Failure,
@@ -227,7 +228,6 @@ entries = st.builds(
     entry,
     phase=st.sampled_from(Phase),
     boot=st.sampled_from([THIS_BOOT, THIS_BOOT, LAST_BOOT, replace(THIS_BOOT, userspace=9)]),
-    by=st.sampled_from(["locksmithd", "locksmithd", "locksmithctl"]),
 )
 snapshots = st.builds(
     Snapshot,
@@ -271,7 +271,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         or now.settings.dry_run
         or not now.settings.reboots
         or (window is not None and not window.contains(now.now))
-        or (now.journal.entry is not None and now.journal.entry.by != now.by)
+        or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)
         or (now.journal.entry is not None and now.retargeted)
         or (now.journal.failure is not None and abs(now.now - now.journal.failure.at) < now.settings.retry)
@@ -335,7 +335,7 @@ def test_a_machine_that_may_still_go_down_keeps_its_slot(now):
 def test_a_reboot_that_was_asked_for_is_given_time_to_happen(now):
     step = decide(now)
     entry = now.journal.entry
-    if isinstance(step, Withdraw) and entry and entry.phase is Phase.COMMITTED and entry.by == now.by:
+    if isinstance(step, Withdraw) and entry and entry.phase is Phase.COMMITTED and entry.by == DAEMON:
         if now.call is not None:
             assert now.call.refused or now.call.ago >= now.settings.settle
         elif not now.committed_here:

@@ -125,13 +125,19 @@ def test_a_failure_stays_with_the_claim_and_after_it_until_a_reboot_worked(journ
 
 
 def test_calling_off_is_possible_until_the_point_of_no_return_only(journal):
-    assert journal.unless_committed(yes)
+    assert journal.unless_committed("boot-1", yes)
     journal.begin(entry())
-    assert journal.unless_committed(yes)
-    assert not journal.unless_committed(lambda: False)
+    assert journal.unless_committed("boot-1", yes)
+    assert not journal.unless_committed("boot-1", lambda: False)
     journal.commit("a", still_wanted=yes)
     with pytest.raises(HostError, match="past the point of no return"):
-        journal.unless_committed(lambda: pytest.fail("too late"))
+        journal.unless_committed("boot-1", lambda: pytest.fail("too late"))
+
+
+def test_calling_off_is_possible_after_the_reboot_though_the_slot_is_not_given_back_yet(journal):
+    journal.begin(entry())
+    journal.commit("a", still_wanted=yes)
+    assert journal.unless_committed("boot-2", yes)
 
 
 def test_nobody_commits_while_somebody_calls_off(journal, monkeypatch):
@@ -143,7 +149,7 @@ def test_nobody_commits_while_somebody_calls_off(journal, monkeypatch):
             JournalFile(Paths(journal.path.parents[3]), ME).commit("a", still_wanted=yes)
         return True
 
-    assert journal.unless_committed(call_off)
+    assert journal.unless_committed("boot-1", call_off)
     assert again(journal).entry == entry()
 
 
@@ -152,7 +158,7 @@ def test_an_error_while_calling_off_is_not_blamed_on_the_lock(journal):
         raise ConnectionRefusedError("the bus is away")
 
     with pytest.raises(ConnectionRefusedError, match="the bus is away"):
-        journal.unless_committed(call_off)
+        journal.unless_committed("boot-1", call_off)
 
 
 def test_a_journal_that_was_cut_short_anywhere_is_refused_or_whole(journal):
@@ -178,7 +184,7 @@ def test_over_a_torn_journal_nothing_is_written(journal):
         lambda: journal.reopen("a"),
         lambda: journal.fail("a", FAILURE),
         lambda: journal.clear("a"),
-        lambda: journal.unless_committed(yes),
+        lambda: journal.unless_committed("boot-1", yes),
     ):
         with pytest.raises(CorruptValueError):
             act()
