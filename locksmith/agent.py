@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 RETRY = 5.0
 """Seconds after which a step that failed is tried again."""
 PACE = 0.2
-"""Seconds between two turns in the long run, however often something wakes the loop."""
+"""Seconds to pause between turns, once there are too many: however often something wakes the loop, it does not spin."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 CLOSE_LIMIT = 0.5
@@ -267,7 +267,7 @@ class Agent:
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)
         self._progress.answer = None
-        while not self._pace.allows(asyncio.get_running_loop().time()):
+        if not self._pace.allows(asyncio.get_running_loop().time()):
             await asyncio.sleep(PACE)
 
     async def _woken_or_changed(self, limit: float) -> None:

@@ -69,7 +69,9 @@ class OperatorReboot:
         except RebootUnknownError as error:
             self.say(f"{error}; looking whether this machine goes down")
         except asyncio.CancelledError:
-            self.say("too late: the reboot may have been asked for; if it does not come, locksmithd gives the lock back when it runs")
+            self.say(
+                "too late: the reboot may have been asked for; if not, locksmithd gives the lock back when it runs"
+            )
             raise
         except HostError as error:
             await self._refused(entry, error)
