@@ -15,7 +15,8 @@ from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.settings import StoreSettings
 from locksmith.locks import open_lock
-from locksmith.rebootlock import RebootLock, SlotsBusyError
+from locksmith.rebootlock import RebootLock
+from locksmith.standing import SlotsBusyError
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue  # only in annotations can it be subscripted

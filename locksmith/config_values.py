@@ -123,14 +123,14 @@ def _endpoints(value: object) -> tuple[str, ...]:
 
 def _endpoint(text: str) -> str:
     """Check that a URL is scheme, host and perhaps port alone; give it without the trailing `/`."""
+    if "@" in text:
+        raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
     wrong = ValueError(f"must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379, not {text!r}")
     try:
         url = urlsplit(text)
         known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
     except ValueError:
         raise wrong from None
-    if "@" in text:
-        raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
     if not known or url.path not in {"", "/"} or re.search(r"[\s?#\\]", text):
         raise wrong
     return f"{url.scheme}://{url.netloc}"

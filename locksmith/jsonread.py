@@ -1,6 +1,7 @@
 """Untrusted JSON, read with types, and with the path in the error."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ class BadJsonError(ValueError):
 
 
 def load_object(raw: bytes | str) -> dict[str, Any]:
-    """Read one JSON object; a name that appears twice, NaN and infinities are refused."""
+    """Read one JSON object; a name that appears twice, NaN and what is beyond the largest number are refused."""
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
     except BadJsonError:
         raise
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -37,7 +38,7 @@ def read(obj: dict[str, Any], name: str, kind: type[T], default: T = MISSING) ->
             raise BadJsonError(f"the field {name!r} is missing")
         return default
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _finite(str(value))
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise BadJsonError(f"the field {name!r} must be {_KINDS.get(kind, kind.__name__)}, not {_name(value)}")
     return value
@@ -58,6 +59,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise BadJsonError(f"the field {twice!r} appears twice")
     return obj
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise BadJsonError(f"the number {text:.20} is too large")
+    return number
 
 
 def _no_constant(text: str) -> Any:

@@ -2,10 +2,8 @@
 
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
-from locksmith.kv.settings import StoreSettings
+from locksmith.kv.settings import V3, StoreSettings
 from locksmith.rebootlock import RebootLock
-
-V3 = 3
 
 
 def open_lock(settings: StoreSettings, group: str) -> RebootLock:

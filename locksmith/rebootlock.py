@@ -10,86 +10,33 @@ A write whose answer was lost may be applied later than any read that follows. E
 swap until the semaphore's version moves or the swap succeeds; only then is it decided.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from random import Random
-from typing import TypeVar
 
 from locksmith import fleet, keys, semaphore
-from locksmith.errors import (
-    ConflictError,
-    CorruptValueError,
-    LockError,
-    OutcomeUnknownError,
-    StoreError,
-)
+from locksmith.deciding import Decider, remembered
+from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
-from locksmith.kv.store import Delete, Entry, Put, Reading, Store
+from locksmith.kv.store import Delete, Put, Reading, Store
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
-
-T = TypeVar("T")
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
-"""Seconds, at most, before the first try after a lost race, and before any."""
-CROWDING = 5
-"""How many times as long as its lost attempt a loser may pause: attempts are slow where many are at it."""
-
-
-class DeniedError(LockError):
-    """The lock cannot be taken now; it is worth asking again after a change past the store's `revision`."""
-
-    def __init__(self, text: str, revision: int) -> None:
-        super().__init__(text)
-        self.revision = revision
-
-
-class SlotsBusyError(DeniedError):
-    """Every slot is held, or there is none."""
-
-
-class OtherClaimError(DeniedError):
-    """The id stands in the semaphore for another claim, or for none that is known."""
-
-
-class LostClaimError(LockError):
-    """The claim is no longer in the semaphore: somebody unlocked it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The semaphore and one holder's record, read in this order: what every guarded write starts from."""
-
-    semaphore: Semaphore
-    reading: Reading
-    record: Entry | None
-    claim: Claim | None
-
-    def holds(self, claim: Claim) -> bool:
-        """Whether this very claim holds a slot."""
-        return self.listed(claim.holder) and self.claim is not None and self.claim.nonce == claim.nonce
-
-    def listed(self, holder: str) -> bool:
-        """Whether the id stands in the semaphore, for whatever claim."""
-        return holder in self.semaphore.holders
-
-    @property
-    def record_version(self) -> int:
-        """The version to guard a write of the record with."""
-        return self.record.version if self.record else 0
-
-
-@dataclass(frozen=True, slots=True)
-class LockState:
-    """The semaphore, what the record of each holder says (None: it has none), and the store's revision."""
-
-    semaphore: Semaphore
-    claims: dict[str, Claim | CorruptValueError | None]
-    revision: int
+from locksmith.standing import (
+    FreedOrNotError,
+    LockState,
+    LostClaimError,
+    OtherClaimError,
+    SlotsBusyError,
+    Standing,
+    read_record,
+)
 
 
 class RebootLock:
-    """The lock of one group. `limit` bounds each operation, lost races and lost answers included, in seconds."""
+    """The lock of one group.
+
+    An operation that lost a race, or its answer, is tried again for `limit` seconds; after that no attempt begins. Each
+    attempt is a few calls of the store, which end within its own deadline.
+    """
 
     def __init__(
         self,
@@ -101,17 +48,22 @@ class RebootLock:
         limit: float = 30.0,
     ) -> None:
         self.key = keys.semaphore_key(group)
-        self.lost_races = 0
         self._store = store
         self._group = group
         self._guard = guard
-        self._rng = rng or Random()  # noqa: S311 - jitter, no secret
-        self._limit = limit
+        self._decider = Decider(rng or Random(), limit)  # noqa: S311 - jitter, no secret
+
+    @property
+    def lost_races(self) -> int:
+        """How many attempts have lost a race so far."""
+        return self._decider.lost_races
 
     async def read(self) -> LockState:
         """Read who holds the lock and why; writes nothing, also where the key does not exist yet."""
         now, reading = await self._semaphore()
-        claims = {holder: await self._claim_or_why_not(holder) for holder in now.holders}
+        listing = await self._store.list(keys.holders_prefix(self._group))
+        records = {entry.key: entry for entry in listing.entries}
+        claims = {holder: read_record(holder, records.get(self._record_key(holder))) for holder in now.holders}
         return LockState(now, claims, reading.revision)
 
     async def take(self, claim: Claim) -> None:
@@ -122,43 +74,47 @@ class RebootLock:
         """
         if self._guard is not None:
             await self._guard()
-        await self._decide(lambda: self._take(claim))
+        await self._decider.decide(lambda: self._take(claim))
 
     async def commit(self, claim: Claim) -> None:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
 
         `LostClaimError`: the claim holds nothing any more, and must not reboot.
         """
-        await self._decide(lambda: self._commit(claim))
+        await self._decider.decide(lambda: self._commit(claim))
 
     async def give_back(self, claim: Claim, *, settle: bool = False) -> bool:
-        """Give the claim's slot back; False where it held none, which writes nothing.
+        """Give the claim's slot back; False where it held none, which removes the record it may have left at most.
 
         With `settle`, a take of this claim whose answer was lost is made unable to win later.
         """
-        return await self._decide(lambda: self._give_back(claim, settle=settle))
+        lost: list[Standing] = []
+        return await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle))
 
     async def unlock(self, holder: str) -> Claim | None:
         """Free whatever holds this id, and say which claim it was (None: one without a record).
 
-        `NotHeldError`: the id is not in the semaphore.
+        `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed and taken again.
         """
-        return await self._decide(lambda: self._unlock(holder))
+        lost: list[Standing] = []
+        return await self._decider.decide(lambda: self._unlock(holder, lost))
 
     async def give_back_bare(self, holder: str) -> bool:
         """Free an id that stands there without a record, and nothing else; False where it does not."""
-        return await self._decide(lambda: self._give_back_bare(holder))
+        lost: list[Standing] = []
+        return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
 
     async def set_max(self, slots: int) -> int:
         """Change the number of slots; give the number before. The same number writes nothing."""
-        return await self._decide(lambda: self._set_max(slots))
+        lost: list[int] = []
+        return await self._decider.decide(lambda: self._set_max(slots, lost))
 
     async def retire(self) -> bool:
         """Set the number of slots to 0 for good while nobody holds one; False where there is no semaphore at all.
 
         `LockError`: somebody holds a slot.
         """
-        return await self._decide(self._retire)
+        return await self._decider.decide(self._retire)
 
     async def corruption(self) -> tuple[bytes, CorruptValueError] | None:
         """Give the raw value that is no semaphore, and why; None where it is sound."""
@@ -170,7 +126,10 @@ class RebootLock:
         return None
 
     async def repair(self, slots: int, corrupt: bytes) -> Semaphore:
-        """Make a corrupt semaphore new, if it is still `corrupt`. Whoever has a record keeps its slot."""
+        """Make a corrupt semaphore new, if it is still `corrupt`. Whoever has a record keeps its slot.
+
+        One attempt: after `OutcomeUnknownError`, `corruption` says whether it was done.
+        """
         reading = await self._store.get(self.key)
         if _raw(reading) != corrupt:
             raise ConflictError(f"{self.key} has changed meanwhile: look again")
@@ -193,11 +152,12 @@ class RebootLock:
         standing = await self._standing(claim.holder)
         if standing.holds(claim):
             return
-        if standing.listed(claim.holder):
-            raise OtherClaimError(_whose(claim.holder, standing.claim), standing.reading.revision)
+        if standing.listed:
+            raise OtherClaimError(standing.describe(), standing.reading.revision)
         try:
             taken = standing.semaphore.take(claim.holder)
         except NoFreeSlotError as error:
+            await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None
         version = standing.reading.version
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
@@ -212,36 +172,47 @@ class RebootLock:
         record = Put(self._record_key(claim.holder), fleet.encode(claim.committed()), standing.record_version)
         await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[record])
 
-    async def _give_back(self, claim: Claim, *, settle: bool) -> bool:
+    async def _drop_leftover(self, standing: Standing, claim: Claim) -> None:
+        """Remove what a lost race left on v2; no take that was sent while a slot was free can win any more."""
+        if standing.record is not None and standing.is_of(claim):
+            with suppress(ConflictError):
+                await self._store.delete(standing.record.key, standing.record.version)
+
+    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool) -> bool:
         standing = await self._standing(claim.holder)
         if standing.holds(claim):
-            await self._remove(standing, claim.holder)
+            await self._remove(standing, lost)
             return True
-        if settle and not standing.listed(claim.holder):
+        if not standing.listed and standing.is_of(claim):
+            await self._remove(standing, lost)
+        elif not standing.listed and settle:
             await self._touch(standing)
-        return False
+        return any(was.holds(claim) for was in lost)
 
-    async def _unlock(self, holder: str) -> Claim | None:
-        now, reading = await self._semaphore()
-        try:
-            record, claim = await self._record(holder)
-        except CorruptValueError as error:
-            record, claim = (await self._store.get(error.key)).entry, None
-        if holder not in now.holders and (record is None or claim is not None):
+    async def _unlock(self, holder: str, lost: list[Standing]) -> Claim | None:
+        standing = await self._standing(holder, even_corrupt=True)
+        if lost:
+            if standing.is_rid_of(lost[-1]):
+                return lost[-1].claim
+            if standing.is_doubtful_since(lost[-1]):
+                raise FreedOrNotError(holder, self.key)
+        elif not standing.listed and (standing.record is None or standing.claim is not None):
             raise NotHeldError(f"{holder} holds no slot in {self.key}")
-        await self._remove(Standing(now, reading, record, claim), holder)
-        return claim
+        await self._remove(standing, lost)
+        return standing.claim
 
-    async def _give_back_bare(self, holder: str) -> bool:
+    async def _give_back_bare(self, holder: str, lost: list[Standing]) -> bool:
         standing = await self._standing(holder)
-        if not standing.listed(holder) or standing.record is not None:
-            return False
-        await self._remove(standing, holder)
+        if not standing.listed or standing.record is not None:
+            return bool(lost)
+        await self._remove(standing, lost)
         return True
 
-    async def _set_max(self, slots: int) -> int:
+    async def _set_max(self, slots: int, lost: list[int]) -> int:
         now, reading = await self._semaphore()
-        if reading.entry is None or now.max != slots:
+        if reading.entry is not None and now.max == slots:
+            return lost[-1] if lost else now.max
+        with remembered(now.max, lost):
             await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version)
         return now.max
 
@@ -253,73 +224,36 @@ class RebootLock:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
 
-    async def _remove(self, standing: Standing, holder: str) -> None:
+    async def _remove(self, standing: Standing, lost: list[Standing]) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
-        left = standing.semaphore.give_back(holder) if standing.listed(holder) else standing.semaphore
+        now = standing.semaphore
+        left = now.give_back(standing.holder) if standing.listed else now
         record = [Delete(standing.record.key, standing.record.version)] if standing.record else []
-        await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=record)
+        with remembered(standing, lost):
+            await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=record)
 
     async def _touch(self, standing: Standing) -> int:
         """Write the same value: the one write that changes nothing, and lets no earlier request win after it."""
         return (await self._store.swap(self.key, _raw(standing.reading), standing.reading.version)).version
 
-    async def _standing(self, holder: str) -> Standing:
+    async def _standing(self, holder: str, *, even_corrupt: bool = False) -> Standing:
         now, reading = await self._semaphore()
-        return Standing(now, reading, *await self._record(holder))
+        record = (await self._store.get(self._record_key(holder))).entry
+        claim = read_record(holder, record)
+        if not isinstance(claim, CorruptValueError):
+            return Standing(holder, now, reading, record, claim)
+        if not even_corrupt:
+            raise claim
+        return Standing(holder, now, reading, record, None)
 
     async def _semaphore(self) -> tuple[Semaphore, Reading]:
         reading = await self._store.get(self.key)
         return semaphore.decode(_raw(reading), self.key), reading
 
-    async def _record(self, holder: str) -> tuple[Entry | None, Claim | None]:
-        key = self._record_key(holder)
-        entry = (await self._store.get(key)).entry
-        return entry, fleet.decode(entry.value, key, holder) if entry else None
-
-    async def _claim_or_why_not(self, holder: str) -> Claim | CorruptValueError | None:
-        try:
-            return (await self._record(holder))[1]
-        except CorruptValueError as error:
-            return error
-
     def _record_key(self, holder: str) -> str:
         return keys.holder_key(self._group, holder)
-
-    async def _decide(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an attempt that lost a race, or its answer, until it is decided or the limit has passed."""
-        clock = asyncio.get_running_loop()
-        ends = clock.time() + self._limit
-        pause = FIRST_PAUSE
-        undecided: OutcomeUnknownError | None = None
-        while True:
-            began = clock.time()
-            try:
-                return await attempt()
-            except OutcomeUnknownError as error:
-                undecided = error
-                lost: StoreError = error
-            except ConflictError as error:
-                self.lost_races += 1
-                lost = error
-            except StoreError as error:
-                raise undecided or error from None
-            if clock.time() >= ends:
-                raise undecided or lost
-            pause = min(max(pause, CROWDING * (clock.time() - began)), LONGEST_PAUSE)
-            await asyncio.sleep(self._rng.uniform(0, pause))
-            pause *= 2
 
 
 def _raw(reading: Reading) -> bytes:
     """Give the value as it stands; a key that does not exist is a fresh semaphore, as for the original."""
     return reading.entry.value if reading.entry else semaphore.encode(Semaphore())
-
-
-def _whose(holder: str, claim: Claim | None) -> str:
-    """Say what an id stands in the semaphore for, and where there is no record, the ways out."""
-    if claim is not None:
-        return f"{holder} is {claim.describe()}"
-    return (
-        f"{holder} stands in the semaphore without a record: a node of the original or a bare lock holds it; "
-        f"`locksmithctl unlock {holder}` frees it, `adopt = true` lets its own daemon do so once after a boot"
-    )

@@ -10,7 +10,8 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.session import Session, new_claim, pass_session
 from locksmith.errors import UsageError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
-from locksmith.rebootlock import OtherClaimError, RebootLock
+from locksmith.rebootlock import RebootLock
+from locksmith.standing import OtherClaimError
 
 machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=False)
 

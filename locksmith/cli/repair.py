@@ -16,6 +16,11 @@ from locksmith.semaphore import Semaphore
 MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""
 
+KEPT = (
+    "Whoever has a record beside the semaphore keeps a slot, as it may be rebooting; on etcd's v2 API a record can be "
+    "the leftover of one that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
@@ -33,7 +38,7 @@ class Repair:
 def repair(session: Session, *, slots: str, yes: bool, as_json: bool) -> None:
     """Make a semaphore new that cannot be read, after showing what is there. A sound one is never touched.
 
-    Whoever has a record beside it keeps a slot.
+    Whoever has a record beside it keeps a slot, which `unlock` frees.
     """
     new = parse_slots(slots)
     done = session.with_lock(lambda lock: _repair(lock, new, sure=yes))
@@ -42,6 +47,8 @@ def repair(session: Session, *, slots: str, yes: bool, as_json: bool) -> None:
     elif done:
         kept = ", ".join(done.made.holders)
         click.echo(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
+        if kept:
+            note(KEPT)
     else:
         click.echo("nothing to repair: the semaphore is sound")
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-V3 = 3
-
 
 def invoking_user() -> str:
     """Name who types: the user that `sudo` was called by, else the process's own."""
@@ -88,6 +86,7 @@ class Session:
         """Do what `with_lock` does, in an event loop that runs already."""
         from locksmith.kv.connect import open_store
         from locksmith.kv.keyspaces import refuse_if_v2_in_use
+        from locksmith.kv.settings import V3
         from locksmith.rebootlock import RebootLock
 
         group = self.config.group

@@ -8,8 +8,9 @@ from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import claim_fields, json_flag, print_json
 from locksmith.cli.session import Session, pass_session
 from locksmith.errors import CorruptValueError, UsageError
-from locksmith.rebootlock import LockState, RebootLock
+from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import INT64_MAX
+from locksmith.standing import LockState
 
 
 @click.command(cls=GoCommand)

@@ -33,7 +33,10 @@ def _endpoint(url: str, tls: ssl.SSLContext | None) -> Endpoint:
 
 
 def _unusable(url: str) -> UsageError:
-    return UsageError(f"the etcd endpoint {url!r} cannot be used: it must look like https://host:2379")
+    shown = url.rpartition("@")[2]  # a password goes into no log
+    return UsageError(
+        f"the etcd endpoint {shown!r} cannot be used: it must look like https://host:2379, without a user or a password"
+    )
 
 
 def _context(settings: StoreSettings) -> ssl.SSLContext:

@@ -109,7 +109,7 @@ class Etcd2Store:
         return await self._cluster.poll(_call("GET", path, params), end)
 
     async def close(self) -> None:
-        """Let go of every connection: who waits is told to read again, and every further call is refused."""
+        """Let go of every connection: calls under way end, and every further one is refused."""
         self._cluster.close()
 
     def _until(self) -> float:

@@ -49,7 +49,8 @@ class Cluster:
     async def poll(self, call: Call, until: float) -> bool:
         """Long-poll: True after an event or when etcd can no longer tell, False at `until` (the loop's clock).
 
-        `StoreRefusedError`, `StoreUnavailableError`.
+        A poll that breaks goes on at the next member, which knows the events since. When all have broken it is
+        `StoreUnavailableError`, not "read again": whoever believed a front that breaks every poll would never rest.
         """
         doubts: list[str] = []
         for member, _ in self._in_turn(until):
@@ -58,9 +59,7 @@ class Cluster:
                 await self._run(member.request(call), urllib3.Timeout(self._connect_limit, limit), limit)
             except TimeoutError:
                 return False
-            except LostError as error:
-                self._doubt(member, str(error))
-            except NotSentError as error:
+            except (LostError, NotSentError) as error:
                 doubts.append(self._doubt(member, str(error)))
                 continue
             except AnsweredNoError:

@@ -149,7 +149,7 @@ class Request:
             return _read_answer(response.data, response.headers.get("X-Etcd-Index", ""))
         except etcd.EtcdException as error:
             raise _tell(self._call, error) from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:  # TypeError: an errorCode of no type to look up
             raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
 
     def end(self) -> None:
@@ -204,7 +204,7 @@ def _tell(call: Call, error: etcd.EtcdException) -> Exception:
 def _tell_answer(call: Call, error: etcd.EtcdException, payload: dict[str, Any]) -> Exception:
     """Tell etcd's own "no" from the rubbish of whoever else may answer there."""
     code, index, text = payload.get("errorCode"), payload.get("index"), brief(error)
-    if code in DEFINITE and isinstance(index, int):
+    if isinstance(code, int) and code in DEFINITE and isinstance(index, int):
         return AnsweredNoError(code, text, index)
     if code == NO_RIGHTS or isinstance(error, etcd.EtcdInsufficientPermissions):
         return StoreRefusedError(f"etcd refused {call.method} of {call.key}: {text}: check user, password and role")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from locksmith.errors import ConflictError
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
+from locksmith.kv.grpc import Message
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
 
@@ -18,8 +19,8 @@ KEEP_ALIVE = "/v3/lease/keepalive"
 
 PATIENCE = 15.0
 """Seconds of silence after which a watch is opened again: a frozen member and an unchanged key look the same."""
-PAUSE = 0.05
-"""Seconds before a watch is opened again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+"""Seconds before a watch is opened again: doubled each time, until one has stood longer than the longest pause."""
 
 
 class Etcd3Store:
@@ -65,16 +66,26 @@ class Etcd3Store:
         request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after)
         try:
             async with asyncio.timeout(limit):
-                while True:
-                    if await self._gateway.follow(WATCH, request, wire.Changes(after), silence=self._patience):
-                        return True
-                    await asyncio.sleep(PAUSE)
+                return await self._watch(request, wire.Changes(after))
         except TimeoutError:
             return False
 
     async def close(self) -> None:
         """End every call under way."""
         await self._gateway.close()
+
+    async def _watch(self, request: Message, changes: wire.Changes) -> bool:
+        """Watch on and on, until there is something to tell."""
+        clock = asyncio.get_running_loop().time
+        pause = FIRST_PAUSE
+        while True:
+            opened = clock()
+            if await self._gateway.follow(WATCH, request, changes, silence=self._patience):
+                return True
+            if clock() - opened > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _put(self, put: Put, also: Sequence[Put | Delete] = (), *, lease: int = 0) -> Entry:
         done = await self._commit([put, *also], lease)

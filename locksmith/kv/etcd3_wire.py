@@ -4,14 +4,13 @@ They are those of etcd's api/etcdserverpb/rpc.proto: bytes in base64, whole numb
 Every parser raises `BadJsonError` for what etcd never says, so that nothing foreign reads as "absent".
 """
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from locksmith.errors import ConflictError
-from locksmith.jsonread import BadJsonError, read
+from locksmith.jsonread import BadJsonError, convert, read
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
@@ -169,7 +168,4 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(fields: Message, name: str) -> bytes:
-    try:
-        return b64decode(read(fields, name, str, ""), validate=True)
-    except binascii.Error as error:
-        raise BadJsonError(f"the field {name!r}: {error}") from None
+    return convert(name, read(fields, name, str, ""), lambda text: b64decode(text, validate=True))

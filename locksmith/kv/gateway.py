@@ -58,15 +58,26 @@ class Gateway:
         """Read a stream until `judge` makes something of a message.
 
         None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
-        is opened again.
+        is opened again. After a break the next endpoint has its turn first.
         """
+        broken = False
 
         async def attempt(turn: Turn, token: str) -> T | None:
+            nonlocal broken
             async with self._open(turn, path, fields, token, longest=silence) as exchange:
                 verdict = judge(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
-                return verdict if verdict is not None else await _listen(exchange, judge, silence)
+                if verdict is not None:
+                    return verdict
+                try:
+                    return await _listen(exchange, judge, silence)
+                except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
+                    broken = True
+                    return None
 
-        return await self._everywhere(attempt, write=False)
+        verdict = await self._everywhere(attempt, write=False)
+        if broken:
+            self._first = (self._first + 1) % len(self._endpoints)
+        return verdict
 
     async def close(self) -> None:
         """End every call under way, and refuse further ones."""
@@ -135,7 +146,7 @@ class Gateway:
             answer = bytearray()
             while piece := await exchange.read(turn.answer_by):
                 answer += piece
-        return grpc.decode(bytes(answer), exchange.status)
+        return grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
 
     @asynccontextmanager
     async def _open(
@@ -162,12 +173,16 @@ class Gateway:
 
 
 async def _listen(exchange: Exchange, judge: Callable[[Message], T | None], silence: float) -> T | None:
-    """Read on in a stream that is open; any trouble there ends it, and is looked into when it is opened again."""
-    try:
-        while True:
-            line = await exchange.line(asyncio.get_running_loop().time() + silence)
-            verdict = judge(grpc.decode(line, exchange.status))
-            if verdict is not None:
-                return verdict
-    except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
-        return None
+    """Read on in a stream that is open; None after `silence` seconds without a line."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        by = clock() + silence
+        try:
+            line = await exchange.line(by)
+        except DoubtError:
+            if clock() < by:
+                raise
+            return None
+        verdict = judge(grpc.decode(line, exchange.status))
+        if verdict is not None:
+            return verdict

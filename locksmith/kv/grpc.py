@@ -5,6 +5,7 @@ those of etcd's api/v3rpc/rpctypes/error.go; on what an error says of a write, s
 apply.go decide.
 """
 
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from locksmith.errors import StoreRefusedError
@@ -47,16 +48,19 @@ class TokenRefusedError(StoreRefusedError):
     """The token was refused, or has not the rights: a new one may do."""
 
 
-def decode(raw: bytes, status: int) -> Message:
-    """Read one message; what is no answer of etcd's is a `DoubtError`, and an error answer what `check` says."""
+def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
+    """Read one message; what is no answer of etcd's is a `DoubtError`, and an error answer what `check` says.
+
+    An answer that may repeat a secret of the request is not `quotable` in the error.
+    """
     try:
         message = load_object(raw)
         check(message)
         message = read(message, "result", dict, message)  # streams wrap each message in it
         read(message, "header", dict)
     except BadJsonError as error:
-        said = raw[:80].decode(errors="replace").strip()
-        raise DoubtError(f"no answer of etcd's v3 API, HTTP {status} {said!r}: {error}") from None
+        said = f" {raw[:80].decode(errors='replace').strip()!r}" if quotable else ""
+        raise DoubtError(f"no answer of etcd's v3 API, HTTP {status}{said}: {error}") from None
     return message
 
 
@@ -84,7 +88,7 @@ def fail(code: int, text: str) -> NoReturn:
 def number(message: Message, name: str) -> int:
     """Read a whole number: the gateway writes 64 bits as a string, and leaves a zero out."""
     value = message.get(name, 0)
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise BadJsonError(f"the field {name!r} must be a whole number, not {value!r}") from None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return int(value)
+    raise BadJsonError(f"the field {name!r} must be a whole number, not {value!r:.80}")

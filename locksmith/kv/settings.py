@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+V2, V3 = 2, 3
+"""The APIs of etcd, by their own names."""
+
 DEFAULT_ENDPOINTS = ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
 """The original's default."""
 
@@ -15,7 +18,7 @@ class StoreSettings:
     """
 
     endpoints: tuple[str, ...] = DEFAULT_ENDPOINTS
-    api: int = 3
+    api: int = V3
     cafile: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None

@@ -3,8 +3,9 @@
 from functools import cached_property
 
 from locksmith.fleet import COMMITTED, Claim
-from locksmith.rebootlock import DeniedError, LostClaimError, OtherClaimError, RebootLock
+from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Answer, Denied, Granted
+from locksmith.standing import DeniedError, LostClaimError, OtherClaimError
 from locksmith.strategy import StrategyContext
 
 

@@ -299,12 +299,31 @@ def test_closing_ends_who_waits_and_refuses_what_follows(etcd, folder):
         waiting = asyncio.create_task(store.wait(f"{folder}k", now, limit=60))
         await _until_it_polls(store)
         await store.close()
-        assert await asyncio.wait_for(waiting, 3) is True
+        with pytest.raises(StoreUnavailableError):
+            await asyncio.wait_for(waiting, 3)
         with pytest.raises(StoreUnavailableError, match="closed"):
             await store.get(f"{folder}k")
 
     run(story, etcd.settings())
     wait_until(lambda: not threads(), "the threads end", 3)
+
+
+def test_a_poll_that_breaks_goes_on_at_the_next_member_and_is_unavailable_at_the_last(etcd, folder):
+    async def story(alone, both):
+        made = await both.create(f"{folder}k", b"{}")
+        with pytest.raises(StoreUnavailableError, match=front_url):
+            await alone.wait(made.key, made.version, limit=30)
+        assert front.answered == 1
+        waiting = asyncio.create_task(both.wait(made.key, made.version, limit=30))
+        await _until_it_polls(both)
+        assert not waiting.done()
+        await both.swap(made.key, b"{ }", made.version)
+        assert await waiting is True
+
+    front = strange.Front(etcd.endpoints[0], b"wait=true", "<html>504 Gateway Time-out</html>", 504)
+    with strange.endpoint(front) as front_url:
+        alone = etcd.settings(endpoints=(front_url,))
+        run(story, alone, etcd.settings(endpoints=(front_url, *etcd.endpoints)))
 
 
 async def _until_it_polls(store):
@@ -384,6 +403,8 @@ RUBBISH = {
     "somebody's 404": strange.answering('{"message": "no such route"}', 404, "application/json"),
     "a gateway's 502": strange.answering("Bad Gateway", 502),
     "other JSON": strange.answering('{"node": {"key": "/a", "value": "x"}}', 200, "application/json"),
+    "a code that is a list": strange.answering('{"errorCode": [100], "index": 5}', 400, "application/json"),
+    "a code that is an object": strange.answering('{"errorCode": {}, "index": 5}', 400, "application/json"),
     "a list": strange.answering("[]", 200, "application/json"),
     "a moved page": strange.answering("", 302),
 }

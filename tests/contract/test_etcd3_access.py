@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -228,6 +229,13 @@ def test_users_may_be_named_before_authentication_is_switched_on(base):
     with Etcd() as etcd:
         settings = etcd.settings(username=ROOT_USER, password=ROOT_PASSWORD)
         run(settings, lambda store: story(store, etcd))
+
+
+def test_a_front_that_echoes_the_password_does_not_bring_it_into_the_error(base):
+    settings = StoreSettings((), username=USER, password="hunter2")
+    with strange.endpoint(strange.echo) as url, pytest.raises(StoreUnavailableError, match="authentication") as caught:
+        run(replace(settings, endpoints=(url,)), lambda store: store.get(base))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_password_does_not_show(servers):

@@ -129,6 +129,8 @@ def test_an_endless_answer_is_cut_off(base):
         '{"header":{}}',
         '{"header":{"revision":"0"}}',
         '{"header":{"revision":"x"}}',
+        '{"header":{"revision":1e999}}',
+        '{"header":{"revision":"7"},"kvs":[{"key":"é","mod_revision":"1","create_revision":"1"}]}',
         '{"header":{"revision":"7"},"kvs":{}}',
         '{"header":{"revision":"7"},"kvs":[7]}',
         '{"header":{"revision":"7"},"kvs":[{"key":"a"}]}',
@@ -213,9 +215,42 @@ def test_an_endpoint_that_is_none_is_refused_by_name(url):
         Etcd3Store(StoreSettings((url,)))
 
 
+@pytest.mark.parametrize("url", ["https://root:hunter2@etcd:2379", "root:hunter2@etcd", "http://root:hunter2@[::1"])
+def test_a_password_in_an_endpoint_shows_in_no_error(url):
+    with pytest.raises(UsageError, match="without a user or a password") as caught:
+        Etcd3Store(StoreSettings((url,)))
+    assert "hunter2" not in str(caught.value)
+
+
 def test_no_endpoint_at_all_is_refused():
     with pytest.raises(UsageError, match="no etcd endpoint"):
         Etcd3Store(StoreSettings(()))
+
+
+# Streams that break
+
+CREATED = '{"result":{"header":{"revision":"999999999"},"created":true}}\n'
+
+
+def test_watches_that_break_at_once_are_opened_ever_more_seldom(wheel_etcd, base):
+    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", CREATED)
+    with strange.endpoint(front) as url:
+        assert not run(wheel_etcd.settings(endpoints=(url,)), lambda store: store.wait(base, 1, limit=1.5))
+    assert 2 <= front.answered <= 6
+
+
+def test_a_watch_that_broke_is_opened_at_the_next_endpoint(wheel_etcd, base):
+    async def story(store):
+        made = await store.create(base + "key", b"")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.to_thread(wait_until, lambda: front.answered, "the first watch breaks")
+        await store.swap(base + "key", b"2", made.version)
+        assert await waiting
+
+    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", CREATED)
+    with strange.endpoint(front) as url, within(5):
+        run(wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints)), story)
+    assert front.answered == 1
 
 
 # Ends

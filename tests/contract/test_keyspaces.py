@@ -99,6 +99,35 @@ def test_each_group_is_asked_for_by_its_own_key(etcd, group):
         may_lock_on_v3(etcd.settings(), group)
 
 
+WITHOUT_V2 = strange.answering("404 page not found\n", 404)
+
+
+def test_a_member_without_v2_says_nothing_about_the_others(etcd, group):
+    with strange.endpoint(WITHOUT_V2) as url:
+        both = etcd.settings(endpoints=(url, *etcd.endpoints))
+        may_lock_on_v3(both, group)
+        write_v2(etcd.settings(), keys.semaphore_key(group), semaphore.encode(Semaphore(1, ("node",))))
+        with pytest.raises(StoreRefusedError, match="exists on etcd's v2 API"):
+            may_lock_on_v3(both, group)
+
+
+def test_a_member_that_is_down_does_not_count_beside_one_without_v2(group):
+    with strange.endpoint(WITHOUT_V2) as url:
+        for endpoints in ((url, nobody_there()), (nobody_there(), url)):
+            may_lock_on_v3(StoreSettings(endpoints=endpoints), group)
+
+
+def test_a_member_that_gives_no_answer_is_a_doubt_beside_one_without_v2(group):
+    with strange.endpoint(WITHOUT_V2) as without, strange.endpoint(strange.silent) as silent:
+        for endpoints in ((without, silent), (silent, without)):
+            with pytest.raises(StoreUnavailableError, match=f"nothing is done on v3.*{silent}"):
+                may_lock_on_v3(StoreSettings(endpoints=endpoints, timeout=0.3), group)
+
+
+def nobody_there():
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
+
+
 def test_a_folder_in_place_of_the_semaphore_is_a_doubt(etcd, group):
     write_v2(etcd.settings(), f"{keys.semaphore_key(group)}/below", b"{}")
     with pytest.raises(StoreUnavailableError, match="nothing is done on v3"):
@@ -107,6 +136,8 @@ def test_a_folder_in_place_of_the_semaphore_is_a_doubt(etcd, group):
 
 RUBBISH = {
     "a page": strange.answering("<html>Welcome</html>"),
+    "somebody's 404": strange.answering("<html>404</html>", 404),
+    "a 404 with another code": strange.answering('{"errorCode":101}', 404, "application/json"),
     "a gateway's 502": strange.answering("Bad Gateway", 502),
     "etcd's 500": strange.answering('{"errorCode":300,"message":"Raft Internal Error"}', 500, "application/json"),
     "a moved page": strange.answering("", 302),
@@ -137,9 +168,8 @@ def test_an_endpoint_that_does_not_let_us_look_is_a_no(group, status):
 
 
 def test_nobody_there_is_a_no(group):
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(StoreUnavailableError, match="Connection refused"):
-        may_lock_on_v3(StoreSettings(endpoints=(url,)), group)
+        may_lock_on_v3(StoreSettings(endpoints=(nobody_there(),)), group)
 
 
 def test_the_deadline_is_for_all_endpoints_together(group):

@@ -275,6 +275,7 @@ def test_repair_shows_what_is_there_and_keeps_who_has_a_record(ctl, lock):
     assert r"holds: {\x1b[31m \xc3\xa4xxx" in ended.err
     assert "... (" in ended.err
     assert "It is not a semaphore: not JSON" in ended.err
+    assert "`locksmithctl unlock MACHINE-ID` frees it" in ended.err
     assert ctl("status").out == "Available: 1\nMax: 2\n\nMACHINE ID\nn1\n"
 
 

@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -33,11 +34,12 @@ def scrape(port, *, context=None):
 async def shows(port, **wanted):
     """Wait until the samples have these values (`__` stands for a space); give all of them."""
     wanted = {name.replace("__", " "): value for name, value in wanted.items()}
-    shown = {}
+    shown: dict[str, float] = {}
 
     def agree():
+        shown.clear()
         # Between two daemons nobody answers.
-        with suppress(OSError):
+        with suppress(OSError, HTTPException):
             shown.update(scrape(port))
         return wanted.items() <= shown.items()
 

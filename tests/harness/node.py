@@ -132,13 +132,14 @@ class Node:
     async def kill_daemon(self) -> None:
         """Kill it with SIGKILL."""
         if self._daemon is not None and self._daemon.returncode is None:
-            self._daemon.kill()
+            self.send_signal(signal.SIGKILL)
             await self._daemon.wait()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send the daemon a signal."""
-        assert self._daemon is not None
-        self._daemon.send_signal(number)
+        """Send the daemon a signal, if it is still there."""
+        # Not the process object's own, which may reap the child and so hide its status from asyncio.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     async def ended(self, limit: float = 20.0) -> int:
         """Wait for the daemon's end, and give its exit status."""
@@ -164,13 +165,19 @@ class Node:
 
     async def tool(self, *args: str) -> tuple[int, str]:
         """Run locksmithctl on this node; its exit status, and all it said."""
-        pipe = asyncio.subprocess.PIPE
-        environ = self.environment
-        ctl = await asyncio.create_subprocess_exec(
-            BIN / "locksmithctl", *args, env=environ, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        return await self.run("locksmithctl", *args)
+
+    async def run(self, program: str, *args: str) -> tuple[int, str]:
+        """Run one of the two programs on this node to its end; its exit status, and all it said."""
+        process = await asyncio.create_subprocess_exec(
+            BIN / program,
+            *args,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await ctl.communicate()
-        return ctl.returncode or 0, said.decode()
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
 
     def need_reboot(self, version: str) -> None:
         """Let update_engine ask for a reboot."""
@@ -198,9 +205,8 @@ class Node:
 
     async def _end(self) -> None:
         if self._rebooting is not None:
-            self._rebooting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._rebooting
+            # Not cancelled: a daemon that is being started then would be nobody's.
+            await self._rebooting
         await self.stop_daemon()
         assert not {"Traceback", "RuntimeWarning"} & set(re.findall(r"\w+", self.said)), self.said
 

@@ -1,9 +1,11 @@
 """Endpoints that are there and answer nothing of use, on loopback ports."""
 
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LIMIT = 10.0
@@ -45,13 +47,52 @@ def endpoint(handle: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def answering(body: str, status: int = 200, kind: str = "text/html") -> Callable[[socket.socket], None]:
     """Answer whatever is asked with the same page."""
-    head = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall((head + body).encode())
+        connection.sendall(_answer(body.encode(), status, kind))
 
     return handle
+
+
+def echo(connection: socket.socket) -> None:
+    """Answer with the body of what is asked."""
+    _, _, body = read_request(connection).partition(b"\r\n\r\n")
+    connection.sendall(_answer(body, 200, "text/html"))
+
+
+@dataclass
+class Front:
+    """Passes every request on to `upstream`, but answers those with `wanted` in them itself, and counts them."""
+
+    upstream: str
+    wanted: bytes
+    answer: str
+    status: int = 200
+    answered: int = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        """Serve one connection."""
+        request = read_request(connection)
+        if self.wanted in request:
+            self.answered += 1
+            connection.sendall(_answer(self.answer.encode(), self.status, "application/json"))
+            return
+        at = urlsplit(self.upstream)
+        with socket.create_connection((at.hostname, at.port), LIMIT) as server:
+            server.sendall(request)
+            relay(connection, server)
+
+
+def relay(client: socket.socket, server: socket.socket) -> None:
+    """Carry everything both ways until one of them hangs up."""
+    other = {client: server, server: client}
+    while True:
+        for ready in select.select([client, server], [], [])[0]:
+            piece = ready.recv(65536)
+            if not piece:
+                return
+            other[ready].sendall(piece)
 
 
 def silent(connection: socket.socket) -> None:
@@ -82,6 +123,11 @@ def read_request(connection: socket.socket) -> bytes:
     while len(body) < _content_length(head):
         body += _more(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _answer(body: bytes, status: int, kind: str) -> bytes:
+    head = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 def _more(connection: socket.socket) -> bytes:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ class Toll:
                 held.arrived = held.done = True
                 held.gate.wait(LIMIT)
                 client.sendall(answer)
-            _relay(client, server)
+            strange.relay(client, server)
 
     def _holds(self, request: bytes) -> Held | None:
         operations = _operations(request)
@@ -117,13 +116,3 @@ def _operations(request: bytes) -> list[Operation]:
     head, _, body = request.partition(b"\r\n\r\n")
     operations: list[Operation] = json.loads(body)["success"] if b"/v3/kv/txn" in head else []
     return operations
-
-
-def _relay(client: socket.socket, server: socket.socket) -> None:
-    other = {client: server, server: client}
-    while True:
-        for ready in select.select([client, server], [], [])[0]:
-            piece = ready.recv(65536)
-            if not piece:
-                return
-            other[ready].sendall(piece)

@@ -1,7 +1,7 @@
 """Weather for the store in memory that loses exactly the answers a test names."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,15 +20,21 @@ DROPPED = "answer lost, never applied"
 
 @dataclass
 class Script:
-    """The fates of the writes, one after another; when they run out, every call arrives."""
+    """The fates of the writes, one after another; when they run out, every call arrives.
+
+    `meanwhile` happens once, after a write whose answer is lost, before whoever made it hears of that.
+    """
 
     fates: list[str] = field(default_factory=list)
     late: list[Callable[[], object]] = field(default_factory=list)
+    meanwhile: Callable[[], Awaitable[object]] | None = None
     writes: int = 0
+    calls: list[str] = field(default_factory=list)
 
     async def carry(self, call: Call[T]) -> T:
         """Give one call its fate."""
         await asyncio.sleep(0)
+        self.calls.append(call.name)
         if not call.write:
             return call.apply()
         self.writes += 1
@@ -41,6 +47,9 @@ class Script:
             call.apply()
         elif fate == LATE:
             self.late.append(call.apply)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         raise OutcomeUnknownError("the answer was lost")
 
     def arrive_late(self) -> list[str]:

@@ -19,8 +19,9 @@ from locksmith.errors import (
 )
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.rebootlock import LostClaimError, OtherClaimError, RebootLock, SlotsBusyError
+from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
+from locksmith.standing import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from tests.harness.weather import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -29,6 +30,9 @@ KEY = keys.semaphore_key("")
 
 def claim(holder: str, nonce: str = "1", kind: str = REBOOT) -> Claim:
     return Claim(holder, kind, f"{holder}-{nonce}", SINCE, who="alice", hostname=holder, reason="disk swap")
+
+
+both_manners = pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
 
 
 def _stored(server: MemoryServer) -> Semaphore:
@@ -260,7 +264,7 @@ def test_a_record_of_a_later_schema_is_read_and_keeps_what_is_unknown_here():
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
+@both_manners
 @pytest.mark.parametrize("fate", [ANSWER_LOST, DROPPED])
 @pytest.mark.parametrize("position", [0, 1])
 def test_a_take_whose_answer_is_lost_ends_with_one_slot_taken(fate, position, stepwise):
@@ -273,7 +277,7 @@ def test_a_take_whose_answer_is_lost_ends_with_one_slot_taken(fate, position, st
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
+@both_manners
 def test_a_lost_take_that_arrives_after_its_repetition_changes_nothing(stepwise):
     async def story():
         bench = Bench(LATE, stepwise=stepwise)
@@ -284,7 +288,7 @@ def test_a_lost_take_that_arrives_after_its_repetition_changes_nothing(stepwise)
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
+@both_manners
 def test_giving_up_a_take_whose_answer_was_lost_keeps_it_from_winning_later(stepwise):
     async def story():
         bench = Bench(*[LATE] * 50, stepwise=stepwise, limit=0.0)
@@ -335,6 +339,152 @@ def test_a_lost_give_back_that_arrives_late_does_not_free_the_next_claim():
         assert bench.script.arrive_late() == ["too late"]
         assert bench.record("n1") == claim("n1", nonce="2")
         assert bench.semaphore().holders == ("n1",)
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_an_unlock_whose_answer_is_lost_says_what_it_undid_and_leaves_no_record(stepwise):
+    async def story():
+        bench = Bench(stepwise=stepwise)
+        await bench.lock.take(claim("n1"))
+        bench.script.fates = [ANSWER_LOST]
+        assert await bench.lock.unlock("n1") == claim("n1")
+        assert bench.semaphore() == Semaphore(1)
+        assert bench.record("n1") is None
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_an_unlock_whose_answer_is_lost_leaves_the_next_claim_alone(stepwise):
+    async def story():
+        bench = Bench(stepwise=stepwise)
+        await bench.lock.take(claim("n1"))
+        bench.script.fates = [ANSWER_LOST]
+        bench.script.meanwhile = lambda: bench.calm.take(claim("n1", "2", MANUAL))
+        assert await bench.lock.unlock("n1") == claim("n1")
+        assert bench.semaphore().holders == ("n1",)
+        assert bench.record("n1") == claim("n1", "2", MANUAL)
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_an_unlock_that_never_arrived_is_repeated_after_others_wrote(stepwise):
+    async def story():
+        bench = Bench(stepwise=stepwise)
+        await bench.lock.take(claim("n1"))
+        bench.script.fates = [DROPPED]
+        bench.script.meanwhile = lambda: bench.calm.commit(claim("n1"))
+        assert await bench.lock.unlock("n1") == claim("n1").committed(), "the operator has to be warned"
+        assert bench.semaphore().holders == ()
+
+    asyncio.run(story())
+
+
+def test_an_unlock_of_a_bare_id_that_may_have_been_freed_and_taken_again_stops():
+    async def story():
+        bench = Bench(ANSWER_LOST)
+        bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+
+        async def taken_again():
+            bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+
+        bench.script.meanwhile = taken_again
+        with pytest.raises(FreedOrNotError, match=r"n1 stands in .* again or still: look with `locksmithctl status`"):
+            await bench.lock.unlock("n1")
+        assert bench.semaphore().holders == ("n1",)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fate", [ANSWER_LOST, DROPPED])
+def test_an_unlock_of_a_bare_id_is_decided_like_any_other(fate):
+    async def story():
+        bench = Bench(fate)
+        bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+        assert await bench.lock.unlock("n1") is None
+        assert bench.semaphore().holders == ()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fate", [ANSWER_LOST, DROPPED])
+def test_a_resize_whose_answer_is_lost_gives_the_number_before_it(fate):
+    async def story():
+        bench = Bench(fate)
+        assert await bench.lock.set_max(4) == 1
+        assert bench.semaphore() == Semaphore(4)
+
+    asyncio.run(story())
+
+
+def test_a_give_back_whose_answer_is_lost_has_given_back():
+    async def story():
+        bench = Bench("arrives", ANSWER_LOST)
+        await bench.lock.take(claim("n1"))
+        assert await bench.lock.give_back(claim("n1"))
+        bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+        bench.script.fates = [ANSWER_LOST]
+        assert await bench.lock.give_back_bare("n1")
+        assert bench.semaphore().holders == ()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("settle", [False, True])
+def test_what_a_lost_race_left_on_v2_is_removed_by_the_give_back_and_is_no_holder_for_a_repair(settle):
+    async def story():
+        bench = Bench(stepwise=True)
+        bench.put(fleet.encode(claim("n1")), keys.holder_key("", "n1"))
+        assert not await bench.lock.give_back(claim("n1", nonce="2"), settle=settle)
+        assert bench.record("n1") == claim("n1"), "only one's own"
+        assert not await bench.lock.give_back(claim("n1"), settle=settle)
+        assert bench.record("n1") is None
+        bench.put(b"garbage")
+        assert await bench.lock.repair(1, b"garbage") == Semaphore(1)
+
+    asyncio.run(story())
+
+
+def test_what_a_take_on_its_way_has_left_is_removed_and_the_take_cannot_win():
+    async def story():
+        bench = Bench("arrives", LATE, stepwise=True, limit=0.0)
+        with pytest.raises(OutcomeUnknownError):
+            await bench.lock.take(claim("n1"))
+        assert bench.record("n1") == claim("n1")
+        assert not await bench.lock.give_back(claim("n1"), settle=True)
+        assert bench.script.arrive_late() == ["too late"]
+        assert bench.record("n1") is None
+        assert bench.semaphore() == Semaphore(1)
+
+    asyncio.run(story())
+
+
+def test_a_take_that_is_denied_leaves_no_record_behind():
+    async def story():
+        bench = Bench("arrives", DROPPED, stepwise=True)
+        bench.script.meanwhile = lambda: bench.calm.take(claim("n2"))
+        with pytest.raises(SlotsBusyError, match="held by n2"):
+            await bench.lock.take(claim("n1"))
+        assert bench.record("n1") is None
+        assert bench.record("n2") == claim("n2")
+
+    asyncio.run(story())
+
+
+def test_all_records_are_read_at_once():
+    async def story():
+        bench = Bench()
+        await bench.lock.set_max(3)
+        for holder in ("n/1", "_2"):
+            await bench.lock.take(claim(holder))
+        bench.put(semaphore.encode(Semaphore(3, ("_2", "bare", "n/1"))))
+        bench.script.calls.clear()
+        state = await bench.lock.read()
+        assert state.claims == {"_2": claim("_2"), "bare": None, "n/1": claim("n/1")}
+        assert bench.script.calls == ["get", "list"]
 
     asyncio.run(story())
 
