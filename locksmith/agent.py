@@ -31,7 +31,6 @@ from locksmith.snapshot import (
     ShutdownState,
     Sighting,
     Snapshot,
-    Wish,
 )
 from locksmith.strategy import Strategy
 from locksmith.surroundings import Member, Surroundings, Target
@@ -154,7 +153,7 @@ class Agent:
         self._follow(journal.entry)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
-        if not (self._progress.committed and journal.entry and journal.entry.phase is Phase.COMMITTED):
+        if self._progress.call is None:
             await self._look(self._boot)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
@@ -199,7 +198,7 @@ class Agent:
             case Request():
                 await self._request(entry or new_entry(self._member, self._target, snapshot))
             case Commit() if entry is not None:
-                await self._commit(entry, snapshot.wishes)
+                await self._commit(entry)
             case Reboot():
                 await self._reboot()
             case Release() if entry is not None:
@@ -219,9 +218,9 @@ class Agent:
         self._follow(entry)
         self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
 
-    async def _commit(self, entry: JournalEntry, wishes: Sequence[Wish]) -> None:
+    async def _commit(self, entry: JournalEntry) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
-        self._around.journal.commit(entry.claim.nonce, still_wanted=lambda: self._around.still_wanted(wishes))
+        self._around.journal.commit(entry.claim.nonce)
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
         except BaseException:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -25,7 +25,7 @@ from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.locks import open_lock
 from locksmith.metrics import Metrics
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
-from locksmith.snapshot import Settings, Wish
+from locksmith.snapshot import Settings
 from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Member, Reporter, Surroundings, Target
 from locksmith.triggers.operator import OperatorWish
@@ -70,7 +70,6 @@ async def run(config: Config, paths: Paths) -> None:
             strategy=partial(make_strategy, config),
             clock=clock,
             reporters=_reporters(config, paths, notifier, stack),
-            still_wanted=partial(_still_wanted, operator),
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
@@ -134,8 +133,3 @@ def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextl
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
     return [LogReporter(), SystemdReporter(notifier), metrics, CoordinatorReporter(coordinator, config.strategy)]
-
-
-def _still_wanted(operator: OperatorWish, wishes: Sequence[Wish]) -> bool:
-    """Look a last time: `locksmithctl cancel` and the journal's commit exclude each other."""
-    return any(wish.trigger != OperatorWish.name for wish in wishes) or operator.stands()

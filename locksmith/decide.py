@@ -137,7 +137,7 @@ def _committed(now: Snapshot) -> Step:
 
 
 def _last_moment(now: Snapshot) -> Step:
-    """Reboot, unless something came between, or the commit took so long that the last look is no longer one."""
+    """Look once more, behind the commit: reboot unless something came between, or that look took too long."""
     if now.look_age > now.settings.fresh:
         return Withdraw(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
     reason = _no_longer(now)

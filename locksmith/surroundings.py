@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from locksmith.decide import Step
-from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot
 from locksmith.strategy import Strategy
 
 HEARTBEAT = 30.0
@@ -42,7 +42,7 @@ class JournalStore(Protocol):
 
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
-    def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None: ...  # noqa: D102
+    def commit(self, nonce: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
     def clear(self, nonce: str, *, forget_failure: bool = False) -> None: ...  # noqa: D102
@@ -82,9 +82,9 @@ class Member:
 class Surroundings:
     """Everything the loop reaches.
 
-    `clock` gives aware local time. `strategy` makes the strategy for a target. `still_wanted` is the very last look,
-    made while nobody else can write the journal. `operator` tells whether a `locksmithctl reboot` runs. `adopts` and
-    `adopted` remember, for this boot, whether the machine still has to give back a slot from before its journal.
+    `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a
+    `locksmithctl reboot` runs. `adopts` and `adopted` remember, for this boot, whether the machine still has to give
+    back a slot from before its journal.
     `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
 
@@ -94,7 +94,6 @@ class Surroundings:
     strategy: Callable[[Target], Strategy]
     clock: Callable[[], datetime]
     reporters: Sequence[Reporter] = ()
-    still_wanted: Callable[[Sequence[Wish]], bool] = bool
     operator: Callable[[], bool] = lambda: False
     adopts: Callable[[], bool] = lambda: False
     adopted: Callable[[], None] = lambda: None

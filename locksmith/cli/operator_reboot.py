@@ -57,7 +57,7 @@ class OperatorReboot:
         if isinstance(answer, Denied):
             raise LockError(f"not rebooting: {answer.text}")
         self.say(f"holding the lock for {entry.claim.holder}, rebooting")
-        self.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+        self.journal.commit(entry.claim.nonce)
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")

@@ -25,7 +25,7 @@ LOCK_LIMIT = 0.5
 
 
 class CalledOffError(HostError):
-    """The reboot was called off between the last look and the point of no return."""
+    """The claim was taken out of the journal before the point of no return."""
 
 
 class JournalFile:
@@ -58,12 +58,12 @@ class JournalFile:
                     f"{fleet.moment(found.entry.claim.since)}; see {self.path}"
                 )
 
-    def commit(self, nonce: str, *, still_wanted: Callable[[], bool]) -> None:
-        """Write down the point of no return, if the reboot is `still_wanted` and the claim still there."""
+    def commit(self, nonce: str) -> None:
+        """Write down the point of no return. `CalledOffError`: the claim is no longer there."""
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is None or found.entry.claim.nonce != nonce or not still_wanted():
-                raise CalledOffError("the reboot was called off at the last moment")
+            if found.entry is None or found.entry.claim.nonce != nonce:
+                raise CalledOffError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
             entry = replace(found.entry, phase=Phase.COMMITTED, claim=found.entry.claim.committed())
             self._write(replace(found, entry=entry))
 
@@ -90,7 +90,10 @@ class JournalFile:
                 self._write(Journal(failure=None if forget_failure else found.failure))
 
     def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
-        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot."""
+        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot.
+
+        Whoever passes it afterwards looks at the triggers once more, and so finds the wish gone.
+        """
         with self._locked():
             entry = self._own_or_none_yet().entry
             if entry is not None and entry.phase is Phase.COMMITTED and entry.boot.boot_id == boot_id:

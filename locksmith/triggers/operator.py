@@ -4,7 +4,6 @@ It is kept in /run/locksmith until a reboot or `locksmithctl cancel`, whatever u
 """
 
 import json
-import os
 from datetime import datetime
 
 from locksmith import fleet, jsonread
@@ -49,10 +48,6 @@ class OperatorWish:
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
         return self._read(boot)
-
-    def stands(self) -> bool:
-        """Whether there is a wish, of whatever boot."""
-        return os.path.lexists(self.path)
 
     def cancel(self) -> bool:
         """Take the wish back; False where there was none. `HostError`: it can't be removed."""

@@ -293,7 +293,7 @@ def test_what_a_reboot_left_that_was_killed_is_given_back_first(node, boot, phas
         async with node.lock() as lock:
             await lock.take(entry.claim)
             if phase is Phase.COMMITTED:
-                node.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+                node.journal.commit(entry.claim.nonce)
                 await lock.commit(entry.claim)
         status, _, err = await node.run("reboot")
         assert (status, doubles.machine.reboots) == (0, 1), err
@@ -445,7 +445,7 @@ def test_past_the_point_of_no_return_it_is_too_late_to_cancel(node):
         node.wish.note("", datetime.now(UTC), BOOT)
         entry = node.entry(by="locksmithd")
         node.journal.begin(entry)
-        node.journal.commit(entry.claim.nonce, still_wanted=lambda: True)
+        node.journal.commit(entry.claim.nonce)
         status, out, err = await node.run("cancel")
         assert (status, out) == (1, "")
         assert "Error: too late" in err

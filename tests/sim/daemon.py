@@ -68,7 +68,6 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
-            still_wanted=lambda _wishes: not machine.engine.called_off,
         )
         self.agent = self.parts.agent(Member(machine.name, machine.name), TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))

@@ -12,7 +12,7 @@ from locksmith import fleet
 from locksmith.agent import Agent
 from locksmith.decide import Withdraw
 from locksmith.fleet import REBOOT, Claim
-from locksmith.snapshot import Answer, Granted, ShutdownState, Snapshot, Wish
+from locksmith.snapshot import Answer, Boot, Granted, ShutdownState, Snapshot, Wish
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate
@@ -42,11 +42,12 @@ class NoLastLook(Agent):
         return replace(seen, wishes=self._wishes, look_age=seen.look_age * 0)
 
 
-class NoCalledOff(Agent):
-    """Passes the point of no return without looking whether the reboot was called off meanwhile."""
+class NoLookAfterTheCommit(Agent):
+    """Reboots on what it saw before its commit, though somebody may have called it off until then."""
 
-    def __init__(self, member, target, settings, around) -> None:
-        super().__init__(member, target, settings, replace(around, still_wanted=lambda _wishes: True))
+    async def _look(self, boot: Boot) -> None:
+        if not self._progress.committed:
+            await super()._look(boot)
 
 
 class NoPatience(Agent):
@@ -149,7 +150,7 @@ class NoSettledTake(EtcdLock):
 BROKEN = [
     (NoWindow, "outside its window"),
     (NoLastLook, "nothing wants it to"),
-    (NoCalledOff, "nothing wants it to"),
+    (NoLookAfterTheCommit, "nothing wants it to"),
     (NoPatience, "before it had rebooted"),
     (NoSettling, "before it had rebooted"),
     (NoMemory, "still held"),

@@ -48,7 +48,7 @@ class Bench:
         entry = entry_for(claim, Target("bench", "", 3, ("memory",)), Boot("boot-1"), by=by)
         self.journal.begin(entry)
         if phase is Phase.COMMITTED:
-            self.journal.commit("left", still_wanted=lambda: True)
+            self.journal.commit("left")
 
     @property
     def journal(self) -> SimJournal:

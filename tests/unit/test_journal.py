@@ -71,7 +71,7 @@ def test_a_claim_is_there_for_the_next_process_with_everything_needed_to_give_it
 
 def test_beginning_the_same_claim_again_writes_nothing(journal):
     journal.begin(entry())
-    journal.commit("a", still_wanted=yes)
+    journal.commit("a")
     before = journal.path.stat().st_ino
     journal.begin(entry())
     assert journal.path.stat().st_ino == before
@@ -87,16 +87,9 @@ def test_beginning_over_another_claim_is_refused_and_says_whose_it_is(journal):
 
 def test_the_point_of_no_return_is_written_in_phase_and_claim_and_can_be_taken_back(journal):
     journal.begin(entry())
-    journal.commit("a", still_wanted=yes)
+    journal.commit("a")
     assert again(journal).entry == committed(entry())
     journal.reopen("a")
-    assert again(journal).entry == entry()
-
-
-def test_what_is_no_longer_wanted_is_not_committed(journal):
-    journal.begin(entry())
-    with pytest.raises(CalledOffError, match="called off"):
-        journal.commit("a", still_wanted=lambda: False)
     assert again(journal).entry == entry()
 
 
@@ -105,7 +98,7 @@ def test_a_claim_that_is_gone_is_neither_committed_nor_reopened_nor_cleared_nor_
     if found:
         journal.begin(entry(found))
     with pytest.raises(CalledOffError):
-        journal.commit("a", still_wanted=yes)
+        journal.commit("a")
     journal.reopen("a")
     journal.fail("a", FAILURE)
     journal.clear("a")
@@ -129,14 +122,14 @@ def test_calling_off_is_possible_until_the_point_of_no_return_only(journal):
     journal.begin(entry())
     assert journal.unless_committed("boot-1", yes)
     assert not journal.unless_committed("boot-1", lambda: False)
-    journal.commit("a", still_wanted=yes)
+    journal.commit("a")
     with pytest.raises(HostError, match="past the point of no return"):
         journal.unless_committed("boot-1", lambda: pytest.fail("too late"))
 
 
 def test_calling_off_is_possible_after_the_reboot_though_the_slot_is_not_given_back_yet(journal):
     journal.begin(entry())
-    journal.commit("a", still_wanted=yes)
+    journal.commit("a")
     assert journal.unless_committed("boot-2", yes)
 
 
@@ -146,7 +139,7 @@ def test_nobody_commits_while_somebody_calls_off(journal, monkeypatch):
 
     def call_off() -> bool:
         with pytest.raises(HostError, match=r"journal\.lock is held by another program"):
-            JournalFile(Paths(journal.path.parents[3]), ME).commit("a", still_wanted=yes)
+            JournalFile(Paths(journal.path.parents[3]), ME).commit("a")
         return True
 
     assert journal.unless_committed("boot-1", call_off)
@@ -163,7 +156,7 @@ def test_an_error_while_calling_off_is_not_blamed_on_the_lock(journal):
 
 def test_a_journal_that_was_cut_short_anywhere_is_refused_or_whole(journal):
     journal.begin(entry())
-    journal.commit("a", still_wanted=yes)
+    journal.commit("a")
     journal.fail("a", FAILURE)
     raw, whole = journal.path.read_bytes(), journal.read()
     for length in range(len(raw)):
@@ -180,7 +173,7 @@ def test_over_a_torn_journal_nothing_is_written(journal):
     journal.path.write_bytes(b'{"schema": 1')
     for act in (
         lambda: journal.begin(entry("b")),
-        lambda: journal.commit("a", still_wanted=yes),
+        lambda: journal.commit("a"),
         lambda: journal.reopen("a"),
         lambda: journal.fail("a", FAILURE),
         lambda: journal.clear("a"),
@@ -276,7 +269,7 @@ def test_a_write_that_failed_leaves_the_journal_as_it_was(journal):
     journal.begin(entry())
     journal.path.with_suffix(".new").mkdir()
     with pytest.raises(HostError, match="cannot be written"):
-        journal.commit("a", still_wanted=yes)
+        journal.commit("a")
     assert again(journal) == Journal(entry())
 
 
@@ -294,7 +287,7 @@ def _contend(root: Path, nonce: str, rounds: int) -> None:
             journal.begin(entry(nonce))
         except HostError:
             continue
-        journal.commit(nonce, still_wanted=yes)
+        journal.commit(nonce)
         if journal.read().entry != committed(entry(nonce)):
             sys.exit("another process wrote into a claim that was begun")
         journal.clear(nonce)
@@ -316,7 +309,7 @@ def _write_for_ever(root: Path) -> None:
     while True:
         journal.begin(entry())
         os.write(1, b"\n")
-        journal.commit("a", still_wanted=yes)
+        journal.commit("a")
         journal.clear("a")
 
 

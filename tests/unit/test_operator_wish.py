@@ -45,7 +45,7 @@ def test_noted_again_it_keeps_its_beginning_and_the_last_known_version(wish):
 def test_a_reboot_fulfils_it_a_soft_one_too(wish, boot):
     wish.note("3.2.1", NOON, BOOT)
     assert look(wish, boot) == Sighting()
-    assert not wish.stands()
+    assert not wish.path.exists()
 
 
 def test_a_wish_of_another_boot_does_not_lend_its_beginning(wish):
