@@ -8,18 +8,17 @@ value.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
 from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError
+from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
-    Answer,
     Boot,
     Denied,
     Failure,
@@ -29,7 +28,6 @@ from locksmith.snapshot import (
     RebootCall,
     Settings,
     ShutdownState,
-    Sighting,
     Snapshot,
 )
 from locksmith.strategy import Strategy
@@ -47,35 +45,6 @@ CLOSE_LIMIT = 0.5
 """Seconds for a strategy to let go of its connections: the daemon stops within one."""
 
 
-@dataclass(slots=True)
-class _Lasting:
-    """How long something has been so, as far as this loop has seen."""
-
-    since: float | None = None
-
-    def look(self, time: float, *, holds: bool) -> timedelta:
-        """Take note whether it is so now; give how long it has been."""
-        if not holds:
-            self.since = None
-        elif self.since is None:
-            self.since = time
-        return timedelta(seconds=0.0 if self.since is None else time - self.since)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What the steps of one claim have to remember in this process; times are the event loop's."""
-
-    nonce: str = ""
-    answer: Answer | None = None
-    committed: bool = False
-    call: RebootCall | None = None
-    called: float = 0.0
-    looked: float = 0.0
-    sightings: Sequence[Sighting] = ()
-    unattended: _Lasting = field(default_factory=_Lasting)
-
-
 class Agent:
     """One machine's loop."""
 
@@ -87,9 +56,9 @@ class Agent:
         self._strategies: dict[Target, Strategy] = {}
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
-        self._down = _Lasting()
+        self._down = Lasting()
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
-        self._progress = _Progress()
+        self._progress = Progress()
 
     def wake(self) -> None:
         """Look again now."""
@@ -183,7 +152,7 @@ class Agent:
         """Forget what was remembered of another claim, however that one ended."""
         nonce = entry.claim.nonce if entry else ""
         if nonce != self._progress.nonce:
-            self._progress = _Progress(nonce)
+            self._progress = Progress(nonce)
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
@@ -253,7 +222,7 @@ class Agent:
             self._around.journal.fail(entry.claim.nonce, Failure(self._around.clock(), step.reason))
         if entry.phase is Phase.COMMITTED:
             self._around.journal.reopen(entry.claim.nonce)
-        self._progress = _Progress()
+        self._progress = Progress()
         await self._strategy(target_of(entry)).withdraw(entry.claim)
         self._around.journal.clear(entry.claim.nonce)
 
