@@ -105,7 +105,7 @@ class SystemBus:
         Errors: `bus_errors`. Without a connection it fails at once.
         """
         if self._link is None:
-            raise BusGoneError(f"{call} was not called: there is no connection to the system bus")
+            raise BusGoneError(f"{call} was not called: there is no connection to the system bus; does dbus run?")
         return await self._link.call(call, limit)
 
     async def get(self, wanted: Property, *, limit: float = CALL_LIMIT) -> Any:

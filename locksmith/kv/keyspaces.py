@@ -116,7 +116,8 @@ async def _first_answer(question: _Question, endpoints: tuple[Endpoint, ...]) ->
     if without_v2 and not in_doubt:
         return None
     raise StoreUnavailableError(
-        f"whether {question.key} exists on etcd's v2 API cannot be told, so nothing is done on v3 ({'; '.join(doubts)})"
+        f"no etcd endpoint could be used: {'; '.join(doubts)}; nothing is done on v3 before one says whether "
+        f"{question.key} exists on the v2 API"
     )
 
 

@@ -120,7 +120,7 @@ def test_a_member_that_is_down_does_not_count_beside_one_without_v2(group):
 def test_a_member_that_gives_no_answer_is_a_doubt_beside_one_without_v2(group):
     with strange.endpoint(WITHOUT_V2) as without, strange.endpoint(strange.silent) as silent:
         for endpoints in ((without, silent), (silent, without)):
-            with pytest.raises(StoreUnavailableError, match=f"nothing is done on v3.*{silent}"):
+            with pytest.raises(StoreUnavailableError, match=f"{silent}.*nothing is done on v3"):
                 may_lock_on_v3(StoreSettings(endpoints=endpoints, timeout=0.3), group)
 
 
@@ -149,7 +149,7 @@ RUBBISH = {
 @pytest.mark.parametrize("answer", RUBBISH.values(), ids=RUBBISH)
 def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
     with strange.endpoint(answer) as url:
-        with pytest.raises(StoreUnavailableError, match=f"nothing is done on v3.*{url}"):
+        with pytest.raises(StoreUnavailableError, match=f"{url}.*nothing is done on v3"):
             may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
         both = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1)
         may_lock_on_v3(both, group)
