@@ -15,6 +15,8 @@ from tests.harness.waiting import until
 NOBODY = 65534
 NOTHING = (0, 0.0, IDLE, "", 0)
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root is believed, and can become another user")
+
 
 def test_an_update_that_is_reset_while_it_waits_in_line_is_not_rebooted_into(site):
     """`ResetStatus` sends no signal: the daemon asks when its turn comes."""
@@ -92,6 +94,7 @@ def test_an_engine_that_restarts_while_it_waits_in_line_still_gets_its_reboot(si
     site.play(story)
 
 
+@needs_root
 def test_a_wish_of_root_is_kept_whatever_the_engine_says(site):
     async def story(node):
         await node.says("idle")
@@ -109,6 +112,7 @@ def test_a_wish_of_root_is_kept_whatever_the_engine_says(site):
     site.play(story)
 
 
+@needs_root
 def test_a_wish_of_root_that_is_cancelled_gives_its_place_up(site):
     async def story(node):
         await node.says("idle")
@@ -122,7 +126,7 @@ def test_a_wish_of_root_that_is_cancelled_gives_its_place_up(site):
     site.play(story)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+@needs_root
 @pytest.mark.parametrize("operation", [NEED_REBOOT, "nonsense"])
 def test_a_signal_of_an_ordinary_user_is_ignored(site, operation):
     async def story(node):
