@@ -9,7 +9,7 @@ from tests.contract.daemons import QUICK
 from tests.harness import strange
 from tests.harness.engine import IDLE, NEED_REBOOT
 from tests.harness.logind import RebootMode
-from tests.harness.toll import take
+from tests.harness.toll import commit, take
 from tests.harness.waiting import until
 
 NOBODY = 65534
@@ -35,17 +35,27 @@ def test_an_update_that_is_reset_while_it_waits_in_line_is_not_rebooted_into(sit
     site.play(story)
 
 
-def test_an_update_that_is_reset_while_the_slot_is_taken_gives_it_back(site):
+@pytest.mark.parametrize(
+    ("write", "says", "states"),
+    [
+        (take, "nothing wants a reboot any more", ["held", "free"]),
+        (commit, "at the last moment: nothing wants a reboot any more", ["held", "committed", "free"]),
+    ],
+    ids=["take", "commit"],
+)
+def test_an_update_that_is_reset_while_the_slot_is_taken_or_committed_gives_it_back(site, write, says, states):
+    """`ResetStatus` sends no signal: the daemon looks once more behind each of its writes."""
+
     async def story(node):
-        held = way.hold(take, answered=True)
+        held = way.hold(write, answered=True)
         node.need_reboot("4081.2.0")
-        await until(lambda: held.arrived, "the slot is taken")
+        await until(lambda: held.arrived, "the write has reached etcd")
         node.engine.status = NOTHING
         held.let_go()
-        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await node.says(f"giving up the reboot and its slot: {says}")
         await site.is_free()
         assert node.machine.reboots == 0
-        assert site.lock.story == ["held", "free"]
+        assert site.lock.story == states
 
     with site.toll() as way:
         site.play(story)
