@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -134,7 +135,7 @@ async def _holders(store: Store, group: str) -> tuple[str, ...]:
 
 
 def _table(rollout: Rollout) -> Table:
-    table = Table(title=f"{rollout.elapsed:5.1f} s", title_justify="left", min_width=60)
+    table = Table(box=box.SIMPLE, title=f"{rollout.elapsed:5.1f} s", title_justify="left", min_width=60)
     for heading in ("node", "state", "down at", "up at", "gave back at"):
         table.add_column(heading, justify="right" if heading.endswith("at") else "left")
     for name in rollout.names:
