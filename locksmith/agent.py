@@ -8,13 +8,14 @@ value.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
-from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError
+from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -213,7 +214,8 @@ class Agent:
             log.warning("%s; this machine may be going down", error)
 
     async def _release(self, entry: JournalEntry) -> None:
-        await self._strategy(target_of(entry)).complete(entry.claim)
+        with self._pointing_out(entry):
+            await self._strategy(target_of(entry)).complete(entry.claim)
         self._around.journal.clear(entry.claim.nonce, forget_failure=True)
 
     async def _withdraw(self, entry: JournalEntry, step: Withdraw) -> None:
@@ -223,8 +225,22 @@ class Agent:
         if entry.phase is Phase.COMMITTED:
             self._around.journal.reopen(entry.claim.nonce)
         self._progress = Progress()
-        await self._strategy(target_of(entry)).withdraw(entry.claim)
+        with self._pointing_out(entry):
+            await self._strategy(target_of(entry)).withdraw(entry.claim)
         self._around.journal.clear(entry.claim.nonce)
+
+    @contextlib.contextmanager
+    def _pointing_out(self, entry: JournalEntry) -> Iterator[None]:
+        """Name the way out where a claim's own store is away for good, and another one is configured by now."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            if target_of(entry).endpoints == self._target.endpoints:
+                raise
+            raise StoreUnavailableError(
+                f"{error}; this machine's claim was made there, the configuration names other endpoints now: if those "
+                "are gone for good, see `locksmithctl status`, `unlock` this machine if it holds, remove its journal"
+            ) from None
 
     async def _sleep(self, step: Wait | Idle) -> None:
         """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith import states
 from locksmith.agent import Agent
 from locksmith.claims import entry_for
-from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError
+from locksmith.decide import Step
+from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
-from locksmith.snapshot import Answer, Boot, Denied, Granted, Phase, Settings, ShutdownState, Sighting, Wish
+from locksmith.snapshot import Answer, Boot, Denied, Granted, Phase, Settings, ShutdownState, Sighting, Snapshot, Wish
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
 from tests.sim.machine import Disk, SimJournal
@@ -36,16 +38,19 @@ class Bench:
     closed: bool = False
     operators: list[bool] = field(default_factory=list)
     change: float | None = None
+    shown: list[str] = field(default_factory=list)
     reboots = True
 
     def agent(self) -> Agent:
-        around = Surroundings(self, [self], self.journal, lambda _target: self, self.clock, operator=self.operator)
+        around = Surroundings(
+            self, [self], self.journal, lambda _target: self, self.clock, reporters=[self], operator=self.operator
+        )
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
 
-    def leave_entry(self, phase: Phase, by: str) -> None:
+    def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
         """Write a claim into the journal before the agent starts."""
         claim = Claim("n1", REBOOT, "left", START, who="alice")
-        entry = entry_for(claim, Target("bench", "", 3, ("memory",)), Boot("boot-1"), by=by)
+        entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by)
         self.journal.begin(entry)
         if phase is Phase.COMMITTED:
             self.journal.commit("left")
@@ -53,6 +58,12 @@ class Bench:
     @property
     def journal(self) -> SimJournal:
         return SimJournal("n1", self.disk, lambda _moment: None)
+
+    def show(self, step: Step, _snapshot: Snapshot | None) -> None:
+        self.shown.append(states.sentence(step))
+
+    def performed(self, _step: Step) -> None:
+        pass
 
     def operator(self) -> bool:
         return self.operators.pop(0) if self.operators else False
@@ -265,3 +276,13 @@ def test_a_strategy_that_cries_wolf_does_not_make_the_loop_spin():
     bench = Bench(does={"request": lambda: DENIED}, change=0.0)
     for_a_while(bench, 60)
     assert 60 < len(bench.calls) < 60 * 10 + 30
+
+
+@pytest.mark.parametrize(("endpoint", "pointed_out"), [("memory", False), ("moved", True)])
+def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_out):
+    bench = Bench(wish=False, does={"complete": raising(StoreUnavailableError("no endpoint answered"))})
+    bench.leave_entry(Phase.COMMITTED, "locksmithd", endpoint=endpoint, boot="boot-0")
+    for_a_while(bench, 1)
+    assert "no endpoint answered" in bench.shown[-1]
+    assert ("remove its journal" in bench.shown[-1]) is pointed_out
+    assert bench.journal.read().entry is not None
