@@ -81,7 +81,7 @@ def _whole(lowest: int, highest: int) -> Kind[int]:
 
     def typed(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {type_name(value)}")  # noqa: TRY004
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {type_name(value)}")  # noqa: TRY004 (as above)
         return check(value)
 
     def text(text: str) -> int:

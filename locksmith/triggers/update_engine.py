@@ -10,7 +10,7 @@ from datetime import datetime
 
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import BusGoneError, NobodyError
+from locksmith.host.bus_errors import NobodyError
 from locksmith.host.bus_messages import Call, Match, Signal
 from locksmith.snapshot import Boot, Sighting, Wish
 from locksmith.triggers.strangers import OnOperator, Strangers
@@ -63,10 +63,10 @@ class UpdateEngine:
         bus.subscribe(STATUS_UPDATE, lambda signal: self._hear(signal, wake, on_operator))
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
-        """Ask the engine. An engine, or a bus, that isn't there wishes nothing; one that doesn't answer is a doubt."""
+        """Ask the engine. One that isn't there wishes nothing; one that doesn't answer is a doubt, and so is no bus."""
         try:
             _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)
-        except (NobodyError, BusGoneError):
+        except NobodyError:
             return Sighting()
         except HostError as error:
             return Sighting(doubt=f"update_engine: {error}")

@@ -171,7 +171,10 @@ def test_the_bus_is_away_while_it_waits_in_line(site):
         await node.says("waiting (slot)")
         node.bus.kill()
         await node.says("the system bus went away")
-        await node.says("giving up the reboot and its slot")
+        await node.says(
+            "giving up the reboot and its slot: update_engine: GetStatus of com.coreos.update1 was not called"
+        )
+        await node.says("waiting (trigger): update_engine: GetStatus")
         node.bus.start()
         await node.services_return()
         await node.says("waiting (slot)", times=2)

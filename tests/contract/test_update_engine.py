@@ -137,14 +137,17 @@ def test_an_engine_that_comes_late_wakes(daemon):
     asyncio.run(story())
 
 
-def test_without_a_bus_there_is_no_wish_and_no_doubt_and_its_return_wakes(daemon):
+def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes(daemon):
     async def story():
         async with watching(daemon) as trigger:
             daemon.kill()
             await until(lambda: trigger.wakes >= 2, "its going wakes")
-            assert await trigger.sees() == Sighting()
+            sight = await trigger.sees()
+            assert sight.wish is None
+            assert "no connection to the system bus" in (sight.doubt or "")
             daemon.start()
             await until(lambda: trigger.wakes >= 3, "its return wakes")
+            assert await trigger.sees() == Sighting()
 
     asyncio.run(story())
 
