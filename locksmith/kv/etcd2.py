@@ -44,6 +44,8 @@ class Etcd2Store:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._timeout = settings.timeout
+        # Where a refresh of ours has moved a key's modifiedIndex: by the key, its version and that index.
+        self._moved: dict[str, tuple[int, int]] = {}
         self._cluster = Cluster(settings)
 
     async def get(self, key: str) -> Reading:
@@ -56,10 +58,18 @@ class Etcd2Store:
         try:
             answer = await self._cluster.ask(call, self._until())
         except AnsweredNoError as no:
-            return _if_missing(no, Listing((), no.index))
+            return _if_missing(no, Listing((), no.index, 0))
         below = answer.node.leaves() if answer.node.is_directory else ()
         entries = sorted(map(_entry, below), key=lambda entry: entry.created)
-        return Listing(tuple(_bounded(entries, limit, last_before)), answer.index)
+        return Listing(tuple(_bounded(entries, limit, last_before)), answer.index, len(entries))
+
+    async def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name the folders right below a prefix; v2 keeps one whose last key is gone, and it counts."""
+        try:
+            answer = await self._cluster.ask(_call("GET", prefix.rstrip("/"), {"quorum": "true"}), self._until())
+        except AnsweredNoError as no:
+            return _if_missing(no, ())
+        return tuple(sorted(node.key.rpartition("/")[2] for node in answer.node.nodes if node.is_directory))
 
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist; `ttl` is rounded up to whole seconds."""
@@ -87,12 +97,20 @@ class Etcd2Store:
         """Remove a key that still has `version`."""
         await self._delete(key, version, self._until())
 
+    async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write a new value with a new time to live."""
+        params: Params = {"value": _text(entry.key, value), "ttl": _whole_seconds(ttl)}
+        return _entry(await self._guarded("PUT", entry.key, params, entry.version, self._until()))
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry: a refresh, which wakes nobody and keeps value and version, but counts up the index."""
-        until = self._until()
-        index = await self._latest_index(entry.key, entry.version, until)
-        refresh: Params = {"ttl": _whole_seconds(ttl), "refresh": "true", "prevExist": "true", "prevIndex": index}
-        await self._write("PUT", entry.key, refresh, until)
+        refresh: Params = {"ttl": _whole_seconds(ttl), "refresh": "true", "prevExist": "true"}
+        await self._guarded("PUT", entry.key, refresh, entry.version, self._until())
+
+    async def revoke(self, entry: Entry) -> None:
+        """Remove an entry, if it is still the same one."""
+        with contextlib.suppress(ConflictError):
+            await self._delete(entry.key, entry.version, self._until())
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Wait for an event of `key`, or below the folder, after index `after`: a long poll.
@@ -139,11 +157,15 @@ class Etcd2Store:
         """Write at `version`; where only refreshes came since, at the modifiedIndex of the last one."""
         if version == ABSENT:  # `prevIndex=0` would be no guard at all
             return await self._write(method, key, {**params, "prevExist": "false"}, until)
+        known, index = self._moved.pop(key, (version, version))
         try:
-            return await self._write(method, key, {**params, "prevIndex": version}, until)
+            node = await self._write(method, key, {**params, "prevIndex": index if known == version else version}, until)
         except ConflictError:
             index = await self._latest_index(key, version, until)
-            return await self._write(method, key, {**params, "prevIndex": index}, until)
+            node = await self._write(method, key, {**params, "prevIndex": index}, until)
+        if node.expires and node.modified != _version(node):
+            self._moved[key] = (_version(node), node.modified)
+        return node
 
     async def _latest_index(self, key: str, version: int, until: float) -> int:
         """Look up the modifiedIndex of a key that still has `version`, or raise `ConflictError`."""

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from locksmith.errors import ConflictError
+from locksmith.errors import ConflictError, StoreRefusedError
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
@@ -16,9 +16,8 @@ TXN = "/v3/kv/txn"
 WATCH = "/v3/watch"
 GRANT = "/v3/lease/grant"
 KEEP_ALIVE = "/v3/lease/keepalive"
+REVOKE = "/v3/lease/revoke"
 
-PATIENCE = 15.0
-"""Seconds of silence after which a watch is opened again: a frozen member and an unchanged key look the same."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds before a watch is opened again: doubled each time, until one has stood longer than the longest pause."""
 
@@ -26,9 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 class Etcd3Store:
     """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects."""
 
-    def __init__(self, settings: StoreSettings, *, patience: float = PATIENCE) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
         self._gateway = Gateway(settings)
-        self._patience = patience
 
     async def get(self, key: str) -> Reading:
         """Read one key, linearizably."""
@@ -38,11 +36,21 @@ class Etcd3Store:
         """Read the keys below a prefix, linearizably."""
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
 
+    async def folders(self, prefix: str) -> tuple[str, ...]:
+        """Skip from the first key of each folder behind its last: one request a folder, however much is in it."""
+        names: list[str] = []
+        start = prefix
+        while True:
+            key = await self._gateway.call(RANGE, wire.first_key(start, prefix), wire.key_or_none)
+            if key is None:
+                return tuple(names)
+            name, slash, _ = key.removeprefix(prefix).partition("/")
+            names += [name] if slash else []
+            start = wire.behind(f"{prefix}{name}/") if slash else wire.next_key(key)
+
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
-        # A lease that no key came to be bound to expires all the same: the grant may be repeated like a read.
-        lease = 0 if ttl is None else await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
-        return await self._put(Put(key, value, ABSENT), lease=lease)
+        return await self._put(Put(key, value, ABSENT), lease=0 if ttl is None else await self._lease(ttl))
 
     async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
         """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
@@ -52,21 +60,30 @@ class Etcd3Store:
         """Remove a key that still has this version."""
         await self._commit([Delete(key, version)])
 
+    async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Bind the key to a new lease; the old one has nothing left to end, and expires."""
+        return await self._put(Put(entry.key, value, entry.version), lease=await self._lease(ttl))
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry by the time to live that it was made with, which its lease knows: `ttl` changes nothing."""
         del ttl
         if not await self._gateway.call(KEEP_ALIVE, {"ID": str(entry.lease)}, wire.seconds_left):
-            raise ConflictError(f"{entry.key} has expired")
-        now = await self.get(entry.key)
-        if now.entry is None or now.entry.lease != entry.lease:
-            raise ConflictError(f"{entry.key} was removed")
+            raise ConflictError(f"{entry.key} has expired or was revoked")
+
+    async def revoke(self, entry: Entry) -> None:
+        """End the lease, and the key with it."""
+        try:
+            await self._gateway.call(REVOKE, {"ID": str(entry.lease)}, wire.ignored, write=True)
+        except StoreRefusedError as error:
+            if wire.NO_LEASE not in str(error):
+                raise
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Watch a key or a prefix from the revision after `after`."""
         request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after)
         try:
             async with asyncio.timeout(limit):
-                return await self._watch(request, wire.Changes(after))
+                return await self._watch(request, wire.Changes(after), limit)
         except TimeoutError:
             return False
 
@@ -74,18 +91,22 @@ class Etcd3Store:
         """End every call under way."""
         await self._gateway.close()
 
-    async def _watch(self, request: Message, changes: wire.Changes) -> bool:
+    async def _watch(self, request: Message, changes: wire.Changes, limit: float) -> bool:
         """Watch on and on, until there is something to tell."""
         clock = asyncio.get_running_loop().time
         pause = FIRST_PAUSE
         while True:
             opened = clock()
-            if await self._gateway.follow(WATCH, request, changes, silence=self._patience):
+            if await self._gateway.follow(WATCH, request, changes, silence=limit):
                 return True
             if clock() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _lease(self, ttl: float) -> int:
+        """Get a lease; one that no key came to be bound to expires all the same: it may be asked for again."""
+        return await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
 
     async def _put(self, put: Put, also: Sequence[Put | Delete] = (), *, lease: int = 0) -> Entry:
         done = await self._commit([put, *also], lease)

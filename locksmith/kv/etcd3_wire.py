@@ -63,9 +63,33 @@ def reading(message: Message) -> Reading:
 
 
 def listing(message: Message) -> Listing:
-    """Parse the range of a prefix, in order of creation whichever way it was asked for."""
+    """Parse the range of a prefix, in order of creation whichever way it was asked for.
+
+    `count` is of all keys in the range: etcd looks at the bounds of creation only afterwards.
+    """
     entries = sorted(_entries(message), key=lambda entry: (entry.created, entry.key))
-    return Listing(tuple(entries), _revision(message))
+    return Listing(tuple(entries), _revision(message), number(message, "count"))
+
+
+def first_key(start: str, prefix: str) -> Message:
+    """Ask for the first key from `start` on that begins with `prefix`, without its value."""
+    return {**below(prefix), **one(start), "limit": "1", "keys_only": True}
+
+
+def key_or_none(message: Message) -> str | None:
+    """Parse the answer to `first_key`."""
+    entries = _entries(message)
+    return entries[0].key if entries else None
+
+
+def behind(prefix: str) -> str:
+    """Name the first key that sorts behind all that begin with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def next_key(key: str) -> str:
+    """Name the first key that sorts behind `key`."""
+    return key + "\0"
 
 
 def lease_id(message: Message) -> int:
@@ -76,6 +100,13 @@ def lease_id(message: Message) -> int:
 def seconds_left(message: Message) -> int:
     """Parse a keep-alive: 0 where the lease has expired."""
     return number(message, "TTL")
+
+
+def ignored(message: Message) -> None:
+    """Take an answer that says nothing but that it was done."""
+
+
+NO_LEASE = "requested lease not found"
 
 
 def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:

@@ -4,6 +4,7 @@ For tests and for the simulation of fleets, which draws its faults through `Weat
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
@@ -75,10 +76,17 @@ class MemoryServer:
         """Read the keys below a prefix, as `Store.list` says."""
         below = (entry for entry in self._entries.values() if entry.key.startswith(prefix))
         found = sorted(below, key=lambda entry: (entry.created, entry.key))
+        total = len(found)
         if last_before is not None:
-            found = [entry for entry in found if entry.created < last_before]
-            return Listing(tuple(found[-limit:]), self.revision)
-        return Listing(tuple(found[:limit] if limit else found), self.revision)
+            found = [entry for entry in found if entry.created < last_before][-limit:]
+        elif limit:
+            found = found[:limit]
+        return Listing(tuple(found), self.revision, total)
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name the folders right below a prefix."""
+        below = (key.removeprefix(prefix) for key in self._entries if key.startswith(prefix))
+        return tuple(sorted({rest.partition("/")[0] for rest in below if "/" in rest}))
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make all changes in one revision, or `ConflictError` and none."""
@@ -104,10 +112,23 @@ class MemoryServer:
 
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
-        now = self._entries.get(entry.key)
-        if now is None or not entry.lease or now.lease != entry.lease:
-            raise ConflictError(f"{entry.key} has expired or was removed")
+        self._leased(entry)
         self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
+
+    def overwrite(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write a new value over an entry that expires, `ttl` seconds from now."""
+        self._leased(entry)
+        created = self.put(entry.key, value, entry.version)
+        self._leases += 1
+        written = self._entries[entry.key] = replace(created, lease=self._leases)
+        self.prolong(written, ttl)
+        self._expire(written)
+        return written
+
+    def revoke(self, entry: Entry) -> None:
+        """Remove an entry that expires, unless it is gone."""
+        with contextlib.suppress(ConflictError):
+            self.commit([Delete(entry.key, self._leased(entry).version)])
 
     def changed(self, key: str, after: int, *, prefix: bool) -> bool:
         """Whether a key, or anything below it, was changed after a revision, or that revision never was."""
@@ -123,6 +144,12 @@ class MemoryServer:
     def forget(self, watch: _Watch) -> None:
         """End a registration."""
         self._watches.pop(watch, None)
+
+    def _leased(self, entry: Entry) -> Entry:
+        now = self._entries.get(entry.key)
+        if now is None or not entry.lease or now.lease != entry.lease:
+            raise ConflictError(f"{entry.key} has expired or was revoked")
+        return now
 
     def _change(self, change: Put | Delete) -> None:
         before = self._entries.pop(change.key, None)
@@ -164,6 +191,10 @@ class MemoryStore:
         """Read the keys below a prefix."""
         return await self._carry("list", prefix, lambda: self._server.list(prefix, limit, last_before))
 
+    async def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name the folders right below a prefix."""
+        return await self._carry("folders", prefix, lambda: self._server.folders(prefix))
+
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist."""
 
@@ -179,6 +210,14 @@ class MemoryStore:
     async def delete(self, key: str, version: int) -> None:
         """Remove a key that still has this version."""
         await self._carry("delete", key, lambda: self._server.commit([Delete(key, version)]), write=True)
+
+    async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write a new value over an entry that expires."""
+        return await self._carry("update", entry.key, lambda: self._server.overwrite(entry, value, ttl), write=True)
+
+    async def revoke(self, entry: Entry) -> None:
+        """Remove an entry that expires."""
+        await self._carry("revoke", entry.key, lambda: self._server.revoke(entry), write=True)
 
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry."""

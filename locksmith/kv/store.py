@@ -45,10 +45,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Entries in order of their creation, and the store's revision at that moment."""
+    """Entries in order of their creation, the store's revision at that moment, and how many keys there are in all.
+
+    `total` counts every key below the prefix, whatever bounds the entries.
+    """
 
     entries: tuple[Entry, ...]
     revision: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,10 @@ class Store(Protocol):
         """
         ...
 
+    async def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name the folders right below `prefix` (it ends in `/`), in order; keys right below it are none."""
+        ...
+
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
@@ -101,10 +109,24 @@ class Store(Protocol):
         """Remove a key that still has `version` (else `ConflictError`)."""
         ...
 
-    async def renew(self, entry: Entry, ttl: float) -> None:
-        """Prolong an entry made with a `ttl`, without a revision and without waking anybody.
+    async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write a new value over an entry made with a `ttl`, which begins anew; `ConflictError`: it is no longer so.
 
-        `ConflictError`: it has expired or was removed.
+        On v2 the entry's version stays as it is: there it tells a key from the next of its name, not from its values.
+        """
+        ...
+
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong an entry by the `ttl` it was made with: one request, no revision, and nobody is woken.
+
+        `ConflictError`: it has expired or was revoked.
+        """
+        ...
+
+    async def revoke(self, entry: Entry) -> None:
+        """Remove an entry made with a `ttl`, and what made it expire; one that is gone already is no error.
+
+        That is how such an entry is removed: after `delete` alone, v3 could not tell in one request that it is gone.
         """
         ...
 
@@ -112,7 +134,7 @@ class Store(Protocol):
         """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
 
         True: something changed, or the store can no longer tell (compacted, restored from a backup): read again.
-        False: `limit` seconds went by.
+        False: `limit` seconds went by. A frozen member is silent like an unchanged key: only the limit tells.
         """
         ...
 

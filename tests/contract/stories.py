@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from locksmith.kv.etcd3 import PATIENCE, Etcd3Store
+from locksmith.kv.etcd3 import Etcd3Store
 from locksmith.kv.settings import StoreSettings
 
 T = TypeVar("T")
@@ -15,11 +15,11 @@ SLACK = 1.0
 """Seconds that a busy machine may add to a deadline."""
 
 
-def run(settings: StoreSettings, story: Callable[[Etcd3Store], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+def run(settings: StoreSettings, story: Callable[[Etcd3Store], Awaitable[T]]) -> T:
     """Run an async story with a store, and close that."""
 
     async def scene() -> T:
-        store = Etcd3Store(settings, patience=patience)
+        store = Etcd3Store(settings)
         try:
             async with asyncio.timeout(30):
                 return await story(store)

@@ -61,22 +61,23 @@ def led(etcd, members):
     }
 
 
-def test_a_wait_leaves_a_member_that_freezes(three, base):
+def test_a_wait_on_a_member_that_freezes_ends_with_its_limit_and_the_next_leaves_it(three, base):
     async def story(store):
         made = await store.create(base + "key", b"")
-        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=30))
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=2))
         await asyncio.wait([waiting], timeout=0.3)
         with frozen(three.members[0]):
             await asyncio.to_thread(wait_until, lambda: led(three, [1, 2]), "the other members have a leader")
             await change(three.settings(endpoints=three.endpoints[1:]), made)
-            assert await waiting
+            assert not await waiting
+            assert await store.wait(base + "key", made.version, limit=30)
 
     async def change(settings, made):
         other = Etcd3Store(settings)
         await other.swap(made.key, b"2", made.version)
         await other.close()
 
-    run(three.settings(timeout=TIMEOUT), story, patience=0.5)
+    run(three.settings(timeout=TIMEOUT), story)
 
 
 def test_a_wait_survives_the_death_of_its_member(three, base):

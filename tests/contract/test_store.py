@@ -269,15 +269,16 @@ def test_a_renewed_key_lives_on_unchanged_and_wakes_nobody(stage, base):
     stage.play(story)
 
 
-def test_what_has_expired_or_was_removed_cannot_be_renewed(stage, base):
+def test_what_has_expired_or_was_revoked_cannot_be_renewed(stage, base):
     async def story(store):
         expired = await store.create(base + "expired", b"", ttl=SHORT)
         removed = await store.create(base + "removed", b"", ttl=60)
-        await store.delete(base + "removed", removed.version)
-        with pytest.raises(ConflictError, match="removed"):
+        await store.revoke(removed)
+        assert (await store.get(base + "removed")).entry is None
+        with pytest.raises(ConflictError, match="revoked|changed|removed"):
             await store.renew(removed, 60)
         await gone(store, base + "expired")
-        with pytest.raises(ConflictError, match="expired"):
+        with pytest.raises(ConflictError, match="expired|changed|removed"):
             await store.renew(expired, SHORT)
 
     stage.play(story)
@@ -286,10 +287,74 @@ def test_what_has_expired_or_was_removed_cannot_be_renewed(stage, base):
 def test_a_later_key_of_the_same_name_is_not_renewed_by_the_one_before(stage, base):
     async def story(store):
         first = await store.create(base + "key", b"", ttl=60)
-        await store.delete(base + "key", first.version)
-        await store.create(base + "key", b"", ttl=60)
+        await store.revoke(first)
+        second = await store.create(base + "key", b"", ttl=60)
         with pytest.raises(ConflictError):
             await store.renew(first, 60)
+        await store.revoke(first)
+        assert (await store.get(base + "key")).entry == second
+
+    stage.play(story)
+
+
+def test_an_expiring_key_gets_a_new_value_and_a_new_time_to_live(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1", ttl=SHORT)
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        written = await store.update(made, b"2", 60)
+        assert await waiting
+        assert (await store.get(base + "key")).entry == written
+        assert (written.value, written.created) == (b"2", made.created)
+        await asyncio.sleep(2.2 * SHORT)  # longer than the first one's, and etcd looks twice a second
+        await store.renew(written, 60)
+        await store.revoke(written)
+        assert (await store.get(base + "key")).entry is None
+        with pytest.raises(ConflictError):
+            await store.update(written, b"3", 60)
+
+    stage.play(story)
+
+
+def test_an_update_needs_the_entry_that_was_read(stage, base):
+    async def story(store):
+        first = await store.create(base + "key", b"1", ttl=60)
+        await store.revoke(first)
+        second = await store.create(base + "key", b"2", ttl=60)
+        with pytest.raises(ConflictError):
+            await store.update(first, b"3", 60)
+        assert (await store.get(base + "key")).entry == second
+
+    stage.play(story)
+
+
+def test_a_key_revoked_wakes_who_waits_for_its_end(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"", ttl=60)
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.1)
+        await store.revoke(made)
+        assert await waiting
+
+    stage.play(story)
+
+
+def test_a_list_counts_what_its_bounds_leave_out(stage, base):
+    async def story(store):
+        made = [await store.create(f"{base}{name}", b"") for name in "abcd"]
+        assert (await store.list(base)).total == 4
+        assert (await store.list(base, limit=1)).total == 4
+        assert (await store.list(base, limit=1, last_before=made[1].created)).total == 4
+        assert (await store.list(base + "none/")).total == 0
+
+    stage.play(story)
+
+
+def test_the_folders_below_a_prefix_are_named_once_each(stage, base):
+    async def story(store):
+        assert await store.folders(base) == ()
+        for key in ("web/semaphore", "web/nodes/n1", "db/semaphore", "a%2Fb/semaphore", "key", "web0"):
+            await store.create(base + key, b"")
+        assert await store.folders(base) == ("a%2Fb", "db", "web")
 
     stage.play(story)
 
