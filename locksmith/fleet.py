@@ -30,7 +30,11 @@ COMMITTED = "committed"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Why an id stands in the semaphore. `nonce` tells this claim from every other; `since` is aware."""
+    """Why an id stands in the semaphore. `nonce` tells this claim from every other.
+
+    `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
+    are aware.
+    """
 
     holder: str
     kind: str
@@ -42,6 +46,7 @@ class Claim:
     version: str = ""
     state: str = HELD
     reason: str = ""
+    taken: datetime | None = None
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -53,11 +58,16 @@ class Claim:
         """Give the same claim before the point of no return."""
         return replace(self, state=HELD)
 
+    @property
+    def held_since(self) -> datetime:
+        """When it got its slot, as well as is known."""
+        return self.taken or self.since
+
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
         who = self.who or self.hostname or "somebody"
         by = {MANUAL: f"by hand by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
-        words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.since)}"
+        words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words
 
 
@@ -77,6 +87,22 @@ def parse_moment(text: str) -> datetime:
         raise ValueError(f"{text!r} is beyond the calendar") from None
 
 
+def optional_moment(when: datetime | None) -> str:
+    """Write a moment, or nothing where there is none."""
+    return moment(when) if when else ""
+
+
+def read_moment(fields: dict[str, Any], name: str) -> datetime:
+    """Read the moment of a field, or raise `BadJsonError`."""
+    return jsonread.convert(name, jsonread.read(fields, name, str), parse_moment)
+
+
+def read_optional_moment(fields: dict[str, Any], name: str) -> datetime | None:
+    """Read the moment of a field that may be missing or empty, or raise `BadJsonError`."""
+    text = jsonread.read(fields, name, str, "")
+    return jsonread.convert(name, text, parse_moment) if text else None
+
+
 def encode(claim: Claim) -> bytes:
     """Write a claim as its record, with what a later version had added to it."""
     known = {
@@ -90,6 +116,7 @@ def encode(claim: Claim) -> bytes:
         "version": claim.version,
         "state": claim.state,
         "reason": claim.reason,
+        **({"taken": moment(claim.taken)} if claim.taken else {}),
     }
     return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
 
@@ -103,13 +130,14 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             schema=jsonread.read(fields, "schema", int),
             kind=jsonread.read(fields, "kind", str),
             nonce=jsonread.read(fields, "nonce", str),
-            since=jsonread.convert("since", jsonread.read(fields, "since", str), parse_moment),
+            since=read_moment(fields, "since"),
             who=jsonread.read(fields, "who", str, ""),
             hostname=jsonread.read(fields, "hostname", str, ""),
             boot_id=jsonread.read(fields, "boot_id", str, ""),
             version=jsonread.read(fields, "version", str, ""),
             state=jsonread.read(fields, "state", str, HELD),
             reason=jsonread.read(fields, "reason", str, ""),
+            taken=read_optional_moment(fields, "taken"),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -118,4 +146,4 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
         ) from None
 
 
-_KNOWN = {"schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason"}
+_KNOWN = {"schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"}

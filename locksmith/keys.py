@@ -37,6 +37,41 @@ def holder_key(group: str, holder: str) -> str:
     return holders_prefix(group) + segment(holder)
 
 
+def waiters_prefix(group: str) -> str:
+    """Name the prefix of a group's line: who waits for a slot."""
+    return f"{group_prefix(group)}waiters/"
+
+
+def nodes_prefix(group: str) -> str:
+    """Name the prefix of a group's presence: which machines are there."""
+    return f"{group_prefix(group)}nodes/"
+
+
+def node_key(group: str, machine_id: str) -> str:
+    """Name the key of one machine's presence."""
+    return nodes_prefix(group) + segment(machine_id)
+
+
+def share_key(group: str) -> str:
+    """Name the key of the share that a group's `max` follows, where it does."""
+    return f"{group_prefix(group)}share"
+
+
+def history_prefix(group: str) -> str:
+    """Name the prefix of a group's history."""
+    return f"{group_prefix(group)}history/"
+
+
+def groups_prefix() -> str:
+    """Name the prefix below which every group but the default one has its folder."""
+    return f"{ROOT}/groups/"
+
+
+def group_of_folder(folder: str) -> str:
+    """Name the group of a folder below `groups_prefix`."""
+    return unquote_plus(folder)
+
+
 def segment(name: str) -> str:
     """Escape an id so that it is one visible path segment on v2 too.
 

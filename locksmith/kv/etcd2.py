@@ -157,9 +157,10 @@ class Etcd2Store:
         """Write at `version`; where only refreshes came since, at the modifiedIndex of the last one."""
         if version == ABSENT:  # `prevIndex=0` would be no guard at all
             return await self._write(method, key, {**params, "prevExist": "false"}, until)
-        known, index = self._moved.pop(key, (version, version))
+        known, moved = self._moved.pop(key, (version, version))
+        index = moved if known == version else version
         try:
-            node = await self._write(method, key, {**params, "prevIndex": index if known == version else version}, until)
+            node = await self._write(method, key, {**params, "prevIndex": index}, until)
         except ConflictError:
             index = await self._latest_index(key, version, until)
             node = await self._write(method, key, {**params, "prevIndex": index}, until)

@@ -1,0 +1,92 @@
+"""A place in the line for a slot, as it stands in `waiters/<name>`: pure, and its JSON.
+
+Its order is that of the keys' creation, which the store knows; the record says for whom the place is, and why.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from locksmith import jsonread, keys
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import REBOOT, SCHEMA, Claim, moment, read_moment
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Who waits for a slot for `holder`: the claim that stands in line, and since when (aware)."""
+
+    holder: str
+    kind: str
+    nonce: str
+    since: datetime
+    who: str = ""
+    hostname: str = ""
+    reason: str = ""
+    version: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, claim: Claim) -> "Waiter":
+        """Make the place of a claim."""
+        return cls(
+            holder=claim.holder,
+            kind=claim.kind,
+            nonce=claim.nonce,
+            since=claim.since,
+            who=claim.who,
+            hostname=claim.hostname,
+            reason=claim.reason,
+            version=claim.version,
+        )
+
+    @property
+    def name(self) -> str:
+        """What people call the one who waits."""
+        return self.hostname if self.kind == REBOOT and self.hostname else self.holder
+
+
+def waiter_key(group: str, claim: Claim | Waiter) -> str:
+    """Name the key of a claim's place: a machine's own is its id, so that an operator's for it is another."""
+    name = claim.holder if claim.kind == REBOOT else f"{claim.kind}:{claim.holder}"
+    return keys.waiters_prefix(group) + keys.segment(name)
+
+
+def encode(waiter: Waiter) -> bytes:
+    """Write a place as its record."""
+    known = {
+        "schema": SCHEMA,
+        "holder": waiter.holder,
+        "kind": waiter.kind,
+        "nonce": waiter.nonce,
+        "since": moment(waiter.since),
+        "who": waiter.who,
+        "hostname": waiter.hostname,
+        "reason": waiter.reason,
+        "version": waiter.version,
+    }
+    return json.dumps({**waiter.extra, **known}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes, key: str) -> Waiter:
+    """Read a place; `CorruptValueError` names its key."""
+    try:
+        fields = jsonread.load_object(raw)
+        return Waiter(
+            holder=jsonread.read(fields, "holder", str),
+            kind=jsonread.read(fields, "kind", str),
+            nonce=jsonread.read(fields, "nonce", str),
+            since=read_moment(fields, "since"),
+            who=jsonread.read(fields, "who", str, ""),
+            hostname=jsonread.read(fields, "hostname", str, ""),
+            reason=jsonread.read(fields, "reason", str, ""),
+            version=jsonread.read(fields, "version", str, ""),
+            extra={name: value for name, value in fields.items() if name not in _KNOWN},
+        )
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(key, f"not a place in line: {error}; it expires by itself unless it is kept") from None
+
+
+_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version"}
