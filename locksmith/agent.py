@@ -16,6 +16,7 @@ from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
 from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
 from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
+from locksmith.node_state import describe
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -32,7 +33,7 @@ from locksmith.snapshot import (
     Snapshot,
 )
 from locksmith.strategy import Strategy
-from locksmith.surroundings import Member, Surroundings, Target
+from locksmith.surroundings import Member, Presence, Surroundings, Target
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ PACE = 0.2
 """Seconds to pause between turns, once there are too many: however often something wakes the loop, it does not spin."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
+SHOW_LIMIT = 10.0
+"""Seconds to show the others of the group what this machine does."""
 CLOSE_LIMIT = 0.5
 """Seconds for a strategy to let go of its connections: the daemon stops within one."""
 
@@ -60,6 +63,7 @@ class Agent:
         self._down = Lasting()
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
+        self._hidden = False
 
     def wake(self) -> None:
         """Look again now."""
@@ -107,6 +111,7 @@ class Agent:
             log.debug("a defect, here or in a plugin", exc_info=True)
             step = self._trouble("defect", f"{_name(step)} failed: {type(error).__name__}: {error}", snapshot)
         if isinstance(step, Wait | Idle):
+            await self._present(step, snapshot)
             await self._sleep(step)
         return isinstance(step, Finish)
 
@@ -115,6 +120,19 @@ class Agent:
         step = Wait(code, text, self._around.clock() + timedelta(seconds=RETRY))
         self._show(step, snapshot)
         return step
+
+    async def _present(self, step: Step, snapshot: Snapshot | None) -> None:
+        """Show the group what this machine does; that it could not is no reason to do anything else."""
+        if self._around.presence is None or snapshot is None:
+            return
+        try:
+            async with asyncio.timeout(SHOW_LIMIT):
+                await self._around.presence.show(describe(step, snapshot, self._member, self._target))
+            self._hidden = False
+        except (LocksmithError, TimeoutError) as error:
+            level = logging.DEBUG if self._hidden else logging.INFO
+            log.log(level, "the group is not shown what this machine does: %s", str(error) or "etcd takes too long")
+            self._hidden = True
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
@@ -147,6 +165,7 @@ class Agent:
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
             adopts=self._around.adopts(),
+            twin=self._around.presence.twin if self._around.presence else "",
         )
 
     def _follow(self, entry: JournalEntry | None) -> None:
@@ -168,7 +187,7 @@ class Agent:
             case Request():
                 await self._request(entry or new_entry(self._member, self._target, snapshot))
             case Commit() if entry is not None:
-                await self._commit(entry)
+                await self._commit(entry, snapshot)
             case Reboot():
                 await self._reboot()
             case Release() if entry is not None:
@@ -188,8 +207,11 @@ class Agent:
         self._follow(entry)
         self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
 
-    async def _commit(self, entry: JournalEntry) -> None:
+    async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
+        if self._around.presence is not None:
+            node = describe(Commit(), snapshot, self._member, self._target)
+            await self._around.presence.confirm(node, self._settings.limit.total_seconds())
         self._around.journal.commit(entry.claim.nonce)
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
@@ -226,7 +248,7 @@ class Agent:
             self._around.journal.reopen(entry.claim.nonce)
         self._progress = Progress()
         with self._pointing_out(entry):
-            await self._strategy(target_of(entry)).withdraw(entry.claim)
+            await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
         self._around.journal.clear(entry.claim.nonce)
 
     @contextlib.contextmanager
@@ -286,10 +308,12 @@ class Agent:
             reporter.show(step, snapshot)
 
     async def _close(self) -> None:
-        for strategy in self._strategies.values():
+        parts: list[Strategy | Presence] = [*self._strategies.values()]
+        parts += [self._around.presence] if self._around.presence else []
+        for part in parts:
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
-                    await strategy.close()
+                    await part.close()
 
 
 def _name(step: Step) -> str:

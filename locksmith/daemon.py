@@ -22,8 +22,10 @@ from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.host.runfiles import AdoptMark, only_daemon
-from locksmith.locks import open_lock
+from locksmith.kv.connect import open_store
+from locksmith.locks import open_queued_lock
 from locksmith.metrics import Metrics
+from locksmith.presence import Presence
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.snapshot import Settings
 from locksmith.strategy import Strategy, StrategyContext, make
@@ -42,7 +44,7 @@ def target_of(config: Config) -> Target:
 def make_strategy(config: Config, target: Target) -> Strategy:
     """Make the strategy for a target: the configured one, or the one that the journal names."""
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
-    context = StrategyContext(target.group, partial(open_lock, store, target.group), adopt=config.adopt)
+    context = StrategyContext(target.group, partial(open_queued_lock, store, target.group), adopt=config.adopt)
     return make(target.strategy, context)
 
 
@@ -53,7 +55,7 @@ async def run(config: Config, paths: Paths) -> None:
     no id, or another locksmithd runs on it.
     """
     member = Member(read_machine_id(paths), socket.gethostname())
-    reboots = make_strategy(config, target_of(config)).reboots
+    strategy = make_strategy(config, target_of(config))
     # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     with contextlib.ExitStack() as stack:
@@ -73,9 +75,10 @@ async def run(config: Config, paths: Paths) -> None:
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
+            presence=Presence(open_store(config.store), config.group, member.machine_id) if strategy.present else None,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
-        agent = Agent(member, target_of(config), _settings(config, reboots=reboots), around)
+        agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
 
         async def note(version: str) -> None:
             operator.note(version, clock(), await machine.boot())

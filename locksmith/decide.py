@@ -191,6 +191,12 @@ def _obstacle(now: Snapshot) -> Idle | Wait | None:
         return Wait("going_down", "the machine is going down already, by somebody else's order")
     if now.shutdown is ShutdownState.UNKNOWN:
         return Wait("logind", "logind or systemd does not say whether the machine is going down")
+    if now.twin:
+        return Wait(
+            "clone",
+            f"{now.twin} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
+            "its own (remove /etc/machine-id there and run `systemd-machine-id-setup`), and restart locksmithd on both",
+        )
     return _failed_lately(now) or _outside_window(now)
 
 

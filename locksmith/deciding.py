@@ -11,6 +11,7 @@ from random import Random
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError
+from locksmith.meter import Meter
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ CROWDING = 5
 class Decider:
     """Repeats attempts that lost a race, or their answer; `limit` seconds after the first, no other one begins."""
 
-    def __init__(self, rng: Random, limit: float) -> None:
-        self.lost_races = 0
+    def __init__(self, rng: Random, limit: float, meter: Meter) -> None:
+        self._meter = meter
         self._rng = rng
         self._limit = limit
 
@@ -42,7 +43,7 @@ class Decider:
                 undecided = error
                 lost: StoreError = error
             except ConflictError as error:
-                self.lost_races += 1
+                self._meter.lost_race()
                 lost = error
             except StoreError as error:
                 raise undecided or error from None

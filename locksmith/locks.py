@@ -3,13 +3,26 @@
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
 from locksmith.kv.settings import V3, StoreSettings
+from locksmith.kv.store import Store
+from locksmith.meter import Meter
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 
 
-def open_lock(settings: StoreSettings, group: str) -> RebootLock:
+def open_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> RebootLock:
     """Make the lock of a group; nothing is connected before its first call."""
+    return _lock(open_store(settings), settings, group, meter)
 
+
+def open_queued_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> QueuedLock:
+    """Make the lock of a group with the line before it; nothing is connected before its first call."""
+    store = open_store(settings)
+    return QueuedLock(_lock(store, settings, group, meter), Queue(store, group), meter)
+
+
+def _lock(store: Store, settings: StoreSettings, group: str, meter: Meter | None) -> RebootLock:
     async def guard() -> None:
         await refuse_if_v2_in_use(settings, group)
 
-    return RebootLock(open_store(settings), group, guard=guard if settings.api == V3 else None)
+    return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter)

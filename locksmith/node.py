@@ -22,7 +22,7 @@ class Node:
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
     `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
     for, `wish_since` since when. `window_opens` is the start of the window that is open or comes next, `window_closes`
-    its end where it is open. `twin` names another machine that was seen with the same id.
+    its end where it is open. `twin` names another machine that was seen with the same id, `twin_boot` its boot.
     """
 
     machine_id: str
@@ -42,6 +42,7 @@ class Node:
     window_opens: datetime | None = None
     window_closes: datetime | None = None
     twin: str = ""
+    twin_boot: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -70,6 +71,7 @@ def encode(node: Node) -> bytes:
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
         "twin": node.twin,
+        "twin_boot": node.twin_boot,
     }
     return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
 
@@ -96,6 +98,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
             twin=jsonread.read(fields, "twin", str, ""),
+            twin_boot=jsonread.read(fields, "twin_boot", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -104,5 +107,5 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
 
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
-    *("wish", "wish_version", "wish_since", "window_opens", "window_closes", "twin"),
+    *("wish", "wish_version", "wish_since", "window_opens", "window_closes", "twin", "twin_boot"),
 }

@@ -12,6 +12,8 @@ swap until the semaphore's version moves or the swap succeeds; only then is it d
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from random import Random
 
 from locksmith import fleet, keys, semaphore
@@ -19,6 +21,7 @@ from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
 from locksmith.kv.store import Delete, Put, Reading, Store
+from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.standing import (
     FreedOrNotError,
@@ -46,17 +49,15 @@ class RebootLock:
         guard: Callable[[], Awaitable[None]] | None = None,
         rng: Random | None = None,
         limit: float = 30.0,
+        meter: Meter | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.key = keys.semaphore_key(group)
         self._store = store
         self._group = group
         self._guard = guard
-        self._decider = Decider(rng or Random(), limit)  # noqa: S311 - jitter, no secret
-
-    @property
-    def lost_races(self) -> int:
-        """How many attempts have lost a race so far."""
-        return self._decider.lost_races
+        self._clock = clock
+        self._decider = Decider(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
         """Read who holds the lock and why; writes nothing, also where the key does not exist yet."""
@@ -72,9 +73,14 @@ class RebootLock:
         `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `OutcomeUnknownError`: undecided; call
         again, or `give_back` with `settle`.
         """
-        if self._guard is not None:
-            await self._guard()
         await self._decider.decide(lambda: self._take(claim))
+
+    async def check(self, claim: Claim) -> bool:
+        """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
+        standing = await self._standing(claim.holder)
+        if standing.listed and not standing.holds(claim):
+            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
+        return standing.listed
 
     async def commit(self, claim: Claim) -> None:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
@@ -83,10 +89,11 @@ class RebootLock:
         """
         await self._decider.decide(lambda: self._commit(claim))
 
-    async def give_back(self, claim: Claim, *, settle: bool = False) -> bool:
-        """Give the claim's slot back; False where it held none, which removes the record it may have left at most.
+    async def give_back(self, claim: Claim, *, settle: bool = False, why: str = "") -> Claim | None:  # noqa: ARG002
+        """Give the claim's slot back, and give the claim as its record had it; `why` is for the history.
 
-        With `settle`, a take of this claim whose answer was lost is made unable to win later.
+        None: it held no slot; at most the record that it may have left is removed. With `settle`, a take of this claim
+        whose answer was lost is made unable to win later.
         """
         lost: list[Standing] = []
         return await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle))
@@ -150,27 +157,37 @@ class RebootLock:
 
     async def _take(self, claim: Claim) -> None:
         standing = await self._standing(claim.holder)
+        if standing.listed and not standing.holds(claim):
+            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         if standing.holds(claim):
+            await self._look_at_other_keyspace()
             return
-        if standing.listed:
-            raise OtherClaimError(standing.describe(), standing.reading.revision)
         try:
             taken = standing.semaphore.take(claim.holder)
         except NoFreeSlotError as error:
             await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None
+        await self._look_at_other_keyspace()
         version = standing.reading.version
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
             version = await self._touch(standing)
-        record = Put(self._record_key(claim.holder), fleet.encode(claim), standing.record_version)
+        record = Put(self._record_key(claim.holder), fleet.encode(self._taken(claim)), standing.record_version)
         await self._store.swap(self.key, semaphore.encode(taken), version, also=[record])
 
     async def _commit(self, claim: Claim) -> None:
         standing = await self._standing(claim.holder)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
-        record = Put(self._record_key(claim.holder), fleet.encode(claim.committed()), standing.record_version)
+        committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
+        record = Put(self._record_key(claim.holder), fleet.encode(committed), standing.record_version)
         await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[record])
+
+    async def _look_at_other_keyspace(self) -> None:
+        if self._guard is not None:
+            await self._guard()
+
+    def _taken(self, claim: Claim) -> Claim:
+        return replace(claim, taken=self._clock().replace(microsecond=0))
 
     async def _drop_leftover(self, standing: Standing, claim: Claim) -> None:
         """Remove what a lost race left on v2; no take that was sent while a slot was free can win any more."""
@@ -178,16 +195,16 @@ class RebootLock:
             with suppress(ConflictError):
                 await self._store.delete(standing.record.key, standing.record.version)
 
-    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool) -> bool:
+    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool) -> Claim | None:
         standing = await self._standing(claim.holder)
         if standing.holds(claim):
             await self._remove(standing, lost)
-            return True
+            return standing.claim
         if not standing.listed and standing.is_of(claim):
             await self._remove(standing, lost)
         elif not standing.listed and settle:
             await self._touch(standing)
-        return any(was.holds(claim) for was in lost)
+        return next((was.claim for was in lost if was.holds(claim)), None)
 
     async def _unlock(self, holder: str, lost: list[Standing]) -> Claim | None:
         standing = await self._standing(holder, even_corrupt=True)

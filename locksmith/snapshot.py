@@ -99,16 +99,30 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A place in the line for a slot: `position` (1: the first), `waiters` in all, the name of the one before.
+
+    Not `exact`: the position is that or a later one.
+    """
+
+    position: int
+    waiters: int
+    behind: str = ""
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Denied:
     """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person.
 
     `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
-    does not ask for it again at once.
+    does not ask for it again at once. `line`: where this machine stands, if it stands in line.
     """
 
     code: str
     text: str
     lost: bool = False
+    line: Line | None = None
 
 
 Answer = Granted | Denied
@@ -149,7 +163,7 @@ class Snapshot:
     the loop last slept. `look_age` is how long ago the triggers were looked at, the gap the last look has to bridge.
     `retargeted`: the journal's claim is on another lock than the one configured now. `operator`: a `locksmithctl
     reboot` is under way on this machine. `adopts`: this boot has not yet given back what the machine held before it
-    had a journal.
+    had a journal. `twin` names another machine that was seen with this one's id (empty: none was).
     """
 
     now: datetime
@@ -168,3 +182,4 @@ class Snapshot:
     retargeted: bool = False
     operator: bool = False
     adopts: bool = False
+    twin: str = ""

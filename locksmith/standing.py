@@ -22,7 +22,11 @@ class SlotsBusyError(DeniedError):
 
 
 class OtherClaimError(DeniedError):
-    """The id stands in the semaphore for another claim, or for none that is known."""
+    """The id stands in the semaphore for another claim, or for none that is known (`claim` is None then)."""
+
+    def __init__(self, text: str, revision: int, claim: Claim | None) -> None:
+        super().__init__(text, revision)
+        self.claim = claim
 
 
 class LostClaimError(LockError):

@@ -11,6 +11,9 @@ WITHDRAWING = "withdrawing"
 STUCK = "stuck"
 FINISHED = "finished"
 
+ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout", "defect")
+"""The components whose errors are counted; the reasons to wait that are errors carry these names."""
+
 ALL = (IDLE, WAITING, REQUESTING, REBOOTING, RELEASING, WITHDRAWING, STUCK, FINISHED)
 
 

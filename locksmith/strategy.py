@@ -11,7 +11,7 @@ from typing import Protocol
 
 from locksmith.errors import UsageError
 from locksmith.fleet import Claim
-from locksmith.rebootlock import RebootLock
+from locksmith.queued_lock import QueuedLock
 from locksmith.snapshot import Answer
 
 ENTRY_POINTS = "locksmith.strategies"
@@ -25,7 +25,7 @@ class StrategyContext:
     """
 
     group: str
-    open_lock: Callable[[], RebootLock]
+    open_lock: Callable[[], QueuedLock]
     adopt: bool = False
 
 
@@ -37,6 +37,8 @@ class Strategy(Protocol):
 
     reboots: bool
     """False: never. The daemon gives back what its journal names, and ends."""
+    present: bool
+    """True: the machines share a store of the group's, and show each other there what they do (presence.py)."""
 
     async def request(self, claim: Claim) -> Answer:
         """Answer whether this machine may reboot now."""
@@ -50,8 +52,8 @@ class Strategy(Protocol):
         """Look a last time whether the permission still stands, and make it irrevocable."""
         ...
 
-    async def withdraw(self, claim: Claim) -> None:
-        """Take a request, or a permission that was not used, back."""
+    async def withdraw(self, claim: Claim, reason: str) -> None:
+        """Take a request, or a permission that was not used, back; `reason` says why, for a person."""
         ...
 
     async def complete(self, claim: Claim) -> None:
@@ -88,6 +90,7 @@ def make(name: str, context: StrategyContext) -> Strategy:
 
 def _made(factory: StrategyFactory, context: StrategyContext) -> Strategy:
     strategy = factory(context)
-    if not isinstance(getattr(strategy, "reboots", None), bool):
-        raise TypeError("its `reboots` must be True or False")
+    for name in ("reboots", "present"):
+        if not isinstance(getattr(strategy, name, None), bool):
+            raise TypeError(f"its `{name}` must be True or False")
     return strategy

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from locksmith.decide import Step
+from locksmith.node import Node
 from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot
 from locksmith.strategy import Strategy
 
@@ -48,6 +49,27 @@ class JournalStore(Protocol):
     def clear(self, nonce: str, *, forget_failure: bool = False) -> None: ...  # noqa: D102
 
 
+class Presence(Protocol):
+    """How the others of the group see this machine (presence.py)."""
+
+    @property
+    def twin(self) -> str:
+        """Name another machine that was seen with this one's id; empty: none was."""
+        ...
+
+    async def show(self, now: Node) -> None:
+        """Write what this machine does, where that is news."""
+        ...
+
+    async def confirm(self, now: Node, longer: float) -> None:
+        """Write, before the point of no return, that it goes down, or raise what speaks against that."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
 class Reporter(Protocol):
     """Whoever wants to know what the loop does: the log, systemd, the metrics, coordinator.conf."""
 
@@ -85,6 +107,7 @@ class Surroundings:
     `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a
     `locksmithctl reboot` runs. `adopts` and `adopted` remember, for this boot, whether the machine still has to give
     back a slot from before its journal.
+    `presence`: None where the strategy shares no store with a group.
     `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
 
@@ -97,4 +120,5 @@ class Surroundings:
     operator: Callable[[], bool] = lambda: False
     adopts: Callable[[], bool] = lambda: False
     adopted: Callable[[], None] = lambda: None
+    presence: Presence | None = None
     heartbeat: float = HEARTBEAT

@@ -10,6 +10,8 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.patience import patience as read_patience
+from locksmith.cli.patience import timeout_option, wait_option
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -18,20 +20,23 @@ from locksmith.host.paths import Paths
 
 @click.command(cls=GoCommand)
 @click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@wait_option
+@timeout_option
 @json_flag
 @pass_session
-def reboot(session: Session, *, reason: str, as_json: bool) -> None:
+def reboot(session: Session, *, reason: str, waits: bool, timeout: str | None, as_json: bool) -> None:
     """Reboot this machine now, holding the lock.
 
-    Neither window nor strategy is asked, the lock is: without a free slot, no reboot. The slot is given back when the
-    reboot fails, and otherwise by locksmithd after it. Needs root.
+    Neither window nor strategy is asked, the lock is: without a free slot, no reboot, unless it is to wait for one.
+    The slot is given back when the reboot fails, and otherwise by locksmithd after it. Needs root.
     """
     from locksmith.cli.order import order_reboot
 
+    patience = read_patience(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
     try:
-        asyncio.run(order_reboot(session, reason))
+        asyncio.run(order_reboot(session, reason, patience))
     finally:
         wake_daemon(session.paths)
     if as_json:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from locksmith.claims import entry_for, target_of
+from locksmith.cli.patience import Patience
 from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
 from locksmith.fleet import Claim
-from locksmith.snapshot import Denied, Granted, JournalEntry, Phase, ShutdownState
+from locksmith.snapshot import Granted, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import Strategy
 from locksmith.surroundings import JournalStore, Machine, Target
 
@@ -23,13 +24,14 @@ LOOK_EVERY = 0.2
 
 @dataclass(frozen=True, slots=True)
 class OperatorReboot:
-    """What the reboot reaches. `settle` is in seconds; `say` tells the operator how it goes."""
+    """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot."""
 
     machine: Machine
     journal: JournalStore
     strategy: Callable[[Target], Strategy]
     settle: float
     say: Callable[[str], None]
+    patience: Patience
 
     async def run(self, target: Target, claim: Claim) -> None:
         """Reboot, and return when the machine is seen to go down. The claim's boot id is filled in here.
@@ -53,9 +55,10 @@ class OperatorReboot:
     async def _obtain(self, entry: JournalEntry) -> None:
         """Get the permission and pass the point of no return."""
         strategy = self.strategy(target_of(entry))
-        answer = await strategy.request(entry.claim)
-        if isinstance(answer, Denied):
-            raise LockError(f"not rebooting: {answer.text}")
+        try:
+            await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
+        except LockError as error:
+            raise LockError(f"not rebooting: {error}") from None
         self.say(f"holding the lock for {entry.claim.holder}, rebooting")
         self.journal.commit(entry.claim.nonce)
         answer = await strategy.commit(entry.claim)
@@ -127,8 +130,14 @@ class OperatorReboot:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         try:
             self.journal.reopen(entry.claim.nonce)
-            await self.strategy(target_of(entry)).withdraw(entry.claim)
+            await self.strategy(target_of(entry)).withdraw(entry.claim, _reason(why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
             cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
             raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+
+
+def _reason(why: BaseException | None) -> str:
+    if why is None:
+        return "an operator's reboot that did not come about"
+    return str(why) or "the operator called the reboot off"

@@ -7,6 +7,7 @@ from functools import cache
 
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.output import note
+from locksmith.cli.patience import Patience
 from locksmith.cli.session import Session, new_claim
 from locksmith.config import Config
 from locksmith.daemon import make_strategy
@@ -25,9 +26,9 @@ ASK_NOBODY = {"reboot", "off"}
 tool does not see the environment in which a daemon may have another strategy."""
 
 
-async def order_reboot(session: Session, reason: str) -> None:
+async def order_reboot(session: Session, reason: str, patience: Patience) -> None:
     """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
-    rebooting = asyncio.ensure_future(_reboot(session, reason))
+    rebooting = asyncio.ensure_future(_reboot(session, reason, patience))
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, rebooting.cancel, f"{number.name} came")
     try:
@@ -40,7 +41,7 @@ async def order_reboot(session: Session, reason: str) -> None:
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 
 
-async def _reboot(session: Session, reason: str) -> None:
+async def _reboot(session: Session, reason: str, patience: Patience) -> None:
     config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, reason or "locksmithctl reboot")
     async with AsyncExitStack() as stack:
@@ -58,7 +59,7 @@ async def _reboot(session: Session, reason: str) -> None:
         bus = await stack.enter_async_context(SystemBus())
         machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder)
         settle = config.reboot.settle.total_seconds()
-        await OperatorReboot(machine, journal, strategy, settle, note).run(target, claim)
+        await OperatorReboot(machine, journal, strategy, settle, note, patience).run(target, claim)
 
 
 def _target(config: Config) -> Target:

@@ -8,6 +8,7 @@ from locksmith.strategy import StrategyContext
 class Storeless:
     """Always gives the same answer; holds nothing, touches no store."""
 
+    present = False
     answer: Answer
 
     def __init__(self, context: StrategyContext) -> None:
@@ -25,7 +26,7 @@ class Storeless:
         """Give the answer."""
         return self.answer
 
-    async def withdraw(self, claim: Claim) -> None:
+    async def withdraw(self, claim: Claim, reason: str) -> None:
         """Have nothing to take back."""
 
     async def complete(self, claim: Claim) -> None:

@@ -82,7 +82,7 @@ class Direct:
 
     def take(self, claim: Claim, *, commit: bool = False) -> None:
         async def story(store):
-            lock = RebootLock(store, self._group)
+            lock = RebootLock(store, self._group, clock=lambda: claim.since)
             await lock.take(claim)
             if commit:
                 await lock.commit(claim)

@@ -359,7 +359,7 @@ def test_called_off_before_the_point_of_no_return_the_lock_is_given_back(node, w
             ended, _, err = await call.end()
         assert (ended, doubles.machine.reboots) == (status, 0), err
         assert await node.holders() == ()
-        assert node.journal.read().entry is None
+        assert node.journal.read().entry is None, err
 
     story(node, tell)
 

@@ -275,10 +275,10 @@ def test_what_has_expired_or_was_revoked_cannot_be_renewed(stage, base):
         removed = await store.create(base + "removed", b"", ttl=60)
         await store.revoke(removed)
         assert (await store.get(base + "removed")).entry is None
-        with pytest.raises(ConflictError, match="revoked|changed|removed"):
+        with pytest.raises(ConflictError):
             await store.renew(removed, 60)
         await gone(store, base + "expired")
-        with pytest.raises(ConflictError, match="expired|changed|removed"):
+        with pytest.raises(ConflictError):
             await store.renew(expired, SHORT)
 
     stage.play(story)

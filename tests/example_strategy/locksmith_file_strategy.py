@@ -15,6 +15,7 @@ class File:
     """Permission by a file."""
 
     reboots = True
+    present = False
 
     def __init__(self, context: StrategyContext) -> None:
         """Need neither a group nor a lock."""
@@ -38,7 +39,7 @@ class File:
         """Look again."""
         return await self.request(claim)
 
-    async def withdraw(self, claim: Claim) -> None:
+    async def withdraw(self, claim: Claim, reason: str) -> None:
         """Leave the file for the next try."""
 
     async def complete(self, claim: Claim) -> None:

@@ -11,6 +11,9 @@ from locksmith.agent import Agent
 from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
+from locksmith.presence import Presence
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting, Snapshot
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
@@ -35,6 +38,7 @@ class Parts:
 
     agent: type[Agent] = Agent
     strategy: StrategyFactory = EtcdLock
+    queue: type[Queue] = Queue
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
+            presence=Presence(self.store(self), GROUP, machine.name),
         )
         self.agent = self.parts.agent(Member(machine.name, machine.name), TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))
@@ -161,7 +166,11 @@ class Process:
             self.story.breaks(f"the loop of {self.machine.name} ended by itself: {error!r}")
 
     def _strategy(self, target: Target) -> Strategy:
-        def open_lock() -> RebootLock:
-            return RebootLock(self.store(self), target.group, rng=self.rng)
+        def open_lock() -> QueuedLock:
+            store = self.store(self)
+            return QueuedLock(
+                RebootLock(store, target.group, rng=self.rng, clock=self.machine.clock),
+                self.parts.queue(store, target.group),
+            )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))

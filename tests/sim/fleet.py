@@ -14,7 +14,7 @@ from locksmith.rebootlock import RebootLock
 from locksmith.window.reboot_window import RebootWindow
 from tests.harness.weather import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
-from tests.sim.machine import PERSON, SimMachine
+from tests.sim.machine import MIDNIGHT, PERSON, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
@@ -80,11 +80,11 @@ class Simulation:
         self.outages = Outages.drawn(self.plan)
         self._build()
         machines = {name: node.machine for name, node in self.nodes.items()}
-        rules = Rules(self.story, self.server, machines, self.windows, self.dry)
+        rules = Rules(self.story, self.server, machines, self.windows, self.dry, calm=self.plan.is_calm)
         self.server.witness, self.asked = rules.wrote, rules.asked
         loop.after_turn = rules.turn
         operator = Operator(
-            RebootLock(self._client(OPERATOR, calm=True), GROUP, rng=self.plan.draw("alice")),
+            RebootLock(self._client(OPERATOR, calm=True), GROUP, rng=self.plan.draw("alice"), clock=lambda: MIDNIGHT),
             list(machines.values()),
             self.plan.draw("operator"),
             self.story,

@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
+from locksmith import keys
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
 from locksmith.kv.store import Delete, Put
@@ -30,6 +31,11 @@ class SimServer(MemoryServer):
     def values(self) -> Values:
         """Give what every key holds."""
         return {key: entry.value for key, entry in self._entries.items()}
+
+    def line(self) -> list[str]:
+        """Name who stands in line, the first first."""
+        prefix = keys.waiters_prefix("")
+        return [keys.unsegment(entry.key.removeprefix(prefix)) for entry in self.list(prefix, 0, None).entries]
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make the changes in the sight of the witness."""

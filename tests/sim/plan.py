@@ -58,6 +58,11 @@ class Plan:
     go_nodes: int = 0
     operator_acts: int = 0
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing happens but updates and reboots."""
+        return self.faults == Faults() and not self.go_nodes and not self.operator_acts
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")

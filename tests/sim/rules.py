@@ -20,6 +20,11 @@ KEY = keys.semaphore_key(GROUP)
 FRESH = 10.0
 """Seconds the last look may be old at the reboot, and a little for the order itself."""
 OPERATOR = "operator"
+LINE = keys.waiters_prefix(GROUP)
+LATE = 120.0
+"""Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
+HAND_OVER = 1.0
+"""Seconds of made-up time, in which a call takes up to 40 ms, for a slot to find the first in line."""
 
 
 @dataclass
@@ -31,13 +36,19 @@ class Rules:
     machines: dict[str, SimMachine]
     windows: dict[str, RebootWindow | None]
     dry: set[str]
+    calm: bool = False
+    """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
+    left_line: dict[str, float] = field(default_factory=dict)
+    """For each id whose place in line was given up, or has expired: when."""
+    free_since: float | None = None
 
     def wrote(self, author: str, before: Values) -> None:
         """Judge one write."""
         after = self.server.values()
         old, new = _semaphore(before), _semaphore(after)
+        self._note_who_left_the_line(before.keys() - after.keys())
         added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
         if added and len(new.holders) > new.max:
             self.story.breaks(f"{author} took a slot although {len(old.holders)} of {new.max} were held")
@@ -50,6 +61,7 @@ class Rules:
         for holder in sorted(added):
             if holder == author:
                 self.unlocked.pop(holder, None)
+                self._in_turn(author)
             elif author != OPERATOR:
                 self.story.breaks(f"{author} took a slot for {holder}")
         for holder in sorted(set(old.holders) & set(new.holders)):
@@ -69,6 +81,18 @@ class Rules:
             self.story.breaks(f"{author} undid the manual claim of {record.who}")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
+
+    def _note_who_left_the_line(self, gone: set[str]) -> None:
+        for key in gone:
+            if key.startswith(LINE):
+                self.left_line[keys.unsegment(key.removeprefix(LINE))] = asyncio.get_running_loop().time()
+
+    def _in_turn(self, author: str) -> None:
+        """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
+        gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
+        line = self.server.line()
+        if author in self.machines and line[:1] != [author] and gone > LATE:
+            self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 
     def _kept(self, author: str, before: Claim | None, after: Claim | None) -> None:
         if before is not None and before.kind == MANUAL and author != OPERATOR and before != after:
@@ -100,6 +124,19 @@ class Rules:
             for name in going:
                 if name not in holders:
                     self.story.breaks(f"{name} goes down and holds no slot")
+        if self.calm:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Judge whether a free slot is taken at once by whoever waits for one."""
+        time = asyncio.get_running_loop().time()
+        line = self.server.line()
+        if not line or self.semaphore().available <= 0:
+            self.free_since = None
+        elif self.free_since is None:
+            self.free_since = time
+        elif time - self.free_since > HAND_OVER:
+            self.story.breaks(f"a slot stays free for {HAND_OVER:.0f} s, and {line[0]} is first in line")
 
     def semaphore(self) -> Semaphore:
         """The semaphore as it stands."""

@@ -1,5 +1,6 @@
 """The simulation can see: each rule is broken on purpose, by a part that is wrong in one place, and must be noticed."""
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -8,16 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith import fleet
 from locksmith.agent import Agent
 from locksmith.decide import Withdraw
 from locksmith.fleet import REBOOT, Claim
+from locksmith.queue import Queue
 from locksmith.snapshot import Answer, Boot, Granted, ShutdownState, Snapshot, Wish
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate
 from tests.sim.plan import Faults, plan
 from tests.sim.story import BrokenRuleError
+
+KINDS = {"agent": Agent, "queue": Queue, "strategy": EtcdLock}
 
 SEEDS = range(40)
 """A broken part has to be noticed within these."""
@@ -113,7 +116,7 @@ class Hasty(EtcdLock):
 
     async def commit(self, claim: Claim) -> Answer:
         answer = await super().commit(claim)
-        await self._lock.give_back(claim)
+        await self._lock.give_back(claim, settle=False, why="hasty")
         return answer
 
 
@@ -121,9 +124,9 @@ class Rude(EtcdLock):
     """Frees its id of whatever claim stands there."""
 
     async def request(self, claim: Claim) -> Answer:
-        standing = (await self._lock.read()).claims.get(claim.holder)
+        standing = (await self._lock.lock.read()).claims.get(claim.holder)
         if isinstance(standing, Claim) and standing.kind != REBOOT:
-            await self._lock.unlock(claim.holder)
+            await self._lock.lock.unlock(claim.holder)
         return await super().request(claim)
 
 
@@ -131,20 +134,35 @@ class Generous(EtcdLock):
     """Makes itself a slot where there is none."""
 
     async def request(self, claim: Claim) -> Answer:
-        state = await self._lock.read()
+        state = await self._lock.lock.read()
         if state.semaphore.available <= 0:
-            await self._lock.set_max(state.semaphore.max + 1)
+            await self._lock.lock.set_max(state.semaphore.max + 1)
         return await super().request(claim)
 
 
 class NoSettledTake(EtcdLock):
     """Gives up a take whose answer was lost without making sure that it can't win later."""
 
-    async def withdraw(self, claim: Claim) -> None:
-        await self._lock.give_back(claim)
+    async def withdraw(self, claim: Claim, reason: str) -> None:
+        await self._lock.give_back(claim, settle=False, why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        await self._lock.give_back(replace(claim, state=fleet.COMMITTED))
+        await self._lock.give_back(claim, settle=False, why="rebooted")
+
+
+class NoLine(Queue):
+    """Takes itself for the first, whoever stands before it."""
+
+    async def _look_around(self, place):
+        return replace(await super()._look_around(place), before=None)
+
+
+class Sleepy(Queue):
+    """Never hears that the one before it has gone."""
+
+    async def wait(self, look):
+        await asyncio.sleep(look.ends - look.at)
+        return False
 
 
 BROKEN = [
@@ -161,25 +179,34 @@ BROKEN = [
     (Hasty, "without holding a slot"),
     (Rude, "undid the manual claim"),
     (Generous, "changed max"),
+    (NoLine, "out of turn"),
 ]
 
 
 LOSING = Faults(lost_answer=0.3, rack_failure=0.5)
 """What it takes is so rare that it needs a storm of its own."""
+CALM = Faults()
+"""What only a quiet day shows."""
 
 
 @pytest.mark.parametrize(
     ("part", "rule", "storm"),
-    [*((part, rule, None) for part, rule in BROKEN), (NoSettledTake, "still held", LOSING)],
-    ids=[*(part.__name__ for part, _ in BROKEN), "NoSettledTake"],
+    [
+        *((part, rule, None) for part, rule in BROKEN),
+        (NoSettledTake, "still held", LOSING),
+        (Sleepy, "stays free", CALM),
+    ],
+    ids=[*(part.__name__ for part, _ in BROKEN), "NoSettledTake", "Sleepy"],
 )
 def test_a_broken_part_is_noticed(part, rule, storm):
-    parts = Parts(agent=part) if issubclass(part, Agent) else Parts(strategy=part)
+    parts = next(Parts(**{name: part}) for name, kind in KINDS.items() if issubclass(part, kind))
     noticed = []
     for seed in SEEDS:
         drawn = plan(seed)
+        if storm is CALM:
+            drawn = replace(drawn, go_nodes=0, operator_acts=0)
         try:
-            simulate(replace(drawn, faults=storm) if storm else drawn, parts)
+            simulate(replace(drawn, faults=storm) if storm is not None else drawn, parts)
         except BrokenRuleError as error:
             noticed.append(error.rule)
             if rule in error.rule:

@@ -40,6 +40,7 @@ class Bench:
     change: float | None = None
     shown: list[str] = field(default_factory=list)
     reboots = True
+    present = False
 
     def agent(self) -> Agent:
         around = Surroundings(
@@ -87,7 +88,7 @@ class Bench:
         await asyncio.sleep(self.slow_commit)
         return self._call("commit") or Granted()
 
-    async def withdraw(self, _claim) -> None:
+    async def withdraw(self, _claim, _reason) -> None:
         self._call("withdraw")
 
     async def complete(self, _claim) -> None:

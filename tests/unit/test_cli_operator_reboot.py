@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.cli.patience import Patience
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Answer, Boot, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import StrategyContext
@@ -62,9 +65,12 @@ class Bench:
         self.journal = JournalFile(Paths(folder), "n1")
         self.journal.path.parent.mkdir(parents=True, exist_ok=True)
         self.server = server or MemoryServer()
-        self.lock = RebootLock(MemoryStore(self.server), "")
-        strategy = kind(StrategyContext("", lambda: self.lock))
-        self.order = OperatorReboot(self.machine, self.journal, lambda _target: strategy, 0.0, lambda _text: None)
+        store = MemoryStore(self.server)
+        self.lock = RebootLock(store, "")
+        strategy = kind(StrategyContext("", lambda: QueuedLock(self.lock, Queue(store, ""))))
+        self.said: list[str] = []
+        patience = Patience(0, self.said.append)
+        self.order = OperatorReboot(self.machine, self.journal, lambda _: strategy, 0.0, self.said.append, patience)
 
     def start(self, claim: Claim = CLAIM) -> asyncio.Task[None]:
         return asyncio.ensure_future(self.order.run(TARGET, claim))
@@ -79,7 +85,7 @@ class Bench:
         return (await self.lock.read()).semaphore.holders
 
 
-MOMENTS = range(40)
+MOMENTS = range(80)
 """Steps of the event loop; the last of them lie behind the end."""
 
 
@@ -144,7 +150,7 @@ class Refusing(EtcdLock):
     async def commit(self, _claim: Claim) -> Answer:
         raise StoreUnavailableError("no endpoint answered")
 
-    async def withdraw(self, _claim: Claim) -> None:
+    async def withdraw(self, _claim: Claim, _reason: str) -> None:
         raise StoreUnavailableError("no endpoint answered")
 
 

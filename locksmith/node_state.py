@@ -1,0 +1,48 @@
+"""What a machine shows of itself to its group: the step of its loop, as a record that changes seldom. Pure."""
+
+from datetime import datetime
+
+from locksmith import __version__, states
+from locksmith.decide import Step, Wait
+from locksmith.node import Node
+from locksmith.snapshot import Snapshot
+from locksmith.surroundings import Member, Target
+
+IN_LINE = {"line", "slot"}
+"""Reasons to wait whose words change with every slot given back: who stands where is read from the line itself."""
+
+
+def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> Node:
+    """Make the record of a step; moments are whole seconds, so that it reads back as the same."""
+    now = snapshot.now.replace(microsecond=0)
+    wish = snapshot.wishes[0] if snapshot.wishes else None
+    window = snapshot.settings.window
+    code, reason, until = _why(step)
+    closes = window.closes(now) if window else None
+    return Node(
+        machine_id=member.machine_id,
+        hostname=member.hostname,
+        boot_id=snapshot.boot.boot_id,
+        group=target.group,
+        strategy=target.strategy,
+        state=states.state(step),
+        since=now,
+        version=__version__,
+        code=code,
+        reason=reason,
+        until=until and until.replace(microsecond=0),
+        wish=wish.trigger if wish else "",
+        wish_version=wish.version if wish else "",
+        wish_since=wish.since.replace(microsecond=0) if wish else None,
+        window_opens=window.next_open(now) if window else None,
+        window_closes=closes,
+    )
+
+
+def _why(step: Step) -> tuple[str, str, datetime | None]:
+    if not isinstance(step, Wait):
+        return "", "", None
+    if step.code in IN_LINE:
+        return "line", "in line for a slot", None
+    # An error is tried again every few seconds: that is no end of the wait.
+    return step.code, step.text, None if step.code in states.ERRORS else step.until

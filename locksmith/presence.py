@@ -1,0 +1,162 @@
+"""This machine as the others of its group see it: `nodes/<id>`, written when it changes, otherwise only kept alive.
+
+It expires unless it is kept, so "gone" means "not seen for that long" by the store's own clock. Where the record of
+another boot has come over ours while we were up, there is another machine with our id.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, replace
+
+from locksmith import keys, node
+from locksmith.errors import ConflictError, CorruptValueError, LockError
+from locksmith.kv.store import Entry, Store
+from locksmith.meter import Meter
+from locksmith.node import Node
+
+log = logging.getLogger(__name__)
+
+TTL = 900.0
+"""Seconds after which a machine that says nothing is no longer present."""
+KEEP_AFTER = 300.0
+"""Seconds after which an unchanged record is prolonged: one request."""
+TWIN_MEMORY = 1000.0
+"""Seconds for which a twin is believed in after it was last seen: each of the two writes its record within them."""
+HASTE = 5.0
+"""Seconds between two tries that nobody waits for: what changes faster is written when it has come to rest."""
+
+
+class TwinError(LockError):
+    """Another machine with this one's id is there: this one must not pass the point of no return."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What stands in the store as far as is known, and when it was written or prolonged."""
+
+    node: Node
+    entry: Entry
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    name: str
+    boot_id: str
+    seen: float
+
+
+class Presence:
+    """The record of one machine. Errors are the store's."""
+
+    def __init__(self, store: Store, group: str, machine_id: str, meter: Meter | None = None) -> None:
+        self._store = store
+        self._key = keys.node_key(group, machine_id)
+        self._machine_id = machine_id
+        self._meter = meter or Meter()
+        self._shown: _Shown | None = None
+        self._tried = float("-inf")
+        self._twin: _Twin | None = None
+
+    @property
+    def twin(self) -> str:
+        """Name another machine that was seen with this one's id a short while ago, for a person; empty: none was."""
+        twin = self._present_twin()
+        return twin.name if twin else ""
+
+    async def show(self, now: Node) -> None:
+        """Write what this machine does where that is news, or prolong what stands there when it is time.
+
+        Nobody waits for it: a call that comes too soon after the last try does nothing.
+        """
+        time = _now()
+        if time - self._tried < HASTE:
+            return
+        shown = self._shown
+        if shown is None or shown.node != replace(self._marked(now), since=shown.node.since):
+            self._tried = time
+            await self._write(now, TTL)
+        elif time - shown.kept >= KEEP_AFTER:
+            self._tried = time
+            await self._keep(shown, now)
+
+    async def confirm(self, now: Node, longer: float) -> None:
+        """Write, before the point of no return, that this machine goes down, to expire `longer` seconds later.
+
+        So a record that is gone says that its machine is lost. `TwinError`: another machine has this one's id.
+        """
+        await self._write(now, TTL + longer)
+        if self.twin:
+            raise TwinError(f"{self.twin} has this machine's id too: not rebooting")
+
+    async def close(self) -> None:
+        """Let go of the store; the record stays until it expires."""
+        await self._store.close()
+
+    async def _write(self, now: Node, ttl: float) -> None:
+        shown = self._shown
+        if shown is not None:
+            begun = shown.node.since if (shown.node.state, shown.node.code) == (now.state, now.code) else now.since
+            now = self._marked(replace(now, since=begun))
+            with contextlib.suppress(ConflictError):
+                self._note(now, await self._store.update(shown.entry, node.encode(now), ttl))
+                return
+        try:
+            await self._write_anew(now, ttl, written_before=shown is not None)
+        except ConflictError:
+            # Somebody has written it at this very moment: no earlier boot does that.
+            await self._write_anew(now, ttl, written_before=True)
+
+    async def _keep(self, shown: _Shown, now: Node) -> None:
+        try:
+            await self._store.renew(shown.entry, TTL)
+        except ConflictError:
+            await self._write(now, TTL)
+        else:
+            self._note(shown.node, shown.entry)
+
+    async def _write_anew(self, now: Node, ttl: float, *, written_before: bool) -> None:
+        """Look whose record stands there, remove it, and write this machine's."""
+        found = (await self._store.get(self._key)).entry
+        if found is not None:
+            self._look_at(found, now, written_before=written_before)
+            # With what makes it expire: a twin hears of it when it next keeps its record.
+            await self._store.revoke(found)
+        now = self._marked(now)
+        self._note(now, await self._store.create(self._key, node.encode(now), ttl=ttl))
+
+    def _look_at(self, found: Entry, now: Node, *, written_before: bool) -> None:
+        """Tell a twin's record from one of an earlier boot of this machine, or an earlier run of the daemon.
+
+        A twin's has come over ours while we were up, or says itself that it has seen us.
+        """
+        try:
+            other = node.decode(found.value, found.key, self._machine_id)
+        except CorruptValueError as error:
+            log.info("%s", error)
+            return
+        if (other.boot_id, other.hostname) == (now.boot_id, now.hostname):
+            return
+        if written_before or other.twin_boot == now.boot_id:
+            self._twin = _Twin(f"{other.name} (boot {other.boot_id})", other.boot_id, _now())
+            log.warning("%s has this machine's id %s too", self._twin.name, self._machine_id)
+
+    def _marked(self, now: Node) -> Node:
+        twin = self._present_twin()
+        return replace(now, twin=twin.name if twin else "", twin_boot=twin.boot_id if twin else "")
+
+    def _present_twin(self) -> _Twin | None:
+        if self._twin is not None and _now() - self._twin.seen > TWIN_MEMORY:
+            self._twin = None
+        self._meter.twins(int(self._twin is not None))
+        return self._twin
+
+    def _note(self, now: Node, entry: Entry) -> None:
+        self._shown = _Shown(now, entry, _now())
+        self._meter.present(time.time())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,165 @@
+"""The line of those who wait for a slot: order and quiet, never safety; the semaphore alone gives slots.
+
+Each has a key of its own below `waiters/`, which expires unless it is kept, and stands where that was created: who
+crashes leaves the line by itself. Everybody watches just the key before its own, so that one who goes wakes one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from locksmith import keys, waiter
+from locksmith.errors import ConflictError, CorruptValueError, StoreUnavailableError
+from locksmith.fleet import Claim
+from locksmith.kv.store import Entry, Store
+from locksmith.snapshot import Line
+from locksmith.waiter import Waiter, waiter_key
+
+TTL = 90.0
+"""Seconds after which a place expires that nobody keeps: three heartbeats of the loop."""
+KEEP_AFTER = 25.0
+"""Seconds after which a place is prolonged when its claim asks again; a little less than a heartbeat."""
+KNOWN = 50
+"""How many places before its own one looks at; the last of them is the one to watch."""
+LOOK_AFTER = 30.0
+"""Seconds after which one of the first looks again whatever its watch says: a frozen member is silent."""
+LOOKS_PER_SECOND = 10.0
+"""Looks of all who stand further back together: each costs etcd a walk over the whole line."""
+LONGEST_LOOK_AFTER = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one saw of the line: the one right before (None: it is the first), at which revision, and when."""
+
+    line: Line
+    before: Entry | None
+    revision: int
+    at: float
+
+    @property
+    def ends(self) -> float:
+        """Until when it may be believed, in the loop's time."""
+        lasts = self.line.waiters / LOOKS_PER_SECOND if not self.line.exact else LOOK_AFTER
+        return self.at + min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, lasts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    claim: Claim
+    entry: Entry
+    kept: float
+
+
+class Queue:
+    """One claim's place in a group's line. Errors are the store's."""
+
+    def __init__(self, store: Store, group: str, *, ttl: float = TTL) -> None:
+        self._store = store
+        self._group = group
+        self._ttl = ttl
+        self._place: _Place | None = None
+        self._look: Look | None = None
+
+    def stands(self, claim: Claim) -> bool:
+        """Whether this claim has a place, as far as is known here."""
+        return self._place is not None and self._place.claim.nonce == claim.nonce
+
+    async def stand(self, claim: Claim) -> Look:
+        """Stand in line for a claim, or keep its place, and say where that is.
+
+        A place that was lost (expired while the store or this program was away) is taken anew, at the end.
+        """
+        place = self._place
+        if place is None or not self.stands(claim):
+            place = await self._enter(claim)
+        elif _now() - place.kept >= KEEP_AFTER:
+            place = await self._keep(place)
+        if self._look is None or _now() >= self._look.ends:
+            self._look = await self._look_around(place)
+        return self._look
+
+    async def wait(self, look: Look) -> bool:
+        """Wait until the one before is gone, True; or until it is time to look again, False."""
+        limit = max(0.0, look.ends - _now())
+        if look.before is None:
+            await asyncio.sleep(limit)
+            return False
+        return await self._store.wait(look.before.key, look.revision, limit=limit)
+
+    def look_again(self) -> None:
+        """Believe no more in what was seen of the line."""
+        self._look = None
+
+    async def leave(self, claim: Claim) -> None:
+        """Give the claim's place up, also one that an earlier run of this program had; without one, nothing."""
+        place, self._look = self._place, None
+        if place is not None and self.stands(claim):
+            await self._store.revoke(place.entry)
+            self._place = None
+        elif (found := (await self._store.get(waiter_key(self._group, claim))).entry) and _nonce(found) == claim.nonce:
+            await self._store.revoke(found)
+
+    async def abandon(self) -> None:
+        """Give up the place that is known here, whosever it is."""
+        if self._place is not None:
+            await self.leave(self._place.claim)
+
+    async def _enter(self, claim: Claim) -> _Place:
+        key, record = waiter_key(self._group, claim), waiter.encode(Waiter.of(claim))
+        self._place = self._look = None
+        try:
+            entry = await self._store.create(key, record, ttl=self._ttl)
+        except ConflictError:
+            entry = await self._again(key, record, claim)
+        self._place = _Place(claim, entry, _now())
+        return self._place
+
+    async def _again(self, key: str, record: bytes, claim: Claim) -> Entry:
+        """Take over the place that an earlier run of this program had, or put this claim's in the stead of another."""
+        found = (await self._store.get(key)).entry
+        if found is not None and _nonce(found) == claim.nonce:
+            await self._store.renew(found, self._ttl)
+            return found
+        if found is not None:
+            await self._store.revoke(found)
+        return await self._store.create(key, record, ttl=self._ttl)
+
+    async def _keep(self, place: _Place) -> _Place:
+        try:
+            await self._store.renew(place.entry, self._ttl)
+        except ConflictError:
+            return await self._enter(place.claim)
+        self._place = replace(place, kept=_now())
+        return self._place
+
+    async def _look_around(self, place: _Place) -> Look:
+        for _ in range(2):
+            at = _now()
+            prefix, own_and_older = keys.waiters_prefix(self._group), place.entry.created + 1
+            seen = await self._store.list(prefix, limit=KNOWN + 1, last_before=own_and_older)
+            if any(entry.key == place.entry.key and entry.created == place.entry.created for entry in seen.entries):
+                before = seen.entries[:-1]
+                line = Line(len(before) + 1, seen.total, _name(before[-1]) if before else "", len(before) < KNOWN)
+                return Look(line, before[-1] if before else None, seen.revision, at)
+            place = await self._enter(place.claim)
+        raise StoreUnavailableError(f"the place {place.entry.key} in the line is gone as soon as it is taken")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _nonce(entry: Entry) -> str | None:
+    return _read(entry, lambda found: found.nonce)
+
+
+def _name(entry: Entry) -> str:
+    return _read(entry, lambda found: found.name) or keys.unsegment(entry.key.rpartition("/")[2])
+
+
+def _read(entry: Entry, part: Callable[[Waiter], str]) -> str | None:
+    try:
+        return part(waiter.decode(entry.value, entry.key))
+    except CorruptValueError:
+        return None

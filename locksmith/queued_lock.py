@@ -1,0 +1,186 @@
+"""The lock with a line before it: first come, first served, and only the first tries the semaphore.
+
+Who may not have a slot at all (its id stands in the semaphore for something else) does not stand in line, or it would
+hold up the others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from locksmith.errors import StoreError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.meter import Meter
+from locksmith.queue import LOOK_AFTER, Look, Queue
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Answer, Denied, Granted, Line
+from locksmith.standing import OtherClaimError, SlotsBusyError
+
+log = logging.getLogger(__name__)
+
+LEAVE_LIMIT = 5.0
+"""Seconds to give a place up that is not needed any more; then it expires by itself."""
+
+
+class QueuedLock:
+    """A group's lock for one machine, or for one operator. Errors are those of the lock and of the store."""
+
+    def __init__(self, lock: RebootLock, queue: Queue, meter: Meter | None = None) -> None:
+        self.lock = lock
+        self._queue = queue
+        self._meter = meter or Meter()
+        self._nonce = ""
+        self._undecided = True
+        self._began = 0.0
+        self._watch = _Watch()
+
+    def is_undecided(self, claim: Claim) -> bool:
+        """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
+        return self._undecided or claim.nonce != self._nonce
+
+    async def take(self, claim: Claim) -> Answer:
+        """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again."""
+        self._follow(claim)
+        try:
+            return await self._take(claim)
+        except OtherClaimError as error:
+            self._undecided = False
+            await self._leave_soon(claim)
+            self._watch.aim(error, partial(self._slot_freed, error.revision))
+            return Denied(_code(error, claim), str(error))
+
+    async def changed(self, limit: float) -> bool:
+        """Wait, for at most `limit` seconds, until it is worth asking again."""
+        return await self._watch.ended(limit)
+
+    async def commit(self, claim: Claim) -> None:
+        """Pass the point of no return, as `RebootLock.commit` does; nobody is to wait behind one who is past it."""
+        await self.lock.commit(claim)
+        if self._queue.stands(claim):
+            await self._leave_soon(claim)
+
+    async def give_back(self, claim: Claim, *, settle: bool, why: str) -> None:
+        """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
+        freed = await self.lock.give_back(claim, settle=settle, why=why)
+        if freed is not None and freed.taken is not None:
+            self._meter.gave_back((datetime.now(UTC) - freed.taken).total_seconds())
+        await self.leave(claim)
+
+    async def leave(self, claim: Claim) -> None:
+        """Give the place up."""
+        self._watch.stop()
+        self._meter.line(0, 0)
+        await self._queue.leave(claim)
+
+    async def close(self) -> None:
+        """Give up the place that is known here, and let go of the store."""
+        self._watch.stop()
+        try:
+            await self._queue.abandon()
+        finally:
+            await self.lock.close()
+
+    def _follow(self, claim: Claim) -> None:
+        if claim.nonce != self._nonce:
+            # The first claim may be one of an earlier run, from the journal, with a take on its way.
+            self._undecided = not self._nonce
+            self._nonce = claim.nonce
+            self._began = asyncio.get_running_loop().time()
+            self._watch.stop()
+
+    async def _take(self, claim: Claim) -> Answer:
+        if not self._queue.stands(claim) and await self.lock.check(claim):
+            await self.lock.take(claim)
+            self._undecided = False
+            return Granted()
+        look = await self._queue.stand(claim)
+        self._meter.line(look.line.position, look.line.waiters)
+        if look.before is not None:
+            self._watch.aim(look, partial(self._moved_up, look))
+            return Denied("line", _in_line(look.line), line=look.line)
+        self._undecided = True
+        try:
+            await self.lock.take(claim)
+        except SlotsBusyError as error:
+            self._undecided = False
+            self._watch.aim(error, partial(self._slot_freed, error.revision))
+            return Denied("slot", str(error), line=look.line)
+        self._undecided = False
+        self._meter.took(asyncio.get_running_loop().time() - self._began)
+        await self._leave_soon(claim)
+        return Granted()
+
+    async def _moved_up(self, look: Look) -> None:
+        await self._queue.wait(look)
+        self._queue.look_again()
+
+    async def _slot_freed(self, after: int) -> None:
+        """Wait for a change of the semaphore; without one, look at the line as well, whoever is first in it by now."""
+        if not await self.lock.wait(after, LOOK_AFTER):
+            self._queue.look_again()
+
+    async def _leave_soon(self, claim: Claim) -> None:
+        """Give the place up; where that fails, the commit tries once more, and else it expires."""
+        try:
+            async with asyncio.timeout(LEAVE_LIMIT):
+                await self.leave(claim)
+        except (StoreError, TimeoutError) as error:
+            log.info("a place in line is not given up yet, it expires by itself: %s", error)
+
+
+class _Watch:
+    """What is waited for. It goes on between two calls: to open thousands of watches at each heartbeat is a load."""
+
+    def __init__(self) -> None:
+        self._aim: object = None
+        self._task: asyncio.Task[None] | None = None
+        self._wait: Callable[[], Awaitable[None]] | None = None
+
+    def aim(self, at: object, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for something from now on; the same again goes on as it is."""
+        if at is not self._aim:
+            self.stop()
+            self._aim, self._wait = at, wait
+
+    def stop(self) -> None:
+        """Wait for nothing."""
+        if self._task is not None:
+            self._task.cancel()
+        self._aim = self._task = self._wait = None
+
+    async def ended(self, limit: float) -> bool:
+        """Wait for at most `limit` seconds; True: it is over, and an error of it is raised. With no aim, True."""
+        if self._task is None:
+            if self._wait is None:
+                return True
+            self._task = asyncio.ensure_future(self._wait())
+            self._task.add_done_callback(_retrieve)
+        task = self._task
+        done, _ = await asyncio.wait([task], timeout=limit)
+        if not done:
+            return False
+        self.stop()
+        task.result()
+        return True
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """Take note of an error that nobody asks for any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _code(error: OtherClaimError, own: Claim) -> str:
+    """Tell another machine of the same id from this one's own other business."""
+    other = error.claim
+    if other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname:
+        return "clone"
+    return "other_claim"
+
+
+def _in_line(line: Line) -> str:
+    if line.exact:
+        return f"number {line.position} of {line.waiters} in line for a slot, behind {line.behind}"
+    return f"in line for a slot, {line.waiters} wait, at least {line.position - 1} of them before this machine"

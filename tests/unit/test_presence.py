@@ -1,0 +1,233 @@
+"""A machine's presence, on the store in memory and on made-up time: what is written when, and how a twin is found."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith import keys, node
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.node import Node
+from locksmith.presence import HASTE, KEEP_AFTER, TTL, TWIN_MEMORY, Presence, TwinError
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+IDLE = Node("m1", "n1", "boot-1", "web", "etcd-lock", "idle", NOW, version="1")
+WAITING = replace(IDLE, state="waiting", code="window", reason="outside the reboot window", until=NOW, wish="engine")
+
+
+class Registry:
+    """The store, who asks it for what, and the machine's record in it."""
+
+    def __init__(self) -> None:
+        self.server = MemoryServer()
+        self.calls: list[str] = []
+
+    def presence(self) -> Presence:
+        return Presence(MemoryStore(self.server, self), "web", "m1")
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        self.calls.append(call.name)
+        return call.apply()
+
+    @property
+    def record(self) -> Node:
+        found = self.read()
+        assert found is not None
+        return found
+
+    def read(self) -> Node | None:
+        key = keys.node_key("web", "m1")
+        entry = self.server.read(key).entry
+        return node.decode(entry.value, key, "m1") if entry else None
+
+
+def play(story):
+    return run(lambda _loop: story(Registry()))
+
+
+async def days_pass(presence: Presence, state: Node, seconds: float) -> None:
+    """Show the same state at each heartbeat."""
+    ends = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < ends:
+        await presence.show(state)
+        await asyncio.sleep(30)
+
+
+def test_what_a_machine_does_is_written_when_it_changes():
+    async def story(registry):
+        presence = registry.presence()
+        await presence.show(IDLE)
+        assert registry.record == IDLE
+        await asyncio.sleep(HASTE)
+        await presence.show(WAITING)
+        assert registry.record == WAITING
+
+    play(story)
+
+
+def test_since_is_when_the_state_began_whatever_else_changes():
+    async def story(registry):
+        presence = registry.presence()
+        await presence.show(WAITING)
+        await asyncio.sleep(HASTE)
+        await presence.show(replace(WAITING, wish_version="2.0", since=NOW + timedelta(hours=1)))
+        assert registry.record == replace(WAITING, wish_version="2.0")
+
+    play(story)
+
+
+def test_an_idle_machine_costs_at_most_one_request_in_five_minutes():
+    async def story(registry):
+        presence = registry.presence()
+        await presence.show(IDLE)
+        registry.calls.clear()
+        await days_pass(presence, IDLE, 86400)
+        assert set(registry.calls) == {"renew"}
+        assert len(registry.calls) <= 86400 / KEEP_AFTER
+        assert registry.record == IDLE
+
+    play(story)
+
+
+def test_a_machine_that_says_nothing_is_gone_after_a_while():
+    async def story(registry):
+        await registry.presence().show(IDLE)
+        await asyncio.sleep(TTL - 1)
+        assert registry.read() == IDLE
+        await asyncio.sleep(2)
+        assert registry.read() is None
+
+    play(story)
+
+
+def test_before_it_goes_down_it_is_written_to_last_as_long_as_a_reboot_may_take():
+    async def story(registry):
+        presence = registry.presence()
+        await presence.show(IDLE)
+        await presence.confirm(replace(IDLE, state="rebooting"), 600)
+        await asyncio.sleep(TTL + 599)
+        assert registry.record.state == "rebooting"
+        await asyncio.sleep(2)
+        assert registry.read() is None
+
+    play(story)
+
+
+def test_a_record_that_expired_while_the_store_was_away_is_written_again():
+    async def story(registry):
+        presence = registry.presence()
+        await presence.show(IDLE)
+        await asyncio.sleep(2 * TTL)
+        assert registry.read() is None
+        await presence.show(IDLE)
+        assert registry.record == IDLE
+        assert not presence.twin
+
+    play(story)
+
+
+def test_what_flutters_is_written_when_it_rests():
+    async def story(registry):
+        presence = registry.presence()
+        for number in range(100):
+            await presence.show(replace(WAITING, reason=str(number)))
+            await asyncio.sleep(0.2)
+        assert registry.calls.count("update") <= 100 * 0.2 / HASTE
+        await asyncio.sleep(HASTE)
+        await presence.show(WAITING)
+        assert registry.record == WAITING
+
+    play(story)
+
+
+def test_a_reboot_is_no_twin():
+    async def story(registry):
+        for boot in range(5):
+            presence = registry.presence()
+            state = replace(IDLE, boot_id=f"boot-{boot}")
+            await days_pass(presence, state, 1000)
+            await presence.confirm(replace(state, state="rebooting"), 600)
+            assert not presence.twin
+        assert not registry.record.twin
+
+    play(story)
+
+
+def test_a_restart_of_the_daemon_is_no_twin():
+    async def story(registry):
+        for _ in range(5):
+            presence = registry.presence()
+            await days_pass(presence, IDLE, 1000)
+            assert not presence.twin
+
+    play(story)
+
+
+def test_an_idle_twin_is_found_by_both_and_forgotten_when_it_is_gone():
+    async def story(registry):
+        first, second = registry.presence(), registry.presence()
+        one, other = IDLE, replace(IDLE, boot_id="boot-of-the-copy", hostname="copy")
+        tasks = [
+            asyncio.ensure_future(days_pass(first, one, 1e9)),
+            asyncio.ensure_future(days_pass(second, other, 1e9)),
+        ]
+        await asyncio.sleep(3 * KEEP_AFTER)
+        assert first.twin == "copy (boot boot-of-the-copy)"
+        assert second.twin == "n1 (boot boot-1)"
+        registry.calls.clear()
+        await asyncio.sleep(10 * KEEP_AFTER)
+        assert first.twin
+        assert second.twin
+        assert len(registry.calls) < 100  # they do not fight over the key
+        tasks[1].cancel()
+        await asyncio.sleep(TWIN_MEMORY + 2 * KEEP_AFTER)
+        assert not first.twin
+        assert not registry.record.twin
+        tasks[0].cancel()
+
+    play(story)
+
+
+@pytest.mark.parametrize("hostname", ["n1", "copy"])
+def test_a_twin_that_would_reboot_is_found_at_the_point_of_no_return_at_the_latest(hostname):
+    async def story(registry):
+        first, second = registry.presence(), registry.presence()
+        other = replace(IDLE, boot_id="boot-of-the-copy", hostname=hostname)
+        await first.show(IDLE)
+        await second.show(other)
+        with pytest.raises(TwinError, match="has this machine's id too"):
+            await first.confirm(replace(IDLE, state="rebooting"), 600)
+        with pytest.raises(TwinError, match="n1"):
+            await second.confirm(replace(other, state="rebooting"), 600)
+
+    play(story)
+
+
+def test_a_daemon_that_restarts_learns_of_its_twin_from_what_that_has_written():
+    async def story(registry):
+        first, second = registry.presence(), registry.presence()
+        other = replace(IDLE, boot_id="boot-of-the-copy")
+        await first.show(IDLE)
+        await second.show(other)
+        await asyncio.sleep(KEEP_AFTER)
+        await first.show(IDLE)
+        assert first.twin
+        restarted = registry.presence()
+        with pytest.raises(TwinError):
+            await restarted.confirm(replace(other, state="rebooting"), 600)
+
+    play(story)
+
+
+def test_a_record_that_cannot_be_read_is_written_anew():
+    async def story(registry):
+        await MemoryStore(registry.server).create(keys.node_key("web", "m1"), b"rubbish", ttl=TTL)
+        presence = registry.presence()
+        await presence.show(IDLE)
+        assert registry.record == IDLE
+        assert not presence.twin
+
+    play(story)

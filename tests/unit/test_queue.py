@@ -1,0 +1,224 @@
+"""The line, on the store in memory and on made-up time: who stands where, who is woken, what of the dead."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from locksmith import keys
+from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.queue import KEEP_AFTER, KNOWN, LOOK_AFTER, TTL, Queue
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+
+
+def claim(name: str, nonce: str = "", kind: str = REBOOT) -> Claim:
+    return Claim(name, kind, nonce or f"nonce of {name}", NOW, hostname=name)
+
+
+class Line:
+    """One server, and a queue for each who stands in line; `calls` counts what they ask of the server."""
+
+    def __init__(self) -> None:
+        self.server = MemoryServer()
+        self.calls: list[str] = []
+
+    def queue(self) -> Queue:
+        return Queue(MemoryStore(self.server, self), "")
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        self.calls.append(call.name)
+        return call.apply()
+
+    @property
+    def names(self) -> list[str]:
+        entries = self.server.list(keys.waiters_prefix(""), 0, None).entries
+        return [keys.unsegment(entry.key.rpartition("/")[2]) for entry in entries]
+
+
+def play(story):
+    return run(lambda _loop: story(Line()))
+
+
+def test_who_comes_first_stands_first():
+    async def story(line):
+        queues = {name: line.queue() for name in ("n3", "n1", "n2")}
+        looks = [await queue.stand(claim(name)) for name, queue in queues.items()]
+        assert [(look.line.position, look.line.waiters, look.line.behind) for look in looks] == [
+            (1, 1, ""),
+            (2, 2, "n3"),
+            (3, 3, "n1"),
+        ]
+        assert [look.before and look.before.key.rpartition("/")[2] for look in looks] == [None, "n3", "n1"]
+        assert line.names == ["n3", "n1", "n2"]
+
+    play(story)
+
+
+def test_asking_again_costs_nothing_until_it_is_time():
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        look = await second.stand(claim("n2"))
+        line.calls.clear()
+        assert await second.stand(claim("n2")) is look
+        await asyncio.sleep(KEEP_AFTER + 1)
+        assert await second.stand(claim("n2")) is look
+        assert line.calls == ["renew"]
+        await asyncio.sleep(LOOK_AFTER - KEEP_AFTER)
+        assert await second.stand(claim("n2")) is not look
+        assert line.calls == ["renew", "list"]
+
+    play(story)
+
+
+def test_one_who_leaves_wakes_the_next_and_nobody_else():
+    async def story(line):
+        queues = [line.queue() for _ in range(3)]
+        looks = [await queue.stand(claim(f"n{number}")) for number, queue in enumerate(queues)]
+        waits = [asyncio.ensure_future(queues[number].wait(looks[number])) for number in (1, 2)]
+        await asyncio.sleep(1)
+        assert not any(wait.done() for wait in waits)
+        await queues[0].leave(claim("n0"))
+        assert await waits[0]
+        assert not waits[1].done()
+        queues[1].look_again()
+        assert (await queues[1].stand(claim("n1"))).before is None
+        waits[1].cancel()
+
+    play(story)
+
+
+def test_one_in_the_middle_who_leaves_has_the_next_look_at_the_one_before():
+    async def story(line):
+        queues = [line.queue() for _ in range(3)]
+        looks = [await queue.stand(claim(f"n{number}")) for number, queue in enumerate(queues)]
+        await queues[1].leave(claim("n1"))
+        assert await queues[2].wait(looks[2])
+        queues[2].look_again()
+        look = await queues[2].stand(claim("n2"))
+        assert (look.line.position, look.line.behind) == (2, "n0")
+
+    play(story)
+
+
+def test_a_place_that_nobody_keeps_expires_and_the_line_goes_on():
+    async def story(line):
+        dead, alive = line.queue(), line.queue()
+        await dead.stand(claim("n1"))
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        while (look := await alive.stand(claim("n2"))).before is not None:
+            await alive.wait(look)
+            alive.look_again()
+        assert clock() - start == pytest.approx(TTL, abs=1)
+        assert line.names == ["n2"]
+
+    play(story)
+
+
+def test_a_place_that_is_kept_stays_where_it_is():
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        await second.stand(claim("n2"))
+        for _ in range(20):
+            await asyncio.sleep(30)
+            assert (await first.stand(claim("n1"))).line.position == 1
+            assert (await second.stand(claim("n2"))).line.position == 2
+
+    play(story)
+
+
+def test_a_place_lost_while_its_program_was_away_is_taken_anew_at_the_end():
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        await asyncio.sleep(TTL / 2)
+        await second.stand(claim("n2"))
+        await asyncio.sleep(TTL / 2 + 1)
+        assert (await first.stand(claim("n1"))).line.position == 2
+        assert line.names == ["n2", "n1"]
+
+    play(story)
+
+
+def test_a_place_that_somebody_removed_is_found_out_at_the_next_look():
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        await second.stand(claim("n2"))
+        store = MemoryStore(line.server)
+        key = keys.waiters_prefix("") + "n1"
+        await store.delete(key, (await store.get(key)).version)
+        first.look_again()
+        assert (await first.stand(claim("n1"))).line.position == 2
+
+    play(story)
+
+
+def test_a_restarted_program_goes_on_from_the_place_it_had():
+    async def story(line):
+        await line.queue().stand(claim("n1"))
+        await line.queue().stand(claim("n2"))
+        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert line.names == ["n1", "n2"]
+
+    play(story)
+
+
+def test_a_new_claim_of_the_same_machine_stands_at_the_end():
+    async def story(line):
+        await line.queue().stand(claim("n1", "an old one"))
+        await line.queue().stand(claim("n2"))
+        assert (await line.queue().stand(claim("n1", "a new one"))).line.position == 2
+        assert line.names == ["n2", "n1"]
+
+    play(story)
+
+
+def test_a_restarted_program_that_gives_up_gives_up_the_place_it_had():
+    async def story(line):
+        await line.queue().stand(claim("n1"))
+        await line.queue().leave(claim("n1", "another"))
+        assert line.names == ["n1"]
+        await line.queue().leave(claim("n1"))
+        assert line.names == []
+
+    play(story)
+
+
+def test_an_operator_stands_beside_the_machine_that_it_is_about():
+    async def story(line):
+        await line.queue().stand(claim("n1"))
+        assert (await line.queue().stand(claim("n1", "by hand", MANUAL))).line.position == 2
+        assert line.names == ["n1", "manual:n1"]
+
+    play(story)
+
+
+def test_far_back_only_the_order_right_before_is_known_and_looks_are_rare():
+    async def story(line):
+        for number in range(KNOWN + 200):
+            await line.queue().stand(claim(f"n{number}"))
+        last = await line.queue().stand(claim("last"))
+        assert (last.line.position, last.line.waiters, last.line.exact) == (KNOWN + 1, KNOWN + 201, False)
+        assert last.line.behind == f"n{KNOWN + 199}"
+        assert last.ends - last.at == LOOK_AFTER
+        deep = await line.queue().stand(claim("n49"))
+        assert deep.line.exact
+        assert deep.line.position == 50
+
+    play(story)
+
+
+def test_a_place_that_cannot_be_read_is_waited_for_like_any_other():
+    async def story(line):
+        await MemoryStore(line.server).create(keys.waiters_prefix("") + "n0", b"rubbish", ttl=TTL)
+        look = await line.queue().stand(claim("n1"))
+        assert (look.line.position, look.line.behind) == (2, "n0")
+
+    play(story)
