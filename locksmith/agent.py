@@ -212,6 +212,8 @@ class Agent:
         if self._around.presence is not None:
             node = describe(Commit(), snapshot, self._member, self._target)
             await self._around.presence.confirm(node, self._settings.limit.total_seconds())
+            if self._around.presence.twin:
+                return
         self._around.journal.commit(entry.claim.nonce)
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)

@@ -22,6 +22,7 @@ from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.host.runfiles import AdoptMark, only_daemon
+from locksmith.host.shown_boots import ShownBoots
 from locksmith.kv.connect import open_store
 from locksmith.locks import open_queued_lock
 from locksmith.metrics import Metrics
@@ -75,7 +76,7 @@ async def run(config: Config, paths: Paths) -> None:
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
-            presence=Presence(open_store(config.store), config.group, member.machine_id) if strategy.present else None,
+            presence=_presence(config, member, paths) if strategy.present else None,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
@@ -116,6 +117,10 @@ def _signals(agent: Agent, running: asyncio.Future[None]) -> Iterator[None]:
         for number in handlers:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _presence(config: Config, member: Member, paths: Paths) -> Presence:
+    return Presence(open_store(config.store), config.group, member.machine_id, ShownBoots(paths))
 
 
 def _settings(config: Config, *, reboots: bool) -> Settings:

@@ -9,12 +9,14 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from locksmith import keys, node
-from locksmith.errors import ConflictError, CorruptValueError, LockError
+from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.kv.store import Entry, Store
 from locksmith.meter import Meter
 from locksmith.node import Node
+from locksmith.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,22 @@ KEEP_AFTER = 300.0
 """Seconds after which an unchanged record is prolonged: one request."""
 TWIN_MEMORY = 1000.0
 """Seconds for which a twin is believed in after it was last seen: each of the two writes its record within them."""
-HASTE = 5.0
-"""Seconds between two tries that nobody waits for: what changes faster is written when it has come to rest."""
+BURST, PER_SECOND = 5, 0.2
+"""How often it is written at most; what changes faster is written when it has come to rest."""
+HOLD_OFF = 20.0
+"""Seconds after a failure before the next try that nobody waits for."""
 
 
-class TwinError(LockError):
-    """Another machine with this one's id is there: this one must not pass the point of no return."""
+class Boots(Protocol):
+    """The boots in which this machine has shown itself, across reboots (host/shown_boots.py)."""
+
+    def knows(self, boot_id: str) -> bool:
+        """Whether it has in that one."""
+        ...
+
+    def add(self, boot_id: str) -> None:
+        """Remember one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +61,19 @@ class _Twin:
 
 
 class Presence:
-    """The record of one machine. Errors are the store's."""
+    """The record of one machine. Errors are those of the store and of `boots`."""
 
-    def __init__(self, store: Store, group: str, machine_id: str, meter: Meter | None = None) -> None:
+    def __init__(
+        self, store: Store, group: str, machine_id: str, boots: Boots | None = None, meter: Meter | None = None
+    ) -> None:
         self._store = store
         self._key = keys.node_key(group, machine_id)
         self._machine_id = machine_id
+        self._boots = boots or _NoBoots()
         self._meter = meter or Meter()
         self._shown: _Shown | None = None
-        self._tried = float("-inf")
+        self._pace = RateLimit(BURST, PER_SECOND)
+        self._held_off = float("-inf")
         self._twin: _Twin | None = None
 
     @property
@@ -69,27 +85,26 @@ class Presence:
     async def show(self, now: Node) -> None:
         """Write what this machine does where that is news, or prolong what stands there when it is time.
 
-        Nobody waits for it: a call that comes too soon after the last try does nothing.
+        Nobody waits for it: a call that comes too soon after others, or after a failure, does nothing.
         """
-        time = _now()
-        if time - self._tried < HASTE:
-            return
         shown = self._shown
-        if shown is None or shown.node != replace(self._marked(now), since=shown.node.since):
-            self._tried = time
+        news = shown is None or shown.node != replace(self._marked(now), since=shown.node.since)
+        due = shown is None or _now() - shown.kept >= KEEP_AFTER
+        if not (news or due) or _now() < self._held_off or not self._pace.allows(_now()):
+            return
+        self._held_off = _now() + HOLD_OFF
+        if shown is None or news:
             await self._write(now, TTL)
-        elif time - shown.kept >= KEEP_AFTER:
-            self._tried = time
+        else:
             await self._keep(shown, now)
+        self._held_off = float("-inf")
 
     async def confirm(self, now: Node, longer: float) -> None:
         """Write, before the point of no return, that this machine goes down, to expire `longer` seconds later.
 
-        So a record that is gone says that its machine is lost. `TwinError`: another machine has this one's id.
+        So a record that is gone says that its machine is lost. A twin is found here at the latest: look at it then.
         """
         await self._write(now, TTL + longer)
-        if self.twin:
-            raise TwinError(f"{self.twin} has this machine's id too: not rebooting")
 
     async def close(self) -> None:
         """Let go of the store; the record stays until it expires."""
@@ -122,6 +137,8 @@ class Presence:
         found = (await self._store.get(self._key)).entry
         if found is not None:
             self._look_at(found, now, written_before=written_before)
+        self._boots.add(now.boot_id)
+        if found is not None:
             # With what makes it expire: a twin hears of it when it next keeps its record.
             await self._store.revoke(found)
         now = self._marked(now)
@@ -130,7 +147,7 @@ class Presence:
     def _look_at(self, found: Entry, now: Node, *, written_before: bool) -> None:
         """Tell a twin's record from one of an earlier boot of this machine, or an earlier run of the daemon.
 
-        A twin's has come over ours while we were up, or says itself that it has seen us.
+        A twin's has come over ours while we were up, or is of a boot that this machine knows nothing of.
         """
         try:
             other = node.decode(found.value, found.key, self._machine_id)
@@ -139,7 +156,7 @@ class Presence:
             return
         if (other.boot_id, other.hostname) == (now.boot_id, now.hostname):
             return
-        if written_before or other.twin_boot == now.boot_id:
+        if written_before or other.twin_boot == now.boot_id or not self._boots.knows(other.boot_id):
             self._twin = _Twin(f"{other.name} (boot {other.boot_id})", other.boot_id, _now())
             log.warning("%s has this machine's id %s too", self._twin.name, self._machine_id)
 
@@ -156,6 +173,16 @@ class Presence:
     def _note(self, now: Node, entry: Entry) -> None:
         self._shown = _Shown(now, entry, _now())
         self._meter.present(time.time())
+
+
+class _NoBoots:
+    """Stands for a memory where there is none: every earlier record is this machine's own."""
+
+    def knows(self, boot_id: str) -> bool:  # noqa: ARG002 - part of the interface
+        return True
+
+    def add(self, boot_id: str) -> None:
+        """Remember nothing."""
 
 
 def _now() -> float:

@@ -62,7 +62,7 @@ class Presence(Protocol):
         ...
 
     async def confirm(self, now: Node, longer: float) -> None:
-        """Write, before the point of no return, that it goes down, or raise what speaks against that."""
+        """Write, before the point of no return, that it goes down; afterwards `twin` is up to date."""
         ...
 
     async def close(self) -> None:

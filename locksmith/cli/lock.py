@@ -3,15 +3,25 @@
 Standard output stays empty without `--json`, as the original's does; what was done is said on standard error.
 """
 
+import asyncio
+from functools import partial
+
 import click
 
+from locksmith.cli.called_off import unless_called_off
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.patience import Patience, timeout_option, wait_option
+from locksmith.cli.patience import patience as read_patience
 from locksmith.cli.session import Session, new_claim, pass_session
 from locksmith.errors import UsageError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.standing import OtherClaimError
+
+GIVE_UP_LIMIT = 30.0
+"""Seconds to give up what one waited for, before the program ends; after that a place in line expires."""
 
 machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=False)
 
@@ -19,16 +29,21 @@ machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=Fa
 @click.command(cls=GoCommand)
 @machine_argument
 @click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@wait_option
+@timeout_option
 @json_flag
 @pass_session
-def lock(session: Session, *, machine: str | None, reason: str, as_json: bool) -> None:
+def lock(
+    session: Session, *, machine: str | None, reason: str, waits: bool, timeout: str | None, as_json: bool
+) -> None:
     """Take a slot by hand for a machine (without an id, for this one), until `unlock`.
 
     No daemon rides on such a slot or gives it back: while it is held, the machine does not reboot by itself. A machine
     that is locked by hand already stays as it is.
     """
+    patience = read_patience(note, waits=waits, timeout=timeout)
     claim = new_claim(_holder(session, machine), MANUAL, reason)
-    held = session.with_lock(lambda lock: _lock(lock, claim))
+    held = asyncio.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
@@ -53,16 +68,45 @@ def unlock(session: Session, *, machine: str | None, as_json: bool) -> None:
         note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")
 
 
-async def _lock(lock: RebootLock, claim: Claim) -> Claim:
+async def _lock(claim: Claim, lock: RebootLock) -> Claim:
     """Take a slot; give the claim that holds it, which an earlier `lock` may have made."""
     try:
         await lock.take(claim)
-    except OtherClaimError:
-        held = (await lock.read()).claims.get(claim.holder)
-        if not isinstance(held, Claim) or held.kind != MANUAL:
+    except OtherClaimError as error:
+        if error.claim is None or error.claim.kind != MANUAL:
             raise
-        return held
+        return error.claim
     return claim
+
+
+async def _stand_in_line(session: Session, claim: Claim, patience: Patience) -> Claim:
+    """Wait for a slot in the same line as the machines.
+
+    A machine that holds a slot for its reboot is waited for as well: the lock is taken when that is given back.
+    """
+    return await unless_called_off(session.use_queued_lock(partial(_obtain, claim, patience)))
+
+
+async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
+    """Get a slot; whatever else ends the wait, neither slot nor place is left behind."""
+    try:
+        if held := await _held_by_hand(claim, lock.lock):
+            return held
+        await patience.obtain(partial(lock.take, claim), lock.changed)
+    except BaseException:
+        async with asyncio.timeout(GIVE_UP_LIMIT):
+            await lock.give_back(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
+        raise
+    return claim
+
+
+async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
+    """Give the claim of an earlier `lock`, which there is no use in waiting for."""
+    try:
+        await lock.check(claim)
+    except OtherClaimError as error:
+        return error.claim if error.claim is not None and error.claim.kind == MANUAL else None
+    return None
 
 
 def _was(claim: Claim | None) -> str:

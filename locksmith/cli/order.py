@@ -1,17 +1,16 @@
 """`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
 
-import asyncio
-import signal
 from contextlib import AsyncExitStack
 from functools import cache
 
+from locksmith.cli.called_off import unless_called_off
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.output import note
 from locksmith.cli.patience import Patience
 from locksmith.cli.session import Session, new_claim
 from locksmith.config import Config
 from locksmith.daemon import make_strategy
-from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT
 from locksmith.host.bus import SystemBus
 from locksmith.host.journal import JournalFile, OperatorLock
@@ -28,15 +27,8 @@ tool does not see the environment in which a daemon may have another strategy.""
 
 async def order_reboot(session: Session, reason: str, patience: Patience) -> None:
     """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
-    rebooting = asyncio.ensure_future(_reboot(session, reason, patience))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, rebooting.cancel, f"{number.name} came")
     try:
-        await rebooting
-    except asyncio.CancelledError as error:
-        if not error.args:
-            raise  # Ctrl-C
-        raise HostError(f"ended: {error.args[0]}") from None
+        await unless_called_off(_reboot(session, reason, patience))
     except StoreUnavailableError as error:
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 

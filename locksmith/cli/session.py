@@ -22,6 +22,7 @@ from locksmith.host.paths import Paths
 if TYPE_CHECKING:
     from locksmith.config import Config
     from locksmith.kv.settings import StoreSettings
+    from locksmith.queued_lock import QueuedLock
     from locksmith.rebootlock import RebootLock
 
 T = TypeVar("T")
@@ -93,6 +94,16 @@ class Session:
         if settings.api == V3:
             await refuse_if_v2_in_use(settings, group)
         lock = RebootLock(open_store(settings), group)
+        try:
+            return await work(lock)
+        finally:
+            await lock.close()
+
+    async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with the group's lock and the line before it, in an event loop that runs already."""
+        from locksmith.locks import open_queued_lock
+
+        lock = open_queued_lock(self.config.store, self.config.group)
         try:
             return await work(lock)
         finally:

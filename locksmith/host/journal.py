@@ -7,7 +7,6 @@ the old one, and its folder synced; a lock beside it orders `locksmithd` and `lo
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from locksmith import fleet, jsonread
 from locksmith.errors import CorruptValueError, HostError
+from locksmith.host.durable import write_durably
 from locksmith.host.flock import is_locked, locked
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, Phase
@@ -138,14 +138,8 @@ class JournalFile:
             raise HostError(f"the journal {self.path} cannot be read: {error.strerror}") from None
 
     def _store(self, raw: bytes) -> None:
-        new = self.path.with_suffix(".new")
         try:
-            with new.open("wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            new.rename(self.path)
-            _sync_folder(self.path.parent)
+            write_durably(self.path, raw)
         except OSError as error:
             raise HostError(f"the journal {self.path} cannot be written: {error.strerror}") from None
 
@@ -192,14 +186,6 @@ def _holding(path: Path, what: str) -> Iterator[None]:
         except OSError as error:
             raise HostError(f"{what} cannot be locked: {error.strerror}") from None
         yield
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _fields(journal: Journal) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from locksmith.fleet import COMMITTED, REBOOT, Claim
+from locksmith import keys
+from locksmith.fleet import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_messages import Match, Signal
 from locksmith.host.journal import JournalFile, OperatorLock
@@ -477,3 +478,128 @@ def test_a_daemon_notes_the_wish_at_once_and_looks_again_when_it_is_taken_back(s
         await node.says("idle", times=2)
 
     site.play(story, dry_run=True)
+
+
+async def line(node) -> list[str]:
+    """Who stands in line."""
+    store = open_store(node.settings)
+    try:
+        entries = (await store.list(keys.waiters_prefix(node.group))).entries
+        return [keys.unsegment(entry.key.rpartition("/")[2]) for entry in entries]
+    finally:
+        await store.close()
+
+
+async def stands(node, *names: str) -> None:
+    async with asyncio.timeout(LIMIT):
+        while await line(node) != [*names]:
+            pass
+
+
+@contextlib.asynccontextmanager
+async def held_by(node, holder: str):
+    """Have somebody hold the only slot."""
+    claim = Claim(holder, MANUAL, f"of {holder}", datetime(2026, 5, 1, tzinfo=UTC), who="bob", reason="disk swap")
+    async with node.lock() as lock:
+        await lock.take(claim)
+        yield lock
+
+
+def test_an_operator_waits_in_line_for_a_lock_by_hand(node):
+    async def tell():
+        async with held_by(node, "rack") as lock:
+            call = await node.call("lock", "n9", "--wait", "--reason", "new disk")
+            await stands(node, "manual:n9")
+            await lock.unlock("rack")
+        status, out, err = await call.end()
+        assert (status, out) == (0, ""), err
+        assert "waiting: no slot is free: max is 1, held by rack" in err
+        assert "n9 is held by hand by alice" in err
+        assert await node.holders() == ("n9",)
+        assert await line(node) == []
+
+    asyncio.run(tell())
+
+
+def test_an_operator_waits_for_a_machine_that_reboots_and_locks_it_then(node):
+    async def tell():
+        async with node.lock() as lock:
+            rebooting = Claim("n9", REBOOT, "of n9", datetime(2026, 5, 1, tzinfo=UTC), hostname="n9")
+            await lock.take(rebooting)
+            call = await node.call("lock", "n9", "--wait")
+            said = await call.process.stderr.readline()
+            assert b"waiting: n9 is held by n9 for its reboot" in said
+            assert await line(node) == []
+            await lock.give_back(rebooting)
+        status, _, err = await call.end()
+        assert status == 0, err
+        async with node.lock() as lock:
+            claim = (await lock.read()).claims["n9"]
+            assert isinstance(claim, Claim)
+            assert claim.kind == MANUAL
+
+    asyncio.run(tell())
+
+
+def test_an_operator_who_waits_too_long_leaves_nothing_behind(node):
+    async def tell():
+        async with held_by(node, "rack"):
+            status, out, err = await node.run("lock", "n9", "--wait", "--timeout", "300ms")
+            assert (status, out) == (1, "")
+            assert "no slot was to be had within 0.3 s: no slot is free: max is 1, held by rack" in err
+            assert await line(node) == []
+            assert await node.holders() == ("rack",)
+
+    asyncio.run(tell())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)], ids=str)
+def test_an_operator_who_stops_waiting_leaves_nothing_behind(node, number, status):
+    async def tell():
+        async with held_by(node, "rack"):
+            call = await node.call("lock", "n9", "--wait")
+            await stands(node, "manual:n9")
+            call.process.send_signal(number)
+            ended, _, err = await call.end()
+            assert ended == status, err
+            assert await line(node) == []
+            assert await node.holders() == ("rack",)
+
+    asyncio.run(tell())
+
+
+def test_a_time_limit_needs_something_to_wait_for(node):
+    async def tell():
+        for args in (["--timeout", "1s"], ["--wait", "--timeout", "soon"], ["--wait", "--timeout", "-1s"]):
+            status, _, err = await node.run("lock", "n9", *args)
+            assert status == 2, err
+            assert "--timeout" in err
+
+    asyncio.run(tell())
+
+
+def test_an_operators_reboot_waits_in_line(node):
+    async def tell(doubles):
+        async with held_by(node, "rack") as lock:
+            call = await node.call("reboot", "--wait")
+            await stands(node, MACHINE)
+            assert doubles.machine.reboots == 0
+            await lock.unlock("rack")
+            status, _, err = await call.end()
+        assert (status, doubles.machine.reboots) == (0, 1), err
+        assert await node.holders() == (MACHINE,)
+        assert await line(node) == []
+
+    story(node, tell)
+
+
+def test_an_operators_reboot_that_waits_too_long_leaves_nothing_behind(node):
+    async def tell(doubles):
+        async with held_by(node, "rack"):
+            status, _, err = await node.run("reboot", "--wait", "--timeout", "300ms")
+            assert (status, doubles.machine.reboots) == (1, 0)
+            assert "not rebooting: no slot was to be had within 0.3 s" in err
+            assert await line(node) == []
+            assert node.journal.read().entry is None
+
+    story(node, tell)

@@ -72,7 +72,7 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
-            presence=Presence(self.store(self), GROUP, machine.name),
+            presence=Presence(self.store(self), GROUP, machine.name, machine.disk),
         )
         self.agent = self.parts.agent(Member(machine.name, machine.name), TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))

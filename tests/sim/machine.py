@@ -43,6 +43,15 @@ class Disk:
     """What survives a crash and a reboot."""
 
     raw: bytes | None = None
+    boots: list[str] = field(default_factory=list)
+
+    def knows(self, boot_id: str) -> bool:
+        """Whether the machine has shown itself in that boot."""
+        return boot_id in self.boots
+
+    def add(self, boot_id: str) -> None:
+        """Remember a boot."""
+        self.boots.append(boot_id)
 
 
 class SimJournal(JournalFile):

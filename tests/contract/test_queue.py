@@ -1,0 +1,154 @@
+"""The line on every store: who stands where, who is woken, and that it goes on without those who are gone."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Denied, Granted
+
+SHORT = 1.0
+"""Seconds: the shortest time to live that all stores know."""
+
+
+def claim(name, kind=REBOOT):
+    return Claim(name, kind, f"nonce of {name}", datetime(2026, 5, 1, tzinfo=UTC), hostname=name)
+
+
+@pytest.fixture
+def group(base):
+    return base.rstrip("/").rpartition("/")[2]
+
+
+class Machine:
+    """One that wants to reboot: asks, and waits until it is worth asking again, as the loop does."""
+
+    def __init__(self, store, group, name):
+        self.claim = claim(name)
+        self.lock = QueuedLock(RebootLock(store, group), Queue(store, group))
+
+    async def ask(self):
+        return await self.lock.take(self.claim)
+
+    async def get(self):
+        while not isinstance(answer := await self.ask(), Granted):
+            assert isinstance(answer, Denied)
+            assert await self.lock.changed(20), answer.text
+
+    async def give_back(self):
+        await self.lock.give_back(self.claim, settle=False, why="rebooted")
+
+
+def test_slots_are_had_in_the_order_of_asking(stage, group):
+    async def story(store):
+        names = ["n3", "n1", "n4", "n2"]
+        machines = [Machine(store, group, name) for name in names]
+        assert isinstance(await machines[0].ask(), Granted)
+        answers = [await machine.ask() for machine in machines[1:]]
+        assert [answer.code for answer in answers] == ["slot", "line", "line"]
+        assert "number 3 of 3 in line for a slot, behind n4" in answers[2].text
+        order = ["n3"]
+
+        async def turn(machine):
+            await machine.get()
+            order.append(machine.claim.holder)
+            await machine.give_back()
+
+        turns = [asyncio.create_task(turn(machine)) for machine in machines[1:]]
+        await machines[0].give_back()
+        await asyncio.gather(*turns)
+        assert order == names
+
+    stage.play(story)
+
+
+def test_free_slots_are_had_one_after_another_without_waiting(stage, group):
+    async def story(store):
+        lock = RebootLock(store, group)
+        await lock.take(claim("rack", MANUAL))
+        machines = [Machine(store, group, f"n{number}") for number in range(6)]
+        for machine in machines:
+            assert isinstance(await machine.ask(), Denied)
+        tasks = [asyncio.create_task(machine.get()) for machine in machines]
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        await lock.set_max(7)
+        await asyncio.gather(*tasks)
+        assert clock() - start < 5
+        assert len((await lock.read()).semaphore.holders) == 7
+
+    stage.play(story)
+
+
+def test_one_who_crashes_in_line_is_gone_when_its_place_expires(stage, group):
+    async def story(store):
+        dead, alive = Queue(store, group, ttl=SHORT), Queue(store, group)
+        await dead.stand(claim("n1"))
+        look = await alive.stand(claim("n2"))
+        assert look.line.behind == "n1"
+        assert await alive.wait(look)
+        alive.look_again()
+        assert (await alive.stand(claim("n2"))).before is None
+
+    stage.play(story)
+
+
+def test_one_who_gives_up_in_the_middle_leaves_no_gap(stage, group):
+    async def story(store):
+        queues = [Queue(store, group) for _ in range(3)]
+        looks = [await queue.stand(claim(f"n{number}")) for number, queue in enumerate(queues)]
+        waiting = asyncio.create_task(queues[2].wait(looks[2]))
+        await queues[1].leave(claim("n1"))
+        assert await waiting
+        queues[2].look_again()
+        assert (await queues[2].stand(claim("n2"))).line.behind == "n0"
+
+    stage.play(story)
+
+
+def test_a_restarted_program_finds_its_place_again(stage, group):
+    async def story(store):
+        await Queue(store, group).stand(claim("n1"))
+        await Queue(store, group).stand(claim("n2"))
+        assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
+        await Queue(store, group).leave(claim("n1"))
+        assert (await Queue(store, group).stand(claim("n2"))).line.position == 1
+
+    stage.play(story)
+
+
+def test_one_whose_id_is_locked_by_hand_does_not_hold_up_the_others(stage, group):
+    async def story(store):
+        lock = RebootLock(store, group)
+        by_hand = claim("n1", MANUAL)
+        await lock.set_max(2)
+        await lock.take(by_hand)
+        locked, free = Machine(store, group, "n1"), Machine(store, group, "n2")
+        locked.claim = Claim("n1", REBOOT, "another", by_hand.since, hostname="n1")
+        answer = await locked.ask()
+        assert (answer.code, answer.line) == ("other_claim", None)
+        assert isinstance(await free.ask(), Granted)
+        waiting = asyncio.create_task(locked.get())
+        await lock.unlock("n1")
+        await waiting
+
+    stage.play(story)
+
+
+def test_one_who_is_first_and_is_locked_by_hand_then_steps_out(stage, group):
+    async def story(store):
+        lock = RebootLock(store, group)
+        await lock.take(claim("rack", MANUAL))
+        first, second = Machine(store, group, "n1"), Machine(store, group, "n2")
+        assert (await first.ask()).code == "slot"
+        assert (await second.ask()).code == "line"
+        await lock.set_max(3)
+        await lock.take(Claim("n1", MANUAL, "by hand", first.claim.since))
+        assert (await first.ask()).code == "other_claim"
+        await second.get()
+
+    stage.play(story)
