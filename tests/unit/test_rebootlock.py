@@ -29,7 +29,9 @@ KEY = keys.semaphore_key("")
 
 
 def claim(holder: str, nonce: str = "1", kind: str = REBOOT) -> Claim:
-    return Claim(holder, kind, f"{holder}-{nonce}", SINCE, who="alice", hostname=holder, reason="disk swap")
+    return Claim(
+        holder, kind, f"{holder}-{nonce}", SINCE, who="alice", hostname=holder, reason="disk swap", taken=SINCE
+    )
 
 
 both_manners = pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
@@ -47,8 +49,8 @@ class Bench:
         self.server = MemoryServer()
         self.script = Script(list(fates))
         self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, self.script)
-        self.lock = RebootLock(self.store, "", rng=Random(1), limit=limit)
-        self.calm = RebootLock(MemoryStore(self.server), "")
+        self.lock = RebootLock(self.store, "", rng=Random(1), limit=limit, clock=lambda: SINCE)
+        self.calm = RebootLock(MemoryStore(self.server), "", clock=lambda: SINCE)
 
     def semaphore(self) -> Semaphore:
         return _stored(self.server)
@@ -502,14 +504,14 @@ def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, st
 
 async def _race(claims, stepwise, rng, slots):
     server = MemoryServer()
-    await RebootLock(MemoryStore(server), "").set_max(slots)
+    await RebootLock(MemoryStore(server), "", clock=lambda: SINCE).set_max(slots)
     believers: list[Claim] = []
     scripts = []
 
     async def live(name: str, mine: Claim, fates: list[str]) -> None:
         scripts.append(Script(list(fates)))
         store = (StepwiseStore if stepwise else MemoryStore)(server, scripts[-1])
-        lock = RebootLock(store, "", rng=Random(name), limit=0.02)
+        lock = RebootLock(store, "", rng=Random(name), limit=0.02, clock=lambda: SINCE)
         for _ in range(rng.randint(0, 9)):
             await asyncio.sleep(0)
         try:
