@@ -39,6 +39,7 @@ class Parts:
     agent: type[Agent] = Agent
     strategy: StrategyFactory = EtcdLock
     queue: type[Queue] = Queue
+    presence: type[Presence] = Presence
 
 
 @dataclass
@@ -72,9 +73,9 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
-            presence=Presence(self.store(self), GROUP, machine.name, machine.disk),
+            presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk),
         )
-        self.agent = self.parts.agent(Member(machine.name, machine.name), TARGET, settings, around)
+        self.agent = self.parts.agent(Member(machine.name, machine.host or machine.name), TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))
 
     def kill(self, why: str) -> None:

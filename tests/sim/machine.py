@@ -77,7 +77,10 @@ class SimJournal(JournalFile):
 
 @dataclass
 class SimMachine:
-    """One machine. `down_by` says who made it go down; from then until it has booted again, nothing runs to the end."""
+    """One machine. `down_by` says who made it go down; from then until it has booted again, nothing runs to the end.
+
+    `name` is its id; `host` what it is called, where that is something else.
+    """
 
     name: str
     rng: Random
@@ -86,6 +89,7 @@ class SimMachine:
     engine: Engine = field(default_factory=Engine)
     disk: Disk = field(default_factory=Disk)
     boots: int = 1
+    host: str = ""
     offset: timedelta = timedelta()
     on: bool = True
     down_by: str | None = None
@@ -97,7 +101,7 @@ class SimMachine:
     @property
     def boot(self) -> Boot:
         """This boot."""
-        return Boot(f"{self.name}-boot-{self.boots}")
+        return Boot(f"{self.host or self.name}-boot-{self.boots}")
 
     @property
     def claims(self) -> bool:

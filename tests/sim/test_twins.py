@@ -1,0 +1,152 @@
+"""Two machines of one id, as copied images make them: once they have met neither reboots, and none undoes the other."""
+
+import asyncio
+import copy
+from random import Random
+
+import pytest
+
+from locksmith import semaphore
+from locksmith.kv.memory import MemoryStore
+from locksmith.presence import KEEP_AFTER, Presence
+from locksmith.semaphore import Semaphore
+from tests.sim.daemon import Parts, Process
+from tests.sim.fleet import Node
+from tests.sim.machine import SimMachine
+from tests.sim.network import Network, Outages, SimServer
+from tests.sim.plan import Faults
+from tests.sim.rules import KEY
+from tests.sim.story import BrokenRuleError, Story
+from tests.sim.virtual_time import run
+
+SEEDS = range(15)
+MET = KEEP_AFTER + 60.0
+"""Seconds after which two that are up have found each other."""
+LONG = 3600.0
+
+
+class World:
+    """A store, and two machines of the id `n1`: the second one is made when the first has run for a while."""
+
+    def __init__(self, seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
+        self.parts = parts
+        self.rng = Random(seed)
+        self.story = Story(replay=f".venv/bin/pytest tests/sim/test_twins.py -k {seed}")
+        self.server = SimServer()
+        self.server.witness = self.wrote
+        self.up: dict[str, float] = {}
+        self.took = ""
+
+    def node(self, host: str, original: "Node | None" = None) -> Node:
+        """Put a machine up; a copy has the disk of the original as it is now."""
+        rng = Random(f"{self.rng.random()} {host}")
+        machine = SimMachine("n1", rng, self.story, Faults, host=host)
+        if original is not None:
+            machine.disk = copy.deepcopy(original.machine.disk)
+        node = Node(machine, self.process, rng)
+        machine.lost_power, machine.booted = node.lose_power, lambda: self.boot(node)
+        self.boot(node)
+        return node
+
+    def boot(self, node: Node) -> None:
+        self.up[node.machine.host] = asyncio.get_running_loop().time()
+        node.start()
+
+    def process(self, machine: SimMachine) -> Process:
+        def store(process: Process) -> MemoryStore:
+            network = Network(self.server, machine.host, machine.rng, Faults, Outages(), process.pause)
+            return MemoryStore(self.server, network)
+
+        return Process(machine, self.parts, machine.rng, self.story, store, self.asked)
+
+    def asked(self, machine: SimMachine) -> None:
+        """Judge an order to reboot."""
+        now = asyncio.get_running_loop().time()
+        self.story.tell(machine.host, "orders its reboot")
+        if len(self.up) > 1 and all(now - since > MET for since in self.up.values()):
+            self.story.breaks(f"{machine.host} reboots, and has met its twin")
+
+    def wrote(self, author: str, before: dict[str, bytes]) -> None:
+        """Judge a write: whoever gives the slot back took it."""
+        was, now = held(before), held(self.server.values())
+        if now and not was:
+            self.took = author
+        if was and not now and author != self.took:
+            self.story.breaks(f"{author} gave back what {self.took} had taken")
+
+
+def held(values: dict[str, bytes]) -> tuple[str, ...]:
+    return (semaphore.decode(values[KEY], KEY) if KEY in values else Semaphore()).holders
+
+
+async def wish(world: World, node: Node, version: str) -> None:
+    node.machine.engine.wants(version)
+    world.story.tell(node.machine.host, "wants a reboot")
+    node.wake()
+
+
+def shown(node: Node) -> str:
+    """Say what its daemon shows."""
+    return node.process.shown if node.process else ""
+
+
+def meet(seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
+    """Have two machines of one id live side by side, and want reboots."""
+
+    async def main(_loop):
+        world = World(seed, parts)
+        original = world.node("original")
+        await asyncio.sleep(world.rng.uniform(0, 2000))
+        if world.rng.random() < 0.5:
+            await wish(world, original, "1.0")
+            await asyncio.sleep(world.rng.uniform(0, 200))
+        # A disk without a claim in it: what it names would be given back by both.
+        twin = world.node("copy", original if world.rng.random() < 0.5 and not original.machine.claims else None)
+        await asyncio.sleep(world.rng.uniform(0, 2000))
+        for node, version in ((original, "2.0"), (twin, "2.1")):
+            await asyncio.sleep(world.rng.uniform(0, 400))
+            await wish(world, node, version)
+        await asyncio.sleep(LONG)
+        world.story.check()
+        assert all("clone" in shown(node) for node in (original, twin)), world.story.lines[-20:]
+        assert held(world.server.values()) == ()
+
+    run(main)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_twins_find_each_other_and_none_reboots(seed):
+    meet(seed)
+
+
+class Blind(Presence):
+    """Takes every record for its own."""
+
+    def _look_at(self, found, now, *, written_before):
+        pass
+
+
+def test_a_machine_that_does_not_look_for_its_twin_is_noticed():
+    def meet_all() -> None:
+        for seed in SEEDS:
+            meet(seed, Parts(presence=Blind))
+
+    with pytest.raises(BrokenRuleError, match="has met its twin"):
+        meet_all()
+
+
+def test_a_machine_whose_twin_is_gone_reboots_again():
+    async def main(_loop):
+        world = World(0)
+        original, twin = world.node("original"), world.node("copy")
+        await asyncio.sleep(MET)
+        await wish(world, original, "1.0")
+        await asyncio.sleep(1000)
+        assert "clone" in shown(original)
+        assert twin.process is not None
+        twin.process.kill("for good")
+        twin.machine.on = False
+        await asyncio.sleep(2000)
+        assert original.machine.boots == 2
+
+    run(main)
