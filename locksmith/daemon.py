@@ -24,7 +24,9 @@ from locksmith.host.paths import Paths
 from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.host.shown_boots import ShownBoots
 from locksmith.kv.connect import open_store
+from locksmith.lock_metrics import LockMetrics
 from locksmith.locks import open_queued_lock
+from locksmith.meter import Meter
 from locksmith.metrics import Metrics
 from locksmith.presence import Presence
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
@@ -42,10 +44,10 @@ def target_of(config: Config) -> Target:
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
-def make_strategy(config: Config, target: Target) -> Strategy:
+def make_strategy(config: Config, target: Target, meter: Meter | None = None) -> Strategy:
     """Make the strategy for a target: the configured one, or the one that the journal names."""
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
-    context = StrategyContext(target.group, partial(open_queued_lock, store, target.group), adopt=config.adopt)
+    context = StrategyContext(target.group, partial(open_queued_lock, store, target.group, meter), adopt=config.adopt)
     return make(target.strategy, context)
 
 
@@ -66,17 +68,19 @@ async def run(config: Config, paths: Paths) -> None:
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
+        registry = CollectorRegistry()
+        meter = LockMetrics(registry)
         around = Surroundings(
             machine=machine,
             triggers=(engine, operator),
             journal=JournalFile(paths, member.machine_id),
-            strategy=partial(make_strategy, config),
+            strategy=partial(make_strategy, config, meter=meter),
             clock=clock,
-            reporters=_reporters(config, paths, notifier, stack),
+            reporters=_reporters(config, paths, notifier, registry, stack),
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
-            presence=_presence(config, member, paths) if strategy.present else None,
+            presence=_presence(config, member, paths, meter) if strategy.present else None,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
@@ -119,8 +123,8 @@ def _signals(agent: Agent, running: asyncio.Future[None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _presence(config: Config, member: Member, paths: Paths) -> Presence:
-    return Presence(open_store(config.store), config.group, member.machine_id, ShownBoots(paths))
+def _presence(config: Config, member: Member, paths: Paths, meter: Meter) -> Presence:
+    return Presence(open_store(config.store, meter), config.group, member.machine_id, ShownBoots(paths), meter)
 
 
 def _settings(config: Config, *, reboots: bool) -> Settings:
@@ -135,8 +139,10 @@ def _settings(config: Config, *, reboots: bool) -> Settings:
     )
 
 
-def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
-    metrics = Metrics(CollectorRegistry())
+def _reporters(
+    config: Config, paths: Paths, notifier: Notifier, registry: CollectorRegistry, stack: contextlib.ExitStack
+) -> list[Reporter]:
+    metrics = Metrics(registry)
     metrics.serve(config.metrics)
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))

@@ -12,12 +12,12 @@ from locksmith.rebootlock import RebootLock
 
 def open_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> RebootLock:
     """Make the lock of a group; nothing is connected before its first call."""
-    return _lock(open_store(settings), settings, group, meter)
+    return _lock(open_store(settings, meter), settings, group, meter)
 
 
 def open_queued_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> QueuedLock:
     """Make the lock of a group with the line before it; nothing is connected before its first call."""
-    store = open_store(settings)
+    store = open_store(settings, meter)
     return QueuedLock(_lock(store, settings, group, meter), Queue(store, group), meter)
 
 

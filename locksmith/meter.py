@@ -19,11 +19,11 @@ class Meter:
     def line(self, position: int, waiters: int) -> None:
         """Note this machine's place in line (1: the first, 0: not in it) and how many stand there in all."""
 
-    def took(self, waited: float) -> None:
-        """Note a slot taken after so many seconds in line."""
+    def gave_back(self, waited: float, held: float) -> None:
+        """Note a slot given back: how long it was waited for, and how long it was held, in seconds.
 
-    def gave_back(self, held: float) -> None:
-        """Note a slot given back after so many seconds."""
+        Only then, and not when it is taken: what was counted before the reboot is gone with it.
+        """
 
     def present(self, moment: float) -> None:
         """Note when (Unix time) this machine's presence was last written or prolonged."""

@@ -8,11 +8,9 @@ from locksmith import __version__, states
 from locksmith.config import MetricsSettings
 from locksmith.decide import Release, Step, Wait, Withdraw
 from locksmith.snapshot import Granted, Phase, Snapshot
+from locksmith.states import ERRORS
 
 log = logging.getLogger(__name__)
-
-ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout", "defect")
-"""The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
 
 class Metrics:

@@ -33,7 +33,6 @@ class QueuedLock:
         self._meter = meter or Meter()
         self._nonce = ""
         self._undecided = True
-        self._began = 0.0
         self._watch = _Watch()
 
     def is_undecided(self, claim: Claim) -> bool:
@@ -49,7 +48,7 @@ class QueuedLock:
             self._undecided = False
             await self._leave_soon(claim)
             self._watch.aim(error, partial(self._slot_freed, error.revision))
-            return Denied(_code(error, claim), str(error))
+            return Denied("clone" if _is_twins(error, claim) else "other_claim", str(error))
 
     async def changed(self, limit: float) -> bool:
         """Wait, for at most `limit` seconds, until it is worth asking again."""
@@ -65,7 +64,8 @@ class QueuedLock:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
         freed = await self.lock.give_back(claim, settle=settle, why=why)
         if freed is not None and freed.taken is not None:
-            self._meter.gave_back((datetime.now(UTC) - freed.taken).total_seconds())
+            held, waited = datetime.now(UTC) - freed.taken, freed.taken - freed.since
+            self._meter.gave_back(max(0.0, waited.total_seconds()), max(0.0, held.total_seconds()))
         await self.leave(claim)
 
     async def leave(self, claim: Claim) -> None:
@@ -87,7 +87,6 @@ class QueuedLock:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
             self._undecided = not self._nonce
             self._nonce = claim.nonce
-            self._began = asyncio.get_running_loop().time()
             self._watch.stop()
 
     async def _take(self, claim: Claim) -> Answer:
@@ -108,7 +107,6 @@ class QueuedLock:
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("slot", str(error), line=look.line)
         self._undecided = False
-        self._meter.took(asyncio.get_running_loop().time() - self._began)
         await self._leave_soon(claim)
         return Granted()
 
@@ -172,12 +170,10 @@ def _retrieve(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-def _code(error: OtherClaimError, own: Claim) -> str:
+def _is_twins(error: OtherClaimError, own: Claim) -> bool:
     """Tell another machine of the same id from this one's own other business."""
     other = error.claim
-    if other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname:
-        return "clone"
-    return "other_claim"
+    return other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname
 
 
 def _in_line(line: Line) -> str:

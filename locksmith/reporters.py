@@ -8,7 +8,6 @@ from locksmith.decide import Finish, Request, Step, Wait
 from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
-from locksmith.metrics import ERRORS
 from locksmith.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ class LogReporter:
         if isinstance(step, Request) or news == self._last:
             return
         self._last = news
-        trouble = isinstance(step, Wait) and step.code in {*ERRORS, "stuck", "retry"}
+        trouble = isinstance(step, Wait) and step.code in {*states.ERRORS, "stuck", "retry", "clone"}
         log.log(logging.WARNING if trouble else logging.INFO, "%s", states.sentence(step))
 
     def performed(self, step: Step) -> None:

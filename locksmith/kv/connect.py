@@ -2,16 +2,26 @@
 
 from locksmith.errors import UsageError
 from locksmith.kv.etcd3 import Etcd3Store
+from locksmith.kv.observed import ObservedStore
 from locksmith.kv.settings import V2, V3, StoreSettings
 from locksmith.kv.store import Store
+from locksmith.meter import Meter
 
 
-def open_store(settings: StoreSettings) -> Store:
-    """Give the store for the API of the settings, which is said and never guessed; the first call connects."""
+def open_store(settings: StoreSettings, meter: Meter | None = None) -> Store:
+    """Give the store for the API of the settings, which is said and never guessed; the first call connects.
+
+    With a meter, each of its calls is counted.
+    """
+    store = _open(settings, meter or Meter())
+    return ObservedStore(store, meter) if meter else store
+
+
+def _open(settings: StoreSettings, meter: Meter) -> Store:
     if settings.api == V3:
-        return Etcd3Store(settings)
+        return Etcd3Store(settings, meter)
     if settings.api == V2:
         from locksmith.kv.etcd2 import Etcd2Store  # noqa: PLC0415  # python-etcd is loaded only where v2 is spoken
 
-        return Etcd2Store(settings)
+        return Etcd2Store(settings, meter)
     raise UsageError(f"there is no etcd API {settings.api}: say 3, or 2 for the original's")

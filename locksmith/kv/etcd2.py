@@ -30,6 +30,7 @@ from locksmith.kv.etcd2_member import (
 )
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.meter import Meter
 
 MISSING = {KEY_NOT_FOUND, NOT_A_DIRECTORY}
 """The codes of a key that does not exist (the second: one of the folders above it is a key)."""
@@ -42,11 +43,11 @@ Params = dict[str, str | int]
 class Etcd2Store:
     """`locksmith.kv.store.Store` on etcd's v2 API. Bad endpoints or TLS files raise `UsageError`."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, meter: Meter | None = None) -> None:
         self._timeout = settings.timeout
         # Where a refresh of ours has moved a key's modifiedIndex: by the key, its version and that index.
         self._moved: dict[str, tuple[int, int]] = {}
-        self._cluster = Cluster(settings)
+        self._cluster = Cluster(settings, meter or Meter())
 
     async def get(self, key: str) -> Reading:
         """Read one key, linearizably (a quorum read)."""

@@ -12,6 +12,7 @@ from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.etcd2_member import Answer, AnsweredNoError, Call, LostError, Member, NotSentError, Request
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.threads import in_thread
+from locksmith.meter import Meter
 
 
 class Cluster:
@@ -20,7 +21,8 @@ class Cluster:
     So after a read has found its way around a frozen member, the write that follows does not meet it again.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, meter: Meter) -> None:
+        self._meter = meter
         self._line = [Member(endpoint, settings) for endpoint in parse_endpoints(settings)]
         self._connect_limit = settings.timeout / len(self._line)
         self._under_way: set[Request] = set()
@@ -61,6 +63,7 @@ class Cluster:
                 return False
             except (LostError, NotSentError) as error:
                 doubts.append(self._doubt(member, str(error)))
+                self._meter.watch_restarted()
                 continue
             except AnsweredNoError:
                 pass  # the event index was cleared

@@ -10,6 +10,7 @@ from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.meter import Meter
 
 RANGE = "/v3/kv/range"
 TXN = "/v3/kv/txn"
@@ -25,8 +26,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 class Etcd3Store:
     """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, meter: Meter | None = None) -> None:
         self._gateway = Gateway(settings)
+        self._meter = meter or Meter()
 
     async def get(self, key: str) -> Reading:
         """Read one key, linearizably."""
@@ -97,10 +99,11 @@ class Etcd3Store:
         pause = FIRST_PAUSE
         while True:
             opened = clock()
-            if await self._gateway.follow(WATCH, request, changes, silence=limit):
+            if await self._gateway.follow(WATCH, request, changes, silence=limit + 1):
                 return True
             if clock() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
+            self._meter.watch_restarted()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

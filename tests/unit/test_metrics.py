@@ -15,8 +15,9 @@ from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Reque
 from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import bus_errors
-from locksmith.metrics import ERRORS, Metrics
+from locksmith.metrics import Metrics
 from locksmith.snapshot import Boot, Denied, Granted, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.states import ERRORS
 from locksmith.window.reboot_window import RebootWindow
 from tests.harness.certificates import Authority
 from tests.harness.ports import free_ports

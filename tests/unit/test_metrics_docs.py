@@ -13,7 +13,10 @@ from prometheus_client.metrics_core import Metric
 
 from locksmith import states
 from locksmith.decide import Wait
-from locksmith.metrics import ERRORS, Metrics
+from locksmith.kv.observed import KINDS, RESULTS
+from locksmith.lock_metrics import LockMetrics
+from locksmith.metrics import Metrics
+from locksmith.states import ERRORS
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = (REPOSITORY / "docs/metrics.md").read_text()
@@ -24,6 +27,7 @@ LOWER_UNITS = ("milliseconds", "minutes", "hours", "days", "percent", "kilobytes
 def served() -> list[Metric]:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
+    LockMetrics(registry)
     metrics.show(Wait("slot", "no slot is free"), None)  # what has labels shows them once it has a value
     return list(registry.collect())
 
@@ -45,10 +49,13 @@ def test_the_list_is_what_is_served():
     def kind(family: Metric) -> str:
         return "gauge" if family.type == "info" else family.type
 
-    found = [
-        [samples(family)[0].name, kind(family), " ".join(samples(family)[0].labels), family.documentation]
-        for family in served()
-    ]
+    def name(family: Metric) -> str:
+        return family.name if family.type == "histogram" else samples(family)[0].name
+
+    def labels(family: Metric) -> str:
+        return " ".join(label for label in samples(family)[0].labels if label != "le")
+
+    found = [[name(family), kind(family), labels(family), family.documentation] for family in served()]
     assert documented("List", columns=4) == found
 
 
@@ -67,6 +74,11 @@ def test_every_result_is_documented():
     assert [result for result, _ in documented("`result`", columns=2)] == results
 
 
+def test_every_kind_of_call_and_every_result_is_documented():
+    rows = [row[0] for row in documented("Calls of the store", columns=2)]
+    assert {word for row in rows for word in re.findall(r"[a-z_]+", row)} - {"result"} == {*KINDS, *RESULTS}
+
+
 def test_the_alerts_ask_for_what_is_served():
     names = {sample.name for family in served() for sample in family.samples}
     expressions = re.findall(r"expr: (.*)", DOCS)
@@ -78,7 +90,7 @@ def test_the_alerts_ask_for_what_is_served():
 
 @pytest.mark.parametrize("family", served(), ids=lambda family: family.name)
 def test_a_name_follows_the_conventions(family):
-    name = samples(family)[0].name
+    name = family.name if family.type == "histogram" else samples(family)[0].name
     assert re.fullmatch(r"locksmith(_[a-z]+)+", name)
     assert name.endswith("_total") == (family.type == "counter")
     assert name.endswith("_info") == (family.type == "info")

@@ -1,0 +1,130 @@
+"""The meter behind the registry, told by a real queue, lock and store in memory."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.observed import ObservedStore
+from locksmith.lock_metrics import LockMetrics
+from locksmith.node import Node
+from locksmith.presence import Presence
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
+from locksmith.rebootlock import RebootLock
+from tests.harness.weather import ANSWER_LOST, NEVER_SENT, Script
+
+NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+
+
+class Machine:
+    """One machine of a group, with a registry of its own."""
+
+    def __init__(self, server: MemoryServer, name: str, *fates: str) -> None:
+        self.registry = CollectorRegistry()
+        self.meter = meter = LockMetrics(self.registry)
+        self.store = ObservedStore(MemoryStore(server, Script([*fates])), meter)
+        self.claim = Claim(name, REBOOT, f"of {name}", NOW - timedelta(minutes=10), hostname=name)
+        lock = RebootLock(self.store, "", meter=meter, clock=lambda: NOW)
+        self.lock = QueuedLock(lock, Queue(self.store, ""), meter)
+        self.presence = Presence(self.store, "", name, meter=meter)
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.registry.get_sample_value(f"locksmith_{name}")
+
+    def requests(self, kind: str, result: str = "ok") -> float | None:
+        return self.registry.get_sample_value("locksmith_store_requests_total", {"kind": kind, "result": result})
+
+
+def test_a_place_in_line_is_shown_and_goes_with_the_slot():
+    async def story():
+        server = MemoryServer()
+        first, second, third = (Machine(server, name) for name in ("n1", "n2", "n3"))
+        for machine in (first, second, third):
+            await machine.lock.take(machine.claim)
+        assert [machine["queue_position"] for machine in (first, second, third)] == [0, 1, 2]
+        assert (second["queue_waiters"], third["queue_waiters"]) == (1, 2)
+        await second.lock.leave(second.claim)
+        assert (second["queue_position"], second["queue_waiters"]) == (0, 0)
+
+    asyncio.run(story())
+
+
+def test_a_slot_counts_when_it_is_given_back():
+    async def story():
+        machine = Machine(MemoryServer(), "n1")
+        await machine.lock.take(machine.claim)
+        assert machine["handovers_total"] == 0
+        await machine.lock.give_back(machine.claim, settle=False, why="rebooted")
+        assert (machine["handovers_total"], machine["wait_seconds_sum"]) == (1, 600)
+        assert (machine["held_seconds_count"], machine["wait_seconds_count"]) == (1, 1)
+
+    asyncio.run(story())
+
+
+def test_a_lost_race_is_counted():
+    async def story():
+        machine = Machine(MemoryServer(), "n1")
+
+        other = RebootLock(machine.store, "")
+        faster = replace(machine.claim, holder="n2")
+        lock = RebootLock(machine.store, "", guard=lambda: other.take(faster), limit=0, meter=machine.meter)
+        assert machine["lost_races_total"] == 0
+        with pytest.raises(ConflictError):
+            await lock.take(machine.claim)
+        assert machine["lost_races_total"] == 1
+
+    asyncio.run(story())
+
+
+def test_calls_are_counted_by_how_they_end():
+    async def story():
+        machine = Machine(MemoryServer(), "n1", NEVER_SENT, ANSWER_LOST)
+        with pytest.raises(StoreUnavailableError):
+            await machine.store.create("a", b"")
+        with pytest.raises(OutcomeUnknownError):
+            await machine.store.create("a", b"")
+        with pytest.raises(ConflictError):
+            await machine.store.create("a", b"")
+        reading = await machine.store.get("a")
+        assert not await machine.store.wait("a", reading.revision, limit=0.01)
+        waiting = asyncio.create_task(machine.store.wait("a", reading.revision))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert machine.requests("create", "unavailable") == 1
+        assert machine.requests("create", "unknown") == 1
+        assert machine.requests("create", "conflict") == 1
+        assert machine.requests("get") == 1
+        assert machine.requests("wait") == 1
+        assert machine.requests("wait", "cut_off") == 1
+
+    asyncio.run(story())
+
+
+def test_every_kind_of_call_is_there_from_the_start():
+    machine = Machine(MemoryServer(), "n1")
+    assert machine.requests("revoke") == 0
+
+
+def test_presence_and_twins_are_shown():
+    async def story():
+        server = MemoryServer()
+        one, other = Machine(server, "n1"), Machine(server, "n1")
+        idle = Node("n1", "n1", "boot-1", "", "etcd-lock", "idle", NOW)
+        assert one["presence_timestamp_seconds"] == 0
+        await one.presence.show(idle)
+        shown = one["presence_timestamp_seconds"]
+        assert shown is not None
+        assert abs(shown - datetime.now(UTC).timestamp()) < 60
+        await other.presence.show(Node("n1", "copy", "boot-2", "", "etcd-lock", "idle", NOW))
+        await one.presence.confirm(idle, 0)
+        assert one["clones"] == 1
+        assert other["clones"] == 0
+
+    asyncio.run(story())
