@@ -1,4 +1,4 @@
-"""The main job: a fleet that reboots one machine at a time, while etcd's leader dies."""
+"""The main job: a fleet that reboots one machine at a time, also while etcd's leader dies."""
 
 import json
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ from tests.system.conftest import Layers, NewMachine
 GROUP = "web"
 ROLLOUT_LIMIT = 90.0
 """Seconds for three reboots and an election; a few are enough on an idle host."""
+SHORTEST_BACK_OFF = 5.0
+"""Seconds: the original's waiters sleep for at least that long between two tries, and soon for minutes."""
 
 
 @pytest.fixture
@@ -67,9 +69,21 @@ def test_three_machines_reboot_one_by_one_through_a_leaders_death(fleet: list[Ma
     assert all(earlier.ends < later.begins for earlier, later in pairwise(outages))
     holders = holders_over_time(etcd, GROUP, member=survivor)
     assert max(map(len, holders)) == 1
-    names = {machine.id: machine.name for machine in fleet}
-    assert last_holds([names[holder] for held in holders for holder in held]) == [one.machine for one in outages]
+    assert last_holds(fleet, holders) == [one.machine for one in outages]
     assert [is_idle(machine) for machine in fleet] == [True, True, True]
+
+
+def test_the_slot_goes_on_sooner_than_anybody_who_polls_would_look(fleet: list[Machine], etcd: Etcd) -> None:
+    ask_all_at_once(fleet)
+    for machine in fleet:
+        machine.wait_booted(boots=2, limit=ROLLOUT_LIMIT)
+    wait_until(lambda: holders_over_time(etcd, GROUP)[-1] == [], limit=30, what="the last slot is given back")
+
+    outages = sorted((outage for machine in fleet for outage in outages_of(machine)), key=lambda one: one.begins)
+    assert last_holds(fleet, holders_over_time(etcd, GROUP)) == [one.machine for one in outages]
+    gaps = [later.begins - earlier.ends for earlier, later in pairwise(outages)]
+    assert len(gaps) == 2
+    assert all(0 < gap < SHORTEST_BACK_OFF for gap in gaps), gaps
 
 
 def ask_all_at_once(fleet: list[Machine]) -> None:
@@ -85,9 +99,11 @@ def outages_of(machine: Machine) -> list[Outage]:
     return machine.outages(f"MESSAGE_ID={STARTS_A_UNIT}", "UNIT=locksmithd.service")
 
 
-def last_holds(names: list[str]) -> list[str]:
-    """Each name once, in the order of when it held last: an election may make a machine give up and try again."""
-    return list(dict.fromkeys(reversed(names)))[::-1]
+def last_holds(fleet: list[Machine], holders: list[list[str]]) -> list[str]:
+    """Each machine once, in the order of when it held last: an election may make one give up and try again."""
+    names = {machine.id: machine.name for machine in fleet}
+    held = [names[holder] for at_once in holders for holder in at_once]
+    return list(dict.fromkeys(reversed(held)))[::-1]
 
 
 def is_idle(machine: Machine) -> bool:
