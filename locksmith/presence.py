@@ -1,7 +1,7 @@
 """This machine as the others of its group see it: `nodes/<id>`, written when it changes, otherwise only kept alive.
 
-It expires unless it is kept, so "gone" means "not seen for that long" by the store's own clock. Where the record of
-another boot has come over ours while we were up, there is another machine with our id.
+It expires unless it is kept, so "gone" means "not seen for that long" by the store's own clock. Where it has been
+replaced by the record of a boot that this machine never had, there is another machine with its id.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Presence:
         self._store = store
         self._key = keys.node_key(group, machine_id)
         self._machine_id = machine_id
-        self._boots = boots or _NoBoots()
+        self._boots = boots or _BootsOfOneRun()
         self._meter = meter or Meter()
         self._shown: _Shown | None = None
         self._pace = RateLimit(BURST, PER_SECOND)
@@ -119,10 +119,10 @@ class Presence:
                 self._note(now, await self._store.update(shown.entry, node.encode(now), ttl))
                 return
         try:
-            await self._write_anew(now, ttl, written_before=shown is not None)
+            await self._write_anew(now, ttl)
         except ConflictError:
-            # Somebody has written it at this very moment: no earlier boot does that.
-            await self._write_anew(now, ttl, written_before=True)
+            # Somebody has written it at this very moment: a twin, or a late request of an earlier boot.
+            await self._write_anew(now, ttl)
 
     async def _keep(self, shown: _Shown, now: Node) -> None:
         try:
@@ -132,11 +132,11 @@ class Presence:
         else:
             self._note(shown.node, shown.entry)
 
-    async def _write_anew(self, now: Node, ttl: float, *, written_before: bool) -> None:
+    async def _write_anew(self, now: Node, ttl: float) -> None:
         """Look whose record stands there, remove it, and write this machine's."""
         found = (await self._store.get(self._key)).entry
         if found is not None:
-            self._look_at(found, now, written_before=written_before)
+            self._look_at(found, now)
         self._boots.add(now.boot_id)
         if found is not None:
             # With what makes it expire: a twin hears of it when it next keeps its record.
@@ -144,10 +144,10 @@ class Presence:
         now = self._marked(now)
         self._note(now, await self._store.create(self._key, node.encode(now), ttl=ttl))
 
-    def _look_at(self, found: Entry, now: Node, *, written_before: bool) -> None:
+    def _look_at(self, found: Entry, now: Node) -> None:
         """Tell a twin's record from one of an earlier boot of this machine, or an earlier run of the daemon.
 
-        A twin's has come over ours while we were up, or is of a boot that this machine knows nothing of.
+        A twin's is of a boot that this machine never had, or says that it has seen this one.
         """
         try:
             other = node.decode(found.value, found.key, self._machine_id)
@@ -156,7 +156,7 @@ class Presence:
             return
         if (other.boot_id, other.hostname) == (now.boot_id, now.hostname):
             return
-        if written_before or other.twin_boot == now.boot_id or not self._boots.knows(other.boot_id):
+        if other.twin_boot == now.boot_id or not self._boots.knows(other.boot_id):
             self._twin = _Twin(f"{other.name} (boot {other.boot_id})", other.boot_id, _now())
             log.warning("%s has this machine's id %s too", self._twin.name, self._machine_id)
 
@@ -175,14 +175,17 @@ class Presence:
         self._meter.present(time.time())
 
 
-class _NoBoots:
-    """Stands for a memory where there is none: every earlier record is this machine's own."""
+class _BootsOfOneRun:
+    """Remembers no longer than this program runs."""
 
-    def knows(self, boot_id: str) -> bool:  # noqa: ARG002 - part of the interface
-        return True
+    def __init__(self) -> None:
+        self._boots: set[str] = set()
+
+    def knows(self, boot_id: str) -> bool:
+        return boot_id in self._boots
 
     def add(self, boot_id: str) -> None:
-        """Remember nothing."""
+        self._boots.add(boot_id)
 
 
 def _now() -> float:

@@ -20,9 +20,11 @@ from locksmith import fleet, keys, semaphore
 from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
+from locksmith.history import HELD, History, about
 from locksmith.kv.store import Delete, Put, Reading, Store
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
+from locksmith.sharing import Shares
 from locksmith.standing import (
     FreedOrNotError,
     LockState,
@@ -53,6 +55,8 @@ class RebootLock:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.key = keys.semaphore_key(group)
+        self.history = History(store, group, rng)
+        self._shares = Shares(store, group)
         self._store = store
         self._group = group
         self._guard = guard
@@ -89,14 +93,17 @@ class RebootLock:
         """
         await self._decider.decide(lambda: self._commit(claim))
 
-    async def give_back(self, claim: Claim, *, settle: bool = False, why: str = "") -> Claim | None:  # noqa: ARG002
-        """Give the claim's slot back, and give the claim as its record had it; `why` is for the history.
+    async def give_back(self, claim: Claim, *, settle: bool = False, why: str = "") -> Claim | None:
+        """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
 
         None: it held no slot; at most the record that it may have left is removed. With `settle`, a take of this claim
         whose answer was lost is made unable to win later.
         """
         lost: list[Standing] = []
-        return await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle))
+        freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle))
+        if freed is not None:
+            await self.history.add(about(freed, self._clock(), HELD, detail=why))
+        return freed
 
     async def unlock(self, holder: str) -> Claim | None:
         """Free whatever holds this id, and say which claim it was (None: one without a record).
@@ -112,9 +119,14 @@ class RebootLock:
         return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
 
     async def set_max(self, slots: int) -> int:
-        """Change the number of slots; give the number before. The same number writes nothing."""
+        """Change the number of slots, which ends a share; give the number before. The same number writes nothing."""
         lost: list[int] = []
         return await self._decider.decide(lambda: self._set_max(slots, lost))
+
+    async def set_share(self, percent: str) -> tuple[int, int]:
+        """Have the number of slots follow a share of the machines present; give the number before, and the new one."""
+        lost: list[int] = []
+        return await self._decider.decide(lambda: self._set_share(percent, lost))
 
     async def retire(self) -> bool:
         """Set the number of slots to 0 for good while nobody holds one; False where there is no semaphore at all.
@@ -162,8 +174,9 @@ class RebootLock:
         if standing.holds(claim):
             await self._look_at_other_keyspace()
             return
+        now, share = await self._shares.applied(standing.semaphore)
         try:
-            taken = standing.semaphore.take(claim.holder)
+            taken = now.take(claim.holder)
         except NoFreeSlotError as error:
             await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None
@@ -172,7 +185,7 @@ class RebootLock:
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
             version = await self._touch(standing)
         record = Put(self._record_key(claim.holder), fleet.encode(self._taken(claim)), standing.record_version)
-        await self._store.swap(self.key, semaphore.encode(taken), version, also=[record])
+        await self._store.swap(self.key, semaphore.encode(taken), version, also=[record, *share])
 
     async def _commit(self, claim: Claim) -> None:
         standing = await self._standing(claim.holder)
@@ -226,12 +239,20 @@ class RebootLock:
         return True
 
     async def _set_max(self, slots: int, lost: list[int]) -> int:
+        await self._shares.end()
         now, reading = await self._semaphore()
         if reading.entry is not None and now.max == slots:
             return lost[-1] if lost else now.max
         with remembered(now.max, lost):
             await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version)
         return now.max
+
+    async def _set_share(self, percent: str, lost: list[int]) -> tuple[int, int]:
+        now, reading = await self._semaphore()
+        slots, share = await self._shares.begun(percent, now.max)
+        with remembered(now.max, lost):
+            await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version, also=[share])
+        return lost[0] if lost else now.max, slots
 
     async def _retire(self) -> bool:
         now, reading = await self._semaphore()

@@ -4,6 +4,7 @@ Standard output stays empty without `--json`, as the original's does; what was d
 """
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -13,9 +14,10 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.patience import Patience, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
-from locksmith.cli.session import Session, new_claim, pass_session
+from locksmith.cli.session import Session, act, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import UsageError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
+from locksmith.history import LOCK, UNLOCK
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.standing import OtherClaimError
@@ -53,12 +55,13 @@ def lock(
 
 @click.command(cls=GoCommand)
 @machine_argument
+@reason_option
 @json_flag
 @pass_session
-def unlock(session: Session, *, machine: str | None, as_json: bool) -> None:
+def unlock(session: Session, *, machine: str | None, reason: str, as_json: bool) -> None:
     """Free the slot of a machine (without an id, of this one), whoever took it, and say what that undid."""
     holder = _holder(session, machine)
-    claim = session.with_lock(lambda lock: lock.unlock(holder))
+    claim = session.with_lock(partial(_unlock, holder, reason))
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
     else:
@@ -76,6 +79,7 @@ async def _lock(claim: Claim, lock: RebootLock) -> Claim:
         if error.claim is None or error.claim.kind != MANUAL:
             raise
         return error.claim
+    await lock.history.add(act_on(claim, LOCK, claim.reason))
     return claim
 
 
@@ -97,6 +101,7 @@ async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
         async with asyncio.timeout(GIVE_UP_LIMIT):
             await lock.give_back(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
         raise
+    await lock.lock.history.add(act_on(claim, LOCK, claim.reason))
     return claim
 
 
@@ -107,6 +112,14 @@ async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
     except OtherClaimError as error:
         return error.claim if error.claim is not None and error.claim.kind == MANUAL else None
     return None
+
+
+async def _unlock(holder: str, reason: str, lock: RebootLock) -> Claim | None:
+    claim = await lock.unlock(holder)
+    undone = f"it {_was(claim).removeprefix('which ')}"
+    done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)
+    await lock.history.add(done)
+    return claim
 
 
 def _was(claim: Claim | None) -> str:

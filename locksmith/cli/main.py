@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "reboot": "locksmith.cli.machine:reboot",
     "send-need-reboot": "locksmith.cli.machine:send_need_reboot",
     "cancel": "locksmith.cli.machine:cancel",
+    "history": "locksmith.cli.history:history",
     "repair": "locksmith.cli.repair:repair",
     "retire-v2": "locksmith.cli.repair:retire_v2",
     "completion": "locksmith.cli.completion:completion",

@@ -2,14 +2,16 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
-from locksmith.cli.session import Session, pass_session
+from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.cli.status import parse_slots
 from locksmith.errors import LockError, UsageError
+from locksmith.history import REPAIR, RETIRE
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
 
@@ -33,15 +35,16 @@ class Repair:
 @click.command(cls=GoCommand)
 @click.option("--max", "slots", cls=GoOption, required=True, metavar="N", help="The number of slots it gets.")
 @click.option("--yes", cls=GoOption, is_flag=True, help="Do not ask.")
+@reason_option
 @json_flag
 @pass_session
-def repair(session: Session, *, slots: str, yes: bool, as_json: bool) -> None:
+def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: bool) -> None:
     """Make a semaphore new that cannot be read, after showing what is there. A sound one is never touched.
 
     Whoever has a record beside it keeps a slot, which `unlock` frees.
     """
     new = parse_slots(slots)
-    done = session.with_lock(lambda lock: _repair(lock, new, sure=yes))
+    done = session.with_lock(lambda lock: _repair(lock, new, reason, sure=yes))
     if as_json:
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
     elif done:
@@ -54,14 +57,15 @@ def repair(session: Session, *, slots: str, yes: bool, as_json: bool) -> None:
 
 
 @click.command("retire-v2", cls=GoCommand)
+@reason_option
 @json_flag
 @pass_session
-def retire_v2(session: Session, *, as_json: bool) -> None:
+def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
     """Set the max of the group's semaphore on etcd's v2 API to 0 for good, while nobody holds it.
 
     That stops every node that still locks there, and lets the others lock on v3.
     """
-    retired = session.with_v2_lock(RebootLock.retire)
+    retired = session.with_v2_lock(partial(_retire, reason))
     if as_json:
         print_json({"group": session.config.group, "retired": retired})
     elif retired:
@@ -70,7 +74,14 @@ def retire_v2(session: Session, *, as_json: bool) -> None:
         click.echo("nothing to retire: the group has no semaphore on etcd's v2 API")
 
 
-async def _repair(lock: RebootLock, slots: int, *, sure: bool) -> Repair | None:
+async def _retire(reason: str, lock: RebootLock) -> bool:
+    retired = await lock.retire()
+    if retired:
+        await lock.history.add(act(RETIRE, reason))
+    return retired
+
+
+async def _repair(lock: RebootLock, slots: int, reason: str, *, sure: bool) -> Repair | None:
     found = await lock.corruption()
     if found is None:
         return None
@@ -79,7 +90,9 @@ async def _repair(lock: RebootLock, slots: int, *, sure: bool) -> Repair | None:
     note(f"It is {why.problem.partition(';')[0]}.")
     if not sure:
         _ask(slots)
-    return Repair(shown(raw), await lock.repair(slots, raw))
+    done = Repair(shown(raw), await lock.repair(slots, raw))
+    await lock.history.add(act(REPAIR, reason, f"max is {slots}; there was {done.was}"))
+    return done
 
 
 def _ask(slots: int) -> None:

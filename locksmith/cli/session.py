@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from locksmith.cli.go_flags import GoOption
 from locksmith.fleet import Claim
 from locksmith.host.paths import Paths
 
 if TYPE_CHECKING:
     from locksmith.config import Config
+    from locksmith.history import Event
     from locksmith.kv.settings import StoreSettings
     from locksmith.queued_lock import QueuedLock
     from locksmith.rebootlock import RebootLock
@@ -47,6 +49,23 @@ def new_claim(holder: str, kind: str, reason: str) -> Claim:
         hostname=socket.gethostname(),
         reason=reason,
     )
+
+
+def act(name: str, reason: str, detail: str = "") -> "Event":
+    """Make the history's record of what the person who types has done, here and now."""
+    from locksmith.history import Event
+
+    return Event(datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
+
+
+def act_on(claim: Claim, name: str, reason: str, detail: str = "") -> "Event":
+    """Make the history's record of what was done to a claim."""
+    from locksmith.history import about
+
+    return about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
+
+
+reason_option = click.option("--reason", cls=GoOption, default="", help="Why, for the history.")
 
 
 @dataclass

@@ -1,13 +1,16 @@
 """`status` and `set-max`, whose output scripts parse: each line is the original's."""
 
 import re
+from functools import partial
 
 import click
 
+from locksmith import share
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import claim_fields, json_flag, print_json
-from locksmith.cli.session import Session, pass_session
+from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
+from locksmith.history import SET_MAX
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import INT64_MAX
 from locksmith.standing import LockState
@@ -26,20 +29,39 @@ def status(session: Session, *, as_json: bool) -> None:
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
-@click.argument("slots", metavar="N")
+@click.argument("slots", metavar="N|N%")
+@reason_option
 @json_flag
 @pass_session
-def set_max(session: Session, *, slots: str, as_json: bool) -> None:
-    """Set the number of slots to N: how many machines may be down at once.
+def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None:
+    """Set the number of slots to N: how many machines may be down at once. Whoever holds a slot keeps it.
 
-    Whoever holds a slot keeps it.
+    N% keeps it at that share of the machines present, at least 1: whoever takes the lock counts them anew.
     """
-    new = parse_slots(slots)
-    old = session.with_lock(lambda lock: lock.set_max(new))
+    percent = parse_share(slots) if share.is_share(slots) else ""
+    number = 0 if percent else parse_slots(slots)
+    old, new = session.with_lock(partial(_set_max, number, percent, reason))
     if as_json:
-        print_json({"group": session.config.group, "old_max": old, "max": new})
-    else:
-        click.echo(f"Old-Max: {old}\nMax: {new}")
+        print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
+        return
+    click.echo(f"Old-Max: {old}\nMax: {new}")
+    if percent:
+        note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
+
+
+async def _set_max(number: int, percent: str, reason: str, lock: RebootLock) -> tuple[int, int]:
+    old, new = await lock.set_share(percent) if percent else (await lock.set_max(number), number)
+    shared = f", {percent} of the machines present" if percent else ""
+    await lock.history.add(act(SET_MAX, reason, f"max {old} -> {new}{shared}"))
+    return old, new
+
+
+def parse_share(text: str) -> str:
+    """Read a share in percent; `UsageError` for what is none."""
+    try:
+        return share.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{error}; nothing was changed") from None
 
 
 def parse_slots(text: str) -> int:

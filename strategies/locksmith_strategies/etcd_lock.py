@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from locksmith.fleet import COMMITTED, Claim
+from locksmith.history import REBOOTED
 from locksmith.queued_lock import QueuedLock
 from locksmith.snapshot import Answer, Denied, Granted
 from locksmith.standing import LostClaimError
@@ -44,7 +45,7 @@ class EtcdLock:
 
     async def complete(self, claim: Claim) -> None:
         """Give the slot back; a claim that never came to its commit may have a take on its way still."""
-        await self._lock.give_back(claim, settle=claim.state != COMMITTED, why="rebooted")
+        await self._lock.give_back(claim, settle=claim.state != COMMITTED, why=REBOOTED)
 
     async def adopt(self, holder: str) -> bool:
         """Give back a slot this machine holds without a record, as a node of the original does at every start."""

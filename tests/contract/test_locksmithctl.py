@@ -174,7 +174,8 @@ def test_a_record_that_cannot_be_read_is_a_problem_of_its_holder_alone(ctl, lock
 def test_set_max_tells_the_number_before(ctl, lock, group):
     assert ctl("set-max", "4").out == "Old-Max: 1\nMax: 4\n"
     assert lock.raw() == b'{"semaphore":4,"max":4,"holders":null}'
-    assert json.loads(ctl("set-max", "--json", "2").out) == {"schema": 1, "group": group, "old_max": 4, "max": 2}
+    fields = {"schema": 1, "group": group, "old_max": 4, "max": 2, "share": None}
+    assert json.loads(ctl("set-max", "--json", "2").out) == fields
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "", "1.5", "9223372036854775808", "٣"])
@@ -478,3 +479,57 @@ def test_the_environment_reaches_the_lock(bare_ctl, wheel_etcd, group, monkeypat
 @pytest.fixture
 def bare_ctl(monkeypatch, capfd):
     return Ctl(monkeypatch, capfd)
+
+
+def test_a_share_is_set_and_ended(ctl, lock):
+    ended = ctl("set-max", "10%", "--reason", "a small fleet")
+    assert ended.out == "Old-Max: 1\nMax: 1\n"
+    assert "max follows 10% of the machines present" in ended.err
+    assert lock.raw() == b'{"semaphore":1,"max":1,"holders":null}'
+    assert json.loads(ctl("set-max", "--json", "50%").out)["share"] == "50%"
+    assert ctl("set-max", "3").out == "Old-Max: 1\nMax: 3\n"
+    assert "max 1 -> 3" in ctl("history").out
+
+
+@pytest.mark.parametrize("share", ["0%", "101%", "x%", "%"])
+def test_what_is_no_share_is_bad_usage_and_changes_nothing(ctl, lock, share):
+    assert "a share is more than 0%" in ctl.fails("set-max", share, status=2)
+    assert lock.raw() is None
+
+
+def test_the_history_tells_who_did_what_and_why(ctl, lock):
+    assert "nothing has happened here" in ctl("history").err
+    ctl("set-max", "2", "--reason", "two racks")
+    ctl("lock", "n1", "--reason", "disk swap")
+    lock.take(reboot_claim("n2"), commit=True)
+    ctl("unlock", "n1", "--reason", "disk is new")
+    ended = ctl("history")
+    assert (ended.status, ended.err) == (0, "")
+    head, *lines = ended.out.splitlines()
+    assert head.split() == ["WHEN", "WHAT", "MACHINE", "FOR", "BY,", "WHY"]
+    assert [line.split()[2] for line in lines] == ["set-max", "lock", "unlock", "still"]
+    assert all(len(line) <= 80 for line in [head, *lines])
+    assert "alice: two racks; max 1 -> 2" in lines[0]
+    assert "alice: disk is new" in lines[2]
+    assert "node-2" in lines[3]
+    assert "\x1b" not in ended.out
+
+
+def test_the_history_as_json(ctl, group):
+    ctl("lock", "n1", "--reason", "disk swap")
+    ctl("unlock", "n1")
+    fields = json.loads(ctl("history", "--json").out)
+    assert (fields["schema"], fields["group"], fields["holds"]) == (1, group, [])
+    assert [event["act"] for event in fields["events"]] == ["lock", "unlock"]
+    undone = fields["events"][1]
+    assert (undone["id"], undone["who"], undone["kind"]) == ("n1", "alice", "manual")
+    assert "was held by hand by alice" in undone["detail"]
+    assert undone["held_seconds"] >= 0
+    assert [event["act"] for event in json.loads(ctl("history", "--json", "--limit", "1").out)["events"]] == ["unlock"]
+
+
+def test_a_history_with_rubbish_in_it_steers_no_terminal(ctl):
+    ctl("lock", "n1", "--reason", "bell \x07 and \x1b[31mred")
+    out = ctl("history").out
+    assert "bell" in out
+    assert all(line.isprintable() for line in out.splitlines())

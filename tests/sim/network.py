@@ -98,17 +98,18 @@ class Network:
         """Put a call on the wire: from here on it arrives, or doesn't, whatever becomes of the client."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        there, back = self._times()
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        there, back = self._times(call.name)
         if there is not None:
             loop.call_later(there, self._arrive, call, answer, back)
         if back is None:
             self.lost()
         return answer
 
-    def _times(self) -> tuple[float | None, float | None]:
+    def _times(self, name: str) -> tuple[float | None, float | None]:
         """Draw how long the request and its answer take; None: it never arrives."""
         faults, rng = self.faults(), self.rng
-        if rng.random() < faults.lost_answer:
+        if rng.random() < (faults.lost_swap if name == "swap" and faults.lost_swap else faults.lost_answer):
             return rng.choice((None, 0.01, rng.uniform(DEADLINE, 60))), None
         slow = rng.uniform(0.5, 7) if rng.random() < faults.slow_store else 0.0
         return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()

@@ -18,6 +18,8 @@ class Faults:
     """A daemon is killed at an await, or between two writes of its journal."""
     lost_answer: float = 0.0
     """A call to the store gets no answer; a write may arrive all the same, now or much later."""
+    lost_swap: float = 0.0
+    """The same, for the writes of the semaphore alone."""
     rack_failure: float = 0.0
     """The machine loses its power together with the answer."""
     slow_store: float = 0.0

@@ -183,7 +183,7 @@ BROKEN = [
 ]
 
 
-LOSING = Faults(lost_answer=0.3, rack_failure=0.5)
+LOSING = Faults(lost_swap=0.5, rack_failure=0.8)
 """What it takes is so rare that it needs a storm of its own."""
 CALM = Faults()
 """What only a quiet day shows."""

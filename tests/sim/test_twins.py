@@ -122,7 +122,7 @@ def test_twins_find_each_other_and_none_reboots(seed):
 class Blind(Presence):
     """Takes every record for its own."""
 
-    def _look_at(self, found, now, *, written_before):
+    def _look_at(self, found, now):
         pass
 
 

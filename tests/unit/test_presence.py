@@ -175,8 +175,9 @@ def test_a_reboot_is_no_twin():
 
 def test_a_restart_of_the_daemon_is_no_twin():
     async def story(registry):
+        boots = Boots()
         for _ in range(5):
-            presence = registry.presence()
+            presence = registry.presence(boots)
             await days_pass(presence, IDLE, 1000)
             assert not presence.twin
 

@@ -1,0 +1,75 @@
+"""Tables for people: as wide as the terminal, one line a row, no colour where nobody sees it."""
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from locksmith.cli.run import one_line
+
+PIPED_WIDTH = 80
+"""Columns where standard output is no terminal."""
+GAP = "  "
+NARROWEST = 8
+"""Columns that a column with room to spare is shrunk to at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line; `colour` is click's name of one, for the whole of it."""
+
+    cells: Sequence[str]
+    colour: str = ""
+
+
+def width() -> int:
+    """Tell how many columns there are."""
+    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
+def coloured() -> bool:
+    """Whether colour is seen, and wanted (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def table(head: Sequence[str], rows: Sequence[Row], columns: int) -> list[str]:
+    """Lay out a table in so many columns: the widest cells are cut, with an ellipsis, until a line fits."""
+    texts = [[*head], *([one_line(cell) for cell in row.cells] for row in rows)]
+    widths = [max(map(cells_wide, column)) for column in zip(*texts, strict=True)]
+    room = columns - len(GAP) * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > NARROWEST:
+        widest = widths.index(max(widths))
+        rival = max((other for place, other in enumerate(widths) if place != widest), default=0)
+        widths[widest] = max(NARROWEST, min(widths[widest] - 1, max(rival, widths[widest] - (sum(widths) - room))))
+    lines = [_line(cells, widths) for cells in texts]
+    if not coloured():
+        return lines
+    painted = (click.style(line, fg=row.colour or None) for line, row in zip(lines[1:], rows, strict=True))
+    return [click.style(lines[0], bold=True), *painted]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(_fitted(text, wide) for text, wide in zip(cells, widths, strict=True)).rstrip()
+
+
+def cells_wide(text: str) -> int:
+    """Tell how many columns a text takes: two for a wide character, none for one that joins the one before."""
+    return sum(_wide(char) for char in text)
+
+
+def _wide(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _fitted(text: str, wide: int) -> str:
+    if cells_wide(text) > wide:
+        while cells_wide(text) > wide - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (wide - cells_wide(text))

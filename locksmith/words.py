@@ -1,0 +1,45 @@
+"""Times and numbers as a person reads them, pure."""
+
+from datetime import datetime, timedelta
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def span(length: timedelta) -> str:
+    """Write how long something takes: `41 s`, `12 min`, `3 h 5 min`, `2 d 4 h`; what is negative is `0 s`."""
+    seconds = max(0, round(length.total_seconds()))
+    if seconds < 120:  # noqa: PLR2004 - two minutes: below, seconds still matter
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if hours < 2:  # noqa: PLR2004 - two hours
+        return f"{minutes} min"
+    if hours < 48:  # noqa: PLR2004 - two days
+        return _two(hours, "h", minutes % 60, "min")
+    return _two(days, "d", hours % 24, "h")
+
+
+def clock(when: datetime, now: datetime) -> str:
+    """Write a moment in the zone of `now`: `02:14` today, `Fri 02:14` within six days, else with its date."""
+    local = when.astimezone(now.tzinfo)
+    days = abs((local.date() - now.date()).days)
+    if days == 0:
+        return f"{local:%H:%M}"
+    return f"{local:%a %H:%M}" if days < 7 else f"{local:%Y-%m-%d %H:%M}"  # noqa: PLR2004 - a week
+
+
+def ordinal(number: int) -> str:
+    """Write a place in line: `third`, `21st`."""
+    if 1 <= number <= len(_ORDINALS):
+        return _ORDINALS[number - 1]
+    teens = 10 < number % 100 < 14  # noqa: PLR2004 - 11th, 12th, 13th
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Write names as a sentence has them: `a`, `a and b`, `a, b and c`; the rest as a number."""
+    shown = names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} others"]
+    return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
+
+
+def _two(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"

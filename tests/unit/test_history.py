@@ -1,0 +1,128 @@
+"""The history on the store in memory: what is written, what is kept, and that nothing depends on it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locksmith import history, keys
+from locksmith.fleet import REBOOT, Claim
+from locksmith.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, Event, History
+from locksmith.jsonread import BadJsonError
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.rebootlock import RebootLock
+from tests.harness.weather import ARRIVES, DROPPED, NEVER_SENT, Script
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+
+
+def claim(name: str) -> Claim:
+    return Claim(name, REBOOT, f"of {name}", NOW, hostname=name, version="4081.2.0", reason="update-engine 4081.2.0")
+
+
+class Always(Random):
+    """A source of chance that tidies up each time."""
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:  # noqa: ARG002 - Random's own
+        return 0
+
+
+def test_a_hold_is_told_when_it_ends_with_its_times_and_why():
+    async def story():
+        moments = iter([NOW, NOW + timedelta(seconds=41)])
+        lock = RebootLock(MemoryStore(MemoryServer()), "", clock=lambda: next(moments))
+        await lock.take(claim("n1"))
+        assert await lock.history.read(10) == []
+        await lock.give_back(claim("n1"), why=REBOOTED)
+        [event] = await lock.history.read(10)
+        assert (event.act, event.holder, event.hostname, event.detail) == (HELD, "n1", "n1", REBOOTED)
+        assert event.taken is not None
+        assert event.at - event.taken == timedelta(seconds=41)
+        assert event.reason == "update-engine 4081.2.0"
+
+    asyncio.run(story())
+
+
+def test_who_held_nothing_leaves_no_history():
+    async def story():
+        lock = RebootLock(MemoryStore(MemoryServer()), "")
+        await lock.give_back(claim("n1"), settle=True, why="withdrawn")
+        assert await lock.history.read(10) == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fate", [NEVER_SENT, DROPPED])
+def test_a_history_that_cannot_be_written_stops_nothing(fate):
+    async def story():
+        lock = RebootLock(MemoryStore(MemoryServer(), Script([ARRIVES, ARRIVES, fate])), "")
+        await lock.take(claim("n1"))
+        assert await lock.give_back(claim("n1"), why=REBOOTED)
+        assert (await lock.read()).semaphore.holders == ()
+        assert await lock.history.read(10) == []
+
+    asyncio.run(story())
+
+
+def test_the_youngest_are_read_the_oldest_of_them_first():
+    async def story():
+        past = History(MemoryStore(MemoryServer()), "")
+        for number in range(5):
+            await past.add(Event(NOW + timedelta(seconds=number), "set-max", "alice", detail=str(number)))
+        assert [event.detail for event in await past.read(3)] == ["2", "3", "4"]
+
+    asyncio.run(story())
+
+
+def test_it_is_kept_for_thirty_days():
+    async def story(_loop):
+        past = History(MemoryStore(MemoryServer()), "")
+        await past.add(Event(NOW, "set-max"))
+        await asyncio.sleep(KEPT - 1)
+        assert len(await past.read(10)) == 1
+        await asyncio.sleep(2)
+        assert await past.read(10) == []
+
+    run(story)
+
+
+def test_it_does_not_grow_without_end():
+    async def story(_loop):
+        server = MemoryServer()
+        past = History(MemoryStore(server), "", Always())
+        for number in range(MOST + TIDY_ONE_IN):
+            server.lend(f"{keys.history_prefix('')}{number:013}", b"{}", KEPT)
+        await past.add(Event(NOW, "set-max"))
+        listing = server.list(keys.history_prefix(""), 1, None)
+        assert listing.total == MOST
+        assert listing.entries[0].key.endswith(f"{TIDY_ONE_IN + 1:013}")
+
+    run(story)
+
+
+def test_a_record_that_cannot_be_read_is_left_out():
+    async def story():
+        store = MemoryStore(MemoryServer())
+        await store.create(f"{keys.history_prefix('')}1", b"rubbish")
+        past = History(store, "")
+        await past.add(Event(NOW, "set-max"))
+        assert [event.act for event in await past.read(10)] == ["set-max"]
+
+    asyncio.run(story())
+
+
+def test_a_record_reads_back_and_keeps_what_a_later_version_added():
+    event = history.about(claim("n1"), NOW, HELD, detail=REBOOTED)
+    assert history.decode(history.encode(event)) == event
+    later = history.decode(history.encode(event).replace(b"{", b'{"zone":"a",', 1))
+    assert b'"zone":"a"' in history.encode(later)
+
+
+@given(st.binary(max_size=80))
+def test_rubbish_is_no_traceback(raw):
+    with pytest.raises(BadJsonError):
+        history.decode(raw)

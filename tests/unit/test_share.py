@@ -1,0 +1,206 @@
+"""A share of the group: what it makes of the machines present, and who may change `max` beside it."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locksmith import keys, semaphore, share
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import Semaphore
+from locksmith.share import Share
+from locksmith.standing import SlotsBusyError
+from tests.harness.weather import ANSWER_LOST, DROPPED, Script, StepwiseStore
+
+KEY = keys.semaphore_key("")
+SHARE = keys.share_key("")
+
+
+@pytest.mark.parametrize(
+    ("percent", "machines", "slots"),
+    [
+        ("10%", 0, 1),
+        ("10%", 9, 1),
+        ("10%", 19, 1),
+        ("10%", 20, 2),
+        ("10%", 10_000, 1000),
+        ("2.5%", 40, 1),
+        ("2.5%", 80, 2),
+        ("0.1%", 3000, 3),
+        ("100%", 7, 7),
+    ],
+)
+def test_a_share_is_rounded_down_and_at_least_one(percent, machines, slots):
+    assert Share(share.parse(percent), ()).of(machines) == slots
+
+
+@pytest.mark.parametrize("text", ["0%", "0.0%", "101%", "-5%", "%", "5", "1e1%", "5 %", "1.2345%", "٣%"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(ValueError, match="a share is more than 0%"):
+        share.parse(text)
+
+
+@given(st.binary(max_size=60) | st.dictionaries(st.text(max_size=9), st.integers()).map(lambda d: str(d).encode()))
+def test_rubbish_is_a_corrupt_value_and_no_traceback(raw):
+    with pytest.raises(CorruptValueError, match="set-max"):
+        share.decode(raw, SHARE)
+
+
+def test_a_record_reads_back_and_keeps_what_a_later_version_added():
+    found = share.decode(b'{"schema":2,"percent":"10%","wrote":[1,4],"floor":2}', SHARE)
+    assert (found.percent, found.wrote, found.extra) == ("10%", (1, 4), {"floor": 2})
+    assert b'"floor":2' in share.encode(found)
+
+
+def claim(name):
+    return Claim(name, REBOOT, f"of {name}", datetime(2026, 5, 1, tzinfo=UTC), hostname=name)
+
+
+class Group:
+    """A group's lock on one server, and its machines."""
+
+    def __init__(self, *fates, stepwise=False):
+        self.server = MemoryServer()
+        self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, Script([*fates]))
+        self.lock = RebootLock(self.store, "", limit=5)
+
+    def present(self, *numbers):
+        for number in numbers:
+            self.server.put(keys.node_key("", f"n{number}"), b"", 0)
+
+    async def gone(self, *numbers):
+        for number in numbers:
+            key = keys.node_key("", f"n{number}")
+            await self.store.delete(key, self.server.read(key).version)
+
+    def by_hand(self, slots):
+        """Set the number as a node of the original would."""
+        self.server.put(KEY, semaphore.encode(Semaphore(slots)), self.server.read(KEY).version)
+
+    @property
+    def semaphore(self):
+        entry = self.server.read(KEY).entry
+        return semaphore.decode(entry.value, KEY) if entry else Semaphore()
+
+    @property
+    def share(self):
+        entry = self.server.read(SHARE).entry
+        return entry and share.decode(entry.value, SHARE)
+
+
+both_manners = pytest.mark.parametrize("stepwise", [False, True], ids=["transactions", "stepwise"])
+
+
+@both_manners
+def test_whoever_takes_the_lock_counts_the_machines_anew(stepwise):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(20))
+        assert await group.lock.set_share("10%") == (1, 2)
+        assert group.semaphore == Semaphore(2)
+        group.present(*range(20, 45))
+        await group.lock.take(claim("n1"))
+        assert group.semaphore == Semaphore(4, ("n1",))
+        assert not group.share.is_void(4)
+        await group.gone(*range(10, 45))
+        with pytest.raises(SlotsBusyError, match="max is 1"):
+            await group.lock.take(claim("n2"))
+        await group.lock.give_back(claim("n1"))
+        await group.lock.take(claim("n2"))
+        assert group.semaphore == Semaphore(1, ("n2",))
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_a_number_set_by_hand_voids_the_share_and_stays(stepwise):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        group.by_hand(7)
+        assert group.share.is_void(7)
+        await group.lock.take(claim("n1"))
+        assert group.semaphore.max == 7
+
+    asyncio.run(story())
+
+
+def test_nobody_is_let_through_where_the_original_has_stopped_all():
+    async def story():
+        group = Group()
+        group.by_hand(0)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        assert group.share.wrote == (2,)
+        group.by_hand(0)
+        with pytest.raises(SlotsBusyError, match="max is 0"):
+            await group.lock.take(claim("n1"))
+
+    asyncio.run(story())
+
+
+@both_manners
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_plain_number_ends_the_share(stepwise, number):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        assert await group.lock.set_max(number) == 2
+        assert group.share is None
+        await group.lock.take(claim("n1"))
+        assert group.semaphore.max == number
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fate", [ANSWER_LOST, DROPPED])
+@both_manners
+def test_a_share_whose_answers_are_lost_is_set_all_the_same(fate, stepwise):
+    async def story():
+        group = Group(fate, fate, stepwise=stepwise)
+        group.present(*range(30))
+        assert await group.lock.set_share("10%") == (1, 3)
+        assert group.semaphore == Semaphore(3)
+        assert not group.share.is_void(3)
+
+    asyncio.run(story())
+
+
+def test_on_v2_a_share_that_was_written_before_a_lost_race_is_still_good():
+    """There the share is written before the semaphore: it knows both numbers."""
+
+    async def story():
+        group = Group(stepwise=True)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        group.present(*range(20, 40))
+        overtaken = iter([True])
+
+        async def guard():
+            if next(overtaken, False):
+                group.by_hand(2)
+
+        await RebootLock(group.store, "", guard=guard).take(claim("n1"))
+        assert group.semaphore == Semaphore(4, ("n1",))
+        assert not group.share.is_void(4)
+
+    asyncio.run(story())
+
+
+def test_a_share_that_cannot_be_read_changes_nothing_and_stops_nobody():
+    async def story():
+        group = Group()
+        group.server.put(SHARE, b"rubbish", 0)
+        await group.lock.take(claim("n1"))
+        assert group.semaphore == Semaphore(1, ("n1",))
+        await group.lock.set_max(3)
+        assert group.share is None
+
+    asyncio.run(story())
