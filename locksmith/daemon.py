@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,6 +16,7 @@ from locksmith.host.boot import read_machine_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
+from locksmith.host.hostname import read_hostname
 from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
@@ -57,7 +57,7 @@ async def run(config: Config, paths: Paths) -> None:
     SIGHUP looks at everything again now. `UsageError`: the strategy is not installed; `HostError`: this machine has
     no id, or another locksmithd runs on it.
     """
-    member = Member(read_machine_id(paths), socket.gethostname())
+    member = Member(read_machine_id(paths), read_hostname(paths))
     strategy = make_strategy(config, target_of(config))
     # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)

@@ -14,6 +14,9 @@ from locksmith import jsonread
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
 
+TTL = 900.0
+"""Seconds after which a machine that says nothing is no longer present."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

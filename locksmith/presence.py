@@ -15,13 +15,11 @@ from locksmith import keys, node
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.kv.store import Entry, Store
 from locksmith.meter import Meter
-from locksmith.node import Node
+from locksmith.node import TTL, Node
 from locksmith.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
-TTL = 900.0
-"""Seconds after which a machine that says nothing is no longer present."""
 KEEP_AFTER = 300.0
 """Seconds after which an unchanged record is prolonged: one request."""
 TWIN_MEMORY = 1000.0

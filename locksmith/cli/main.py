@@ -18,6 +18,9 @@ PROGRAM = "locksmithctl"
 
 COMMANDS: Mapping[str, str] = {
     "status": "locksmith.cli.status:status",
+    "why": "locksmith.cli.why:why",
+    "nodes": "locksmith.cli.nodes:nodes",
+    "groups": "locksmith.cli.groups:groups",
     "lock": "locksmith.cli.lock:lock",
     "unlock": "locksmith.cli.lock:unlock",
     "set-max": "locksmith.cli.status:set_max",

@@ -7,7 +7,6 @@ import asyncio
 import os
 import pwd
 import secrets
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,12 +17,14 @@ import click
 
 from locksmith.cli.go_flags import GoOption
 from locksmith.fleet import Claim
+from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 
 if TYPE_CHECKING:
     from locksmith.config import Config
     from locksmith.history import Event
     from locksmith.kv.settings import StoreSettings
+    from locksmith.kv.store import Store
     from locksmith.queued_lock import QueuedLock
     from locksmith.rebootlock import RebootLock
 
@@ -46,7 +47,7 @@ def new_claim(holder: str, kind: str, reason: str) -> Claim:
         nonce=secrets.token_hex(16),
         since=datetime.now(UTC),
         who=invoking_user(),
-        hostname=socket.gethostname(),
+        hostname=read_hostname(Paths.from_environment()),
         reason=reason,
     )
 
@@ -104,19 +105,27 @@ class Session:
 
     async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
         """Do what `with_lock` does, in an event loop that runs already."""
+        from locksmith.rebootlock import RebootLock
+
+        return await self.use_store(lambda store: work(RebootLock(store, self.config.group)), settings)
+
+    def with_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with the store, on v3 after a look at the other keyspace."""
+        return asyncio.run(self.use_store(work, self.config.store))
+
+    async def use_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
+        """Do what `with_store` does, in an event loop that runs already."""
         from locksmith.kv.connect import open_store
         from locksmith.kv.keyspaces import refuse_if_v2_in_use
         from locksmith.kv.settings import V3
-        from locksmith.rebootlock import RebootLock
 
-        group = self.config.group
         if settings.api == V3:
-            await refuse_if_v2_in_use(settings, group)
-        lock = RebootLock(open_store(settings), group)
+            await refuse_if_v2_in_use(settings, self.config.group)
+        store = open_store(settings)
         try:
-            return await work(lock)
+            return await work(store)
         finally:
-            await lock.close()
+            await store.close()
 
     async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock and the line before it, in an event loop that runs already."""

@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from locksmith import share
-from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
@@ -17,10 +17,16 @@ from locksmith.standing import LockState
 
 
 @click.command(cls=GoCommand)
+@click.option("--watch", "watches", cls=GoOption, is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
 @json_flag
 @pass_session
-def status(session: Session, *, as_json: bool) -> None:
-    """Show how many slots there are and who holds one."""
+def status(session: Session, *, watches: bool, as_json: bool) -> None:
+    """Show how many slots there are and who holds one; with --watch the line and the rollout too."""
+    if watches:
+        from locksmith.cli.watch import watch
+
+        watch(session, as_json=as_json, everything=False)
+        return
     state = session.with_lock(RebootLock.read)
     if as_json:
         print_json(_fields(session.config.group, state))

@@ -57,6 +57,7 @@ class Node:
         self._daemon: asyncio.subprocess.Process | None = None
         self._rebooting: asyncio.Task[None] | None = None
         self._write(self.paths.machine_id, f"{self.machine_id}\n")
+        self._write(self.paths.root / "etc/hostname", f"{name}\n")
         self.configure(settings)
         self._new_boot()
 

@@ -10,8 +10,8 @@ import pytest
 from locksmith import keys, node
 from locksmith.errors import StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.node import Node
-from locksmith.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TTL, TWIN_MEMORY, Presence
+from locksmith.node import TTL, Node
+from locksmith.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)

@@ -1,0 +1,90 @@
+"""What scripts get of a group, its machines, its line and its holders (docs/locksmithctl.md)."""
+
+from locksmith import fleet
+from locksmith.cli.output import claim_fields
+from locksmith.group_view import GroupView
+from locksmith.holding import Holding, How, holdings
+from locksmith.node import Node
+from locksmith.waiter import Waiter
+
+
+def node_fields(node: Node) -> dict[str, object]:
+    """Give what a machine says of itself."""
+    return {
+        "id": node.machine_id,
+        "hostname": node.hostname,
+        "group": node.group,
+        "strategy": node.strategy,
+        "boot_id": node.boot_id,
+        "version": node.version,
+        "state": node.state,
+        "code": node.code,
+        "reason": node.reason,
+        "since": fleet.moment(node.since),
+        "until": fleet.optional_moment(node.until) or None,
+        "wish": {
+            "trigger": node.wish,
+            "version": node.wish_version,
+            "since": fleet.optional_moment(node.wish_since) or None,
+        }
+        if node.wish
+        else None,
+        "window": {
+            "opens": fleet.moment(node.window_opens),
+            "closes": fleet.optional_moment(node.window_closes) or None,
+        }
+        if node.window_opens
+        else None,
+        "twin": node.twin or None,
+    }
+
+
+def holding_fields(holding: Holding) -> dict[str, object]:
+    """Give how a holder stands."""
+    return {
+        "id": holding.holder,
+        "name": holding.name,
+        "how": holding.how.value,
+        "since": fleet.optional_moment(holding.since) or None,
+        "claim": claim_fields(holding.claim),
+    }
+
+
+def waiter_fields(waiter: Waiter) -> dict[str, object]:
+    """Give a place in line."""
+    return {
+        "id": waiter.holder,
+        "hostname": waiter.hostname,
+        "kind": waiter.kind,
+        "who": waiter.who,
+        "since": fleet.moment(waiter.since),
+        "reason": waiter.reason,
+        "version": waiter.version,
+    }
+
+
+def group_fields(view: GroupView) -> dict[str, object]:
+    """Give a group's sums."""
+    held = holdings(view)
+    share = view.share
+    return {
+        "group": view.group,
+        "max": view.semaphore.max,
+        "available": view.semaphore.available,
+        "share": {"percent": share.percent, "void": share.is_void(view.semaphore.max)} if share else None,
+        "held": len(held),
+        "waiting": len(view.waiters),
+        "present": len(view.machines),
+        "lost": sum(one.how is How.LOST for one in held),
+    }
+
+
+def view_fields(view: GroupView) -> dict[str, object]:
+    """Give everything about a group."""
+    return {
+        **group_fields(view),
+        "holders": [holding_fields(one) for one in holdings(view)],
+        "waiters": [waiter_fields(waiter) for waiter in view.waiters],
+        "nodes": [node_fields(node) for _, node in sorted(view.machines.items())],
+        "problems": [str(problem) for problem in view.problems],
+    }

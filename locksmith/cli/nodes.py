@@ -1,0 +1,121 @@
+"""`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from locksmith import states
+from locksmith.cli.fleet_json import view_fields
+from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.table import Row, table, width
+from locksmith.cli.watch import watch, watch_option
+from locksmith.fleet import REBOOT
+from locksmith.group_reader import read_group
+from locksmith.group_view import GroupView
+from locksmith.holding import Holding, How, holdings
+from locksmith.node import Node
+from locksmith.why import group_name, how_words
+from locksmith.words import clock, span
+
+SHORT_ID = 8
+HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
+RED, YELLOW, GREY = "red", "yellow", "bright_black"
+COLOURS = {How.LOST: RED, How.UNSEEN: RED, How.UNREADABLE: RED, How.REBOOTING: YELLOW, How.HELD: YELLOW}
+
+
+@click.command(cls=GoCommand)
+@watch_option
+@json_flag
+@pass_session
+def nodes(session: Session, *, watches: bool, as_json: bool) -> None:
+    """Show every machine of the group: what it does, since when, why, and when its window opens.
+
+    Who holds a slot comes first, what is lost before all others; then who stands in line, in the order of their turn.
+    """
+    if watches:
+        watch(session, as_json=as_json, everything=True)
+        return
+    view = session.with_store(lambda store: read_group(store, session.config.group))
+    if as_json:
+        print_json(view_fields(view))
+        return
+    click.echo("\n".join([summary(view), *layout(view, datetime.now().astimezone(), width())]))
+    for problem in view.problems:
+        note(f"cannot be read: {problem}")
+
+
+def summary(view: GroupView) -> str:
+    """Sum a group up in one line."""
+    now, held = view.semaphore, holdings(view)
+    lost = sum(one.how is How.LOST for one in held)
+    share = ""
+    if view.share is not None:
+        share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
+    parts = [
+        f"{len(held)} of {now.max}{share} slots held",
+        f"{len(view.waiters)} in line",
+        f"{len(view.machines)} present",
+    ]
+    return f"{group_name(view.group)}: {', '.join(parts)}{f', {lost} LOST' if lost else ''}"
+
+
+def layout(view: GroupView, now: datetime, columns: int) -> list[str]:
+    """Lay all machines out as a table; nothing where there are none. Names that are not unique show their ids too."""
+    rows = [*_rows(view, now)]
+    names = Counter(row.cells[0] for _, row in rows)
+    shown = [row if names[row.cells[0]] == 1 else _with_id(machine_id, row) for machine_id, row in rows]
+    return ["", *table(HEAD, shown, columns)] if rows else []
+
+
+def _with_id(machine_id: str, row: Row) -> Row:
+    return Row((f"{row.cells[0]} {machine_id[:SHORT_ID]}", *row.cells[1:]), row.colour)
+
+
+def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
+    """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
+    held = holdings(view)
+    for one in sorted(held, key=lambda one: one.how is not How.LOST):
+        yield one.holder, _holder(view, one, now)
+    seen = {one.holder for one in held}
+    for place, waiter in enumerate(view.waiters, 1):
+        own = waiter.kind == REBOOT
+        node = view.machines.get(waiter.holder) if own else None
+        seen |= {waiter.holder} if own else set()
+        why = (_wish(node) if node else "") or waiter.reason or waiter.who
+        yield waiter.holder, Row((waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why))
+    rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
+    for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
+        yield node.machine_id, _machine(node, now)
+
+
+def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
+    node = view.machines.get(one.holder)
+    long = span(now - one.since) if one.since else "?"
+    if node is not None and node.state == states.STUCK:
+        return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
+    state = {How.LOST: "LOST", How.MANUAL: "by hand", How.HELD: "holds"}.get(one.how, one.how.value)
+    reason = one.claim.reason if one.claim and one.how in {How.HELD, How.REBOOTING} else how_words(one)
+    return Row((one.name, state, long, _window(node, now), reason.removeprefix("LOST: ")), COLOURS.get(one.how, ""))
+
+
+def _machine(node: Node, now: datetime) -> Row:
+    state = node.code if node.state == states.WAITING and node.code else node.state
+    why = f"{node.twin} has the same id" if node.twin else node.reason or _wish(node)
+    colour = RED if node.twin or node.state == states.STUCK else GREY if node.state == states.IDLE else ""
+    return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
+
+
+def _wish(node: Node) -> str:
+    return f"{node.wish} {node.wish_version}".strip()
+
+
+def _window(node: Node | None, now: datetime) -> str:
+    if node is None or node.window_opens is None:
+        return ""
+    if node.window_closes is not None and node.window_closes >= now:
+        return f"-{clock(node.window_closes, now)}"
+    return clock(node.window_opens, now)

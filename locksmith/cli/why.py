@@ -1,0 +1,92 @@
+"""`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import click
+
+from locksmith.cli.fleet_json import holding_fields, node_fields
+from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.run import one_line
+from locksmith.cli.session import Session, pass_session
+from locksmith.errors import LockError, LocksmithError, StoreRefusedError
+from locksmith.group_reader import list_groups, read_group
+from locksmith.group_view import GroupView
+from locksmith.kv.store import Store
+from locksmith.names import find
+from locksmith.why import Case, case, explain, group_name
+
+
+@click.command(cls=GoCommand)
+@click.argument("machine", metavar="[MACHINE]", required=False)
+@json_flag
+@pass_session
+def why(session: Session, *, machine: str | None, as_json: bool) -> None:
+    """Say why a machine does not reboot, what it waits for, and until when.
+
+    MACHINE is a hostname, a machine-id, or its first letters (four at least); without it, this machine. One that is not
+    in this machine's group is looked for in all others.
+    """
+    wanted = machine or session.machine_id
+    view, machine_id = session.with_store(lambda store: _locate(session.config.group, wanted, store))
+    found = case(view, machine_id, datetime.now().astimezone())
+    if as_json:
+        print_json(_fields(found))
+        return
+    if view.group != session.config.group:
+        note(f"{found.name} is in {group_name(view.group)}")
+    click.echo("\n".join(one_line(sentence) for sentence in explain(found)))
+
+
+async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
+    """Find a machine in its own group first, then in all others; one that is nowhere is shown in this one."""
+    own = await read_group(store, group)
+    if ids := find(own, wanted):
+        return own, _only(ids, wanted, own)
+    async for view in _others(store, group):
+        if ids := find(view, wanted):
+            return view, _only(ids, wanted, view)
+    if _is_machine_id(wanted):
+        return own, wanted
+    raise LockError(f"no machine here is called {wanted}, nor has an id that begins so: see `locksmithctl nodes`")
+
+
+async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
+    try:
+        names = await list_groups(store)
+    except StoreRefusedError as error:
+        note(f"other groups are not looked at: {error}")
+        return
+    for name in names:
+        if name == group:
+            continue
+        try:
+            yield await read_group(store, name)
+        except LocksmithError as error:
+            note(f"{group_name(name)} is passed over: {error}")
+
+
+def _only(ids: list[str], wanted: str, view: GroupView) -> str:
+    if len(ids) > 1:
+        raise LockError(f"{wanted} is more than one machine in {group_name(view.group)}: name one of {', '.join(ids)}")
+    return ids[0]
+
+
+def _is_machine_id(text: str) -> bool:
+    return len(text) == 32 and set(text) <= set("0123456789abcdef")  # noqa: PLR2004 - machine-id(5)
+
+
+def _fields(found: Case) -> dict[str, object]:
+    view = found.view
+    return {
+        "group": view.group,
+        "id": found.machine_id,
+        "name": found.name,
+        "present": found.node is not None,
+        "node": node_fields(found.node) if found.node else None,
+        "position": found.place,
+        "waiting": len(view.waiters),
+        "holding": holding_fields(found.held) if found.held else None,
+        "why": explain(found),
+    }

@@ -1,0 +1,321 @@
+"""Why a machine does not reboot, sentence by sentence; and that no record makes the answer fail."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locksmith import states
+from locksmith.cli.nodes import layout, summary
+from locksmith.cli.run import one_line
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.group_view import GroupView
+from locksmith.holding import How, holdings
+from locksmith.names import find
+from locksmith.node import Node
+from locksmith.rollout import Rollout
+from locksmith.semaphore import Semaphore
+from locksmith.share import Share
+from locksmith.snapshot import DAEMON
+from locksmith.waiter import Waiter
+from locksmith.why import case, explain
+
+NOW = datetime(2026, 5, 1, 3, 0, tzinfo=UTC)
+NINE_PAST = datetime(2026, 5, 1, 3, 9, tzinfo=UTC)
+VERSION = "4081.2.0"
+WISHED = datetime(2026, 5, 1, 2, 14, tzinfo=UTC)
+
+
+def idle(name: str) -> Node:
+    return Node(f"id-{name}", name, f"boot-{name}", "db", "etcd-lock", states.IDLE, WISHED)
+
+
+def wanting(name: str, **changes) -> Node:
+    wish = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": WISHED}
+    return replace(
+        idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **wish, **changes}
+    )
+
+
+def rebooting(name: str, seconds: float = 41, who: str = DAEMON, state: str = COMMITTED) -> Claim:
+    taken = NOW - timedelta(seconds=seconds)
+    return Claim(
+        f"id-{name}",
+        REBOOT,
+        f"of {name}",
+        WISHED,
+        who,
+        name,
+        "boot",
+        "4081.2.0",
+        state,
+        "update-engine 4081.2.0",
+        taken,
+    )
+
+
+def by_hand(holder: str) -> Claim:
+    return Claim(holder, MANUAL, f"by hand {holder}", NOW - timedelta(hours=3), "alice", "desk", reason="disk swap")
+
+
+def waiter(name: str, kind: str = REBOOT) -> Waiter:
+    return Waiter(f"id-{name}", kind, f"of {name}", WISHED, hostname=name)
+
+
+def group(*nodes: Node, claims=(), bare=(), line=(), slots: int = 1, **more) -> GroupView:
+    held = {**{claim.holder: claim for claim in claims}, **dict.fromkeys(bare)}
+    return GroupView(
+        "db",
+        Semaphore(slots, tuple(sorted(held))),
+        held,
+        tuple(waiter(name) for name in line),
+        {node.machine_id: node for node in nodes},
+        **more,
+    )
+
+
+def told(view: GroupView, name: str) -> list[str]:
+    return explain(case(view, f"id-{name}", NOW))
+
+
+def test_the_answer_of_one_that_stands_in_line():
+    view = group(
+        wanting("n7", window_opens=WISHED, window_closes=NOW + timedelta(hours=1)),
+        wanting("n5"),
+        replace(wanting("n2"), state=states.REBOOTING, code=""),
+        claims=[rebooting("n2")],
+        line=["n5", "n6", "n7"],
+    )
+    assert told(view, "n7") == [
+        "n7 wants to reboot for update 4081.2.0 since 02:14.",
+        "It is third in line in group db: n2 has held the slot for 41 s (rebooting), n5 is next.",
+        "Its window is open until 04:00.",
+    ]
+
+
+def test_the_first_in_line_behind_two_slots():
+    view = group(wanting("n7"), idle("n2"), claims=[rebooting("n2"), by_hand("rack")], line=["n7"], slots=2)
+    [_, line] = told(view, "n7")
+    assert line == (
+        "It is first in line in group db: both slots are held by rack for 3 h (by hand by alice: disk swap) and n2 for "
+        "41 s (rebooting)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("node", "sentences"),
+    [
+        (idle("n1"), ["n1 does not want to reboot: nothing asks for it."]),
+        (
+            wanting("n1", code="window", until=NOW + timedelta(days=1), window_opens=NOW + timedelta(days=1)),
+            [
+                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "It waits for its window, which opens at Sat 03:00.",
+                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+            ],
+        ),
+        (
+            wanting(
+                "n1", code="retry", reason="the last reboot failed: access denied", until=NOW + timedelta(minutes=9)
+            ),
+            [
+                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "It waits: the last reboot failed: access denied; it tries again at 03:09.",
+                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+            ],
+        ),
+        (
+            wanting("n1", wish="operator", wish_version="", code="dry_run", reason="dry run"),
+            [
+                "n1 wants to reboot because an operator asked for it since 02:14.",
+                "It is in a dry run: it would ask for a slot now, and reboots nothing.",
+                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+            ],
+        ),
+        (
+            wanting("n1", code="logind", reason="logind does not answer"),
+            [
+                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "It waits (logind): logind does not answer.",
+                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+            ],
+        ),
+        (
+            wanting("n1", wish_version="0.0.0", state="draining", code="", reason="kubectl drain"),
+            ["n1 wants to reboot for an update since 02:14.", "It is draining (kubectl drain), for 46 min now."],
+        ),
+        (
+            replace(idle("n1"), state=states.STUCK, reason="stuck in shutdown: a job hangs"),
+            ["n1 is stuck: stuck in shutdown: a job hangs."],
+        ),
+    ],
+    ids=lambda value: value.code or value.state if isinstance(value, Node) else "",
+)
+def test_what_a_machine_waits_for(node, sentences):
+    assert told(group(node), "n1") == sentences
+
+
+def test_one_that_is_locked_by_hand():
+    view = group(wanting("n1", code="other_claim"), claims=[by_hand("id-n1")])
+    assert told(view, "n1")[1] == (
+        "Its id holds a slot for something else: id-n1 for 3 h (by hand by alice: disk swap). "
+        "`locksmithctl unlock id-n1` frees it."
+    )
+
+
+def test_a_group_without_slots():
+    [_, line] = told(group(wanting("n1"), line=["n1"], slots=0), "n1")
+    assert "there is no slot at all (max is 0; `locksmithctl set-max N` makes some)" in line
+
+
+def test_one_that_is_lost_and_those_that_were_never_there():
+    view = group(
+        claims=[rebooting("n2"), rebooting("n3", who="alice"), by_hand("rack")], bare=["id-go"], slots=4, line=["n9"]
+    )
+    assert [(one.name, one.how) for one in holdings(view)] == [
+        ("rack", How.MANUAL),
+        ("n2", How.LOST),
+        ("n3", How.UNSEEN),
+        ("id-go", How.BARE),
+    ]
+    [lost] = told(view, "n2")
+    assert lost.startswith(
+        "n2 is LOST: it has held a slot for 41 s, for its reboot (update-engine 4081.2.0), and was not seen"
+    )
+    assert "`locksmithctl unlock id-n2` frees it." in lost
+    [bare] = told(view, "go")
+    assert "a node of the original, or a bare lock" in bare
+    [ordered] = told(view, "n3")
+    assert "a reboot that alice ordered" in ordered
+    assert told(view, "n9")[0] == "n9 stands in line in group db, and shows no presence."
+    [absent] = told(view, "n8")
+    assert absent.startswith(
+        "id-n8 is not present in group db: its locksmithd does not run, shares no store, or has not"
+    )
+
+
+def test_a_twin_is_said():
+    node = wanting("n1", code="clone", twin="copy (boot b2)")
+    assert told(group(node), "n1")[1].startswith("Another machine has its id: copy (boot b2) was seen with id-n1.")
+
+
+def test_a_void_share_and_a_value_that_cannot_be_read_are_said():
+    view = group(idle("n1"), slots=3, share=Share("10%", (1,)), problems=(CorruptValueError("k", "not JSON"),))
+    assert told(view, "n1")[1:] == [
+        "The share of 10% is void: max was set to 3 by hand; "
+        "`locksmithctl set-max 10%` brings it back, `set-max N` ends it.",
+        "A value cannot be read: k: not JSON.",
+    ]
+
+
+def test_a_machine_is_found_by_what_a_person_calls_it():
+    view = group(idle("n1"), replace(idle("n1"), machine_id="id-other"), claims=[rebooting("n2")], line=["n3"])
+    assert find(view, "n1") == ["id-n1", "id-other"]
+    assert find(view, "id-n1") == ["id-n1"]
+    assert find(view, "n2") == ["id-n2"]
+    assert find(view, "n3") == ["id-n3"]
+    assert find(view, "id-o") == ["id-other"]
+    assert find(view, "id-") == []
+    assert find(view, "nobody") == []
+
+
+def test_the_table_shows_what_is_lost_first_and_then_the_line():
+    view = group(
+        idle("n5"),
+        wanting("n4"),
+        replace(wanting("n2"), state=states.REBOOTING, code=""),
+        claims=[rebooting("n2"), rebooting("n1"), by_hand("rack")],
+        bare=["id-go"],
+        line=["n4"],
+        slots=4,
+    )
+    _, head, *lines = layout(view, NOW, 80)
+    assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
+    assert [line.split()[:2] for line in lines] == [
+        ["n1", "LOST"],
+        ["rack", "by"],
+        ["n2", "rebooting"],
+        ["id-go", "bare"],
+        ["n4", "in"],
+        ["n5", "idle"],
+    ]
+    assert all(len(line) <= 80 for line in lines)
+    assert summary(view) == "group db: 4 of 4 slots held, 1 in line, 3 present, 1 LOST"
+
+
+def test_names_that_are_not_unique_show_the_ids():
+    view = group(idle("n1"), replace(idle("n1"), machine_id="0123456789abcdef"))
+    assert [line.split()[:2] for line in layout(view, NOW, 80)[2:]] == [["n1", "id-n1"], ["n1", "01234567"]]
+
+
+def test_ten_thousand_machines_make_a_table():
+    view = group(*(idle(f"n{number}") for number in range(10_000)))
+    assert len(layout(view, NOW, 80)) == 10_002
+
+
+def test_a_rollout_as_it_is_seen():
+    seen = Rollout()
+    before = group(wanting("n1"), wanting("n2"), idle("n3"), line=["n1", "n2"])
+    seen.look(before, NOW)
+    assert (len(seen.wanted), seen.share_done) == (2, 0)
+    down = group(wanting("n1"), wanting("n2"), idle("n3"), claims=[rebooting("n1", 0)], line=["n2"])
+    seen.look(down, NOW)
+    back = group(idle("n1"), wanting("n2"), idle("n3"), line=["n2"])
+    seen.look(back, NOW + timedelta(seconds=30))
+    assert [(one.name, one.took) for one in seen.last] == [("n1", timedelta(seconds=30))]
+    assert seen.share_done == 0.5
+
+
+def test_a_reboot_that_was_called_off_is_not_done():
+    seen = Rollout()
+    seen.look(group(wanting("n1"), claims=[rebooting("n1", 0, state=HELD)]), NOW)
+    seen.look(group(wanting("n1", code="window")), NOW + timedelta(seconds=5))
+    assert seen.last == []
+    seen.look(group(idle("n1")), NOW + timedelta(seconds=9))
+    assert [one.name for one in seen.last] == ["n1"]
+
+
+texts = st.text(max_size=12)
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - aware by it
+ids = st.sampled_from(["a", "b", "c"])
+nodes = st.builds(
+    Node,
+    ids,
+    *(texts,) * 4,
+    state=st.sampled_from(states.ALL) | texts,
+    since=moments,
+    code=st.sampled_from(["", "line", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
+    reason=texts,
+    until=st.none() | moments,
+    wish=st.sampled_from(["", "operator", "update-engine"]) | texts,
+    wish_version=texts,
+    wish_since=st.none() | moments,
+    window_opens=st.none() | moments,
+    window_closes=st.none() | moments,
+    twin=texts,
+)
+claims = st.builds(
+    Claim, ids, st.sampled_from([REBOOT, MANUAL, "fleetlock"]), texts, moments, *(texts,) * 4, taken=st.none() | moments
+)
+waiters = st.builds(Waiter, ids, st.sampled_from([REBOOT, MANUAL]), texts, moments, texts, texts, texts)
+
+
+held = st.dictionaries(ids, st.none() | claims | st.just(CorruptValueError("k", "bad")), max_size=3)
+
+
+@st.composite
+def views(draw) -> GroupView:
+    records = draw(held)
+    semaphore = Semaphore(draw(st.integers(-2, 4)), tuple(sorted(records)))
+    present = {node.machine_id: node for node in draw(st.lists(nodes, max_size=3))}
+    return GroupView("g", semaphore, records, tuple(draw(st.lists(waiters, max_size=3))), present)
+
+
+@given(views(), ids, moments)
+def test_whatever_stands_there_there_is_an_answer_and_a_table(view, machine_id, now):
+    assert all(one_line(sentence).isprintable() for sentence in explain(case(view, machine_id, now)))
+    assert all(text.isprintable() for text in layout(view, now, 80))
+    Rollout().look(view, now)
