@@ -1,0 +1,308 @@
+"""What an operator sees of a fleet: `why`, `nodes`, `groups` and the live views, on real etcd."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from locksmith import keys, node
+from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.kv.connect import open_store
+from locksmith.node import Node
+from locksmith.queue import Queue
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import DAEMON
+from tests.harness.ctl import Ctl, flags_for
+from tests.harness.etcd import wait_until
+
+MACHINE = "1c09ca98649c4c7abc779cd04c96812e"
+NOW = datetime.now(UTC).replace(microsecond=0)
+TOOL = Path(sys.executable).with_name("locksmithctl")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text(f"{MACHINE}\n")
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith(("LOCKSMITHCTL_", "LOCKSMITHD_", "REBOOT_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=[3, 2], ids=["v3", "v2"])
+def api(request):
+    return request.param
+
+
+class Fleet:
+    """Writes what the machines of a group, and operators, would."""
+
+    def __init__(self, etcd, api: int, group: str) -> None:
+        self.group = group
+        self.settings = etcd.settings(api=api)
+        self.flags = flags_for(etcd, api=api, group=group)
+
+    def __call__(self, story):
+        async def scene():
+            store = open_store(self.settings)
+            try:
+                return await story(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(scene())
+
+    def present(self, name: str, **changes) -> Node:
+        fields = {"state": "idle", "since": NOW, "version": "1", **changes}
+        found = Node(f"{name}-{'0' * 28}", name, f"boot-{name}", self.group, "etcd-lock", **fields)
+        key = keys.node_key(self.group, found.machine_id)
+        self(lambda store: store.create(key, node.encode(found), ttl=60))
+        return found
+
+    def claim(self, name: str, kind: str = REBOOT, who: str = DAEMON) -> Claim:
+        holder = f"{name}-{'0' * 28}" if kind == REBOOT else name
+        return Claim(holder, kind, f"of {name}", NOW, who, name, reason="update-engine 4081.2.0")
+
+    def holds(self, claim: Claim, *, committed: bool = False) -> None:
+        async def story(store):
+            lock = RebootLock(store, self.group)
+            await lock.take(claim)
+            if committed:
+                await lock.commit(claim)
+
+        self(story)
+
+    def stands(self, *names: str) -> None:
+        async def story(store):
+            for name in names:
+                await Queue(store, self.group).stand(self.claim(name))
+
+        self(story)
+
+    def slots(self, number: int) -> None:
+        self(lambda store: RebootLock(store, self.group).set_max(number))
+
+
+@pytest.fixture
+def fleet(wheel_etcd, api):
+    return Fleet(wheel_etcd, api, f"g-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def ctl(monkeypatch, capfd, fleet):
+    return Ctl(monkeypatch, capfd, *fleet.flags)
+
+
+WISH = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
+IN_LINE = {"state": "waiting", "code": "line", "reason": "in line for a slot", **WISH}
+
+
+def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
+    for name in ("n5", "n7"):
+        fleet.present(name, **IN_LINE)
+    fleet.present("n2", state="rebooting", **WISH)
+    fleet.holds(fleet.claim("n2"), committed=True)
+    fleet.stands("n5", "n6", "n7")
+    for machine in ("n7", "n7-00"):
+        ended = ctl("why", machine)
+        assert (ended.status, ended.err) == (0, "")
+        first, second = ended.out.splitlines()
+        assert first.startswith("n7 wants to reboot for update 4081.2.0 since ")
+        assert second.startswith(f"It is third in line in group {fleet.group}: n2 has held the slot for ")
+        assert second.endswith(" s (rebooting), n5 is next.")
+    fields = json.loads(ctl("why", "n7", "--json").out)
+    assert (fields["schema"], fields["name"], fields["position"], fields["waiting"]) == (1, "n7", 3, 3)
+    assert fields["why"] == [first, second]
+    assert fields["node"]["wish"]["version"] == "4081.2.0"
+
+
+def test_why_without_a_name_is_about_this_machine(ctl, fleet):
+    assert ctl("why").out.startswith(f"{MACHINE} is not present in group {fleet.group}")
+
+
+def test_why_finds_a_machine_of_another_group(ctl, wheel_etcd, api):
+    other = Fleet(wheel_etcd, api, f"other-{uuid.uuid4()}")
+    name = f"m{uuid.uuid4()}"
+    other.present(name)
+    ended = ctl("why", name)
+    assert ended.out == f"{name} does not want to reboot: nothing asks for it.\n"
+    assert f"{name} is in group {other.group}" in ended.err
+
+
+def test_why_of_nobody_and_of_two_at_once_is_an_error_that_helps(ctl, fleet):
+    assert "see `locksmithctl nodes`" in ctl.fails("why", f"nobody-{uuid.uuid4()}")
+    fleet.present("n1")
+    key = keys.node_key(fleet.group, "another-id")
+    record = node.encode(Node("another-id", "n1", "b", fleet.group, "etcd-lock", "idle", NOW))
+    fleet(lambda store: store.create(key, record, ttl=60))
+    line = ctl.fails("why", "n1")
+    assert "n1 is more than one machine" in line
+    assert "another-id" in line
+
+
+def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
+    fleet.slots(4)
+    fleet.present("n2", state="rebooting", **WISH)
+    fleet.present("n4", **IN_LINE)
+    fleet.present("n5")
+    fleet.holds(fleet.claim("n2"), committed=True)
+    fleet.holds(fleet.claim("n1"), committed=True)
+    fleet.holds(fleet.claim("rack", MANUAL, "alice"))
+    fleet.stands("n4")
+    ended = ctl("nodes")
+    assert (ended.status, ended.err) == (0, "")
+    total, _, head, *lines = ended.out.splitlines()
+    assert total == f"group {fleet.group}: 3 of 4 slots held, 1 in line, 3 present, 1 LOST"
+    assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
+    assert [line.split()[0] for line in lines] == ["n1", "n2", "rack", "n4", "n5"]
+    assert "LOST" in lines[0]
+    assert all(len(line) <= 80 for line in [head, *lines])
+    assert "\x1b" not in ended.out
+
+
+def test_nodes_as_json(ctl, fleet):
+    fleet.present("n5")
+    fleet.holds(fleet.claim("n1"))
+    fleet.stands("n5")
+    fields = json.loads(ctl("nodes", "--json").out)
+    assert (fields["schema"], fields["group"], fields["max"], fields["available"], fields["lost"]) == (
+        *(1, fleet.group),
+        *(1, 0, 1),
+    )
+    assert [holder["how"] for holder in fields["holders"]] == ["lost"]
+    assert [waiter["hostname"] for waiter in fields["waiters"]] == ["n5"]
+    assert [machine["hostname"] for machine in fields["nodes"]] == ["n5"]
+
+
+def test_nodes_of_an_empty_group(ctl, fleet):
+    assert ctl("nodes").out == f"group {fleet.group}: 0 of 1 slots held, 0 in line, 0 present\n"
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(ctl, fleet):
+    fleet.present("n5")
+    fleet(lambda store: store.create(keys.node_key(fleet.group, "n6"), b"rubbish", ttl=60))
+    ended = ctl("nodes")
+    assert "n5" in ended.out
+    assert "cannot be read" in ended.err
+
+
+def test_groups_has_a_line_for_each(ctl, fleet):
+    fleet.present("n5")
+    fleet.holds(fleet.claim("n1"), committed=True)
+    ended = ctl("groups")
+    assert ended.out.splitlines()[0].split() == ["GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST"]
+    [fields] = [one for one in json.loads(ctl("groups", "--json").out)["groups"] if one["group"] == fleet.group]
+    assert (fields["max"], fields["held"], fields["present"], fields["lost"]) == (1, 1, 1, 1)
+
+
+@contextlib.contextmanager
+def watching(fleet, *args: str):
+    """Run a live view whose output is piped; give what it has said so far."""
+    said = bytearray()
+    with subprocess.Popen([TOOL, *fleet.flags, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        output = process.stdout
+        assert output is not None
+        os.set_blocking(output.fileno(), False)
+
+        def read() -> str:
+            said.extend(output.read() or b"")
+            return said.decode()
+
+        try:
+            yield process, read
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+
+
+def test_a_piped_view_tells_each_change(fleet):
+    with watching(fleet, "status", "--watch") as (process, said):
+        wait_until(lambda: "0 of 1 slots held" in said(), "the first view is shown")
+        fleet.holds(fleet.claim("n1"))
+        wait_until(lambda: "1 of 1 slots held" in said(), "the slot is seen to be taken")
+        fleet.stands("n5")
+        wait_until(lambda: "1. n5, for" in said(), "the line is seen")
+    assert process.returncode == 130
+
+
+def test_a_piped_view_as_json_is_an_object_a_line(fleet):
+    with watching(fleet, "nodes", "--watch", "--json") as (_, said):
+        wait_until(lambda: said().count("\n") >= 1, "the first view is shown")
+        fleet.present("n5")
+        wait_until(lambda: said().count("\n") >= 2, "the machine is seen")
+        views = [json.loads(line) for line in said().splitlines()]
+    assert [view["present"] for view in views[:2]] == [0, 1]
+
+
+@pytest.mark.parametrize("command", ["status", "nodes"])
+def test_a_view_on_a_terminal_is_drawn_in_place(fleet, command):
+    fleet.holds(fleet.claim("n1"))
+    fleet.present("n5", **IN_LINE)
+    fleet.stands("n5")
+    ours, theirs = pty.openpty()
+    said = bytearray()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    command_line = [TOOL, *fleet.flags, command, "--watch"]
+    with subprocess.Popen(command_line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        os.set_blocking(ours, False)
+
+        def read() -> str:
+            with contextlib.suppress(BlockingIOError, OSError):
+                said.extend(os.read(ours, 65536))
+            return said.decode(errors="replace")
+
+        wait_until(lambda: "1 of 1 slots held, 1 in line" in read() and "n5" in read(), "the view is drawn")
+        wait_until(lambda: "done: 0 of 2" in read(), "the progress is drawn")
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: read() is not None and process.poll() is not None, "it ends")
+    os.close(ours)
+    assert process.returncode == 130
+    assert "Traceback" not in said.decode(errors="replace")
+
+
+def test_without_rich_a_live_view_says_how_to_get_it(fleet, tmp_path):
+    hidden = tmp_path / "hidden/rich"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('not here')\n")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(hidden.parent)}
+    command_line = [TOOL, *fleet.flags, "status", "--watch"]
+    done = subprocess.run(
+        command_line, check=False, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment, timeout=30
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert b"pip install 'locksmith[tool]'" in done.stderr
+
+
+def test_a_view_outlives_an_etcd_that_goes_away(site):
+    flags = flags_for(site.etcd, group=site.group)
+    fleet = Fleet(site.etcd, 3, site.group)
+    fleet.flags = flags
+    with watching(fleet, "status", "--watch") as (process, said):
+        wait_until(lambda: "0 of 1 slots held" in said(), "the first view is shown")
+        with site.etcd_away():
+            wait_until(lambda: "[as it was since" in said(), "it says that the view is old")
+        fleet.holds(fleet.claim("n1"))
+        wait_until(lambda: "1 of 1 slots held" in said(), "it goes on")
+    assert process.returncode == 130
+
+
+def test_at_the_start_etcd_has_to_be_there(fleet):
+    done = subprocess.run(
+        [TOOL, "-endpoint", "http://127.0.0.1:1", "status", "--watch"], check=False, capture_output=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"Error: no etcd endpoint could be used")
+    del fleet
