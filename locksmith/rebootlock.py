@@ -10,6 +10,7 @@ A write whose answer was lost may be applied later than any read that follows. E
 swap until the semaphore's version moves or the swap succeeds; only then is it decided.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -168,24 +169,35 @@ class RebootLock:
         await self._store.close()
 
     async def _take(self, claim: Claim) -> None:
-        standing = await self._standing(claim.holder)
+        """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts."""
+        looking = asyncio.ensure_future(self._look_at_other_keyspace())
+        looking.add_done_callback(_retrieve)
+        try:
+            await self._take_unless_in_use(claim, looking)
+        finally:
+            looking.cancel()
+
+    async def _take_unless_in_use(self, claim: Claim, looking: Awaitable[None]) -> None:
+        keys_ = [self.key, self._record_key(claim.holder), self._shares.key]
+        reading, record, share = await self._store.read(keys_)
+        standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         if standing.holds(claim):
-            await self._look_at_other_keyspace()
+            await looking
             return
-        now, share = await self._shares.applied(standing.semaphore)
+        now, also = await self._shares.applied(standing.semaphore, share.entry)
         try:
             taken = now.take(claim.holder)
         except NoFreeSlotError as error:
             await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None
-        await self._look_at_other_keyspace()
+        await looking
         version = standing.reading.version
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
             version = await self._touch(standing)
-        record = Put(self._record_key(claim.holder), fleet.encode(self._taken(claim)), standing.record_version)
-        await self._store.swap(self.key, semaphore.encode(taken), version, also=[record, *share])
+        put = Put(self._record_key(claim.holder), fleet.encode(self._taken(claim)), standing.record_version)
+        await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also])
 
     async def _commit(self, claim: Claim) -> None:
         standing = await self._standing(claim.holder)
@@ -275,14 +287,17 @@ class RebootLock:
         return (await self._store.swap(self.key, _raw(standing.reading), standing.reading.version)).version
 
     async def _standing(self, holder: str, *, even_corrupt: bool = False) -> Standing:
-        now, reading = await self._semaphore()
-        record = (await self._store.get(self._record_key(holder))).entry
-        claim = read_record(holder, record)
+        reading, record = await self._store.read([self.key, self._record_key(holder)])
+        return self._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+
+    def _standing_of(self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False) -> Standing:
+        now = semaphore.decode(_raw(reading), self.key)
+        claim = read_record(holder, record.entry)
         if not isinstance(claim, CorruptValueError):
-            return Standing(holder, now, reading, record, claim)
+            return Standing(holder, now, reading, record.entry, claim)
         if not even_corrupt:
             raise claim
-        return Standing(holder, now, reading, record, None)
+        return Standing(holder, now, reading, record.entry, None)
 
     async def _semaphore(self) -> tuple[Semaphore, Reading]:
         reading = await self._store.get(self.key)
@@ -290,6 +305,12 @@ class RebootLock:
 
     def _record_key(self, holder: str) -> str:
         return keys.holder_key(self._group, holder)
+
+
+def _retrieve(looking: "asyncio.Future[None]") -> None:
+    """Take note of an error that nobody waits for any more: nothing was to be taken."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 def _raw(reading: Reading) -> bytes:

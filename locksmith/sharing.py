@@ -16,36 +16,35 @@ class Shares:
 
     def __init__(self, store: Store, group: str) -> None:
         self._store = store
-        self._key = keys.share_key(group)
+        self.key = keys.share_key(group)
         self._nodes = keys.nodes_prefix(group)
 
-    async def applied(self, now: Semaphore) -> tuple[Semaphore, list[Put]]:
-        """Give the semaphore as the share wants it, and what to write with that.
+    async def applied(self, now: Semaphore, entry: Entry | None) -> tuple[Semaphore, list[Put]]:
+        """Give the semaphore as the share that stands in `entry` wants it, and what to write with that.
 
         It stays as it is without a share, with one that cannot be read, and after its number was changed by hand.
         """
-        entry = (await self._store.get(self._key)).entry
         share = self._read(entry)
         if entry is None or share is None or share.is_void(now.max):
             return now, []
         slots = share.of(await self._present())
         if slots == now.max:
             return now, []
-        return now.resize(slots), [Put(self._key, encode(share.replacing(now.max, slots)), entry.version)]
+        return now.resize(slots), [Put(self.key, encode(share.replacing(now.max, slots)), entry.version)]
 
     async def begun(self, percent: str, before: int) -> tuple[int, Put]:
         """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
-        entry = (await self._store.get(self._key)).entry
+        entry = (await self._store.get(self.key)).entry
         slots = Share(percent, ()).of(await self._present())
         # 0 or less is the original's way to stop everybody: that is nobody's share.
         wrote = tuple(dict.fromkeys(number for number in (before, slots) if number > 0))
-        return slots, Put(self._key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
+        return slots, Put(self.key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
 
     async def end(self) -> None:
         """Remove the share, where there is one; `ConflictError`: it is being changed."""
-        entry = (await self._store.get(self._key)).entry
+        entry = (await self._store.get(self.key)).entry
         if entry is not None:
-            await self._store.delete(self._key, entry.version)
+            await self._store.delete(self.key, entry.version)
 
     async def _present(self) -> int:
         return (await self._store.list(self._nodes, limit=1)).total

@@ -53,6 +53,11 @@ class Etcd2Store:
         """Read one key, linearizably (a quorum read)."""
         return await self._get(key, self._until())
 
+    async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys, one after another."""
+        until = self._until()
+        return [await self._get(key, until) for key in keys]
+
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a folder, oldest creation first. v2 always sends all of it: `limit` is applied here."""
         call = _call("GET", prefix.rstrip("/"), {"quorum": "true", "recursive": "true"})

@@ -34,6 +34,10 @@ class Etcd3Store:
         """Read one key, linearizably."""
         return await self._gateway.call(RANGE, wire.one(key), wire.reading)
 
+    async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys in one transaction that writes nothing, and so is linearizable like any read."""
+        return await self._gateway.call(TXN, wire.reads(keys), lambda message: wire.readings(message, len(keys)))
+
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a prefix, linearizably."""
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)

@@ -45,6 +45,11 @@ def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
     return fields
 
 
+def reads(keys: Sequence[str]) -> Message:
+    """Ask for several keys as they are at one moment."""
+    return {"success": [{"request_range": one(key)} for key in keys]}
+
+
 def transaction(changes: Sequence[Put | Delete], lease: int = 0) -> Message:
     """Ask for all changes if all their guards hold; the first one's key is bound to `lease`."""
     operations = [_operation(change, lease if change is changes[0] else 0) for change in changes]
@@ -60,6 +65,15 @@ def reading(message: Message) -> Reading:
     """Parse the range of one key."""
     entries = _entries(message)
     return Reading(entries[0] if entries else None, _revision(message))
+
+
+def readings(message: Message, count: int) -> list[Reading]:
+    """Parse the answer to `reads`."""
+    responses = read(message, "responses", list)
+    if len(responses) != count:
+        raise BadJsonError(f"the field 'responses' must have {count} of them, not {len(responses)}")
+    found = [_entries(_nested(response, "response_range")) for response in responses]
+    return [Reading(entries[0] if entries else None, _revision(message)) for entries in found]
 
 
 def listing(message: Message) -> Listing:

@@ -187,6 +187,10 @@ class MemoryStore:
         """Read one key."""
         return await self._carry("get", key, lambda: self._server.read(key))
 
+    async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys at one moment."""
+        return await self._carry("read", keys[0], lambda: [self._server.read(key) for key in keys])
+
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a prefix."""
         return await self._carry("list", prefix, lambda: self._server.list(prefix, limit, last_before))

@@ -10,7 +10,7 @@ from locksmith.meter import Meter
 
 T = TypeVar("T")
 
-KINDS = ("get", "list", "folders", "create", "swap", "delete", "update", "renew", "revoke", "wait")
+KINDS = ("get", "read", "list", "folders", "create", "swap", "delete", "update", "renew", "revoke", "wait")
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
 """Whoever asked did not wait for the end: a watch that is not needed any more, a step that took too long."""
@@ -27,6 +27,10 @@ class ObservedStore:
     async def get(self, key: str) -> Reading:
         """Read one key."""
         return await self._count("get", self._store.get(key))
+
+    async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys."""
+        return await self._count("read", self._store.read(keys))
 
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a prefix."""

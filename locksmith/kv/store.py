@@ -79,6 +79,13 @@ class Store(Protocol):
         """Read one key, linearizably."""
         ...
 
+    async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys, linearizably: on v3 and memory as they are at one moment, on v2 one after another.
+
+        That is in one request, or in the order that was asked for.
+        """
+        ...
+
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys that begin with `prefix` (it ends in `/`), oldest creation first.
 

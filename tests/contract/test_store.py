@@ -28,6 +28,16 @@ def test_a_key_that_does_not_exist_reads_as_absent_at_a_revision(stage, base):
     assert reading.revision > 0
 
 
+def test_several_keys_are_read_at_once_in_the_order_asked_for(stage, base):
+    async def story(store):
+        made = [await store.create(base + name, name.encode()) for name in ("b", "a")]
+        readings = await store.read([base + "a", base + "nothing", base + "b"])
+        assert [reading.entry for reading in readings] == [made[1], None, made[0]]
+        assert all(reading.revision >= made[1].version for reading in readings)
+
+    stage.play(story)
+
+
 def test_a_created_key_is_read_back_with_its_version(stage, base):
     async def story(store):
         made = await store.create(base + "key", b"value")

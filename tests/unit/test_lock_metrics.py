@@ -125,6 +125,6 @@ def test_presence_and_twins_are_shown():
         await other.presence.show(Node("n1", "copy", "boot-2", "", "etcd-lock", "idle", NOW))
         await one.presence.confirm(idle, 0)
         assert one["clones"] == 1
-        assert other["clones"] == 0
+        assert other["clones"] == 1
 
     asyncio.run(story())
