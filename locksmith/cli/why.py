@@ -1,5 +1,7 @@
 """`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
 
+import sys
+import textwrap
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -36,7 +38,12 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
         return
     if view.group != session.config.group:
         note(f"{found.name} is in {group_name(view.group)}")
-    click.echo("\n".join(one_line(sentence) for sentence in explain(found)))
+    click.echo("\n".join(_fitted(one_line(sentence)) for sentence in explain(found)))
+
+
+def _fitted(sentence: str) -> str:
+    """Break a sentence between words where a terminal would within them; piped it stays a line."""
+    return textwrap.fill(sentence, width()) if sys.stdout.isatty() else sentence
 
 
 async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
