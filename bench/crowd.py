@@ -20,7 +20,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.kv import etcd3
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.store import ABSENT, Entry, Put
-from locksmith.queue import KNOWN, LOOKS_PER_SECOND
+from locksmith.queue import KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, LOOKS_PER_SECOND
 from locksmith.surroundings import HEARTBEAT
 from locksmith.waiter import Waiter
 
@@ -74,10 +74,11 @@ class Crowd:
 
     async def keep_up(self) -> None:
         """Prolong each place once in a heartbeat, and look again as often as the whole line does."""
-        once_a_heartbeat = len(self.places) / HEARTBEAT
+        count = len(self.places)
+        look_after = min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, count / LOOKS_PER_SECOND))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._at_rate(once_a_heartbeat, self._renew))
-            tasks.create_task(self._at_rate(min(LOOKS_PER_SECOND, once_a_heartbeat), self._look))
+            tasks.create_task(self._at_rate(count / HEARTBEAT, self._renew))
+            tasks.create_task(self._at_rate(count / look_after, self._look))
 
     async def _stand(self, member: Claim) -> Place:
         lease = wire.lease_id(await self.raw.call(etcd3.GRANT, {"TTL": str(TTL)}))

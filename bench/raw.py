@@ -23,10 +23,20 @@ class Raw:
 
     async def call(self, path: str, fields: Message) -> Message:
         """Post one request and read its answer; `RawError` unless etcd did it."""
+        return self.message(await self.read(path, fields))
+
+    async def read(self, path: str, fields: Message) -> bytes:
+        """Post one request and give its answer as it came."""
         async with asyncio.timeout(LIMIT):
             reader, writer = await self._post(path, fields)
-            message: Message = json.loads(await reader.read())
+            answer = await reader.read()
             writer.close()
+        return answer
+
+    @staticmethod
+    def message(answer: bytes) -> Message:
+        """Parse an answer."""
+        message: Message = json.loads(answer)
         result: Message = message.get("result", message)  # a stream's messages are wrapped
         return result
 

@@ -12,6 +12,7 @@ from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
+from locksmith.cli.table import width
 from locksmith.errors import LockError, LocksmithError, StoreRefusedError
 from locksmith.group_reader import list_groups, read_group
 from locksmith.group_view import GroupView
