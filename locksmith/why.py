@@ -169,7 +169,8 @@ def _line(found: Case) -> Iterator[str]:
         return
     group, slots = group_name(view.group), _slots(found)
     if found.place is None:
-        waiting = f"{len(view.waiters)} stand in line there now" if view.waiters else "nobody stands in line there now"
+        stand = "stand" if len(view.waiters) > 1 else "stands"
+        waiting = f"{len(view.waiters) or 'nobody'} {stand} in line there now"
         then = "Then it asks for a slot" if node is None or node.code != "line" else "It asks for a slot"
         yield f"{then} of {group}: {slots}, {waiting}."
         return
@@ -183,7 +184,7 @@ def _slots(found: Case) -> str:
     if now.max <= 0:
         return f"there is no slot at all (max is {now.max}; `locksmithctl set-max N` makes some)"
     if now.available > 0:
-        return f"{now.available} of {now.max} slots {'is' if now.available == 1 else 'are'} free"
+        return f"{now.available} of {now.max} slots free"
     if len(held) == 1 and now.max == 1:
         name, _, how = holder_words(held[0], found.now).partition(" for ")
         return f"{name} has held the slot for {how}" if how else f"{name} holds the slot"

@@ -17,8 +17,8 @@ from typing import Self
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-LARGEST_ANSWER = 16 * 2**20
-"""Bytes; five times the longest list, of 10,000 waiting machines."""
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes; the presence of some 70,000 machines, the longest list that a person asks for."""
 _PIECE = 64 * 2**10
 
 

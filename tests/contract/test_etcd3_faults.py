@@ -118,7 +118,7 @@ def test_headers_that_trickle_do_not_pass_the_deadline(base):
 def test_an_endless_answer_is_cut_off(base):
     with strange.endpoint(lambda connection: drip(connection, piece=b" " * 2**20, every=0)) as url:
         caught = failure(StoreSettings((url,), timeout=10), lambda store: store.get(base))
-    assert "longer than 16 MiB" in str(caught)
+    assert "longer than 64 MiB" in str(caught)
 
 
 @pytest.mark.parametrize(

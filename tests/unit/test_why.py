@@ -113,7 +113,7 @@ def test_the_first_in_line_behind_two_slots():
             [
                 "n1 wants to reboot for update 4081.2.0 since 02:14.",
                 "It waits for its window, which opens at Sat 03:00.",
-                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
             ],
         ),
         (
@@ -123,7 +123,7 @@ def test_the_first_in_line_behind_two_slots():
             [
                 "n1 wants to reboot for update 4081.2.0 since 02:14.",
                 "It waits: the last reboot failed: access denied; it tries again at 03:09.",
-                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
             ],
         ),
         (
@@ -131,7 +131,7 @@ def test_the_first_in_line_behind_two_slots():
             [
                 "n1 wants to reboot because an operator asked for it since 02:14.",
                 "It is in a dry run: it would ask for a slot now, and reboots nothing.",
-                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
             ],
         ),
         (
@@ -139,7 +139,7 @@ def test_the_first_in_line_behind_two_slots():
             [
                 "n1 wants to reboot for update 4081.2.0 since 02:14.",
                 "It waits (logind): logind does not answer.",
-                "Then it asks for a slot of group db: 1 of 1 slots is free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
             ],
         ),
         (
