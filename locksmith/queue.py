@@ -87,6 +87,14 @@ class Queue:
             return False
         return await self._store.wait(look.before.key, look.revision, limit=limit)
 
+    def place(self, claim: Claim) -> Entry | None:
+        """Give the place of a claim, as far as is known here."""
+        return self._place.entry if self._place is not None and self.stands(claim) else None
+
+    def left(self) -> None:
+        """Take note that the place is gone."""
+        self._place = self._look = None
+
     def look_again(self) -> None:
         """Believe no more in what was seen of the line."""
         self._look = None

@@ -101,13 +101,16 @@ class QueuedLock:
             return Denied("line", _in_line(look.line), line=look.line)
         self._undecided = True
         try:
-            await self.lock.take(claim)
+            left = await self.lock.take(claim, self._queue.place(claim))
         except SlotsBusyError as error:
             self._undecided = False
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("slot", str(error), line=look.line)
         self._undecided = False
-        await self._leave_soon(claim)
+        if left:
+            self._left()
+        else:
+            await self._leave_soon(claim)
         return Granted()
 
     async def _moved_up(self, look: Look) -> None:
@@ -118,6 +121,11 @@ class QueuedLock:
         """Wait for a change of the semaphore; without one, look at the line as well, whoever is first in it by now."""
         if not await self.lock.wait(after, LOOK_AFTER):
             self._queue.look_again()
+
+    def _left(self) -> None:
+        self._queue.left()
+        self._watch.stop()
+        self._meter.line(0, 0)
 
     async def _leave_soon(self, claim: Claim) -> None:
         """Give the place up; where that fails, the commit tries once more, and else it expires."""

@@ -22,7 +22,7 @@ from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
 from locksmith.history import HELD, History, about
-from locksmith.kv.store import Delete, Put, Reading, Store
+from locksmith.kv.store import Delete, Entry, Put, Reading, Store
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.sharing import Shares
@@ -72,13 +72,17 @@ class RebootLock:
         claims = {holder: read_record(holder, records.get(self._record_key(holder))) for holder in now.holders}
         return LockState(now, claims, reading.revision)
 
-    async def take(self, claim: Claim) -> None:
+    async def take(self, claim: Claim, leaving: Entry | None = None) -> bool:
         """Take a slot for a claim; taking it again for the same claim writes nothing.
+
+        `leaving` is its place in line, which goes with the same write. True: it has gone. False: it may still be there.
 
         `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `OutcomeUnknownError`: undecided; call
         again, or `give_back` with `settle`.
         """
-        await self._decider.decide(lambda: self._take(claim))
+        # Only at first: where the place has expired meanwhile, the slot is taken without it.
+        places = [leaving]
+        return await self._decider.decide(lambda: self._take(claim, places.pop() if places else None))
 
     async def check(self, claim: Claim) -> bool:
         """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
@@ -168,16 +172,16 @@ class RebootLock:
         """Let go of the store."""
         await self._store.close()
 
-    async def _take(self, claim: Claim) -> None:
+    async def _take(self, claim: Claim, leaving: Entry | None) -> bool:
         """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts."""
         looking = asyncio.ensure_future(self._look_at_other_keyspace())
         looking.add_done_callback(_retrieve)
         try:
-            await self._take_unless_in_use(claim, looking)
+            return await self._take_unless_in_use(claim, leaving, looking)
         finally:
             looking.cancel()
 
-    async def _take_unless_in_use(self, claim: Claim, looking: Awaitable[None]) -> None:
+    async def _take_unless_in_use(self, claim: Claim, leaving: Entry | None, looking: Awaitable[None]) -> bool:
         keys_ = [self.key, self._record_key(claim.holder), self._shares.key]
         reading, record, share = await self._store.read(keys_)
         standing = self._standing_of(claim.holder, reading, record)
@@ -185,7 +189,7 @@ class RebootLock:
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         if standing.holds(claim):
             await looking
-            return
+            return False
         now, also = await self._shares.applied(standing.semaphore, share.entry)
         try:
             taken = now.take(claim.holder)
@@ -197,7 +201,9 @@ class RebootLock:
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
             version = await self._touch(standing)
         put = Put(self._record_key(claim.holder), fleet.encode(self._taken(claim)), standing.record_version)
-        await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also])
+        place = [Delete(leaving.key, leaving.version)] if leaving else []
+        await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also, *place])
+        return leaving is not None
 
     async def _commit(self, claim: Claim) -> None:
         standing = await self._standing(claim.holder)

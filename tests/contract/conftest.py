@@ -1,6 +1,7 @@
 """The stores that the contract suite runs on, and the real servers under them: started once, where first needed."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ class Stage:
                 await store.close()
 
         return asyncio.run(scene())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Have Ctrl-C reach the programs that tests start: a shell has what it starts in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ class SimServer(MemoryServer):
 
     author: str = ""
     witness: Callable[[str, Values], None] = lambda _author, _before: None
+    line_before: list[str] = field(default_factory=list)
+    """Who stood in line before the last write."""
 
     def values(self) -> Values:
         """Give what every key holds."""
@@ -39,7 +41,7 @@ class SimServer(MemoryServer):
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make the changes in the sight of the witness."""
-        before = self.values()
+        before, self.line_before = self.values(), self.line()
         MemoryServer.commit(self, changes)
         self.witness(self.author, before)
 

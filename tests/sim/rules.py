@@ -48,7 +48,6 @@ class Rules:
         """Judge one write."""
         after = self.server.values()
         old, new = _semaphore(before), _semaphore(after)
-        self._note_who_left_the_line(before.keys() - after.keys())
         added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
         if added and len(new.holders) > new.max:
             self.story.breaks(f"{author} took a slot although {len(old.holders)} of {new.max} were held")
@@ -66,6 +65,7 @@ class Rules:
                 self.story.breaks(f"{author} took a slot for {holder}")
         for holder in sorted(set(old.holders) & set(new.holders)):
             self._kept(author, _record(before, holder), _record(after, holder))
+        self._note_who_left_the_line(before.keys() - after.keys())
 
     def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
         machine = self.machines.get(holder)
@@ -90,7 +90,7 @@ class Rules:
     def _in_turn(self, author: str) -> None:
         """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
         gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
-        line = self.server.line()
+        line = self.server.line_before
         if author in self.machines and line[:1] != [author] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 

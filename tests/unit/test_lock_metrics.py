@@ -73,7 +73,11 @@ def test_a_lost_race_is_counted():
 
         other = RebootLock(machine.store, "")
         faster = replace(machine.claim, holder="n2")
-        lock = RebootLock(machine.store, "", guard=lambda: other.take(faster), limit=0, meter=machine.meter)
+
+        async def overtaken() -> None:
+            await other.take(faster)
+
+        lock = RebootLock(machine.store, "", guard=overtaken, limit=0, meter=machine.meter)
         assert machine["lost_races_total"] == 0
         with pytest.raises(ConflictError):
             await lock.take(machine.claim)
