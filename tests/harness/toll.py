@@ -104,7 +104,8 @@ def commit(operations: list[Operation]) -> bool:
 
 def give_back(operations: list[Operation]) -> bool:
     """A slot is given back: the record goes."""
-    return any("request_delete_range" in operation for operation in operations)
+    gone = [operation["request_delete_range"] for operation in operations if "request_delete_range" in operation]
+    return any(b"/holders/" in base64.b64decode(key["key"]) for key in gone)
 
 
 def _states(operations: list[Operation]) -> list[str]:
