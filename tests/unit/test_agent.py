@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -287,3 +287,61 @@ def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_ou
     assert "no endpoint answered" in bench.shown[-1]
     assert ("remove its journal" in bench.shown[-1]) is pointed_out
     assert bench.journal.read().entry is not None
+
+
+class Shown:
+    """The group's eyes: what was shown, and a twin that appears at the point of no return."""
+
+    def __init__(self, twin: str = "", trouble: LocksmithError | None = None) -> None:
+        self.twin = ""
+        self.states: list[str] = []
+        self.confirmed: list[float] = []
+        self._twin, self._trouble = twin, trouble
+
+    async def show(self, now) -> None:
+        if self._trouble:
+            raise self._trouble
+        self.states.append(now.code or now.state)
+
+    async def confirm(self, now, longer: float) -> None:
+        assert now.state == states.REBOOTING
+        self.confirmed.append(longer)
+        self.twin = self._twin
+
+    async def close(self) -> None:
+        self.states.append("closed")
+
+
+def with_presence(bench: Bench, presence: Shown, seconds: float) -> None:
+    async def main(_loop: VirtualLoop) -> None:
+        running = bench.agent()
+        running._around = replace(running._around, presence=presence)
+        task = asyncio.ensure_future(running.run())
+        await asyncio.wait([task], timeout=seconds)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main)
+
+
+def test_before_the_point_of_no_return_the_group_is_told_for_as_long_as_a_reboot_may_take():
+    bench, presence = Bench(), Shown()
+    with_presence(bench, presence, 10)
+    assert bench.calls == ["request", "commit", "reboot"]
+    assert presence.confirmed == [600]
+    assert presence.states[-1] == "closed"
+
+
+def test_a_twin_seen_at_the_point_of_no_return_gives_the_slot_back_at_once():
+    bench, presence = Bench(), Shown(twin="copy (boot b2)")
+    with_presence(bench, presence, 10)
+    assert bench.calls == ["request", "withdraw"]
+    assert presence.states == ["clone", "closed"]
+    assert bench.journal.read().entry is None
+
+
+def test_a_group_that_cannot_be_shown_anything_stops_nothing():
+    bench, presence = Bench(), Shown(trouble=StoreUnavailableError("no endpoint answers"))
+    bench.does["request"] = lambda: DENIED
+    with_presence(bench, presence, 70)
+    assert bench.calls.count("request") >= 2

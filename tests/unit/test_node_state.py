@@ -1,0 +1,61 @@
+"""What a machine shows of itself: the step of its loop, in a record that changes seldom."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith import node
+from locksmith.decide import Commit, Idle, Wait
+from locksmith.node_state import describe
+from locksmith.snapshot import Boot, Settings, Snapshot, Wish
+from locksmith.surroundings import Member, Target
+from locksmith.window.reboot_window import RebootWindow
+
+NOW = datetime(2026, 5, 1, 2, 10, 5, 123456, tzinfo=UTC)
+MEMBER, TARGET = Member("m1", "n1"), Target("etcd-lock", "web", 3, ("http://127.0.0.1:2379",))
+QUIET = Snapshot(NOW, Boot("boot-1"), Settings("etcd-lock"))
+WISHING = replace(QUIET, wishes=(Wish("update-engine", "4081.2.0", NOW - timedelta(hours=1)),))
+
+
+def at(hour: int) -> datetime:
+    return NOW.replace(hour=hour, minute=0, second=0, microsecond=0)
+
+
+def test_an_idle_machine():
+    shown = describe(Idle(), QUIET, MEMBER, TARGET)
+    assert (shown.name, shown.group, shown.strategy, shown.boot_id) == ("n1", "web", "etcd-lock", "boot-1")
+    assert (shown.state, shown.code, shown.wish, shown.window_opens) == ("idle", "", "", None)
+
+
+@pytest.mark.parametrize("step", [Wait("line", "number 3 of 9 in line, behind n2"), Wait("slot", "held by n7")])
+def test_in_line_nothing_is_said_that_changes_with_each_slot_given_back(step):
+    shown = describe(step, WISHING, MEMBER, TARGET)
+    assert (shown.state, shown.code, shown.reason) == ("waiting", "line", "in line for a slot")
+
+
+def test_a_wait_that_ends_shows_when():
+    until = NOW + timedelta(minutes=15)
+    shown = describe(Wait("retry", "the last reboot failed: no", until), WISHING, MEMBER, TARGET)
+    assert shown.until == until.replace(microsecond=0)
+
+
+def test_an_error_is_tried_again_every_few_seconds_which_is_no_end():
+    shown = describe(Wait("store", "no endpoint answers", NOW + timedelta(seconds=5)), WISHING, MEMBER, TARGET)
+    assert (shown.code, shown.until) == ("store", None)
+
+
+def test_a_window_shows_when_it_opens_and_while_open_when_it_closes():
+    open_now = replace(WISHING, settings=Settings("etcd-lock", window=RebootWindow.parse("02:00", "1h")))
+    shown = describe(Idle(), open_now, MEMBER, TARGET)
+    assert (shown.window_opens, shown.window_closes) == (at(2), at(3))
+    closed = replace(WISHING, settings=Settings("etcd-lock", window=RebootWindow.parse("04:00", "1h")))
+    shown = describe(Idle(), closed, MEMBER, TARGET)
+    assert shown.window_opens == at(4)
+    assert shown.window_closes is None
+
+
+def test_a_record_reads_back_as_the_same():
+    for step in (Idle(), Commit(), Wait("window", "closed", NOW + timedelta(hours=1))):
+        shown = describe(step, WISHING, MEMBER, TARGET)
+        assert node.decode(node.encode(shown), "key", "m1") == shown
