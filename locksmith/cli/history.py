@@ -55,7 +55,7 @@ async def _read(lock: RebootLock, limit: int) -> Past:
 
 def _event_row(event: Event, now: datetime) -> Row:
     long = span(event.at - event.taken) if event.taken else ""
-    name = event.hostname or event.holder
+    name = _name(event.kind, event.holder, event.hostname)
     if event.act != HELD:
         why = f"{event.who}{_tail(event.reason)}{_tail(event.detail, '; ')}"
         return Row((_when(event.at, now), event.act, name, long, why))
@@ -67,7 +67,15 @@ def _event_row(event: Event, now: datetime) -> Row:
 def _hold_row(claim: Claim, now: datetime) -> Row:
     by = claim.reason if claim.kind == fleet.REBOOT else f"{claim.who}{_tail(claim.reason)}"
     long = span(now - claim.held_since)
-    return Row((_when(claim.held_since, now), "still held", claim.hostname or claim.holder, long, by), "yellow")
+    return Row(
+        (_when(claim.held_since, now), "still held", _name(claim.kind, claim.holder, claim.hostname), long, by),
+        "yellow",
+    )
+
+
+def _name(kind: str, holder: str, hostname: str) -> str:
+    """Name the machine: the host of a claim by hand is the operator's."""
+    return hostname if kind == fleet.REBOOT and hostname else holder
 
 
 def _tail(text: str, joint: str = ": ") -> str:
