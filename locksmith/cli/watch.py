@@ -33,6 +33,8 @@ RETRY = 2.0
 """Seconds between two tries while etcd is away."""
 CALM = 0.2
 """Seconds between two reads at least: a burst of changes is one picture."""
+RESTS = 5
+"""How many times as long as a read took it rests after it: a large fleet is large for etcd too."""
 TICK = 1.0
 """Seconds between two pictures of the same view: how long something lasts is in it."""
 MOST_WAITERS = 10
@@ -103,16 +105,18 @@ async def _follow(store: Store, group: str, show: Callable[[Seen], None]) -> Non
     while True:
         seen.rollout.look(seen.view, _now())
         show(seen)
-        await _changed(store, seen, show)
-        await asyncio.sleep(CALM)
+        took = await _changed(store, seen, show)
+        await asyncio.sleep(max(CALM, RESTS * took))
 
 
-async def _changed(store: Store, seen: Seen, show: Callable[[Seen], None]) -> None:
-    """Wait until there is something new, and read it."""
+async def _changed(store: Store, seen: Seen, show: Callable[[Seen], None]) -> float:
+    """Wait until there is something new, read it, and tell how long that took, in seconds."""
+    passed = asyncio.get_running_loop().time
     prefix = keys.group_prefix(seen.view.group)
     while True:
         try:
             await store.wait(prefix, seen.view.revision, prefix=True, limit=READ_AGAIN)
+            began = passed()
             view = await read_group(store, seen.view.group)
         except StoreError as error:
             if not seen.away:
@@ -124,7 +128,7 @@ async def _changed(store: Store, seen: Seen, show: Callable[[Seen], None]) -> No
         news = bool(seen.away) or view != seen.view
         seen.view, seen.away = view, ""
         if news:
-            return
+            return passed() - began
 
 
 def _print_block(seen: Seen, *, everything: bool) -> None:

@@ -1,6 +1,7 @@
 """Claims on the semaphore, with lost races and lost answers."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locksmith import fleet, keys, semaphore
+from locksmith import fleet, keys, semaphore, share
 from locksmith.errors import (
     ConflictError,
     CorruptValueError,
@@ -19,8 +20,10 @@ from locksmith.errors import (
 )
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import Delete, Put
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
+from locksmith.share import Share
 from locksmith.standing import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from tests.harness.weather import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 
@@ -493,27 +496,93 @@ def test_all_records_are_read_at_once():
 
 fates = st.sampled_from(["arrives", "arrives", "arrives", ANSWER_LOST, DROPPED, LATE, NEVER_SENT])
 acts = st.tuples(st.sampled_from(["n1", "n1", "n2"]), st.sampled_from("ab"), st.lists(fates, max_size=6))
+crowds = st.lists(st.integers(0, 8), min_size=1, max_size=8)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), st.integers(1, 2))
 def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, stepwise, seed, slots):
     """Every claim runs beside the others; whoever believes to hold is the only one for its id, and within max."""
-    asyncio.run(_race(claims, stepwise, Random(seed), slots))
+    asyncio.run(Race(Random(seed), stepwise=stepwise).run(claims, slots))
 
 
-async def _race(claims, stepwise, rng, slots):
-    server = MemoryServer()
-    await RebootLock(MemoryStore(server), "", clock=lambda: SINCE).set_max(slots)
-    believers: list[Claim] = []
-    scripts = []
+@settings(max_examples=300, deadline=None)
+@given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, st.lists(fates, max_size=3))
+def test_nor_does_a_share_while_machines_come_and_go(claims, stepwise, seed, crowds, operators):
+    """Only the share's own arithmetic changes `max`, until a number set by an operator ends it, for good."""
+    asyncio.run(Race(Random(seed), stepwise=stepwise).run_shared(claims, crowds, operators))
 
-    async def live(name: str, mine: Claim, fates: list[str]) -> None:
-        scripts.append(Script(list(fates)))
-        store = (StepwiseStore if stepwise else MemoryStore)(server, scripts[-1])
-        lock = RebootLock(store, "", rng=Random(name), limit=0.02, clock=lambda: SINCE)
-        for _ in range(rng.randint(0, 9)):
-            await asyncio.sleep(0)
+
+SHARE = "50%"
+BY_OPERATOR = 9
+"""More than any crowd of the test makes."""
+
+
+class Watched(MemoryServer):
+    """A server that looks at each write of the semaphore."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = {1}
+
+    def commit(self, changes: Sequence[Put | Delete]) -> None:
+        before = _stored(self)
+        super().commit(changes)
+        after = _stored(self)
+        assert after.max in self.made
+        if len(after.holders) > len(before.holders):
+            assert after.available >= 0, "a slot was had that there is not"
+
+    def crowd(self, machines: int) -> None:
+        """Have so many machines present."""
+        for entry in self.list(keys.nodes_prefix(""), 0, None).entries:
+            self.commit([Delete(entry.key, entry.version)])
+        for number in range(machines):
+            self.put(keys.node_key("", f"m{number}"), b"", 0)
+        self.made.add(Share(SHARE, ()).of(machines))
+
+
+class Race:
+    """Claims, and whoever else changes the lock, beside each other on one server."""
+
+    def __init__(self, rng: Random, *, stepwise: bool) -> None:
+        self.server = Watched()
+        self.calm = RebootLock(MemoryStore(self.server), "", clock=lambda: SINCE)
+        self._rng = rng
+        self._stepwise = stepwise
+        self._believers: list[Claim] = []
+        self._scripts: list[Script] = []
+
+    async def run(self, claims, slots: int) -> None:
+        self.server.made.add(slots)
+        await self.calm.set_max(slots)
+        await asyncio.gather(*self._lives(claims))
+        self._end()
+
+    async def run_shared(self, claims, crowds, operators) -> None:
+        self.server.crowd(crowds[0])
+        await self.calm.set_share(SHARE)
+        await asyncio.gather(*self._lives(claims), self._come_and_go(crowds))
+        self._end()
+        share_key = keys.share_key("")
+        left = self.server.read(share_key).entry
+        assert left is not None
+        assert not share.decode(left.value, share_key).is_void(_stored(self.server).max)
+        self.server.made.add(BY_OPERATOR)
+        await asyncio.gather(*self._lives(claims), self._come_and_go(crowds), self._set_max(operators))
+        self._end()
+        assert self.server.read(share_key).entry is None
+        assert _stored(self.server).max == BY_OPERATOR
+
+    def _lives(self, claims):
+        return (
+            self._live(f"{number}", claim(holder, f"{nonce}{number}"), fates)
+            for number, (holder, nonce, fates) in enumerate(claims)
+        )
+
+    async def _live(self, name: str, mine: Claim, fates: list[str]) -> None:
+        lock = self._lock(name, fates)
+        await self._a_while()
         try:
             await lock.take(mine)
         except (LockError, StoreUnavailableError, ConflictError):
@@ -521,33 +590,46 @@ async def _race(claims, stepwise, rng, slots):
         except OutcomeUnknownError:
             await _until_done(lambda: lock.give_back(mine, settle=True))
             return
-        believers.append(mine)
-        check()
-        for _ in range(rng.randint(0, 9)):
+        self._believers.append(mine)
+        self._check()
+        for _ in range(self._rng.randint(0, 9)):
             await asyncio.sleep(0)
-            for script in scripts:
-                if rng.random() < 0.2:
+            for script in self._scripts:
+                if self._rng.random() < 0.2:
                     script.arrive_late()
-        check()
-        believers.remove(mine)
+        self._check()
+        self._believers.remove(mine)
         await _until_done(lambda: lock.give_back(mine))
 
-    def check() -> None:
-        held = _stored(server)
-        assert len(held.holders) <= slots
-        ids = [believer.holder for believer in believers]
-        assert len(ids) == len(set(ids)), "two claims believe to hold one id"
-        assert set(ids) <= set(held.holders), "a claim believes to hold and does not"
+    async def _come_and_go(self, crowds: list[int]) -> None:
+        for machines in crowds:
+            await self._a_while()
+            self.server.crowd(machines)
 
-    await asyncio.gather(
-        *(
-            live(f"{number}", claim(holder, f"{nonce}{number}"), fates)
-            for number, (holder, nonce, fates) in enumerate(claims)
-        )
-    )
-    for script in scripts:
-        script.arrive_late()
-    assert _stored(server).holders == ()
+    async def _set_max(self, fates: list[str]) -> None:
+        lock = self._lock("alice", fates)
+        await self._a_while()
+        await _until_done(lambda: lock.set_max(BY_OPERATOR))
+
+    def _lock(self, name: str, fates: list[str]) -> RebootLock:
+        script = Script(list(fates))
+        self._scripts.append(script)
+        store = (StepwiseStore if self._stepwise else MemoryStore)(self.server, script)
+        return RebootLock(store, "", rng=Random(name), limit=0.02, clock=lambda: SINCE)
+
+    async def _a_while(self) -> None:
+        for _ in range(self._rng.randint(0, 9)):
+            await asyncio.sleep(0)
+
+    def _check(self) -> None:
+        ids = [believer.holder for believer in self._believers]
+        assert len(ids) == len(set(ids)), "two claims believe to hold one id"
+        assert set(ids) <= set(_stored(self.server).holders), "a claim believes to hold and does not"
+
+    def _end(self) -> None:
+        for script in self._scripts:
+            script.arrive_late()
+        assert _stored(self.server).holders == ()
 
 
 async def _until_done(act):
