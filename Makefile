@@ -31,6 +31,10 @@ layers: $(VENV)/.ready
 bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.contention
+	$(BIN)/python -m bench.handover
+	$(BIN)/python -m bench.rollout
+	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.idle
 
 packages-demo:
 	./scripts/need-packages $(DEMO_PACKAGES)

@@ -6,6 +6,7 @@ kind with raw watches, in a process of their own (crowd.py). The original's poll
 
 import asyncio
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import click
 
 from bench import polling
 from bench.line import HandOver, Line
+from locksmith import keys
+from locksmith.kv.connect import open_store
 from tests.harness.etcd import Etcd
 
 SIZES = (10, 100, 1_000, 10_000)
@@ -22,15 +25,21 @@ P50_AIM, P99_AIM, AIMED_AT = 10.0, 50.0, 1_000
 """Milliseconds from give-back to take, and with how many in line."""
 REBOOT = 5.0
 """Seconds for which a machine of the original holds the slot, as measured where its makespan was."""
+READS = 100
+"""How often the read is timed that hand-overs are compared with."""
 SPARE = 2
 """How many more real ones stand in front than hand-overs are seen: the one that takes, and the one behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen at one length of the line, at rest and with its upkeep; etcd's resident memory in MiB."""
+    """What was seen at one length of the line, at rest and with its upkeep.
+
+    `read` is how long one read alone takes there, in milliseconds; `memory` is etcd's, resident, in MiB.
+    """
 
     waiters: int
+    read: float
     at_rest: Sequence[HandOver]
     kept_up: Sequence[HandOver]
     memory: float
@@ -41,8 +50,8 @@ class Outcome:
 @click.option("--up-to", default=SIZES[-1], show_default=True, type=click.IntRange(10), help="The longest line.")
 def main(hand_overs: int, up_to: int) -> None:
     """Measure hand-overs in lines of several lengths."""
-    print("waiters   give-back to take   with upkeep         call to granted     requests   of etcd    etcd")
-    print("          p50       p99       p50       p99       p50       p99       a hand-over          MiB")
+    print("waiters   give-back to take     with upkeep        call to granted    p50 in  requests    etcd")
+    print("          p50       p99       p50       p99       p50       p99       reads   of etcd     MiB")
     outcomes = []
     for size in (size for size in SIZES if size <= up_to):
         outcomes.append(asyncio.run(measure(size, hand_overs)))
@@ -55,10 +64,22 @@ async def measure(waiters: int, hand_overs: int) -> Outcome:
     """Measure one length, on an etcd of its own."""
     with Etcd() as etcd:
         async with Line(etcd, "bench", waiters, real=2 * hand_overs + SPARE) as line:
+            read = await _read_alone(etcd)
             at_rest = [await line.hand_over() for _ in range(hand_overs)]
             line.keep_up()
             kept_up = [await line.hand_over() for _ in range(hand_overs)]
-            return Outcome(waiters, at_rest, kept_up, line.reading().memory)
+            return Outcome(waiters, read, at_rest, kept_up, line.reading().memory)
+
+
+async def _read_alone(etcd: Etcd) -> float:
+    store = open_store(etcd.settings())
+    taken = []
+    for _ in range(READS):
+        began = time.perf_counter()
+        await store.get(keys.semaphore_key("bench"))
+        taken.append(1000 * (time.perf_counter() - began))
+    await store.close()
+    return statistics.median(taken)
 
 
 def _show(outcome: Outcome) -> None:
@@ -67,8 +88,8 @@ def _show(outcome: Outcome) -> None:
         *_quantiles(outcome.kept_up, lambda one: one.slot_free),
         *_quantiles(outcome.at_rest, lambda one: one.whole),
     )
-    times = " ".join(f"{value:6.1f} ms" for value in columns)
-    print(f"{outcome.waiters:7,} {times} {requests(outcome):9}            {outcome.memory:7.0f}", flush=True)
+    times, reads = " ".join(f"{value:6.1f} ms" for value in columns), columns[0] / outcome.read
+    print(f"{outcome.waiters:7,} {times} {reads:7.1f} {requests(outcome):9} {outcome.memory:7.0f}", flush=True)
 
 
 def requests(outcome: Outcome) -> int:
@@ -94,14 +115,14 @@ def _met(value: float, aim: float) -> str:
 
 def _show_polling(sizes: Sequence[int], outcomes: Sequence[Outcome], hand_overs: int) -> None:
     print(f"the original's polling, computed, each machine with the slot for {REBOOT:g} s: p50 and p99 of the gaps,")
-    print("requests for a hand-over; and how many times as long the gap is (p50)")
+    print("polls for a hand-over; and how many times as long the gap is (p50)")
     for size, outcome in zip(sizes, outcomes, strict=True):
         [p50, _] = _quantiles(outcome.at_rest, lambda one: one.slot_free)
         for within, words in ((1.0, "all ask at once"), (polling.LONGEST_PAUSE, "all ask within 5 minutes")):
             rng = Random(1)
             polled = polling.poll(size, within=within, reboot=REBOOT, hand_overs=hand_overs, rng=rng)
             gaps = statistics.quantiles(polled.gaps, n=100, method="inclusive")
-            polls = statistics.median(polled.polls) + 1
+            polls = statistics.median(polled.polls)
             times = 1000 * gaps[49] / p50
             print(f"{size:7,} {words:25} {gaps[49]:7.1f} s {gaps[98]:7.1f} s {polls:8,.0f} {times:10,.0f} times")
 

@@ -7,7 +7,6 @@ loopback. It prints the makespan, the reboots' own time, and how long the slot s
 import contextlib
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +80,7 @@ def main(machines: int) -> None:
     hindrance = image.hindrance()
     if hindrance:
         print(f"no rollout measured: {hindrance}")
-        sys.exit(1)
+        return
     with Etcd() as etcd, _fleet(machines, etcd) as fleet:
         _show(_roll_out(fleet, etcd))
 
