@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
@@ -37,8 +38,13 @@ from locksmith.surroundings import Member, Presence, Surroundings, Target
 
 log = logging.getLogger(__name__)
 
-RETRY = 5.0
-"""Seconds after which a step that failed is tried again."""
+RETRY, LONGEST_RETRY = 5.0, 60.0
+"""Seconds after which a step that failed is tried again: at first, and at most."""
+SOON = 3
+"""How many failures in a row are tried again soon; after that each pause is twice as long, and none like another's.
+
+Thousands that came back every five seconds would keep a store down that has just come up.
+"""
 PACE = 0.2
 """Seconds to pause between turns, once there are too many: however often something wakes the loop, it does not spin."""
 STEP_LIMIT = 90.0
@@ -64,6 +70,8 @@ class Agent:
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
         self._hidden = False
+        self._failures = 0
+        self._rng = Random(member.machine_id)  # noqa: S311 - only unlike those of other machines
 
     def wake(self) -> None:
         """Look again now."""
@@ -101,6 +109,7 @@ class Agent:
             self._show(step, snapshot)
             async with asyncio.timeout(STEP_LIMIT):
                 await self._perform(step, snapshot)
+            self._failures = 0
             for reporter in self._around.reporters:
                 reporter.performed(step)
         except LocksmithError as error:
@@ -117,7 +126,10 @@ class Agent:
 
     def _trouble(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
         """Wait a moment after a step that failed, with the error as the reason that everybody sees."""
-        step = Wait(code, text, self._around.clock() + timedelta(seconds=RETRY))
+        self._failures += 1
+        longer = min(LONGEST_RETRY, RETRY * 2.0 ** max(0, self._failures - SOON))
+        pause = RETRY if longer == RETRY else self._rng.uniform(longer / 2, longer)
+        step = Wait(code, text, self._around.clock() + timedelta(seconds=pause))
         self._show(step, snapshot)
         return step
 

@@ -1,12 +1,17 @@
-"""A group whose `max` follows a share of its machines: what whoever takes the lock makes of that."""
+"""A group whose `max` follows a share of its machines: what whoever takes the lock makes of that.
+
+On etcd v2 the share is written before the semaphore, so it names both numbers until a take has seen the new one stand.
+"""
 
 import logging
+from collections.abc import Awaitable
+from dataclasses import replace
 
-from locksmith import keys
+from locksmith import keys, semaphore
 from locksmith.errors import CorruptValueError
-from locksmith.kv.store import ABSENT, Entry, Put, Store
-from locksmith.semaphore import Semaphore
+from locksmith.kv.store import ABSENT, Entry, Put, Reading, Store
 from locksmith.share import Share, decode, encode
+from locksmith.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +22,39 @@ class Shares:
     def __init__(self, store: Store, group: str) -> None:
         self._store = store
         self.key = keys.share_key(group)
+        self._semaphore = keys.semaphore_key(group)
         self._nodes = keys.nodes_prefix(group)
 
-    async def applied(self, now: Semaphore, entry: Entry | None) -> tuple[Semaphore, list[Put]]:
-        """Give the semaphore as the share that stands in `entry` wants it, and what to write with that.
+    async def read(self) -> Share | CorruptValueError | None:
+        """Give the share, or why it cannot be read; None where there is none."""
+        entry = (await self._store.get(self.key)).entry
+        try:
+            return decode(entry.value, entry.key) if entry else None
+        except CorruptValueError as error:
+            return error
+
+    async def applied(
+        self, standing: Standing, entry: Entry | None, allowed: Awaitable[None]
+    ) -> tuple[Standing, list[Put]]:
+        """Size the semaphore by the share in `entry`: give what a take starts from, and what to write with it.
 
         It stays as it is without a share, with one that cannot be read, and after its number was changed by hand.
+        Where it makes the difference between a free slot and none, the number is written at once, as soon as `allowed`
+        has ended: so every take starts from a free slot, and who is denied knows that none of its own is on its way.
         """
-        share = self._read(entry)
+        share, now = self._read(entry), standing.semaphore
         if entry is None or share is None or share.is_void(now.max):
-            return now, []
+            return standing, []
         slots = share.of(await self._present())
         if slots == now.max:
-            return now, []
-        return now.resize(slots), [Put(self.key, encode(share.replacing(now.max, slots)), entry.version)]
+            return standing, [Put(self.key, encode(landed), entry.version)] if (landed := share.landed(slots)) else []
+        sized, put = now.resize(slots), Put(self.key, encode(share.replacing(now.max, slots)), entry.version)
+        if now.available > 0 < sized.available and not share.is_pending(now.max):
+            return replace(standing, semaphore=sized), [put]
+        await allowed
+        if share.is_pending(now.max):
+            standing = await self._write(standing, [])
+        return await self._write(replace(standing, semaphore=sized), [put]), []
 
     async def begun(self, percent: str, before: int) -> tuple[int, Put]:
         """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
@@ -45,6 +69,12 @@ class Shares:
         entry = (await self._store.get(self.key)).entry
         if entry is not None:
             await self._store.delete(self.key, entry.version)
+
+    async def _write(self, standing: Standing, also: list[Put]) -> Standing:
+        """Write the semaphore; the same value once more keeps what others have sent from winning later."""
+        value = semaphore.encode(standing.semaphore)
+        entry = await self._store.swap(self._semaphore, value, standing.reading.version, also=also)
+        return replace(standing, reading=Reading(entry, entry.version))
 
     async def _present(self) -> int:
         return (await self._store.list(self._nodes, limit=1)).total

@@ -345,3 +345,11 @@ def test_a_group_that_cannot_be_shown_anything_stops_nothing():
     bench.does["request"] = lambda: DENIED
     with_presence(bench, presence, 70)
     assert bench.calls.count("request") >= 2
+
+
+def test_a_store_that_stays_away_is_asked_soon_at_first_and_then_more_and_more_seldom():
+    bench = Bench(does={"request": raising(StoreUnavailableError("no endpoint answers"))})
+    for_a_while(bench, 16)
+    assert len(bench.calls) == 4  # at 0, 5, 10 and 15 s
+    for_a_while(bench, 3600)
+    assert 60 < len(bench.calls) - 4 < 150
