@@ -69,7 +69,7 @@ class Crowd:
 
     async def gather(self, count: int) -> None:
         """Let `count` waiters come, a few at a time."""
-        self.places = await _few_at_a_time(self._stand(claim(FIRST + number)) for number in range(count))
+        self.places = await _few_at_a_time(self._stand(number) for number in range(count))
         self.streams = await _few_at_a_time(map(self._watch, self.places))
 
     async def keep_up(self) -> None:
@@ -78,19 +78,25 @@ class Crowd:
         look_after = min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, count / LOOKS_PER_SECOND))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._at_rate(count / HEARTBEAT, self._renew))
-            tasks.create_task(self._at_rate(count / look_after, self._look))
+            tasks.create_task(self._at_rate(count / look_after, self.look))
 
-    async def _stand(self, member: Claim) -> Place:
+    async def enter(self, number: int) -> Place:
+        """Let one make its place."""
+        member = claim(FIRST + number)
         lease = wire.lease_id(await self.raw.call(etcd3.GRANT, {"TTL": str(TTL)}))
         put = Put(waiter.waiter_key(self.group, member), waiter.encode(Waiter.of(member)), ABSENT)
         done = wire.committed(await self.raw.call(etcd3.TXN, wire.transaction([put], lease)), [put])
-        return await self._look(Place(Entry(put.key, put.value, done.revision, done.created, lease)))
+        return Place(Entry(put.key, put.value, done.revision, done.created, lease))
 
-    async def _look(self, place: Place) -> Place:
+    async def look(self, place: Place) -> Place:
+        """Let one look at the line, and see who is before it."""
         request = wire.list_request(keys.waiters_prefix(self.group), KNOWN + 1, place.entry.created + 1)
         seen = wire.listing(await self.raw.call(etcd3.RANGE, request))
         before = seen.entries[-2].key if len(seen.entries) > 1 else ""
         return replace(place, before=before, revision=seen.revision)
+
+    async def _stand(self, number: int) -> Place:
+        return await self.look(await self.enter(number))
 
     async def _watch(self, place: Place) -> asyncio.StreamWriter:
         """Open the watch, and return once it stands; whatever it says later, nobody listens."""

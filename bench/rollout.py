@@ -18,6 +18,7 @@ import click
 
 from bench import gaps
 from bench.gaps import Gap, Trip
+from bench.meters import Meters, Reading
 from bench.recorder import Recorder, Written
 from locksmith import keys, semaphore
 from tests.harness import image
@@ -46,11 +47,13 @@ metrics.port = {port}
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How one went; `asked` is the moment before the first was asked."""
+    """How one went; `asked` is the moment before the first was asked, etcd's figures are of before and after all."""
 
     asked: float
     trips: Sequence[Trip]
     gaps: Sequence[Gap]
+    before: Reading
+    after: Reading
 
     @property
     def makespan(self) -> float:
@@ -104,15 +107,16 @@ def _fleet(count: int, etcd: Etcd) -> Iterator[list[Machine]]:
 
 
 def _roll_out(fleet: Sequence[Machine], etcd: Etcd) -> Rollout:
+    meters = Meters(etcd.endpoints[0])
     with Recorder(etcd, keys.group_prefix(GROUP)) as recorder:
-        asked = time.time()
+        before, asked = meters.read(), time.time()
         with ThreadPoolExecutor(len(fleet)) as pool:
             list(pool.map(lambda machine: machine.run("locksmithctl", "send-need-reboot"), fleet))
         for machine in fleet:
             machine.wait_booted(boots=2, limit=REBOOT_LIMIT * len(fleet))
         recorder.wait(lambda written: _holders(written) == (), REBOOT_LIMIT)
         trips = [_trip(machine) for machine in fleet]
-        return Rollout(asked, trips, gaps.find(trips, recorder.written, GROUP))
+        return Rollout(asked, trips, gaps.find(trips, recorder.written, GROUP), before, meters.read())
 
 
 def _holders(written: Sequence[Written]) -> tuple[str, ...]:
@@ -152,7 +156,11 @@ def _show(rollout: Rollout) -> None:
     print(f"  from the question to the first shutdown {first:.2f} s")
     met = "met" if rollout.idle <= IDLE_AIM else "MISSED"
     print(f"  the slot stood idle for {rollout.idle:.1f} % of the makespan (aim: under {IDLE_AIM:g} %: {met})")
+    long_enough = statistics.mean(gap.idle for gap in rollout.gaps) * (100 / IDLE_AIM - 1)
+    print(f"  such gaps meet the aim where a reboot takes longer than {long_enough:.1f} s")
     print(f"  with the start of locksmithd counted as idle too: {rollout.strictly_idle:.1f} %")
+    requests, writes = rollout.after.since(rollout.before), rollout.after.revision - rollout.before.revision
+    print(f"  etcd did {sum(requests.values()) / count:.0f} requests and {writes / count:.0f} writes a machine")
     if count in ORIGINALS:
         times = ORIGINALS[count] / rollout.makespan
         print(f"  the original took {ORIGINALS[count]:g} s, on another machine: {times:.1f} times as long")
