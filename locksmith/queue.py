@@ -7,6 +7,7 @@ crashes leaves the line by itself. Everybody watches just the key before its own
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from random import Random
 
 from locksmith import keys, waiter
 from locksmith.errors import ConflictError, CorruptValueError, StoreUnavailableError
@@ -30,18 +31,15 @@ LONGEST_LOOK_AFTER = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one saw of the line: the one right before (None: it is the first), at which revision, and when."""
+    """What one saw of the line, at which revision, and until when it may be believed, in the loop's time.
+
+    `before` is the one right before; None: it is the first, or stands so far back that it has not looked yet.
+    """
 
     line: Line
     before: Entry | None
     revision: int
-    at: float
-
-    @property
-    def ends(self) -> float:
-        """Until when it may be believed, in the loop's time."""
-        lasts = self.line.waiters / LOOKS_PER_SECOND if not self.line.exact else LOOK_AFTER
-        return self.at + min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, lasts))
+    ends: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,11 @@ class _Place:
 class Queue:
     """One claim's place in a group's line. Errors are the store's."""
 
-    def __init__(self, store: Store, group: str, *, ttl: float = TTL) -> None:
+    def __init__(self, store: Store, group: str, *, ttl: float = TTL, rng: Random | None = None) -> None:
         self._store = store
         self._group = group
         self._ttl = ttl
+        self._rng = rng or Random()  # noqa: S311 - when to look, no secret
         self._place: _Place | None = None
         self._look: Look | None = None
 
@@ -119,8 +118,11 @@ class Queue:
         try:
             entry = await self._store.create(key, record, ttl=self._ttl)
         except ConflictError:
-            entry = await self._again(key, record, claim)
+            # It may be the first one's: its look is not put off.
+            self._place = _Place(claim, await self._again(key, record, claim), _now())
+            return self._place
         self._place = _Place(claim, entry, _now())
+        self._look = await self._look_from_afar()
         return self._place
 
     async def _again(self, key: str, record: bytes, claim: Claim) -> Entry:
@@ -141,6 +143,17 @@ class Queue:
         self._place = replace(place, kept=_now())
         return self._place
 
+    async def _look_from_afar(self) -> Look | None:
+        """Put the first look off where the line is long: thousands who come at one moment would all look at all of it.
+
+        Whoever comes stands at the end, so the length of the line is about its place.
+        """
+        waiters = await self._store.count(keys.waiters_prefix(self._group))
+        if waiters <= KNOWN:
+            return None
+        later = _now() + self._rng.uniform(0, lasts(waiters))
+        return Look(Line(waiters, waiters, exact=False), None, 0, later)
+
     async def _look_around(self, place: _Place) -> Look:
         for _ in range(2):
             at = _now()
@@ -148,10 +161,19 @@ class Queue:
             seen = await self._store.list(prefix, limit=KNOWN + 1, last_before=own_and_older)
             if any(entry.key == place.entry.key and entry.created == place.entry.created for entry in seen.entries):
                 before = seen.entries[:-1]
-                line = Line(len(before) + 1, seen.total, _name(before[-1]) if before else "", len(before) < KNOWN)
-                return Look(line, before[-1] if before else None, seen.revision, at)
+                exact = len(before) < KNOWN
+                line = Line(len(before) + 1, seen.total, _name(before[-1]) if before else "", exact)
+                ends = at + (LOOK_AFTER if exact else lasts(seen.total))
+                return Look(line, before[-1] if before else None, seen.revision, ends)
             place = await self._enter(place.claim)
+            if self._look is not None:
+                return self._look
         raise StoreUnavailableError(f"the place {place.entry.key} in the line is gone as soon as it is taken")
+
+
+def lasts(waiters: int) -> float:
+    """Say for how many seconds one who stands far back in a line of that length believes what it saw."""
+    return min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, waiters / LOOKS_PER_SECOND))
 
 
 def _now() -> float:

@@ -96,7 +96,7 @@ class QueuedLock:
             return Granted()
         look = await self._queue.stand(claim)
         self._meter.line(look.line.position, look.line.waiters)
-        if look.before is not None:
+        if look.line.position > 1:
             self._watch.aim(look, partial(self._moved_up, look))
             return Denied("line", _in_line(look.line), line=look.line)
         self._undecided = True
@@ -187,4 +187,4 @@ def _is_twins(error: OtherClaimError, own: Claim) -> bool:
 def _in_line(line: Line) -> str:
     if line.exact:
         return f"number {line.position} of {line.waiters} in line for a slot, behind {line.behind}"
-    return f"in line for a slot, {line.waiters} wait, at least {line.position - 1} of them before this machine"
+    return f"in line for a slot, far back among the {line.waiters} who wait"

@@ -190,9 +190,9 @@ class RebootLock:
         if standing.holds(claim):
             await looking
             return False
-        now, also = await self._shares.applied(standing.semaphore, share.entry)
+        standing, also = await self._shares.applied(standing, share.entry, looking)
         try:
-            taken = now.take(claim.holder)
+            taken = standing.semaphore.take(claim.holder)
         except NoFreeSlotError as error:
             await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None

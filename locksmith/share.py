@@ -20,7 +20,7 @@ _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?%")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share in percent, as text (`10%`); `wrote` is what `max` may be by its own doing.
+    """A share in percent, as text (`10%`); `wrote` is what `max` may be by its own doing, the youngest number last.
 
     Two numbers where one replaces the other: on v2 the share is written before the semaphore is.
     """
@@ -34,8 +34,20 @@ class Share:
         return max(1, int(Decimal(self.percent.rstrip("%")) * machines / 100))
 
     def is_void(self, slots: int) -> bool:
-        """Whether the semaphore's `max` was set by somebody else since."""
-        return slots not in self.wrote
+        """Whether the semaphore's `max` was set by somebody else since; a share makes no number below 1."""
+        return slots < 1 or slots not in self.wrote
+
+    def is_pending(self, slots: int) -> bool:
+        """Whether, by the semaphore's `max`, the number written last may still be on its way there."""
+        return slots != self.wrote[-1]
+
+    def has_landed(self, slots: int) -> bool:
+        """Whether the number written last stands, and the one before it is still allowed."""
+        return len(self.wrote) > 1 and not self.is_pending(slots)
+
+    def landed(self) -> "Share":
+        """Give the share when the number written last stands: the one before, set again, is somebody else's act."""
+        return replace(self, wrote=self.wrote[-1:])
 
     def replacing(self, before: int, after: int) -> "Share":
         """Give the share while `max` changes from one number to another by its own doing."""

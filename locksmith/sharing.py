@@ -27,11 +27,7 @@ class Shares:
 
     async def read(self) -> Share | CorruptValueError | None:
         """Give the share, or why it cannot be read; None where there is none."""
-        entry = (await self._store.get(self.key)).entry
-        try:
-            return decode(entry.value, entry.key) if entry else None
-        except CorruptValueError as error:
-            return error
+        return _read((await self._store.get(self.key)).entry)
 
     async def applied(
         self, standing: Standing, entry: Entry | None, allowed: Awaitable[None]
@@ -42,17 +38,18 @@ class Shares:
         Where it makes the difference between a free slot and none, the number is written at once, as soon as `allowed`
         has ended: so every take starts from a free slot, and who is denied knows that none of its own is on its way.
         """
-        share, now = self._read(entry), standing.semaphore
+        share, now = _readable(entry), standing.semaphore
         if entry is None or share is None or share.is_void(now.max):
             return standing, []
         slots = share.of(await self._present())
         if slots == now.max:
-            return standing, [Put(self.key, encode(landed), entry.version)] if (landed := share.landed(slots)) else []
-        sized, put = now.resize(slots), Put(self.key, encode(share.replacing(now.max, slots)), entry.version)
-        if now.available > 0 < sized.available and not share.is_pending(now.max):
+            return standing, [self._put(share.landed(), entry)] if share.has_landed(slots) else []
+        sized, put = now.resize(slots), self._put(share.replacing(now.max, slots), entry)
+        pending = share.is_pending(now.max)
+        if min(now.available, sized.available) > 0 and not pending:
             return replace(standing, semaphore=sized), [put]
         await allowed
-        if share.is_pending(now.max):
+        if pending:
             standing = await self._write(standing, [])
         return await self._write(replace(standing, semaphore=sized), [put]), []
 
@@ -77,11 +74,22 @@ class Shares:
         return replace(standing, reading=Reading(entry, entry.version))
 
     async def _present(self) -> int:
-        return (await self._store.list(self._nodes, limit=1)).total
+        return await self._store.count(self._nodes)
 
-    def _read(self, entry: Entry | None) -> Share | None:
-        try:
-            return decode(entry.value, entry.key) if entry else None
-        except CorruptValueError as error:
-            log.warning("%s", error)
-            return None
+    def _put(self, share: Share, over: Entry) -> Put:
+        return Put(self.key, encode(share), over.version)
+
+
+def _read(entry: Entry | None) -> Share | CorruptValueError | None:
+    try:
+        return decode(entry.value, entry.key) if entry else None
+    except CorruptValueError as error:
+        return error
+
+
+def _readable(entry: Entry | None) -> Share | None:
+    share = _read(entry)
+    if isinstance(share, CorruptValueError):
+        log.warning("%s", share)
+        return None
+    return share

@@ -42,6 +42,10 @@ class Etcd3Store:
         """Read the keys below a prefix, linearizably."""
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
 
+    async def count(self, prefix: str) -> int:
+        """Count the keys below a prefix; etcd reads no value for it."""
+        return await self._gateway.call(RANGE, wire.count_request(prefix), wire.counted)
+
     async def folders(self, prefix: str) -> tuple[str, ...]:
         """Skip from the first key of each folder behind its last: one request a folder, however much is in it."""
         names: list[str] = []

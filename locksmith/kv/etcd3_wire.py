@@ -85,6 +85,17 @@ def listing(message: Message) -> Listing:
     return Listing(tuple(entries), _revision(message), number(message, "count"))
 
 
+def count_request(prefix: str) -> Message:
+    """Ask how many keys there are below a prefix."""
+    return {**below(prefix), "count_only": True}
+
+
+def counted(message: Message) -> int:
+    """Parse the answer to `count_request`."""
+    _revision(message)
+    return number(message, "count")
+
+
 def first_key(start: str, prefix: str) -> Message:
     """Ask for the first key from `start` on that begins with `prefix`, without its value."""
     return {**below(prefix), **one(start), "limit": "1", "keys_only": True}

@@ -195,6 +195,10 @@ class MemoryStore:
         """Read the keys below a prefix."""
         return await self._carry("list", prefix, lambda: self._server.list(prefix, limit, last_before))
 
+    async def count(self, prefix: str) -> int:
+        """Count the keys below a prefix."""
+        return await self._carry("count", prefix, lambda: self._server.list(prefix, 1, None).total)
+
     async def folders(self, prefix: str) -> tuple[str, ...]:
         """Name the folders right below a prefix."""
         return await self._carry("folders", prefix, lambda: self._server.folders(prefix))

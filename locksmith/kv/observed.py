@@ -10,7 +10,7 @@ from locksmith.meter import Meter
 
 T = TypeVar("T")
 
-KINDS = ("get", "read", "list", "folders", "create", "swap", "delete", "update", "renew", "revoke", "wait")
+KINDS = ("get", "read", "list", "count", "folders", "create", "swap", "delete", "update", "renew", "revoke", "wait")
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
 """Whoever asked did not wait for the end: a watch that is not needed any more, a step that took too long."""
@@ -35,6 +35,10 @@ class ObservedStore:
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a prefix."""
         return await self._count("list", self._store.list(prefix, limit=limit, last_before=last_before))
+
+    async def count(self, prefix: str) -> int:
+        """Count the keys below a prefix."""
+        return await self._count("count", self._store.count(prefix))
 
     async def folders(self, prefix: str) -> tuple[str, ...]:
         """Name the folders right below a prefix."""

@@ -171,7 +171,7 @@ class Process:
             store = self.store(self)
             return QueuedLock(
                 RebootLock(store, target.group, rng=self.rng, clock=self.machine.clock),
-                self.parts.queue(store, target.group),
+                self.parts.queue(store, target.group, rng=self.rng),
             )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))

@@ -154,7 +154,8 @@ class NoLine(Queue):
     """Takes itself for the first, whoever stands before it."""
 
     async def _look_around(self, place):
-        return replace(await super()._look_around(place), before=None)
+        look = await super()._look_around(place)
+        return replace(look, line=replace(look.line, position=1), before=None)
 
 
 class Apart(Queue):

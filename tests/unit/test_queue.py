@@ -8,7 +8,7 @@ import pytest
 from locksmith import keys
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import KEEP_AFTER, KNOWN, LOOK_AFTER, TTL, Queue
+from locksmith.queue import KEEP_AFTER, KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -204,10 +204,18 @@ def test_far_back_only_the_order_right_before_is_known_and_looks_are_rare():
     async def story(line):
         for number in range(KNOWN + 200):
             await line.queue().stand(claim(f"n{number}"))
-        last = await line.queue().stand(claim("last"))
+        queue = line.queue()
+        line.calls.clear()
+        afar = await queue.stand(claim("last"))
+        assert (afar.line.position, afar.line.waiters, afar.line.exact) == (KNOWN + 201, KNOWN + 201, False)
+        assert "list" not in line.calls
+        clock = asyncio.get_running_loop().time
+        while (last := await queue.stand(claim("last"))) is afar:
+            assert not await queue.wait(afar)
+        assert clock() <= LOOK_AFTER
         assert (last.line.position, last.line.waiters, last.line.exact) == (KNOWN + 1, KNOWN + 201, False)
         assert last.line.behind == f"n{KNOWN + 199}"
-        assert last.ends - last.at == LOOK_AFTER
+        assert last.ends - clock() == pytest.approx(LOOK_AFTER)
         deep = await line.queue().stand(claim("n49"))
         assert deep.line.exact
         assert deep.line.position == 50
@@ -222,3 +230,17 @@ def test_a_place_that_cannot_be_read_is_waited_for_like_any_other():
         assert (look.line.position, look.line.behind) == (2, "n0")
 
     play(story)
+
+
+def test_a_restarted_program_looks_at_once_however_long_the_line_is():
+    async def story(line):
+        await line.queue().stand(claim("first"))
+        for number in range(KNOWN + 10):
+            await line.queue().stand(claim(f"n{number}"))
+        assert (await line.queue().stand(claim("first"))).line.position == 1
+
+    play(story)
+
+
+def test_the_looks_of_all_who_stand_far_back_are_ten_a_second_together():
+    assert [lasts(waiters) for waiters in (51, 300, 1000, 5000, 100_000)] == [30, 30, 100, 500, LONGEST_LOOK_AFTER]

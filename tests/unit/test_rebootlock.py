@@ -507,7 +507,9 @@ def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, st
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, st.lists(fates, max_size=3))
+@given(
+    st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, st.lists(fates, max_size=3)
+)
 def test_nor_does_a_share_while_machines_come_and_go(claims, stepwise, seed, crowds, operators):
     """Only the share's own arithmetic changes `max`, until a number set by an operator ends it, for good."""
     asyncio.run(Race(Random(seed), stepwise=stepwise).run_shared(claims, crowds, operators))
