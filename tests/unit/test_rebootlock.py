@@ -497,6 +497,7 @@ def test_all_records_are_read_at_once():
 fates = st.sampled_from(["arrives", "arrives", "arrives", ANSWER_LOST, DROPPED, LATE, NEVER_SENT])
 acts = st.tuples(st.sampled_from(["n1", "n1", "n2"]), st.sampled_from("ab"), st.lists(fates, max_size=6))
 crowds = st.lists(st.integers(0, 8), min_size=1, max_size=8)
+operators = st.lists(fates, max_size=3)
 
 
 @settings(max_examples=300, deadline=None)
@@ -506,7 +507,7 @@ def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, st
     asyncio.run(Race(Random(seed), stepwise=stepwise).run(claims, slots))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, st.lists(fates, max_size=3)
 )

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith import keys, semaphore, share
-from locksmith.errors import CorruptValueError
+from locksmith.errors import CorruptValueError, OutcomeUnknownError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
 from locksmith.standing import SlotsBusyError
-from tests.harness.weather import ANSWER_LOST, DROPPED, Script, StepwiseStore
+from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, Script, StepwiseStore
 
 KEY = keys.semaphore_key("")
 SHARE = keys.share_key("")
@@ -66,8 +66,11 @@ class Group:
 
     def __init__(self, *fates, stepwise=False):
         self.server = MemoryServer()
-        self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, Script([*fates]))
+        self.script = Script([*fates])
+        self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, self.script)
         self.lock = RebootLock(self.store, "", limit=5)
+        self.hasty = RebootLock(self.store, "", limit=0)
+        self.calm = RebootLock(MemoryStore(self.server), "")
 
     def present(self, *numbers):
         for number in numbers:
@@ -108,11 +111,89 @@ def test_whoever_takes_the_lock_counts_the_machines_anew(stepwise):
         assert group.semaphore == Semaphore(4, ("n1",))
         assert not group.share.is_void(4)
         await group.gone(*range(10, 45))
-        with pytest.raises(SlotsBusyError, match="max is 1"):
+        with pytest.raises(SlotsBusyError, match="max is 1") as denied:
             await group.lock.take(claim("n2"))
+        assert group.semaphore == Semaphore(1, ("n1",)), "a node of the original gets no slot either"
+        assert denied.value.revision == group.server.revision, "what is waited for is another's write"
         await group.lock.give_back(claim("n1"))
         await group.lock.take(claim("n2"))
         assert group.semaphore == Semaphore(1, ("n2",))
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_a_fleet_that_grows_while_all_slots_are_held_gets_another(stepwise):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(10))
+        await group.lock.set_share("10%")
+        await group.lock.take(claim("n1"))
+        group.present(*range(10, 20))
+        await group.lock.take(claim("n2"))
+        assert group.semaphore == Semaphore(2, ("n1", "n2"))
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_a_take_that_was_lost_before_the_fleet_shrank_does_not_win_after_the_denial(stepwise):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        await group.lock.take(claim("n1"))
+        group.script.fates = [ARRIVES, LATE] if stepwise else [LATE]
+        with pytest.raises(OutcomeUnknownError):
+            await group.hasty.take(claim("n2"))
+        await group.gone(*range(10, 20))
+        group.script.fates.clear()
+        with pytest.raises(SlotsBusyError, match="max is 1"):
+            await group.lock.take(claim("n2"))
+        assert group.script.arrive_late() == ["too late"]
+        assert group.semaphore == Semaphore(1, ("n1",))
+
+    asyncio.run(story())
+
+
+def test_on_v2_two_who_count_differently_do_not_void_the_share():
+    """The first has written the share, its semaphore is on its way; it comes after the second has written the share."""
+
+    async def story():
+        group = Group(stepwise=True)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        group.present(*range(20, 40))
+        group.script.fates = [ARRIVES, ARRIVES, LATE]
+        with pytest.raises(OutcomeUnknownError):
+            await group.hasty.take(claim("n1"))
+        assert group.share.wrote == (2, 4)
+        group.present(*range(40, 60))
+
+        async def first_arrives():
+            group.script.arrive_late()
+
+        group.script.fates, group.script.meanwhile = [ARRIVES, ANSWER_LOST], first_arrives
+        await group.lock.take(claim("n2"))
+        assert group.semaphore.max == 6
+        assert not group.share.is_void(6)
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_the_number_before_set_again_by_hand_stays_once_a_take_has_seen_the_new_one(stepwise):
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(30))
+        await group.lock.set_share("10%")
+        assert group.share.wrote == (1, 3)
+        await group.lock.take(claim("n1"))
+        assert group.share.wrote == (3,)
+        group.by_hand(1)
+        assert group.share.is_void(1)
+        await group.lock.take(claim("n2"))
+        assert group.semaphore.max == 1
 
     asyncio.run(story())
 
@@ -129,6 +210,11 @@ def test_a_number_set_by_hand_voids_the_share_and_stays(stepwise):
         assert group.semaphore.max == 7
 
     asyncio.run(story())
+
+
+def test_no_share_raises_a_max_of_zero_even_if_it_says_that_it_wrote_it():
+    assert Share("10%", (0, 2)).is_void(0)
+    assert Share("10%", (-1,)).is_void(-1)
 
 
 def test_nobody_is_let_through_where_the_original_has_stopped_all():
