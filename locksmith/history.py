@@ -7,7 +7,8 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -58,13 +59,15 @@ class Event:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-def about(claim: Claim, at: datetime, act: str, *, who: str = "", reason: str = "", detail: str = "") -> Event:
-    """Make the record of something that happened to a claim."""
+def about(
+    claim: Claim, at: datetime, act: str, *, who: str | None = None, reason: str | None = None, detail: str = ""
+) -> Event:
+    """Make the record of something that happened to a claim; without `who` and `reason` they are the claim's own."""
     return Event(
         at=at,
         act=act,
-        who=who or claim.who,
-        reason=reason or claim.reason,
+        who=claim.who if who is None else who,
+        reason=claim.reason if reason is None else reason,
         detail=detail,
         holder=claim.holder,
         hostname=claim.hostname,
@@ -86,13 +89,11 @@ class History:
     async def add(self, event: Event) -> None:
         """Write a record; where that fails it is lost, which is logged."""
         key = f"{self._prefix}{int(event.at.timestamp() * 1000):013d}-{secrets.token_hex(4)}"
-        try:
-            async with asyncio.timeout(WRITE_LIMIT):
-                await self._store.create(key, encode(event), ttl=KEPT)
-                if self._rng.randrange(TIDY_ONE_IN) == 0:
+        async with _best_effort(f"the history lacks a record, {event.act}"):
+            await self._store.create(key, encode(event), ttl=KEPT)
+            if self._rng.randrange(TIDY_ONE_IN) == 0:
+                async with _best_effort("the history is not tidied up"):
                     await self._tidy()
-        except (StoreError, TimeoutError) as error:
-            log.info("the history lacks a record, %s: %s", event.act, str(error) or "etcd takes too long")
 
     async def read(self, limit: int) -> list[Event]:
         """Read the youngest records, the oldest of them first; those that can't be read are left out, and logged."""
@@ -109,6 +110,15 @@ class History:
         oldest = await self._store.list(self._prefix, limit=2 * TIDY_ONE_IN)
         for entry in oldest.entries[: max(0, oldest.total - MOST)]:
             await self._store.revoke(entry)
+
+
+@asynccontextmanager
+async def _best_effort(failed: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(WRITE_LIMIT):
+            yield
+    except (StoreError, TimeoutError) as error:
+        log.info("%s: %s", failed, str(error) or "etcd takes too long")
 
 
 LAST = 2**62

@@ -10,18 +10,24 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
+from locksmith.errors import CorruptValueError
 from locksmith.fleet import Claim
 from locksmith.history import HELD, REBOOTED, Event
 from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import DAEMON
 from locksmith.words import span
+
+Held = Claim | CorruptValueError | None
+"""The record of an id that holds a slot, as `LockState` has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The youngest events, the oldest first, and the claims that hold a slot now."""
+    """The youngest events, the oldest first, and who holds a slot now, or why that cannot be read."""
 
     events: list[Event]
-    holds: list[Claim]
+    holds: list[tuple[str, Held]]
+    problem: CorruptValueError | None = None
 
 
 @click.command(cls=GoCommand)
@@ -35,42 +41,49 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
     """
     past = session.with_lock(lambda lock: _read(lock, limit))
     if as_json:
-        events, holds = [_event_fields(event) for event in past.events], [_hold_fields(claim) for claim in past.holds]
-        print_json({"group": session.config.group, "events": events, "holds": holds})
+        print_json({"group": session.config.group, **_fields(past)})
         return
     now = datetime.now().astimezone()
-    rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(claim, now) for claim in past.holds)]
+    rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(*hold, now) for hold in past.holds)]
     if rows:
         click.echo("\n".join(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width())))
-    else:
+    elif not past.problem:
         note("nothing has happened here in the last 30 days")
+    if past.problem:
+        note(f"who holds a slot cannot be read: {past.problem}")
 
 
 async def _read(lock: RebootLock, limit: int) -> Past:
     events = await lock.history.read(limit)
-    claims = (await lock.read()).claims.values()
-    holds = sorted((claim for claim in claims if isinstance(claim, Claim)), key=lambda claim: claim.held_since)
-    return Past(events, holds)
+    try:
+        claims = (await lock.read()).claims
+    except CorruptValueError as error:
+        return Past(events, [], error)
+    return Past(events, sorted(claims.items(), key=_began))
+
+
+def _began(hold: tuple[str, Held]) -> tuple[bool, float]:
+    """Order holds by their beginning; those of which it is not known come last."""
+    _, claim = hold
+    return (False, claim.held_since.timestamp()) if isinstance(claim, Claim) else (True, 0.0)
 
 
 def _event_row(event: Event, now: datetime) -> Row:
     long = span(event.at - event.taken) if event.taken else ""
     name = _name(event.kind, event.holder, event.hostname)
     if event.act != HELD:
-        why = f"{event.who}{_tail(event.reason)}{_tail(event.detail, '; ')}"
-        return Row((_when(event.at, now), event.act, name, long, why))
+        return Row((_when(event.at, now), event.act, name, long, _why(event.who, event.reason, event.detail)))
     if event.detail == REBOOTED:
-        return Row((_when(event.at, now), REBOOTED, name, long, event.reason))
-    return Row((_when(event.at, now), "gave back", name, long, f"{event.reason}{_tail(event.detail, '; ')}"))
+        return Row((_when(event.at, now), REBOOTED, name, long, _why(event.who, event.reason)))
+    return Row((_when(event.at, now), "gave back", name, long, _why(event.who, event.reason, event.detail)))
 
 
-def _hold_row(claim: Claim, now: datetime) -> Row:
-    by = claim.reason if claim.kind == fleet.REBOOT else f"{claim.who}{_tail(claim.reason)}"
-    long = span(now - claim.held_since)
-    return Row(
-        (_when(claim.held_since, now), "still held", _name(claim.kind, claim.holder, claim.hostname), long, by),
-        "yellow",
-    )
+def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
+    if not isinstance(claim, Claim):
+        why = "its record cannot be read" if claim else "no record: a node of the original, or a bare lock"
+        return Row(("", "still held", holder, "", why), "yellow")
+    name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
+    return Row((_when(claim.held_since, now), "still held", name, long, _why(claim.who, claim.reason)), "yellow")
 
 
 def _name(kind: str, holder: str, hostname: str) -> str:
@@ -78,12 +91,22 @@ def _name(kind: str, holder: str, hostname: str) -> str:
     return hostname if kind == fleet.REBOOT and hostname else holder
 
 
-def _tail(text: str, joint: str = ": ") -> str:
-    return f"{joint}{text}" if text else ""
+def _why(who: str, reason: str, detail: str = "") -> str:
+    """Put together who did something, why, and how it went; a daemon goes without saying."""
+    by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
+    return "; ".join(part for part in (by, detail) if part)
 
 
 def _when(moment: datetime, now: datetime) -> str:
     return f"{moment.astimezone(now.tzinfo):%m-%d %H:%M:%S}"
+
+
+def _fields(past: Past) -> dict[str, object]:
+    return {
+        "events": [_event_fields(event) for event in past.events],
+        "holds": [_hold_fields(*hold) for hold in past.holds],
+        "problem": str(past.problem) if past.problem else None,
+    }
 
 
 def _event_fields(event: Event) -> dict[str, object]:
@@ -103,6 +126,6 @@ def _event_fields(event: Event) -> dict[str, object]:
     }
 
 
-def _hold_fields(claim: Claim) -> dict[str, object]:
-    held = int((datetime.now(UTC) - claim.held_since).total_seconds())
-    return {"id": claim.holder, "claim": claim_fields(claim), "held_seconds": held}
+def _hold_fields(holder: str, claim: Held) -> dict[str, object]:
+    held = int((datetime.now(UTC) - claim.held_since).total_seconds()) if isinstance(claim, Claim) else None
+    return {"id": holder, "claim": claim_fields(claim), "held_seconds": held}

@@ -523,10 +523,29 @@ def test_the_history_as_json(ctl, group):
     assert (fields["schema"], fields["group"], fields["holds"]) == (1, group, [])
     assert [event["act"] for event in fields["events"]] == ["lock", "unlock"]
     undone = fields["events"][1]
-    assert (undone["id"], undone["who"], undone["kind"]) == ("n1", "alice", "manual")
+    assert (undone["id"], undone["who"], undone["kind"], undone["reason"]) == ("n1", "alice", "manual", "")
     assert "was held by hand by alice" in undone["detail"]
     assert undone["held_seconds"] >= 0
     assert [event["act"] for event in json.loads(ctl("history", "--json", "--limit", "1").out)["events"]] == ["unlock"]
+
+
+def test_the_history_names_who_holds_a_slot_without_a_record_too(ctl, lock):
+    lock.put(semaphore.encode(Semaphore(1, ("go-1",))))
+    assert "still held  go-1" in ctl("history").out
+    assert "a node of the original" in ctl("history").out
+    holds = json.loads(ctl("history", "--json").out)["holds"]
+    assert holds == [{"id": "go-1", "claim": None, "held_seconds": None}]
+
+
+def test_a_semaphore_that_cannot_be_read_hides_no_history(ctl, lock):
+    ctl("set-max", "2")
+    lock.put(b"garbage")
+    ended = ctl("history")
+    assert ended.status == 0
+    assert "max 1 -> 2" in ended.out
+    assert "who holds a slot cannot be read: " in ended.err
+    assert "locksmithctl repair" in ended.err
+    assert lock.key in json.loads(ctl("history", "--json").out)["problem"]
 
 
 def test_a_history_with_rubbish_in_it_steers_no_terminal(ctl):

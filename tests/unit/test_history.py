@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith import history, keys
+from locksmith.errors import StoreRefusedError
 from locksmith.fleet import REBOOT, Claim
-from locksmith.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, Event, History
+from locksmith.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, WRITE_LIMIT, Event, History
 from locksmith.jsonread import BadJsonError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.rebootlock import RebootLock
@@ -102,6 +103,46 @@ def test_it_does_not_grow_without_end():
         assert listing.entries[0].key.endswith(f"{TIDY_ONE_IN + 1:013}")
 
     run(story)
+
+
+def test_a_record_is_not_lacking_where_only_the_tidying_failed(caplog):
+    caplog.set_level("INFO")
+
+    class NoLists(MemoryStore):
+        async def list(self, prefix, *, limit=0, last_before=None):
+            if last_before is None:
+                raise StoreRefusedError("no rights")
+            return await super().list(prefix, limit=limit, last_before=last_before)
+
+    async def story():
+        past = History(NoLists(MemoryServer()), "", Always())
+        await past.add(Event(NOW, "set-max"))
+        assert len(await past.read(10)) == 1
+        assert caplog.messages == ["the history is not tidied up: no rights"]
+
+    asyncio.run(story())
+
+
+def test_an_etcd_that_hangs_holds_nobody_up_for_long():
+    async def story(loop):
+        class Hangs:
+            async def carry(self, call):
+                if call.key.startswith(keys.history_prefix("")):
+                    await asyncio.sleep(3600)
+                return call.apply()
+
+        lock = RebootLock(MemoryStore(MemoryServer(), Hangs()), "")
+        await lock.take(claim("n1"))
+        began = loop.time()
+        assert await lock.give_back(claim("n1"))
+        assert loop.time() - began <= WRITE_LIMIT
+
+    run(story)
+
+
+def test_an_operator_who_gives_no_reason_is_not_said_to_have_the_machines():
+    assert history.about(claim("n1"), NOW, "unlock", who="alice", reason="").reason == ""
+    assert history.about(claim("n1"), NOW, HELD).reason == "update-engine 4081.2.0"
 
 
 def test_a_record_that_cannot_be_read_is_left_out():
