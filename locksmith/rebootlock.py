@@ -25,6 +25,7 @@ from locksmith.history import HELD, History, about
 from locksmith.kv.store import Delete, Entry, Put, Reading, Store
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
+from locksmith.share import Share
 from locksmith.sharing import Shares
 from locksmith.standing import (
     FreedOrNotError,
@@ -127,6 +128,10 @@ class RebootLock:
         """Change the number of slots, which ends a share; give the number before. The same number writes nothing."""
         lost: list[int] = []
         return await self._decider.decide(lambda: self._set_max(slots, lost))
+
+    async def share(self) -> Share | CorruptValueError | None:
+        """Read the share that the number of slots follows, where there is one."""
+        return await self._shares.read()
 
     async def set_share(self, percent: str) -> tuple[int, int]:
         """Have the number of slots follow a share of the machines present; give the number before, and the new one."""

@@ -1,7 +1,7 @@
 """What scripts get of a group, its machines, its line and its holders (docs/locksmithctl.md)."""
 
 from locksmith import fleet
-from locksmith.cli.output import claim_fields
+from locksmith.cli.output import claim_fields, share_fields
 from locksmith.group_view import GroupView
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import Node
@@ -66,12 +66,11 @@ def waiter_fields(waiter: Waiter) -> dict[str, object]:
 def group_fields(view: GroupView) -> dict[str, object]:
     """Give a group's sums."""
     held = holdings(view)
-    share = view.share
     return {
         "group": view.group,
         "max": view.semaphore.max,
         "available": view.semaphore.available,
-        "share": {"percent": share.percent, "void": share.is_void(view.semaphore.max)} if share else None,
+        "share": share_fields(view.share, view.semaphore.max),
         "held": len(held),
         "waiting": len(view.waiters),
         "present": len(view.machines),

@@ -11,6 +11,7 @@ from locksmith.cli.go_flags import GoOption
 from locksmith.cli.run import one_line
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import Claim
+from locksmith.share import Share
 
 SCHEMA = 1
 
@@ -25,6 +26,11 @@ def note(text: str) -> None:
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one object on one line, after the schema's number."""
     click.echo(json.dumps({"schema": SCHEMA, **fields}))
+
+
+def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:
+    """Give what scripts may know of a share beside a `max`; None where there is none that can be read."""
+    return {"percent": share.percent, "void": share.is_void(slots)} if isinstance(share, Share) else None
 
 
 def claim_fields(claim: Claim | CorruptValueError | None) -> dict[str, str] | None:

@@ -8,6 +8,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.run import printable
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.cli.status import parse_slots
 from locksmith.errors import LockError, UsageError
@@ -48,7 +49,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
     if as_json:
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
     elif done:
-        kept = ", ".join(done.made.holders)
+        kept = printable(", ".join(done.made.holders))
         click.echo(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
         if kept:
             note(KEPT)
@@ -105,7 +106,7 @@ def _ask(slots: int) -> None:
 def shown(raw: bytes) -> str:
     """Spell any value with printable characters alone, and not more of it than a person reads."""
     text = raw.decode("ascii", errors="backslashreplace")
-    spelt = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    spelt = printable(text)
     return f"{spelt[:MOST_SHOWN]}... ({len(raw)} bytes)" if len(spelt) > MOST_SHOWN else spelt or "(nothing)"
 
 

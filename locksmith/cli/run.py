@@ -48,5 +48,9 @@ def _status(command: click.Command, program: str) -> int:
 
 def one_line(text: str) -> str:
     """Keep a foreign text (a server's answer, an id) from breaking the line or steering the terminal."""
-    words = " ".join(text.split())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Spell out what would break the line or steer the terminal, and leave every other character as it is."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -7,12 +7,14 @@ import click
 
 from locksmith import share
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.output import claim_fields, json_flag, note, print_json, share_fields
+from locksmith.cli.run import printable
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.history import SET_MAX
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import INT64_MAX
+from locksmith.share import Share
 from locksmith.standing import LockState
 
 
@@ -27,11 +29,10 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
 
         watch(session, as_json=as_json, everything=False)
         return
-    state = session.with_lock(RebootLock.read)
     if as_json:
-        print_json(_fields(session.config.group, state))
+        print_json({"group": session.config.group, **_fields(*session.with_lock(_with_share))})
     else:
-        click.echo("\n".join(_lines(state)))
+        click.echo("\n".join(_lines(session.with_lock(RebootLock.read))))
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -46,20 +47,39 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     """
     percent = parse_share(slots) if share.is_share(slots) else ""
     number = 0 if percent else parse_slots(slots)
-    old, new = session.with_lock(partial(_set_max, number, percent, reason))
+    old, new, ended = session.with_lock(partial(_set_max, number, percent, reason))
     if as_json:
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
         return
     click.echo(f"Old-Max: {old}\nMax: {new}")
+    if ended:
+        note(ended)
     if percent:
         note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
 
 
-async def _set_max(number: int, percent: str, reason: str, lock: RebootLock) -> tuple[int, int]:
+async def _set_max(number: int, percent: str, reason: str, lock: RebootLock) -> tuple[int, int, str]:
+    before = await lock.share()
     old, new = await lock.set_share(percent) if percent else (await lock.set_max(number), number)
     shared = f", {percent} of the machines present" if percent else ""
-    await lock.history.add(act(SET_MAX, reason, f"max {old} -> {new}{shared}"))
-    return old, new
+    ended = _ended(before, percent, old)
+    detail = "; ".join(filter(None, (f"max {old} -> {new}{shared}", ended)))
+    await lock.history.add(act(SET_MAX, reason, detail))
+    return old, new, ended
+
+
+def _ended(before: Share | CorruptValueError | None, percent: str, old: int) -> str:
+    """Say which share is over, and whether it still was one."""
+    if isinstance(before, CorruptValueError):
+        return "a share that could not be read is gone"
+    if before is None or (before.percent == percent and not before.is_void(old)):
+        return ""
+    void = f", which was void: max {old} was set by hand" if before.is_void(old) else ""
+    return f"the share of {before.percent} is over{void}"
+
+
+async def _with_share(lock: RebootLock) -> tuple[LockState, Share | CorruptValueError | None]:
+    return await lock.read(), await lock.share()
 
 
 def parse_share(text: str) -> str:
@@ -79,16 +99,16 @@ def parse_slots(text: str) -> int:
 
 def _lines(state: LockState) -> list[str]:
     lines = [f"Available: {state.semaphore.available}", f"Max: {state.semaphore.max}"]
-    holders = state.semaphore.holders
+    holders = [printable(holder) for holder in state.semaphore.holders]
     return [*lines, "", "MACHINE ID", *holders] if holders else lines
 
 
-def _fields(group: str, state: LockState) -> dict[str, object]:
+def _fields(state: LockState, shared: Share | CorruptValueError | None) -> dict[str, object]:
     return {
-        "group": group,
         "available": state.semaphore.available,
         "max": state.semaphore.max,
         "holders": [_holder(holder, state) for holder in state.semaphore.holders],
+        "share": share_fields(shared, state.semaphore.max),
     }
 
 

@@ -131,6 +131,7 @@ def test_status_as_json_says_why_each_holds(ctl, lock, group):
         "group": group,
         "available": 0,
         "max": 3,
+        "share": None,
         "holders": [
             {"id": "bare", "claim": None},
             {
@@ -489,6 +490,36 @@ def test_a_share_is_set_and_ended(ctl, lock):
     assert json.loads(ctl("set-max", "--json", "50%").out)["share"] == "50%"
     assert ctl("set-max", "3").out == "Old-Max: 1\nMax: 3\n"
     assert "max 1 -> 3" in ctl("history").out
+
+
+def test_what_becomes_of_a_share_is_told(ctl, lock):
+    assert json.loads(ctl("status", "--json").out)["share"] is None
+    ctl("set-max", "10%")
+    assert json.loads(ctl("status", "--json").out)["share"] == {"percent": "10%", "void": False}
+    assert ctl("status").out == "Available: 1\nMax: 1\n"
+    assert "is over" not in ctl("set-max", "10%").err
+    lock.put(semaphore.encode(Semaphore(7)))
+    assert json.loads(ctl("status", "--json").out)["share"] == {"percent": "10%", "void": True}
+    ended = ctl("set-max", "50%")
+    assert (ended.out, ended.err.splitlines()[0]) == (
+        "Old-Max: 7\nMax: 1\n",
+        "the share of 10% is over, which was void: max 7 was set by hand",
+    )
+    assert ctl("set-max", "3").err == "the share of 50% is over\n"
+    assert ctl("set-max", "2").err == ""
+    assert "max 1 -> 3; the share of 50% is over" in json.loads(ctl("history", "--json").out)["events"][-2]["detail"]
+
+
+def test_a_share_that_cannot_be_read_stops_nobody_and_is_ended_by_set_max(ctl, lock, group):
+    lock.put(b"rubbish", keys.share_key(group))
+    assert ctl("lock", "n1").status == 0
+    assert json.loads(ctl("status", "--json").out)["share"] is None
+    assert ctl("set-max", "2").err == "a share that could not be read is gone\n"
+
+
+def test_an_id_that_would_steer_the_terminal_is_spelt_out(ctl, lock):
+    lock.put(semaphore.encode(Semaphore(1, ("n1\x1b[2J\n<&>",))))
+    assert ctl("status").out.endswith("MACHINE ID\nn1\\x1b[2J\\n<&>\n")
 
 
 @pytest.mark.parametrize("share", ["0%", "101%", "x%", "%"])
