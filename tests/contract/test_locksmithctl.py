@@ -560,6 +560,15 @@ def test_the_history_as_json(ctl, group):
     assert [event["act"] for event in json.loads(ctl("history", "--json", "--limit", "1").out)["events"]] == ["unlock"]
 
 
+def test_the_history_tells_what_a_repair_found(ctl, lock):
+    lock.put(b"{\x1b[31m" + b"x" * 5000)
+    ctl("repair", "--max=3", "--yes", "--reason=a bad script")
+    [event] = json.loads(ctl("history", "--json").out)["events"]
+    assert (event["act"], event["who"], event["reason"]) == ("repair", "alice", "a bad script")
+    assert event["detail"].startswith(r"max is 3; there was {\x1b[31mxxx")
+    assert len(event["detail"]) < 500
+
+
 def test_the_history_names_who_holds_a_slot_without_a_record_too(ctl, lock):
     lock.put(semaphore.encode(Semaphore(1, ("go-1",))))
     assert "still held  go-1" in ctl("history").out
