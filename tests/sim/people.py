@@ -65,7 +65,7 @@ class Operator:
 
     async def act(self) -> None:
         """Do one thing."""
-        acts = (self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._cancel)
+        acts = (self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._set_share, self._cancel)
         try:
             await self.rng.choice(acts)()
         except LocksmithError as error:
@@ -112,6 +112,11 @@ class Operator:
         slots = self.rng.randint(1, 3)
         self.story.tell(WHO, f"sets max to {slots}")
         await self.lock.set_max(slots)
+
+    async def _set_share(self) -> None:
+        percent = self.rng.choice(("20%", "50%", "100%"))
+        self.story.tell(WHO, f"sets max to {percent} of the machines")
+        await self.lock.set_share(percent)
 
     async def _cancel(self) -> None:
         """Call a reboot off, as the journal allows."""

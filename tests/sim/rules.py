@@ -6,7 +6,7 @@ Nothing here asks the code under test: the rules read the store's values, the ma
 import asyncio
 from dataclasses import dataclass, field
 
-from locksmith import fleet, jsonread, keys, semaphore
+from locksmith import fleet, jsonread, keys, semaphore, share
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
 from locksmith.semaphore import Semaphore
@@ -21,6 +21,7 @@ FRESH = 10.0
 """Seconds the last look may be old at the reboot, and a little for the order itself."""
 OPERATOR = "operator"
 LINE = keys.waiters_prefix(GROUP)
+SHARE = keys.share_key(GROUP)
 LATE = 120.0
 """Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
 HAND_OVER = 1.0
@@ -51,7 +52,7 @@ class Rules:
         added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
         if added and len(new.holders) > new.max:
             self.story.breaks(f"{author} took a slot although {len(old.holders)} of {new.max} were held")
-        if new.max != old.max and author != OPERATOR:
+        if new.max != old.max and author != OPERATOR and not self._is_shares(before, old.max, new.max):
             self.story.breaks(f"{author} changed max from {old.max} to {new.max}")
         for holder in sorted(added | removed):
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
@@ -81,6 +82,16 @@ class Rules:
             self.story.breaks(f"{author} undid the manual claim of {record.who}")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
+
+    def _is_shares(self, before: Values, was: int, slots: int) -> bool:
+        """Whether a share that stands makes this number, of as many machines as may be present."""
+        try:
+            found = share.decode(before[SHARE], SHARE) if SHARE in before else None
+        except CorruptValueError:
+            return False
+        if found is None or found.is_void(was):
+            return False
+        return slots in {found.of(machines) for machines in range(len(self.machines) + 1)}
 
     def _note_who_left_the_line(self, gone: set[str]) -> None:
         for key in gone:
