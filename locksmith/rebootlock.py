@@ -125,9 +125,10 @@ class RebootLock:
         return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
 
     async def set_max(self, slots: int) -> int:
-        """Change the number of slots, which ends a share; give the number before. The same number writes nothing."""
+        """Change the number of slots, and end a share; give the number before. Where neither is, it writes nothing."""
         lost: list[int] = []
-        return await self._decider.decide(lambda: self._set_max(slots, lost))
+        ended: list[Entry] = []
+        return await self._decider.decide(lambda: self._set_max(slots, lost, ended))
 
     async def share(self) -> Share | CorruptValueError | None:
         """Read the share that the number of slots follows, where there is one."""
@@ -261,10 +262,11 @@ class RebootLock:
         await self._remove(standing, lost)
         return True
 
-    async def _set_max(self, slots: int, lost: list[int]) -> int:
-        await self._shares.end()
+    async def _set_max(self, slots: int, lost: list[int], ended: list[Entry]) -> int:
+        await self._shares.end(ended)
         now, reading = await self._semaphore()
-        if reading.entry is not None and now.max == slots:
+        # Behind a share the same number is written too: a take with another one may be on its way.
+        if reading.entry is not None and now.max == slots and not ended:
             return lost[-1] if lost else now.max
         with remembered(now.max, lost):
             await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version)

@@ -61,10 +61,11 @@ class Shares:
         wrote = tuple(dict.fromkeys(number for number in (before, slots) if number > 0))
         return slots, Put(self.key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
 
-    async def end(self) -> None:
-        """Remove the share, where there is one; `ConflictError`: it is being changed."""
+    async def end(self, ended: list[Entry]) -> None:
+        """Remove the share, where there is one, and note it in `ended`; `ConflictError`: it is being changed."""
         entry = (await self._store.get(self.key)).entry
         if entry is not None:
+            ended.append(entry)
             await self._store.delete(self.key, entry.version)
 
     async def _write(self, standing: Standing, also: list[Put]) -> Standing:

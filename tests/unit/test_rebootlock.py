@@ -497,7 +497,7 @@ def test_all_records_are_read_at_once():
 fates = st.sampled_from(["arrives", "arrives", "arrives", ANSWER_LOST, DROPPED, LATE, NEVER_SENT])
 acts = st.tuples(st.sampled_from(["n1", "n1", "n2"]), st.sampled_from("ab"), st.lists(fates, max_size=6))
 crowds = st.lists(st.integers(0, 8), min_size=1, max_size=8)
-operators = st.lists(fates, max_size=3)
+operators = st.tuples(st.integers(1, 5), st.lists(fates, max_size=3))
 
 
 @settings(max_examples=300, deadline=None)
@@ -508,17 +508,13 @@ def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, st
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, st.lists(fates, max_size=3)
-)
+@given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, operators)
 def test_nor_does_a_share_while_machines_come_and_go(claims, stepwise, seed, crowds, operators):
     """Only the share's own arithmetic changes `max`, until a number set by an operator ends it, for good."""
-    asyncio.run(Race(Random(seed), stepwise=stepwise).run_shared(claims, crowds, operators))
+    asyncio.run(Race(Random(seed), stepwise=stepwise).run_shared(claims, crowds, *operators))
 
 
 SHARE = "50%"
-BY_OPERATOR = 9
-"""More than any crowd of the test makes."""
 
 
 class Watched(MemoryServer):
@@ -562,7 +558,7 @@ class Race:
         await asyncio.gather(*self._lives(claims))
         self._end()
 
-    async def run_shared(self, claims, crowds, operators) -> None:
+    async def run_shared(self, claims, crowds, by_operator, fates) -> None:
         self.server.crowd(crowds[0])
         await self.calm.set_share(SHARE)
         await asyncio.gather(*self._lives(claims), self._come_and_go(crowds))
@@ -571,11 +567,11 @@ class Race:
         left = self.server.read(share_key).entry
         assert left is not None
         assert not share.decode(left.value, share_key).is_void(_stored(self.server).max)
-        self.server.made.add(BY_OPERATOR)
-        await asyncio.gather(*self._lives(claims), self._come_and_go(crowds), self._set_max(operators))
+        self.server.made.add(by_operator)
+        await asyncio.gather(*self._lives(claims), self._come_and_go(crowds), self._set_max(by_operator, fates))
         self._end()
         assert self.server.read(share_key).entry is None
-        assert _stored(self.server).max == BY_OPERATOR
+        assert _stored(self.server).max == by_operator
 
     def _lives(self, claims):
         return (
@@ -609,10 +605,10 @@ class Race:
             await self._a_while()
             self.server.crowd(machines)
 
-    async def _set_max(self, fates: list[str]) -> None:
+    async def _set_max(self, slots: int, fates: list[str]) -> None:
         lock = self._lock("alice", fates)
         await self._a_while()
-        await _until_done(lambda: lock.set_max(BY_OPERATOR))
+        await _until_done(lambda: lock.set_max(slots))
 
     def _lock(self, name: str, fates: list[str]) -> RebootLock:
         script = Script(list(fates))

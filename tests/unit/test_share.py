@@ -246,6 +246,27 @@ def test_a_plain_number_ends_the_share(stepwise, number):
     asyncio.run(story())
 
 
+@both_manners
+@pytest.mark.parametrize("fate", [ARRIVES, ANSWER_LOST])
+def test_a_plain_number_that_stands_already_is_not_undone_by_a_take_on_its_way(fate, stepwise):
+    """Its share is written, and goes with the share that ends; its semaphore comes afterwards."""
+
+    async def story():
+        group = Group(stepwise=stepwise)
+        group.present(*range(20))
+        await group.lock.set_share("10%")
+        group.present(*range(20, 40))
+        group.script.fates = [ARRIVES, ARRIVES, LATE] if stepwise else [LATE]
+        with pytest.raises(OutcomeUnknownError):
+            await group.hasty.take(claim("n1"))
+        group.script.fates = [fate]
+        assert await group.lock.set_max(2) == 2
+        assert group.script.arrive_late() == ["too late"]
+        assert group.semaphore == Semaphore(2)
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("fate", [ANSWER_LOST, DROPPED])
 @both_manners
 def test_a_share_whose_answers_are_lost_is_set_all_the_same(fate, stepwise):
