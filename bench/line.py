@@ -14,6 +14,7 @@ from bench.fellows import GIVEN_BACK, GRANTED, LOOKED
 from bench.meters import Meters, Reading
 from bench.recorder import Recorder
 from locksmith import keys
+from locksmith.queue import KNOWN
 from tests.harness.etcd import Etcd
 
 LIMIT = 60.0
@@ -63,7 +64,8 @@ class Line:
             await self._ask(number)
         await self._stack.enter_async_context(self._crowd)
         assert await self._crowd.hear() == "ready", "the crowd did not come"
-        await self._settled(self._waiters)
+        # Each watches what it is to watch; one watcher more is the recorder.
+        await self._settled(self._waiters + 1)
         return self
 
     async def __aexit__(
@@ -89,12 +91,13 @@ class Line:
         await self._hears(holder, GIVEN_BACK)
         granted_at = await self._hears(following, GRANTED)
         self._order.rotate(-1)
-        await self._settled(self._waiters - 1)
+        await self._settled(before.watchers - 1)
         requests = self.reading().since(before) | {LOOKS_AT_V2: self._looks - looks}
         await asyncio.to_thread(self._recorder.wait, lambda written: len(written) >= seen + 2, LIMIT)
         freed, taken = self._recorder.written[seen : seen + 2]
         await self._ask(holder)
-        await self._settled(self._waiters)
+        # Where the line is long, it looks who is before it, and watches that, some time later.
+        await self._settled(before.watchers - (self._waiters > KNOWN))
         return HandOver(taken.at - freed.at, granted_at - began, requests)
 
     async def _ask(self, number: int) -> None:
@@ -123,11 +126,10 @@ class Line:
                 self._news[int(number)] = (news, float(at))
                 self._happened.set()
 
-    async def _settled(self, waiters: int) -> None:
-        """Wait until the first in line waits for the slot, and each of `waiters` watches what it is to watch."""
+    async def _settled(self, watchers: int) -> None:
+        """Wait until the first in line waits for the slot, and so many watches stand."""
         await self._hears(self._order[1], "slot")
         ends = time.monotonic() + LIMIT
-        # One watcher more is the recorder.
-        while (watchers := self.reading().watchers) != waiters + 1:
-            assert time.monotonic() < ends, f"{watchers} watch, instead of {waiters + 1}"
+        while (seen := self.reading().watchers) < watchers:
+            assert time.monotonic() < ends, f"{seen} watch, instead of {watchers}"
             await asyncio.sleep(0.01)
