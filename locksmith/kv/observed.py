@@ -77,14 +77,13 @@ class ObservedStore:
         await self._store.close()
 
     async def _count(self, kind: str, call: Awaitable[T]) -> T:
-        result = OK
         try:
-            return await call
-        except (StoreError, asyncio.CancelledError) as error:
-            result = _result(error)
+            answer = await call
+        except (StoreError, asyncio.CancelledError) as error:  # a defect is no answer of the store's
+            self._meter.request(kind, _result(error))
             raise
-        finally:
-            self._meter.request(kind, result)
+        self._meter.request(kind, OK)
+        return answer
 
 
 def _result(error: BaseException) -> str:
