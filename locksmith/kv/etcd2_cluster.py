@@ -56,6 +56,8 @@ class Cluster:
         """
         doubts: list[str] = []
         for member, _ in self._in_turn(until):
+            if doubts:
+                self._meter.watch_restarted()
             limit = until - asyncio.get_running_loop().time()
             try:
                 await self._run(member.request(call), urllib3.Timeout(self._connect_limit, limit), limit)
@@ -63,7 +65,6 @@ class Cluster:
                 return False
             except (LostError, NotSentError) as error:
                 doubts.append(self._doubt(member, str(error)))
-                self._meter.watch_restarted()
                 continue
             except AnsweredNoError:
                 pass  # the event index was cleared

@@ -111,8 +111,8 @@ class Etcd3Store:
                 return True
             if clock() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
-            self._meter.watch_restarted()
             await asyncio.sleep(pause)
+            self._meter.watch_restarted()
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _lease(self, ttl: float) -> int:
