@@ -79,11 +79,16 @@ def test_every_kind_of_call_and_every_result_is_documented():
     assert {word for row in rows for word in re.findall(r"[a-z_]+", row)} - {"result"} == {*KINDS, *RESULTS}
 
 
-def test_the_alerts_ask_for_what_is_served():
+def test_the_alerts_and_examples_ask_for_what_is_served():
     names = {sample.name for family in served() for sample in family.samples}
     expressions = re.findall(r"expr: (.*)", DOCS)
+    examples = re.findall(r"```promql\n(.*?)```", DOCS, re.DOTALL)
     assert expressions
-    assert {name for expression in expressions for name in re.findall(r"locksmith_\w+", expression)} <= names
+    assert examples
+    asked = [*expressions, *examples]
+    assert {name for expression in asked for name in re.findall(r"locksmith_\w+", expression)} <= names
+    results = [word for example in examples for match in re.findall(r'=~"(.*)"', example) for word in match.split("|")]
+    assert set(results) <= {*RESULTS}
     [trouble] = [expression for expression in expressions if "=~" in expression]
     assert set(re.findall(r'=~"(.*)"', trouble)[0].split("|")) == {*ERRORS}
 
