@@ -57,8 +57,7 @@ class Seen:
 def watch(session: Session, *, as_json: bool, everything: bool) -> None:
     """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
     if as_json:
-        show: Callable[[Seen], None] = lambda seen: print_json({**view_fields(seen.view), "stale": seen.away or None})  # noqa: E731
-        asyncio.run(_plain(session, show))
+        asyncio.run(_plain(session, _print_object))
     elif sys.stdout.isatty():
         asyncio.run(_live(session, everything=everything))
     else:
@@ -129,6 +128,10 @@ async def _changed(store: Store, seen: Seen, show: Callable[[Seen], None]) -> fl
         seen.view, seen.away = view, ""
         if news:
             return passed() - began
+
+
+def _print_object(seen: Seen) -> None:
+    print_json({**view_fields(seen.view), "stale": seen.away or None})
 
 
 def _print_block(seen: Seen, *, everything: bool) -> None:
