@@ -88,6 +88,10 @@ class Crowd:
         done = wire.committed(await self.raw.call(etcd3.TXN, wire.transaction([put], lease)), [put])
         return Place(Entry(put.key, put.value, done.revision, done.created, lease))
 
+    async def count(self) -> int:
+        """Count the line."""
+        return wire.counted(await self.raw.call(etcd3.RANGE, wire.count_request(keys.waiters_prefix(self.group))))
+
     async def look(self, place: Place) -> Place:
         """Let one look at the line, and see who is before it."""
         request = wire.list_request(keys.waiters_prefix(self.group), KNOWN + 1, place.entry.created + 1)
