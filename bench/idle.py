@@ -20,7 +20,7 @@ from locksmith.kv.connect import open_store
 from locksmith.kv.settings import StoreSettings
 from locksmith.locks import open_queued_lock
 from locksmith.presence import Presence
-from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting
+from locksmith.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Wish
 from locksmith.strategy import Strategy, StrategyContext
 from locksmith.surroundings import HEARTBEAT, Member, Surroundings, Target
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -48,6 +48,14 @@ class Machine:
     async def shutdown_state(self) -> ShutdownState:
         """Stay up."""
         return ShutdownState.RUNNING
+
+    async def before(self, wish: Wish | None) -> Before:
+        """Say how it is."""
+        return Before(wish.trigger if wish else "")
+
+    def system(self) -> str:
+        """Say what runs."""
+        return ""
 
     async def reboot(self) -> None:
         """Never come to this."""

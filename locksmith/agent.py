@@ -8,30 +8,52 @@ value.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
-from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
-from locksmith.errors import LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
+from locksmith.decide import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
+)
+from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
-from locksmith.progress import Lasting, Progress
+from locksmith.progress import Asked, Lasting, Progress, Running
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
+    Before,
     Boot,
     Denied,
+    Done,
+    Errand,
     Failure,
+    GivingUp,
     Granted,
+    Hooks,
     JournalEntry,
+    Objection,
     Phase,
     RebootCall,
     Settings,
     ShutdownState,
     Snapshot,
+    Warned,
 )
 from locksmith.strategy import Strategy
 from locksmith.surroundings import Member, Presence, Surroundings, Target
@@ -51,6 +73,10 @@ STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 SHOW_LIMIT = 10.0
 """Seconds to show the others of the group what this machine does."""
+SHORTLY = 0.05
+"""Seconds for an errand before the loop turns to other things: most have nothing to do."""
+FIRST_LOOK, LONGEST_LOOK = 0.5, 5.0
+"""Seconds between two looks at the health of a machine that has just booted: at first, and at most."""
 CLOSE_LIMIT = 0.5
 """Seconds for a strategy to let go of its connections: the daemon stops within one."""
 
@@ -64,6 +90,7 @@ class Agent:
         self._settings = settings
         self._around = around
         self._strategies: dict[Target, Strategy] = {}
+        self._watched = target
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._down = Lasting()
@@ -148,6 +175,7 @@ class Agent:
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
+        self._end_errand(journal.entry)
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
         operator = self._around.operator()
         self._follow(journal.entry)
@@ -158,7 +186,9 @@ class Agent:
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
         operator = operator or self._around.operator()
-        committed = journal.entry is not None and journal.entry.phase is Phase.COMMITTED
+        entry, progress = journal.entry, self._progress
+        committed = entry is not None and entry.phase is Phase.COMMITTED
+        objections, users = await self._ask_gates(entry), await self._ask_users()
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -178,34 +208,100 @@ class Agent:
             operator=operator,
             adopts=self._around.adopts(),
             twin=self._around.presence.twin if self._around.presence else "",
+            objections=objections,
+            checks=progress.asked.checks(time) if progress.asked else None,
+            errand=progress.running.report(time) if progress.running else None,
+            prepared=progress.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
+            finished=progress.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
+            verifying=progress.verifying.look(time, holds=entry is not None and entry.boot != self._boot),
+            system=self._around.machine.system(),
+            acknowledged=progress.acknowledged,
+            giving_up=progress.giving_up,
+            users=users,
+            warned=progress.warned,
         )
+
+    async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
+        """Ask those that cost next to nothing; nobody is asked where nothing is wanted."""
+        if entry is None and not any(sight.wish for sight in self._progress.sightings):
+            return ()
+        if self._progress.call is not None:
+            return ()
+        said = await asyncio.gather(*(gate.look(entry) for gate in self._around.gates))
+        return tuple(objection for objections in said for objection in objections)
+
+    async def _ask_users(self) -> frozenset[str]:
+        if self._around.users is None or not isinstance(self._progress.answer, Granted) or self._progress.committed:
+            return frozenset()
+        return await self._around.users.present()
+
+    def _end_errand(self, entry: JournalEntry | None) -> None:
+        """Take note of what an errand that is over has found; an error of it is raised, and it is begun again."""
+        running = self._progress.running
+        if running is None or not running.task.done():
+            return
+        if running.task.cancelled() or running.task.exception() is not None:
+            self._progress.running = None
+            running.task.result()
+        problems = tuple(running.task.result())
+        match running.errand:
+            case Errand.CHECKS if self._progress.asked is None or self._progress.asked.at < running.began:
+                self._progress.asked = Asked(asyncio.get_running_loop().time(), problems)
+            case Errand.PREPARE if not problems and not self._progress.prepared:
+                self._progress.prepared = True
+                self._note_hooks(entry, Hooks.PREPARED)
+            case Errand.FINISH if not problems and not self._progress.finished:
+                self._progress.finished = True
+                self._note_hooks(entry, Hooks.FINISHED)
+            case _:
+                pass
+
+    def _note_hooks(self, entry: JournalEntry | None, hooks: Hooks) -> None:
+        if entry is not None and entry.hooks is not Hooks.NONE:
+            self._around.journal.hooks(entry.claim.nonce, hooks)
 
     def _follow(self, entry: JournalEntry | None) -> None:
         """Forget what was remembered of another claim, however that one ended."""
         nonce = entry.claim.nonce if entry else ""
         if nonce != self._progress.nonce:
-            self._progress = Progress(nonce)
+            self._begin_anew(nonce)
+
+    def _begin_anew(self, nonce: str = "") -> None:
+        """Forget everything but what the gates have said."""
+        before = self._progress
+        if before.running is not None:
+            before.running.task.cancel()
+        self._progress = Progress(nonce, sightings=before.sightings, looked=before.looked, asked=before.asked)
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
         now = self._around.clock()
         self._progress.sightings = await asyncio.gather(*(trigger.look(now, boot) for trigger in self._around.triggers))
 
-    async def _perform(self, step: Step, snapshot: Snapshot) -> None:
+    async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
         entry = snapshot.journal.entry
         match step:
             case Adopt():
                 await self._adopt()
             case Request():
-                await self._request(entry or new_entry(self._member, self._target, snapshot))
+                await self._request(entry or await self._new_entry(snapshot))
+            case Run(errand):
+                await self._run_errand(errand, entry)
+            case Warn(until) if self._around.users is not None:
+                await self._around.users.warn(until, entry.claim.reason if entry else "")
+                self._progress.warned = Warned(snapshot.users, until)
+            case Blame() if entry is not None:
+                await self._blame(entry, step)
+            case Undo() if entry is not None:
+                await self._undo(entry, step, snapshot)
             case Commit() if entry is not None:
                 await self._commit(entry, snapshot)
             case Reboot():
                 await self._reboot()
             case Release() if entry is not None:
-                await self._release(entry)
+                await self._release(entry, snapshot)
             case Withdraw() if entry is not None:
-                await self._withdraw(entry, step)
+                await self._withdraw(entry, step, snapshot)
             case _:
                 pass
 
@@ -214,9 +310,60 @@ class Agent:
             log.warning("gave back a slot that this machine held without a record (adopt = true)")
         self._around.adopted()
 
+    async def _new_entry(self, snapshot: Snapshot) -> JournalEntry:
+        before = await self._around.machine.before(decide.wanted(snapshot)[0])
+        return new_entry(self._member, self._target, snapshot, before)
+
+    async def _run_errand(self, errand: Errand, entry: JournalEntry | None) -> None:
+        """Begin it, and wait a moment: mostly it is over at once."""
+        errands = self._around.errands
+        if errands is not None and errands.wanted(errand) and entry is not None:
+            if errand is Errand.PREPARE and entry.hooks is Hooks.NONE:
+                self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
+            elif errand is Errand.FINISH and entry.hooks is Hooks.NONE:
+                self._around.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+        task = asyncio.ensure_future(_nothing() if errands is None else errands.run(errand, entry))
+        task.add_done_callback(self._errand_over)
+        self._progress.running = Running(errand, asyncio.get_running_loop().time(), task)
+        await asyncio.wait([task], timeout=SHORTLY)
+
+    def _errand_over(self, task: "asyncio.Future[Sequence[Objection]]") -> None:
+        if not task.cancelled():
+            task.exception()
+        self.wake()
+
+    async def _blame(self, entry: JournalEntry, step: Blame) -> None:
+        """Write the journal first: what was said of this reboot stands, whatever the machine says later."""
+        if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
+            self._around.journal.blame(entry.claim.nonce, step.state, step.trouble)
+        self._watched = target_of(entry)
+        with self._pointing_out(entry):
+            self._progress.acknowledged = await self._strategy(self._watched).blame(
+                entry.claim, step.state, step.trouble
+            )
+
+    async def _undo(self, entry: JournalEntry, step: Undo, snapshot: Snapshot) -> None:
+        """Write the journal first: after the hooks that undo begin, only a new commit leads to a reboot."""
+        if step.failed:
+            self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
+        if entry.phase is Phase.COMMITTED:
+            self._around.journal.reopen(entry.claim.nonce)
+        running, self._progress.giving_up = self._progress.running, GivingUp(step.reason, step.failed)
+        self._progress.committed, self._progress.call = False, None
+        if running is not None and not running.task.done() and self._around.errands is not None:
+            running.task.cancel()
+            await self._around.errands.stop(running.errand, entry)
+        await self._run_errand(Errand.UNDO, entry)
+
+    def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
+        last, version = snapshot.journal.failure, entry.claim.version
+        again = last is not None and not decide.is_another(last.version, version)
+        return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
+
     async def _request(self, entry: JournalEntry) -> None:
         self._around.journal.begin(entry)
         self._follow(entry)
+        self._watched = target_of(entry)
         self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
@@ -226,7 +373,7 @@ class Agent:
             await self._around.presence.confirm(node, self._settings.limit.total_seconds())
             if self._around.presence.twin:
                 return
-        self._around.journal.commit(entry.claim.nonce)
+        self._around.journal.commit(entry.claim.nonce, await self._before(entry))
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
         except BaseException:
@@ -239,6 +386,12 @@ class Agent:
         self._progress.answer = answer
         self._progress.committed = isinstance(answer, Granted)
 
+    async def _before(self, entry: JournalEntry) -> Before:
+        """Say how the machine is now; what had failed when the claim was made may have been stopped by a hook."""
+        now = await self._around.machine.before(None)
+        units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
+        return replace(now, trigger=entry.before.trigger, failed_units=tuple(units))
+
     async def _reboot(self) -> None:
         self._progress.called = asyncio.get_running_loop().time()
         self._progress.call = RebootCall(timedelta())
@@ -249,21 +402,34 @@ class Agent:
         except RebootUnknownError as error:
             log.warning("%s; this machine may be going down", error)
 
-    async def _release(self, entry: JournalEntry) -> None:
+    async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         with self._pointing_out(entry):
             await self._strategy(target_of(entry)).complete(entry.claim)
-        self._around.journal.clear(entry.claim.nonce, forget_failure=True)
+        rebooted = entry.phase is Phase.COMMITTED
+        done = Done(entry.claim.version, snapshot.now) if rebooted else snapshot.journal.done
+        self._around.journal.clear(entry.claim.nonce, done=done)
 
-    async def _withdraw(self, entry: JournalEntry, step: Withdraw) -> None:
+    async def _withdraw(self, entry: JournalEntry, step: Withdraw, snapshot: Snapshot) -> None:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
-        if step.failed:
-            self._around.journal.fail(entry.claim.nonce, Failure(self._around.clock(), step.reason))
+        if step.failed and self._progress.giving_up is None:
+            self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
         if entry.phase is Phase.COMMITTED:
             self._around.journal.reopen(entry.claim.nonce)
-        self._progress = Progress()
+        await self._call_off_warning()
+        self._begin_anew()
         with self._pointing_out(entry):
             await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
         self._around.journal.clear(entry.claim.nonce)
+
+    async def _call_off_warning(self) -> None:
+        """Tell the users that nothing comes of it; where that fails, the time they were told goes by."""
+        if self._around.users is None:
+            return
+        try:
+            await self._around.users.call_off()
+        except HostError as error:
+            log.warning("the users were warned of a reboot, and are not told that it is called off: %s", error)
+        self._progress.warned = None
 
     @contextlib.contextmanager
     def _pointing_out(self, entry: JournalEntry) -> Iterator[None]:
@@ -283,15 +449,21 @@ class Agent:
         limit = self._around.heartbeat
         if isinstance(step, Wait) and step.until is not None:
             limit = min(limit, max(0.0, (step.until - self._around.clock()).total_seconds()))
+        if isinstance(step, Wait) and step.code == "verifying":
+            limit = min(limit, LONGEST_LOOK, FIRST_LOOK * 2.0 ** min(self._progress.looks, 8))
+            self._progress.looks += 1
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)
-        self._progress.answer = None
+        self._progress.answer = self._progress.acknowledged = None
+        running = self._progress.running
+        if running is not None and running.task.done() and running.errand in {Errand.HEALTH, Errand.FINISH}:
+            self._progress.running = None
         if not self._pace.allows(asyncio.get_running_loop().time()):
             await asyncio.sleep(PACE)
 
     async def _woken_or_changed(self, limit: float) -> None:
-        if not isinstance(self._progress.answer, Denied):
+        if not isinstance(self._progress.answer, Denied) and self._progress.acknowledged is not False:
             await self._woken.wait()
             return
         tasks = [asyncio.ensure_future(self._woken.wait()), asyncio.ensure_future(self._changed(limit))]
@@ -305,7 +477,7 @@ class Agent:
     async def _changed(self, limit: float) -> None:
         """Wait until it is worth asking again: where that can't be watched, after a moment."""
         try:
-            if await self._strategy(self._target).changed(limit):
+            if await self._strategy(self._watched).changed(limit):
                 return
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
             log.info("cannot watch for a free slot: %s", error)
@@ -322,12 +494,23 @@ class Agent:
             reporter.show(step, snapshot)
 
     async def _close(self) -> None:
+        if self._progress.running is not None:
+            self._progress.running.task.cancel()
+        if self._progress.warned is not None and not self._progress.committed:
+            with contextlib.suppress(Exception):  # what it speaks to may be gone
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await self._call_off_warning()
         parts: list[Strategy | Presence] = [*self._strategies.values()]
         parts += [self._around.presence] if self._around.presence else []
         for part in parts:
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await part.close()
+
+
+async def _nothing() -> tuple[Objection, ...]:
+    """Be an errand for which there is nothing to do."""
+    return ()
 
 
 def _name(step: Step) -> str:

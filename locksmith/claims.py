@@ -4,14 +4,15 @@ import secrets
 from dataclasses import replace
 
 from locksmith import fleet
+from locksmith.decide import wanted
 from locksmith.fleet import Claim
-from locksmith.snapshot import DAEMON, Boot, JournalEntry, Phase, Snapshot
+from locksmith.snapshot import DAEMON, Before, Boot, JournalEntry, Phase, Snapshot
 from locksmith.surroundings import Member, Target
 
 
-def new_entry(member: Member, target: Target, snapshot: Snapshot) -> JournalEntry:
+def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before) -> JournalEntry:
     """Make a new claim of the daemon's for the first wish, with a nonce that no other claim has."""
-    wish = snapshot.wishes[0]
+    wish = wanted(snapshot)[0]
     claim = Claim(
         holder=member.machine_id,
         kind=fleet.REBOOT,
@@ -22,10 +23,10 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot) -> JournalEntr
         version=wish.version,
         reason=f"{wish.trigger} {wish.version}".strip(),
     )
-    return entry_for(claim, target, snapshot.boot, by=DAEMON)
+    return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)
 
 
-def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str) -> JournalEntry:
+def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Before = Before()) -> JournalEntry:  # noqa: B008
     """Write down a claim that is about to be made, in this boot, by the program of this name."""
     return JournalEntry(
         claim=replace(claim, boot_id=boot.boot_id),
@@ -36,6 +37,7 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str) -> JournalEn
         phase=Phase.REQUESTED,
         boot=boot,
         by=by,
+        before=before,
     )
 
 

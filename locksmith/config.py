@@ -11,6 +11,8 @@ from locksmith import config_keys as keys
 from locksmith.config_keys import Key
 from locksmith.config_sources import Setting, Settings, from_environment, from_files, from_flags, read_whole
 from locksmith.errors import UsageError
+from locksmith.gates.settings import AlertSettings, SessionSettings
+from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
 from locksmith.keys import group_prefix
 from locksmith.kv.settings import StoreSettings
@@ -36,12 +38,47 @@ class RebootSettings:
     """How long a reboot may take.
 
     After `limit` a reboot that was asked for and has not happened is stuck in shutdown. A machine that for `settle`
-    after asking is not going down has failed to. `retry` is the wait after a failed reboot.
+    after asking is not going down has failed to. `retry` is the wait after a failed reboot, doubled after each
+    further one; after so many `tries` for one version it gives up (0: never). A second reboot for the same version is
+    refused for `repeat`. A machine stays up for `min_uptime`; after its reboot nobody of the group begins another for
+    `spacing`.
     """
 
     limit: timedelta = timedelta(minutes=10)
     settle: timedelta = timedelta(seconds=15)
     retry: timedelta = timedelta(minutes=15)
+    tries: int = 5
+    repeat: timedelta = timedelta(days=1)
+    min_uptime: timedelta = timedelta(0)
+    spacing: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class HaltSettings:
+    """When a group halts by itself, and when a slot that nobody gives back is called so.
+
+    `expire_after`: when the slot of a lost machine may be taken (0: never); `stale_after`: when any other is `stale`.
+    """
+
+    after: HaltAfter = FIRST
+    expire_after: timedelta = timedelta(0)
+    stale_after: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How long a machine has to prove itself healthy after its reboot, and which units must be active then."""
+
+    limit: timedelta = timedelta(minutes=10)
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSettings:
+    """How long each hook may run, and each check."""
+
+    hook_limit: timedelta = timedelta(minutes=15)
+    check_limit: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +97,12 @@ class Config:
     store: StoreSettings = field(default_factory=StoreSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     reboot: RebootSettings = field(default_factory=RebootSettings)
+    halt: HaltSettings = field(default_factory=HaltSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    programs: ProgramSettings = field(default_factory=ProgramSettings)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    grace: timedelta = timedelta(minutes=5)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -102,6 +145,25 @@ def _build(settings: Settings) -> Config:
         store=_store(settings, default.store),
         metrics=_metrics(settings, default.metrics),
         reboot=_reboot(settings, default.reboot),
+        halt=HaltSettings(
+            after=settings.value(keys.HALT, default.halt.after),
+            expire_after=settings.value(keys.EXPIRE, default.halt.expire_after),
+            stale_after=settings.value(keys.STALE, default.halt.stale_after),
+        ),
+        health=HealthSettings(
+            limit=settings.value(keys.HEALTH_LIMIT, default.health.limit),
+            units=settings.value(keys.HEALTH_UNITS, default.health.units),
+        ),
+        programs=ProgramSettings(
+            hook_limit=settings.value(keys.HOOK_LIMIT, default.programs.hook_limit),
+            check_limit=settings.value(keys.CHECK_LIMIT, default.programs.check_limit),
+        ),
+        sessions=SessionSettings(
+            which=settings.value(keys.SESSIONS_WHICH, default.sessions.which),
+            ignore=settings.value(keys.SESSIONS_IGNORE, default.sessions.ignore),
+        ),
+        grace=settings.value(keys.SESSIONS_GRACE, default.grace),
+        alerts=_alerts(settings, default.alerts),
         origins=_origins(settings),
     )
 
@@ -158,7 +220,35 @@ def _reboot(settings: Settings, default: RebootSettings) -> RebootSettings:
     setting = settings.of(keys.SETTLE) or settings.of(keys.LIMIT)
     if setting and settle >= limit:
         raise setting.refusal("must leave reboot.settle shorter than reboot.limit")
-    return RebootSettings(limit, settle, settings.value(keys.RETRY, default.retry))
+    return RebootSettings(
+        limit=limit,
+        settle=settle,
+        retry=settings.value(keys.RETRY, default.retry),
+        tries=settings.value(keys.TRIES, default.tries),
+        repeat=settings.value(keys.REPEAT, default.repeat),
+        min_uptime=settings.value(keys.MIN_UPTIME, default.min_uptime),
+        spacing=settings.value(keys.SPACING, default.spacing),
+    )
+
+
+def _alerts(settings: Settings, default: AlertSettings) -> AlertSettings:
+    alerts = AlertSettings(
+        alertmanager=settings.value(keys.ALERTMANAGER, default.alertmanager),
+        prometheus=settings.value(keys.PROMETHEUS, default.prometheus),
+        query=settings.value(keys.QUERY, default.query),
+        only=settings.value(keys.ALERTS_ONLY, default.only),
+        ignore=settings.value(keys.ALERTS_IGNORE, default.ignore),
+        severities=settings.value(keys.SEVERITIES, default.severities),
+    )
+    for key, other in ((keys.PROMETHEUS, alerts.query), (keys.QUERY, alerts.prometheus)):
+        setting = settings.of(key)
+        if setting and setting.value and not other:
+            raise setting.refusal("stands alone: alerts.prometheus and alerts.query need each other")
+    about_alerts: tuple[Key[Any], ...] = (keys.ALERTS_ONLY, keys.ALERTS_IGNORE, keys.SEVERITIES)
+    for setting in filter(None, map(settings.of, about_alerts)):
+        if setting.value and not alerts.alertmanager:
+            raise setting.refusal("is set without alerts.alertmanager, whose alerts it is about")
+    return alerts
 
 
 def _password(settings: Settings) -> str | None:
@@ -249,6 +339,26 @@ def _values(config: Config) -> dict[str, object]:
         "reboot.limit": reboot.limit,
         "reboot.settle": reboot.settle,
         "reboot.retry": reboot.retry,
+        "reboot.tries": reboot.tries,
+        "reboot.repeat": reboot.repeat,
+        "reboot.min-uptime": reboot.min_uptime,
+        "reboot.spacing": reboot.spacing,
+        "halt.after": config.halt.after,
+        "halt.expire-after": config.halt.expire_after,
+        "halt.stale-after": config.halt.stale_after,
+        "health.limit": config.health.limit,
+        "health.units": config.health.units,
+        "programs.hook-limit": config.programs.hook_limit,
+        "programs.check-limit": config.programs.check_limit,
+        "sessions.count": config.sessions.which,
+        "sessions.ignore": config.sessions.ignore,
+        "sessions.grace": config.grace,
+        "alerts.alertmanager": config.alerts.alertmanager or None,
+        "alerts.prometheus": config.alerts.prometheus or None,
+        "alerts.query": config.alerts.query or None,
+        "alerts.only": config.alerts.only and config.alerts.only.pattern,
+        "alerts.ignore": config.alerts.ignore and config.alerts.ignore.pattern,
+        "alerts.severities": config.alerts.severities,
     }
 
 

@@ -8,13 +8,21 @@ from locksmith.config_values import (
     API_VERSION,
     BOOLEAN,
     FULL_TEXT,
+    HALT_AFTER,
+    LONG_SPAN,
     PATH,
+    PATTERN,
     PORT,
+    SESSIONS,
     SPAN,
+    SPAN_OR_NONE,
     STRATEGY_NAME,
     TEXT,
+    TEXTS,
     TIMEOUT,
+    URL,
     URLS,
+    WHOLE,
     WINDOW_LENGTH,
     WINDOW_START,
     Kind,
@@ -60,12 +68,43 @@ LIMIT: Final = Key("reboot.limit", SPAN)
 SETTLE: Final = Key("reboot.settle", SPAN)
 RETRY: Final = Key("reboot.retry", SPAN)
 
+TRIES: Final = Key("reboot.tries", WHOLE)
+REPEAT: Final = Key("reboot.repeat", SPAN_OR_NONE)
+MIN_UPTIME: Final = Key("reboot.min-uptime", SPAN_OR_NONE)
+SPACING: Final = Key("reboot.spacing", SPAN_OR_NONE)
+
+HALT: Final = Key("halt.after", HALT_AFTER)
+EXPIRE: Final = Key("halt.expire-after", SPAN_OR_NONE)
+STALE: Final = Key("halt.stale-after", LONG_SPAN)
+
+HEALTH_LIMIT: Final = Key("health.limit", LONG_SPAN)
+HEALTH_UNITS: Final = Key("health.units", TEXTS)
+
+HOOK_LIMIT: Final = Key("programs.hook-limit", SPAN)
+CHECK_LIMIT: Final = Key("programs.check-limit", SPAN)
+
+SESSIONS_WHICH: Final = Key("sessions.count", SESSIONS)
+SESSIONS_IGNORE: Final = Key("sessions.ignore", TEXTS)
+SESSIONS_GRACE: Final = Key("sessions.grace", SPAN)
+
+ALERTMANAGER: Final = Key("alerts.alertmanager", URL)
+PROMETHEUS: Final = Key("alerts.prometheus", URL)
+QUERY: Final = Key("alerts.query", TEXT)
+ALERTS_ONLY: Final = Key("alerts.only", PATTERN)
+ALERTS_IGNORE: Final = Key("alerts.ignore", PATTERN)
+SEVERITIES: Final = Key("alerts.severities", TEXTS)
+
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
     *(START, LENGTH),
     *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
-    *(LIMIT, SETTLE, RETRY),
+    *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MIN_UPTIME, SPACING),
+    *(HALT, EXPIRE, STALE),
+    *(HEALTH_LIMIT, HEALTH_UNITS),
+    *(HOOK_LIMIT, CHECK_LIMIT),
+    *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE),
+    *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """By name, in the order in which they are shown."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from locksmith.gates.settings import ALL, INTERACTIVE, NONE
+from locksmith.halt import HaltAfter, parse_halt_after
 from locksmith.window.duration import format_duration, parse_duration
 from locksmith.window.reboot_window import WindowStart
 
@@ -102,6 +104,61 @@ def _span(longest: timedelta) -> Kind[timedelta]:
     return _from_text(check)
 
 
+def _span_or_none(longest: timedelta) -> Kind[timedelta]:
+    """Make the kind of a duration that may be 0, which turns something off."""
+
+    def check(text: str) -> timedelta:
+        value = parse_duration(text)
+        if not timedelta(0) <= value <= longest:
+            raise ValueError(f"must be at least 0s and at most {format_duration(longest)}, not {text!r}")
+        return value
+
+    return _from_text(check)
+
+
+def _halt_after(value: object) -> HaltAfter:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return parse_halt_after(str(value))
+    return parse_halt_after(_string(value))
+
+
+def _pattern(text: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise ValueError(f"must be a regular expression, and {text!r} is none: {error}") from None
+
+
+def _one_of(*words: str) -> Kind[str]:
+    def check(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(map(repr, words))}, not {text!r}")
+        return text
+
+    return _from_text(check)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of strings, not {type_name(value)}")  # noqa: TRY004 (as above)
+    return tuple(_full(_string(text)) for text in value)
+
+
+def _url(text: str) -> str:
+    """Check the base URL of a server, which may have a path; give it without a `/` at its end."""
+    if not text:
+        return ""
+    wrong = ValueError(f"must be a URL like http://10.0.0.1:9090, not {text!r}")
+    try:
+        url = urlsplit(text)
+        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:
+        raise wrong from None
+    if not known or re.search(r"[\s?#\\]", text):
+        raise wrong
+    return text.rstrip("/")
+
+
 def _path(value: object) -> Path | None:
     path = _path_text(_string(value))
     if path is not None and not path.is_absolute():
@@ -161,4 +218,12 @@ SPAN = _span(timedelta(days=1))
 WINDOW_START = _from_text(WindowStart.parse)
 WINDOW_LENGTH = _from_text(parse_duration)
 PATH = Kind(_path, _path_text)
+WHOLE = _whole(0, 1_000_000)
+LONG_SPAN = _span(timedelta(days=30))
+SPAN_OR_NONE = _span_or_none(timedelta(days=30))
+HALT_AFTER = Kind(_halt_after, parse_halt_after)
+PATTERN = _from_text(_pattern)
+URL = _from_text(_url)
+TEXTS = Kind(_texts, lambda text: _texts([part.strip() for part in text.split(",")]))
+SESSIONS = _one_of(INTERACTIVE, ALL, NONE)
 URLS = Kind(_endpoints, lambda text: _endpoints([url.strip() for url in text.split(",")]))

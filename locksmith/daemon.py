@@ -11,17 +11,26 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from locksmith.agent import Agent
+from locksmith.brakes import GroupRules
 from locksmith.config import Config
+from locksmith.errands import MachineErrands
+from locksmith.gates.alerts import Alerts
+from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.uptime import MinimumUptime
 from locksmith.host.boot import read_machine_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
+from locksmith.host.health import SystemdHealth
 from locksmith.host.hostname import read_hostname
 from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
+from locksmith.host.programs import Programs
 from locksmith.host.runfiles import AdoptMark, only_daemon
+from locksmith.host.seen_revision import SeenRevision
+from locksmith.host.sessions import Sessions
 from locksmith.host.shown_boots import ShownBoots
 from locksmith.kv.connect import open_store
 from locksmith.lock_metrics import LockMetrics
@@ -29,10 +38,11 @@ from locksmith.locks import open_queued_lock
 from locksmith.meter import Meter
 from locksmith.metrics import Metrics
 from locksmith.presence import Presence
+from locksmith.queued_lock import QueuedLock
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.snapshot import Settings
 from locksmith.strategy import Strategy, StrategyContext, make
-from locksmith.surroundings import HEARTBEAT, Member, Reporter, Surroundings, Target
+from locksmith.surroundings import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import UpdateEngine
 
@@ -44,11 +54,37 @@ def target_of(config: Config) -> Target:
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
-def make_strategy(config: Config, target: Target, meter: Meter | None = None) -> Strategy:
+def make_strategy(config: Config, target: Target, paths: Paths, meter: Meter | None = None) -> Strategy:
     """Make the strategy for a target: the configured one, or the one that the journal names."""
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
-    context = StrategyContext(target.group, partial(open_queued_lock, store, target.group, meter), adopt=config.adopt)
-    return make(target.strategy, context)
+    rules = GroupRules(
+        halt_after=config.halt.after,
+        spacing=config.reboot.spacing.total_seconds(),
+        expire_after=config.halt.expire_after.total_seconds(),
+    )
+
+    def open_lock() -> QueuedLock:
+        mark = SeenRevision(paths, target.api, target.endpoints)
+        return open_queued_lock(store, target.group, meter, rules, mark)
+
+    return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
+
+
+def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineErrands:
+    """Make what is done beside the loop on this machine; `skip` names gates that are left out."""
+    hooks = Programs(paths, bus, config.programs.hook_limit.total_seconds())
+    checks = Programs(paths, bus, config.programs.check_limit.total_seconds())
+    health = SystemdHealth(bus, paths, config.health.units)
+    return MachineErrands(hooks, checks, health, Alerts(config.alerts), skip)
+
+
+def make_gates(
+    config: Config, machine: RealMachine, inhibitors: Inhibitors, skip: frozenset[str] = frozenset()
+) -> list[Gate]:
+    """Make the gates that cost next to nothing; `skip` names those that are left out."""
+    uptime = MinimumUptime(config.reboot.min_uptime, lambda: machine.last_boot, local_clock())
+    gates: list[Gate] = [inhibitors, uptime]
+    return [gate for gate in gates if gate.name not in skip]
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -58,13 +94,14 @@ async def run(config: Config, paths: Paths) -> None:
     no id, or another locksmithd runs on it.
     """
     member = Member(read_machine_id(paths), read_hostname(paths))
-    strategy = make_strategy(config, target_of(config))
+    strategy = make_strategy(config, target_of(config), paths)
     # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_daemon(paths))
         bus = SystemBus()
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
+        inhibitors = Inhibitors(bus)
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
@@ -74,13 +111,16 @@ async def run(config: Config, paths: Paths) -> None:
             machine=machine,
             triggers=(engine, operator),
             journal=JournalFile(paths, member.machine_id),
-            strategy=partial(make_strategy, config, meter=meter),
+            strategy=partial(make_strategy, config, paths=paths, meter=meter),
             clock=clock,
             reporters=_reporters(config, paths, notifier, registry, stack),
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
             presence=_presence(config, member, paths, meter) if strategy.present else None,
+            gates=make_gates(config, machine, inhibitors),
+            errands=make_errands(config, paths, bus),
+            users=Sessions(bus, config.sessions),
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
@@ -91,6 +131,7 @@ async def run(config: Config, paths: Paths) -> None:
 
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
+        inhibitors.listen(agent.wake)
         running = asyncio.ensure_future(_run(agent, bus))
         with _signals(agent, running):
             try:
@@ -136,6 +177,11 @@ def _settings(config: Config, *, reboots: bool) -> Settings:
         limit=config.reboot.limit,
         settle=config.reboot.settle,
         retry=config.reboot.retry,
+        tries=config.reboot.tries,
+        repeat=config.reboot.repeat,
+        health=config.health.limit,
+        halts=not config.halt.after.off,
+        grace=config.grace,
     )
 
 

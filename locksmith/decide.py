@@ -1,14 +1,33 @@
 """The diff: a snapshot in, one step out. Pure: no clock, no IO, no await.
 
-    boot -> releasing -> idle -> wanted -> waiting (window | in line) -> requested -> committed -> rebooting -> boot
+    boot -> verifying -> idle -> wanted -> waiting (window | gates | freeze | in line)
+         -> requested -> prepared (checks, hooks, warning) -> committed -> rebooting -> boot
 
 Whatever is in doubt ends in a step that does not reboot.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from locksmith.snapshot import DAEMON, Denied, Granted, JournalEntry, Phase, RebootCall, ShutdownState, Snapshot
+from locksmith.fleet import BLAMED, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
+from locksmith.snapshot import (
+    DAEMON,
+    Denied,
+    Errand,
+    Granted,
+    Hooks,
+    JournalEntry,
+    Phase,
+    RebootCall,
+    ShutdownState,
+    Snapshot,
+    Wish,
+)
+
+WHOLE_SYSTEMS = {"update-engine"}
+"""Triggers whose updates replace the operating system: after one, os-release says another system than before."""
+LONGEST_RETRY = timedelta(hours=4)
+"""The longest pause after a failed reboot, unless the first is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +70,38 @@ class Reboot:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Begin an errand: hooks, checks, a look at the machine's health."""
+
+    errand: Errand
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell the users who are logged in that the machine reboots, and when."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Say what went wrong with the reboot, where everybody sees it: the permission stays taken."""
+
+    state: str
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Undo the hooks of a request that is taken back, before it is."""
+
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """The machine has rebooted: give the permission back."""
+    """The machine has rebooted and is healthy: give the permission back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +112,7 @@ class Withdraw:
     failed: bool = False
 
 
-Step = Idle | Wait | Finish | Adopt | Request | Commit | Reboot | Release | Withdraw
+Step = Idle | Wait | Finish | Adopt | Request | Run | Warn | Commit | Reboot | Blame | Undo | Release | Withdraw
 
 
 def decide(now: Snapshot) -> Step:
@@ -72,14 +121,104 @@ def decide(now: Snapshot) -> Step:
     if entry is None:
         return _without_claim(now)
     if entry.boot != now.boot:
-        return Release()
+        return _booted(now, entry)
     if now.shutdown is ShutdownState.GOING_DOWN:
         return _still_up(now)
-    if entry.by != DAEMON:
-        return _with_operators_claim(now, entry)
-    if entry.phase is Phase.COMMITTED:
-        return _committed(now)
-    return _with_claim(now)
+    if entry.by != now.settings.program:
+        step = _with_anothers_claim(now, entry)
+    elif entry.phase is Phase.COMMITTED:
+        step = _committed(now)
+    elif now.giving_up is not None:
+        step = Withdraw(now.giving_up.reason, now.giving_up.failed)
+    else:
+        step = _with_claim(now, entry)
+    if isinstance(step, Withdraw) and entry.hooks is not Hooks.NONE:
+        return _undoing(now, step)
+    return step
+
+
+def wanted(now: Snapshot) -> tuple[Wish, ...]:
+    """Give the wishes that are no repetition: a reboot for the same version was made a short while ago."""
+    done = now.journal.done
+    if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
+        return now.wishes
+    return tuple(wish for wish in now.wishes if wish.version != done.version)
+
+
+def _booted(now: Snapshot, entry: JournalEntry) -> Step:
+    """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return _still_up(now)
+    if now.settings.program != DAEMON:
+        return Wait("daemon", "locksmithd has yet to give back the slot of this machine's last reboot")
+    return _examined(now) or _judged(now, entry)
+
+
+def _examined(now: Snapshot) -> Step | None:
+    """Begin a look at the health, or wait while it or the hooks behind it are under way; None: they are over."""
+    report = now.errand
+    if report is None or report.errand not in {Errand.HEALTH, Errand.FINISH}:
+        return Run(Errand.HEALTH)
+    if not report.over:
+        what = "the hooks after the reboot run" if report.errand is Errand.FINISH else "its health is looked at"
+        return Wait("verifying", f"rebooted: {what}")
+    return None
+
+
+def _judged(now: Snapshot, entry: JournalEntry) -> Step:
+    sick = "; ".join(one.text for one in now.errand.problems) if now.errand else ""
+    state, trouble = _gone_wrong(now, entry, sick)
+    if state:
+        if now.acknowledged is None or (entry.claim.state, entry.claim.trouble) != (state, trouble):
+            return Blame(state, trouble)
+        if sick:
+            return Wait(state, f"{trouble}; the slot stays taken until this machine is healthy")
+        if now.settings.halts and not now.acknowledged:
+            return Wait(
+                state, f"{trouble}; no unit or check complains now: once you have looked, say `locksmithctl resume`"
+            )
+    elif sick:
+        until = now.now + now.settings.health - now.verifying
+        return Wait("verifying", f"rebooted, and not healthy yet: {sick}", until)
+    return Release() if now.finished else Run(Errand.FINISH)
+
+
+def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
+    """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
+    if (failed := _failed(now, entry)) is not None:
+        return FAILED, failed
+    if sick and (now.verifying >= now.settings.health or entry.claim.state == UNHEALTHY):
+        return UNHEALTHY, sick
+    if entry.claim.state in BLAMED:
+        return entry.claim.state, entry.claim.trouble
+    return "", ""
+
+
+def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
+    version, before = entry.claim.version, entry.before
+    if entry.phase is not Phase.COMMITTED or version in UNKNOWN_VERSIONS:
+        return None
+    if any(wish.version == version for wish in now.wishes):
+        return f"rebooted for update {version}, and it is wanted as before"
+    if before.trigger in WHOLE_SYSTEMS and before.system and before.system == now.system:
+        return f"rebooted for update {version}, and came up with the old system ({now.system}): rolled back"
+    return None
+
+
+def _errand(now: Snapshot, errand: Errand, code: str, what: str) -> Run | Wait | None:
+    """Begin an errand, or wait while it is under way; None: it is over."""
+    report = now.errand
+    if report is None or report.errand is not errand:
+        return Run(errand)
+    return None if report.over else Wait(code, what)
+
+
+def _undoing(now: Snapshot, step: Withdraw) -> Step:
+    """Undo the hooks first; how that goes changes nothing: the machine stays up, and the slot goes back."""
+    report = now.errand
+    if report is None or report.errand is not Errand.UNDO:
+        return Undo(step.reason, step.failed)
+    return step if report.over else Wait("hooks", f"undoing the hooks: {step.reason}")
 
 
 def _without_claim(now: Snapshot) -> Step:
@@ -92,10 +231,21 @@ def _without_claim(now: Snapshot) -> Step:
         return obstacle
     if now.settings.dry_run:
         return Wait("dry_run", f"dry run: would ask the strategy {now.settings.strategy} now, and reboot")
-    return Request()
+    return _objected(now) or Request()
 
 
-def _with_claim(now: Snapshot) -> Step:
+def _objected(now: Snapshot) -> Step | None:
+    """Hold on to what a gate that costs something has objected; after a while ask it again, before anybody else."""
+    checks = now.checks
+    if checks is None or not checks.objections:
+        return None
+    first = checks.objections[0]
+    if checks.ago < now.settings.recheck:
+        return Wait(first.gate, first.text, now.now + now.settings.recheck - checks.ago)
+    return _errand(now, Errand.CHECKS, first.gate, f"asking again: {first.text}")
+
+
+def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:
     reason = _no_longer(now)
     if reason is not None:
         return Withdraw(reason)
@@ -104,10 +254,50 @@ def _with_claim(now: Snapshot) -> Step:
             return Request()
         case Denied(text=text, lost=True):
             return Withdraw(text, failed=True)
+        case Denied(text=text, called_off=True):
+            return Withdraw(text)
         case Denied(code, text):
             return Wait(code, text)
         case Granted():
-            return Commit()
+            return _granted(now, entry)
+
+
+def _granted(now: Snapshot, entry: JournalEntry) -> Step:
+    """Do all that needs the slot: ask every gate, run the hooks, warn the users; then ask every gate once more."""
+    if now.checks is None or (entry.hooks is Hooks.NONE and now.checks.ago > now.settings.recheck):
+        return _checks(now)
+    if now.checks.objections:
+        return Withdraw(now.checks.objections[0].text)
+    if not now.prepared:
+        if (step := _errand(now, Errand.PREPARE, "hooks", "the hooks before the reboot run")) is not None:
+            return step
+        report = now.errand
+        return Withdraw("; ".join(one.text for one in report.problems) if report else "", failed=True)
+    return _warning(now) or _last_check(now)
+
+
+def _last_check(now: Snapshot) -> Step:
+    """Ask every gate again behind the hooks and the warning, and pass the point of no return right behind that."""
+    if now.checks is None:
+        return _checks(now)
+    return _checks(now) if now.checks.ago > now.settings.fresh else Commit()
+
+
+def _checks(now: Snapshot) -> Step:
+    if now.errand is not None and now.errand.errand is Errand.CHECKS and not now.errand.over:
+        return Wait("checks", "the checks before the reboot run")
+    return Run(Errand.CHECKS)
+
+
+def _warning(now: Snapshot) -> Step | None:
+    """Give every user who is logged in the time to end their work; None: nobody is, or it is over."""
+    if not now.users:
+        return None
+    if now.warned is None or not now.users <= now.warned.users:
+        return Warn(now.now + now.settings.grace)
+    if now.now < now.warned.until:
+        return Wait("sessions", f"{', '.join(sorted(now.users))} logged in, and warned", now.warned.until)
+    return None
 
 
 def _no_longer(now: Snapshot) -> str | None:
@@ -171,8 +361,10 @@ def _going_down(now: Snapshot) -> str:
     return "the machine may be going down, logind or systemd does not say"
 
 
-def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
-    """Leave a claim of `locksmithctl reboot` alone while that runs; give back what it can no longer give back."""
+def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
+    """Leave a claim of the other program alone while that runs; the daemon gives back what no other can any more."""
+    if now.settings.program != DAEMON:
+        return Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
     if now.operator:
         return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
@@ -187,6 +379,15 @@ def _obstacle(now: Snapshot) -> Idle | Wait | None:
     """Name what stands between a wish and the request for permission, the most telling first."""
     if not now.wishes:
         return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
+    if now.operator and now.settings.program == DAEMON:
+        return Wait("operator", "an operator's reboot is under way")
+    if not wanted(now):
+        return _repeated(now)
+    return _bars(now) or _failed_lately(now) or _outside_window(now) or _gate(now)
+
+
+def _bars(now: Snapshot) -> Wait | None:
+    """Name what bars every reboot of this machine, whatever is wanted."""
     if now.shutdown is ShutdownState.GOING_DOWN:
         return Wait("going_down", "the machine is going down already, by somebody else's order")
     if now.shutdown is ShutdownState.UNKNOWN:
@@ -197,15 +398,43 @@ def _obstacle(now: Snapshot) -> Idle | Wait | None:
             f"{now.twin} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
             "its own (remove /etc/machine-id there and run `systemd-machine-id-setup`), and restart locksmithd on both",
         )
-    return _failed_lately(now) or _outside_window(now)
+    return None
+
+
+def _repeated(now: Snapshot) -> Wait | None:
+    done = now.journal.done
+    if done is None:
+        return None
+    text = f"it has rebooted for update {done.version} already, and that is wanted again: a second reboot is refused"
+    return Wait("repeated", text, done.at + now.settings.repeat)
 
 
 def _failed_lately(now: Snapshot) -> Wait | None:
-    failure, retry = now.journal.failure, now.settings.retry
+    failure, settings = now.journal.failure, now.settings
+    if failure is None or is_another(wanted(now)[0].version, failure.version):
+        return None
+    if 0 < settings.tries <= failure.tries:
+        return Wait(
+            "given_up",
+            f"{failure.tries} tries to reboot failed, the last one: {failure.reason}; `locksmithctl recheck` on this "
+            "machine has it try again",
+        )
+    longest = max(LONGEST_RETRY, settings.retry)
+    retry = min(longest, settings.retry * 2 ** min(failure.tries - 1, 16))
     # A failure from far ahead was written by a clock that has been set back since: it must not delay for as long.
-    if failure is None or abs(now.now - failure.at) >= retry:
+    if abs(now.now - failure.at) >= retry:
         return None
     return Wait("retry", f"the last reboot failed: {failure.reason}", failure.at + retry)
+
+
+def is_another(version: str, than: str) -> bool:
+    """Whether two versions are known to differ."""
+    return version != than and not {version, than} & UNKNOWN_VERSIONS
+
+
+def _gate(now: Snapshot) -> Wait | None:
+    """Name the first objection of the gates that are asked at each look."""
+    return next((Wait(one.gate, one.text, one.until) for one in now.objections), None)
 
 
 def _outside_window(now: Snapshot) -> Wait | None:

@@ -22,10 +22,19 @@ REBOOT = "reboot"
 MANUAL = "manual"
 """The claim of an operator; only `unlock` gives it back."""
 
+UNKNOWN_VERSIONS = {"", "0.0.0"}
+"""Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
+
 HELD = "held"
 """The slot is taken; the reboot can still be called off."""
 COMMITTED = "committed"
 """Past the point of no return: the machine is rebooting, or about to, whatever happens to the lock."""
+UNHEALTHY = "unhealthy"
+"""It has rebooted and did not prove itself healthy in time."""
+FAILED = "failed"
+"""It has rebooted, and the update is not there: rolled back, or wanted as before."""
+BLAMED = {UNHEALTHY, FAILED}
+"""A reboot that went wrong, as the machine itself says; `trouble` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,8 @@ class Claim:
     """Why an id stands in the semaphore. `nonce` tells this claim from every other.
 
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
-    are aware.
+    are aware. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note of that,
+    when and why (empty: nobody has).
     """
 
     holder: str
@@ -47,12 +57,18 @@ class Claim:
     state: str = HELD
     reason: str = ""
     taken: datetime | None = None
+    trouble: str = ""
+    acknowledged: str = ""
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def committed(self) -> "Claim":
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED)
+
+    def blamed(self, state: str, trouble: str) -> "Claim":
+        """Give the same claim with what went wrong."""
+        return replace(self, state=state, trouble=trouble)
 
     def reopened(self) -> "Claim":
         """Give the same claim before the point of no return."""
@@ -117,6 +133,8 @@ def encode(claim: Claim) -> bytes:
         "state": claim.state,
         "reason": claim.reason,
         **({"taken": moment(claim.taken)} if claim.taken else {}),
+        **({"trouble": claim.trouble} if claim.trouble else {}),
+        **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
     }
     return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
 
@@ -138,6 +156,8 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             state=jsonread.read(fields, "state", str, HELD),
             reason=jsonread.read(fields, "reason", str, ""),
             taken=read_optional_moment(fields, "taken"),
+            trouble=jsonread.read(fields, "trouble", str, ""),
+            acknowledged=jsonread.read(fields, "acknowledged", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -146,4 +166,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
         ) from None
 
 
-_KNOWN = {"schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"}
+_KNOWN = {
+    *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
+    *("trouble", "acknowledged"),
+}

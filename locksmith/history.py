@@ -22,7 +22,8 @@ from locksmith.kv.store import Store
 log = logging.getLogger(__name__)
 
 HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max", "retire-v2", "repair"
-"""What happened: a hold that came to its end, and the operators' acts, by their commands."""
+FREEZE, THAW, HOLD, RELEASE, RESUME, EXPIRE = "freeze", "thaw", "hold", "release", "resume", "expired"
+"""What happened: a hold that came to its end, an operator's act, by its command, or a slot that expired."""
 
 REBOOTED = "rebooted"
 """How a hold ends that was for a reboot, and had it; every other end says why there was none."""

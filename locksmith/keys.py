@@ -57,6 +57,36 @@ def share_key(group: str) -> str:
     return f"{group_prefix(group)}share"
 
 
+def freeze_key(group: str) -> str:
+    """Name the key of an operator's order that nobody new of a group reboots."""
+    return f"{group_prefix(group)}freeze"
+
+
+def holds_prefix(group: str) -> str:
+    """Name the prefix of the orders that a machine does not reboot."""
+    return f"{group_prefix(group)}hold/"
+
+
+def hold_key(group: str, machine_id: str) -> str:
+    """Name the key of the order that one machine does not reboot."""
+    return holds_prefix(group) + segment(machine_id)
+
+
+def spacing_key(group: str) -> str:
+    """Name the key of the pause after a reboot in a group."""
+    return f"{group_prefix(group)}spacing"
+
+
+def incidents_key(group: str) -> str:
+    """Name the key of what is left of slots that expired."""
+    return f"{group_prefix(group)}incidents"
+
+
+def resume_key(group: str) -> str:
+    """Name the key of the last `resume` of an operator."""
+    return f"{group_prefix(group)}resume"
+
+
 def history_prefix(group: str) -> str:
     """Name the prefix of a group's history."""
     return f"{group_prefix(group)}history/"

@@ -1,5 +1,6 @@
 """The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
 
+from locksmith.brakes import GroupRules, Watermark
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
 from locksmith.kv.settings import V3, StoreSettings
@@ -15,14 +16,28 @@ def open_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -
     return _lock(open_store(settings, meter), settings, group, meter)
 
 
-def open_queued_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> QueuedLock:
+def open_queued_lock(
+    settings: StoreSettings,
+    group: str,
+    meter: Meter | None = None,
+    rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+    mark: Watermark | None = None,
+) -> QueuedLock:
     """Make the lock of a group with the line before it; nothing is connected before its first call."""
     store = open_store(settings, meter)
-    return QueuedLock(_lock(store, settings, group, meter), Queue(store, group), meter)
+    return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), Queue(store, group), meter)
 
 
-def _lock(store: Store, settings: StoreSettings, group: str, meter: Meter | None) -> RebootLock:
+def _lock(
+    store: Store,
+    settings: StoreSettings,
+    group: str,
+    meter: Meter | None,
+    *,
+    rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+    mark: Watermark | None = None,
+) -> RebootLock:
     async def guard() -> None:
         await refuse_if_v2_in_use(settings, group)
 
-    return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter)
+    return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter, rules=rules, mark=mark)

@@ -1,10 +1,11 @@
 """What the loop remembers between two turns."""
 
+from asyncio import Future
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from locksmith.snapshot import Answer, RebootCall, Sighting
+from locksmith.snapshot import Answer, Checks, Errand, GivingUp, Objection, RebootCall, Report, Sighting, Warned
 
 
 @dataclass(slots=True)
@@ -23,6 +24,32 @@ class Lasting:
 
 
 @dataclass(slots=True)
+class Running:
+    """An errand under way, or over; `began` is the event loop's time."""
+
+    errand: Errand
+    began: float
+    task: Future[Sequence[Objection]]
+
+    def report(self, time: float) -> Report:
+        """Say how it goes; an error of it is raised when it is over."""
+        ago = timedelta(seconds=time - self.began)
+        return Report(self.errand, ago, self.task.done(), tuple(self.task.result()) if self.task.done() else ())
+
+
+@dataclass(slots=True)
+class Asked:
+    """What the gates that cost something said, and when, in the event loop's time."""
+
+    at: float
+    objections: tuple[Objection, ...]
+
+    def checks(self, time: float) -> Checks:
+        """Give it as the snapshot has it."""
+        return Checks(timedelta(seconds=time - self.at), self.objections)
+
+
+@dataclass(slots=True)
 class Progress:
     """What the steps of one claim have to remember in this process; times are the event loop's."""
 
@@ -34,3 +61,13 @@ class Progress:
     looked: float = 0.0
     sightings: Sequence[Sighting] = ()
     unattended: Lasting = field(default_factory=Lasting)
+    verifying: Lasting = field(default_factory=Lasting)
+    running: Running | None = None
+    asked: Asked | None = None
+    acknowledged: bool | None = None
+    prepared: bool = False
+    finished: bool = False
+    giving_up: GivingUp | None = None
+    warned: Warned | None = None
+    looks: int = 0
+    """How often the health was looked at: the pauses between grow with it."""

@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from locksmith.brakes import BrakedError
 from locksmith.errors import StoreError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.meter import Meter
+from locksmith.orders import HOLD, SPACING
 from locksmith.queue import LOOK_AFTER, Look, Queue
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Answer, Denied, Granted, Line
-from locksmith.standing import OtherClaimError, SlotsBusyError
+from locksmith.standing import LostClaimError, OtherClaimError, SlotsBusyError
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +51,37 @@ class QueuedLock:
             await self._leave_soon(claim)
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("clone" if _is_twins(error, claim) else "other_claim", str(error))
+        except BrakedError as error:
+            # A take that was sent before may still win: whoever gives up settles that.
+            if error.code == HOLD:
+                await self._leave_soon(claim)
+            return self._braked(error)
 
     async def changed(self, limit: float) -> bool:
         """Wait, for at most `limit` seconds, until it is worth asking again."""
         return await self._watch.ended(limit)
 
-    async def commit(self, claim: Claim) -> None:
+    async def commit(self, claim: Claim) -> Answer:
         """Pass the point of no return, as `RebootLock.commit` does; nobody is to wait behind one who is past it."""
-        await self.lock.commit(claim)
+        try:
+            await self.lock.commit(claim)
+        except LostClaimError as error:
+            return Denied("unlocked", str(error), lost=True)
+        except BrakedError as error:
+            return self._braked(error)
         if self._queue.stands(claim):
             await self._leave_soon(claim)
+        return Granted()
+
+    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+        """Write what went wrong, as `RebootLock.blame` does. True: an operator knows, or there is no slot any more."""
+        blamed = await self.lock.blame(claim, state, trouble)
+        if blamed is None or blamed.acknowledged:
+            self._watch.stop()
+            return True
+        now = await self.lock.read()
+        self._watch.aim((claim.nonce, now.revision), partial(self._slot_freed, now.revision))
+        return False
 
     async def give_back(self, claim: Claim, *, settle: bool, why: str) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
@@ -112,6 +135,15 @@ class QueuedLock:
         else:
             await self._leave_soon(claim)
         return Granted()
+
+    def _braked(self, error: BrakedError) -> Denied:
+        self._watch.aim(error, partial(self._let_go, error.key, error.revision))
+        return Denied(error.code, str(error), called_off=error.held and error.code != SPACING)
+
+    async def _let_go(self, key: str, after: int) -> None:
+        """Wait for a change of what holds back; without one, look at everything again."""
+        if not await self.lock.wait(after, LOOK_AFTER, key):
+            self._queue.look_again()
 
     async def _moved_up(self, look: Look) -> None:
         await self._queue.wait(look)

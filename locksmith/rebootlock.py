@@ -11,17 +11,19 @@ swap until the semaphore's version moves or the swap succeeds; only then is it d
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
-from locksmith import fleet, keys, semaphore
+from locksmith import fleet, halt, keys, semaphore
+from locksmith.brakes import Brakes, GroupRules, Others, Watermark
 from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
-from locksmith.history import HELD, History, about
+from locksmith.halt import EXPIRED, Incident
+from locksmith.history import EXPIRE, HELD, History, about
 from locksmith.kv.store import Delete, Entry, Put, Reading, Store
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
@@ -55,10 +57,13 @@ class RebootLock:
         limit: float = 30.0,
         meter: Meter | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+        mark: Watermark | None = None,
     ) -> None:
         self.key = keys.semaphore_key(group)
         self.history = History(store, group, rng)
         self._shares = Shares(store, group)
+        self._brakes = Brakes(store, group, rules, mark, clock)
         self._store = store
         self._group = group
         self._guard = guard
@@ -78,8 +83,8 @@ class RebootLock:
 
         `leaving` is its place in line, which goes with the same write. True: it has gone. False: it may still be there.
 
-        `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `OutcomeUnknownError`: undecided; call
-        again, or `give_back` with `settle`.
+        `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `BrakedError`: nor now, but an earlier try
+        may win still. `OutcomeUnknownError`: undecided; call again, or `give_back` with `settle`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
         places = [leaving]
@@ -95,9 +100,25 @@ class RebootLock:
     async def commit(self, claim: Claim) -> None:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
 
-        `LostClaimError`: the claim holds nothing any more, and must not reboot.
+        `LostClaimError`: the claim holds nothing any more, and must not reboot. `BrakedError`: it must not now.
         """
         await self._decider.decide(lambda: self._commit(claim))
+
+    async def blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+        """Write what went wrong with the reboot of this claim into its record, where it still holds a slot.
+
+        Gives the record as it stands then: an operator may have acknowledged it. None: it holds none.
+        """
+        return await self._decider.decide(lambda: self._blame(claim, state, trouble))
+
+    async def acknowledge(self, words: str) -> list[Incident]:
+        """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are."""
+        return await self._decider.decide(lambda: self._acknowledge(words))
+
+    async def touch(self) -> LockState:
+        """Make sure that nothing wins any more that was decided before this, and give how the lock stands then."""
+        await self._decider.decide(self._touch_it)
+        return await self.read()
 
     async def give_back(self, claim: Claim, *, settle: bool = False, why: str = "") -> Claim | None:
         """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
@@ -170,9 +191,9 @@ class RebootLock:
         await self._store.swap(self.key, semaphore.encode(repaired), reading.version)
         return repaired
 
-    async def wait(self, after: int, limit: float) -> bool:
-        """Wait for a change of the semaphore after revision `after`, for at most `limit` seconds."""
-        return await self._store.wait(self.key, after, limit=limit)
+    async def wait(self, after: int, limit: float, key: str = "") -> bool:
+        """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds."""
+        return await self._store.wait(key or self.key, after, limit=limit)
 
     async def close(self) -> None:
         """Let go of the store."""
@@ -188,18 +209,21 @@ class RebootLock:
             looking.cancel()
 
     async def _take_unless_in_use(self, claim: Claim, leaving: Entry | None, looking: Awaitable[None]) -> bool:
-        keys_ = [self.key, self._record_key(claim.holder), self._shares.key]
-        reading, record, share = await self._store.read(keys_)
+        keys_ = [self.key, self._record_key(claim.holder), self._shares.key, *self._brakes.keys(claim.holder)]
+        reading, record, share, *brakes = await self._store.read(keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
-        if standing.holds(claim):
+        held = standing.holds(claim)
+        others = await self._brakes.judge(claim, standing.semaphore, brakes, held=held, last=False)
+        if held:
             await looking
             return False
         standing, also = await self._shares.applied(standing, share.entry, looking)
         try:
             taken = standing.semaphore.take(claim.holder)
         except NoFreeSlotError as error:
+            await self._expire(others, standing, brakes)
             await self._drop_leftover(standing, claim)
             raise SlotsBusyError(str(error), standing.reading.revision) from None
         await looking
@@ -212,12 +236,71 @@ class RebootLock:
         return leaving is not None
 
     async def _commit(self, claim: Claim) -> None:
-        standing = await self._standing(claim.holder)
+        keys_ = [self.key, self._record_key(claim.holder), *self._brakes.keys(claim.holder)]
+        reading, record, *brakes = await self._store.read(keys_)
+        standing = self._standing_of(claim.holder, reading, record)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
+        await self._brakes.judge(claim, standing.semaphore, brakes, held=True, last=True)
+        self._brakes.keep_mark()
+        await self._brakes.begin_spacing(claim, brakes)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
-        record = Put(self._record_key(claim.holder), fleet.encode(committed), standing.record_version)
-        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[record])
+        await self._rewrite(standing, committed)
+
+    async def _rewrite(self, standing: Standing, claim: Claim) -> None:
+        """Write a record, and the semaphore's same value with it."""
+        put = Put(self._record_key(claim.holder), fleet.encode(claim), standing.record_version)
+        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[put])
+
+    async def _blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+        standing = await self._standing(claim.holder)
+        if not standing.holds(claim) or standing.claim is None:
+            return None
+        blamed = standing.claim.blamed(state, trouble)
+        if blamed != standing.claim:
+            await self._rewrite(standing, blamed)
+        return blamed
+
+    async def _acknowledge(self, words: str) -> list[Incident]:
+        now, reading = await self._semaphore()
+        noted = (await self._store.get(keys.incidents_key(self._group))).entry
+        records = {entry.key: entry for entry in (await self._store.list(keys.holders_prefix(self._group))).entries}
+        claims = {one: read_record(one, records.get(self._record_key(one))) for one in now.holders}
+        present = {
+            keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(self._group)))
+            for entry in (await self._store.list(keys.nodes_prefix(self._group))).entries
+        }
+        known = [claim for claim in claims.values() if isinstance(claim, Claim)]
+        found = halt.incidents(known, present, _noted(noted), self._clock())
+        changes: list[Put | Delete] = []
+        for one in found:
+            record = records.get(self._record_key(one.claim.holder))
+            if record is not None and one.how != EXPIRED:
+                seen = fleet.encode(replace(one.claim, acknowledged=words))
+                changes.append(Put(record.key, seen, record.version))
+        if noted is not None:
+            changes.append(Delete(noted.key, noted.version))
+        if changes:
+            await self._store.swap(self.key, _raw(reading), reading.version, also=changes)
+        return found
+
+    async def _touch_it(self) -> None:
+        _, reading = await self._semaphore()
+        await self._store.swap(self.key, _raw(reading), reading.version)
+
+    async def _expire(self, others: Others, standing: Standing, brakes: Sequence[Reading]) -> None:
+        """Take the slot of a machine that is lost for too long, where that is configured: an incident stays."""
+        gone = self._brakes.expired(others)
+        if gone is None:
+            return
+        record = (await self._store.get(self._record_key(gone.holder))).entry
+        if record is None or not isinstance(read_record(gone.holder, record), Claim):
+            return
+        left = semaphore.encode(standing.semaphore.give_back(gone.holder))
+        also: list[Put | Delete] = [self._brakes.note(gone, others, brakes), Delete(record.key, record.version)]
+        await self._store.swap(self.key, left, standing.reading.version, also=also)
+        await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
+        raise ConflictError(f"the slot of {gone.holder} has expired: look again")
 
     async def _look_at_other_keyspace(self) -> None:
         if self._guard is not None:
@@ -324,6 +407,14 @@ def _retrieve(looking: "asyncio.Future[None]") -> None:
     """Take note of an error that nobody waits for any more: nothing was to be taken."""
     if not looking.cancelled():
         looking.exception()
+
+
+def _noted(entry: Entry | None) -> list[Incident]:
+    """Give what is noted of expired slots; what cannot be read is none, and goes with the acknowledgement."""
+    try:
+        return halt.decode(entry.value, entry.key) if entry else []
+    except CorruptValueError:
+        return []
 
 
 def _raw(reading: Reading) -> bytes:

@@ -4,13 +4,16 @@ import logging
 from dataclasses import replace
 
 from locksmith import states
-from locksmith.decide import Finish, Request, Step, Wait
+from locksmith.decide import Blame, Finish, Request, Run, Step, Wait
 from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
 from locksmith.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
+
+TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored"}
+"""The reasons to wait that somebody should look at."""
 
 
 class LogReporter:
@@ -20,16 +23,25 @@ class LogReporter:
         self._last = ""
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
-        """Log the step if it is news. Asking again after a no is not, nor the same reason to wait until later."""
+        """Log the step if it is news. Asking again after a no is not, nor the same reason to wait until later.
+
+        An errand is mostly over at once; one that takes longer is waited for, which is said.
+        """
         news = states.sentence(replace(step, until=None) if isinstance(step, Wait) else step)
-        if isinstance(step, Request) or news == self._last:
+        if isinstance(step, Request | Run) or news == self._last:
             return
         self._last = news
-        trouble = isinstance(step, Wait) and step.code in {*states.ERRORS, "stuck", "retry", "clone"}
-        log.log(logging.WARNING if trouble else logging.INFO, "%s", states.sentence(step))
+        log.log(_level(step), "%s", states.sentence(step))
 
     def performed(self, step: Step) -> None:
         """Have nothing to add."""
+
+
+def _level(step: Step) -> int:
+    if isinstance(step, Blame) or (isinstance(step, Wait) and step.code in states.SICK):
+        return logging.ERROR
+    trouble = isinstance(step, Wait) and step.code in TROUBLE
+    return logging.WARNING if trouble else logging.INFO
 
 
 class SystemdReporter:

@@ -60,6 +60,32 @@ class Phase(StrEnum):
     """Past the point of no return: the reboot was asked for, or was about to be."""
 
 
+class Hooks(StrEnum):
+    """How far the hooks of the journal's claim have come."""
+
+    NONE = ""
+    """None has begun: nothing has to be undone."""
+    BEGUN = "begun"
+    """Those before the reboot have begun."""
+    PREPARED = "prepared"
+    """Those before the reboot have all succeeded."""
+    FINISHED = "finished"
+    """Those after the reboot have all succeeded: only the slot is left to be given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """This machine before its reboot, which proves afterwards that it was one.
+
+    `trigger` wanted the reboot; `system` is what os-release(5) says of the operating system (empty: nothing);
+    `failed_units` had failed then, and their failure afterwards says nothing.
+    """
+
+    trigger: str = ""
+    system: str = ""
+    failed_units: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
     """The claim this machine made, and all that is needed to give it back whatever the configuration says by then.
@@ -75,22 +101,81 @@ class JournalEntry:
     phase: Phase
     boot: Boot
     by: str
+    hooks: Hooks = Hooks.NONE
+    before: Before = Before()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A reboot that was asked for and did not happen."""
+    """A reboot that did not come about: the last of so many `tries` for the same `version`."""
 
     at: datetime
     reason: str
+    version: str = ""
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last reboot of this machine that locksmith made: what for, and when its slot was given back."""
+
+    version: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The machine's memory: at most one claim, and the last failed reboot."""
+    """The machine's memory: at most one claim, the last failed reboot, and the last that was made."""
 
     entry: JournalEntry | None = None
     failure: Failure | None = None
+    done: Done | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What a gate has against a reboot now: the gate's name, a sentence, and until when, if that is known."""
+
+    gate: str
+    text: str
+    until: datetime | None = None
+
+
+class Errand(StrEnum):
+    """What the loop has done beside it, because it may take minutes: programs, questions to other servers."""
+
+    CHECKS = "checks"
+    """The gates that cost something."""
+    PREPARE = "pre-reboot"
+    UNDO = "abort-reboot"
+    HEALTH = "health"
+    FINISH = "post-reboot"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the loop knows of an errand: how long ago it began, and once it is over what it found wrong."""
+
+    errand: Errand
+    ago: timedelta
+    over: bool = False
+    problems: tuple[Objection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What the gates that cost something said when they were last asked, and how long ago that was."""
+
+    ago: timedelta
+    objections: tuple[Objection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The users who were warned of the reboot, and when their time is over."""
+
+    users: frozenset[str]
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +201,14 @@ class Denied:
     """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person.
 
     `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
-    does not ask for it again at once. `line`: where this machine stands, if it stands in line.
+    does not ask for it again at once. `called_off`: it still has the permission and is to give it back, as the group is
+    held back: that is no failure. `line`: where this machine stands, if it stands in line.
     """
 
     code: str
     text: str
     lost: bool = False
+    called_off: bool = False
     line: Line | None = None
 
 
@@ -140,8 +227,13 @@ class RebootCall:
 class Settings:
     """What the configuration says about the decision.
 
-    `limit`: a reboot asked for this long ago is stuck. `settle`: a machine that after this long isn't going down did
-    not obey. `retry`: how long to wait after a failed reboot. `fresh`: how old the last look may be at the reboot.
+    `limit`: a reboot asked for this long ago is stuck. `settle`: a machine that after this long isn't going down
+    did not obey. `retry`: how long to wait after a failed reboot, doubled after each further one. `tries`: after so
+    many in a row for one version it gives up (0: never). `repeat`: for how long a second reboot for the same
+    version is refused. `fresh`: how old the last look may be at the reboot. `health`: how long a machine has to
+    prove itself healthy. `halts`: whether a reboot that went wrong waits for an operator. `grace`: how long before
+    the reboot users are warned. `recheck`: how long an objection of a gate that costs something stands before it is
+    asked again. `program`: who runs this loop.
     """
 
     strategy: str = "reboot"
@@ -152,18 +244,31 @@ class Settings:
     settle: timedelta = timedelta(seconds=15)
     retry: timedelta = timedelta(minutes=15)
     fresh: timedelta = timedelta(seconds=10)
+    tries: int = 5
+    repeat: timedelta = timedelta(days=1)
+    health: timedelta = timedelta(minutes=10)
+    halts: bool = True
+    grace: timedelta = timedelta(minutes=5)
+    recheck: timedelta = timedelta(minutes=1)
+    program: str = DAEMON
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything one decision is made from.
 
-    `now` is aware, in local time. `unattended`: how long this loop has seen a
-    committed claim that no running `locksmithctl` cares for. `answer` is the strategy's to the request made since
-    the loop last slept. `look_age` is how long ago the triggers were looked at, the gap the last look has to bridge.
-    `retargeted`: the journal's claim is on another lock than the one configured now. `operator`: a `locksmithctl
-    reboot` is under way on this machine. `adopts`: this boot has not yet given back what the machine held before it
-    had a journal. `twin` names another machine that was seen with this one's id (empty: none was).
+    `now` is aware, in local time. `unattended`: how long this loop has seen a committed claim that no running
+    `locksmithctl` cares for. `answer` is the strategy's to the request made since the loop last slept. `look_age`
+    is how long ago the triggers were looked at, the gap the last look has to bridge. `retargeted`: the journal's
+    claim is on another lock than the one configured now. `operator`: a `locksmithctl reboot` is under way on this
+    machine. `adopts`: this boot has not yet given back what the machine held before it had a journal. `twin` names
+    another machine that was seen with this one's id (empty: none was). `objections` are those of the gates that are
+    asked at each look, `checks` what the others said last. `errand` is under way, or was the last for this claim;
+    `prepared`, `finished`: the hooks before and after the reboot have all succeeded. `verifying`: for how long this
+    loop has looked at the health of a machine that has booted. `system` is what os-release says now.
+    `acknowledged`: an operator knows what went wrong with the reboot (None: not asked since the loop last slept).
+    `giving_up` is a withdrawal whose hooks are being undone. `users` are logged in, `warned` those who know of the
+    reboot.
     """
 
     now: datetime
@@ -183,3 +288,22 @@ class Snapshot:
     operator: bool = False
     adopts: bool = False
     twin: str = ""
+    objections: tuple[Objection, ...] = ()
+    checks: Checks | None = None
+    errand: Report | None = None
+    prepared: bool = False
+    finished: bool = False
+    verifying: timedelta = timedelta()
+    system: str = ""
+    acknowledged: bool | None = None
+    giving_up: "GivingUp | None" = None
+    users: frozenset[str] = frozenset()
+    warned: Warned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivingUp:
+    """Why a claim is given back without a reboot, and whether that counts as a failed one."""
+
+    reason: str
+    failed: bool = False

@@ -1,11 +1,30 @@
 """The machine's state in one word, as every reporter shows it."""
 
-from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
+from locksmith.decide import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
+)
+from locksmith.fleet import FAILED, UNHEALTHY
+from locksmith.snapshot import Errand
 
 IDLE = "idle"
 WAITING = "waiting"
 REQUESTING = "requesting"
 REBOOTING = "rebooting"
+PREPARING = "preparing"
+VERIFYING = "verifying"
 RELEASING = "releasing"
 WITHDRAWING = "withdrawing"
 STUCK = "stuck"
@@ -14,10 +33,23 @@ FINISHED = "finished"
 ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout", "defect")
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
-ALL = (IDLE, WAITING, REQUESTING, REBOOTING, RELEASING, WITHDRAWING, STUCK, FINISHED)
+ALL = (
+    *(IDLE, WAITING, REQUESTING, PREPARING, REBOOTING, VERIFYING, UNHEALTHY, FAILED, RELEASING, WITHDRAWING, STUCK),
+    FINISHED,
+)
+SICK = (UNHEALTHY, FAILED)
+"""The states of a reboot that went wrong."""
+_AFTER = {Errand.HEALTH, Errand.FINISH}
+_RUNS = {
+    Errand.CHECKS: "running the checks before the reboot",
+    Errand.PREPARE: "running the hooks before the reboot",
+    Errand.UNDO: "running the hooks that undo",
+    Errand.HEALTH: "looking at this machine's health",
+    Errand.FINISH: "running the hooks after the reboot",
+}
 
 
-def state(step: Step) -> str:  # noqa: PLR0911 - one for each step
+def state(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each step
     """Name the state in which the loop takes this step."""
     match step:
         case Idle():
@@ -26,21 +58,33 @@ def state(step: Step) -> str:  # noqa: PLR0911 - one for each step
             return REBOOTING
         case Wait(code="stuck"):
             return STUCK
+        case Wait(code="verifying"):
+            return VERIFYING
+        case Wait(code=code) if code in SICK:
+            return code
+        case Wait(code="hooks" | "checks" | "sessions"):
+            return PREPARING
         case Wait():
             return WAITING
         case Adopt() | Release():
             return RELEASING
         case Request():
             return REQUESTING
+        case Run(errand):
+            return VERIFYING if errand in _AFTER else PREPARING
+        case Warn():
+            return PREPARING
+        case Blame(state_):
+            return state_
         case Commit() | Reboot():
             return REBOOTING
-        case Withdraw():
+        case Withdraw() | Undo():
             return WITHDRAWING
         case Finish():
             return FINISHED
 
 
-def sentence(step: Step) -> str:  # noqa: PLR0911 - one for each step
+def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each step
     """Say the step and its reason for a person, in local time."""
     match step:
         case Wait(code, text, until):
@@ -57,7 +101,15 @@ def sentence(step: Step) -> str:  # noqa: PLR0911 - one for each step
         case Reboot():
             return "rebooting"
         case Release():
-            return "rebooted: giving the slot back"
+            return "rebooted and healthy: giving the slot back"
+        case Run(errand):
+            return _RUNS[errand]
+        case Warn(until):
+            return f"warning the users: reboot at {until.astimezone():%H:%M:%S %Z}"
+        case Blame(state_, trouble):
+            return f"{state_}: {trouble}"
+        case Undo(reason):
+            return f"undoing the hooks: {reason}"
         case Withdraw(reason):
             return f"giving up the reboot and its slot: {reason}"
         case Finish():

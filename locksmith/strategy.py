@@ -52,6 +52,13 @@ class Strategy(Protocol):
         """Look a last time whether the permission still stands, and make it irrevocable."""
         ...
 
+    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+        """Show what went wrong with the reboot (`unhealthy` or `failed`, and a sentence): the permission stays taken.
+
+        True: an operator has acknowledged it, or nobody could; then it is given back when the machine is healthy.
+        """
+        ...
+
     async def withdraw(self, claim: Claim, reason: str) -> None:
         """Take a request, or a permission that was not used, back; `reason` says why, for a person."""
         ...

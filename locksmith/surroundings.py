@@ -7,7 +7,21 @@ from typing import Protocol
 
 from locksmith.decide import Step
 from locksmith.node import Node
-from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, ShutdownState, Sighting, Snapshot
+from locksmith.snapshot import (
+    Before,
+    Boot,
+    Done,
+    Errand,
+    Failure,
+    Hooks,
+    Journal,
+    JournalEntry,
+    Objection,
+    ShutdownState,
+    Sighting,
+    Snapshot,
+    Wish,
+)
 from locksmith.strategy import Strategy
 
 HEARTBEAT = 30.0
@@ -37,16 +51,71 @@ class Machine(Protocol):
         """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`."""
         ...
 
+    async def before(self, wish: Wish | None) -> Before:
+        """Say how this machine is before its reboot; `HostError`: that cannot be told."""
+        ...
+
+    def system(self) -> str:
+        """Say what operating system runs (os-release(5)); empty: it does not say."""
+        ...
+
+
+class Gate(Protocol):
+    """What may say "not now". Whatever keeps it from looking is an objection."""
+
+    name: str
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:
+        """Look now, within a limit."""
+        ...
+
+
+class Users(Protocol):
+    """Who is logged in, and their warning. `HostError`: logind does not say."""
+
+    async def present(self) -> frozenset[str]:
+        """Name the users whose sessions count."""
+        ...
+
+    async def warn(self, at: datetime, reason: str) -> None:
+        """Tell them that this machine reboots."""
+        ...
+
+    async def call_off(self) -> None:
+        """Take the warning back."""
+        ...
+
+
+class Errands(Protocol):
+    """What is done beside the loop, because it may take minutes."""
+
+    def wanted(self, errand: Errand) -> bool:
+        """Whether there is anything to do for it."""
+        ...
+
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+        """Run it to its end, and give what went wrong. One that runs already, from before a restart, is waited for.
+
+        Cancelled, it goes on by itself: `stop` ends it.
+        """
+        ...
+
+    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+        """End one that is under way."""
+        ...
+
 
 class JournalStore(Protocol):
     """The machine's memory (host/journal.py tells what each does)."""
 
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
-    def commit(self, nonce: str) -> None: ...  # noqa: D102
+    def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
+    def hooks(self, nonce: str, hooks: Hooks) -> None: ...  # noqa: D102
+    def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
-    def clear(self, nonce: str, *, forget_failure: bool = False) -> None: ...  # noqa: D102
+    def clear(self, nonce: str, *, done: Done | None = None) -> None: ...  # noqa: D102
 
 
 class Presence(Protocol):
@@ -107,6 +176,8 @@ class Surroundings:
     `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a
     `locksmithctl reboot` runs. `adopts` and `adopted` remember, for this boot, whether the machine still has to give
     back a slot from before its journal.
+    `gates` are those that cost next to nothing, asked at each look while a reboot is wanted; what else is asked is an
+    errand. `errands`: None where there is nothing to run; `users`: None where nobody has to be warned.
     `presence`: None where the strategy shares no store with a group.
     `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
@@ -121,4 +192,7 @@ class Surroundings:
     adopts: Callable[[], bool] = lambda: False
     adopted: Callable[[], None] = lambda: None
     presence: Presence | None = None
+    gates: Sequence[Gate] = ()
+    errands: Errands | None = None
+    users: Users | None = None
     heartbeat: float = HEARTBEAT

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith import states
+from locksmith.fleet import UNKNOWN_VERSIONS
 from locksmith.group_view import GroupView
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, ordinal, span
-
-UNKNOWN_VERSIONS = {"", "0.0.0"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def command(*, check_config: bool, **flags: object) -> None:
     """
     paths = Paths.from_environment()
     config = load_daemon(paths, os.environ, flags)
-    make_strategy(config, target_of(config))
+    make_strategy(config, target_of(config), paths)
     if check_config:
         for key, value, origin in describe(config):
             click.echo(f"{key} = {value}  (from {origin})")

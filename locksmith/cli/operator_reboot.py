@@ -119,9 +119,7 @@ class OperatorReboot:
         if entry is None or entry.by != PROGRAM:
             return
         if entry.boot != await self.machine.boot():
-            await self.strategy(target_of(entry)).complete(entry.claim)
-            self.journal.clear(entry.claim.nonce, forget_failure=True)
-            return
+            raise LockError("locksmithd has yet to give back the slot of this machine's last reboot: does it run?")
         if entry.phase is Phase.COMMITTED and not await self._stays_up():
             raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
         await self._give_back(entry)

@@ -44,7 +44,7 @@ async def _reboot(session: Session, reason: str, patience: Patience) -> None:
 
         @cache
         def strategy(of: Target) -> Strategy:
-            made = make_strategy(config, of)
+            made = make_strategy(config, of, session.paths)
             stack.push_async_callback(made.close)
             return made
 

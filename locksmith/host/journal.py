@@ -17,7 +17,7 @@ from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import is_locked, locked
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, Phase
+from locksmith.snapshot import Before, Boot, Done, Failure, Hooks, Journal, JournalEntry, Phase
 
 SCHEMA = 1
 LOCK_LIMIT = 0.5
@@ -58,13 +58,14 @@ class JournalFile:
                     f"{fleet.moment(found.entry.claim.since)}; see {self.path}"
                 )
 
-    def commit(self, nonce: str) -> None:
-        """Write down the point of no return. `CalledOffError`: the claim is no longer there."""
+    def commit(self, nonce: str, before: Before | None = None) -> None:
+        """Write down the point of no return, and how the machine was then. `CalledOffError`: the claim is gone."""
         with self._locked():
             found = self._own_or_none_yet()
             if found.entry is None or found.entry.claim.nonce != nonce:
                 raise CalledOffError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
-            entry = replace(found.entry, phase=Phase.COMMITTED, claim=found.entry.claim.committed())
+            claim = found.entry.claim.committed()
+            entry = replace(found.entry, phase=Phase.COMMITTED, claim=claim, before=before or found.entry.before)
             self._write(replace(found, entry=entry))
 
     def reopen(self, nonce: str) -> None:
@@ -75,6 +76,14 @@ class JournalFile:
                 entry = replace(found.entry, phase=Phase.REQUESTED, claim=found.entry.claim.reopened())
                 self._write(replace(found, entry=entry))
 
+    def hooks(self, nonce: str, hooks: Hooks) -> None:
+        """Write down how far the hooks of a claim have come, before the first of them begins."""
+        self._change(nonce, lambda entry: replace(entry, hooks=hooks))
+
+    def blame(self, nonce: str, state: str, trouble: str) -> None:
+        """Write down what went wrong with the reboot of a claim."""
+        self._change(nonce, lambda entry: replace(entry, claim=entry.claim.blamed(state, trouble)))
+
     def fail(self, nonce: str, failure: Failure) -> None:
         """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
         with self._locked():
@@ -82,12 +91,20 @@ class JournalFile:
             if found.entry is not None and found.entry.claim.nonce == nonce:
                 self._write(replace(found, failure=failure))
 
-    def clear(self, nonce: str, *, forget_failure: bool = False) -> None:
-        """Forget a claim that is given back; nothing is written where it isn't there."""
+    def clear(self, nonce: str, *, done: Done | None = None) -> None:
+        """Forget a claim that is given back, and with a reboot that is `done` earlier failures.
+
+        Nothing is written where the claim isn't there.
+        """
         with self._locked():
             found = self._own_or_none_yet()
             if found.entry is not None and found.entry.claim.nonce == nonce:
-                self._write(Journal(failure=None if forget_failure else found.failure))
+                self._write(Journal(done=done) if done else replace(found, entry=None))
+
+    def forgive(self) -> None:
+        """Forget the failures and the last reboot: the next wish is tried at once."""
+        with self._locked():
+            self._write(Journal(self._own_or_none_yet().entry))
 
     def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
         """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot.
@@ -99,6 +116,12 @@ class JournalFile:
             if entry is not None and entry.phase is Phase.COMMITTED and entry.boot.boot_id == boot_id:
                 raise HostError("too late: this machine is past the point of no return, it is rebooting")
             return call_off()
+
+    def _change(self, nonce: str, change: Callable[[JournalEntry], JournalEntry]) -> None:
+        with self._locked():
+            found = self._own_or_none_yet()
+            if found.entry is not None and found.entry.claim.nonce == nonce:
+                self._write(replace(found, entry=change(found.entry)))
 
     def _own(self) -> Journal | None:
         """Read it as it stands; None: it is another machine's."""
@@ -203,16 +226,30 @@ def _fields(journal: Journal) -> dict[str, Any]:
             "boot_id": entry.boot.boot_id,
             "userspace": entry.boot.userspace,
             "by": entry.by,
+            "hooks": entry.hooks.value,
+            "before": {
+                "trigger": entry.before.trigger,
+                "system": entry.before.system,
+                "failed_units": list(entry.before.failed_units),
+            },
         },
-        "failure": failure and {"at": fleet.moment(failure.at), "reason": failure.reason},
+        "failure": failure
+        and {
+            "at": fleet.moment(failure.at),
+            "reason": failure.reason,
+            "version": failure.version,
+            "tries": failure.tries,
+        },
+        "done": journal.done and {"at": fleet.moment(journal.done.at), "version": journal.done.version},
     }
 
 
 def _parse(fields: dict[str, Any], machine_id: str) -> Journal:
-    entry, failure = fields.get("entry"), fields.get("failure")
+    entry, failure, done = fields.get("entry"), fields.get("failure"), fields.get("done")
     return Journal(
         _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,
         _parse_failure(jsonread.read(fields, "failure", dict)) if failure is not None else None,
+        _parse_done(jsonread.read(fields, "done", dict)) if done is not None else None,
     )
 
 
@@ -227,6 +264,8 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         phase=jsonread.convert("phase", jsonread.read(fields, "phase", str), Phase),
         boot=Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int)),
         by=jsonread.read(fields, "by", str),
+        hooks=jsonread.convert("hooks", jsonread.read(fields, "hooks", str, ""), Hooks),
+        before=_parse_before(jsonread.read(fields, "before", dict, {})),
     )
 
 
@@ -236,8 +275,24 @@ def _parse_endpoints(endpoints: list[Any]) -> tuple[str, ...]:
     return tuple(endpoints)
 
 
+def _parse_before(fields: dict[str, Any]) -> Before:
+    units = jsonread.read(fields, "failed_units", list, [])
+    if not all(isinstance(unit, str) for unit in units):
+        raise jsonread.BadJsonError("the field 'failed_units' must be a list of units")
+    return Before(jsonread.read(fields, "trigger", str, ""), jsonread.read(fields, "system", str, ""), tuple(units))
+
+
+def _parse_done(fields: dict[str, Any]) -> Done:
+    return Done(
+        version=jsonread.read(fields, "version", str),
+        at=jsonread.convert("at", jsonread.read(fields, "at", str), fleet.parse_moment),
+    )
+
+
 def _parse_failure(fields: dict[str, Any]) -> Failure:
     return Failure(
         at=jsonread.convert("at", jsonread.read(fields, "at", str), fleet.parse_moment),
         reason=jsonread.read(fields, "reason", str),
+        version=jsonread.read(fields, "version", str, ""),
+        tries=jsonread.read(fields, "tries", int, 1),
     )

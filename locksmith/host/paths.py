@@ -33,6 +33,10 @@ class Paths:
         """The configuration; its drop-ins stand in a folder of the same name with `.d` behind it."""
         return self.root / "etc/locksmith/locksmith.toml"
 
+    def programs(self, stage: str) -> Path:
+        """Name the folder with the operator's programs of a stage: `check`, `pre-reboot`, ..."""
+        return self.root / f"etc/locksmith/{stage}.d"
+
     @property
     def state(self) -> Path:
         """What survives a reboot."""

@@ -87,7 +87,9 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
-    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+    ) -> Entry:
         """Write `key` if it still has `version`: first the puts, then the key, then the deletes.
 
         Once the key is written nothing is an error any more: a delete that fails leaves its key behind.
@@ -96,7 +98,7 @@ class Etcd2Store:
         for put in also:
             if isinstance(put, Put):
                 await self._swap(put.key, put.value, put.version, until)
-        entry = await self._swap(key, value, version, until)
+        entry = await self._swap(key, value, version, until, ttl)
         for gone in also:
             if isinstance(gone, Delete):
                 with contextlib.suppress(StoreError):
@@ -155,8 +157,10 @@ class Etcd2Store:
             return _if_missing(no, (no.index, None))
         return answer.index, None if answer.node.is_directory else answer.node
 
-    async def _swap(self, key: str, value: bytes, version: int, until: float) -> Entry:
-        return _entry(await self._guarded("PUT", key, {"value": _text(key, value)}, version, until))
+    async def _swap(self, key: str, value: bytes, version: int, until: float, ttl: float | None = None) -> Entry:
+        expiry: Params = {} if ttl is None else {"ttl": _whole_seconds(ttl)}
+        params: Params = {"value": _text(key, value), **expiry}
+        return _entry(await self._guarded("PUT", key, params, version, until))
 
     async def _delete(self, key: str, version: int, until: float) -> None:
         if version == ABSENT:

@@ -62,9 +62,12 @@ class Etcd3Store:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
         return await self._put(Put(key, value, ABSENT), lease=0 if ttl is None else await self._lease(ttl))
 
-    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+    ) -> Entry:
         """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
-        return await self._put(Put(key, value, version), also)
+        lease = 0 if ttl is None else await self._lease(ttl)
+        return await self._put(Put(key, value, version), also, lease=lease)
 
     async def delete(self, key: str, version: int) -> None:
         """Remove a key that still has this version."""

@@ -102,10 +102,11 @@ class MemoryServer:
         self.commit([Put(key, value, version), *also])
         return self._entries[key]
 
-    def lend(self, key: str, value: bytes, ttl: float) -> Entry:
-        """Write a key that must not exist and that expires `ttl` seconds from now."""
+    def lend(self, put: Put, ttl: float, also: Sequence[Put | Delete] = ()) -> Entry:
+        """Write a key, which expires `ttl` seconds from now, and its siblings."""
         self._leases += 1
-        entry = self._entries[key] = replace(self.put(key, value, ABSENT), lease=self._leases)
+        written = self.put(put.key, put.value, put.version, also)
+        entry = self._entries[put.key] = replace(written, lease=self._leases)
         self.prolong(entry, ttl)
         self._expire(entry)
         return entry
@@ -207,13 +208,16 @@ class MemoryStore:
         """Write a key that must not exist."""
 
         def apply() -> Entry:
-            return self._server.put(key, value, ABSENT) if ttl is None else self._server.lend(key, value, ttl)
+            return self._write(Put(key, value, ABSENT), (), ttl)
 
         return await self._carry("create", key, apply, write=True)
 
-    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+    ) -> Entry:
         """Write a key and its siblings in one transaction."""
-        return await self._carry("swap", key, lambda: self._server.put(key, value, version, also), write=True)
+        put = Put(key, value, version)
+        return await self._carry("swap", key, lambda: self._write(put, also, ttl), write=True)
 
     async def delete(self, key: str, version: int) -> None:
         """Remove a key that still has this version."""
@@ -251,6 +255,11 @@ class MemoryStore:
         for watch in self._watches:
             if not watch.woken.done():
                 watch.woken.set_exception(StoreUnavailableError("this client of the store in memory was closed"))
+
+    def _write(self, put: Put, also: Sequence[Put | Delete], ttl: float | None) -> Entry:
+        if ttl is None:
+            return self._server.put(put.key, put.value, put.version, also)
+        return self._server.lend(put, ttl, also)
 
     async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
         return await self._weather.carry(Call(name, key, write, apply))

@@ -48,9 +48,11 @@ class ObservedStore:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
 
-    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+    ) -> Entry:
         """Write a key and its siblings."""
-        return await self._count("swap", self._store.swap(key, value, version, also))
+        return await self._count("swap", self._store.swap(key, value, version, also, ttl=ttl))
 
     async def delete(self, key: str, version: int) -> None:
         """Remove a key."""

@@ -106,8 +106,10 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
-    async def swap(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
-        """Write `key` if it still has `version`, and its siblings with it.
+    async def swap(
+        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+    ) -> Entry:
+        """Write `key` if it still has `version`, and its siblings with it; with `ttl` (seconds) the key expires.
 
         One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
         is. On v2, in this order: the puts, the swap, the deletes, each with its own guard; a put that fails stops

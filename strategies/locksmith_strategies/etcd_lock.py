@@ -5,8 +5,7 @@ from functools import cached_property
 from locksmith.fleet import COMMITTED, Claim
 from locksmith.history import REBOOTED
 from locksmith.queued_lock import QueuedLock
-from locksmith.snapshot import Answer, Denied, Granted
-from locksmith.standing import LostClaimError
+from locksmith.snapshot import Answer
 from locksmith.strategy import StrategyContext
 
 
@@ -33,11 +32,11 @@ class EtcdLock:
 
     async def commit(self, claim: Claim) -> Answer:
         """Look at the semaphore, linearizably, and write the point of no return into the record."""
-        try:
-            await self._lock.commit(claim)
-        except LostClaimError as error:
-            return Denied("unlocked", str(error), lost=True)
-        return Granted()
+        return await self._lock.commit(claim)
+
+    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+        """Write it into the record, where it halts the group; True: an operator has acknowledged it."""
+        return await self._lock.blame(claim, state, trouble)
 
     async def withdraw(self, claim: Claim, reason: str) -> None:
         """Give the slot and the place back, and make sure that no take that is still on its way can win."""

@@ -144,7 +144,7 @@ def test_a_soft_reboot_counts(site, strategy):
         node.machine.userspace_since += 60_000_000
         node.engine.status = (0, 0.0, "UPDATE_STATUS_IDLE", "", 0)
         await node.start_daemon()
-        await node.says("rebooted: giving the slot back")
+        await node.says("rebooted and healthy: giving the slot back")
         await node.says("idle")
         assert node.claim is None
         assert site.lock.holders == []

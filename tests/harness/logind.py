@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 from dbus_fast import DBusError, Message, PropertyAccess
 from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusBool, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
+from dbus_fast.annotations import DBusBool, DBusObjectPath, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
 LOGIND = "org.freedesktop.login1"
@@ -24,6 +24,9 @@ Job = tuple[int, str, str, str, str, str]
 """Id, unit, type, state, the job's path, the unit's path."""
 
 _Jobs = Annotated[list[Job], DBusSignature("a(usssoo)")]
+_Unit = tuple[str, str, str, str, str, str, str, int, str, str]
+_Units = Annotated[list[_Unit], DBusSignature("a(ssssssouso)")]
+_Scheduled = Annotated[tuple[str, int], DBusSignature("(st)")]
 _Sessions = Annotated[list[tuple[str, int, str, str, str]], DBusSignature("a(susso)")]
 _Inhibitors = Annotated[list[tuple[str, str, str, str, int, int]], DBusSignature("a(ssssuu)")]
 
@@ -68,6 +71,8 @@ class Machine:
     can_reboot: str = "yes"
     sessions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     inhibitors: list[tuple[str, str, str, str, int, int]] = field(default_factory=list)
+    failed_units: list[str] = field(default_factory=list)
+    session_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     wall: str = ""
     scheduled: tuple[str, int] | None = None
     reboots: int = 0
@@ -133,6 +138,10 @@ class _Logind(ServiceInterface):
         return self._machine.inhibitors
 
     @dbus_property(access=PropertyAccess.READ)
+    def ScheduledShutdown(self) -> _Scheduled:
+        return self._machine.scheduled or ("", 2**64 - 1)
+
+    @dbus_property(access=PropertyAccess.READ)
     def PreparingForShutdown(self) -> DBusBool:
         return self._machine.preparing
 
@@ -167,6 +176,18 @@ class _Systemd(ServiceInterface):
     @dbus_method()
     async def ListJobs(self) -> _Jobs:
         return self._machine.jobs
+
+    @dbus_method()
+    async def ListUnitsFiltered(self, states: Annotated[list[str], DBusSignature("as")]) -> _Units:
+        assert states == ["failed"]
+        place = "/org/freedesktop/systemd1/unit/x"
+        return [
+            (name, name, "loaded", "failed", "failed", "", place, 0, "", "/") for name in self._machine.failed_units
+        ]
+
+    @dbus_method()
+    async def GetUnit(self, name: DBusStr) -> DBusObjectPath:
+        raise DBusError("org.freedesktop.systemd1.NoSuchUnit", f"Unit {name} not loaded.")
 
     @dbus_property(access=PropertyAccess.READ)
     def SystemState(self) -> DBusStr:

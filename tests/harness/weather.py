@@ -68,12 +68,12 @@ class Script:
 class StepwiseStore(MemoryStore):
     """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another."""
 
-    async def swap(self, key, value, version, also=()) -> Entry:
+    async def swap(self, key, value, version, also=(), *, ttl=None) -> Entry:
         """Write the puts, then the key, then remove; what fails leaves what was written before it."""
         for change in also:
             if isinstance(change, Put):
                 await super().swap(change.key, change.value, change.version)
-        entry = await super().swap(key, value, version)
+        entry = await super().swap(key, value, version, ttl=ttl)
         for change in also:
             if isinstance(change, Delete):
                 try:

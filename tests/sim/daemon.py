@@ -15,7 +15,7 @@ from locksmith.presence import Presence
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Boot, Settings, ShutdownState, Sighting, Snapshot
+from locksmith.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Snapshot, Wish
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
@@ -129,6 +129,14 @@ class Process:
                     self.story.tell(self.machine.name, "has its reboot cancelled")
         await self._take_time("while it asks logind")
         return self.machine.shutdown_state()
+
+    async def before(self, wish: Wish | None) -> Before:
+        """Say how it is."""
+        return Before(wish.trigger if wish else "")
+
+    def system(self) -> str:
+        """Say what runs."""
+        return ""
 
     async def reboot(self) -> None:
         """Order the reboot; the reply takes a moment."""

@@ -81,9 +81,9 @@ class NoMemory(Agent):
 class ForgetsTooEarly(Agent):
     """Clears its journal before the slot is given back."""
 
-    async def _withdraw(self, entry, step: Withdraw) -> None:
+    async def _withdraw(self, entry, step: Withdraw, snapshot: Snapshot) -> None:
         self._around.journal.clear(entry.claim.nonce)
-        await super()._withdraw(entry, step)
+        await super()._withdraw(entry, step, snapshot)
 
 
 class DryRunReboots(Agent):

@@ -13,7 +13,19 @@ from locksmith.claims import entry_for
 from locksmith.decide import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
-from locksmith.snapshot import Answer, Boot, Denied, Granted, Phase, Settings, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.snapshot import (
+    Answer,
+    Before,
+    Boot,
+    Denied,
+    Granted,
+    Phase,
+    Settings,
+    ShutdownState,
+    Sighting,
+    Snapshot,
+    Wish,
+)
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
 from tests.sim.machine import Disk, SimJournal
@@ -88,6 +100,10 @@ class Bench:
         await asyncio.sleep(self.slow_commit)
         return self._call("commit") or Granted()
 
+    async def blame(self, _claim, _state, _trouble) -> bool:
+        self._call("blame")
+        return False
+
     async def withdraw(self, _claim, _reason) -> None:
         self._call("withdraw")
 
@@ -103,6 +119,12 @@ class Bench:
 
     async def close(self) -> None:
         self.closed = True
+
+    async def before(self, wish: Wish | None) -> Before:
+        return Before(wish.trigger if wish else "")
+
+    def system(self) -> str:
+        return ""
 
     async def reboot(self) -> None:
         self._call("reboot")

@@ -19,7 +19,7 @@ from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Boot, JournalEntry, Phase, ShutdownState
+from locksmith.snapshot import Answer, Before, Boot, JournalEntry, Phase, ShutdownState, Wish
 from locksmith.strategy import StrategyContext
 from locksmith.surroundings import Target
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -46,6 +46,12 @@ class ObedientMachine:
         if self.silent:
             return ShutdownState.UNKNOWN
         return ShutdownState.GOING_DOWN if self.told else ShutdownState.RUNNING
+
+    async def before(self, wish: Wish | None) -> Before:
+        return Before(wish.trigger if wish else "")
+
+    def system(self) -> str:
+        return ""
 
     async def reboot(self) -> None:
         self.asked = True

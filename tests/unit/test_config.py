@@ -269,7 +269,10 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[etc]\napi = 3", "etc.api is not a key of the configuration: did you mean etcd.api?"),
         ("[windows]", "windows is not a key of the configuration: did you mean window?"),
         ("[window]\nzzz = 1", "window.zzz is not a key of the configuration: known are window.start, window.length"),
-        ("qqq = 1", "known are strategy, group, dry-run, adopt, debug, [etcd], [metrics], [reboot], [window]"),
+        (
+            "qqq = 1",
+            "known are strategy, group, dry-run, adopt, debug, [alerts], [etcd], [halt], [health], [metrics], [programs], ",
+        ),
         ("'etcd.api' = 3", '"etcd.api" is not a key of the configuration'),
         ("etcd = 3", f"{FILE}: etcd must be a table, not a whole number"),
         ("[[etcd]]\napi = 3", f"{FILE}: etcd must be a table, not a list"),

@@ -9,31 +9,44 @@ from hypothesis import strategies as st
 
 from locksmith.decide import (
     Adopt,
+    Blame,
     Commit,
     Finish,
     Idle,
     Reboot,
     Release,
     Request,
+    Run,
     Step,
+    Undo,
     Wait,
+    Warn,
     Withdraw,
     decide,
 )
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
     DAEMON,
+    Before,
     Boot,
+    Checks,
     Denied,
+    Done,
+    Errand,
     Failure,
+    GivingUp,
     Granted,
+    Hooks,
     Journal,
     JournalEntry,
+    Objection,
     Phase,
     RebootCall,
+    Report,
     Settings,
     ShutdownState,
     Snapshot,
+    Warned,
     Wish,
 )
 from locksmith.window.reboot_window import RebootWindow
@@ -49,11 +62,17 @@ WANTED = (Wish("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
 NOTHING = Snapshot(NOW, THIS_BOOT, Settings(window=OPEN), unattended=MINUTE)
+ALERT = Objection("alerts", "an alert fires: NodeDown")
+WELL = Report(Errand.HEALTH, SECOND, over=True)
+SICK = Report(Errand.HEALTH, SECOND, over=True, problems=(Objection("health", "x.service has failed"),))
+ALICE = frozenset({"alice (seat0)"})
 
 
-def entry(phase: Phase = Phase.REQUESTED, boot: Boot = THIS_BOOT, by: str = "locksmithd") -> JournalEntry:
+def entry(
+    phase: Phase = Phase.REQUESTED, boot: Boot = THIS_BOOT, by: str = "locksmithd", hooks: Hooks = Hooks.NONE
+) -> JournalEntry:
     claim = Claim("n1", REBOOT, "nonce", NOW, who="alice")
-    return JournalEntry(claim, "etcd-lock", "", 3, ("http://127.0.0.1:2379",), phase, boot, by)
+    return JournalEntry(claim, "etcd-lock", "", 3, ("http://127.0.0.1:2379",), phase, boot, by, hooks)
 
 
 def fails(ago: timedelta) -> Journal:
@@ -69,12 +88,22 @@ def configured(snapshot: Snapshot, **more) -> Snapshot:
 
 
 WISHING = replace(NOTHING, wishes=WANTED)
-REQUESTED = replace(WISHING, journal=Journal(entry()))
+REQUESTED = replace(WISHING, journal=Journal(entry()), checks=Checks(SECOND), prepared=True)
+GRANTS = replace(REQUESTED, answer=GRANTED)
 COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED)))
 REBOOTING = replace(COMMITTED, committed_here=True)
 BY_HAND = replace(WISHING, journal=Journal(entry(by="locksmithctl")))
 BY_HAND_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
-REBOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
+BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
+REBOOTED = replace(BOOTED, errand=WELL, finished=True)
+BLAMED = Journal(
+    replace(entry(Phase.COMMITTED, LAST_BOOT), claim=entry().claim.blamed("unhealthy", "x.service has failed"))
+)
+FOR_UPDATE = replace(
+    entry(Phase.COMMITTED, LAST_BOOT),
+    claim=replace(entry().claim, version="1.2.3"),
+    before=Before("update-engine", "flatcar 1.0"),
+)
 OFF = configured(WISHING, reboots=False)
 
 STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
@@ -154,11 +183,154 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("restarted: logind does not answer", replace(COMMITTED, shutdown=UNKNOWN, down_for=11 * MINUTE), "stuck"),
     # After the boot.
     ("rebooted", REBOOTED, Release()),
-    ("rebooted softly", replace(COMMITTED, boot=replace(THIS_BOOT, userspace=9)), Release()),
-    ("power cut while asking", replace(NOTHING, journal=Journal(entry(boot=LAST_BOOT))), Release()),
-    ("rebooted by an operator", replace(NOTHING, journal=Journal(entry(boot=LAST_BOOT, by="locksmithctl"))), Release()),
+    ("rebooted softly", replace(REBOOTED, journal=COMMITTED.journal, boot=replace(THIS_BOOT, userspace=9)), Release()),
+    ("power cut while asking", replace(REBOOTED, journal=Journal(entry(boot=LAST_BOOT))), Release()),
+    (
+        "rebooted by an operator",
+        replace(REBOOTED, journal=Journal(entry(boot=LAST_BOOT, by="locksmithctl"))),
+        Release(),
+    ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
-    ("rebooted, and going down once more", replace(REBOOTED, shutdown=DOWN), Release()),
+    ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
+    ("just booted: its health is looked at first", BOOTED, Run(Errand.HEALTH)),
+    ("healthy: the hooks after the reboot run", replace(BOOTED, errand=WELL), Run(Errand.FINISH)),
+    ("those hooks run", replace(BOOTED, errand=Report(Errand.FINISH, SECOND)), "verifying"),
+    ("those hooks failed", replace(BOOTED, errand=replace(SICK, errand=Errand.FINISH)), "verifying"),
+    ("not healthy yet", replace(BOOTED, errand=SICK), "verifying"),
+    (
+        "not healthy in time: it is said, and the slot stays",
+        replace(BOOTED, errand=SICK, verifying=10 * MINUTE),
+        Blame("unhealthy", "x.service has failed"),
+    ),
+    ("said: it waits", replace(BOOTED, journal=BLAMED, errand=SICK, acknowledged=False), "unhealthy"),
+    (
+        "acknowledged and still not healthy: the slot stays",
+        replace(BOOTED, journal=BLAMED, errand=SICK, acknowledged=True),
+        "unhealthy",
+    ),
+    (
+        "healthy again, and nobody has looked: the slot stays",
+        replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=False),
+        "unhealthy",
+    ),
+    (
+        "healthy again, and an operator has looked",
+        replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=True),
+        Run(Errand.FINISH),
+    ),
+    (
+        "healthy again where nothing halts: nobody is waited for",
+        configured(replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=False), halts=False),
+        Run(Errand.FINISH),
+    ),
+    (
+        "the update is wanted as before",
+        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, wishes=WANTED),
+        Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
+    ),
+    (
+        "another update is wanted: that is a new wish",
+        replace(REBOOTED, journal=Journal(FOR_UPDATE), wishes=(Wish("update-engine", "1.2.4", NOW),)),
+        Release(),
+    ),
+    (
+        "an update of unknown version is wanted: that equals nothing",
+        replace(REBOOTED, journal=Journal(FOR_UPDATE), wishes=(Wish("update-engine", "0.0.0", NOW),)),
+        Release(),
+    ),
+    (
+        "the old system came up",
+        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, system="flatcar 1.0"),
+        Blame("failed", "rebooted for update 1.2.3, and came up with the old system (flatcar 1.0): rolled back"),
+    ),
+    ("the new system came up", replace(REBOOTED, journal=Journal(FOR_UPDATE), system="flatcar 1.2.3"), Release()),
+    (
+        "the same update is wanted again soon: that would be a loop",
+        replace(WISHING, journal=Journal(done=Done("1.2.3", NOW - MINUTE))),
+        "repeated",
+    ),
+    (
+        "the same update is wanted again the day after",
+        replace(WISHING, journal=Journal(done=Done("1.2.3", NOW - 25 * 60 * MINUTE))),
+        Request(),
+    ),
+    (
+        "five tries failed",
+        replace(WISHING, journal=Journal(failure=Failure(NOW - 60 * MINUTE, "no", tries=5))),
+        "given_up",
+    ),
+    (
+        "five tries failed for another version",
+        replace(WISHING, journal=Journal(failure=Failure(NOW, "no", "1.2.2", tries=5))),
+        Request(),
+    ),
+    (
+        "the second failure in a row waits twice as long",
+        replace(WISHING, journal=Journal(failure=Failure(NOW - 20 * MINUTE, "no", tries=2))),
+        "retry",
+    ),
+    # Gates, hooks, users.
+    (
+        "an inhibitor before the lock",
+        replace(WISHING, objections=(Objection("inhibitor", "backup runs"),)),
+        "inhibitor",
+    ),
+    (
+        "an inhibitor after the lock",
+        replace(GRANTS, objections=(Objection("inhibitor", "backup runs"),)),
+        Withdraw("backup runs"),
+    ),
+    (
+        "an inhibitor at the last moment",
+        replace(REBOOTING, objections=(Objection("inhibitor", "backup runs"),)),
+        Withdraw("at the last moment: backup runs"),
+    ),
+    ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Errand.CHECKS)),
+    ("an alert fires after the lock", replace(GRANTS, checks=Checks(SECOND, (ALERT,))), Withdraw(ALERT.text)),
+    ("an alert fired a moment ago", replace(WISHING, checks=Checks(SECOND, (ALERT,))), "alerts"),
+    (
+        "an alert fired a while ago: it is asked for",
+        replace(WISHING, checks=Checks(MINUTE, (ALERT,))),
+        Run(Errand.CHECKS),
+    ),
+    ("no gate objects: the hooks run", replace(GRANTS, prepared=False), Run(Errand.PREPARE)),
+    ("the hooks run", replace(GRANTS, prepared=False, errand=Report(Errand.PREPARE, SECOND)), "hooks"),
+    (
+        "a hook failed",
+        replace(
+            GRANTS,
+            prepared=False,
+            journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
+            errand=Report(Errand.PREPARE, SECOND, over=True, problems=(Objection("hooks", "drain: no"),)),
+        ),
+        Undo("drain: no", failed=True),
+    ),
+    (
+        "undone: the slot goes back",
+        replace(
+            GRANTS,
+            journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
+            giving_up=GivingUp("drain: no", failed=True),
+            errand=Report(Errand.UNDO, SECOND, over=True, problems=(Objection("hooks", "undo: no"),)),
+        ),
+        Withdraw("drain: no", failed=True),
+    ),
+    ("somebody is logged in: they are warned", replace(GRANTS, users=ALICE), Warn(NOW + 5 * MINUTE)),
+    ("they were warned", replace(GRANTS, users=ALICE, warned=Warned(ALICE, NOW + MINUTE)), "sessions"),
+    ("their time is over", replace(GRANTS, users=ALICE, warned=Warned(ALICE, NOW)), Commit()),
+    ("they have gone", replace(GRANTS, warned=Warned(ALICE, NOW + MINUTE)), Commit()),
+    (
+        "another user comes: they are warned too",
+        replace(GRANTS, users=ALICE | {"bob (tty2)"}, warned=Warned(ALICE, NOW)),
+        Warn(NOW + 5 * MINUTE),
+    ),
+    ("the checks are old after hooks and warning", replace(GRANTS, checks=Checks(11 * SECOND)), Run(Errand.CHECKS)),
+    (
+        "the group is frozen after the lock",
+        replace(REQUESTED, answer=Denied("freeze", "frozen", called_off=True)),
+        Withdraw("frozen"),
+    ),
+    ("an operator's reboot begins: the daemon makes room", replace(GRANTS, operator=True), Withdraw),
     # An operator's reboot.
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),
@@ -227,6 +399,7 @@ spans = st.sampled_from(
 entries = st.builds(
     entry,
     phase=st.sampled_from(Phase),
+    hooks=st.sampled_from(Hooks),
     boot=st.sampled_from([THIS_BOOT, THIS_BOOT, LAST_BOOT, replace(THIS_BOOT, userspace=9)]),
 )
 snapshots = st.builds(
@@ -248,6 +421,17 @@ snapshots = st.builds(
         st.none() | st.builds(Failure, spans.map(lambda ago: NOW - ago), st.just("logind said no")),
     ),
     answer=st.sampled_from([None, DENIED, GRANTED]),
+    objections=st.sampled_from([(), (), (Objection("inhibitor", "backup runs"),)]),
+    checks=st.none() | st.builds(Checks, spans, st.sampled_from([(), (), (ALERT,)])),
+    errand=st.none()
+    | st.builds(Report, st.sampled_from(Errand), spans, st.booleans(), st.sampled_from([(), (ALERT,)])),
+    prepared=st.booleans(),
+    finished=st.booleans(),
+    verifying=spans,
+    acknowledged=st.sampled_from([None, False, True]),
+    giving_up=st.sampled_from([None, None, GivingUp("frozen")]),
+    users=st.sampled_from([frozenset(), ALICE]),
+    warned=st.sampled_from([None, Warned(ALICE, NOW), Warned(ALICE, NOW + MINUTE)]),
     call=st.none() | st.builds(RebootCall, spans, st.sampled_from([None, None, "inhibited"])),
     committed_here=st.booleans(),
     look_age=spans,
@@ -274,6 +458,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)
         or (now.journal.entry is not None and now.retargeted)
+        or now.objections
         or (now.journal.failure is not None and abs(now.now - now.journal.failure.at) < now.settings.retry)
     )
     if in_the_way:
@@ -304,9 +489,44 @@ def test_the_point_of_no_return_is_passed_with_permission_only(now):
 
 @many
 @given(snapshots)
-def test_a_claim_of_an_earlier_boot_is_given_back_before_anything_else(now):
-    before = now.journal.entry is not None and now.journal.entry.boot != now.boot
-    assert isinstance(decide(now), Release) == before
+@example(GRANTS)
+def test_it_is_passed_behind_all_hooks_and_checks_and_with_users_who_had_their_time(now):
+    if isinstance(decide(now), Commit):
+        assert now.prepared
+        assert now.checks is not None
+        assert now.checks.ago <= now.settings.fresh
+        assert not now.checks.objections
+        assert not now.users or (now.warned is not None and now.warned.until <= now.now)
+
+
+@many
+@given(snapshots)
+@example(REBOOTED)
+def test_a_slot_goes_back_behind_a_boot_a_look_at_the_health_and_the_hooks(now):
+    if isinstance(decide(now), Release):
+        assert now.journal.entry is not None
+        assert now.journal.entry.boot != now.boot
+        assert now.errand is not None
+        assert now.errand.over
+        assert not now.errand.problems
+        assert now.finished
+
+
+@many
+@given(snapshots)
+def test_a_claim_of_an_earlier_boot_is_dealt_with_before_anything_else(now):
+    if now.journal.entry is not None and now.journal.entry.boot != now.boot:
+        assert isinstance(decide(now), Run | Blame | Release | Wait)
+
+
+@many
+@given(snapshots)
+def test_hooks_that_have_begun_are_undone_before_the_slot_goes_back(now):
+    entry = now.journal.entry
+    if isinstance(decide(now), Withdraw) and entry is not None and entry.hooks is not Hooks.NONE:
+        assert now.errand is not None
+        assert now.errand.errand is Errand.UNDO
+        assert now.errand.over
 
 
 @many

@@ -14,6 +14,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, WRITE_LIMIT, Event, History
 from locksmith.jsonread import BadJsonError
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import ABSENT, Put
 from locksmith.rebootlock import RebootLock
 from tests.harness.weather import ARRIVES, DROPPED, NEVER_SENT, Script
 from tests.sim.virtual_time import run
@@ -96,7 +97,7 @@ def test_it_does_not_grow_without_end():
         server = MemoryServer()
         past = History(MemoryStore(server), "", Always())
         for number in range(MOST + TIDY_ONE_IN):
-            server.lend(f"{keys.history_prefix('')}{number:013}", b"{}", KEPT)
+            server.lend(Put(f"{keys.history_prefix('')}{number:013}", b"{}", ABSENT), KEPT)
         await past.add(Event(NOW, "set-max"))
         listing = server.list(keys.history_prefix(""), 1, None)
         assert listing.total == MOST

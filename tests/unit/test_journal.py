@@ -21,7 +21,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.journal import CalledOffError, JournalFile, OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Failure, Journal, JournalEntry, Phase
+from locksmith.snapshot import Boot, Done, Failure, Journal, JournalEntry, Phase
 
 ME = "1c09ca98649c4c7abc779cd04c96812e"
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -113,7 +113,9 @@ def test_a_failure_stays_with_the_claim_and_after_it_until_a_reboot_worked(journ
     assert again(journal) == Journal(None, FAILURE)
     journal.begin(entry("b"))
     assert again(journal) == Journal(entry("b"), FAILURE)
-    journal.clear("b", forget_failure=True)
+    journal.clear("b", done=Done("1.2.3", SINCE))
+    assert again(journal) == Journal(done=Done("1.2.3", SINCE))
+    journal.forgive()
     assert again(journal) == Journal()
 
 

@@ -6,7 +6,23 @@ from typing import get_args
 import pytest
 
 from locksmith import states
-from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Step, Wait, Withdraw
+from locksmith.decide import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
+)
+from locksmith.snapshot import Errand
 
 UNTIL = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 
@@ -15,11 +31,19 @@ STORIES = [
     (Wait("slot", "held by n2"), "waiting", "waiting (slot): held by n2"),
     (Wait("rebooting", "the machine is going down"), "rebooting", "waiting (rebooting): the machine is going down"),
     (Wait("stuck", "stuck in shutdown"), "stuck", "waiting (stuck): stuck in shutdown"),
+    (Wait("hooks", "drain runs"), "preparing", "waiting (hooks): drain runs"),
+    (Wait("verifying", "not healthy yet"), "verifying", "waiting (verifying): not healthy yet"),
+    (Wait("failed", "rolled back"), "failed", "waiting (failed): rolled back"),
+    (Run(Errand.CHECKS), "preparing", "running the checks before the reboot"),
+    (Run(Errand.HEALTH), "verifying", "looking at this machine's health"),
+    (Warn(UNTIL), "preparing", f"warning the users: reboot at {UNTIL.astimezone():%H:%M:%S %Z}"),
+    (Blame("unhealthy", "x has failed"), "unhealthy", "unhealthy: x has failed"),
+    (Undo("frozen"), "withdrawing", "undoing the hooks: frozen"),
     (Adopt(), "releasing", "looking for a slot from before this machine had a journal"),
     (Request(), "requesting", "asking for permission to reboot"),
     (Commit(), "rebooting", "permission given: passing the point of no return"),
     (Reboot(), "rebooting", "rebooting"),
-    (Release(), "releasing", "rebooted: giving the slot back"),
+    (Release(), "releasing", "rebooted and healthy: giving the slot back"),
     (Withdraw("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
     (Finish(), "finished", "nothing to do: this strategy never reboots"),
 ]

@@ -1,0 +1,1 @@
+"""What may say "not now": each module is one kind of objection."""

@@ -1,0 +1,115 @@
+"""Prometheus and Alertmanager: firing alerts, or a query with an answer, hold the reboot back.
+
+Alertmanager's `GET /api/v2/alerts?active=true&silenced=false&inhibited=false` leaves out what is silenced; Prometheus'
+`GET /api/v1/query` gives `{"status":"success","data":{"resultType":"vector","result":[...]}}`, and any result objects.
+Whatever keeps it from asking is an objection: unreachable is a "no".
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from locksmith import jsonread
+from locksmith.gates.settings import AlertSettings
+from locksmith.kv.threads import in_thread
+from locksmith.snapshot import JournalEntry, Objection
+from locksmith.words import listed
+
+LIMIT = 10.0
+"""Seconds for one answer."""
+LARGEST = 8 * 1024 * 1024
+"""Bytes of an answer that are read."""
+
+ACTIVE = "/api/v2/alerts?active=true&silenced=false&inhibited=false"
+
+
+class Alerts:
+    """The gate `alerts`."""
+
+    name = "alerts"
+
+    def __init__(self, settings: AlertSettings) -> None:
+        self._settings = settings
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be asked."""
+        return bool(self._settings.alertmanager or self._settings.prometheus)
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+        """Ask both, where they are configured."""
+        found: list[Objection] = []
+        for ask in (self._firing, self._queried):
+            try:
+                text = await ask()
+            except (jsonread.BadJsonError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                text = f"the alerts cannot be read: {error or type(error).__name__}"
+            except TimeoutError:
+                text = f"the alerts cannot be read: no answer within {LIMIT:g} s"
+            found += [Objection(self.name, text)] if text else []
+        return found
+
+    async def _firing(self) -> str:
+        if not self._settings.alertmanager:
+            return ""
+        alerts = await self._get(self._settings.alertmanager + ACTIVE)
+        if not isinstance(alerts, list):
+            raise jsonread.BadJsonError("Alertmanager's answer is no list")
+        names = sorted({name for name in map(self._counted, alerts) if name})
+        return f"{'an alert fires' if len(names) == 1 else 'alerts fire'}: {listed(names)}" if names else ""
+
+    async def _queried(self) -> str:
+        if not self._settings.prometheus or not self._settings.query:
+            return ""
+        url = f"{self._settings.prometheus}/api/v1/query?{urlencode({'query': self._settings.query})}"
+        answer = await self._get(url)
+        if not isinstance(answer, dict) or answer.get("status") != "success":
+            raise jsonread.BadJsonError(f"Prometheus did not answer the query: {str(answer)[:200]}")
+        data = jsonread.read(answer, "data", dict)
+        result = jsonread.read(data, "result", list)
+        if jsonread.read(data, "resultType", str) not in {"vector", "matrix"}:
+            raise jsonread.BadJsonError("the query must give a vector: compare it with something, as in `up == 0`")
+        if not result:
+            return ""
+        labels = [_labels(one) for one in result]
+        return f"Prometheus answers the query {self._settings.query!r} with {listed(labels, 3)}"
+
+    def _counted(self, alert: object) -> str:
+        """Give the name of an alert that counts."""
+        if not isinstance(alert, dict):
+            raise jsonread.BadJsonError("an alert is no object")
+        labels = jsonread.read(alert, "labels", dict)
+        state = jsonread.read(jsonread.read(alert, "status", dict, {}), "state", str, "active")
+        name, severity = str(labels.get("alertname", "")), str(labels.get("severity", ""))
+        settings = self._settings
+        if state != "active" or (settings.severities and severity not in settings.severities):
+            return ""
+        if settings.only is not None and not settings.only.fullmatch(name):
+            return ""
+        return "" if settings.ignore is not None and settings.ignore.fullmatch(name) else name or "(without a name)"
+
+    async def _get(self, url: str) -> Any:
+        return await in_thread(lambda: self._read(url), limit=LIMIT)
+
+    def _read(self, url: str) -> Any:
+        answer = self._http.request("GET", url, preload_content=False, redirect=False)
+        try:
+            raw = answer.read(LARGEST + 1)
+        finally:
+            answer.release_conn()
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers {answer.status}")
+        if len(raw) > LARGEST:
+            raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with more than {LARGEST} bytes")
+        return json.loads(raw)
+
+
+def _labels(result: object) -> str:
+    metric = result.get("metric") if isinstance(result, dict) else None
+    if not isinstance(metric, dict):
+        return "something"
+    return ", ".join(f"{name}={value}" for name, value in sorted(metric.items())) or "a value"

@@ -1,0 +1,64 @@
+"""Inhibitor locks of logind (org.freedesktop.login1(5)): `block` on shutdown holds the reboot back.
+
+`delay` is logind's own affair: it takes the reboot, and gives whoever asked for the delay its time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+from locksmith.errors import HostError
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_messages import Call, Match, Signal
+from locksmith.host.logind import LOGIND
+from locksmith.snapshot import JournalEntry, Objection
+
+LIST_INHIBITORS = Call(*LOGIND, "ListInhibitors", reply="a(ssssuu)")
+CAN_REBOOT = Call(*LOGIND, "CanReboot", reply="s")
+SHUTDOWN = "shutdown"
+BLOCKS = {"block", "block-weak"}
+YES = {"yes"}
+
+
+class Inhibitors:
+    """Who blocks a shutdown, and whether logind would take the reboot; this process's own locks are left out."""
+
+    name = "inhibitor"
+
+    def __init__(self, bus: SystemBus) -> None:
+        self._bus = bus
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when a lock comes or goes. Call it before the bus is started."""
+        changed = Match("org.freedesktop.DBus.Properties", "PropertiesChanged", LOGIND[1], LOGIND[0])
+
+        def hear(signal: Signal) -> None:
+            if _is_inhibitors(signal.body):
+                wake()
+
+        self._bus.subscribe(changed, hear)
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+        """Name who blocks, and why; an answer that is missing is an objection too."""
+        try:
+            [locks] = await self._bus.call(LIST_INHIBITORS)
+            blocks = [lock for lock in locks if _blocks(lock)]
+            if blocks:
+                return [Objection(self.name, f"shutdown is blocked by {_words(lock)}") for lock in blocks]
+            [can] = await self._bus.call(CAN_REBOOT)
+        except HostError as error:
+            return [Objection(self.name, f"logind does not say whether a shutdown is blocked: {error}")]
+        return [] if can in YES else [Objection(self.name, f"logind would not take a reboot (CanReboot says {can!r})")]
+
+
+def _is_inhibitors(body: tuple[object, ...]) -> bool:
+    return any(isinstance(part, dict) and {"BlockInhibited", "DelayInhibited"} & part.keys() for part in body)
+
+
+def _blocks(lock: list[object]) -> bool:
+    what, _who, _why, mode, _uid, pid = lock
+    return SHUTDOWN in str(what).split(":") and mode in BLOCKS and pid != os.getpid()
+
+
+def _words(lock: list[object]) -> str:
+    _what, who, why, _mode, uid, pid = lock
+    return f"{who or 'somebody'} (pid {pid}, uid {uid}){f': {why}' if why else ''}"

@@ -1,0 +1,33 @@
+"""What the configuration says about the gates; apart from them, so that whoever only reads it loads no client."""
+
+import re
+from dataclasses import dataclass
+
+INTERACTIVE, ALL, NONE = "interactive", "all", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Where to ask and what counts; without URLs nothing is asked.
+
+    `ignore`: a regular expression of alert names that do not count (whole names); `only`: of those that do. Without
+    `severities` every severity counts. `query`: PromQL; each of its results objects.
+    """
+
+    alertmanager: str = ""
+    prometheus: str = ""
+    query: str = ""
+    only: re.Pattern[str] | None = None
+    ignore: re.Pattern[str] | None = None
+    severities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Which sessions count: those with a terminal or a desktop (`interactive`), `all` of users, or `none`.
+
+    `ignore` names users whose sessions do not.
+    """
+
+    which: str = INTERACTIVE
+    ignore: tuple[str, ...] = ()

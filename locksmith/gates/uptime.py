@@ -1,0 +1,37 @@
+"""A minimum uptime: a machine that has just come up does not go down again at once."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from locksmith.snapshot import Boot, JournalEntry, Objection
+from locksmith.words import span
+
+
+class MinimumUptime:
+    """Objects until this boot is old enough, by the kernel's monotonic clock: no step of the wall clock counts."""
+
+    name = "uptime"
+
+    def __init__(
+        self,
+        least: timedelta,
+        boot: Callable[[], Boot | None],
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._least = least
+        self._boot = boot
+        self._clock = clock
+        self._monotonic = monotonic
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+        """Say how long it has been up, and from when on it may go down."""
+        boot = self._boot()
+        if boot is None:
+            return []
+        up = timedelta(seconds=self._monotonic()) - timedelta(microseconds=boot.userspace)
+        if up >= self._least:
+            return []
+        text = f"this machine has been up for {span(up)}, and stays so for {span(self._least)} at least"
+        return [Objection(self.name, text, self._clock() + self._least - up)]

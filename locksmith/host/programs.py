@@ -1,0 +1,192 @@
+"""The operator's programs: checks and hooks, each folder in the order of its names, each program in its own unit.
+
+A program that runs already, from before a restart of the daemon, is found by its name and waited for. Whatever keeps
+one from running is a failure: a file in such a folder that is not executable too, or a forgotten `chmod` would reboot a
+machine that was not drained.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from dbus_fast import Variant
+
+from locksmith import jsonread
+from locksmith.errors import HostError
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_errors import AnsweredError
+from locksmith.host.bus_messages import Call
+from locksmith.host.flock import is_locked
+from locksmith.host.logind import SYSTEMD
+from locksmith.host.paths import Paths
+
+LOOK_EVERY = 0.05
+"""Seconds between two looks at whether a program has ended."""
+START_LIMIT = 20.0
+"""Seconds for a program's unit to start."""
+SPARE = 15.0
+"""Seconds of a unit's RuntimeMaxSec beyond the program's own limit, at which its supervisor ends it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt", ".rpmnew", ".rpmsave")
+
+
+class Programs:
+    """Runs the programs below /etc/locksmith. `limit` is in seconds, for each of them."""
+
+    def __init__(self, paths: Paths, bus: SystemBus, limit: float) -> None:
+        self._paths = paths
+        self._bus = bus
+        self._limit = limit
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def of(self, stage: str) -> list[Path]:
+        """Name the programs of a stage in their order; what editors and package managers leave behind is none."""
+        folder = self._paths.programs(stage)
+        try:
+            names = sorted(path.name for path in folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HostError(f"the programs of {folder} cannot be listed: {error.strerror}") from None
+        return [folder / name for name in names if _counts(name) and not (folder / name).is_dir()]
+
+    async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
+        """Run a stage's programs, and give what failed, as sentences: the first alone, or with `every` all.
+
+        `name` tells this run from every other; the same again goes on where it was.
+        """
+        failed = []
+        for program in self.of(stage):
+            sentence = await self._run(program, self._place(stage, program, name), environ)
+            if sentence:
+                failed.append(f"{stage}.d/{program.name}: {sentence}")
+                if not every:
+                    break
+        return failed
+
+    def forget(self, stage: str, name: str) -> None:
+        """Remove what is left of a run that nobody asks for any more."""
+        for left in self._folder.glob(f"{stage}-*-{name}.*"):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+    async def stop(self, stage: str, name: str) -> None:
+        """End the programs of a run that are under way, and wait for that, within a limit."""
+        for program in self.of(stage):
+            place = self._place(stage, program, name)
+            if not is_locked(place.with_suffix(".lock")):
+                continue
+            if self._paths.systemd_booted.exists():
+                await self._bus.call(Call(*SYSTEMD, "StopUnit", "ss", (_unit(place), "replace")))
+            else:
+                with contextlib.suppress(OSError, ValueError):
+                    os.kill(int(place.with_suffix(".lock").read_text()), signal.SIGTERM)
+            await self._until(partial(_is_over, place))
+
+    @property
+    def _folder(self) -> Path:
+        return self._paths.run / "programs"
+
+    def _place(self, stage: str, program: Path, name: str) -> Path:
+        """Give the path, without a suffix, of what tells how a program runs; its end is the unit's name, too."""
+        return self._folder / f"{stage}-{program.name.replace('.', '_')}-{name}"
+
+    async def _run(self, program: Path, place: Path, environ: Mapping[str, str]) -> str:
+        result = place.with_suffix(".json")
+        if not result.exists() and not is_locked(place.with_suffix(".lock")):
+            if not os.access(program, os.X_OK):
+                return "it is not executable: `chmod +x` it, or take it out of the folder"
+            await self._start(program, place, environ)
+        if not await self._ended(place):
+            return "it ended without a word, as one that was killed does"
+        return _read(result)
+
+    async def _start(self, program: Path, place: Path, environ: Mapping[str, str]) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-P", "-m", "locksmith.host.supervise", str(place), f"{self._limit:g}", str(program)]
+        if self._paths.systemd_booted.exists():
+            await self._start_unit(program, place, command, environ)
+        else:
+            self._start_child(command, environ)
+        await self._until(lambda: place.with_suffix(".json").exists() or is_locked(place.with_suffix(".lock")))
+
+    async def _start_unit(self, program: Path, place: Path, command: list[str], environ: Mapping[str, str]) -> None:
+        unit = _unit(place)
+        with contextlib.suppress(AnsweredError):  # nothing of that name has failed before
+            await self._bus.call(Call(*SYSTEMD, "ResetFailedUnit", "s", (unit,)))
+        properties = [
+            ("Description", Variant("s", f"locksmith runs {program}")),
+            ("Type", Variant("s", "exec")),
+            ("ExecStart", Variant("a(sasb)", [(command[0], command, False)])),
+            ("Environment", Variant("as", [f"{name}={value}" for name, value in environ.items()])),
+            ("RuntimeMaxUSec", Variant("t", int((self._limit + SPARE) * 1e6))),
+            ("TimeoutStopUSec", Variant("t", 10_000_000)),
+            ("CollectMode", Variant("s", "inactive-or-failed")),
+            ("SyslogIdentifier", Variant("s", program.name)),
+            ("TasksMax", Variant("t", 4096)),
+        ]
+        await self._bus.call(
+            Call(*SYSTEMD, "StartTransientUnit", "ssa(sv)a(sa(sv))", (unit, "fail", properties, []), reply="o")
+        )
+
+    async def _ended(self, place: Path) -> bool:
+        """Wait for the program's end; False: it left no result."""
+        result, lock = place.with_suffix(".json"), place.with_suffix(".lock")
+        ends = asyncio.get_running_loop().time() + self._limit + 2 * SPARE
+        while not result.exists():
+            if not is_locked(lock) or asyncio.get_running_loop().time() > ends:
+                return result.exists()
+            await asyncio.sleep(LOOK_EVERY)
+        return True
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait for a supervisor's beginning or end; `HostError`: it does not come."""
+        ends = asyncio.get_running_loop().time() + START_LIMIT
+        while not holds():
+            if asyncio.get_running_loop().time() > ends:
+                raise HostError(f"a program of {self._folder} neither starts nor ends within {START_LIMIT:g} s")
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _start_child(self, command: list[str], environ: Mapping[str, str]) -> None:
+        """Start the supervisor as a child that outlives this process, where there is no systemd."""
+        self._children = [child for child in self._children if child.poll() is None]
+        child = subprocess.Popen(  # noqa: S603 - this very program
+            command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        self._children.append(child)
+
+
+def _is_over(place: Path) -> bool:
+    return not is_locked(place.with_suffix(".lock"))
+
+
+def _unit(place: Path) -> str:
+    return f"locksmith-{re.sub(r'[^A-Za-z0-9_.-]', '_', place.name)}.service"
+
+
+def _counts(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and not name.endswith(_LEFT_BY_EDITORS) and not name.startswith("README")
+
+
+def _read(result: Path) -> str:
+    """Give what went wrong with a program that has ended, in a sentence; empty: nothing did."""
+    try:
+        fields = jsonread.load_object(result.read_bytes())
+        code, reason = jsonread.read(fields, "code", int), jsonread.read(fields, "reason", str)
+        late = jsonread.read(fields, "late", bool)
+    except (OSError, jsonread.BadJsonError) as error:
+        return f"what became of it cannot be read: {error}"
+    if late:
+        return reason
+    if code == 0:
+        return ""
+    how = f"it was ended by signal {-code}" if code < 0 else f"it failed with exit status {code}"
+    return f"{reason or how}" if reason else how

@@ -1,0 +1,63 @@
+"""How far this machine has seen the store come, so that one that went back in time (a restored backup) is noticed.
+
+The mark is this machine's own: `/var/lib/locksmith/seen.json`, written before it goes down. It belongs to the endpoints
+it was seen at; another store has another count.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from locksmith import fleet, jsonread
+from locksmith.errors import HostError
+from locksmith.host.durable import write_durably
+from locksmith.host.paths import Paths
+
+
+class SeenRevision:
+    """The highest revision seen, and the last `resume` that was known then.
+
+    A file that cannot be read counts as none: it says nothing about who holds the lock.
+    """
+
+    def __init__(self, paths: Paths, api: int, endpoints: Sequence[str]) -> None:
+        self.path = paths.state / "seen.json"
+        self._store = f"{api} {' '.join(sorted(endpoints))}"
+        self._revision, self._resumed = self._read()
+        self._kept = self._revision
+
+    def went_back(self, revision: int, resumed: datetime | None) -> bool:
+        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted."""
+        known = self._resumed
+        said_anew = resumed is not None and (known is None or resumed > known)
+        if revision < self._revision and not said_anew:
+            return True
+        self._revision = revision
+        self._resumed = resumed or known
+        return False
+
+    def keep(self) -> None:
+        """Write it down; `HostError`: it did not reach the disk."""
+        if self._kept == self._revision:
+            return
+        fields = {
+            "schema": fleet.SCHEMA,
+            "store": self._store,
+            "revision": self._revision,
+            "resumed": fleet.optional_moment(self._resumed),
+        }
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(self.path, json.dumps(fields).encode())
+        except OSError as error:
+            raise HostError(f"{self.path} cannot be written: {error.strerror}") from None
+        self._kept = self._revision
+
+    def _read(self) -> tuple[int, datetime | None]:
+        try:
+            fields = jsonread.load_object(self.path.read_bytes())
+            if jsonread.read(fields, "store", str) != self._store:
+                return 0, None
+            return jsonread.read(fields, "revision", int), fleet.read_optional_moment(fields, "resumed")
+        except (OSError, jsonread.BadJsonError):
+            return 0, None

@@ -1,0 +1,79 @@
+"""Who is logged in, and their warning, as logind has it (org.freedesktop.login1(5)).
+
+The warning is a `dry-reboot` schedule: logind tells the users on their terminals, keeps new ones out shortly before
+(`/run/nologin`), and does nothing at the time. The reboot itself stays the loop's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from locksmith.errors import HostError
+from locksmith.gates.settings import ALL, NONE, SessionSettings
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_errors import AnsweredError
+from locksmith.host.bus_messages import Call, Property
+from locksmith.host.logind import LOGIND
+
+LIST_SESSIONS = Call(*LOGIND, "ListSessions", reply="a(susso)")
+SESSION = "org.freedesktop.login1.Session"
+SCHEDULED = Property(*LOGIND, "ScheduledShutdown", "(st)")
+CANCEL = Call(*LOGIND, "CancelScheduledShutdown", reply="b")
+DRY_REBOOT = "dry-reboot"
+
+SOMEBODY_SITS = {"tty", "x11", "wayland", "mir", "web"}
+"""Types of sessions behind which somebody sits; `unspecified` is a copy over ssh, or a job."""
+
+
+class Sessions:
+    """The users of this machine. `HostError`: logind does not say, or does not take the warning."""
+
+    def __init__(self, bus: SystemBus, settings: SessionSettings) -> None:
+        self._bus = bus
+        self._settings = settings
+
+    async def present(self) -> frozenset[str]:
+        """Name the users whose sessions count, each with where the session is."""
+        if self._settings.which == NONE:
+            return frozenset()
+        [sessions] = await self._bus.call(LIST_SESSIONS)
+        found = [await self._counted(session) for session in sessions]
+        return frozenset(name for name in found if name)
+
+    async def warn(self, at: datetime, reason: str) -> None:
+        """Tell them when this machine reboots, and why. A shutdown that somebody else has scheduled is left alone."""
+        scheduled = await self._scheduled()
+        if scheduled not in {"", DRY_REBOOT}:
+            raise HostError(f"somebody else has scheduled a {scheduled} of this machine: `shutdown -c` takes it back")
+        words = f"locksmith reboots this machine{f' ({reason})' if reason else ''}. Save your work and log out."
+        await self._bus.call(Call(*LOGIND, "SetWallMessage", "sb", (words, True)))
+        await self._bus.call(Call(*LOGIND, "ScheduleShutdown", "st", (DRY_REBOOT, int(at.timestamp() * 1e6))))
+
+    async def call_off(self) -> None:
+        """Take the warning back, where there is one."""
+        if await self._scheduled() == DRY_REBOOT:
+            await self._bus.call(CANCEL)
+
+    async def _scheduled(self) -> str:
+        kind, _when = await self._bus.get(SCHEDULED)
+        return str(kind)
+
+    async def _counted(self, session: Sequence[Any]) -> str:
+        number, _uid, user, seat, path = session
+        if user in self._settings.ignore:
+            return ""
+        try:
+            kind = await self._get(path, "Class")
+            type_, state, remote = await self._get(path, "Type"), await self._get(path, "State"), ""
+            if await self._get(path, "Remote", "b"):
+                remote = await self._get(path, "RemoteHost")
+        except AnsweredError:
+            return ""  # it has ended meanwhile
+        if not str(kind).startswith("user") or state == "closing":
+            return ""
+        if self._settings.which != ALL and type_ not in SOMEBODY_SITS:
+            return ""
+        return f"{user} ({f'from {remote}' if remote else seat or f'session {number}'})"
+
+    async def _get(self, path: str, name: str, signature: str = "s") -> Any:
+        return await self._bus.get(Property(LOGIND[0], path, SESSION, name, signature))

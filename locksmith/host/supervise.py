@@ -1,0 +1,144 @@
+"""Runs one program for the daemon and outlives it: `python -m locksmith.host.supervise PLACE LIMIT PROGRAM`.
+
+As a process of its own, in a unit of its own where there is systemd, so that neither the daemon's sandbox nor its
+restart touches the program. PLACE.lock, with its pid, is held while it runs, PLACE.json is what became of it. Its
+output goes to standard output, bounded; the last line of it is the reason that people are told.
+"""
+
+import fcntl
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+MOST_OUTPUT = 64 * 1024
+"""Bytes of output that reach the log; the rest is counted."""
+LONGEST_REASON = 400
+"""Characters of the last line that are kept."""
+LAST_WORDS = 0.5
+"""Seconds to read what is still in the pipe when the program has ended: whatever it left behind may hold it open."""
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL for a program that has run too long."""
+NOT_STARTED = 127
+
+
+class Output:
+    """The output of a program: bounded on its way to the log, its last line kept."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._left = MOST_OUTPUT
+        self._dropped = 0
+        self._tail: deque[int] = deque(maxlen=4 * LONGEST_REASON)
+
+    def take(self, raw: bytes) -> None:
+        """Pass on what came."""
+        self._tail.extend(raw[-4 * LONGEST_REASON :])
+        shown = raw[: self._left]
+        self._left -= len(shown)
+        self._dropped += len(raw) - len(shown)
+        if shown:
+            os.write(self._sink, shown)
+
+    def end(self) -> None:
+        """Say how much was left out."""
+        if self._dropped:
+            os.write(self._sink, f"\n({self._dropped} more bytes of output are not shown)\n".encode())
+
+    @property
+    def reason(self) -> str:
+        """The last line that has anything in it, with printable characters alone."""
+        lines = bytes(self._tail).decode("utf-8", errors="replace").splitlines()
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return "".join(char if char.isprintable() else "?" for char in last)[-LONGEST_REASON:]
+
+
+def supervise(place: Path, limit: float, program: str) -> int:
+    """Run the program to its end, or to its limit, and write down what became of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    output = Output(sys.stdout.fileno())
+    try:
+        process = subprocess.Popen(  # noqa: S603 - an operator's own program, from a folder that is root's
+            [program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        _write(place, NOT_STARTED, f"it cannot be started: {error.strerror}")
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: _end(process))
+    late = _follow(process, output, time.monotonic() + limit)
+    output.end()
+    code = process.returncode
+    _write(place, code, f"it ran longer than {limit:g} s" if late else output.reason, late=late)
+    return 0 if code == 0 and not late else 1
+
+
+def _follow(process: "subprocess.Popen[bytes]", output: Output, ends: float) -> bool:
+    """Read until the program itself has ended, whatever it leaves behind. True: it had to be ended."""
+    pipe = process.stdout
+    if pipe is None:
+        return False
+    os.set_blocking(pipe.fileno(), False)
+    late = False
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while process.poll() is None:
+            if time.monotonic() > ends:
+                late = True
+                _end(process)
+            if selector.select(0.05) and not _take(pipe.fileno(), output):
+                time.sleep(0.02)  # closed: only its end is waited for
+        last = time.monotonic() + LAST_WORDS
+        while time.monotonic() < last and selector.select(0) and _take(pipe.fileno(), output):
+            pass
+    _signal(process, signal.SIGKILL)
+    return late
+
+
+def _take(pipe: int, output: Output) -> bool:
+    try:
+        raw = os.read(pipe, 65536)
+    except BlockingIOError:
+        return False
+    output.take(raw)
+    return bool(raw)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    _signal(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Signal the program's session: what it has started goes with it."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _write(place: Path, code: int, reason: str, *, late: bool = False) -> None:
+    new = place.with_suffix(".new")
+    new.write_text(json.dumps({"code": code, "reason": reason, "late": late}))
+    new.rename(place.with_suffix(".json"))
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
