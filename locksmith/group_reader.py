@@ -6,11 +6,12 @@ The parts are read one after another, not at one moment: nothing is decided by i
 from collections.abc import Callable
 from typing import TypeVar
 
-from locksmith import keys, node, share, waiter
+from locksmith import halt, keys, node, orders, share, waiter
 from locksmith.errors import CorruptValueError
 from locksmith.group_view import GroupView
 from locksmith.kv.store import Entry, Store
 from locksmith.node import Node
+from locksmith.orders import FREEZE, HOLD, SPACING, Order
 from locksmith.rebootlock import RebootLock
 
 T = TypeVar("T")
@@ -29,6 +30,13 @@ async def read_group(store: Store, group: str) -> GroupView:
                 problems.append(error)
         return found
 
+    def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
+        return next(iter(kept(parse, (entry,) if entry else ())), None)
+
+    def parse_hold(entry: Entry) -> tuple[str, Order]:
+        machine_id = keys.unsegment(entry.key.removeprefix(keys.holds_prefix(group)))
+        return machine_id, orders.decode(entry.value, entry.key, HOLD)
+
     def parse_node(entry: Entry) -> Node:
         machine_id = keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(group)))
         return node.decode(entry.value, entry.key, machine_id)
@@ -36,7 +44,9 @@ async def read_group(store: Store, group: str) -> GroupView:
     state = await RebootLock(store, group).read()
     line = (await store.list(keys.waiters_prefix(group))).entries
     present = (await store.list(keys.nodes_prefix(group))).entries
-    shared = (await store.get(keys.share_key(group))).entry
+    single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))
+    shared, freeze, spacing, noted = (reading.entry for reading in await store.read(single))
+    held_back = (await store.list(keys.holds_prefix(group))).entries
     problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
     return GroupView(
         group=group,
@@ -44,7 +54,11 @@ async def read_group(store: Store, group: str) -> GroupView:
         claims=state.claims,
         waiters=tuple(kept(lambda entry: waiter.decode(entry.value, entry.key), line)),
         machines={machine.machine_id: machine for machine in kept(parse_node, present)},
-        share=next(iter(kept(lambda entry: share.decode(entry.value, entry.key), (shared,) if shared else ())), None),
+        share=only(lambda entry: share.decode(entry.value, entry.key), shared),
+        freeze=only(lambda entry: orders.decode(entry.value, entry.key, FREEZE), freeze),
+        holds=dict(kept(parse_hold, held_back)),
+        spacing=only(lambda entry: orders.decode(entry.value, entry.key, SPACING), spacing),
+        noted=tuple(only(lambda entry: halt.decode(entry.value, entry.key), noted) or ()),
         problems=tuple(problems),
         revision=state.revision,
     )

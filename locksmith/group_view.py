@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import Claim
+from locksmith.halt import Incident, incidents
 from locksmith.node import Node
+from locksmith.orders import Order
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
 from locksmith.waiter import Waiter
@@ -16,7 +19,8 @@ class GroupView:
     """One group. `waiters` stand in the order of their turn; `machines` are those present, by their ids.
 
     A holder's claim is None where it has no record. `problems` are values that cannot be read. `revision` is the
-    store's when the lock was read, the first of all.
+    store's when the lock was read, the first of all. `holds` are the machines held back, by their ids; `noted` is what
+    is left of slots that expired.
     """
 
     group: str
@@ -25,5 +29,14 @@ class GroupView:
     waiters: tuple[Waiter, ...] = ()
     machines: Mapping[str, Node] = field(default_factory=dict)
     share: Share | None = None
+    freeze: Order | None = None
+    holds: Mapping[str, Order] = field(default_factory=dict)
+    spacing: Order | None = None
+    noted: tuple[Incident, ...] = ()
     problems: tuple[CorruptValueError, ...] = ()
     revision: int = 0
+
+    def incidents(self, now: datetime) -> list[Incident]:
+        """Name the reboots that went wrong and that nobody has acknowledged."""
+        claims = [claim for claim in self.claims.values() if isinstance(claim, Claim)]
+        return incidents(claims, self.machines.keys(), self.noted, now)

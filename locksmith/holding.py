@@ -1,11 +1,11 @@
 """How each holder of a slot stands: by which claim, and whether its machine is still there. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import COMMITTED, MANUAL, REBOOT, Claim
+from locksmith.fleet import BLAMED, COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
 from locksmith.snapshot import DAEMON
 
@@ -17,6 +17,10 @@ class How(StrEnum):
     """A machine's reboot that can still be called off."""
     REBOOTING = "rebooting"
     """A machine's reboot past its point of no return."""
+    UNHEALTHY = "unhealthy"
+    """A machine that has rebooted and did not prove itself healthy."""
+    FAILED = "failed"
+    """A machine that has rebooted without its update's being there."""
     LOST = "lost"
     """The claim of a locksmithd whose machine is no longer present, by the store's clock."""
     UNSEEN = "unseen"
@@ -31,6 +35,11 @@ class How(StrEnum):
     """A record that cannot be read."""
 
 
+NOBODY_CAN_TELL = {How.UNSEEN, How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}
+WRONG = {How.UNHEALTHY, How.FAILED, How.LOST}
+"""A reboot that went wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One holder. `claim` is None where there is none that can be read."""
@@ -39,6 +48,10 @@ class Holding:
     name: str
     how: How
     claim: Claim | None = None
+
+    def is_stale(self, now: datetime, after: timedelta) -> bool:
+        """Whether the slot is held for longer than that by what nobody can tell to be alive, or by a person."""
+        return self.how in NOBODY_CAN_TELL and (self.since is None or now - self.since > after)
 
     @property
     def since(self) -> datetime | None:
@@ -67,6 +80,8 @@ def _how(claim: Claim, *, present: bool) -> How:
         return How.MANUAL
     if claim.kind != REBOOT:
         return How.FOREIGN
+    if claim.state in BLAMED:
+        return How(claim.state)
     if not present:
         return How.LOST if claim.who == DAEMON else How.UNSEEN
     return How.REBOOTING if claim.state == COMMITTED else How.HELD

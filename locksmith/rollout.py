@@ -7,7 +7,7 @@ from locksmith.fleet import REBOOT
 from locksmith.group_view import GroupView
 from locksmith.holding import Holding, How, holdings
 
-OWN = {How.HELD, How.REBOOTING, How.LOST, How.UNSEEN}
+OWN = {How.HELD, How.REBOOTING, How.UNHEALTHY, How.FAILED, How.LOST, How.UNSEEN}
 """What a machine's own reboot looks like in the semaphore."""
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith import states
-from locksmith.fleet import UNKNOWN_VERSIONS
+from locksmith.fleet import UNKNOWN_VERSIONS, Claim
 from locksmith.group_view import GroupView
+from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
+from locksmith.orders import Order
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, ordinal, span
 
@@ -23,6 +25,7 @@ class Case:
     held: Holding | None
     place: int | None
     now: datetime
+    halt_after: HaltAfter = FIRST
 
     @property
     def name(self) -> str:
@@ -32,16 +35,19 @@ class Case:
         return next((one.name for one in known if one is not None), self.machine_id)
 
 
-def case(view: GroupView, machine_id: str, now: datetime) -> Case:
-    """Look a machine up in its group; `now` is aware, in the zone of whoever asks."""
+def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter = FIRST) -> Case:
+    """Look a machine up in its group; `now` is aware, in the zone of whoever asks.
+
+    `halt_after` is what the asking machine's configuration says.
+    """
     held = next((one for one in holdings(view) if one.holder == machine_id), None)
     places = (place for place, waiter in enumerate(view.waiters, 1) if _is_own(waiter, machine_id))
-    return Case(view, machine_id, view.machines.get(machine_id), held, next(places, None), now)
+    return Case(view, machine_id, view.machines.get(machine_id), held, next(places, None), now, halt_after)
 
 
 def explain(found: Case) -> list[str]:
     """Say why the machine does not reboot, what it waits for, and until when."""
-    sentences = [*_own(found), *_line(found), *_window(found), *_group(found.view)]
+    sentences = [*_own(found), *_line(found), *_window(found), *_orders(found), *_group(found.view)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -63,13 +69,19 @@ def how_words(holding: Holding) -> str:
     return {
         How.HELD: "about to reboot",
         How.REBOOTING: "rebooting",
-        How.LOST: f"LOST: not seen for {span_of_presence()} or longer",
+        How.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
+        How.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
+        How.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
         How.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
         How.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
         How.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
         How.BARE: "without a record: a node of the original, or a bare lock",
         How.UNREADABLE: "its record cannot be read",
     }[holding.how]
+
+
+def _seen(claim: Claim | None) -> str:
+    return f" (acknowledged {claim.acknowledged})" if claim is not None and claim.acknowledged else ""
 
 
 def span_of_presence() -> str:
@@ -135,6 +147,13 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} has been rebooting for {long}{_for(node.reason)}."
         case states.STUCK:
             yield f"{found.name} is stuck: {node.reason}."
+        case state if state in states.SICK:
+            yield (
+                f"{found.name} is {node.state.upper()}: {node.reason}. It has rebooted, and keeps its slot. Repair it, "
+                "then say `locksmithctl resume`."
+            )
+        case states.VERIFYING:
+            yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
         case states.RELEASING:
             yield f"{found.name} has rebooted, and gives its slot back."
         case states.IDLE if node.wish:
@@ -148,8 +167,8 @@ def _state(found: Case, node: Node) -> Iterator[str]:
 def _waiting(found: Case, node: Node) -> str:
     until = f" at {clock(node.until, found.now)}" if node.until else ""
     match node.code:
-        case "line" | "clone" | "other_claim":
-            return ""  # said by the line, the twin, the holder
+        case "line" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
+            return ""  # said by the line, the twin, the holder, the orders of the group
         case "window":
             return f"It waits for its window, which opens{until}." if until else "It waits for its window."
         case "retry":
@@ -199,6 +218,36 @@ def _window(found: Case) -> Iterator[str]:
         yield f"Its window is open until {clock(node.window_closes, found.now)}."
     elif node.window_opens is not None and node.window_opens > found.now:
         yield f"Its window opens at {clock(node.window_opens, found.now)}."
+
+
+def _orders(found: Case) -> Iterator[str]:
+    """Say what holds the machine back with its group, whether or not it has come to ask."""
+    view, now = found.view, found.now
+    if (hold := view.holds.get(found.machine_id)) is not None:
+        yield f"It is held back {_by(hold, now)}. `locksmithctl release {found.name}` lets it go on."
+    if view.freeze is not None:
+        fence = " and max set to 0 until then" if view.freeze.slots is not None else ""
+        yield f"{_name(view)} is frozen {_by(view.freeze, now)}{fence}. `locksmithctl thaw` ends that."
+    wrong = view.incidents(now)
+    if halts(wrong, found.halt_after.of(len(view.machines))):
+        yield (
+            f"{_name(view)} is HALTED: {'; '.join(one.describe() for one in wrong)}. Nobody of it goes on. Look at "
+            f"{listed([one.name for one in wrong])}; then `locksmithctl resume` lets the others go on."
+        )
+    if view.spacing is not None:
+        ends = f" until {clock(view.spacing.until, now)}" if view.spacing.until else ""
+        yield f"Nobody begins a reboot{ends}, as {view.spacing.who} has just begun one (reboot.spacing)."
+
+
+def _by(order: Order, now: datetime) -> str:
+    ends = f", until {clock(order.until, now)}" if order.until else ""
+    why = f": {order.reason}" if order.reason else ""
+    return f"by {order.who or 'somebody'} since {clock(order.since, now)}{ends}{why}"
+
+
+def _name(view: GroupView) -> str:
+    name = group_name(view.group)
+    return name[0].upper() + name[1:]
 
 
 def _group(view: GroupView) -> Iterator[str]:

@@ -1,10 +1,14 @@
 """What scripts get of a group, its machines, its line and its holders (docs/locksmithctl.md)."""
 
+from datetime import UTC, datetime
+
 from locksmith import fleet
 from locksmith.cli.output import claim_fields, share_fields
 from locksmith.group_view import GroupView
+from locksmith.halt import Incident
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import Node
+from locksmith.orders import Order
 from locksmith.waiter import Waiter
 
 
@@ -63,6 +67,22 @@ def waiter_fields(waiter: Waiter) -> dict[str, object]:
     }
 
 
+def order_fields(order: Order) -> dict[str, object]:
+    """Give an operator's order, or the pause after a reboot."""
+    return {
+        "who": order.who,
+        "since": fleet.moment(order.since),
+        "until": fleet.optional_moment(order.until) or None,
+        "reason": order.reason,
+        "fenced_max": order.slots,
+    }
+
+
+def incident_fields(incident: Incident) -> dict[str, object]:
+    """Give a reboot that went wrong."""
+    return {"id": incident.claim.holder, "name": incident.name, "how": incident.how, "why": incident.why}
+
+
 def group_fields(view: GroupView) -> dict[str, object]:
     """Give a group's sums."""
     held = holdings(view)
@@ -75,6 +95,12 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "waiting": len(view.waiters),
         "present": len(view.machines),
         "lost": sum(one.how is How.LOST for one in held),
+        "unhealthy": sum(one.how is How.UNHEALTHY for one in held),
+        "failed": sum(one.how is How.FAILED for one in held),
+        "freeze": order_fields(view.freeze) if view.freeze else None,
+        "spacing": order_fields(view.spacing) if view.spacing else None,
+        "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},
+        "incidents": [incident_fields(one) for one in view.incidents(datetime.now(UTC))],
     }
 
 

@@ -1,5 +1,7 @@
 """`groups`: a line for each group that has anything in the store."""
 
+from datetime import UTC, datetime
+
 import click
 
 from locksmith.cli.fleet_json import group_fields
@@ -10,9 +12,10 @@ from locksmith.cli.table import Row, table, width
 from locksmith.errors import LocksmithError
 from locksmith.group_reader import list_groups, read_group
 from locksmith.group_view import GroupView
+from locksmith.halt import HaltAfter, halts
 from locksmith.kv.store import Store
 
-HEAD = ("GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST")
+HEAD = ("GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST", "STATE")
 
 
 @click.command(cls=GoCommand)
@@ -25,7 +28,7 @@ def groups(session: Session, *, as_json: bool) -> None:
         print_json({"groups": [group_fields(view) for view in views], "problems": problems})
         return
     if views:
-        click.echo("\n".join(table(HEAD, [_row(view) for view in views], width())))
+        click.echo("\n".join(table(HEAD, [_row(view, session.config.halt.after) for view in views], width())))
     for problem in problems:
         note(problem)
     if not views and not problems:
@@ -42,9 +45,12 @@ async def _read(store: Store) -> tuple[list[GroupView], list[str]]:
     return views, problems
 
 
-def _row(view: GroupView) -> Row:
+def _row(view: GroupView, halt_after: HaltAfter) -> Row:
     sums = group_fields(view)
     share = f"{view.share.percent}{' (void)' if view.share.is_void(view.semaphore.max) else ''}" if view.share else ""
     lost = str(sums["lost"] or "")
     numbers = (str(sums["held"]), str(sums["waiting"]), str(sums["present"]), lost)
-    return Row((view.group or "(default)", str(view.semaphore.max), share, *numbers), "red" if lost else "")
+    halted = halts(view.incidents(datetime.now(UTC)), halt_after.of(len(view.machines)))
+    state = ", ".join([*(["HALTED"] if halted else []), *(["frozen"] if view.freeze else [])])
+    colour = "red" if lost or halted else "yellow" if view.freeze else ""
+    return Row((view.group or "(default)", str(view.semaphore.max), share, *numbers, state), colour)

@@ -55,17 +55,28 @@ def lock(
 
 @click.command(cls=GoCommand)
 @machine_argument
+@click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that nobody seems to give back.")
+@click.option("--yes", cls=GoOption, is_flag=True, help="With --stale: do not ask.")
 @reason_option
 @json_flag
 @pass_session
-def unlock(session: Session, *, machine: str | None, reason: str, as_json: bool) -> None:
-    """Free the slot of a machine (without an id, of this one), whoever took it, and say what that undid."""
+def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, reason: str, as_json: bool) -> None:
+    """Free the slot of a machine (without an id, of this one), whoever took it, and say what that undid.
+
+    --stale asks for each slot of a machine that is lost, and for each that has long been held by what nobody can tell
+    to be alive: a node of the original, a bare lock, a lock by hand. No slot is ever taken away by itself.
+    """
+    if stale:
+        from locksmith.cli.stale import unlock_stale
+
+        unlock_stale(session, machine, reason, sure=yes, as_json=as_json)
+        return
     holder = _holder(session, machine)
-    claim = session.with_lock(partial(_unlock, holder, reason))
+    claim = session.with_lock(partial(free, holder, reason))
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
     else:
-        note(f"unlocked {holder}, {_was(claim)}")
+        note(f"unlocked {holder}, {was(claim)}")
     if claim is not None and claim.state == COMMITTED:
         name = claim.hostname or holder
         note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")
@@ -114,15 +125,17 @@ async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
     return None
 
 
-async def _unlock(holder: str, reason: str, lock: RebootLock) -> Claim | None:
+async def free(holder: str, reason: str, lock: RebootLock) -> Claim | None:
+    """Free whatever holds this id, and write that into the history."""
     claim = await lock.unlock(holder)
-    undone = f"it {_was(claim).removeprefix('which ')}"
+    undone = f"it {was(claim).removeprefix('which ')}"
     done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)
     await lock.history.add(done)
     return claim
 
 
-def _was(claim: Claim | None) -> str:
+def was(claim: Claim | None) -> str:
+    """Say what a slot that was freed was held for."""
     if claim is None:
         return "which held a slot without a record that can be read: a node of the original, or a bare lock"
     return f"which was {claim.describe()}"

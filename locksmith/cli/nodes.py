@@ -16,15 +16,21 @@ from locksmith.cli.watch import watch, watch_option
 from locksmith.fleet import REBOOT
 from locksmith.group_reader import read_group
 from locksmith.group_view import GroupView
-from locksmith.holding import Holding, How, holdings
+from locksmith.halt import FIRST, HaltAfter, halts
+from locksmith.holding import WRONG, Holding, How, holdings
 from locksmith.node import Node
+from locksmith.orders import Order
 from locksmith.why import group_name, how_words
 from locksmith.words import clock, span
 
 SHORT_ID = 8
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
-COLOURS = {How.LOST: RED, How.UNSEEN: RED, How.UNREADABLE: RED, How.REBOOTING: YELLOW, How.HELD: YELLOW}
+COLOURS = {
+    **dict.fromkeys((How.UNHEALTHY, How.FAILED, How.LOST, How.UNSEEN, How.UNREADABLE), RED),
+    **dict.fromkeys((How.REBOOTING, How.HELD), YELLOW),
+}
+STATES = {**{how: how.upper() for how in WRONG}, How.MANUAL: "by hand", How.HELD: "holds"}
 
 
 @click.command(cls=GoCommand)
@@ -43,15 +49,16 @@ def nodes(session: Session, *, watches: bool, as_json: bool) -> None:
     if as_json:
         print_json(view_fields(view))
         return
-    click.echo("\n".join([summary(view), *layout(view, datetime.now().astimezone(), width())]))
+    now = datetime.now().astimezone()
+    click.echo("\n".join([summary(view, now, session.config.halt.after), *layout(view, now, width())]))
     for problem in view.problems:
         note(f"cannot be read: {problem}")
 
 
-def summary(view: GroupView) -> str:
-    """Sum a group up in one line."""
+def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
+    """Sum a group up in one line; `halt_after` as this machine's configuration has it."""
     now, held = view.semaphore, holdings(view)
-    lost = sum(one.how is How.LOST for one in held)
+    wrong = Counter(one.how for one in held if one.how in WRONG)
     share = ""
     if view.share is not None:
         share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
@@ -60,7 +67,12 @@ def summary(view: GroupView) -> str:
         f"{len(view.waiters)} in line",
         f"{len(view.machines)} present",
     ]
-    return f"{group_name(view.group)}: {', '.join(parts)}{f', {lost} LOST' if lost else ''}"
+    parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
+    if view.freeze is not None:
+        parts.append(f"FROZEN by {view.freeze.who or 'somebody'}")
+    if halts(view.incidents(when), halt_after.of(len(view.machines))):
+        parts.append("HALTED")
+    return f"{group_name(view.group)}: {', '.join(parts)}"
 
 
 def layout(view: GroupView, now: datetime, columns: int) -> list[str]:
@@ -78,7 +90,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
 def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
     held = holdings(view)
-    for one in sorted(held, key=lambda one: one.how is not How.LOST):
+    for one in sorted(held, key=lambda one: one.how not in WRONG):
         yield one.holder, _holder(view, one, now)
     seen = {one.holder for one in held}
     for place, waiter in enumerate(view.waiters, 1):
@@ -89,7 +101,7 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         yield waiter.holder, Row((waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why))
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
-        yield node.machine_id, _machine(node, now)
+        yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))
 
 
 def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
@@ -97,14 +109,22 @@ def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
     long = span(now - one.since) if one.since else "?"
     if node is not None and node.state == states.STUCK:
         return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
-    state = {How.LOST: "LOST", How.MANUAL: "by hand", How.HELD: "holds"}.get(one.how, one.how.value)
+    state = {
+        How.UNHEALTHY: "UNHEALTHY",
+        How.FAILED: "FAILED",
+        How.LOST: "LOST",
+        How.MANUAL: "by hand",
+        How.HELD: "holds",
+    }.get(one.how, one.how.value)
     reason = one.claim.reason if one.claim and one.how in {How.HELD, How.REBOOTING} else how_words(one)
-    return Row((one.name, state, long, _window(node, now), reason.removeprefix("LOST: ")), COLOURS.get(one.how, ""))
+    return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
 
 
-def _machine(node: Node, now: datetime) -> Row:
+def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     state = node.code if node.state == states.WAITING and node.code else node.state
     why = f"{node.twin} has the same id" if node.twin else node.reason or _wish(node)
+    if hold is not None:
+        state, why = "held back", hold.describe()
     colour = RED if node.twin or node.state == states.STUCK else GREY if node.state == states.IDLE else ""
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 

@@ -140,7 +140,7 @@ def _print_block(seen: Seen, *, everything: bool) -> None:
 
     now = _now()
     lines = layout(seen.view, now, width()) if everything else _lines(seen, now)
-    click.echo("\n".join([f"{now:%H:%M:%S} {summary(seen.view)}{_stale(seen, now)}", *lines, ""]))
+    click.echo("\n".join([f"{now:%H:%M:%S} {summary(seen.view, now)}{_stale(seen, now)}", *lines, ""]))
 
 
 def _lines(seen: Seen, now: datetime) -> list[str]:
@@ -186,7 +186,7 @@ def _picture(seen: Seen, console: "Console", *, everything: bool) -> "Renderable
     lines = layout(seen.view, now, console.width) if everything else _lines(seen, now)[1:]
     room = max(3, console.height - 5)
     cut = [*lines[: room - 1], f"... {len(lines) - room + 1} lines more"] if len(lines) > room else lines
-    parts: list[RenderableType] = [Text(summary(seen.view), style="bold", overflow="ellipsis", no_wrap=True)]
+    parts: list[RenderableType] = [Text(summary(seen.view, now), style="bold", overflow="ellipsis", no_wrap=True)]
     if seen.away:
         parts.append(Text(_stale(seen, now).strip(), style="red"))
     if seen.rollout.wanted:

@@ -33,7 +33,7 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
     """
     wanted = machine or session.machine_id
     view, machine_id = session.with_store(lambda store: _locate(session.config.group, wanted, store))
-    found = case(view, machine_id, datetime.now().astimezone())
+    found = case(view, machine_id, datetime.now().astimezone(), session.config.halt.after)
     if as_json:
         print_json(_fields(found))
         return

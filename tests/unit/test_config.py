@@ -271,7 +271,7 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[window]\nzzz = 1", "window.zzz is not a key of the configuration: known are window.start, window.length"),
         (
             "qqq = 1",
-            "known are strategy, group, dry-run, adopt, debug, [alerts], [etcd], [halt], [health], [metrics], [programs], ",
+            "known are strategy, group, dry-run, adopt, debug, [alerts], [etcd], [halt], [health], [metrics], ",
         ),
         ("'etcd.api' = 3", '"etcd.api" is not a key of the configuration'),
         ("etcd = 3", f"{FILE}: etcd must be a table, not a whole number"),

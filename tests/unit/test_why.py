@@ -16,6 +16,7 @@ from locksmith.group_view import GroupView
 from locksmith.holding import How, holdings
 from locksmith.names import find
 from locksmith.node import Node
+from locksmith.orders import Order
 from locksmith.rollout import Rollout
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
@@ -180,17 +181,19 @@ def test_one_that_is_lost_and_those_that_were_never_there():
         ("n3", How.UNSEEN),
         ("id-go", How.BARE),
     ]
-    [lost] = told(view, "n2")
+    [lost, halted] = told(view, "n2")
     assert lost.startswith(
         "n2 is LOST: it has held a slot for 41 s, for its reboot (update-engine 4081.2.0), and was not seen"
     )
     assert "`locksmithctl unlock id-n2` frees it." in lost
-    [bare] = told(view, "go")
+    assert halted.startswith("Group db is HALTED: n2 is lost")
+    assert "`locksmithctl resume`" in halted
+    [bare, halted] = told(view, "go")
     assert "a node of the original, or a bare lock" in bare
-    [ordered] = told(view, "n3")
+    [ordered, halted] = told(view, "n3")
     assert "a reboot that alice ordered" in ordered
     assert told(view, "n9")[0] == "n9 stands in line in group db, and shows no presence."
-    [absent] = told(view, "n8")
+    [absent, halted] = told(view, "n8")
     assert absent.startswith(
         "id-n8 is not present in group db: its locksmithd does not run, shares no store, or has not"
     )
@@ -242,7 +245,7 @@ def test_the_table_shows_what_is_lost_first_and_then_the_line():
         ["n5", "idle"],
     ]
     assert all(len(line) <= 80 for line in lines)
-    assert summary(view) == "group db: 4 of 4 slots held, 1 in line, 3 present, 1 LOST"
+    assert summary(view, NOW) == "group db: 4 of 4 slots held, 1 in line, 3 present, 1 LOST, HALTED"
 
 
 def test_names_that_are_not_unique_show_the_ids():
@@ -318,3 +321,26 @@ def test_whatever_stands_there_there_is_an_answer_and_a_table(view, machine_id, 
     assert all(one_line(sentence).isprintable() for sentence in explain(case(view, machine_id, now)))
     assert all(text.isprintable() for text in layout(view, now, 80))
     Rollout().look(view, now)
+
+
+def test_a_machine_that_came_up_sick_halts_its_group_until_somebody_has_looked():
+    claim = rebooting("n2").blamed("unhealthy", "x.service has failed")
+    view = group(wanting("n1"), idle("n2"), claims=[claim], slots=2)
+    assert any(
+        sentence.startswith("Group db is HALTED: n2 is unhealthy: x.service has failed. Nobody of it goes on.")
+        for sentence in told(view, "n1")
+    )
+    assert summary(view, NOW).endswith("1 UNHEALTHY, HALTED")
+    assert layout(view, NOW, 80)[2].split()[:2] == ["n2", "UNHEALTHY"]
+    seen = replace(claim, acknowledged="by alice")
+    calm = group(wanting("n1"), idle("n2"), claims=[seen], slots=2)
+    assert not any("HALTED" in sentence for sentence in told(calm, "n1"))
+
+
+def test_orders_of_operators_are_said_with_the_way_out():
+    order = Order("alice", NOW, "the database moves")
+    view = replace(group(wanting("n1")), freeze=order, holds={"id-n1": order})
+    said = told(view, "n1")
+    assert "Group db is frozen by alice since 03:00: the database moves. `locksmithctl thaw` ends that." in said
+    assert "It is held back by alice since 03:00: the database moves. `locksmithctl release n1` lets it go on." in said
+    assert "FROZEN by alice" in summary(view, NOW)

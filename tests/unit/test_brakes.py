@@ -1,0 +1,391 @@
+"""What holds a group back beside its slots: freezes, holds, pauses, halts, and a store that went back in time."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locksmith import halt, keys, node, orders
+from locksmith.brakes import BrakedError, GroupRules
+from locksmith.errors import CorruptValueError, LockError
+from locksmith.fleet import COMMITTED, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.halt import HaltAfter, Incident, parse_halt_after
+from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.node import Node
+from locksmith.operator_orders import OperatorOrders
+from locksmith.orders import Order
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import DAEMON
+from tests.harness.weather import ANSWER_LOST, LATE, Script, StepwiseStore
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+FREEZE = Order("alice", NOW, "the database moves", nonce="f1")
+STORES = [MemoryStore, StepwiseStore]
+
+
+def claim(name: str, **more) -> Claim:
+    return Claim(name, REBOOT, f"nonce-{name}", NOW, who=DAEMON, hostname=name, **more)
+
+
+class Group:
+    """A group of machines at one store in memory."""
+
+    def __init__(self, kind: type[MemoryStore] = MemoryStore, rules: GroupRules = GroupRules()) -> None:  # noqa: B008
+        self.server = MemoryServer()
+        self.kind = kind
+        self.rules = rules
+        self.orders = OperatorOrders(self.store(), "", clock=lambda: NOW)
+
+    def store(self, weather: Script | None = None) -> MemoryStore:
+        return self.kind(self.server, weather)
+
+    def lock(self, weather: Script | None = None, **more) -> RebootLock:
+        return RebootLock(self.store(weather), "", clock=lambda: NOW, rules=self.rules, **more)
+
+    async def present(self, name: str) -> None:
+        shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
+        await self.store().create(keys.node_key("", name), node.encode(shown))
+
+    async def reboots(self, name: str) -> RebootLock:
+        """Bring a machine past its point of no return."""
+        lock = self.lock()
+        await self.present(name)
+        await lock.take(claim(name))
+        await lock.commit(claim(name))
+        return lock
+
+    async def refuses(self, code: str, name: str) -> BrakedError:
+        with pytest.raises(BrakedError) as caught:
+            await self.lock().take(claim(name))
+        assert caught.value.code == code
+        return caught.value
+
+
+def scene(story, kind=MemoryStore, **rules):
+    async def main(_loop):
+        await story(Group(kind, GroupRules(**rules)))
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_freeze_stops_every_take_and_every_commit_until_the_thaw(kind):
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        holder = group.lock()
+        await group.present("n1")
+        await holder.take(claim("n1"))
+        await group.orders.freeze(FREEZE)
+        await group.refuses("freeze", "n2")
+        with pytest.raises(BrakedError, match="frozen by alice since 2026-05-01T02:10:00Z: the database moves"):
+            await holder.commit(claim("n1"))
+        assert await group.orders.thaw() == FREEZE
+        await holder.commit(claim("n1"))
+        await group.lock().take(claim("n2"))
+
+    scene(story, kind)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_commit_that_was_decided_before_the_freeze_loses_behind_it(kind):
+    """Its read came before the freeze, its write comes after: the operator was told that nobody is under way."""
+
+    async def story(group):
+        await group.lock().take(claim("n1"))
+        weather = Script(fates=[LATE] * 2)
+        late = group.lock(weather)
+        committing = asyncio.ensure_future(late.commit(claim("n1")))
+        await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        done = await group.orders.freeze(FREEZE)
+        assert done.too_late == []
+        weather.arrive_late()
+        with pytest.raises(BrakedError):
+            await committing
+        if kind is MemoryStore:  # v2 writes the record first: it may say so, and nothing comes of it
+            assert (await group.lock().read()).claims["n1"].state != COMMITTED
+
+    scene(story, kind)
+
+
+def test_who_is_past_the_point_of_no_return_is_named():
+    async def story(group):
+        await group.reboots("n1")
+        done = await group.orders.freeze(FREEZE)
+        assert [one.holder for one in done.too_late] == ["n1"]
+        assert done.before is None
+
+    scene(story)
+
+
+def test_a_freeze_ends_by_the_stores_clock():
+    async def story(group):
+        await group.orders.freeze(FREEZE, 60)
+        await group.refuses("freeze", "n1")
+        await asyncio.sleep(61)
+        await group.lock().take(claim("n1"))
+
+    scene(story)
+
+
+def test_a_fence_sets_max_to_0_and_the_thaw_sets_it_back():
+    async def story(group):
+        await group.orders.lock.set_max(3)
+        await group.orders.freeze(FREEZE, fence=True)
+        assert (await group.lock().read()).semaphore.max == 0
+        again = replace(FREEZE, nonce="f2")
+        done = await group.orders.freeze(again, fence=True)
+        assert isinstance(done.before, Order)
+        await group.orders.thaw()
+        assert (await group.lock().read()).semaphore.max == 3
+
+    scene(story)
+
+
+def test_a_fence_that_would_end_by_itself_is_refused():
+    async def story(group):
+        with pytest.raises(LockError, match="nobody would set max back"):
+            await group.orders.freeze(FREEZE, 60, fence=True)
+
+    scene(story)
+
+
+def test_a_max_that_was_set_meanwhile_survives_the_thaw():
+    async def story(group):
+        await group.orders.freeze(FREEZE, fence=True)
+        await group.orders.lock.set_max(7)
+        await group.orders.thaw()
+        assert (await group.lock().read()).semaphore.max == 7
+
+    scene(story)
+
+
+def test_a_freeze_whose_answer_is_lost_is_written_once():
+    async def story(group):
+        orders_ = OperatorOrders(group.store(Script(fates=[ANSWER_LOST])), "", clock=lambda: NOW)
+        done = await orders_.freeze(FREEZE)
+        assert done.before is None
+        assert await group.orders.thaw() == FREEZE
+        assert await group.orders.thaw() is None
+
+    scene(story)
+
+
+def test_a_hold_stops_one_machine_alone():
+    async def story(group):
+        await group.orders.hold("n1", FREEZE)
+        await group.refuses("hold", "n1")
+        await group.lock().take(claim("n2"))
+        await group.orders.release("n1")
+        assert await group.orders.release("n1") is None
+
+    scene(story)
+
+
+def test_a_lock_by_hand_is_no_reboot_and_is_not_held_back():
+    async def story(group):
+        await group.orders.freeze(FREEZE)
+        await group.lock().take(Claim("rack", MANUAL, "m", NOW))
+
+    scene(story)
+
+
+def test_an_order_that_cannot_be_read_is_a_no_with_a_way_out():
+    async def story(group):
+        await group.store().create(keys.freeze_key(""), b"thunder")
+        with pytest.raises(CorruptValueError, match="`locksmithctl thaw` removes it"):
+            await group.lock().take(claim("n1"))
+        assert isinstance(await group.orders.thaw(), CorruptValueError)
+        await group.lock().take(claim("n1"))
+
+    scene(story)
+
+
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("state", [UNHEALTHY, FAILED])
+def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind, state):
+    async def story(group):
+        await group.orders.lock.set_max(3)
+        sick = await group.reboots("n1")
+        holder = group.lock()
+        await group.present("n2")
+        await holder.take(claim("n2"))
+        await sick.blame(claim("n1"), state, "x.service has failed")
+        refusal = await group.refuses("halt", "n3")
+        assert f"n1 is {state}: x.service has failed" in str(refusal)
+        with pytest.raises(BrakedError):
+            await holder.commit(claim("n2"))
+        [incident] = await group.orders.resume(FREEZE)
+        assert (incident.name, incident.how) == ("n1", state)
+        await holder.commit(claim("n2"))
+        blamed = await sick.blame(claim("n1"), state, "x.service has failed")
+        assert blamed is not None
+        assert "alice" in blamed.acknowledged
+        assert await group.orders.resume(replace(FREEZE, nonce="f2")) == []
+
+    scene(story, kind)
+
+
+def test_a_new_incident_halts_again():
+    async def story(group):
+        await group.orders.lock.set_max(3)
+        first, second = await group.reboots("n1"), await group.reboots("n2")
+        await first.blame(claim("n1"), UNHEALTHY, "x")
+        await group.orders.resume(FREEZE)
+        await second.blame(claim("n2"), UNHEALTHY, "y")
+        await group.refuses("halt", "n3")
+
+    scene(story)
+
+
+def test_a_machine_that_is_gone_past_its_commit_is_lost_and_halts():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await group.reboots("n1")
+        entry = (await group.store().get(keys.node_key("", "n1"))).entry
+        await group.store().delete(entry.key, entry.version)
+        assert "n1 is lost" in str(await group.refuses("halt", "n2"))
+
+    scene(story)
+
+
+def test_what_was_never_present_is_not_lost():
+    async def story(group):
+        await group.orders.lock.set_max(4)
+        await group.lock().take(Claim("rack", MANUAL, "m", NOW, who="alice"))
+        await group.lock().take(replace(claim("n1"), who="alice"))
+        await group.lock().take(claim("n2"))
+        await group.lock().take(claim("n3"))
+
+    scene(story)
+
+
+@pytest.mark.parametrize(("after", "halts"), [("off", False), ("2", False), ("1", True), ("1%", True), ("50%", False)])
+def test_how_many_incidents_halt_is_said_as_a_number_or_a_share(after, halts):
+    async def story(group):
+        await group.orders.lock.set_max(3)
+        for name in ("n5", "n6", "n7"):
+            await group.present(name)
+        sick = await group.reboots("n1")
+        await sick.blame(claim("n1"), UNHEALTHY, "x")
+        if halts:
+            await group.refuses("halt", "n2")
+        else:
+            await group.lock().take(claim("n2"))
+
+    scene(story, halt_after=parse_halt_after(after))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "101%", "0%", "many", "", "1.5"])
+def test_other_words_for_it_are_refused(text):
+    with pytest.raises(ValueError, match="must be"):
+        parse_halt_after(text)
+
+
+def test_after_a_reboot_the_others_wait_for_the_spacing():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await group.reboots("n1")
+        assert "too soon after a reboot by n1" in str(await group.refuses("spacing", "n2"))
+        await asyncio.sleep(301)
+        await group.lock().take(claim("n2"))
+
+    scene(story, spacing=300.0)
+
+
+def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        first, second = group.lock(), group.lock()
+        for lock, name in ((first, "n1"), (second, "n2")):
+            await group.present(name)
+            await lock.take(claim(name))
+        await first.commit(claim("n1"))
+        with pytest.raises(BrakedError) as caught:
+            await second.commit(claim("n2"))
+        assert caught.value.code == "spacing"
+        await asyncio.sleep(301)
+        await second.commit(claim("n2"))
+
+    scene(story, spacing=300.0)
+
+
+def test_a_slot_expires_only_where_that_is_wanted_and_leaves_an_incident():
+    scene(_expires, halt_after=HaltAfter(2), expire_after=3600.0)
+
+
+async def _expires(group: Group) -> None:
+    long_ago = NOW - timedelta(hours=3)
+    await RebootLock(group.store(), "", clock=lambda: long_ago).take(replace(claim("n1"), since=long_ago))
+    await group.present("n2")
+    await group.lock().take(claim("n2"))
+    assert (await group.lock().read()).semaphore.holders == ("n2",)
+    [incident] = await group.orders.resume(FREEZE)
+    assert (incident.name, incident.how) == ("n1", "expired")
+    assert await group.orders.resume(replace(FREEZE, nonce="f2")) == []
+
+
+def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(tmp_path):
+    async def story(group):
+        mark = SeenRevision(Paths(tmp_path), 3, ["memory"])
+        await group.lock(mark=mark).take(claim("n1"))
+        await group.lock(mark=mark).commit(claim("n1"))
+        await group.lock().give_back(claim("n1"))
+
+        restored = Group()
+        for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
+            with pytest.raises(BrakedError, match="restored from a backup"):
+                await restored.lock(mark=mark_).take(claim("n1"))
+        await restored.lock(mark=SeenRevision(Paths(tmp_path), 3, ["another"])).take(claim("n2"))
+        await restored.lock().give_back(claim("n2"))
+        await restored.orders.resume(FREEZE)
+        await restored.lock(mark=mark).take(claim("n1"))
+
+    scene(story)
+
+
+def test_an_older_resume_in_the_backup_is_no_new_one(tmp_path):
+    async def story(group):
+        mark = SeenRevision(Paths(tmp_path), 3, ["memory"])
+        await group.orders.resume(FREEZE)
+        for _ in range(9):
+            await group.orders.lock.touch()
+        await group.lock(mark=mark).take(claim("n1"))
+        restored = Group()
+        await restored.orders.resume(FREEZE)
+        with pytest.raises(BrakedError, match="restored from a backup"):
+            await restored.lock(mark=mark).take(claim("n1"))
+
+    scene(story)
+
+
+moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(microsecond=0))
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(st.builds(Order, texts, moments, texts, st.none() | moments, st.none() | st.integers(0, 99), texts))
+def test_an_order_reads_back_as_it_was_written(order):
+    assert orders.decode(orders.encode(order), "key", orders.FREEZE) == order
+
+
+@given(st.lists(st.builds(lambda name, why: Incident(claim(name), "expired", why), texts.filter(bool), texts)))
+def test_incidents_read_back_as_they_were_written(found):
+    read = halt.decode(halt.encode(found), "key")
+    assert [(one.claim.nonce, one.name, one.how, one.why) for one in read] == [
+        (one.claim.nonce, one.name, one.how, one.why) for one in found
+    ]
+
+
+@given(st.binary(max_size=60))
+def test_junk_is_a_corrupt_value_and_nothing_else(raw):
+    for decode in (lambda: orders.decode(raw, "the key", orders.HOLD), lambda: halt.decode(raw, "the key")):
+        with contextlib.suppress(CorruptValueError):
+            decode()
