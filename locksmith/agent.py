@@ -148,7 +148,7 @@ class Agent:
             step = self._trouble("defect", f"{_name(step)} failed: {type(error).__name__}: {error}", snapshot)
         if isinstance(step, Wait | Idle):
             await self._present(step, snapshot)
-            await self._sleep(step)
+            await self._sleep(step, snapshot)
         return isinstance(step, Finish)
 
     def _trouble(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
@@ -319,7 +319,7 @@ class Agent:
         errands = self._around.errands
         if errands is not None and errands.wanted(errand) and entry is not None:
             if errand is Errand.PREPARE and entry.hooks is Hooks.NONE:
-                self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
+                self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self._around.clock())
             elif errand is Errand.FINISH and entry.hooks is Hooks.NONE:
                 self._around.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
         task = asyncio.ensure_future(_nothing() if errands is None else errands.run(errand, entry))
@@ -444,7 +444,7 @@ class Agent:
                 "are gone for good, see `locksmithctl status`, `unlock` this machine if it holds, remove its journal"
             ) from None
 
-    async def _sleep(self, step: Wait | Idle) -> None:
+    async def _sleep(self, step: Wait | Idle, snapshot: Snapshot | None) -> None:
         """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""
         limit = self._around.heartbeat
         if isinstance(step, Wait) and step.until is not None:
@@ -456,8 +456,8 @@ class Agent:
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)
         self._progress.answer = self._progress.acknowledged = None
-        running = self._progress.running
-        if running is not None and running.task.done() and running.errand in {Errand.HEALTH, Errand.FINISH}:
+        seen = snapshot.errand if snapshot is not None else None
+        if seen is not None and seen.over and seen.errand in {Errand.HEALTH, Errand.FINISH}:
             self._progress.running = None
         if not self._pace.allows(asyncio.get_running_loop().time()):
             await asyncio.sleep(PACE)

@@ -101,7 +101,7 @@ async def run(config: Config, paths: Paths) -> None:
         stack.enter_context(only_daemon(paths))
         bus = SystemBus()
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
-        inhibitors = Inhibitors(bus)
+        inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions)
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
@@ -120,7 +120,7 @@ async def run(config: Config, paths: Paths) -> None:
             presence=_presence(config, member, paths, meter) if strategy.present else None,
             gates=make_gates(config, machine, inhibitors),
             errands=make_errands(config, paths, bus),
-            users=Sessions(bus, config.sessions),
+            users=sessions,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
@@ -132,6 +132,7 @@ async def run(config: Config, paths: Paths) -> None:
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
         inhibitors.listen(agent.wake)
+        sessions.listen(agent.wake)
         running = asyncio.ensure_future(_run(agent, bus))
         with _signals(agent, running):
             try:

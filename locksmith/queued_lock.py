@@ -34,6 +34,7 @@ class QueuedLock:
         self._queue = queue
         self._meter = meter or Meter()
         self._nonce = ""
+        self._granted = False
         self._undecided = True
         self._watch = _Watch()
 
@@ -42,10 +43,15 @@ class QueuedLock:
         return self._undecided or claim.nonce != self._nonce
 
     async def take(self, claim: Claim) -> Answer:
-        """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again."""
+        """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again.
+
+        A slot that was had once and is gone was freed by an operator: it is not taken again.
+        """
         self._follow(claim)
         try:
-            return await self._take(claim)
+            if self._granted and not await self.lock.check(claim):
+                return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
+            answer = await self._take(claim)
         except OtherClaimError as error:
             self._undecided = False
             await self._leave_soon(claim)
@@ -56,6 +62,8 @@ class QueuedLock:
             if error.code == HOLD:
                 await self._leave_soon(claim)
             return self._braked(error)
+        self._granted = self._granted or isinstance(answer, Granted)
+        return answer
 
     async def changed(self, limit: float) -> bool:
         """Wait, for at most `limit` seconds, until it is worth asking again."""
@@ -109,6 +117,7 @@ class QueuedLock:
         if claim.nonce != self._nonce:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
             self._undecided = not self._nonce
+            self._granted = claim.taken is not None
             self._nonce = claim.nonce
             self._watch.stop()
 

@@ -111,7 +111,7 @@ class JournalStore(Protocol):
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
     def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
-    def hooks(self, nonce: str, hooks: Hooks) -> None: ...  # noqa: D102
+    def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102
     def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,12 @@ class JournalFile:
                 entry = replace(found.entry, phase=Phase.REQUESTED, claim=found.entry.claim.reopened())
                 self._write(replace(found, entry=entry))
 
-    def hooks(self, nonce: str, hooks: Hooks) -> None:
-        """Write down how far the hooks of a claim have come, before the first of them begins."""
-        self._change(nonce, lambda entry: replace(entry, hooks=hooks))
+    def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None:
+        """Write down how far the hooks of a claim have come, before the first of them begins: it has its slot then."""
+        self._change(
+            nonce,
+            lambda entry: replace(entry, hooks=hooks, claim=replace(entry.claim, taken=entry.claim.taken or taken)),
+        )
 
     def blame(self, nonce: str, state: str, trouble: str) -> None:
         """Write down what went wrong with the reboot of a claim."""

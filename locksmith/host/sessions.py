@@ -4,7 +4,7 @@ The warning is a `dry-reboot` schedule: logind tells the users on their terminal
 (`/run/nologin`), and does nothing at the time. The reboot itself stays the loop's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from locksmith.errors import HostError
 from locksmith.gates.settings import ALL, NONE, SessionSettings
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import AnsweredError
-from locksmith.host.bus_messages import Call, Property
+from locksmith.host.bus_messages import Call, Match, Property
 from locksmith.host.logind import LOGIND
 
 LIST_SESSIONS = Call(*LOGIND, "ListSessions", reply="a(susso)")
@@ -31,6 +31,11 @@ class Sessions:
     def __init__(self, bus: SystemBus, settings: SessionSettings) -> None:
         self._bus = bus
         self._settings = settings
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when somebody comes or goes. Call it before the bus is started."""
+        for member in ("SessionNew", "SessionRemoved"):
+            self._bus.subscribe(Match(LOGIND[2], member, LOGIND[1], LOGIND[0]), lambda _signal: wake())
 
     async def present(self) -> frozenset[str]:
         """Name the users whose sessions count, each with where the session is."""

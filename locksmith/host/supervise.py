@@ -5,6 +5,7 @@ restart touches the program. PLACE.lock, with its pid, is held while it runs, PL
 output goes to standard output, bounded; the last line of it is the reason that people are told.
 """
 
+import codecs
 import fcntl
 import json
 import os
@@ -13,11 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 MOST_OUTPUT = 64 * 1024
-"""Bytes of output that reach the log; the rest is counted."""
+"""Characters of output that reach the log; the rest is counted."""
 LONGEST_REASON = 400
 """Characters of the last line that are kept."""
 LAST_WORDS = 0.5
@@ -28,34 +28,35 @@ NOT_STARTED = 127
 
 
 class Output:
-    """The output of a program: bounded on its way to the log, its last line kept."""
+    """The output of a program: bounded on its way to the log, printable, its last line kept."""
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._left = MOST_OUTPUT
         self._dropped = 0
-        self._tail: deque[int] = deque(maxlen=4 * LONGEST_REASON)
+        self._tail = ""
 
     def take(self, raw: bytes) -> None:
         """Pass on what came."""
-        self._tail.extend(raw[-4 * LONGEST_REASON :])
-        shown = raw[: self._left]
+        text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in self._decoder.decode(raw))
+        self._tail = (self._tail + text)[-4 * LONGEST_REASON :]
+        shown = text[: self._left]
         self._left -= len(shown)
-        self._dropped += len(raw) - len(shown)
+        self._dropped += len(text) - len(shown)
         if shown:
-            os.write(self._sink, shown)
+            os.write(self._sink, shown.encode())
 
     def end(self) -> None:
         """Say how much was left out."""
         if self._dropped:
-            os.write(self._sink, f"\n({self._dropped} more bytes of output are not shown)\n".encode())
+            os.write(self._sink, f"\n({self._dropped} more characters of output are not shown)\n".encode())
 
     @property
     def reason(self) -> str:
-        """The last line that has anything in it, with printable characters alone."""
-        lines = bytes(self._tail).decode("utf-8", errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return "".join(char if char.isprintable() else "?" for char in last)[-LONGEST_REASON:]
+        """The last line that has anything in it."""
+        last = next((line.strip() for line in reversed(self._tail.splitlines()) if line.strip()), "")
+        return last[-LONGEST_REASON:]
 
 
 def supervise(place: Path, limit: float, program: str) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Annotated, Any, Self
 
-from dbus_fast import DBusError, Message, PropertyAccess
+from dbus_fast import DBusError, Message, PropertyAccess, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusObjectPath, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
@@ -76,6 +76,12 @@ class Machine:
     wall: str = ""
     scheduled: tuple[str, int] | None = None
     reboots: int = 0
+
+    def log_in(self, number: str, user: str, *, seat: str = "", kind: str = "tty", of: str = "user") -> None:
+        """Begin a session."""
+        path = f"/org/freedesktop/login1/session/{number}"
+        self.sessions.append((number, 1000, user, seat, path))
+        self.session_facts[path] = {"Class": of, "Type": kind, "State": "active", "Remote": False, "RemoteHost": ""}
 
     def booted(self) -> None:
         """Come up again."""
@@ -233,6 +239,14 @@ class LogindAndSystemd:
         with contextlib.suppress(OSError, EOFError):
             await bus.wait_for_disconnect()
 
+    def _session(self, message: Message) -> Message | bool:
+        """Answer for the sessions, which come and go."""
+        facts = self.machine.session_facts.get(message.path or "")
+        if facts is None or message.member != "Get":
+            return False
+        value = facts[message.body[1]]
+        return Message.new_method_return(message, "v", [Variant("b" if isinstance(value, bool) else "s", value)])
+
     def _vanish_if_told(self, message: Message) -> bool:
         """End the connection of logind instead of answering."""
         vanishes = message.member == "Reboot" and self.machine.mode is RebootMode.VANISH
@@ -244,5 +258,6 @@ class LogindAndSystemd:
         bus: Any = await MessageBus(bus_address=self._address).connect()
         bus.export(path, interface)
         bus.add_message_handler(self._vanish_if_told)
+        bus.add_message_handler(self._session)
         await bus.request_name(name)
         self._buses[name] = bus
