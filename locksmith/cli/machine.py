@@ -10,8 +10,8 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.patience import SKIPPABLE, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
-from locksmith.cli.patience import timeout_option, wait_option
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -20,23 +20,42 @@ from locksmith.host.paths import Paths
 
 @click.command(cls=GoCommand)
 @click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@click.option("--now", cls=GoOption, is_flag=True, help="At any time: do not ask for the window.")
+@click.option(
+    "--skip-gate",
+    "skip",
+    cls=GoOption,
+    multiple=True,
+    type=click.Choice(SKIPPABLE),
+    help="Leave a gate out, which is recorded; repeated, several.",
+)
 @wait_option
 @timeout_option
 @json_flag
 @pass_session
-def reboot(session: Session, *, reason: str, waits: bool, timeout: str | None, as_json: bool) -> None:
-    """Reboot this machine now, holding the lock.
+def reboot(
+    session: Session,
+    *,
+    reason: str,
+    now: bool,
+    skip: tuple[str, ...],
+    waits: bool,
+    timeout: str | None,
+    as_json: bool,
+) -> None:
+    """Reboot this machine, holding the lock, through the same gates, line and hooks as an update's.
 
-    Neither window nor strategy is asked, the lock is: without a free slot, no reboot, unless it is to wait for one.
-    The slot is given back when the reboot fails, and otherwise by locksmithd after it. Needs root.
+    Whatever stands in the way ends it, unless it is to wait; it says what it waits for. Nothing skips the lock. The
+    slot is given back when the reboot fails, and otherwise by locksmithd after it, when the machine is healthy. Needs
+    root.
     """
-    from locksmith.cli.order import order_reboot
+    from locksmith.cli.order import Wanted, order_reboot
 
     patience = read_patience(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
     try:
-        asyncio.run(order_reboot(session, reason, patience))
+        asyncio.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
     finally:
         wake_daemon(session.paths)
     if as_json:

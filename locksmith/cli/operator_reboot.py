@@ -5,26 +5,35 @@ what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from locksmith.claims import entry_for, target_of
 from locksmith.cli.patience import Patience
+from locksmith.cli.preparation import Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
 from locksmith.fleet import Claim
-from locksmith.snapshot import Granted, JournalEntry, Phase, ShutdownState
+from locksmith.snapshot import Answer, Granted, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import Strategy
 from locksmith.surroundings import JournalStore, Machine, Target
 
 PROGRAM = "locksmithctl"
 
+ASK_GATES = 5.0
+"""Seconds between two looks at gates that say no."""
+YIELD_LIMIT = 15.0
+"""Seconds for a daemon to give up the place that it has in line."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at whether the machine is going down."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorReboot:
-    """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot."""
+    """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot.
+
+    `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can be given up, as the `OperatorLock` is
+    held.
+    """
 
     machine: Machine
     journal: JournalStore
@@ -32,6 +41,8 @@ class OperatorReboot:
     settle: float
     say: Callable[[str], None]
     patience: Patience
+    preparation: Preparation
+    daemon_yields: bool = False
 
     async def run(self, target: Target, claim: Claim) -> None:
         """Reboot, and return when the machine is seen to go down. The claim's boot id is filled in here.
@@ -43,8 +54,10 @@ class OperatorReboot:
         await self._tidy_up()
         if await self._state() is ShutdownState.GOING_DOWN:
             raise HostError("this machine is going down already")
-        entry = entry_for(claim, target, boot, by=PROGRAM)
-        self.journal.begin(entry)
+        before = await self.machine.before(None)
+        await self._ask(self.preparation.ask)
+        entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
+        await self._begin(entry)
         try:
             await self._obtain(entry)
         except BaseException as error:  # Ctrl-C and SIGTERM too
@@ -57,6 +70,7 @@ class OperatorReboot:
         strategy = self.strategy(target_of(entry))
         try:
             await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
+            await self.preparation.prepare(entry, lambda: strategy.request(entry.claim))
         except LockError as error:
             raise LockError(f"not rebooting: {error}") from None
         self.say(f"holding the lock for {entry.claim.holder}, rebooting")
@@ -64,6 +78,27 @@ class OperatorReboot:
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")
+
+    async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
+        """Wait for what costs nothing to ask, before anything is taken."""
+        try:
+            await self.patience.obtain(ask, _look_soon)
+        except LockError as error:
+            raise LockError(f"not rebooting: {error}") from None
+
+    async def _begin(self, entry: JournalEntry) -> None:
+        """Write the claim down, as soon as a daemon that stands in line has given its own up."""
+        clock = asyncio.get_running_loop()
+        ends = clock.time() + (YIELD_LIMIT if self.daemon_yields else 0.0)
+        while True:
+            try:
+                self.journal.begin(entry)
+            except HostError:
+                if clock.time() >= ends:
+                    raise
+                await asyncio.sleep(LOOK_EVERY)
+            else:
+                return
 
     async def _reboot(self, entry: JournalEntry) -> None:
         """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
@@ -128,11 +163,18 @@ class OperatorReboot:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         try:
             self.journal.reopen(entry.claim.nonce)
+            await self.preparation.undo(entry.claim.nonce)
             await self.strategy(target_of(entry)).withdraw(entry.claim, _reason(why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
             cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
             raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+
+
+async def _look_soon(limit: float) -> bool:
+    """Wait a moment before gates are asked again: nothing tells when they change their mind."""
+    await asyncio.sleep(min(limit, ASK_GATES))
+    return True
 
 
 def _reason(why: BaseException | None) -> str:

@@ -1,20 +1,26 @@
 """`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cache
 
 from locksmith.cli.called_off import unless_called_off
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.output import note
 from locksmith.cli.patience import Patience
+from locksmith.cli.preparation import Preparation
 from locksmith.cli.session import Session, new_claim
+from locksmith.cli.wake import wake_daemon
 from locksmith.config import Config
-from locksmith.daemon import make_strategy
+from locksmith.daemon import make_errands, make_gates, make_strategy
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT
+from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.bus import SystemBus
+from locksmith.host.clock import local_clock
 from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
+from locksmith.host.sessions import Sessions
 from locksmith.rebootlock import RebootLock
 from locksmith.strategy import Strategy
 from locksmith.surroundings import Target
@@ -25,19 +31,36 @@ ASK_NOBODY = {"reboot", "off"}
 tool does not see the environment in which a daemon may have another strategy."""
 
 
-async def order_reboot(session: Session, reason: str, patience: Patience) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the person wants: why, at any time or in the window, and without which gates."""
+
+    reason: str
+    now: bool = False
+    skip: frozenset[str] = frozenset()
+
+    @property
+    def words(self) -> str:
+        """Say it for the record, with what was skipped."""
+        skipped = [*(["window"] if self.now else []), *sorted(self.skip)]
+        without = f" (skipped: {', '.join(skipped)})" if skipped else ""
+        return f"{self.reason or 'locksmithctl reboot'}{without}"
+
+
+async def order_reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
     """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
     try:
-        await unless_called_off(_reboot(session, reason, patience))
+        await unless_called_off(_reboot(session, wanted, patience))
     except StoreUnavailableError as error:
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 
 
-async def _reboot(session: Session, reason: str, patience: Patience) -> None:
+async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
     config, target = session.config, _target(session.config)
-    claim = new_claim(session.machine_id, REBOOT, reason or "locksmithctl reboot")
+    claim = new_claim(session.machine_id, REBOOT, wanted.words)
     async with AsyncExitStack() as stack:
         stack.enter_context(OperatorLock(session.paths).held())
+        daemon = wake_daemon(session.paths)
         if target.strategy == LOCK:
             # A store that is away is found here, where nothing has to be given back yet.
             await session.use_lock(RebootLock.read, config.store)
@@ -51,7 +74,18 @@ async def _reboot(session: Session, reason: str, patience: Patience) -> None:
         bus = await stack.enter_async_context(SystemBus())
         machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder)
         settle = config.reboot.settle.total_seconds()
-        await OperatorReboot(machine, journal, strategy, settle, note, patience).run(target, claim)
+        preparation = Preparation(
+            journal=journal,
+            clock=local_clock(),
+            say=note,
+            window=None if wanted.now else config.window,
+            gates=make_gates(config, machine, Inhibitors(bus), wanted.skip),
+            errands=make_errands(config, session.paths, bus, wanted.skip),
+            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions),
+            grace=config.grace,
+        )
+        order = OperatorReboot(machine, journal, strategy, settle, note, patience, preparation, daemon_yields=daemon)
+        await order.run(target, claim)
 
 
 def _target(config: Config) -> Target:

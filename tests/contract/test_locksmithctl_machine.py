@@ -285,11 +285,22 @@ def test_a_daemons_claim_is_left_alone(node):
     story(node, tell)
 
 
-@pytest.mark.parametrize("boot", [BOOT, Boot("an earlier one")], ids=["this boot", "an earlier boot"])
-@pytest.mark.parametrize("phase", list(Phase))
-def test_what_a_reboot_left_that_was_killed_is_given_back_first(node, boot, phase):
+def test_what_an_earlier_boot_left_is_the_daemons_to_give_back(node):
     async def tell(doubles):
-        entry = node.entry(by="locksmithctl", boot=boot)
+        entry = node.entry(by="locksmithctl", boot=Boot("an earlier one"))
+        node.journal.begin(entry)
+        status, _, err = await node.run("reboot")
+        assert (status, doubles.machine.reboots) == (1, 0)
+        assert "locksmithd has yet to give back the slot of this machine's last reboot" in err
+        assert node.journal.read().entry == entry
+
+    story(node, tell)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_a_reboot_left_that_was_killed_is_given_back_first(node, phase):
+    async def tell(doubles):
+        entry = node.entry(by="locksmithctl")
         node.journal.begin(entry)
         async with node.lock() as lock:
             await lock.take(entry.claim)

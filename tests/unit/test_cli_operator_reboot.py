@@ -11,6 +11,7 @@ import pytest
 
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.patience import Patience
+from locksmith.cli.preparation import Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
@@ -76,7 +77,10 @@ class Bench:
         strategy = kind(StrategyContext("", lambda: QueuedLock(self.lock, Queue(store, ""))))
         self.said: list[str] = []
         patience = Patience(0, self.said.append)
-        self.order = OperatorReboot(self.machine, self.journal, lambda _: strategy, 0.0, self.said.append, patience)
+        preparation = Preparation(self.journal, lambda: datetime.now(UTC), self.said.append)
+        self.order = OperatorReboot(
+            self.machine, self.journal, lambda _: strategy, 0.0, self.said.append, patience, preparation
+        )
 
     def start(self, claim: Claim = CLAIM) -> asyncio.Task[None]:
         return asyncio.ensure_future(self.order.run(TARGET, claim))

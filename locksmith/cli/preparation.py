@@ -1,0 +1,97 @@
+"""What stands between an operator's reboot and the reboot: the same gates, hooks and users as the daemon's.
+
+`now` leaves out the window; gates are left out by their names. Nothing leaves out the lock.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from locksmith.errors import LockError, LocksmithError
+from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
+from locksmith.surroundings import Errands, Gate, JournalStore, Users
+from locksmith.window.reboot_window import RebootWindow
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who is logged in, while the users have their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is asked and done before. `window`: None for any time; `users`: None where nobody is warned."""
+
+    journal: JournalStore
+    clock: Callable[[], datetime]
+    say: Callable[[str], None]
+    window: RebootWindow | None = None
+    gates: Sequence[Gate] = ()
+    errands: Errands | None = None
+    users: Users | None = None
+    grace: timedelta = timedelta()
+
+    async def ask(self) -> Answer:
+        """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
+        now = self.clock()
+        if self.window is not None and not self.window.contains(now):
+            opens = self.window.next_open(now)
+            return Denied("window", f"outside the reboot window, which opens at {opens:%a %H:%M %Z}; --now skips it")
+        for gate in self.gates:
+            for objection in await gate.look(None):
+                return Denied(objection.gate, objection.text)
+        return Granted()
+
+    async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
+        """Ask every gate, run the hooks, warn the users, ask again. `LockError`: something says no.
+
+        `still` tells whether the lock is still there, which an operator may have taken away meanwhile.
+        """
+        await self._check(entry)
+        if self.errands is not None and self.errands.wanted(Errand.PREPARE):
+            self.say("running the hooks before the reboot")
+            self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
+            _refuse(await self.errands.run(Errand.PREPARE, entry))
+            self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+        await self._warn(entry)
+        await self._check(entry)
+        for answer in (await self.ask(), await still()):
+            if isinstance(answer, Denied):
+                raise LockError(answer.text)
+
+    async def undo(self, nonce: str) -> None:
+        """Take the warning back, and undo the hooks where they have begun; what fails is said."""
+        entry = self.journal.read().entry
+        if entry is None or entry.claim.nonce != nonce:
+            return
+        try:
+            if self.users is not None:
+                await self.users.call_off()
+            if self.errands is None or entry.hooks is Hooks.NONE:
+                return
+            await self.errands.stop(Errand.PREPARE, entry)
+            for objection in await self.errands.run(Errand.UNDO, entry):
+                self.say(f"undoing the hooks: {objection.text}")
+        except LocksmithError as error:
+            self.say(f"not everything is undone: {error}")
+
+    async def _check(self, entry: JournalEntry) -> None:
+        if self.errands is not None:
+            _refuse(await self.errands.run(Errand.CHECKS, entry))
+
+    async def _warn(self, entry: JournalEntry) -> None:
+        """Give every user who is logged in the time to end their work."""
+        warned: frozenset[str] = frozenset()
+        until = self.clock()
+        while self.users is not None and (present := await self.users.present()):
+            if not present <= warned:
+                warned, until = present, self.clock() + self.grace
+                await self.users.warn(until, entry.claim.reason)
+                self.say(f"waiting: {', '.join(sorted(present))} logged in, and warned until {until:%H:%M:%S %Z}")
+            if self.clock() >= until:
+                return
+            await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
+
+
+def _refuse(objections: Sequence[Objection]) -> None:
+    if objections:
+        raise LockError("; ".join(one.text for one in objections))
