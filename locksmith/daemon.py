@@ -17,8 +17,9 @@ from locksmith.errands import MachineErrands
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.uptime import MinimumUptime
-from locksmith.host.boot import read_machine_id
+from locksmith.host.boot import read_boot_id, read_machine_id
 from locksmith.host.bus import SystemBus
+from locksmith.host.bus_service import BusService, Orders
 from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
 from locksmith.host.health import SystemdHealth
@@ -107,13 +108,34 @@ async def run(config: Config, paths: Paths) -> None:
         notifier = Notifier.from_environment()
         registry = CollectorRegistry()
         meter = LockMetrics(registry)
+        journal = JournalFile(paths, member.machine_id)
+        agent: Agent
+
+        async def note(version: str) -> None:
+            operator.note(version, clock(), await machine.boot())
+            agent.wake()
+
+        def cancel() -> bool:
+            done = journal.unless_committed(read_boot_id(paths), operator.cancel)
+            agent.wake()
+            return done
+
+        def recheck() -> None:
+            journal.forgive()
+            agent.wake()
+
+        async def request(reason: str) -> None:
+            log.info("a reboot is asked for over the bus: %s", reason or "no reason given")
+            await note("")
+
+        service = BusService(bus, Orders(request, cancel, recheck), config.group, config.strategy)
         around = Surroundings(
             machine=machine,
             triggers=(engine, operator),
-            journal=JournalFile(paths, member.machine_id),
+            journal=journal,
             strategy=partial(make_strategy, config, paths=paths, meter=meter),
             clock=clock,
-            reporters=_reporters(config, paths, notifier, registry, stack),
+            reporters=[*_reporters(config, paths, notifier, registry, stack), service],
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
@@ -124,11 +146,7 @@ async def run(config: Config, paths: Paths) -> None:
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
         agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
-
-        async def note(version: str) -> None:
-            operator.note(version, clock(), await machine.boot())
-            agent.wake()
-
+        service.listen()
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
         inhibitors.listen(agent.wake)

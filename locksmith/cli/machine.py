@@ -66,10 +66,17 @@ def reboot(
 @json_flag
 @pass_session
 def send_need_reboot(session: Session, *, as_json: bool) -> None:
-    """Tell this machine's locksmithd that a reboot is needed, as update_engine would. It counts from root alone."""
-    from locksmith.cli.wish import send_wish
+    """Tell this machine's locksmithd that a reboot is needed, as update_engine would.
 
-    noted = asyncio.run(send_wish(session.paths))
+    It counts from root, and from whom polkit allows org.locksmith1.manage.
+    """
+    from locksmith.cli.wish import request_over_bus, send_wish
+
+    if os.geteuid() == 0:
+        noted = asyncio.run(send_wish(session.paths))
+    else:
+        asyncio.run(request_over_bus())
+        noted = True
     if as_json:
         print_json({"sent": True, "noted": noted})
     elif not noted:
@@ -81,10 +88,13 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
 @pass_session
 def cancel(session: Session, *, as_json: bool) -> None:
     """Take `send-need-reboot` back. Past the point of no return it is too late, and says so."""
-    from locksmith.cli.wish import cancel_wish, engine_wants
+    from locksmith.cli.wish import cancel_over_bus, cancel_wish, engine_wants
 
-    cancelled = cancel_wish(session.paths, session.machine_id)
-    wake_daemon(session.paths)
+    if os.geteuid() == 0:
+        cancelled = cancel_wish(session.paths, session.machine_id)
+        wake_daemon(session.paths)
+    else:
+        cancelled = asyncio.run(cancel_over_bus())
     engine = asyncio.run(engine_wants())
     if as_json:
         print_json({"cancelled": cancelled, "update_engine": engine})
@@ -95,3 +105,19 @@ def cancel(session: Session, *, as_json: bool) -> None:
             f"update_engine itself wants a reboot{f' into {engine}' if engine else ''}; to take that back: "
             "update_engine_client -reset_status"
         )
+
+
+@click.command(cls=GoCommand)
+@json_flag
+@pass_session
+def recheck(session: Session, *, as_json: bool) -> None:
+    """Have this machine's locksmithd look at everything again now, and try again what it had given up."""
+    from locksmith.cli.wish import recheck_over_bus
+
+    del session
+    local = asyncio.run(recheck_over_bus())
+    if as_json:
+        print_json({"state": local["State"], "code": local["Code"], "reason": local["Reason"]})
+    else:
+        words = f": {local['Reason']}" if local["Reason"] else ""
+        click.echo(f"locksmithd looks again; it was {local['State']}{words}")

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "reboot": "locksmith.cli.machine:reboot",
     "send-need-reboot": "locksmith.cli.machine:send_need_reboot",
     "cancel": "locksmith.cli.machine:cancel",
+    "recheck": "locksmith.cli.machine:recheck",
     "history": "locksmith.cli.history:history",
     "repair": "locksmith.cli.repair:repair",
     "retire-v2": "locksmith.cli.repair:retire_v2",

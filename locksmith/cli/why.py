@@ -1,9 +1,11 @@
 """`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
 
+import contextlib
 import sys
 import textwrap
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -13,7 +15,7 @@ from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
-from locksmith.errors import LockError, LocksmithError, StoreRefusedError
+from locksmith.errors import HostError, LockError, LocksmithError, StoreRefusedError, StoreUnavailableError
 from locksmith.group_reader import list_groups, read_group
 from locksmith.group_view import GroupView
 from locksmith.kv.store import Store
@@ -32,7 +34,13 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
     in this machine's group is looked for in all others.
     """
     wanted = machine or session.machine_id
-    view, machine_id = session.with_store(lambda store: _locate(session.config.group, wanted, store))
+    try:
+        view, machine_id = session.with_store(lambda store: _locate(session.config.group, wanted, store))
+    except StoreUnavailableError:
+        if machine is not None or as_json:
+            raise
+        _tell_local()
+        raise
     found = case(view, machine_id, datetime.now().astimezone(), session.config.halt.after)
     if as_json:
         print_json(_fields(found))
@@ -40,6 +48,23 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
     if view.group != session.config.group:
         note(f"{found.name} is in {group_name(view.group)}")
     click.echo("\n".join(_fitted(one_line(sentence)) for sentence in explain(found)))
+
+
+def _tell_local() -> None:
+    """Say what this machine's daemon says, which needs no etcd for that."""
+    import asyncio
+
+    from locksmith.host.bus import SystemBus
+    from locksmith.host.bus_service import read_local
+
+    async def ask() -> dict[str, Any]:
+        async with SystemBus() as bus:
+            return await read_local(bus)
+
+    with contextlib.suppress(HostError):
+        local = asyncio.run(ask())
+        reason = f" ({local['Code']}): {local['Reason']}" if local["Code"] else ""
+        click.echo(_fitted(one_line(f"This machine's locksmithd is {local['State']}{reason}.")))
 
 
 def _fitted(sentence: str) -> str:

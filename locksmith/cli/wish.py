@@ -1,12 +1,14 @@
 """The operator's wish for a reboot: sent over the bus as update_engine's own signal, and taken back from its file."""
 
 import asyncio
+from typing import Any
 
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_link import Link
 from locksmith.host.bus_messages import Signal
+from locksmith.host.bus_service import ASK_LIMIT, CANCEL, RECHECK, read_local, request
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.triggers.operator import OperatorWish
@@ -56,3 +58,24 @@ async def engine_wants() -> str | None:
         except HostError:
             return None
     return str(version) if operation == NEED_REBOOT else None
+
+
+async def request_over_bus() -> None:
+    """Ask the daemon itself, which asks polkit. `HostError`: it does not run, or says no."""
+    async with SystemBus() as bus:
+        await bus.call(request("locksmithctl send-need-reboot"), limit=ASK_LIMIT)
+
+
+async def cancel_over_bus() -> bool:
+    """Take the wish back by the daemon; False where there is none. `HostError`: as above, or it is too late."""
+    async with SystemBus() as bus:
+        [cancelled] = await bus.call(CANCEL, limit=ASK_LIMIT)
+    return bool(cancelled)
+
+
+async def recheck_over_bus() -> dict[str, Any]:
+    """Have the daemon look again, and say what it did before. `HostError`: it does not run, or says no."""
+    async with SystemBus() as bus:
+        local = await read_local(bus)
+        await bus.call(RECHECK, limit=ASK_LIMIT)
+    return local

@@ -12,13 +12,17 @@ from typing import Any, Self
 
 from locksmith.errors import HostError
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_link import Link
+from locksmith.host.bus_link import Answer, Link
 from locksmith.host.bus_messages import (
     BUS_NAME,
+    BUS_PATH,
     OWNER_CHANGED,
     Call,
+    Incoming,
     Match,
+    Outgoing,
     Property,
+    RefusedError,
     Signal,
     owner_changed,
     to_bus,
@@ -26,6 +30,9 @@ from locksmith.host.bus_messages import (
 
 CALL_LIMIT = 5.0
 """Seconds for a call, unless its caller says otherwise."""
+
+DO_NOT_QUEUE, PRIMARY_OWNER = 4, 1
+"""A flag of RequestName, and its answer (D-Bus' specification)."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between tries to connect: they double from the first to the longest."""
@@ -51,6 +58,7 @@ class SystemBus:
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._owners: dict[str, str] = {}
         self._listeners: list[Callable[[bool], None]] = []
+        self._served: tuple[str, str, Answer] | None = None
         self._complained = False
 
     async def __aenter__(self) -> Self:
@@ -80,6 +88,15 @@ class SystemBus:
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Call `listener` with True whenever the bus is connected (again) and with False when it goes away."""
         self._listeners.append(listener)
+
+    def serve(self, name: str, path: str, answer: Answer) -> None:
+        """Have calls to `path` answered under a well-known name, on this connection and each later one."""
+        self._served = (name, path, answer)
+
+    def emit(self, signal: Signal) -> None:
+        """Send a signal, if there is a bus; nobody waits for that."""
+        if self._link is not None:
+            self._link.send(signal)
 
     def owner(self, name: str) -> str | None:
         """Give the unique name of the connection that owns a watched or subscribed name now."""
@@ -137,7 +154,7 @@ class SystemBus:
 
     async def _stay_connected(self) -> None:
         """Connect, and return when that connection has ended."""
-        link = await Link.open(self._address, self._take)
+        link = await Link.open(self._address, self._take, self._answer if self._served else None)
         try:
             await self._set_up(link)
             self._announce(link)
@@ -151,11 +168,29 @@ class SystemBus:
         self._owners.clear()
         for rule in [*map(owner_changed, self._watched), *(match.rule for match, _ in self._subscriptions)]:
             await link.call(to_bus("AddMatch", rule), CALL_LIMIT)
+        if self._served is not None:
+            await self._own(link, self._served[0])
         for name in self._watched:
             with contextlib.suppress(NobodyError):
                 [owner] = await link.call(to_bus("GetNameOwner", name, "s"), CALL_LIMIT)
                 # A change that came in behind this answer may have been taken before it.
                 self._owners.setdefault(name, owner)
+
+    async def _own(self, link: Link, name: str) -> None:
+        """Take the name; without it the daemon works all the same, so a policy that forbids it is only said."""
+        try:
+            take = Call(BUS_NAME, BUS_PATH, BUS_NAME, "RequestName", "su", (name, DO_NOT_QUEUE))
+            [got] = await link.call(take, CALL_LIMIT)
+        except AnsweredError as error:
+            log.warning("the bus does not give the name %s: %s", name, error.text)
+        else:
+            if got != PRIMARY_OWNER:
+                log.warning("somebody else has the name %s on the bus", name)
+
+    async def _answer(self, call: Incoming) -> Outgoing:
+        if self._served is None or call.path != self._served[1]:
+            raise RefusedError("org.freedesktop.DBus.Error.UnknownObject", f"there is no {call.path} here")
+        return await self._served[2](call)
 
     def _announce(self, link: Link | None) -> None:
         self._link = link

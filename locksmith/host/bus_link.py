@@ -6,14 +6,15 @@ does not come, also after the connection has ended, and remembers each such call
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from dbus_fast import BusType, DBusFastError, ErrorType, Message, MessageFlag, MessageType
 from dbus_fast.aio import MessageBus
 
+from locksmith.errors import HostError
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Signal
+from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Incoming, Outgoing, RefusedError, Signal
 
 CONNECT_LIMIT = 5.0
 """Seconds for connecting, authenticating and being greeted."""
@@ -24,6 +25,9 @@ MOST_OVERDUE = 64
 dbus-daemon remembers every call that waits for its answer and refuses further ones of a connection that has 128 of them
 (`max_replies_per_connection`): a service that hangs for hours would cost us all others.
 """
+
+Answer = Callable[[Incoming], Awaitable[Outgoing]]
+"""Answers a call to this program; `RefusedError`, `HostError`: with an error."""
 
 _NOBODY = {ErrorType.SERVICE_UNKNOWN.value, ErrorType.NAME_HAS_NO_OWNER.value}
 _LOST = {
@@ -38,20 +42,22 @@ _LOST = {
 class Link:
     """One connection. It ends once: `ended` tells when and why."""
 
-    def __init__(self, messages: MessageBus, on_signal: Callable[[Signal], None]) -> None:
+    def __init__(self, messages: MessageBus, on_signal: Callable[[Signal], None], answer: Answer | None = None) -> None:
         self._messages = messages
         self._on_signal = on_signal
+        self._answer = answer
+        self._answering: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, asyncio.Future[Message | None]] = {}
         self._overdue: set[int] = set()
         messages.add_message_handler(self._take)
 
     @classmethod
-    async def open(cls, address: str | None, on_signal: Callable[[Signal], None]) -> Self:
+    async def open(cls, address: str | None, on_signal: Callable[[Signal], None], answer: Answer | None = None) -> Self:
         """Connect to the bus at `address` (None: the system bus, as D-Bus' specification finds it)."""
         try:
             async with asyncio.timeout(CONNECT_LIMIT):
                 messages = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
-                return cls(await messages.connect(), on_signal)
+                return cls(await messages.connect(), on_signal, answer)
         except TimeoutError:
             raise BusGoneError(f"the system bus does not answer within {CONNECT_LIMIT:g} s") from None
         except (OSError, EOFError, DBusFastError) as error:
@@ -131,7 +137,40 @@ class Link:
         if len(self._overdue) >= MOST_OVERDUE and not self._waiting:
             self._messages.disconnect()
 
-    def _take(self, message: Message) -> None:
+    def send(self, signal: Signal) -> None:
+        """Send a signal, and do not wait for anything."""
+        if self._messages.connected:
+            body = [*signal.body]
+            message = Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, body)
+            self._messages.send(message)
+
+    def _take(self, message: Message) -> bool | None:
+        if message.message_type is MessageType.METHOD_CALL:
+            return self._take_call(message)
+        self._take_other(message)
+        return None
+
+    def _take_call(self, message: Message) -> bool | None:
+        """Have a call answered beside the others; None: it is not for us, and the library refuses it."""
+        if self._answer is None:
+            return None
+        task = asyncio.ensure_future(self._reply_to(message, self._answer))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return True
+
+    async def _reply_to(self, message: Message, answer: Answer) -> None:
+        try:
+            given = await answer(_incoming(message))
+            reply = Message.new_method_return(message, given.signature, list(given.body))
+        except RefusedError as error:
+            reply = Message.new_error(message, error.name, str(error))
+        except HostError as error:
+            reply = Message.new_error(message, "org.freedesktop.DBus.Error.Failed", str(error))
+        if MessageFlag.NO_REPLY_EXPECTED not in message.flags and self._messages.connected:
+            self._messages.send(reply)
+
+    def _take_other(self, message: Message) -> None:
         if message.message_type is MessageType.SIGNAL:
             self._on_signal(_signal(message))
         elif answer := self._waiting.get(message.reply_serial):
@@ -155,6 +194,17 @@ def _message(call: Call, serial: int) -> Message:
         body=list(call.body),
         flags=MessageFlag.NONE if call.autostart else MessageFlag.NO_AUTOSTART,
         serial=serial,
+    )
+
+
+def _incoming(message: Message) -> Incoming:
+    return Incoming(
+        message.sender or "",
+        message.path or "",
+        message.interface or "",
+        message.member or "",
+        message.signature,
+        tuple(message.body),
     )
 
 

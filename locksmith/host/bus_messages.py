@@ -1,5 +1,6 @@
 """What crosses the bus: calls, signals, and which signals somebody wants."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,34 @@ class Signal:
     member: str
     signature: str
     body: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A method call to this program. `sender` is a connection's unique name, which nobody can forge."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The answer to one."""
+
+    signature: str = ""
+    body: Sequence[Any] = ()
+
+
+class RefusedError(Exception):
+    """The answer to a call that is not done: a D-Bus error's name, and a sentence."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import Self
 from tests.harness import stranger
 
 START_LIMIT = 10.0
+POLICY = Path(__file__).parents[2] / "contrib/systemd/org.locksmith1.conf"
 
 # As /usr/share/dbus-1/system.conf and the policies of the services beside it: who runs the doubles may own their names
 # and call them, all others may only send signals.
@@ -53,7 +54,9 @@ _CONFIG = """
     <allow send_destination="com.coreos.update1"/>
     <allow send_destination="org.freedesktop.login1"/>
     <allow send_destination="org.freedesktop.systemd1"/>
+    <allow own="org.locksmith1"/>
   </policy>
+  <include>{policy}</include>
 </busconfig>
 """
 
@@ -68,7 +71,7 @@ class PrivateBus:
         self.socket = self._folder / "socket"
         self.address = f"unix:path={self.socket}"
         self._config = self._folder / "bus.conf"
-        self._config.write_text(_CONFIG.format(socket=self.socket, uid=os.getuid()))
+        self._config.write_text(_CONFIG.format(socket=self.socket, uid=os.getuid(), policy=POLICY))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
