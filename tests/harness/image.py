@@ -152,7 +152,8 @@ def _install_package(root: Path) -> None:
 
 def _install_contrib(root: Path) -> None:
     shutil.copy(CONTRIB / "locksmithd.service", root / "etc/systemd/system")
-    shutil.copy(CONTRIB / "com.coreos.update1.locksmith.conf", root / "etc/dbus-1/system.d")
+    for policy in ("com.coreos.update1.locksmith.conf", "org.locksmith1.conf"):
+        shutil.copy(CONTRIB / policy, root / "etc/dbus-1/system.d")
     _tool("chroot", root, "systemctl", "enable", "locksmithd.service")
 
 

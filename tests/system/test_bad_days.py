@@ -1,0 +1,214 @@
+"""Bad days of real machines: one comes up sick, hooks run in units of their own, the plug is pulled amid them."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.harness.etcd import Etcd
+from tests.harness.machines import Machine
+from tests.harness.ports import free_ports
+from tests.harness.room import wait_until
+from tests.system.conftest import Layers, NewMachine
+
+Boot = Callable[..., list[Machine]]
+
+GROUP = "web"
+LIMIT = 90.0
+
+WEB_SERVICE = """
+    [Unit]
+    Description=Fails once it was broken
+    [Service]
+    Type=oneshot
+    RemainAfterExit=yes
+    ExecStart=/bin/sh -c 'test ! -e /var/lib/broken'
+    [Install]
+    WantedBy=multi-user.target
+"""
+OLD_TROUBLE = """
+    [Service]
+    Type=oneshot
+    ExecStart=/bin/false
+    [Install]
+    WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    with Etcd(members=1) as cluster:
+        yield cluster
+
+
+def unit(machine: Machine, name: str, text: str) -> None:
+    machine.write(f"etc/systemd/system/{name}", "\n".join(line.strip() for line in text.splitlines()))
+    wants = machine.root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / name).symlink_to(f"/etc/systemd/system/{name}")
+
+
+def program(machine: Machine, path: str, text: str) -> None:
+    machine.write(f"etc/locksmith/{path}", f"#!/bin/sh\n{text}\n")
+    (machine.root / "etc/locksmith" / path).chmod(0o755)
+
+
+@pytest.fixture
+def booted(new_machine: NewMachine, installed: Layers, etcd: Etcd) -> Boot:
+    """Boot machines of one group that can spare one of them, each with a unit that fails at every boot."""
+
+    def boot(*names: str) -> list[Machine]:
+        machines = [new_machine(name, installed) for name in names]
+        for machine, port in zip(machines, free_ports(len(machines)), strict=True):
+            machine.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=port))
+            unit(machine, "web.service", WEB_SERVICE)
+            unit(machine, "old-trouble.service", OLD_TROUBLE)
+            machine.start()
+        for machine in machines:
+            machine.wait_booted()
+        return machines
+
+    return boot
+
+
+@pytest.fixture
+def machine(booted: Boot) -> Machine:
+    """One of them."""
+    return booted("m1")[0]
+
+
+def configuration(etcd: Etcd, *, metrics_port: int) -> str:
+    return f"""
+        strategy = "etcd-lock"
+        group = "{GROUP}"
+        etcd.endpoints = {json.dumps(etcd.endpoints)}
+        metrics.port = {metrics_port}
+        health.limit = "5s"
+        reboot.retry = "3s"
+    """
+
+
+def ctl(machine: Machine, *args: str) -> str:
+    done = machine.run("locksmithctl", *args)
+    return done.stdout + done.stderr
+
+
+def status_text(machine: Machine) -> str:
+    return machine.run("systemctl", "show", "locksmithd.service", "--value", "--property=StatusText").stdout.strip()
+
+
+def says(machine: Machine, text: str, limit: float = LIMIT) -> None:
+    wait_until(
+        lambda: text in machine.journal("_SYSTEMD_UNIT=locksmithd.service"), limit=limit, what=f"{machine.name}: {text}"
+    )
+
+
+def test_the_second_of_three_comes_up_sick_and_the_third_does_not_reboot(booted: Boot) -> None:
+    first, second, third = fleet = booted("m1", "m2", "m3")
+    ctl(first, "lock", "rack", "--reason", "until all stand in line")
+    second.run("touch", "/var/lib/broken")
+    for number, machine in enumerate(fleet, 1):
+        ctl(machine, "send-need-reboot")
+        says(machine, "(slot)" if number == 1 else f"number {number} of {number} in line")
+    ctl(first, "unlock", "rack")
+
+    first.wait_booted(boots=2, limit=LIMIT)
+    second.wait_booted(boots=2, limit=LIMIT)
+    says(second, "unhealthy: web.service has failed")
+    says(third, "waiting (halt): the group is halted: m2 is unhealthy: web.service has failed")
+
+    why = ctl(third, "why")
+    assert "Group web is HALTED: m2 is unhealthy: web.service has failed." in why
+    assert "`locksmithctl resume`" in why
+    assert "1 UNHEALTHY, HALTED" in ctl(first, "nodes")
+    assert len(third.boots) == 1
+
+    second.run("rm", "/var/lib/broken")
+    second.run("systemctl", "restart", "web.service")
+    says(second, "no unit or check complains now")
+    assert len(third.boots) == 1
+    assert "acknowledged: m2 is unhealthy" in ctl(first, "resume", "--reason", "web.service is repaired")
+    third.wait_booted(boots=2, limit=LIMIT)
+    wait_until(lambda: status_text(third).startswith("idle"), limit=LIMIT, what="the third is done")
+    assert [len(machine.boots) for machine in fleet] == [2, 2, 2]
+    assert "resume" in ctl(first, "history")
+
+
+def test_hooks_run_in_units_of_their_own_which_the_daemons_sandbox_and_restart_do_not_touch(
+    fleet: list[Machine],
+) -> None:
+    machine, *_ = fleet
+    program(
+        machine,
+        "pre-reboot.d/10-drain",
+        "echo draining; touch /etc/drained; while ! [ -e /run/go ]; do sleep 0.1; done",
+    )
+    program(machine, "post-reboot.d/10-uncordon", "rm /etc/drained; echo $LOCKSMITH_GROUP > /var/lib/uncordoned")
+    ctl(machine, "send-need-reboot")
+    wait_until((machine.root / "etc/drained").exists, limit=LIMIT, what="the hook runs")
+    for _ in range(2):
+        machine.run("systemctl", "kill", "--signal=KILL", "locksmithd.service")
+        wait_until(lambda: status_text(machine).startswith("waiting (hooks)"), limit=LIMIT, what="it waits for it")
+    units = machine.run("systemctl", "list-units", "--no-legend", "locksmith-pre-reboot-*").stdout
+    assert units.count("running") == 1
+    machine.run("touch", "/run/go")
+    machine.wait_booted(boots=2, limit=LIMIT)
+    wait_until((machine.root / "var/lib/uncordoned").exists, limit=LIMIT, what="the hook after it ran")
+    assert (machine.root / "var/lib/uncordoned").read_text() == f"{GROUP}\n"
+    assert machine.journal("SYSLOG_IDENTIFIER=10-drain").count("draining") == 1
+
+
+def test_a_plug_that_is_pulled_amid_the_hooks_ends_with_those_after_the_reboot(machine: Machine) -> None:
+    program(machine, "pre-reboot.d/10-drain", "touch /etc/drained; sync; sleep 1000")
+    program(machine, "post-reboot.d/10-uncordon", "rm -f /etc/drained")
+    ctl(machine, "send-need-reboot")
+    wait_until((machine.root / "etc/drained").exists, limit=LIMIT, what="the hook runs")
+    machine.kill()
+    machine.start()
+    machine.wait_booted(boots=2, limit=LIMIT)
+    wait_until(lambda: not (machine.root / "etc/drained").exists(), limit=LIMIT, what="the hook after it ran")
+    wait_until(lambda: "MACHINE ID" not in ctl(machine, "status"), limit=LIMIT, what="the slot is given back")
+
+
+def test_a_hook_that_hangs_is_ended_with_all_it_has_started_and_the_slot_goes_back(machine: Machine) -> None:
+    text = (machine.root / "etc/locksmith/locksmith.toml").read_text()
+    machine.write("etc/locksmith/locksmith.toml", f'{text}\nprograms.hook-limit = "1s"\nreboot.tries = 1\n')
+    machine.run("systemctl", "restart", "locksmithd.service")
+    program(machine, "pre-reboot.d/10-drain", "setsid sleep 4711 & sleep 4711")
+    ctl(machine, "send-need-reboot")
+    says(
+        machine,
+        "waiting (given_up): 1 tries to reboot failed, the last one: pre-reboot.d/10-drain: it ran longer than 1 s",
+    )
+    look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'slee[p] 4711'"
+    wait_until(lambda: machine.run("sh", "-c", look, check=False).stdout == "0\n", limit=LIMIT, what="all end")
+    assert "MACHINE ID" not in ctl(machine, "status")
+    assert len(machine.boots) == 1
+
+
+def test_a_block_inhibitor_holds_a_real_machine_up_until_it_goes(machine: Machine) -> None:
+    machine.run(
+        *("systemd-run", "--unit=backup", "systemd-inhibit", "--what=shutdown", "--who=backup", "--why=weekly backup"),
+        *("--mode=block", "sleep", "1000"),
+    )
+    ctl(machine, "send-need-reboot")
+    says(machine, "waiting (inhibitor): shutdown is blocked by backup")
+    assert "shutdown is blocked by backup" in ctl(machine, "why")
+    machine.run("systemctl", "stop", "backup")
+    machine.wait_booted(boots=2, limit=LIMIT)
+
+
+def test_the_daemon_is_on_the_bus_of_a_real_machine(machine: Machine) -> None:
+    manager = ("org.locksmith1", "/org/locksmith1", "org.locksmith1.Manager")
+    shown = machine.run("busctl", "get-property", *manager, "State")
+    assert shown.stdout == 's "idle"\n'
+    described = machine.run("busctl", "introspect", "org.locksmith1", "/org/locksmith1").stdout
+    assert ".Request" in described
+    refused = machine.run(
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("busctl", "call", *manager, "Request", "s", "mischief"),
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "Access denied" in refused.stderr
+    assert status_text(machine).startswith("idle")
