@@ -9,6 +9,8 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.programs import Programs
 from locksmith.snapshot import Errand, JournalEntry, Objection
 
+CHECKS = "checks"
+"""The name of the gate that is the operator's own programs."""
 CHECK, HEALTH = "check", "health"
 """The folders of programs that are asked again and again; those of the hooks are the names of their errands."""
 HOOKS = {Errand.PREPARE, Errand.UNDO, Errand.FINISH}
@@ -54,8 +56,8 @@ class MachineErrands:
         found: list[Objection] = []
         if self._alerts.wanted and self._alerts.name not in self._skip:
             found += await self._alerts.look(entry)
-        if "checks" not in self._skip:
-            found += [Objection("checks", text) for text in await self._each(CHECK, entry)]
+        if CHECKS not in self._skip:
+            found += [Objection(CHECKS, text) for text in await self._each(CHECK, entry)]
         return found
 
     async def _look(self, entry: JournalEntry | None) -> list[Objection]:

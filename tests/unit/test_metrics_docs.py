@@ -14,8 +14,13 @@ from prometheus_client.metrics_core import Metric
 from locksmith import states
 from locksmith.decide import Wait
 from locksmith.kv.observed import KINDS, RESULTS
+from locksmith.errands import CHECKS
+from locksmith.gates.alerts import Alerts
+from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.uptime import MinimumUptime
 from locksmith.lock_metrics import LockMetrics
 from locksmith.metrics import Metrics
+from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING
 from locksmith.states import ERRORS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -111,4 +116,6 @@ def reasons() -> set[str]:
     waits = [call for call in calls if ast.unparse(call.func) in {"Wait", "Denied"}]
     codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
     words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
-    return {word for word in words if isinstance(word, str)}
+    gates = {Inhibitors.name, MinimumUptime.name, Alerts.name, CHECKS}
+    group = {FREEZE, HOLD, SPACING, HALT, RESTORED}
+    return {word for word in words if isinstance(word, str)} | gates | group | set(states.SICK)
