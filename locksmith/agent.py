@@ -348,6 +348,9 @@ class Agent:
             self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
         if entry.phase is Phase.COMMITTED:
             self._around.journal.reopen(entry.claim.nonce)
+        # Whoever goes on after a crash from here on has to run them all again.
+        self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
+        self._progress.prepared = False
         running, self._progress.giving_up = self._progress.running, GivingUp(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
         if running is not None and not running.task.done() and self._around.errands is not None:

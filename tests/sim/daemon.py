@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
 from locksmith.agent import Agent
+from locksmith.brakes import GroupRules
 from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
@@ -15,7 +16,18 @@ from locksmith.presence import Presence
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Snapshot, Wish
+from locksmith.snapshot import (
+    Before,
+    Boot,
+    Errand,
+    JournalEntry,
+    Objection,
+    Settings,
+    ShutdownState,
+    Sighting,
+    Snapshot,
+    Wish,
+)
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
@@ -24,6 +36,7 @@ from tests.sim.machine import SimJournal, SimMachine
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
+HEALTH = timedelta(seconds=60)
 GROUP = ""
 TARGET = Target("etcd-lock", GROUP, 3, ("memory",))
 
@@ -55,6 +68,8 @@ class Process:
     """Told of each order to reboot, at the moment it is given."""
     window: RebootWindow | None = None
     dry_run: bool = False
+    hooks: bool = False
+    spacing: float = 0.0
     alive: bool = True
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
@@ -64,7 +79,14 @@ class Process:
         """Start the loop."""
         machine = self.machine
         settings = Settings(
-            "etcd-lock", window=self.window, dry_run=self.dry_run, limit=LIMIT, settle=SETTLE, retry=RETRY
+            "etcd-lock",
+            window=self.window,
+            dry_run=self.dry_run,
+            limit=LIMIT,
+            settle=SETTLE,
+            retry=RETRY,
+            tries=0,
+            health=HEALTH,
         )
         around = Surroundings(
             machine=self,
@@ -73,6 +95,8 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
+            gates=(_Gate(self),),
+            errands=_Errands(self),
             presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk),
         )
         self.agent = self.parts.agent(Member(machine.name, machine.host or machine.name), TARGET, settings, around)
@@ -127,7 +151,7 @@ class Process:
             with contextlib.suppress(HostError):
                 if self.machine.cancel():
                     self.story.tell(self.machine.name, "has its reboot cancelled")
-        await self._take_time("while it asks logind")
+        await self.take_time("while it asks logind")
         return self.machine.shutdown_state()
 
     async def before(self, wish: Wish | None) -> Before:
@@ -145,11 +169,11 @@ class Process:
         try:
             self.machine.order_reboot()
         finally:
-            await self._take_time("while it waits for logind's reply")
+            await self.take_time("while it waits for logind's reply")
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Ask the engine."""
-        await self._take_time("while it asks the engine")
+        await self.take_time("while it asks the engine")
         return self.machine.look()
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
@@ -162,7 +186,8 @@ class Process:
     def performed(self, step: Step) -> None:
         """Need no telling."""
 
-    async def _take_time(self, where: str) -> None:
+    async def take_time(self, where: str) -> None:
+        """Let a moment pass, in which the process may die."""
         await asyncio.sleep(self.rng.uniform(0.0005, 0.005))
         await self.pause(where)
 
@@ -178,8 +203,61 @@ class Process:
         def open_lock() -> QueuedLock:
             store = self.store(self)
             return QueuedLock(
-                RebootLock(store, target.group, rng=self.rng, clock=self.machine.clock),
+                RebootLock(
+                    store,
+                    target.group,
+                    rng=self.rng,
+                    clock=self.machine.clock,
+                    rules=GroupRules(spacing=self.spacing),
+                ),
                 self.parts.queue(store, target.group, rng=self.rng),
             )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))
+
+
+@dataclass
+class _Gate:
+    """Who blocks a shutdown."""
+
+    process: Process
+    name: str = "inhibitor"
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+        """Ask the machine."""
+        await self.process.take_time("while it asks who blocks")
+        return self.process.machine.objections()
+
+
+@dataclass
+class _Errands:
+    """Hooks that drain the machine and bring it back, and the look at its health; they take their time."""
+
+    process: Process
+
+    def wanted(self, errand: Errand) -> bool:
+        """Whether there is anything to do."""
+        return self.process.hooks or errand in {Errand.HEALTH, Errand.CHECKS}
+
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002
+        """Do it."""
+        process, machine = self.process, self.process.machine
+        if errand is Errand.HEALTH:
+            await process.take_time("while it looks at its health")
+            return machine.problems()
+        if not self.wanted(errand) or errand is Errand.CHECKS:
+            return ()
+        if errand is Errand.PREPARE:
+            machine.drained = True
+            process.story.tell(machine.name, "is drained")
+        await asyncio.sleep(process.rng.uniform(0.1, 20))
+        await process.pause(f"while its hooks run ({errand})")
+        if errand is Errand.PREPARE:
+            bad = process.rng.random() < machine.faults().bad_hook
+            return (Objection("hooks", "drain: no"),) if bad else ()
+        machine.drained = False
+        process.story.tell(machine.name, "is not drained any more")
+        return ()
+
+    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+        """Need nothing: a hook that is cancelled does no more."""

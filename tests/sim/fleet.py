@@ -10,11 +10,12 @@ from typing import Any
 
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
+from locksmith.operator_orders import OperatorOrders
 from locksmith.rebootlock import RebootLock
 from locksmith.window.reboot_window import RebootWindow
 from tests.harness.weather import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
-from tests.sim.machine import MIDNIGHT, PERSON, SimMachine
+from tests.sim.machine import MIDNIGHT, PERSON, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
@@ -80,7 +81,9 @@ class Simulation:
         self.outages = Outages.drawn(self.plan)
         self._build()
         machines = {name: node.machine for name, node in self.nodes.items()}
-        rules = Rules(self.story, self.server, machines, self.windows, self.dry, calm=self.plan.is_calm)
+        rules = Rules(
+            self.story, self.server, machines, self.windows, self.dry, self.plan.hooks, calm=self.plan.is_calm
+        )
         self.server.witness, self.asked = rules.wrote, rules.asked
         loop.after_turn = rules.turn
         operator = Operator(
@@ -88,6 +91,10 @@ class Simulation:
             list(machines.values()),
             self.plan.draw("operator"),
             self.story,
+            OperatorOrders(
+                self._client(OPERATOR, calm=True), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")
+            ),
+            rules.ordered,
         )
         await operator.lock.set_max(self.plan.slots)
         for node in self.nodes.values():
@@ -99,15 +106,19 @@ class Simulation:
         for task in self.tasks:
             await self._or_broken(task)
         await operator.tidy(self.plan.slots)
-        await self._come_to_an_end(rules)
+        for node in self.nodes.values():
+            SimJournal(node.machine.name, node.machine.disk, lambda _moment: None).forgive()
+            node.wake()
+        await self._come_to_an_end(rules, operator)
 
-    async def _come_to_an_end(self, rules: Rules) -> None:
+    async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
         """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + CALM
         while open_ends := self._open_ends(rules):
             if loop.time() > ends:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
+            await operator.resume()
             for name, node in self.nodes.items():
                 self._let_days_pass(name, node)
             await self._pass(LOOK)
@@ -115,8 +126,9 @@ class Simulation:
     def _open_ends(self, rules: Rules) -> list[str]:
         wanting = [f"{name} still waits" for name, node in self.nodes.items() if self._waits(name, node.machine)]
         claiming = [f"{name} still has a claim" for name, node in self.nodes.items() if node.machine.claims]
+        drained = [f"{name} is still drained" for name, node in self.nodes.items() if node.machine.drained]
         held = rules.semaphore().holders
-        return [*wanting, *claiming, *([f"{', '.join(held)} still held"] if held else [])]
+        return [*wanting, *claiming, *drained, *([f"{', '.join(held)} still held"] if held else [])]
 
     def _waits(self, name: str, machine: SimMachine) -> bool:
         return machine.down_by is not None or (machine.engine.wish is not None and name not in self.dry)
@@ -151,6 +163,8 @@ class Simulation:
             self.asked,
             self.windows[name],
             name in self.dry,
+            hooks=self.plan.hooks,
+            spacing=self.plan.spacing,
         )
 
     def _client(
@@ -182,6 +196,7 @@ class Simulation:
             self._begin(go.live(lambda: self.faults is not CALM_FAULTS))
         self._at_times("operator", self.plan.operator_acts, lambda _node: operator.act())
         self._at_times("power", self.faults.power_cuts, self._cut_power)
+        self._at_times("block", self.faults.blocked, self._block)
         self._at_times("clock", self.faults.clock_steps, self._step_clock)
         self._at_times("person", self.faults.others_reboot, self._reboot_by_hand)
         self._at_times("restart", self.faults.restarts, self._restart)
@@ -207,6 +222,9 @@ class Simulation:
 
     async def _cut_power(self, node: Node) -> None:
         node.machine.cut_power()
+
+    async def _block(self, node: Node) -> None:
+        await node.machine.block(self.plan.draw(f"block {asyncio.get_running_loop().time()}").uniform(1, 120))
 
     async def _step_clock(self, node: Node) -> None:
         step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)

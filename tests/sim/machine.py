@@ -10,7 +10,7 @@ from random import Random
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, ShutdownState, Sighting, Wish
+from locksmith.snapshot import Boot, Objection, ShutdownState, Sighting, Wish
 from tests.sim.plan import Faults
 from tests.sim.story import Story
 
@@ -95,6 +95,9 @@ class SimMachine:
     down_by: str | None = None
     going_down: bool = False
     silent_until: float = 0.0
+    sick_until: float = 0.0
+    blocked_since: float | None = None
+    drained: bool = False
     lost_power: Callable[[], None] = lambda: None
     booted: Callable[[], None] = lambda: None
 
@@ -171,6 +174,23 @@ class SimMachine:
         loop.call_later(seen, self._show_going_down, boot)
         loop.call_later(seen + delay, self._power_off, boot)
 
+    def problems(self) -> tuple[Objection, ...]:
+        """What a look at its health finds."""
+        sick = asyncio.get_running_loop().time() < self.sick_until
+        return (Objection("health", "web.service has failed"),) if sick else ()
+
+    def objections(self) -> tuple[Objection, ...]:
+        """Who blocks its shutdown."""
+        return () if self.blocked_since is None else (Objection("inhibitor", "backup runs"),)
+
+    async def block(self, seconds: float) -> None:
+        """Block its shutdown for a while."""
+        if self.blocked_since is None:
+            self.story.tell(self.name, f"has its shutdown blocked for {seconds:.1f} s")
+            self.blocked_since = asyncio.get_running_loop().time()
+            await asyncio.sleep(seconds)
+            self.blocked_since = None
+
     def cut_power(self) -> None:
         """Go down at once, whatever was under way."""
         if not self.on:
@@ -195,5 +215,8 @@ class SimMachine:
         if self.engine.wish is not None:
             self.engine.done += 1
             self.engine.wish = None
+        if self.rng.random() < self.faults().sick:
+            self.sick_until = asyncio.get_running_loop().time() + self.rng.uniform(5, 300)
+            self.story.tell(self.name, f"comes up sick, until {self.sick_until:.1f}")
         self.story.tell(self.name, f"has booted, {self.boot.boot_id}")
         self.booted()

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 
 from locksmith import semaphore
 from locksmith.errors import LocksmithError
 from locksmith.fleet import MANUAL, Claim
 from locksmith.kv.store import Store
+from locksmith.operator_orders import OperatorOrders
+from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
 from tests.sim.machine import MIDNIGHT, SimMachine
@@ -60,12 +63,18 @@ class Operator:
     machines: Sequence[SimMachine]
     rng: Random
     story: Story
+    orders: OperatorOrders
+    said: Callable[[str, object], None] = lambda _what, _done: None
+    """Told of each order at the moment it stands, or is about to end."""
     locked: list[str] = field(default_factory=list)
     nonces: int = 0
 
     async def act(self) -> None:
         """Do one thing."""
-        acts = (self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._set_share, self._cancel)
+        acts = (
+            *(self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._set_share, self._cancel),
+            *(self._freeze, self._thaw, self._hold, self._release, self.resume),
+        )
         try:
             await self.rng.choice(acts)()
         except LocksmithError as error:
@@ -75,6 +84,9 @@ class Operator:
         """Take back every lock made by hand, and make sure that there are slots."""
         for name in self.locked:
             await self._insist(name)
+        await self._thaw()
+        for machine in self.machines:
+            await self.orders.release(machine.name)
         await self.lock.set_max(slots)
 
     async def _insist(self, name: str) -> None:
@@ -117,6 +129,37 @@ class Operator:
         percent = self.rng.choice(("20%", "50%", "100%"))
         self.story.tell(WHO, f"sets max to {percent} of the machines")
         await self.lock.set_share(percent)
+
+    async def _freeze(self) -> None:
+        self.story.tell(WHO, "freezes the group")
+        done = await self.orders.freeze(self._order("the database moves"), self.rng.choice((None, 120.0)))
+        self.said("freeze", done)
+        self.story.tell(WHO, f"has frozen it; too late for {[claim.holder for claim in done.too_late]}")
+
+    async def _thaw(self) -> None:
+        self.said("thaw", None)
+        self.story.tell(WHO, "thaws the group")
+        await self.orders.thaw()
+
+    async def _hold(self) -> None:
+        name = self.rng.choice([machine.name for machine in self.machines])
+        self.story.tell(WHO, f"holds {name} back")
+        await self.orders.hold(name, self._order("a demo runs on it"))
+
+    async def _release(self) -> None:
+        name = self.rng.choice([machine.name for machine in self.machines])
+        self.story.tell(WHO, f"lets {name} go on")
+        await self.orders.release(name)
+
+    async def resume(self) -> None:
+        """Acknowledge what went wrong."""
+        found = await self.orders.resume(self._order("seen"))
+        if found:
+            self.story.tell(WHO, f"acknowledges {', '.join(one.describe() for one in found)}")
+
+    def _order(self, reason: str) -> Order:
+        self.nonces += 1
+        return Order(WHO, MIDNIGHT + timedelta(seconds=self.nonces), reason, nonce=f"order-{self.nonces}")
 
     async def _cancel(self) -> None:
         """Call a reboot off, as the journal allows."""

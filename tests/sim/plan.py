@@ -3,7 +3,7 @@
 Each kind of fault is there or not, by the toss of a coin: a storm of everything at once hides what two faults do.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 STORMY = 900.0
@@ -43,6 +43,12 @@ class Faults:
     clock_steps: int = 0
     others_reboot: int = 0
     """Times at which a person reboots a machine by hand, asking nobody."""
+    sick: float = 0.0
+    """A machine comes up sick, and stays so for a while."""
+    blocked: int = 0
+    """Times at which somebody blocks a machine's shutdown for a while."""
+    bad_hook: float = 0.0
+    """A hook before the reboot fails."""
     restarts: int = 0
     """Times at which a daemon is stopped in an orderly way and started again."""
 
@@ -59,11 +65,14 @@ class Plan:
     faults: Faults = field(default_factory=Faults)
     go_nodes: int = 0
     operator_acts: int = 0
+    hooks: bool = False
+    """The machines have hooks, which take their time."""
+    spacing: float = 0.0
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but updates and reboots."""
-        return self.faults == Faults() and not self.go_nodes and not self.operator_acts
+        return self.faults == Faults() and not self.go_nodes and not self.operator_acts and not self.spacing
 
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
@@ -74,6 +83,7 @@ def plan(seed: int) -> Plan:
     """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often."""
     rng = Random(seed)
     few = rng.random() < 0.3
+    bad = Random(f"{seed} a bad day")
     machines = rng.randint(1, 3) if few else rng.randint(3, 8)
     return Plan(
         seed=seed,
@@ -81,9 +91,23 @@ def plan(seed: int) -> Plan:
         slots=rng.choice((1, 1, 2)),
         stepwise=rng.random() < 0.3,
         windows=tuple(_window(rng) for _ in range(machines)),
-        faults=_faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0),
+        faults=_bad_day(bad, _faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0)),
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
+        hooks=bad.random() < 0.5,
+        spacing=bad.choice((0.0, 0.0, 60.0)),
+    )
+
+
+def _bad_day(rng: Random, faults: Faults) -> Faults:
+    """Add what goes wrong with the machines themselves, in half of the storms."""
+    if rng.random() < 0.5:
+        return faults
+    return replace(
+        faults,
+        sick=rng.choice((0.0, 0.3)),
+        blocked=rng.choice((0, 2, 6)),
+        bad_hook=rng.choice((0.0, 0.3)),
     )
 
 

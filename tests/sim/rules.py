@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from locksmith import fleet, jsonread, keys, semaphore, share
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import COMMITTED, MANUAL, Claim
+from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
+from locksmith.operator_orders import Ordered
 from locksmith.semaphore import Semaphore
 from locksmith.window.reboot_window import RebootWindow
 from tests.sim.daemon import GROUP
@@ -37,6 +38,7 @@ class Rules:
     machines: dict[str, SimMachine]
     windows: dict[str, RebootWindow | None]
     dry: set[str]
+    hooks: bool = False
     calm: bool = False
     """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
@@ -44,6 +46,12 @@ class Rules:
     left_line: dict[str, float] = field(default_factory=dict)
     """For each id whose place in line was given up, or has expired: when."""
     free_since: float | None = None
+    frozen: set[str] | None = None
+    """While the group is frozen, as the operator was told: who is past the point of no return all the same."""
+    halted: set[str] | None = None
+    """While a reboot went wrong and nobody has seen that: who was past the point of no return before."""
+    version: int = 0
+    """The semaphore's, at the last write."""
 
     def wrote(self, author: str, before: Values) -> None:
         """Judge one write."""
@@ -67,6 +75,7 @@ class Rules:
         for holder in sorted(set(old.holders) & set(new.holders)):
             self._kept(author, _record(before, holder), _record(after, holder))
         self._note_who_left_the_line(before.keys() - after.keys())
+        self._note_halt(before, after)
 
     def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
         machine = self.machines.get(holder)
@@ -82,6 +91,30 @@ class Rules:
             self.story.breaks(f"{author} undid the manual claim of {record.who}")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
+        elif machine is not None and record is not None and record.boot_id != machine.boot.boot_id:
+            if machine.problems():
+                self.story.breaks(f"{author} gave its slot back before it was healthy")
+            elif machine.drained:
+                self.story.breaks(f"{author} gave its slot back before its hooks had brought it back")
+
+    def ordered(self, what: str, done: object) -> None:
+        """Take note of an operator's order: what holds from now on, or no longer."""
+        self.frozen = {claim.holder for claim in done.too_late} if isinstance(done, Ordered) else None
+        if what == "thaw":
+            self.frozen = None
+
+    def _note_halt(self, before: Values, after: Values) -> None:
+        """A reboot that went wrong halts from the touch of the semaphore on that follows its record."""
+        version = self.server.read(KEY).version
+        touched, self.version = version != self.version, version
+        if not any(self._is_wrong(_record(after, name)) for name in _semaphore(after).holders):
+            self.halted = None
+        elif touched and self.halted is None:
+            records = {name: _record(before, name) for name in _semaphore(before).holders}
+            self.halted = {name for name, claim in records.items() if claim is not None and claim.state != HELD}
+
+    def _is_wrong(self, claim: Claim | None) -> bool:
+        return claim is not None and claim.state in BLAMED and not claim.acknowledged
 
     def _is_shares(self, before: Values, was: int, slots: int) -> bool:
         """Whether a share that stands makes this number, of as many machines as may be present."""
@@ -120,12 +153,25 @@ class Rules:
         since = asyncio.get_running_loop().time() - engine.wished_until
         if engine.wish is None and (engine.called_off or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
+        blocked = asyncio.get_running_loop().time() - (machine.blocked_since or float("inf"))
+        if blocked > FRESH + 0.1:
+            self.story.breaks(f"{name} reboots although its shutdown is blocked")
+        if self.hooks and not machine.drained:
+            self.story.breaks(f"{name} reboots and is not drained")
+        frozen = self._freeze_stands() and self.frozen is not None and name not in self.frozen
+        if frozen and not self._excused(machine):
+            self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
+        if self.halted is not None and name not in self.halted and not self._excused(machine):
+            self.story.breaks(f"{name} reboots although the group is halted")
         if not self._excused(machine) and not self._committed(name):
             self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
         down = [other.name for other in self.machines.values() if other is machine or self._counts(other)]
         now = self.semaphore()
         if len(down) > max(now.max, len(now.holders)) and not self._excused(machine):
             self.story.breaks(f"{', '.join(down)} are down at once")
+
+    def _freeze_stands(self) -> bool:
+        return self.server.read(keys.freeze_key(GROUP)).entry is not None
 
     def turn(self) -> None:
         """Judge the state of the fleet after a turn."""
