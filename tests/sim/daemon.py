@@ -12,6 +12,7 @@ from locksmith.brakes import GroupRules
 from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
+from locksmith.operator_orders import OperatorOrders
 from locksmith.presence import Presence
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
@@ -53,6 +54,8 @@ class Parts:
     strategy: StrategyFactory = EtcdLock
     queue: type[Queue] = Queue
     presence: type[Presence] = Presence
+    lock: type[RebootLock] = RebootLock
+    orders: type[OperatorOrders] = OperatorOrders
 
 
 @dataclass
@@ -203,7 +206,7 @@ class Process:
         def open_lock() -> QueuedLock:
             store = self.store(self)
             return QueuedLock(
-                RebootLock(
+                self.parts.lock(
                     store,
                     target.group,
                     rng=self.rng,

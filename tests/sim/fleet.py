@@ -10,7 +10,6 @@ from typing import Any
 
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
-from locksmith.operator_orders import OperatorOrders
 from locksmith.rebootlock import RebootLock
 from locksmith.window.reboot_window import RebootWindow
 from tests.harness.weather import StepwiseStore
@@ -91,7 +90,7 @@ class Simulation:
             list(machines.values()),
             self.plan.draw("operator"),
             self.story,
-            OperatorOrders(
+            self.parts.orders(
                 self._client(OPERATOR, calm=True), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")
             ),
             rules.ordered,

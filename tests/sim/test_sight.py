@@ -9,20 +9,24 @@ from dataclasses import replace
 
 import pytest
 
+from locksmith import keys
 from locksmith.agent import Agent
+from locksmith.brakes import Others
 from locksmith.decide import Withdraw
 from locksmith.fleet import REBOOT, Claim
+from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.queue import Queue
-from locksmith.snapshot import Answer, Boot, Granted, ShutdownState, Snapshot, Wish
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import Answer, Boot, Errand, Granted, Hooks, ShutdownState, Snapshot, Wish
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate
 from tests.sim.plan import Faults, plan
 from tests.sim.story import BrokenRuleError
 
-KINDS = {"agent": Agent, "queue": Queue, "strategy": EtcdLock}
+KINDS = {"agent": Agent, "queue": Queue, "strategy": EtcdLock, "lock": RebootLock, "orders": OperatorOrders}
 
-SEEDS = range(40)
+SEEDS = range(60)
 """A broken part has to be noticed within these."""
 
 
@@ -173,7 +177,68 @@ class Sleepy(Queue):
         return False
 
 
+class NoCheckup(Agent):
+    """Takes every machine that has booted for a healthy one."""
+
+    async def _run_errand(self, errand, entry):
+        await super()._run_errand(Errand.CHECKS if errand is Errand.HEALTH else errand, entry)
+        if self._progress.running is not None and errand is Errand.HEALTH:
+            self._progress.running.errand = Errand.HEALTH
+
+
+class NoHooks(Agent):
+    """Takes the hooks before the reboot for done."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), prepared=True)
+
+
+class NoUndoing(Agent):
+    """Forgets its hooks when it gives up."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        entry = seen.journal.entry
+        if entry is None or entry.hooks not in {Hooks.BEGUN, Hooks.PREPARED} or entry.boot != seen.boot:
+            return seen
+        hooked = replace(entry, hooks=Hooks.NONE)
+        return replace(seen, journal=replace(seen.journal, entry=hooked))
+
+
+class NoGates(Agent):
+    """Does not ask whether somebody blocks."""
+
+    async def _ask_gates(self, _entry):
+        return ()
+
+
+class Unbraked(RebootLock):
+    """Knows neither freeze nor halt."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+
+        async def nothing(*_args, **_kwargs) -> Others:
+            return Others()
+
+        self._brakes.judge = nothing  # type: ignore[method-assign]
+
+
+class Untouched(OperatorOrders):
+    """Orders without a touch: what was decided before them still wins."""
+
+    async def freeze(self, order, ttl=None, *, fence=False):
+        before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, fence=fence)
+        return Ordered(before, await self.lock.read())
+
+
 BROKEN = [
+    (NoCheckup, "before it was healthy"),
+    (NoHooks, "is not drained"),
+    (NoUndoing, "still drained"),
+    (NoGates, "its shutdown is blocked"),
+    (Unbraked, "the group is frozen"),
+    (Unbraked, "the group is halted"),
     (NoWindow, "outside its window"),
     (NoLastLook, "nothing wants it to"),
     (NoLookAfterTheCommit, "nothing wants it to"),
@@ -193,6 +258,8 @@ BROKEN = [
 
 LOSING = Faults(lost_swap=0.5, rack_failure=0.8)
 """What it takes is so rare that it needs a storm of its own."""
+SLOW = Faults(slow_store=0.5, crash=0.0)
+"""What takes a write that is under way for seconds."""
 CALM = Faults()
 """What only a quiet day shows."""
 
@@ -202,9 +269,10 @@ CALM = Faults()
     [
         *((part, rule, None) for part, rule in BROKEN),
         (NoSettledTake, "still held", LOSING),
+        (Untouched, "the group is frozen", SLOW),
         (Sleepy, "stays free", CALM),
     ],
-    ids=[*(part.__name__ for part, _ in BROKEN), "NoSettledTake", "Sleepy"],
+    ids=[*(part.__name__ for part, _ in BROKEN), "NoSettledTake", "Untouched", "Sleepy"],
 )
 def test_a_broken_part_is_noticed(part, rule, storm):
     parts = next(Parts(**{name: part}) for name, kind in KINDS.items() if issubclass(part, kind))
@@ -214,7 +282,9 @@ def test_a_broken_part_is_noticed(part, rule, storm):
     for seed in SEEDS:
         drawn = plan(seed)
         if storm is CALM:
-            drawn = replace(drawn, go_nodes=0, operator_acts=0)
+            drawn = replace(drawn, go_nodes=0, operator_acts=0, spacing=0.0)
+        if storm is SLOW:
+            drawn = replace(drawn, operator_acts=40, slots=2)
         try:
             simulate(replace(drawn, faults=storm) if storm is not None else drawn, parts)
         except BrokenRuleError as error:
