@@ -161,7 +161,7 @@ def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
     ended = ctl("nodes")
     assert (ended.status, ended.err) == (0, "")
     total, _, head, *lines = ended.out.splitlines()
-    assert total == f"group {fleet.group}: 3 of 4 slots held, 1 in line, 3 present, 1 LOST"
+    assert total == f"group {fleet.group}: 3 of 4 slots held, 1 in line, 3 present, 1 LOST, HALTED"
     assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
     assert [line.split()[0] for line in lines] == ["n1", "n2", "rack", "n4", "n5"]
     assert "LOST" in lines[0]
@@ -199,7 +199,8 @@ def test_groups_has_a_line_for_each(ctl, fleet):
     fleet.present("n5")
     fleet.holds(fleet.claim("n1"), committed=True)
     ended = ctl("groups")
-    assert ended.out.splitlines()[0].split() == ["GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST"]
+    assert "HALTED" in ended.out
+    assert ended.out.splitlines()[0].split() == ["GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST", "STATE"]
     [fields] = [one for one in json.loads(ctl("groups", "--json").out)["groups"] if one["group"] == fleet.group]
     assert (fields["max"], fields["held"], fields["present"], fields["lost"]) == (1, 1, 1, 1)
 

@@ -132,6 +132,7 @@ def test_off_gives_back_what_its_journal_names_and_ends_well(site):
         node.configure(site.settings(strategy="off"))
         node.paths.boot_id.write_text("another-boot\n")
         node.machine.booted()
+        node.engine.set("UPDATE_STATUS_IDLE")
         await node.start_daemon()
         assert await node.ended() == 0
         assert site.lock.holders == []

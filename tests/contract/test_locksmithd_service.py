@@ -228,6 +228,7 @@ def test_it_is_ready_although_etcd_is_away_and_a_slot_is_to_be_given_back(site):
         with site.etcd_frozen():
             node.paths.boot_id.write_text("another-boot\n")
             node.machine.booted()
+            node.engine.set("UPDATE_STATUS_IDLE")
             async with told(node) as systemd:
                 await until(lambda: "READY=1" in systemd.told, "it is ready")
                 await until(

@@ -1,12 +1,13 @@
 """The root file systems the test machines boot from.
 
-`base()` debootstraps Debian bookworm with locksmith's dependencies in a virtual environment, once, and keeps it in a
-cache. `install()` puts the package of this working tree into a layer over it, in two seconds.
+`base()` debootstraps Debian bookworm, or trixie, with locksmith's dependencies in a virtual environment, once, and
+keeps it in a cache. `install()` puts the package of this working tree into a layer over it, in two seconds.
 """
 
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 CONTRIB = REPOSITORY / "contrib/systemd"
-SUITE = "bookworm"
+BOOKWORM, TRIXIE = "bookworm", "trixie"
+"""systemd 252, as most nodes have it; systemd 257, with soft reboots, and with inhibitors that stop root too."""
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-venv")
-PYTHON = (3, 11)
-"""Bookworm's Python: the wheels are made by the Python that runs the tests, so it has to be the same."""
+PYTHON = {BOOKWORM: (3, 11), TRIXIE: (3, 13)}
+"""Each one's Python. Bookworm's wheels are made by the Python that runs the tests, so it has to be the same."""
+SDISTS = {"python-etcd": "dnspython"}
+"""Dependencies that come as sources alone, which any Python makes a wheel of, and what they depend on themselves."""
 TOOLS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
@@ -44,8 +48,8 @@ def hindrance() -> str:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         return f"real machines need the Debian packages {', '.join(missing)}: apt-get install them"
-    if sys.version_info[:2] != PYTHON:
-        return f"real machines run {SUITE}'s Python {PYTHON[0]}.{PYTHON[1]}: run the tests with the same"
+    if sys.version_info[:2] != PYTHON[BOOKWORM]:
+        return f"real machines run {BOOKWORM}'s Python {'.'.join(map(str, PYTHON[BOOKWORM]))}: run the tests with that"
     return ""
 
 
@@ -54,19 +58,19 @@ def cache() -> Path:
     return Path(os.environ.get("LOCKSMITH_CACHE", "/var/cache/locksmith-tests"))
 
 
-def base() -> Path:
+def base(suite: str = BOOKWORM) -> Path:
     """The root with the operating system and locksmith's dependencies; made when the cache has none."""
     requirements = _requirements()
-    recipe = "\n".join((SUITE, *PACKAGES, *requirements))
-    image = cache() / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    recipe = "\n".join((suite, *PACKAGES, *requirements))
+    image = cache() / f"{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with alone(cache()):
         if not image.exists():
             _sweep(cache())
             with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
                 root = Path(folder) / "root"
-                _debootstrap(root)
+                _debootstrap(root, suite)
                 _prepare(root)
-                _install_dependencies(root, requirements)
+                _install_dependencies(root, requirements, PYTHON[suite])
                 root.rename(image)
     return image
 
@@ -103,22 +107,22 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(begun)
 
 
-def _debootstrap(root: Path) -> None:
+def _debootstrap(root: Path, suite: str) -> None:
     include = f"--include={','.join(PACKAGES)}"
-    _tool("debootstrap", "--variant=minbase", include, SUITE, root, _mirror())
+    _tool("debootstrap", "--variant=minbase", include, suite, root, _mirror())
 
 
 def _mirror() -> str:
-    """Where this host's own apt gets the suite from."""
+    """Where this host's own apt gets its suite from, and every other."""
     chosen = os.environ.get("LOCKSMITH_MIRROR")
     if chosen:
         return chosen
     targets = _tool("apt-get", "indextargets", "--format", "$(CREATED_BY) $(RELEASE) $(REPO_URI)")
     for line in targets.splitlines():
         kind, release, address = line.split(" ", 2)
-        if (kind, release) == ("Packages", SUITE):
+        if (kind, release) == ("Packages", BOOKWORM):
             return address
-    raise ImageError(f"this host's apt sources have no suite {SUITE}: name a mirror in LOCKSMITH_MIRROR")
+    raise ImageError(f"this host's apt sources have no suite {BOOKWORM}: name a mirror in LOCKSMITH_MIRROR")
 
 
 def _prepare(root: Path) -> None:
@@ -135,11 +139,24 @@ def _requirements() -> list[str]:
     return [str(requirement) for requirement in project["dependencies"]]
 
 
-def _install_dependencies(root: Path, requirements: Sequence[str]) -> None:
+def _install_dependencies(root: Path, requirements: Sequence[str], python: tuple[int, int]) -> None:
     _tool("chroot", root, "python3", "-m", "venv", "/opt/locksmith")
     with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
-        _pip_wheel(Path(wheels), *requirements)
+        if python == sys.version_info[:2]:
+            _pip_wheel(Path(wheels), *requirements)
+        else:
+            _pip_wheel_for(Path(wheels), python, requirements)
         _pip_install(root, Path(wheels))
+
+
+def _pip_wheel_for(wheels: Path, python: tuple[int, int], requirements: Sequence[str]) -> None:
+    """Fetch the wheels of another Python than this one."""
+    sources = [one for one in requirements if one.startswith(tuple(SDISTS))]
+    ready = [*(one for one in requirements if one not in sources), *SDISTS.values()]
+    platforms = [f"--platform={kind}_{platform.machine()}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
+    version = f"--python-version={python[0]}.{python[1]}"
+    _pip("download", "--dest", wheels, "--only-binary=:all:", version, *platforms, *ready)
+    _pip_wheel(wheels, "--no-deps", *sources)
 
 
 def _install_package(root: Path) -> None:
@@ -159,7 +176,11 @@ def _install_contrib(root: Path) -> None:
 
 def _pip_wheel(wheels: Path, *what: str) -> None:
     """Make wheels on the host: it knows the way to the package index, the machines do not."""
-    _tool(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *what)
+    _pip("wheel", "--wheel-dir", wheels, *what)
+
+
+def _pip(command: str, *arguments: str | Path) -> None:
+    _tool(sys.executable, "-m", "pip", command, "--quiet", *arguments)
 
 
 def _pip_install(root: Path, wheels: Path) -> None:

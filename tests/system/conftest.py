@@ -38,6 +38,14 @@ def installed(bare: Layers) -> Iterator[Layers]:
         yield (image.install(bare[0], folder), *bare)
 
 
+@pytest.fixture(scope="session")
+def trixie() -> Iterator[Layers]:
+    """The same on systemd 257."""
+    lower = image.base(image.TRIXIE)
+    with room() as folder:
+        yield (image.install(lower, folder), lower)
+
+
 @pytest.fixture
 def new_machine(request: pytest.FixtureRequest) -> Iterator[NewMachine]:
     """Make machines; all lose their power, and their disks, when the test ends."""

@@ -191,6 +191,7 @@ def test_a_block_inhibitor_holds_a_real_machine_up_until_it_goes(machine: Machin
         *("systemd-run", "--unit=backup", "systemd-inhibit", "--what=shutdown", "--who=backup", "--why=weekly backup"),
         *("--mode=block", "sleep", "1000"),
     )
+    wait_until(lambda: "backup" in machine.run("systemd-inhibit", "--list").stdout, limit=LIMIT, what="it blocks")
     ctl(machine, "send-need-reboot")
     says(machine, "waiting (inhibitor): shutdown is blocked by backup")
     assert "shutdown is blocked by backup" in ctl(machine, "why")

@@ -13,11 +13,11 @@ from prometheus_client.metrics_core import Metric
 
 from locksmith import states
 from locksmith.decide import Wait
-from locksmith.kv.observed import KINDS, RESULTS
 from locksmith.errands import CHECKS
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.uptime import MinimumUptime
+from locksmith.kv.observed import KINDS, RESULTS
 from locksmith.lock_metrics import LockMetrics
 from locksmith.metrics import Metrics
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING
