@@ -40,6 +40,10 @@ class Watermark(Protocol):
         """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted."""
         ...
 
+    def seen(self, revision: int) -> None:
+        """Note a revision that an answer of the store had, where it is the highest."""
+        ...
+
     def keep(self) -> None:
         """Write it down; `HostError`: it did not reach the disk."""
         ...

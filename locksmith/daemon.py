@@ -55,8 +55,13 @@ def target_of(config: Config) -> Target:
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
-def make_strategy(config: Config, target: Target, paths: Paths, meter: Meter | None = None) -> Strategy:
-    """Make the strategy for a target: the configured one, or the one that the journal names."""
+def make_strategy(
+    config: Config, target: Target, paths: Paths, meter: Meter | None = None, mark: SeenRevision | None = None
+) -> Strategy:
+    """Make the strategy for a target: the configured one, or the one that the journal names.
+
+    `mark` is what was seen of the store, where it is the configured one.
+    """
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
     rules = GroupRules(
         halt_after=config.halt.after,
@@ -65,8 +70,9 @@ def make_strategy(config: Config, target: Target, paths: Paths, meter: Meter | N
     )
 
     def open_lock() -> QueuedLock:
-        mark = SeenRevision(paths, target.api, target.endpoints)
-        return open_queued_lock(store, target.group, meter, rules, mark)
+        known = mark if mark is not None and mark.is_of(target.api, target.endpoints) else None
+        seen = known or SeenRevision(paths, target.api, target.endpoints)
+        return open_queued_lock(store, target.group, meter, rules, seen)
 
     return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
 
@@ -109,6 +115,7 @@ async def run(config: Config, paths: Paths) -> None:
         registry = CollectorRegistry()
         meter = LockMetrics(registry)
         journal = JournalFile(paths, member.machine_id)
+        mark = SeenRevision(paths, config.store.api, config.store.endpoints)
         agent: Agent
 
         async def note(version: str) -> None:
@@ -133,13 +140,13 @@ async def run(config: Config, paths: Paths) -> None:
             machine=machine,
             triggers=(engine, operator),
             journal=journal,
-            strategy=partial(make_strategy, config, paths=paths, meter=meter),
+            strategy=partial(make_strategy, config, paths=paths, meter=meter, mark=mark),
             clock=clock,
             reporters=[*_reporters(config, paths, notifier, registry, stack), service],
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
-            presence=_presence(config, member, paths, meter) if strategy.present else None,
+            presence=_presence(config, member, paths, meter, mark) if strategy.present else None,
             gates=make_gates(config, machine, inhibitors),
             errands=make_errands(config, paths, bus),
             users=sessions,
@@ -183,8 +190,9 @@ def _signals(agent: Agent, running: asyncio.Future[None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _presence(config: Config, member: Member, paths: Paths, meter: Meter) -> Presence:
-    return Presence(open_store(config.store, meter), config.group, member.machine_id, ShownBoots(paths), meter)
+def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> Presence:
+    store = open_store(config.store, meter)
+    return Presence(store, config.group, member.machine_id, ShownBoots(paths), meter, mark=mark)
 
 
 def _settings(config: Config, *, reboots: bool) -> Settings:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from locksmith import keys, node
+from locksmith.brakes import Watermark
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.kv.store import Entry, Store
 from locksmith.meter import Meter
@@ -62,13 +63,21 @@ class Presence:
     """The record of one machine. Errors are those of the store and of `boots`."""
 
     def __init__(
-        self, store: Store, group: str, machine_id: str, boots: Boots | None = None, meter: Meter | None = None
+        self,
+        store: Store,
+        group: str,
+        machine_id: str,
+        boots: Boots | None = None,
+        meter: Meter | None = None,
+        *,
+        mark: Watermark | None = None,
     ) -> None:
         self._store = store
         self._key = keys.node_key(group, machine_id)
         self._machine_id = machine_id
         self._boots = boots or _BootsOfOneRun()
         self._meter = meter or Meter()
+        self._mark = mark
         self._shown: _Shown | None = None
         self._pace = RateLimit(BURST, PER_SECOND)
         self._held_off = float("-inf")
@@ -170,6 +179,9 @@ class Presence:
 
     def _note(self, now: Node, entry: Entry) -> None:
         self._shown = _Shown(now, entry, _now())
+        if self._mark is not None:
+            self._mark.seen(entry.version)
+            self._mark.keep()
         self._meter.present(time.time())
 
 

@@ -22,7 +22,7 @@ class SeenRevision:
 
     def __init__(self, paths: Paths, api: int, endpoints: Sequence[str]) -> None:
         self.path = paths.state / "seen.json"
-        self._store = f"{api} {' '.join(sorted(endpoints))}"
+        self._store = _named(api, endpoints)
         self._revision, self._resumed = self._read()
         self._kept = self._revision
 
@@ -35,6 +35,14 @@ class SeenRevision:
         self._revision = revision
         self._resumed = resumed or known
         return False
+
+    def is_of(self, api: int, endpoints: Sequence[str]) -> bool:
+        """Whether it is the mark of this very store."""
+        return self._store == _named(api, endpoints)
+
+    def seen(self, revision: int) -> None:
+        """Note a revision that an answer of the store had, where it is the highest."""
+        self._revision = max(self._revision, revision)
 
     def keep(self) -> None:
         """Write it down; `HostError`: it did not reach the disk."""
@@ -61,3 +69,7 @@ class SeenRevision:
             return jsonread.read(fields, "revision", int), fleet.read_optional_moment(fields, "resumed")
         except (OSError, jsonread.BadJsonError):
             return 0, None
+
+
+def _named(api: int, endpoints: Sequence[str]) -> str:
+    return f"{api} {' '.join(sorted(endpoints))}"

@@ -76,6 +76,7 @@ def test_one_killed_in_line_and_restarted_keeps_its_place(site):
         await stands(site, one.machine_id)
         two.need_reboot("4081.2.0")
         await stands(site, one.machine_id, two.machine_id)
+        await one.says("waiting (slot)")
         await one.kill_daemon()
         await one.start_daemon()
         await one.says("waiting (slot)", times=2)

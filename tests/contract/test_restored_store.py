@@ -1,0 +1,39 @@
+"""A real etcd that goes back to an older backup while a rollout is under way: who has seen more takes nothing."""
+
+from tests.contract.test_locksmithd_bad_days import BACKUP
+
+
+def test_nobody_who_has_seen_more_goes_on_until_an_operator_has_looked(site, tmp_path):
+    """Besides the one past its point of no return nobody goes down, restarted daemons included."""
+    [member] = site.etcd.members
+
+    async def story(first, second, third):
+        member.backup(tmp_path / "backup")
+        first.need_reboot("4081.2.0")
+        await first.rebooted()
+        await site.is_free()
+        third.machine.inhibitors = [BACKUP]
+        for node in (second, third):
+            node.need_reboot("4081.2.0")
+        await second.rebooted()
+        await site.is_free()
+        await third.says("waiting (inhibitor)")
+
+        site.reachable = False  # what the store says of who holds is the backup's word
+        member.restore(tmp_path / "backup")
+        third.machine.inhibitors = []
+        third.engine.emit()
+        await third.says("waiting (restored): the store knows less than this machine has seen of it")
+        await third.kill_daemon()
+        await third.start_daemon()
+        await third.says("waiting (restored)", times=2)
+        first.need_reboot("4081.3.0")
+        await first.says("number 2 of 2 in line")
+        assert (first.reboots, third.reboots) == (1, 0)
+
+        status, said = await second.tool("resume", "--reason", "every machine is up, the backup may go on")
+        assert (status, "may go on" in said) == (0, True), said
+        await third.rebooted()
+        await first.rebooted(2)
+
+    site.play(story, nodes=3)
