@@ -1,0 +1,102 @@
+"""Ten minutes without etcd, beginning in each state of a machine; and clocks that are an hour off, or step."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith import states
+from locksmith.agent import Agent
+from locksmith.fleet import FAILED, UNHEALTHY
+from tests.sim.daemon import Parts
+from tests.sim.fleet import Simulation
+from tests.sim.plan import Faults, plan
+from tests.sim.story import Story
+from tests.sim.virtual_time import run
+
+TEN_MINUTES = 600.0
+PLAN = replace(
+    plan(1),
+    machines=3,
+    slots=1,
+    windows=(None,) * 3,
+    faults=Faults(),
+    go_nodes=0,
+    operator_acts=0,
+    hooks=True,
+    spacing=1.0,
+)
+"""Three machines, one slot, and nothing else goes wrong."""
+
+
+class Begins:
+    """Does something once, at the moment a machine first comes to a state."""
+
+    def __init__(self, word: str, act) -> None:
+        self.word, self.act, self.done = word, act, False
+
+    def agent(self) -> type[Agent]:
+        begins = self
+
+        class Watched(Agent):
+            def _show(self, step, snapshot) -> None:
+                super()._show(step, snapshot)
+                if states.state(step) == begins.word and not begins.done:
+                    begins.done = True
+                    begins.act()
+
+        return Watched
+
+
+def play(simulated: Simulation) -> None:
+    async def main(loop):
+        await simulated.run(loop)
+
+    run(main)
+
+
+COMES_TO = [state for state in states.ALL if state not in {states.STUCK, states.FINISHED, FAILED}]
+
+
+@pytest.mark.parametrize("word", COMES_TO)
+def test_ten_minutes_without_etcd_break_no_rule_whenever_they_begin(word):
+    def away() -> None:
+        now = asyncio.get_running_loop().time()
+        simulated.outages.times.append((now, now + TEN_MINUTES))
+
+    drawn = replace(PLAN, faults=Faults(refused=0.3, sick=0.5 if word == UNHEALTHY else 0.0))
+    begins = Begins(word, away)
+    simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"an outage at {word}"))
+    play(simulated)
+    assert begins.done
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1), timedelta(minutes=-10)], ids=str)
+@pytest.mark.parametrize("word", [states.WAITING, states.PREPARING, states.REBOOTING, states.VERIFYING])
+def test_a_clock_that_steps_opens_no_window_and_holds_no_slot_for_ever(word, step):
+    """The rules look at each order to reboot by the machine's own clock, as it is then."""
+
+    def steps() -> None:
+        for node in simulated.nodes.values():
+            node.machine.offset += step
+
+    drawn = replace(PLAN, windows=((1, 30), (1, 30), None))
+    begins = Begins(word, steps)
+    simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"a step at {word}"))
+    play(simulated)
+    assert begins.done
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_an_hour_off_all_the_time_is_no_harm(hours):
+    simulated = Simulation(PLAN, Parts(), Story(replay="an hour off"))
+    begin = simulated._build
+
+    def build() -> None:
+        begin()
+        simulated.nodes["n1"].machine.offset += timedelta(hours=hours)
+
+    simulated._build = build  # type: ignore[method-assign]
+    play(simulated)
+    assert all(node.machine.engine.done for node in simulated.nodes.values())
