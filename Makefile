@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # What no Python package brings: a message bus for the demo; for the tests, a second etcd, certificates and machines.
 DEMO_PACKAGES := dbus-daemon
-TEST_PACKAGES := dbus-daemon debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := curl dbus-daemon debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
 .PHONY: demo test check lint types layers packages-demo packages-test bench clean
