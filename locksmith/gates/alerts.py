@@ -33,7 +33,6 @@ class Alerts:
 
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT))
 
     @property
     def wanted(self) -> bool:
@@ -93,14 +92,14 @@ class Alerts:
         return "" if settings.ignore is not None and settings.ignore.fullmatch(name) else name or "(without a name)"
 
     async def _get(self, url: str) -> Any:
-        return await in_thread(lambda: self._read(url), limit=LIMIT)
+        return await in_thread(lambda: _read(url), limit=LIMIT)
 
-    def _read(self, url: str) -> Any:
-        answer = self._http.request("GET", url, preload_content=False, redirect=False)
-        try:
-            raw = answer.read(LARGEST + 1)
-        finally:
-            answer.release_conn()
+
+def _read(url: str) -> Any:
+    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT)) as http:
+        answer = http.request("GET", url, preload_content=False, redirect=False)
+        raw = answer.read(LARGEST + 1)
+        answer.close()
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers {answer.status}")
         if len(raw) > LARGEST:

@@ -1,0 +1,183 @@
+"""Alerts of Prometheus that hold a reboot back: the gate against doubles of Alertmanager and Prometheus over HTTP."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from locksmith.gates import alerts as module
+from locksmith.gates.alerts import Alerts
+from locksmith.gates.settings import AlertSettings
+from tests.harness.waiting import until
+
+
+def alert(name: str, severity: str = "critical", state: str = "active", **labels: str) -> dict[str, Any]:
+    return {"labels": {"alertname": name, "severity": severity, **labels}, "status": {"state": state}}
+
+
+class Prometheus(ThreadingHTTPServer):
+    """Both servers in one. `instead` answers in their stead."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.alerts: list[dict[str, Any]] = []
+        self.result: Any = {"status": "success", "data": {"resultType": "vector", "result": []}}
+        self.instead: Callable[[BaseHTTPRequestHandler], None] | None = None
+        self.queries: list[str] = []
+        super().__init__(("127.0.0.1", 0), Asked)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def firing(self, asked: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """Leave out what was asked to be left out, as Alertmanager's v2 API does."""
+        hidden = {"active", "silenced", "inhibited"} - {one for one, said in asked.items() if said != ["false"]}
+        states = {"silenced": "suppressed", "inhibited": "suppressed", "active": "active"}
+        return [one for one in self.alerts if one["status"]["state"] not in {states[name] for name in hidden}]
+
+
+class Asked(BaseHTTPRequestHandler):
+    server: Prometheus
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        asked = parse_qs(url.query)
+        if self.server.instead is not None:
+            self.server.instead(self)
+        elif url.path == "/api/v2/alerts":
+            answer(self, 200, self.server.firing(asked))
+        elif url.path == "/api/v1/query":
+            self.server.queries += asked["query"]
+            answer(self, 200, self.server.result)
+        else:
+            answer(self, 404, {})
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def answer(asked: BaseHTTPRequestHandler, status: int, body: object, **headers: str) -> None:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    asked.send_response(status)
+    asked.send_header("Content-Length", str(len(raw)))
+    for name, value in headers.items():
+        asked.send_header(name, value)
+    asked.end_headers()
+    asked.wfile.write(raw)
+
+
+@pytest.fixture
+def server() -> Iterator[Prometheus]:
+    with Prometheus() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def objections(**settings: Any) -> list[str]:
+    gate = Alerts(AlertSettings(**settings))
+    return [one.text for one in asyncio.run(gate.look(None))]
+
+
+def test_no_alert_is_no_objection(server):
+    assert objections(alertmanager=server.url) == []
+
+
+def test_alerts_that_fire_are_named_once_each(server):
+    server.alerts = [alert("NodeDown", instance="n1"), alert("NodeDown", instance="n2"), alert("DiskFull", "warning")]
+    assert objections(alertmanager=server.url) == ["alerts fire: DiskFull and NodeDown"]
+
+
+def test_silenced_alerts_do_not_count(server):
+    server.alerts = [alert("NodeDown", state="suppressed")]
+    assert objections(alertmanager=server.url) == []
+
+
+def test_severities_and_names_say_which_count(server):
+    server.alerts = [alert("NodeDown"), alert("DiskFull", "warning"), alert("Watchdog", "none")]
+    assert objections(alertmanager=server.url, severities=("critical",)) == ["an alert fires: NodeDown"]
+    assert objections(alertmanager=server.url, only=re.compile("Disk.*")) == ["an alert fires: DiskFull"]
+    assert objections(alertmanager=server.url, only=re.compile("Disk")) == []
+    assert objections(alertmanager=server.url, ignore=re.compile("Watchdog|Disk.*")) == ["an alert fires: NodeDown"]
+
+
+def test_a_query_with_an_answer_objects(server):
+    query = 'up{job="db"} == 0'
+    assert objections(prometheus=server.url, query=query) == []
+    server.result["data"]["result"] = [{"metric": {"instance": "n1", "job": "db"}, "value": [0, "0"]}]
+    assert objections(prometheus=server.url, query=query) == [
+        f"Prometheus answers the query {query!r} with instance=n1, job=db"
+    ]
+    assert server.queries == [query, query]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"status": "error", "error": "parse error"},
+        {"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}},
+        {"status": "success", "data": {}},
+        [],
+    ],
+)
+def test_an_answer_that_says_nothing_is_a_doubt(server, result):
+    server.result = result
+    [text] = objections(prometheus=server.url, query="x")
+    assert text.startswith("the alerts cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        lambda asked: answer(asked, 500, []),
+        lambda asked: answer(asked, 200, b"<html>"),
+        lambda asked: answer(asked, 200, {"alerts": []}),
+        lambda asked: answer(asked, 200, [{"labels": 7}]),
+        lambda asked: answer(asked, 302, [], Location="/api/v2/alerts"),
+        lambda asked: answer(asked, 200, b"[" + b" " * 2000 + b"]"),
+        lambda _asked: time.sleep(1),
+    ],
+    ids=["500", "html", "an object", "junk", "a redirect", "endless", "late"],
+)
+def test_whatever_keeps_it_from_reading_is_a_no(server, monkeypatch, instead):
+    monkeypatch.setattr(module, "LIMIT", 0.3)
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    server.instead = instead
+    [text] = objections(alertmanager=server.url)
+    assert text.startswith("the alerts cannot be read: ")
+
+
+def test_a_server_that_is_not_there_is_a_no_for_each_that_is_asked():
+    nobody = "http://127.0.0.1:1"
+    texts = objections(alertmanager=nobody, prometheus=nobody, query="x")
+    assert [text.partition(":")[0] for text in texts] == ["the alerts cannot be read"] * 2
+
+
+def test_a_daemon_waits_while_an_alert_fires_and_gives_its_slot_back(site, server):
+    server.alerts = [alert("NodeDown")]
+
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("giving up the reboot and its slot: an alert fires: NodeDown")
+        await node.says("waiting (alerts): an alert fires: NodeDown")
+        await site.is_free()
+        status, said = await node.tool("reboot")
+        assert (status, "not rebooting: an alert fires: NodeDown" in said) == (1, True)
+        await until(lambda: not site.lock.holders, "nothing is left")
+        status, said = await node.tool("reboot", "--skip-gate", "alerts", "--reason", "new disk")
+        assert status == 0, said
+        assert site.lock.record["reason"] == "new disk (skipped: alerts)"
+        await node.rebooted()
+
+    site.play(story, alerts={"alertmanager": server.url})
