@@ -238,19 +238,20 @@ class Agent:
     def _end_errand(self, entry: JournalEntry | None) -> None:
         """Take note of what an errand that is over has found; an error of it is raised, and it is begun again."""
         running = self._progress.running
-        if running is None or not running.task.done():
+        if running is None or running.over or not running.task.done():
             return
         if running.task.cancelled() or running.task.exception() is not None:
             self._progress.running = None
             running.task.result()
-        problems = tuple(running.task.result())
+        running.over, running.problems = True, tuple(running.task.result())
+        problems = running.problems
         match running.errand:
-            case Errand.CHECKS if self._progress.asked is None or self._progress.asked.at < running.began:
+            case Errand.CHECKS:
                 self._progress.asked = Asked(asyncio.get_running_loop().time(), problems)
-            case Errand.PREPARE if not problems and not self._progress.prepared:
+            case Errand.PREPARE if not problems:
                 self._progress.prepared = True
                 self._note_hooks(entry, Hooks.PREPARED)
-            case Errand.FINISH if not problems and not self._progress.finished:
+            case Errand.FINISH if not problems:
                 self._progress.finished = True
                 self._note_hooks(entry, Hooks.FINISHED)
             case _:

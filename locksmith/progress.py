@@ -25,16 +25,20 @@ class Lasting:
 
 @dataclass(slots=True)
 class Running:
-    """An errand under way, or over; `began` is the event loop's time."""
+    """An errand under way, or over; `began` is the event loop's time.
+
+    It is over for a turn of the loop when that has taken note of its end, not when it ends in the middle of one.
+    """
 
     errand: Errand
     began: float
     task: Future[Sequence[Objection]]
+    over: bool = False
+    problems: tuple[Objection, ...] = ()
 
     def report(self, time: float) -> Report:
-        """Say how it goes; an error of it is raised when it is over."""
-        ago = timedelta(seconds=time - self.began)
-        return Report(self.errand, ago, self.task.done(), tuple(self.task.result()) if self.task.done() else ())
+        """Say how it goes."""
+        return Report(self.errand, timedelta(seconds=time - self.began), self.over, self.problems)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from locksmith.snapshot import (
     Before,
     Boot,
     Denied,
+    Errand,
     Granted,
     Phase,
     Settings,
@@ -26,7 +27,7 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
-from locksmith.surroundings import Member, Surroundings, Target
+from locksmith.surroundings import Errands, Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
 from tests.sim.machine import Disk, SimJournal
 from tests.sim.virtual_time import VirtualLoop, run
@@ -51,12 +52,21 @@ class Bench:
     operators: list[bool] = field(default_factory=list)
     change: float | None = None
     shown: list[str] = field(default_factory=list)
+    errands: Errands | None = None
+    while_asked: Callable[[], None] = lambda: None
     reboots = True
     present = False
 
     def agent(self) -> Agent:
         around = Surroundings(
-            self, [self], self.journal, lambda _target: self, self.clock, reporters=[self], operator=self.operator
+            self,
+            [self],
+            self.journal,
+            lambda _target: self,
+            self.clock,
+            reporters=[self],
+            operator=self.operator,
+            errands=self.errands,
         )
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
 
@@ -88,6 +98,9 @@ class Bench:
         return Boot("boot-1")
 
     async def shutdown_state(self) -> ShutdownState:
+        self.while_asked()
+        for _ in range(5):
+            await asyncio.sleep(0)
         return self.shutdown
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
@@ -375,3 +388,44 @@ def test_a_store_that_stays_away_is_asked_soon_at_first_and_then_more_and_more_s
     assert len(bench.calls) == 4  # at 0, 5, 10 and 15 s
     for_a_while(bench, 3600)
     assert 60 < len(bench.calls) - 4 < 150
+
+
+class Hooks:
+    """A hook that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+
+    def wanted(self, errand: Errand) -> bool:
+        return errand is Errand.PREPARE
+
+    async def run(self, errand: Errand, _entry) -> tuple[()]:
+        if errand is Errand.PREPARE:
+            await self.end.wait()
+        return ()
+
+    async def stop(self, _errand, _entry) -> None:
+        pass
+
+
+def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
+    """Between two questions of one look anything may end; half of it must not be believed."""
+
+    async def main(_loop: VirtualLoop) -> None:
+        hooks = Hooks()
+        bench.errands = hooks
+        running = bench.agent()
+        task = asyncio.ensure_future(running.run())
+        await asyncio.sleep(1)
+        # It ends in the look behind the one that asks for the permission again: only then its end leads to a step.
+        looks = iter([lambda: None, hooks.end.set])
+        bench.while_asked = lambda: next(looks, hooks.end.set)()
+        running.wake()
+        await asyncio.wait([task], timeout=5)
+        task.cancel()
+        await asyncio.wait([task])
+
+    bench = Bench()
+    run(main)
+    assert bench.calls[-1] == "reboot"
+    assert "withdraw" not in bench.calls
