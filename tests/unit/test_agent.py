@@ -418,8 +418,14 @@ def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
         task = asyncio.ensure_future(running.run())
         await asyncio.sleep(1)
         # It ends in the look behind the one that asks for the permission again: only then its end leads to a step.
-        looks = iter([lambda: None, hooks.end.set])
-        bench.while_asked = lambda: next(looks, hooks.end.set)()
+        looks: list[None] = []
+
+        def end_at_the_second() -> None:
+            looks.append(None)
+            if len(looks) > 1:
+                hooks.end.set()
+
+        bench.while_asked = end_at_the_second
         running.wake()
         await asyncio.wait([task], timeout=5)
         task.cancel()
