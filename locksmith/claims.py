@@ -29,7 +29,7 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
 def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Before = Before()) -> JournalEntry:  # noqa: B008
     """Write down a claim that is about to be made, in this boot, by the program of this name."""
     return JournalEntry(
-        claim=replace(claim, boot_id=boot.boot_id),
+        claim=replace(claim, boot_id=boot.boot_id, userspace=boot.userspace, system=before.system),
         strategy=target.strategy,
         group=target.group,
         api=target.api,

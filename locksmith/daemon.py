@@ -108,7 +108,7 @@ async def run(config: Config, paths: Paths) -> None:
         stack.enter_context(only_daemon(paths))
         bus = SystemBus()
         machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
-        inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions)
+        inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions, paths)
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()

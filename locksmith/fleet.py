@@ -42,8 +42,9 @@ class Claim:
     """Why an id stands in the semaphore. `nonce` tells this claim from every other.
 
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
-    are aware. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note of that,
-    when and why (empty: nobody has).
+    are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves
+    the reboot afterwards. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note
+    of that, when and why (empty: nobody has).
     """
 
     holder: str
@@ -57,6 +58,8 @@ class Claim:
     state: str = HELD
     reason: str = ""
     taken: datetime | None = None
+    userspace: int = 0
+    system: str = ""
     trouble: str = ""
     acknowledged: str = ""
     schema: int = SCHEMA
@@ -133,6 +136,8 @@ def encode(claim: Claim) -> bytes:
         "state": claim.state,
         "reason": claim.reason,
         **({"taken": moment(claim.taken)} if claim.taken else {}),
+        **({"userspace": claim.userspace} if claim.userspace else {}),
+        **({"system": claim.system} if claim.system else {}),
         **({"trouble": claim.trouble} if claim.trouble else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
     }
@@ -156,6 +161,8 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             state=jsonread.read(fields, "state", str, HELD),
             reason=jsonread.read(fields, "reason", str, ""),
             taken=read_optional_moment(fields, "taken"),
+            userspace=jsonread.read(fields, "userspace", int, 0),
+            system=jsonread.read(fields, "system", str, ""),
             trouble=jsonread.read(fields, "trouble", str, ""),
             acknowledged=jsonread.read(fields, "acknowledged", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
@@ -168,5 +175,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("trouble", "acknowledged"),
+    *("userspace", "system", "trouble", "acknowledged"),
 }

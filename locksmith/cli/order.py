@@ -81,7 +81,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             window=None if wanted.now else config.window,
             gates=make_gates(config, machine, Inhibitors(bus), wanted.skip),
             errands=make_errands(config, session.paths, bus, wanted.skip),
-            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions),
+            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,
         )
         order = OperatorReboot(machine, journal, strategy, settle, note, patience, preparation, daemon_yields=daemon)

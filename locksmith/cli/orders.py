@@ -25,6 +25,18 @@ T = TypeVar("T")
 
 until_option = click.option("--until", cls=GoOption, metavar="T", help="End it then: 18:30, or 2026-05-01T18:30.")
 for_option = click.option("--for", "long", cls=GoOption, metavar="D", help="End it after a while, like 90m or 4h.")
+
+
+def _choose_group(context: click.Context, _option: click.Parameter, group: str | None) -> None:
+    """Name the group behind the command too, where an order about one is most naturally said."""
+    session = context.find_object(Session)
+    if group is not None and session is not None:
+        session.flags = {**session.flags, "group": group}
+
+
+group_option = click.option(
+    "--group", cls=GoOption, metavar="GROUP", expose_value=False, callback=_choose_group, help="The group it is about."
+)
 machine_argument = click.argument("machine", metavar="MACHINE")
 
 
@@ -33,10 +45,11 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @until_option
 @for_option
 @click.option("--fence", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that.")
+@group_option
 @json_flag
 @pass_session
 def freeze(session: Session, *, reason: str, until: str | None, long: str | None, fence: bool, as_json: bool) -> None:
-    """Let nobody of the group begin a reboot, until `thaw`, or a time. --group names the group.
+    """Let nobody of the group begin a reboot, until `thaw`, or a time.
 
     Who holds a slot and can still turn back gives it back. Who is past the point of no return is named: nothing stops
     those any more.
@@ -63,6 +76,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
 
 @click.command(cls=GoCommand)
 @reason_option
+@group_option
 @json_flag
 @pass_session
 def thaw(session: Session, *, reason: str, as_json: bool) -> None:
@@ -82,6 +96,7 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
 @click.option("--reason", cls=GoOption, required=True, help="Why, for whoever finds the machine waiting.")
 @until_option
 @for_option
+@group_option
 @json_flag
 @pass_session
 def hold(session: Session, *, machine: str, reason: str, until: str | None, long: str | None, as_json: bool) -> None:
@@ -110,6 +125,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 @click.command(cls=GoCommand)
 @machine_argument
 @reason_option
+@group_option
 @json_flag
 @pass_session
 def release(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
@@ -127,6 +143,7 @@ def release(session: Session, *, machine: str, reason: str, as_json: bool) -> No
 
 @click.command(cls=GoCommand)
 @reason_option
+@group_option
 @json_flag
 @pass_session
 def resume(session: Session, *, reason: str, as_json: bool) -> None:

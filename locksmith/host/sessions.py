@@ -1,7 +1,8 @@
 """Who is logged in, and their warning, as logind has it (org.freedesktop.login1(5)).
 
 The warning is a `dry-reboot` schedule: logind tells the users on their terminals, keeps new ones out shortly before
-(`/run/nologin`), and does nothing at the time. The reboot itself stays the loop's.
+(`/run/nologin`), and does nothing at the time. The reboot itself stays the loop's. logind shows such a schedule as one
+of a `reboot` (seen on 252): which is locksmith's own is told by its time, kept in /run/locksmith.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import AnsweredError
 from locksmith.host.bus_messages import Call, Match, Property
 from locksmith.host.logind import LOGIND
+from locksmith.host.paths import Paths
 
 LIST_SESSIONS = Call(*LOGIND, "ListSessions", reply="a(susso)")
 SESSION = "org.freedesktop.login1.Session"
@@ -28,9 +30,10 @@ SOMEBODY_SITS = {"tty", "x11", "wayland", "mir", "web"}
 class Sessions:
     """The users of this machine. `HostError`: logind does not say, or does not take the warning."""
 
-    def __init__(self, bus: SystemBus, settings: SessionSettings) -> None:
+    def __init__(self, bus: SystemBus, settings: SessionSettings, paths: Paths) -> None:
         self._bus = bus
         self._settings = settings
+        self._own = paths.run / "warned-until"
 
     def listen(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when somebody comes or goes. Call it before the bus is started."""
@@ -47,21 +50,37 @@ class Sessions:
 
     async def warn(self, at: datetime, reason: str) -> None:
         """Tell them when this machine reboots, and why. A shutdown that somebody else has scheduled is left alone."""
-        scheduled = await self._scheduled()
-        if scheduled not in {"", DRY_REBOOT}:
-            raise HostError(f"somebody else has scheduled a {scheduled} of this machine: `shutdown -c` takes it back")
+        kind, when = await self._bus.get(SCHEDULED)
+        if kind and not self._is_own(when):
+            raise HostError(f"somebody else has scheduled a {kind} of this machine: `shutdown -c` takes it back")
+        until = int(at.timestamp() * 1e6)
+        self._remember(until)
         words = f"locksmith reboots this machine{f' ({reason})' if reason else ''}. Save your work and log out."
         await self._bus.call(Call(*LOGIND, "SetWallMessage", "sb", (words, True)))
-        await self._bus.call(Call(*LOGIND, "ScheduleShutdown", "st", (DRY_REBOOT, int(at.timestamp() * 1e6))))
+        await self._bus.call(Call(*LOGIND, "ScheduleShutdown", "st", (DRY_REBOOT, until)))
 
     async def call_off(self) -> None:
         """Take the warning back, where there is one."""
-        if await self._scheduled() == DRY_REBOOT:
+        if not self._own.exists():
+            return
+        kind, when = await self._bus.get(SCHEDULED)
+        if kind and self._is_own(when):
             await self._bus.call(CANCEL)
+        self._own.unlink(missing_ok=True)
 
-    async def _scheduled(self) -> str:
-        kind, _when = await self._bus.get(SCHEDULED)
-        return str(kind)
+    def _is_own(self, when: int) -> bool:
+        """Whether a schedule is the one that was made here, by this run of the daemon or an earlier one."""
+        try:
+            return int(self._own.read_text()) == when
+        except (OSError, ValueError):
+            return False
+
+    def _remember(self, until: int) -> None:
+        try:
+            self._own.parent.mkdir(parents=True, exist_ok=True)
+            self._own.write_text(f"{until}\n")
+        except OSError as error:
+            raise HostError(f"{self._own} cannot be written: {error.strerror}") from None
 
     async def _counted(self, session: Sequence[Any]) -> str:
         number, _uid, user, seat, path = session

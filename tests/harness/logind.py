@@ -145,7 +145,9 @@ class _Logind(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def ScheduledShutdown(self) -> _Scheduled:
-        return self._machine.scheduled or ("", 2**64 - 1)
+        """Show a dry run as what it is a dry run of, as the real one does."""
+        kind, when = self._machine.scheduled or ("", 2**64 - 1)
+        return kind.removeprefix("dry-"), when
 
     @dbus_property(access=PropertyAccess.READ)
     def PreparingForShutdown(self) -> DBusBool:

@@ -26,6 +26,22 @@ WEB_SERVICE = """
     [Install]
     WantedBy=multi-user.target
 """
+BLESS = """
+    [Unit]
+    Requires=boot-complete.target
+    After=boot-complete.target
+    [Service]
+    Type=oneshot
+    ExecStart=/bin/true
+"""
+JUDGE = """
+    [Unit]
+    Before=boot-complete.target
+    [Service]
+    Type=oneshot
+    ExecStart=/bin/false
+"""
+LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 OLD_TROUBLE = """
     [Service]
     Type=oneshot
@@ -84,6 +100,8 @@ def configuration(etcd: Etcd, *, metrics_port: int) -> str:
         etcd.endpoints = {json.dumps(etcd.endpoints)}
         metrics.port = {metrics_port}
         health.limit = "5s"
+        health.units = ["dbus.service"]
+        sessions.grace = "3s"
         reboot.retry = "3s"
     """
 
@@ -134,10 +152,7 @@ def test_the_second_of_three_comes_up_sick_and_the_third_does_not_reboot(booted:
     assert "resume" in ctl(first, "history")
 
 
-def test_hooks_run_in_units_of_their_own_which_the_daemons_sandbox_and_restart_do_not_touch(
-    fleet: list[Machine],
-) -> None:
-    machine, *_ = fleet
+def test_hooks_run_in_units_of_their_own_which_the_daemons_sandbox_and_restart_do_not_touch(machine: Machine) -> None:
     program(
         machine,
         "pre-reboot.d/10-drain",
@@ -184,6 +199,40 @@ def test_a_hook_that_hangs_is_ended_with_all_it_has_started_and_the_slot_goes_ba
     wait_until(lambda: machine.run("sh", "-c", look, check=False).stdout == "0\n", limit=LIMIT, what="all end")
     assert "MACHINE ID" not in ctl(machine, "status")
     assert len(machine.boots) == 1
+
+
+def test_a_boot_that_is_not_blessed_is_not_healthy(machine: Machine) -> None:
+    """boot-complete.target counts where something pulls it in, and only there: the other machines' is inactive."""
+    unit(machine, "bless.service", BLESS)
+    unit(machine, "judge.service", JUDGE)
+    pulled = machine.root / "etc/systemd/system/boot-complete.target.requires"
+    pulled.mkdir()
+    (pulled / "judge.service").symlink_to("/etc/systemd/system/judge.service")
+    ctl(machine, "send-need-reboot")
+    machine.wait_booted(boots=2, limit=LIMIT)
+    says(machine, "unhealthy: boot-complete.target is inactive")
+    assert "UNHEALTHY" in ctl(machine, "nodes")
+
+
+def scheduled(machine: Machine) -> str:
+    return machine.run("busctl", "get-property", *LOGIND, "ScheduledShutdown").stdout
+
+
+def test_somebody_who_is_logged_in_is_warned_by_the_real_logind(machine: Machine) -> None:
+    machine.run(
+        *("systemd-run", "--unit=alice", "--property=PAMName=login", "--property=User=nobody"),
+        *("--setenv=XDG_SESSION_TYPE=tty", "--setenv=XDG_SESSION_CLASS=user", "sleep", "1000"),
+    )
+    wait_until(lambda: "nobody" in machine.run("loginctl", "--no-legend").stdout, limit=LIMIT, what="a session")
+    ctl(machine, "send-need-reboot")
+    says(machine, "nobody (session")
+    assert '"reboot"' in scheduled(machine)
+    ctl(machine, "hold", "m1", "--reason", "not now")
+    ctl(machine, "recheck")
+    says(machine, "giving up the reboot and its slot: held back")
+    wait_until(lambda: '"reboot"' not in scheduled(machine), limit=LIMIT, what="the warning is taken back")
+    ctl(machine, "release", "m1")
+    machine.wait_booted(boots=2, limit=LIMIT)
 
 
 def test_a_block_inhibitor_holds_a_real_machine_up_until_it_goes(machine: Machine) -> None:
