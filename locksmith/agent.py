@@ -15,22 +15,6 @@ from random import Random
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
-from locksmith.decide import (
-    Adopt,
-    Blame,
-    Commit,
-    Finish,
-    Idle,
-    Reboot,
-    Release,
-    Request,
-    Run,
-    Step,
-    Undo,
-    Wait,
-    Warn,
-    Withdraw,
-)
 from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
 from locksmith.progress import Asked, Lasting, Progress, Running
@@ -54,6 +38,22 @@ from locksmith.snapshot import (
     ShutdownState,
     Snapshot,
     Warned,
+)
+from locksmith.steps import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
 )
 from locksmith.strategy import Strategy
 from locksmith.surroundings import Member, Presence, Surroundings, Target

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info, start_htt
 
 from locksmith import __version__, states
 from locksmith.config import MetricsSettings
-from locksmith.decide import Release, Step, Wait, Withdraw
 from locksmith.snapshot import Granted, Phase, Snapshot
 from locksmith.states import ERRORS
+from locksmith.steps import Release, Step, Wait, Withdraw
 
 log = logging.getLogger(__name__)
 

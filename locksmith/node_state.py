@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from locksmith import __version__, states
-from locksmith.decide import Step, Wait
 from locksmith.node import Node
 from locksmith.snapshot import Snapshot
+from locksmith.steps import Step, Wait
 from locksmith.surroundings import Member, Target
 
 IN_LINE = {"line", "slot"}

@@ -4,11 +4,11 @@ import logging
 from dataclasses import replace
 
 from locksmith import states
-from locksmith.decide import Blame, Finish, Request, Run, Step, Wait
 from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
 from locksmith.snapshot import Snapshot
+from locksmith.steps import Blame, Finish, Request, Run, Step, Wait
 
 log = logging.getLogger(__name__)
 

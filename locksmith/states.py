@@ -1,6 +1,8 @@
 """The machine's state in one word, as every reporter shows it."""
 
-from locksmith.decide import (
+from locksmith.fleet import FAILED, UNHEALTHY
+from locksmith.snapshot import Errand
+from locksmith.steps import (
     Adopt,
     Blame,
     Commit,
@@ -16,8 +18,6 @@ from locksmith.decide import (
     Warn,
     Withdraw,
 )
-from locksmith.fleet import FAILED, UNHEALTHY
-from locksmith.snapshot import Errand
 
 IDLE = "idle"
 WAITING = "waiting"

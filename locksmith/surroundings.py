@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from locksmith.decide import Step
 from locksmith.node import Node
 from locksmith.snapshot import (
     Before,
@@ -22,6 +21,7 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
+from locksmith.steps import Step
 from locksmith.strategy import Strategy
 
 HEARTBEAT = 30.0

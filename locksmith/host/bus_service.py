@@ -12,11 +12,11 @@ from typing import Any
 from dbus_fast import Variant
 
 from locksmith import __version__, states
-from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.snapshot import Snapshot
+from locksmith.steps import Step, Wait
 
 NAME = "org.locksmith1"
 PATH = "/org/locksmith1"

@@ -9,7 +9,6 @@ from random import Random
 
 from locksmith.agent import Agent
 from locksmith.brakes import GroupRules
-from locksmith.decide import Step, Wait
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
 from locksmith.operator_orders import OperatorOrders
@@ -29,6 +28,7 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
+from locksmith.steps import Step, Wait
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow

@@ -12,12 +12,12 @@ import pytest
 from locksmith import keys
 from locksmith.agent import Agent
 from locksmith.brakes import Others
-from locksmith.decide import Withdraw
 from locksmith.fleet import REBOOT, Claim
 from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.queue import Queue
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Answer, Boot, Errand, Granted, Hooks, ShutdownState, Snapshot, Wish
+from locksmith.steps import Withdraw
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate

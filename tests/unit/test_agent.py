@@ -10,7 +10,6 @@ import pytest
 from locksmith import states
 from locksmith.agent import Agent
 from locksmith.claims import entry_for
-from locksmith.decide import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
@@ -27,6 +26,7 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
+from locksmith.steps import Step
 from locksmith.surroundings import Errands, Member, Surroundings, Target
 from locksmith.window.reboot_window import RebootWindow
 from tests.sim.machine import Disk, SimJournal

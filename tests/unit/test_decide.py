@@ -7,23 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from locksmith.decide import (
-    Adopt,
-    Blame,
-    Commit,
-    Finish,
-    Idle,
-    Reboot,
-    Release,
-    Request,
-    Run,
-    Step,
-    Undo,
-    Wait,
-    Warn,
-    Withdraw,
-    decide,
-)
+from locksmith.decide import decide
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
     DAEMON,
@@ -48,6 +32,22 @@ from locksmith.snapshot import (
     Snapshot,
     Warned,
     Wish,
+)
+from locksmith.steps import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
 )
 from locksmith.window.reboot_window import RebootWindow
 

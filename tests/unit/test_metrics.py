@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from locksmith import states
 from locksmith.config import MetricsSettings
-from locksmith.decide import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
 from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import bus_errors
 from locksmith.metrics import Metrics
 from locksmith.snapshot import Boot, Denied, Granted, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
 from locksmith.states import ERRORS
+from locksmith.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
 from locksmith.window.reboot_window import RebootWindow
 from tests.harness.certificates import Authority
 from tests.harness.ports import free_ports

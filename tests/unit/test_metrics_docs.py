@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from locksmith import states
-from locksmith.decide import Wait
 from locksmith.errands import CHECKS
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
@@ -22,6 +21,7 @@ from locksmith.lock_metrics import LockMetrics
 from locksmith.metrics import Metrics
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING
 from locksmith.states import ERRORS
+from locksmith.steps import Wait
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = (REPOSITORY / "docs/metrics.md").read_text()

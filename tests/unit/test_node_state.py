@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith import node
-from locksmith.decide import Commit, Idle, Wait
 from locksmith.node_state import describe
 from locksmith.snapshot import Boot, Settings, Snapshot, Wish
+from locksmith.steps import Commit, Idle, Wait
 from locksmith.surroundings import Member, Target
 from locksmith.window.reboot_window import RebootWindow
 

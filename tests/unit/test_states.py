@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 from locksmith import states
-from locksmith.decide import (
+from locksmith.snapshot import Errand
+from locksmith.steps import (
     Adopt,
     Blame,
     Commit,
@@ -22,7 +23,6 @@ from locksmith.decide import (
     Warn,
     Withdraw,
 )
-from locksmith.snapshot import Errand
 
 UNTIL = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 
