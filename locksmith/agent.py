@@ -8,16 +8,17 @@ value.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
+from locksmith.errand_runner import ErrandRunner
 from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
-from locksmith.progress import Asked, Lasting, Progress, Running
+from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
@@ -73,8 +74,6 @@ STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 SHOW_LIMIT = 10.0
 """Seconds to show the others of the group what this machine does."""
-SHORTLY = 0.05
-"""Seconds for an errand before the loop turns to other things: most have nothing to do."""
 FIRST_LOOK, LONGEST_LOOK = 0.5, 5.0
 """Seconds between two looks at the health of a machine that has just booted: at first, and at most."""
 CLOSE_LIMIT = 0.5
@@ -94,6 +93,7 @@ class Agent:
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._down = Lasting()
+        self._errands = ErrandRunner(around.errands, around.journal, around.clock, self.wake)
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
         self._hidden = False
@@ -175,7 +175,7 @@ class Agent:
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
-        self._end_errand(journal.entry)
+        self._errands.take_note(journal.entry, self._progress)
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
         operator = self._around.operator()
         self._follow(journal.entry)
@@ -235,32 +235,6 @@ class Agent:
             return frozenset()
         return await self._around.users.present()
 
-    def _end_errand(self, entry: JournalEntry | None) -> None:
-        """Take note of what an errand that is over has found; an error of it is raised, and it is begun again."""
-        running = self._progress.running
-        if running is None or running.over or not running.task.done():
-            return
-        if running.task.cancelled() or running.task.exception() is not None:
-            self._progress.running = None
-            running.task.result()
-        running.over, running.problems = True, tuple(running.task.result())
-        problems = running.problems
-        match running.errand:
-            case Errand.CHECKS:
-                self._progress.asked = Asked(asyncio.get_running_loop().time(), problems)
-            case Errand.PREPARE if not problems:
-                self._progress.prepared = True
-                self._note_hooks(entry, Hooks.PREPARED)
-            case Errand.FINISH if not problems:
-                self._progress.finished = True
-                self._note_hooks(entry, Hooks.FINISHED)
-            case _:
-                pass
-
-    def _note_hooks(self, entry: JournalEntry | None, hooks: Hooks) -> None:
-        if entry is not None and entry.hooks is not Hooks.NONE:
-            self._around.journal.hooks(entry.claim.nonce, hooks)
-
     def _follow(self, entry: JournalEntry | None) -> None:
         """Forget what was remembered of another claim, however that one ended."""
         nonce = entry.claim.nonce if entry else ""
@@ -287,7 +261,7 @@ class Agent:
             case Request():
                 await self._request(entry or await self._new_entry(snapshot))
             case Run(errand):
-                await self._run_errand(errand, entry)
+                await self._errands.begin(errand, entry, self._progress)
             case Warn(until) if self._around.users is not None:
                 await self._around.users.warn(until, entry.claim.reason if entry else "")
                 self._progress.warned = Warned(snapshot.users, until)
@@ -315,24 +289,6 @@ class Agent:
         before = await self._around.machine.before(decide.wanted(snapshot)[0])
         return new_entry(self._member, self._target, snapshot, before)
 
-    async def _run_errand(self, errand: Errand, entry: JournalEntry | None) -> None:
-        """Begin it, and wait a moment: mostly it is over at once."""
-        errands = self._around.errands
-        if errands is not None and errands.wanted(errand) and entry is not None:
-            if errand is Errand.PREPARE and entry.hooks is Hooks.NONE:
-                self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self._around.clock())
-            elif errand is Errand.FINISH and entry.hooks is Hooks.NONE:
-                self._around.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
-        task = asyncio.ensure_future(_nothing() if errands is None else errands.run(errand, entry))
-        task.add_done_callback(self._errand_over)
-        self._progress.running = Running(errand, asyncio.get_running_loop().time(), task)
-        await asyncio.wait([task], timeout=SHORTLY)
-
-    def _errand_over(self, task: "asyncio.Future[Sequence[Objection]]") -> None:
-        if not task.cancelled():
-            task.exception()
-        self.wake()
-
     async def _blame(self, entry: JournalEntry, step: Blame) -> None:
         """Write the journal first: what was said of this reboot stands, whatever the machine says later."""
         if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
@@ -352,12 +308,10 @@ class Agent:
         # Whoever goes on after a crash from here on has to run them all again.
         self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
         self._progress.prepared = False
-        running, self._progress.giving_up = self._progress.running, GivingUp(step.reason, step.failed)
+        self._progress.giving_up = GivingUp(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
-        if running is not None and not running.task.done() and self._around.errands is not None:
-            running.task.cancel()
-            await self._around.errands.stop(running.errand, entry)
-        await self._run_errand(Errand.UNDO, entry)
+        await self._errands.stop(entry, self._progress)
+        await self._errands.begin(Errand.UNDO, entry, self._progress)
 
     def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
         last, version = snapshot.journal.failure, entry.claim.version
@@ -510,11 +464,6 @@ class Agent:
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await part.close()
-
-
-async def _nothing() -> tuple[Objection, ...]:
-    """Be an errand for which there is nothing to do."""
-    return ()
 
 
 def _name(step: Step) -> str:

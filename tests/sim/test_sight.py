@@ -180,10 +180,11 @@ class Sleepy(Queue):
 class NoCheckup(Agent):
     """Takes every machine that has booted for a healthy one."""
 
-    async def _run_errand(self, errand, entry):
-        await super()._run_errand(Errand.CHECKS if errand is Errand.HEALTH else errand, entry)
-        if self._progress.running is not None and errand is Errand.HEALTH:
-            self._progress.running.errand = Errand.HEALTH
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        if seen.errand is None or seen.errand.errand is not Errand.HEALTH:
+            return seen
+        return replace(seen, errand=replace(seen.errand, problems=()))
 
 
 class NoHooks(Agent):
