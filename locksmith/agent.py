@@ -74,7 +74,7 @@ STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
 SHOW_LIMIT = 10.0
 """Seconds to show the others of the group what this machine does."""
-FIRST_LOOK, LONGEST_LOOK = 0.5, 5.0
+FIRST_LOOK, LONGEST_LOOK = 0.05, 5.0
 """Seconds between two looks at the health of a machine that has just booted: at first, and at most."""
 CLOSE_LIMIT = 0.5
 """Seconds for a strategy to let go of its connections: the daemon stops within one."""

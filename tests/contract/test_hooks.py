@@ -102,7 +102,7 @@ def test_a_drain_that_fails_is_a_no_and_is_undone(cluster):
     (cluster.state / "stuck").touch()
     status, said = cluster.run("pre-reboot")
     assert status == 1
-    assert "cannot be drained" in said
+    assert said.endswith("cannot be drained: error: cannot evict pod db-0")
     assert cluster.run("abort-reboot")[0] == 0
     assert not cluster.cordoned
 
@@ -127,6 +127,15 @@ def test_its_settings_name_the_node(cluster):
     settings.parent.mkdir(parents=True)
     settings.write_text("NODE=worker-7\n")
     assert cluster.run("pre-reboot") == (0, "the node worker-7 is drained")
+
+
+def test_a_time_limit_that_is_none_is_said(cluster):
+    settings = cluster.root / "etc/locksmith/kubernetes-node.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("DRAIN_TIMEOUT=10m\n")
+    status, said = cluster.run("pre-reboot")
+    assert status == 1
+    assert said.endswith("must be a number of seconds, not '10m'")
 
 
 class Balancer(ThreadingHTTPServer):
