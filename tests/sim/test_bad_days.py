@@ -1,14 +1,17 @@
-"""Ten minutes without etcd, beginning in each state of a machine; and clocks that are an hour off, or step."""
+"""Bad days that begin at a chosen moment: ten minutes without etcd, a clock that steps, a daemon killed twice."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
 from locksmith import states
 from locksmith.agent import Agent
 from locksmith.fleet import FAILED, UNHEALTHY
+from locksmith.steps import Adopt, Finish, Step, Warn
 from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation
 from tests.sim.plan import Faults, plan
@@ -31,10 +34,10 @@ PLAN = replace(
 
 
 class Begins:
-    """Does something once, at the moment a machine first comes to a state."""
+    """Does something at the moment a machine first comes to a state, or the first times."""
 
-    def __init__(self, word: str, act) -> None:
-        self.word, self.act, self.done = word, act, False
+    def __init__(self, word: str, act: Callable[[str], None], times: int = 1) -> None:
+        self.word, self.act, self.times, self.done = word, act, times, 0
 
     def agent(self) -> type[Agent]:
         begins = self
@@ -42,9 +45,9 @@ class Begins:
         class Watched(Agent):
             def _show(self, step, snapshot) -> None:
                 super()._show(step, snapshot)
-                if states.state(step) == begins.word and not begins.done:
-                    begins.done = True
-                    begins.act()
+                if begins.word in {states.state(step), type(step).__name__} and begins.done < begins.times:
+                    begins.done += 1
+                    begins.act(self._member.machine_id)
 
         return Watched
 
@@ -61,7 +64,7 @@ COMES_TO = [state for state in states.ALL if state not in {states.STUCK, states.
 
 @pytest.mark.parametrize("word", COMES_TO)
 def test_ten_minutes_without_etcd_break_no_rule_whenever_they_begin(word):
-    def away() -> None:
+    def away(_machine: str) -> None:
         now = asyncio.get_running_loop().time()
         simulated.outages.times.append((now, now + TEN_MINUTES))
 
@@ -77,7 +80,7 @@ def test_ten_minutes_without_etcd_break_no_rule_whenever_they_begin(word):
 def test_a_clock_that_steps_opens_no_window_and_holds_no_slot_for_ever(word, step):
     """The rules look at each order to reboot by the machine's own clock, as it is then."""
 
-    def steps() -> None:
+    def steps(_machine: str) -> None:
         for node in simulated.nodes.values():
             node.machine.offset += step
 
@@ -100,3 +103,19 @@ def test_a_clock_that_is_an_hour_off_all_the_time_is_no_harm(hours):
     simulated._build = build  # type: ignore[method-assign]
     play(simulated)
     assert all(node.machine.engine.done for node in simulated.nodes.values())
+
+
+@pytest.mark.parametrize("step", [step.__name__ for step in get_args(Step) if step not in {Adopt, Finish, Warn}])
+def test_killed_twice_at_each_step_it_goes_on_or_gives_back(step):
+    """The second time often in the middle of what the first has left behind."""
+
+    def kill(machine: str) -> None:
+        process = simulated.nodes[machine].process
+        assert process is not None
+        process.kill(f"at its {step}")
+
+    drawn = replace(PLAN, faults=Faults(refused=0.3, sick=0.5 if step == "Blame" else 0.0))
+    begins = Begins(step, kill, times=2)
+    simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"killed at {step}"))
+    play(simulated)
+    assert begins.done == 2
