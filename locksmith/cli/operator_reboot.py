@@ -5,12 +5,13 @@ what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from locksmith.claims import entry_for, target_of
 from locksmith.cli.patience import Patience
-from locksmith.cli.preparation import Preparation
+from locksmith.cli.preparation import ObjectionError, Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
 from locksmith.fleet import Claim
 from locksmith.snapshot import Answer, Granted, JournalEntry, Phase, ShutdownState
@@ -19,6 +20,8 @@ from locksmith.surroundings import JournalStore, Machine, Target
 
 PROGRAM = "locksmithctl"
 
+ASK_CHECKS = 60.0
+"""Seconds before alerts and checks that said no are asked again, and the lock before them."""
 ASK_GATES = 5.0
 """Seconds between two looks at gates that say no."""
 YIELD_LIMIT = 15.0
@@ -55,14 +58,21 @@ class OperatorReboot:
         if await self._state() is ShutdownState.GOING_DOWN:
             raise HostError("this machine is going down already")
         before = await self.machine.before(None)
-        await self._ask(self.preparation.ask)
-        entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
-        await self._begin(entry)
-        try:
-            await self._obtain(entry)
-        except BaseException as error:  # Ctrl-C and SIGTERM too
-            await self._give_back(entry, error)
-            raise
+        while True:
+            await self._ask(self.preparation.ask)
+            entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
+            await self._begin(entry)
+            try:
+                await self._obtain(entry)
+            except BaseException as error:  # Ctrl-C and SIGTERM too
+                await self._give_back(entry, error)
+                if not isinstance(error, ObjectionError) or not self.patience.is_endless:
+                    raise
+                self.say(f"waiting: {error}; the lock is given back meanwhile")
+            else:
+                break
+            await asyncio.sleep(ASK_CHECKS)
+            claim = replace(claim, nonce=secrets.token_hex(16))
         await self._reboot(entry)
 
     async def _obtain(self, entry: JournalEntry) -> None:
@@ -72,7 +82,8 @@ class OperatorReboot:
             await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
             await self.preparation.prepare(entry, lambda: strategy.request(entry.claim))
         except LockError as error:
-            raise LockError(f"not rebooting: {error}") from None
+            kind = ObjectionError if isinstance(error, ObjectionError) else LockError
+            raise kind(f"not rebooting: {error}") from None
         self.say(f"holding the lock for {entry.claim.holder}, rebooting")
         self.journal.commit(entry.claim.nonce)
         answer = await strategy.commit(entry.claim)

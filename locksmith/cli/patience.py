@@ -35,6 +35,11 @@ class Patience:
     limit: float | None
     say: Callable[[str], None]
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether to wait for as long as it takes."""
+        return self.limit is None
+
     async def obtain(self, ask: Callable[[], Awaitable[Answer]], changed: Callable[[float], Awaitable[bool]]) -> None:
         """Return when permission is given. `LockError`: it is not, or not in time; a place in line stays then."""
         clock = asyncio.get_running_loop().time

@@ -17,6 +17,10 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at who is logged in, while the users have their time."""
 
 
+class ObjectionError(LockError):
+    """A gate says no, behind the lock: it may say yes later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What is asked and done before. `window`: None for any time; `users`: None where nobody is warned."""
@@ -42,21 +46,24 @@ class Preparation:
         return Granted()
 
     async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
-        """Ask every gate, run the hooks, warn the users, ask again. `LockError`: something says no.
+        """Ask every gate, run the hooks, warn the users, ask again.
 
+        `ObjectionError`: a gate says no. `LockError`: a hook does, or the lock is gone.
         `still` tells whether the lock is still there, which an operator may have taken away meanwhile.
         """
         await self._check(entry)
         if self.errands is not None and self.errands.wanted(Errand.PREPARE):
             self.say("running the hooks before the reboot")
             self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
-            _refuse(await self.errands.run(Errand.PREPARE, entry))
+            if failed := await self.errands.run(Errand.PREPARE, entry):
+                raise LockError(_words(failed))
             self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
         await self._warn(entry)
         await self._check(entry)
-        for answer in (await self.ask(), await still()):
-            if isinstance(answer, Denied):
-                raise LockError(answer.text)
+        if isinstance(gates := await self.ask(), Denied):
+            raise ObjectionError(gates.text)
+        if isinstance(lock := await still(), Denied):
+            raise LockError(lock.text)
 
     async def undo(self, nonce: str) -> None:
         """Take the warning back, and undo the hooks where they have begun; what fails is said."""
@@ -75,8 +82,8 @@ class Preparation:
             self.say(f"not everything is undone: {error}")
 
     async def _check(self, entry: JournalEntry) -> None:
-        if self.errands is not None:
-            _refuse(await self.errands.run(Errand.CHECKS, entry))
+        if self.errands is not None and (objections := await self.errands.run(Errand.CHECKS, entry)):
+            raise ObjectionError(_words(objections))
 
     async def _warn(self, entry: JournalEntry) -> None:
         """Give every user who is logged in the time to end their work."""
@@ -92,6 +99,5 @@ class Preparation:
             await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
 
 
-def _refuse(objections: Sequence[Objection]) -> None:
-    if objections:
-        raise LockError("; ".join(one.text for one in objections))
+def _words(objections: Sequence[Objection]) -> str:
+    return "; ".join(one.text for one in objections)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.cli import operator_reboot as module
 from locksmith.cli.operator_reboot import OperatorReboot
 from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import Preparation
@@ -20,7 +21,7 @@ from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Before, Boot, JournalEntry, Phase, ShutdownState, Wish
+from locksmith.snapshot import Answer, Before, Boot, Errand, JournalEntry, Objection, Phase, ShutdownState, Wish
 from locksmith.strategy import StrategyContext
 from locksmith.surroundings import Target
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -199,3 +200,39 @@ def test_a_refusal_by_a_machine_that_goes_down_by_somebody_elses_order_keeps_the
         assert await bench.holders() == ("n1",)
 
     asyncio.run(story())
+
+
+def test_a_gate_that_says_no_behind_the_lock_gives_it_back_and_with_patience_is_asked_again(tmp_path, monkeypatch):
+    class Checks:
+        """Says no once."""
+
+        said = 0
+
+        def wanted(self, _errand) -> bool:
+            return False
+
+        async def run(self, errand, _entry) -> tuple[Objection, ...]:
+            self.said += errand is Errand.CHECKS
+            return (Objection("checks", "md0 is rebuilding"),) if self.said == 1 else ()
+
+        async def stop(self, _errand, _entry) -> None:
+            pass
+
+    async def story(limit):
+        bench = Bench(tmp_path / str(limit))
+        preparation = replace(bench.order.preparation, errands=Checks())
+        patience = replace(bench.order.patience, limit=limit)
+        bench.order = replace(bench.order, preparation=preparation, patience=patience)
+        if limit == 0:
+            with pytest.raises(LockError, match=r"^not rebooting: md0 is rebuilding$"):
+                await bench.start()
+            assert await bench.holders() == ()
+            assert bench.journal.read().entry is None
+        else:
+            await bench.start()
+            assert bench.machine.told
+            assert any("md0 is rebuilding; the lock is given back meanwhile" in said for said in bench.said)
+
+    monkeypatch.setattr(module, "ASK_CHECKS", 0.01)
+    asyncio.run(story(0))
+    asyncio.run(story(None))
