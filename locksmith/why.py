@@ -149,8 +149,8 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} is stuck: {node.reason}."
         case state if state in states.SICK:
             yield (
-                f"{found.name} is {node.state.upper()}: {node.reason}. It has rebooted, and keeps its slot. Repair it, "
-                "then say `locksmithctl resume`."
+                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Look at it, then say "
+                "`locksmithctl resume`."
             )
         case states.VERIFYING:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."

@@ -88,7 +88,8 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
             await orders.lock.history.add(act(THAW, reason, _was(before)))
         return before
 
-    _taken_back(session, _with_orders(session, work), "frozen", as_json=as_json)
+    before = _with_orders(session, work)
+    _taken_back(session, before, f"{group_name(session.config.group)} is", "frozen", as_json=as_json)
 
 
 @click.command(cls=GoCommand)
@@ -138,7 +139,7 @@ def release(session: Session, *, machine: str, reason: str, as_json: bool) -> No
             await orders.lock.history.add(act(RELEASE, reason, f"{machine} was held back {_was(before)}"))
         return before
 
-    _taken_back(session, _with_orders(session, work), f"{machine} held back", as_json=as_json)
+    _taken_back(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
 
 
 @click.command(cls=GoCommand)
@@ -243,11 +244,11 @@ def _fields(done: Ordered) -> dict[str, object]:
     }
 
 
-def _taken_back(session: Session, before: Stood, what: str, *, as_json: bool) -> None:
+def _taken_back(session: Session, before: Stood, who: str, what: str, *, as_json: bool) -> None:
     if as_json:
         fields = order_fields(before) if isinstance(before, Order) else None
         print_json({"group": session.config.group, "ended": before is not None, "was": fields})
     elif before is None:
-        click.echo(f"nothing to end: not {what}")
+        click.echo(f"nothing to end: {who} not {what}")
     else:
-        click.echo(f"no longer {what}; it was so {_was(before)}")
+        click.echo(f"{who} no longer {what}; that was {_was(before)}")

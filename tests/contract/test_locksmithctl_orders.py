@@ -35,8 +35,8 @@ def test_a_freeze_says_who_is_too_late_and_what_it_replaces_and_a_thaw_ends_it(c
     assert [one["name"] for one in fields["too_late"]] == ["n1"]
     assert "is frozen by" in ctl("why", "n1").out
 
-    assert "no longer frozen; it was so by " in ctl("thaw").out
-    assert ctl("thaw").out == "nothing to end: not frozen\n"
+    assert "is no longer frozen; that was by " in ctl("thaw").out
+    assert ctl("thaw").out == f"nothing to end: group {fleet.group} is not frozen\n"
     acts = [event["act"] for event in json.loads(ctl("history", "--json").out)["events"]]
     assert acts == ["freeze", "freeze", "thaw"]
 
@@ -61,8 +61,8 @@ def test_a_hold_names_one_machine_and_a_release_lets_it_go(ctl, fleet):
     )
     assert "It is held back by" in ctl("why", "n1").out
     assert "held back" in ctl("nodes").out
-    assert ctl("release", "n1", "--reason", "it is over").out.startswith("no longer n1 held back; it was so by ")
-    assert ctl("release", "n1").out == "nothing to end: not n1 held back\n"
+    assert ctl("release", "n1", "--reason", "it is over").out.startswith("n1 is no longer held back; that was by ")
+    assert ctl("release", "n1").out == "nothing to end: n1 is not held back\n"
     unknown = ctl("hold", "n9", "--reason", "x")
     assert (unknown.status, "no machine of the group is called n9" in unknown.err) == (1, True)
 
@@ -91,7 +91,7 @@ def test_an_order_needs_a_reason(ctl):
 def test_the_group_may_stand_behind_the_order(ctl, fleet):
     other = f"{fleet.group}-b"
     assert ctl("freeze", "--group", other, "--reason", "x").out.startswith(f"group {other} is frozen")
-    assert ctl("thaw").out == "nothing to end: not frozen\n"
+    assert ctl("thaw").out == f"nothing to end: group {fleet.group} is not frozen\n"
     assert "no longer frozen" in ctl("thaw", "--group", other).out
 
 

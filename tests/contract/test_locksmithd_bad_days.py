@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+from locksmith import keys
+from locksmith.kv.connect import open_store
 from tests.contract.daemons import QUICK
 from tests.harness.node import Node
 from tests.harness.waiting import until
@@ -255,6 +257,34 @@ def test_three_machines_the_second_comes_up_sick_and_the_third_does_not_reboot(s
         assert [second.reboots, third.reboots] == [1, 1]
 
     site.play(story, nodes=3, health={"limit": "1s"})
+
+
+def test_a_machine_that_never_comes_back_halts_the_others_and_keeps_its_slot_until_an_operator_frees_it(site):
+    async def story(first, second):
+        await site.lock.set_max(2)
+        first.machine.on_reboot = lambda: None
+        first.need_reboot("4081.2.0")
+        await until(lambda: first.machine.reboots, "it goes down")
+        await first.stop_daemon()
+        await expires(site, first)
+        second.need_reboot("4081.2.0")
+        await second.says("waiting (halt): the group is halted: n1 is lost: it has not come back")
+        assert site.lock.holders == [first.machine_id]
+        status, said = await second.tool("unlock", "--stale", "--yes", "--reason", "its disk is dead")
+        assert (status, f"unlocked {first.machine_id}" in said) == (0, True), said
+        await second.rebooted()
+
+    site.play(story, nodes=2)
+
+
+async def expires(site, node: Node) -> None:
+    """Have a machine's presence end now, as it does by itself fifteen minutes after its last word."""
+    store = open_store(site.etcd.settings())
+    try:
+        entry = (await store.get(keys.node_key(site.group, node.machine_id))).entry
+        await store.revoke(entry)
+    finally:
+        await store.close()
 
 
 def test_a_machine_whose_update_is_wanted_as_before_has_failed_and_does_not_loop(site):
