@@ -282,6 +282,7 @@ async def expires(site, node: Node) -> None:
     store = open_store(site.etcd.settings())
     try:
         entry = (await store.get(keys.node_key(site.group, node.machine_id))).entry
+        assert entry is not None
         await store.revoke(entry)
     finally:
         await store.close()
