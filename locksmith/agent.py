@@ -118,12 +118,17 @@ class Agent:
             entry = self._around.journal.read().entry
             if entry is None:
                 return "stopping; this machine holds nothing"
-            if isinstance(self._progress.answer, Denied) and entry.by == DAEMON:
+            if entry.by == DAEMON and self._is_without_slot():
                 self._around.journal.clear(entry.claim.nonce)
                 return "stopping; this machine gives up its place and holds nothing"
         except LocksmithError as error:
             return f"stopping; {error}"
         return f"stopping; this machine keeps its claim of {fleet.moment(entry.claim.since)}, the next start goes on"
+
+    def _is_without_slot(self) -> bool:
+        """Whether the claim is known to hold nothing: it was denied, and not with a slot in its hand."""
+        answer = self._progress.answer
+        return isinstance(answer, Denied) and not answer.called_off and not self._progress.had
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""
@@ -175,20 +180,20 @@ class Agent:
 
     async def _observe(self) -> Snapshot:
         journal = self._around.journal.read()
-        self._errands.take_note(journal.entry, self._progress)
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
         operator = self._around.operator()
         self._follow(journal.entry)
+        self._errands.take_note(journal.entry, self._progress)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
         if self._progress.call is None:
             await self._look(self._boot)
+        entry, progress = journal.entry, self._progress
+        objections, users = await self._ask_gates(entry), await self._ask_users()
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
         operator = operator or self._around.operator()
-        entry, progress = journal.entry, self._progress
         committed = entry is not None and entry.phase is Phase.COMMITTED
-        objections, users = await self._ask_gates(entry), await self._ask_users()
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -323,6 +328,7 @@ class Agent:
         self._follow(entry)
         self._watched = target_of(entry)
         self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
+        self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""

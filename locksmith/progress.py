@@ -59,6 +59,8 @@ class Progress:
 
     nonce: str = ""
     answer: Answer | None = None
+    had: bool = False
+    """Whether the permission was given once: it may be denied again with the slot in hand."""
     committed: bool = False
     call: RebootCall | None = None
     called: float = 0.0

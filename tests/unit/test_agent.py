@@ -435,3 +435,12 @@ def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
     run(main)
     assert bench.calls[-1] == "reboot"
     assert "withdraw" not in bench.calls
+
+
+@pytest.mark.parametrize("denied", [Denied("spacing", "too soon"), Denied("freeze", "frozen", called_off=True)])
+def test_a_stop_between_two_answers_keeps_a_claim_that_has_its_slot(denied):
+    """Its slot is in hand, though the last answer was a no: without the claim nobody would give it back."""
+    bench = Bench(does={"commit": lambda: denied, "withdraw": raising(StoreUnavailableError("no endpoint answered"))})
+    agent = for_a_while(bench, 3)
+    assert "this machine keeps its claim" in agent.leave()
+    assert bench.journal.read().entry is not None
