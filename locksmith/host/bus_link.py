@@ -141,8 +141,7 @@ class Link:
         """Send a signal, and do not wait for anything."""
         if self._messages.connected:
             body = [*signal.body]
-            message = Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, body)
-            self._messages.send(message)
+            self._send(Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, body))
 
     def _take(self, message: Message) -> bool | None:
         if message.message_type is MessageType.METHOD_CALL:
@@ -168,7 +167,11 @@ class Link:
         except HostError as error:
             reply = Message.new_error(message, "org.freedesktop.DBus.Error.Failed", str(error))
         if MessageFlag.NO_REPLY_EXPECTED not in message.flags and self._messages.connected:
-            self._messages.send(reply)
+            self._send(reply)
+
+    def _send(self, message: Message) -> None:
+        """Send what nobody waits for; that the bus goes away meanwhile is heard otherwise."""
+        self._messages.send(message).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 
     def _take_other(self, message: Message) -> None:
         if message.message_type is MessageType.SIGNAL:
