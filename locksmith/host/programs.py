@@ -79,17 +79,18 @@ class Programs:
                 left.unlink()
 
     async def stop(self, stage: str, name: str) -> None:
-        """End the programs of a run that are under way, and wait for that, within a limit."""
-        for program in self.of(stage):
-            place = self._place(stage, program, name)
-            if not is_locked(place.with_suffix(".lock")):
+        """End the programs of a run that are under way, wait for that, within a limit, and forget the run."""
+        for lock in self._folder.glob(f"{stage}-*-{name}.lock"):
+            place = lock.with_suffix("")
+            if not is_locked(lock):
                 continue
             if self._paths.systemd_booted.exists():
                 await self._bus.call(Call(*SYSTEMD, "StopUnit", "ss", (_unit(place), "replace")))
             else:
                 with contextlib.suppress(OSError, ValueError):
-                    os.kill(int(place.with_suffix(".lock").read_text()), signal.SIGTERM)
+                    os.kill(int(lock.read_text()), signal.SIGTERM)
             await self._until(partial(_is_over, place))
+        self.forget(stage, name)
 
     @property
     def _folder(self) -> Path:
