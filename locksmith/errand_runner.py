@@ -58,7 +58,10 @@ class ErrandRunner:
                 running.task.result()
             return
         running.over, running.problems = True, tuple(running.task.result())
-        if running.errand is Errand.CHECKS:
+        if running.errand is Errand.UNDO:
+            # However it went: while the slot cannot be given back, they are not undone again and again.
+            self._note(entry, Hooks.NONE)
+        elif running.errand is Errand.CHECKS:
             progress.asked = Asked(asyncio.get_running_loop().time(), running.problems)
         elif running.errand is Errand.PREPARE and not running.problems:
             progress.prepared = True

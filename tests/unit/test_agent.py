@@ -19,6 +19,7 @@ from locksmith.snapshot import (
     Denied,
     Errand,
     Granted,
+    Objection,
     Phase,
     Settings,
     ShutdownState,
@@ -444,3 +445,26 @@ def test_a_stop_between_two_answers_keeps_a_claim_that_has_its_slot(denied):
     agent = for_a_while(bench, 3)
     assert "this machine keeps its claim" in agent.leave()
     assert bench.journal.read().entry is not None
+
+
+def test_while_a_slot_cannot_be_given_back_its_hooks_are_undone_once():
+    class Drain:
+        """Hooks that fail, and note that they are undone."""
+
+        undone = 0
+
+        def wanted(self, errand: Errand) -> bool:
+            return errand in {Errand.PREPARE, Errand.UNDO}
+
+        async def run(self, errand: Errand, _entry) -> tuple[Objection, ...]:
+            self.undone += errand is Errand.UNDO
+            return (Objection("hooks", "drain: no"),) if errand is Errand.PREPARE else ()
+
+        async def stop(self, _errand, _entry) -> None:
+            pass
+
+    drain = Drain()
+    bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answered"))}, errands=drain)
+    for_a_while(bench, 120)
+    assert bench.calls.count("withdraw") > 3
+    assert drain.undone == 1
