@@ -49,8 +49,6 @@ class QueuedLock:
         """
         self._follow(claim)
         try:
-            if self._granted and not await self.lock.check(claim):
-                return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
             answer = await self._take(claim)
         except OtherClaimError as error:
             self._undecided = False
@@ -122,10 +120,12 @@ class QueuedLock:
             self._watch.stop()
 
     async def _take(self, claim: Claim) -> Answer:
-        if not self._queue.stands(claim) and await self.lock.check(claim):
-            await self.lock.take(claim)
-            self._undecided = False
-            return Granted()
+        # One that has its slot may stand in line still, where its place could not be given up.
+        if self._granted or not self._queue.stands(claim):
+            if await self.lock.check(claim):
+                return await self._keep(claim)
+            if self._granted:
+                return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
         look = await self._queue.stand(claim)
         self._meter.line(look.line.position, look.line.waiters)
         if look.line.position > 1:
@@ -142,6 +142,14 @@ class QueuedLock:
         if left:
             self._left()
         else:
+            await self._leave_soon(claim)
+        return Granted()
+
+    async def _keep(self, claim: Claim) -> Granted:
+        """Keep the slot that the claim has, unless the group is held back, and give up a place that is left."""
+        await self.lock.take(claim)
+        self._undecided = False
+        if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted()
 
