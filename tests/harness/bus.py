@@ -19,6 +19,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from dbus_fast import DBusError
+from dbus_fast.aio import MessageBus
+
 from tests.harness import stranger
 
 START_LIMIT = 10.0
@@ -145,3 +148,14 @@ def _answers(path: Path) -> bool:
         probe.connect(str(path))
         return True
     return False
+
+
+async def leave_bus(bus: MessageBus, name: str) -> None:
+    """End a double's connection, so that after it the daemon of the bus sends nothing its way any more."""
+    # It may have ended otherwise before, with the bus.
+    with suppress(OSError, EOFError, DBusError):
+        if bus.connected:
+            # A closed socket is noticed late: a call meanwhile would go to one who is gone.
+            await asyncio.wait_for(bus.release_name(name), START_LIMIT)
+        bus.disconnect()
+        await bus.wait_for_disconnect()

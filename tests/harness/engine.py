@@ -5,13 +5,14 @@ No `from __future__ import annotations` here: the annotations are the D-Bus sign
 
 # ruff: noqa: N802  # names are D-Bus' own
 
-import contextlib
 from typing import Annotated, Self
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusSignature
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
+
+from tests.harness.bus import leave_bus
 
 NAME = "com.coreos.update1"
 PATH = "/com/coreos/update1"
@@ -82,10 +83,7 @@ class Engine:
         """Leave the bus."""
         self._unanswered.clear()
         if self._bus is not None:
-            self._bus.disconnect()
-            # It may have ended otherwise before, with the bus.
-            with contextlib.suppress(OSError, EOFError):
-                await self._bus.wait_for_disconnect()
+            await leave_bus(self._bus, NAME)
             self._bus = None
 
     def speak(self) -> None:

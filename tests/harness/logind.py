@@ -6,7 +6,6 @@ No `from __future__ import annotations` here: the annotations are the D-Bus sign
 # ruff: noqa: N802, ARG002  # names and arguments are D-Bus' own
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -16,6 +15,8 @@ from dbus_fast import DBusError, Message, PropertyAccess, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusObjectPath, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+from tests.harness.bus import leave_bus
 
 LOGIND = "org.freedesktop.login1"
 SYSTEMD = "org.freedesktop.systemd1"
@@ -235,11 +236,7 @@ class LogindAndSystemd:
 
     async def leave(self, name: str) -> None:
         """Take one of them from the bus."""
-        bus = self._buses.pop(name)
-        bus.disconnect()
-        # It may have ended otherwise before, with the bus.
-        with contextlib.suppress(OSError, EOFError):
-            await bus.wait_for_disconnect()
+        await leave_bus(self._buses.pop(name), name)
 
     def _session(self, message: Message) -> Message | bool:
         """Answer for the sessions, which come and go."""
