@@ -39,6 +39,7 @@ from locksmith.snapshot import (
     ShutdownState,
     Snapshot,
     Warned,
+    WindowSight,
 )
 from locksmith.steps import (
     Adopt,
@@ -57,7 +58,7 @@ from locksmith.steps import (
     Withdraw,
 )
 from locksmith.strategy import Strategy
-from locksmith.surroundings import Member, Presence, Surroundings, Target
+from locksmith.surroundings import Member, Presence, Surroundings, Target, WindowSource
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ class Agent:
             await self._look(self._boot)
         entry, progress = journal.entry, self._progress
         objections, users = await self._ask_gates(entry), await self._ask_users()
+        window = await self._look_at_windows(self._boot, entry)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
         operator = operator or self._around.operator()
@@ -224,6 +226,7 @@ class Agent:
             giving_up=progress.giving_up,
             users=users,
             warned=progress.warned,
+            window=window,
         )
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
@@ -234,6 +237,14 @@ class Agent:
             return ()
         said = await asyncio.gather(*(gate.look(entry) for gate in self._around.gates))
         return tuple(objection for objections in said for objection in objections)
+
+    async def _look_at_windows(self, boot: Boot, entry: JournalEntry | None) -> WindowSight:
+        """Look when this machine may reboot; that nobody can say is an error only where it matters now."""
+        if self._around.windows is None:
+            return WindowSight()
+        matters = self._progress.call is None and (entry is None or entry.boot == boot)
+        wanted = matters and any(sight.wish for sight in self._progress.sightings)
+        return await self._around.windows.look(self._around.clock(), wanted=wanted)
 
     async def _ask_users(self) -> frozenset[str]:
         if self._around.users is None or not isinstance(self._progress.answer, Granted) or self._progress.committed:
@@ -464,9 +475,10 @@ class Agent:
             with contextlib.suppress(Exception):  # what it speaks to may be gone
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await self._call_off_warning()
-        parts: list[Strategy | Presence] = [*self._strategies.values()]
-        parts += [self._around.presence] if self._around.presence else []
-        for part in parts:
+        parts: list[Strategy | Presence | WindowSource | None] = [*self._strategies.values()]
+        for part in (*parts, self._around.presence, self._around.windows):
+            if part is None:
+                continue
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await part.close()

@@ -17,7 +17,8 @@ from locksmith.host.paths import Paths
 from locksmith.keys import group_prefix
 from locksmith.kv.settings import StoreSettings
 from locksmith.window.duration import format_duration
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.window import Window
+from locksmith.window.window_set import WindowSet
 
 DEFAULT_ORIGIN = "the defaults"
 
@@ -82,6 +83,23 @@ class ProgramSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
+
+    `sets` are names; a set is in `known`, from the file, or else in the store. `least` is how much of a window has to
+    be left when a reboot begins. `splay` is the share of a window over which machines spread (None: as the strategy
+    needs it). `synced`: the clock must be synchronised.
+    """
+
+    own: WindowSet = field(default_factory=WindowSet)
+    sets: tuple[str, ...] = ()
+    known: Mapping[str, WindowSet] = field(default_factory=dict, hash=False)
+    least: timedelta = timedelta(0)
+    splay: float | None = None
+    synced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that is configured; without a window a machine may reboot at any time.
 
@@ -93,7 +111,7 @@ class Config:
     dry_run: bool = False
     adopt: bool = False
     debug: bool = False
-    window: RebootWindow | None = None
+    window: WindowSettings = field(default_factory=WindowSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     reboot: RebootSettings = field(default_factory=RebootSettings)
@@ -141,7 +159,7 @@ def _build(settings: Settings) -> Config:
         dry_run=settings.value(keys.DRY_RUN, default.dry_run),
         adopt=settings.value(keys.ADOPT, default.adopt),
         debug=settings.value(keys.DEBUG, default.debug),
-        window=_window(settings),
+        window=_window(settings, default.window),
         store=_store(settings, default.store),
         metrics=_metrics(settings, default.metrics),
         reboot=_reboot(settings, default.reboot),
@@ -177,15 +195,44 @@ def _group(settings: Settings, default: str) -> str:
     return group
 
 
-def _window(settings: Settings) -> RebootWindow | None:
+def _window(settings: Settings, default: WindowSettings) -> WindowSettings:
+    original = _original_window(settings)
+    others: tuple[Key[Any], ...] = (keys.OPEN, keys.USED_SETS)
+    for setting in filter(None, map(settings.of, others)):
+        if original and setting.value:
+            raise setting.refusal("stands beside window.start: write that one as `START for LENGTH` into window.open")
+    return WindowSettings(
+        own=WindowSet(
+            original or settings.value(keys.OPEN, default.own.windows),
+            settings.value(keys.BLACKOUTS, default.own.blackouts),
+            settings.value(keys.ZONE, default.own.zone),
+        ),
+        sets=settings.value(keys.USED_SETS, default.sets),
+        known=settings.value(keys.WINDOW_SETS, default.known),
+        least=_least(settings, original),
+        splay=settings.value(keys.SPLAY, default.splay),
+        synced=settings.value(keys.SYNCED, default.synced),
+    )
+
+
+def _original_window(settings: Settings) -> tuple[Window, ...]:
     _together(settings, keys.START, keys.LENGTH)
     start, length = settings.value(keys.START, None), settings.value(keys.LENGTH, None)
     if start is None or length is None:
-        return None
+        return ()
     try:
-        return RebootWindow(start, length)
+        return (Window.of_original(start, length),)
     except UsageError as error:
         raise UsageError(f"{_origins(settings)[keys.LENGTH.name]}: {error}") from None
+
+
+def _least(settings: Settings, original: tuple[Window, ...]) -> timedelta:
+    """Refuse what would leave no window to begin in; windows that meet may be long enough together."""
+    least = settings.value(keys.LEAST, timedelta(0))
+    setting = settings.of(keys.LEAST)
+    if setting and original and least > original[0].length:
+        raise setting.refusal("is longer than window.length: no reboot would ever begin")
+    return least
 
 
 def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
@@ -315,6 +362,7 @@ def _origins(settings: Settings) -> dict[str, str]:
 
 def _values(config: Config) -> dict[str, object]:
     store, metrics, reboot, window = config.store, config.metrics, config.reboot, config.window
+    original = window.own.windows[0] if keys.START.name in config.origins else None
     return {
         "strategy": config.strategy,
         "group": config.group,
@@ -329,8 +377,16 @@ def _values(config: Config) -> dict[str, object]:
         "etcd.username": store.username,
         "etcd.password": store.password and "***",
         "etcd.timeout": timedelta(seconds=store.timeout),
-        "window.start": window and window.start,
-        "window.length": window and window.length,
+        "window.start": original and original.starts,
+        "window.length": original and original.length,
+        "window.open": () if original else window.own.windows,
+        "window.blackouts": window.own.blackouts,
+        "window.zone": window.own.zone or None,
+        "window.sets": window.sets,
+        "window.min-remaining": window.least,
+        "window.splay": None if window.splay is None else f"{window.splay * 100:g}%",
+        "window.require-synced-clock": window.synced,
+        "window-sets": {name: _set_values(known) for name, known in window.known.items()} or None,
         "metrics.enabled": metrics.enabled,
         "metrics.address": metrics.address,
         "metrics.port": metrics.port,
@@ -362,6 +418,10 @@ def _values(config: Config) -> dict[str, object]:
     }
 
 
+def _set_values(known: WindowSet) -> dict[str, object]:
+    return {"open": known.windows, "blackouts": known.blackouts, "zone": known.zone}
+
+
 def _written(value: object) -> str:
     match value:
         case None:
@@ -370,6 +430,8 @@ def _written(value: object) -> str:
             return json.dumps(value)
         case tuple():
             return f"[{', '.join(map(_written, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{json.dumps(key)} = {_written(held)}' for key, held in value.items())}}}"
         case timedelta():
             return _written(format_duration(value))
         case _:

@@ -6,12 +6,14 @@ from typing import Any, Final, Generic, TypeVar
 
 from locksmith.config_values import (
     API_VERSION,
+    BLACKOUT_LIST,
     BOOLEAN,
     FULL_TEXT,
     HALT_AFTER,
     LONG_SPAN,
     PATH,
     PATTERN,
+    PERCENT,
     PORT,
     SESSIONS,
     SPAN,
@@ -24,7 +26,10 @@ from locksmith.config_values import (
     URLS,
     WHOLE,
     WINDOW_LENGTH,
+    WINDOW_SETS_KIND,
     WINDOW_START,
+    WINDOWS,
+    ZONE_NAME,
     Kind,
 )
 
@@ -57,6 +62,14 @@ STORE_TIMEOUT: Final = Key("etcd.timeout", TIMEOUT)
 
 START: Final = Key("window.start", WINDOW_START)
 LENGTH: Final = Key("window.length", WINDOW_LENGTH)
+OPEN: Final = Key("window.open", WINDOWS)
+BLACKOUTS: Final = Key("window.blackouts", BLACKOUT_LIST)
+ZONE: Final = Key("window.zone", ZONE_NAME)
+USED_SETS: Final = Key("window.sets", TEXTS)
+LEAST: Final = Key("window.min-remaining", SPAN_OR_NONE)
+SPLAY: Final = Key("window.splay", PERCENT)
+SYNCED: Final = Key("window.require-synced-clock", BOOLEAN)
+WINDOW_SETS: Final = Key("window-sets", WINDOW_SETS_KIND)
 
 METRICS_ENABLED: Final = Key("metrics.enabled", BOOLEAN)
 METRICS_ADDRESS: Final = Key("metrics.address", FULL_TEXT)
@@ -97,7 +110,7 @@ SEVERITIES: Final = Key("alerts.severities", TEXTS)
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
-    *(START, LENGTH),
+    *(START, LENGTH, OPEN, BLACKOUTS, ZONE, USED_SETS, LEAST, SPLAY, SYNCED, WINDOW_SETS),
     *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
     *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MIN_UPTIME, SPACING),
     *(HALT, EXPIRE, STALE),
@@ -111,8 +124,14 @@ KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 
 TABLES = frozenset(name.partition(".")[0] for name in KEYS if "." in name)
 
-RIVALS: Mapping[str, str] = {PASSWORD.name: PASSWORD_FILE.name, PASSWORD_FILE.name: PASSWORD.name}
-"""Two ways to say one thing: where a later source says the one, an earlier source's other is gone."""
+_PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, USED_SETS.name)
+RIVALS: Mapping[str, tuple[str, ...]] = {
+    PASSWORD.name: (PASSWORD_FILE.name,),
+    PASSWORD_FILE.name: (PASSWORD.name,),
+    **dict.fromkeys(_PAIR, _OTHERS),
+    **dict.fromkeys(_OTHERS, _PAIR),
+}
+"""Ways to say one thing: where a later source says one, an earlier source's others are gone."""
 
 FLAGS: Mapping[str, Key[Any]] = {
     "endpoint": ENDPOINTS,

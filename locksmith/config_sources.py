@@ -45,8 +45,16 @@ class Settings:
 
     def under(self, later: "Settings") -> "Settings":
         """Lay later settings over these, key by key."""
-        kept = {name: setting for name, setting in self.by_name.items() if RIVALS.get(name) not in later.by_name}
-        return Settings({**kept, **later.by_name})
+        gone = {rival for name in later.by_name for rival in RIVALS.get(name, ())} - later.by_name.keys()
+        kept = {name: setting for name, setting in self.by_name.items() if name not in gone}
+        return Settings({**kept, **{name: _over(kept.get(name), setting) for name, setting in later.by_name.items()}})
+
+
+def _over(earlier: Setting | None, later: Setting) -> Setting:
+    """Lay one setting over another: of a table of tables each is replaced by its name."""
+    if earlier is None or not isinstance(earlier.value, dict) or not isinstance(later.value, dict):
+        return later
+    return Setting(later.key, {**earlier.value, **later.value}, later.origin)
 
 
 def from_files(path: Path) -> Settings:

@@ -5,17 +5,21 @@ Every reader raises `ValueError` with the end of a sentence that begins with the
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from locksmith.errors import UsageError
 from locksmith.gates.settings import ALL, INTERACTIVE, NONE
 from locksmith.halt import HaltAfter, parse_halt_after
+from locksmith.window.blackout import Blackout
+from locksmith.window.calendar import Calendar, parse_zone
 from locksmith.window.duration import format_duration, parse_duration
-from locksmith.window.reboot_window import WindowStart
+from locksmith.window.window import Window
+from locksmith.window.window_set import WindowSet
 
 T = TypeVar("T")
 
@@ -144,6 +148,56 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_full(_string(text)) for text in value)
 
 
+def _parts(parse: Callable[[str], T]) -> Kind[tuple[T, ...]]:
+    """Make the kind of a list of windows or blackouts; in a variable they would be separated by `;`."""
+
+    def check(texts: tuple[str, ...]) -> tuple[T, ...]:
+        try:
+            return tuple(map(parse, texts))
+        except UsageError as error:
+            raise ValueError(f"cannot be used: {error}") from None
+
+    return Kind(lambda value: check(_texts(value)), lambda text: check(_texts(text.split(";"))))
+
+
+def _zone(text: str) -> str:
+    try:
+        return text and parse_zone(text).key
+    except ValueError as error:
+        raise ValueError(f"cannot be used: {error}") from None
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) or float(text[:-1]) > 100:  # noqa: PLR2004 - all of it
+        raise ValueError(f"must be a share from 0% to 100%, like 25%, not {text!r}")
+    return float(text[:-1]) / 100
+
+
+def _window_sets(value: object) -> Mapping[str, WindowSet]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table of tables, not {type_name(value)}")  # noqa: TRY004 (as above)
+    return {_full(name): _window_set(name, fields) for name, fields in value.items()}
+
+
+def _window_set(name: str, fields: object) -> WindowSet:
+    if not isinstance(fields, dict):
+        raise ValueError(f"must have a table for {name!r}, not {type_name(fields)}")  # noqa: TRY004 (as above)
+    if unknown := fields.keys() - {"open", "blackouts", "zone"}:
+        raise ValueError(f"has {name}.{min(unknown)}, which is no key of a set: known are open, blackouts, zone")
+    try:
+        windows, blackouts = (WINDOWS.typed(fields.get("open", [])), BLACKOUT_LIST.typed(fields.get("blackouts", [])))
+        zone = ZONE_NAME.typed(fields.get("zone", ""))
+    except ValueError as error:
+        raise ValueError(f"has the set {name!r}, which {error}") from None
+    if not windows and not blackouts:
+        raise ValueError(f"has the set {name!r} with neither a window nor a blackout")
+    return WindowSet(windows, blackouts, zone)
+
+
+def _no_text(_text: str) -> Mapping[str, WindowSet]:
+    raise ValueError("is for a file alone")
+
+
 def _url(text: str) -> str:
     """Check the base URL of a server, which may have a path; give it without a `/` at its end."""
     if not text:
@@ -215,8 +269,13 @@ API_VERSION = _whole(2, 3)
 PORT = _whole(0, 65535)
 TIMEOUT = _span(timedelta(minutes=1))
 SPAN = _span(timedelta(days=1))
-WINDOW_START = _from_text(WindowStart.parse)
+WINDOW_START = _from_text(Calendar.parse)
 WINDOW_LENGTH = _from_text(parse_duration)
+WINDOWS = _parts(Window.parse)
+BLACKOUT_LIST = _parts(Blackout.parse)
+ZONE_NAME = _from_text(_zone)
+PERCENT = _from_text(_percent)
+WINDOW_SETS_KIND = Kind(_window_sets, _no_text)
 PATH = Kind(_path, _path_text)
 WHOLE = _whole(0, 1_000_000)
 LONG_SPAN = _span(timedelta(days=30))

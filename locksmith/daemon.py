@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from locksmith.config import Config
 from locksmith.errands import MachineErrands
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
 from locksmith.host.boot import read_boot_id, read_machine_id
 from locksmith.host.bus import SystemBus
@@ -46,8 +48,13 @@ from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import UpdateEngine
+from locksmith.window.splay import Splay
+from locksmith.window_source import ConfiguredWindows
 
 log = logging.getLogger(__name__)
+
+LOCKLESS_SPLAY = 0.5
+"""The share of a window over which machines spread that have no line to stand in."""
 
 
 def target_of(config: Config) -> Target:
@@ -86,12 +93,17 @@ def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[s
 
 
 def make_gates(
-    config: Config, machine: RealMachine, inhibitors: Inhibitors, skip: frozenset[str] = frozenset()
+    config: Config, machine: RealMachine, bus: SystemBus, inhibitors: Inhibitors, skip: frozenset[str] = frozenset()
 ) -> list[Gate]:
     """Make the gates that cost next to nothing; `skip` names those that are left out."""
     uptime = MinimumUptime(config.reboot.min_uptime, lambda: machine.last_boot, local_clock())
-    gates: list[Gate] = [inhibitors, uptime]
+    gates: list[Gate] = [inhibitors, uptime, *([SyncedClock(bus)] if config.window.synced else [])]
     return [gate for gate in gates if gate.name not in skip]
+
+
+def make_windows(config: Config, meter: Meter | None = None) -> ConfiguredWindows:
+    """Make the windows of this machine."""
+    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter), time.monotonic)
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -147,12 +159,13 @@ async def run(config: Config, paths: Paths) -> None:
             adopts=marker.missing,
             adopted=marker.leave,
             presence=_presence(config, member, paths, meter, mark) if strategy.present else None,
-            gates=make_gates(config, machine, inhibitors),
+            windows=make_windows(config, meter),
+            gates=make_gates(config, machine, bus, inhibitors),
             errands=make_errands(config, paths, bus),
             users=sessions,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
-        agent = Agent(member, target_of(config), _settings(config, reboots=strategy.reboots), around)
+        agent = Agent(member, target_of(config), _settings(config, strategy, member), around)
         service.listen()
         engine.listen(agent.wake, note)
         machine.listen(agent.wake)
@@ -195,11 +208,13 @@ def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: 
     return Presence(store, config.group, member.machine_id, ShownBoots(paths), meter, mark=mark)
 
 
-def _settings(config: Config, *, reboots: bool) -> Settings:
+def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
+    splay = config.window.splay
+    if splay is None:
+        splay = 0.0 if strategy.present else LOCKLESS_SPLAY
     return Settings(
         strategy=config.strategy,
-        reboots=reboots,
-        window=config.window,
+        reboots=strategy.reboots,
         dry_run=config.dry_run,
         limit=config.reboot.limit,
         settle=config.reboot.settle,
@@ -209,6 +224,8 @@ def _settings(config: Config, *, reboots: bool) -> Settings:
         health=config.health.limit,
         halts=not config.halt.after.off,
         grace=config.grace,
+        least=config.window.least,
+        splay=Splay(splay, member.machine_id),
     )
 
 

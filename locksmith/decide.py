@@ -38,6 +38,7 @@ from locksmith.steps import (
     Warn,
     Withdraw,
 )
+from locksmith.window.duration import format_duration
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
@@ -156,7 +157,7 @@ def _without_claim(now: Snapshot) -> Step:
         return Finish()
     if now.adopts:
         return Adopt()
-    obstacle = _obstacle(now)
+    obstacle = _obstacle(now) or _splayed(now)
     if obstacle is not None:
         return obstacle
     if now.settings.dry_run:
@@ -368,7 +369,33 @@ def _gate(now: Snapshot) -> Wait | None:
 
 
 def _outside_window(now: Snapshot) -> Wait | None:
-    window = now.settings.window
-    if window is None or window.contains(now.now):
+    """Name the window that is closed, or that has too little left for a reboot to begin."""
+    if now.window.doubt:
+        return Wait("window", now.window.doubt)
+    windows = now.window.windows
+    if windows is None:
         return None
-    return Wait("window", "outside the reboot window", window.next_open(now.now))
+    opening, least = windows.opening(now.now), timedelta(0) if _has_begun(now) else now.settings.least
+    if opening is not None and opening.left(now.now) >= least:
+        return None
+    text, opens = "outside the reboot window", windows.next_open(now.now, least)
+    if opening is not None:
+        left, needed = format_duration(opening.left(now.now)), format_duration(least)
+        text = f"only {left} of the reboot window is left, and a reboot begins with {needed} at least"
+    return Wait("window", text if opens else f"{text}, and none is to come", opens)
+
+
+def _has_begun(now: Snapshot) -> bool:
+    """Whether hooks, warning or the reboot itself are under way: from then on the window has to be open, no more."""
+    entry = now.journal.entry
+    if entry is None:
+        return False
+    return entry.phase is Phase.COMMITTED or entry.hooks is not Hooks.NONE or now.warned is not None
+
+
+def _splayed(now: Snapshot) -> Wait | None:
+    """Name this machine's own moment in the window, if it is still to come."""
+    windows, settings = now.window.windows, now.settings
+    moment = windows and settings.splay.asks_from(windows, now.now, settings.least)
+    text = "the machines spread over the window, and this one's moment in it is to come"
+    return Wait("splay", text, moment) if moment else None

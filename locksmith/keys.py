@@ -87,6 +87,16 @@ def resume_key(group: str) -> str:
     return f"{group_prefix(group)}resume"
 
 
+def windows_prefix() -> str:
+    """Name the prefix of the sets of windows, which all groups share."""
+    return f"{ROOT}/windows/"
+
+
+def window_key(name: str) -> str:
+    """Name the key of a set of windows."""
+    return windows_prefix() + segment(name)
+
+
 def history_prefix(group: str) -> str:
     """Name the prefix of a group's history."""
     return f"{group_prefix(group)}history/"

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info, start_htt
 
 from locksmith import __version__, states
 from locksmith.config import MetricsSettings
+from locksmith.node_state import next_opening
 from locksmith.snapshot import Granted, Phase, Snapshot
 from locksmith.states import ERRORS
 from locksmith.steps import Release, Step, Wait, Withdraw
@@ -101,9 +102,9 @@ class Metrics:
                 self._errors.labels(step.code).inc()
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        entry, window = snapshot.journal.entry, snapshot.settings.window
+        entry, opens = snapshot.journal.entry, next_opening(snapshot)
         held = entry is not None and (entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted))
         self._needed.set(bool(snapshot.wishes))
         self._held.set(held)
-        self._window.set(window.next_open(snapshot.now).timestamp() if window else 0)
+        self._window.set(opens.timestamp() if opens else 0)
         self._turn.set(snapshot.now.timestamp())

@@ -25,7 +25,8 @@ class Node:
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
     `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
     for, `wish_since` since when. `window_opens` is the start of the window that is open or comes next, `window_closes`
-    its end where it is open. `twin` names another machine that was seen with the same id, `twin_boot` its boot.
+    its end where it is open; `windows` and `blackouts` are what it goes by. `twin` names another machine that was seen
+    with the same id, `twin_boot` its boot.
     """
 
     machine_id: str
@@ -44,6 +45,8 @@ class Node:
     wish_since: datetime | None = None
     window_opens: datetime | None = None
     window_closes: datetime | None = None
+    windows: tuple[str, ...] = ()
+    blackouts: tuple[str, ...] = ()
     twin: str = ""
     twin_boot: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -73,6 +76,8 @@ def encode(node: Node) -> bytes:
         "wish_since": optional_moment(node.wish_since),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
+        "windows": list(node.windows),
+        "blackouts": list(node.blackouts),
         "twin": node.twin,
         "twin_boot": node.twin_boot,
     }
@@ -100,6 +105,8 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             wish_since=read_optional_moment(fields, "wish_since"),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
+            windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
+            blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
             twin=jsonread.read(fields, "twin", str, ""),
             twin_boot=jsonread.read(fields, "twin_boot", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
@@ -110,5 +117,15 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
 
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
-    *("wish", "wish_version", "wish_since", "window_opens", "window_closes", "twin", "twin_boot"),
+    *(
+        "wish",
+        "wish_version",
+        "wish_since",
+        "window_opens",
+        "window_closes",
+        "windows",
+        "blackouts",
+        "twin",
+        "twin_boot",
+    ),
 }

@@ -16,9 +16,10 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
     """Make the record of a step; moments are whole seconds, so that it reads back as the same."""
     now = snapshot.now.replace(microsecond=0)
     wish = snapshot.wishes[0] if snapshot.wishes else None
-    window = snapshot.settings.window
     code, reason, until = _why(step)
-    closes = window.closes(now) if window else None
+    windows = snapshot.window.windows
+    opening = windows.opening(now) if windows else None
+    known = windows.in_zone(now.tzinfo) if windows and now.tzinfo else None
     return Node(
         machine_id=member.machine_id,
         hostname=member.hostname,
@@ -34,9 +35,20 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         wish=wish.trigger if wish else "",
         wish_version=wish.version if wish else "",
         wish_since=wish.since.replace(microsecond=0) if wish else None,
-        window_opens=window.next_open(now) if window else None,
-        window_closes=closes,
+        window_opens=next_opening(snapshot),
+        window_closes=opening.closes if opening else None,
+        windows=tuple(map(str, known.windows)) if known else (),
+        blackouts=tuple(map(str, known.blackouts)) if known else (),
     )
+
+
+def next_opening(snapshot: Snapshot) -> datetime | None:
+    """Give the start of the opening that is open, or else of the next; None: there is none, or it has no beginning."""
+    windows, now = snapshot.window.windows, snapshot.now.replace(microsecond=0)
+    if windows is None:
+        return None
+    opening = windows.opening(now)
+    return opening.opens if opening else windows.next_open(now)
 
 
 def _why(step: Step) -> tuple[str, str, datetime | None]:

@@ -1,11 +1,12 @@
 """What the loop knows at one moment: immutable values, no IO."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from locksmith.fleet import Claim
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.splay import Splay
+from locksmith.window.windows import Windows
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
@@ -179,6 +180,14 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSight:
+    """When this machine may reboot (None: at any time); with a doubt, a sentence, it may not."""
+
+    windows: Windows | None = None
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """The strategy gives its permission."""
 
@@ -233,12 +242,12 @@ class Settings:
     version is refused. `fresh`: how old the last look may be at the reboot. `health`: how long a machine has to
     prove itself healthy. `halts`: whether a reboot that went wrong waits for an operator. `grace`: how long before
     the reboot users are warned. `recheck`: how long an objection of a gate that costs something stands before it is
-    asked again. `program`: who runs this loop.
+    asked again. `least`: how much of a window has to be left when a reboot begins; `splay`: this machine's own moment
+    in it. `program`: who runs this loop.
     """
 
     strategy: str = "reboot"
     reboots: bool = True
-    window: RebootWindow | None = None
     dry_run: bool = False
     limit: timedelta = timedelta(minutes=10)
     settle: timedelta = timedelta(seconds=15)
@@ -250,6 +259,8 @@ class Settings:
     halts: bool = True
     grace: timedelta = timedelta(minutes=5)
     recheck: timedelta = timedelta(minutes=1)
+    least: timedelta = timedelta(0)
+    splay: Splay = field(default_factory=Splay)
     program: str = DAEMON
 
 
@@ -299,6 +310,7 @@ class Snapshot:
     giving_up: "GivingUp | None" = None
     users: frozenset[str] = frozenset()
     warned: Warned | None = None
+    window: WindowSight = field(default_factory=WindowSight)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from locksmith.snapshot import (
     ShutdownState,
     Sighting,
     Snapshot,
+    WindowSight,
     Wish,
 )
 from locksmith.steps import Step
@@ -67,6 +68,18 @@ class Gate(Protocol):
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:
         """Look now, within a limit."""
+        ...
+
+
+class WindowSource(Protocol):
+    """When this machine may reboot."""
+
+    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+        """Say it; `wanted`: a reboot is. `StoreError`: what counts stands in a store that does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
         ...
 
 
@@ -178,6 +191,7 @@ class Surroundings:
     back a slot from before its journal.
     `gates` are those that cost next to nothing, asked at each look while a reboot is wanted; what else is asked is an
     errand. `errands`: None where there is nothing to run; `users`: None where nobody has to be warned.
+    `windows`: None where any time will do.
     `presence`: None where the strategy shares no store with a group.
     `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
@@ -192,6 +206,7 @@ class Surroundings:
     adopts: Callable[[], bool] = lambda: False
     adopted: Callable[[], None] = lambda: None
     presence: Presence | None = None
+    windows: WindowSource | None = None
     gates: Sequence[Gate] = ()
     errands: Errands | None = None
     users: Users | None = None

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "send-need-reboot": "locksmith.cli.machine:send_need_reboot",
     "cancel": "locksmith.cli.machine:cancel",
     "recheck": "locksmith.cli.machine:recheck",
+    "window": "locksmith.cli.window:window",
     "history": "locksmith.cli.history:history",
     "repair": "locksmith.cli.repair:repair",
     "retire-v2": "locksmith.cli.repair:retire_v2",

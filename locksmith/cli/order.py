@@ -12,7 +12,7 @@ from locksmith.cli.preparation import Preparation
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config import Config
-from locksmith.daemon import make_errands, make_gates, make_strategy
+from locksmith.daemon import make_errands, make_gates, make_strategy, make_windows
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT
 from locksmith.gates.inhibitors import Inhibitors
@@ -74,12 +74,15 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
         bus = await stack.enter_async_context(SystemBus())
         machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder)
         settle = config.reboot.settle.total_seconds()
+        windows = make_windows(config)
+        stack.push_async_callback(windows.close)
         preparation = Preparation(
             journal=journal,
             clock=local_clock(),
             say=note,
-            window=None if wanted.now else config.window,
-            gates=make_gates(config, machine, Inhibitors(bus), wanted.skip),
+            windows=None if wanted.now else windows,
+            least=config.window.least,
+            gates=make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
             errands=make_errands(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,

@@ -17,7 +17,7 @@ ASK_AGAIN = 30.0
 RETRY = 5.0
 """Seconds after which it asks again where the store could not be asked, or watched."""
 
-SKIPPABLE = ("inhibitor", "uptime", "alerts", "checks", "sessions")
+SKIPPABLE = ("inhibitor", "uptime", "clock", "alerts", "checks", "sessions")
 """The gates that an operator's reboot may leave out."""
 
 wait_option = click.option(

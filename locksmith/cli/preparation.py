@@ -6,12 +6,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from locksmith.errors import LockError, LocksmithError
 from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
-from locksmith.surroundings import Errands, Gate, JournalStore, Users
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.surroundings import Errands, Gate, JournalStore, Users, WindowSource
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at who is logged in, while the users have their time."""
@@ -23,12 +22,16 @@ class ObjectionError(LockError):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is asked and done before. `window`: None for any time; `users`: None where nobody is warned."""
+    """What is asked and done before.
+
+    `windows`: None for any time; `least` of one must be left when it begins. `users`: None where nobody is warned.
+    """
 
     journal: JournalStore
     clock: Callable[[], datetime]
     say: Callable[[str], None]
-    window: RebootWindow | None = None
+    windows: WindowSource | None = None
+    least: timedelta = timedelta()
     gates: Sequence[Gate] = ()
     errands: Errands | None = None
     users: Users | None = None
@@ -36,14 +39,29 @@ class Preparation:
 
     async def ask(self) -> Answer:
         """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
-        now = self.clock()
-        if self.window is not None and not self.window.contains(now):
-            opens = self.window.next_open(now)
-            return Denied("window", f"outside the reboot window, which opens at {opens:%a %H:%M %Z}; --now skips it")
+        if (closed := await self._window()) is not None:
+            return closed
         for gate in self.gates:
             for objection in await gate.look(None):
                 return Denied(objection.gate, objection.text)
         return Granted()
+
+    async def _window(self) -> Denied | None:
+        if self.windows is None:
+            return None
+        now = self.clock()
+        sight = await self.windows.look(now, wanted=True)
+        if sight.doubt:
+            return Denied("window", f"{sight.doubt}; --now skips the windows")
+        entry = self.journal.read().entry
+        least = self.least if entry is None or entry.hooks is Hooks.NONE else timedelta()
+        opens = now if sight.windows is None else sight.windows.next_open(now, least)
+        if opens is None:
+            return Denied("window", "outside the reboot window, and none is to come; --now skips it")
+        if opens.astimezone(UTC) > now.astimezone(UTC):
+            at = f"{opens:%a %d %b %H:%M %Z}"
+            return Denied("window", f"outside the reboot window, which opens at {at}; --now skips it")
+        return None
 
     async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
         """Ask every gate, run the hooks, warn the users, ask again.

@@ -19,9 +19,15 @@ def local_zone() -> tzinfo:
             return UTC
     try:
         with LOCALTIME.open("rb") as file:
-            return ZoneInfo.from_file(file, key=LOCALTIME.name)
+            return ZoneInfo.from_file(file, key=_name(LOCALTIME))
     except (ValueError, OSError):
         return UTC
+
+
+def _name(localtime: Path) -> str:
+    """Name the zone as its link does, so that another machine knows it too (localtime(5)); else by the file."""
+    _, found, name = str(localtime.resolve()).partition("/zoneinfo/")
+    return name if found else localtime.name
 
 
 def local_clock() -> Callable[[], datetime]:

@@ -31,8 +31,9 @@ from locksmith.snapshot import (
 from locksmith.steps import Step, Wait
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.windows import Windows
 from locksmith_strategies.etcd_lock import EtcdLock
+from tests.harness.windows import FixedWindows
 from tests.sim.machine import SimJournal, SimMachine
 from tests.sim.story import Story
 
@@ -69,7 +70,7 @@ class Process:
     store: Callable[["Process"], Store]
     asked: Callable[[SimMachine], None]
     """Told of each order to reboot, at the moment it is given."""
-    window: RebootWindow | None = None
+    window: Windows | None = None
     dry_run: bool = False
     hooks: bool = False
     spacing: float = 0.0
@@ -83,7 +84,6 @@ class Process:
         machine = self.machine
         settings = Settings(
             "etcd-lock",
-            window=self.window,
             dry_run=self.dry_run,
             limit=LIMIT,
             settle=SETTLE,
@@ -98,6 +98,7 @@ class Process:
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
+            windows=FixedWindows(self.window),
             gates=(_Gate(self),),
             errands=_Errands(self),
             presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk),

@@ -11,8 +11,9 @@ from typing import Any
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.windows import Windows
 from tests.harness.weather import StepwiseStore
+from tests.harness.windows import original
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.machine import MIDNIGHT, PERSON, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
@@ -70,7 +71,7 @@ class Simulation:
     faults: Faults = CALM_FAULTS
     server: SimServer = field(default_factory=SimServer)
     nodes: dict[str, Node] = field(default_factory=dict)
-    windows: dict[str, RebootWindow | None] = field(default_factory=dict)
+    windows: dict[str, Windows | None] = field(default_factory=dict)
     dry: set[str] = field(default_factory=set)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -136,14 +137,16 @@ class Simulation:
         window, machine = self.windows[name], node.machine
         if window is None or machine.engine.wish is None or window.contains(machine.clock()):
             return
-        machine.offset += window.next_open(machine.clock()) - machine.clock() + timedelta(seconds=1)
+        opens = window.next_open(machine.clock())
+        assert opens is not None
+        machine.offset += opens - machine.clock() + timedelta(seconds=1)
         node.wake()
 
     def _build(self) -> None:
         rng = self.plan.draw("fleet")
         for number, window in enumerate(self.plan.windows):
             name = f"n{number + 1}"
-            self.windows[name] = window and RebootWindow.parse(f"00:{window[0]:02}", f"{window[1]}m")
+            self.windows[name] = window and original(f"00:{window[0]:02}", f"{window[1]}m")
             if rng.random() < 0.05:
                 self.dry.add(name)
             machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults)

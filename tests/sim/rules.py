@@ -11,7 +11,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
 from locksmith.operator_orders import Ordered
 from locksmith.semaphore import Semaphore
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP
 from tests.sim.machine import DAEMON, SimMachine
 from tests.sim.network import SimServer, Values
@@ -36,7 +36,7 @@ class Rules:
     story: Story
     server: SimServer
     machines: dict[str, SimMachine]
-    windows: dict[str, RebootWindow | None]
+    windows: dict[str, Windows | None]
     dry: set[str]
     hooks: bool = False
     calm: bool = False

@@ -16,7 +16,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.queue import Queue
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Boot, Errand, Granted, Hooks, ShutdownState, Snapshot, Wish
+from locksmith.snapshot import Answer, Boot, Errand, Granted, Hooks, ShutdownState, Snapshot, WindowSight, Wish
 from locksmith.steps import Withdraw
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
@@ -35,7 +35,7 @@ class NoWindow(Agent):
 
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
-        return replace(seen, settings=replace(seen.settings, window=None))
+        return replace(seen, window=WindowSight())
 
 
 class NoLastLook(Agent):

@@ -28,8 +28,8 @@ from locksmith.snapshot import (
     Wish,
 )
 from locksmith.steps import Step
-from locksmith.surroundings import Errands, Member, Surroundings, Target
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.surroundings import Errands, Member, Surroundings, Target, WindowSource
+from tests.harness.windows import FixedWindows, original
 from tests.sim.machine import Disk, SimJournal
 from tests.sim.virtual_time import VirtualLoop, run
 
@@ -54,6 +54,7 @@ class Bench:
     change: float | None = None
     shown: list[str] = field(default_factory=list)
     errands: Errands | None = None
+    windows: WindowSource | None = None
     while_asked: Callable[[], None] = lambda: None
     reboots = True
     present = False
@@ -68,6 +69,7 @@ class Bench:
             reporters=[self],
             operator=self.operator,
             errands=self.errands,
+            windows=self.windows,
         )
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
 
@@ -181,7 +183,7 @@ def test_a_wish_becomes_a_reboot_that_is_asked_for_once():
 
 def test_a_give_back_without_an_answer_leaves_no_way_to_the_reboot_but_a_new_commit():
     """The window closes during the commit, the give-back may have worked, and the clock is set back into the window."""
-    bench = Bench(Settings(window=RebootWindow.parse("02:00", "2s")), slow_commit=3.0)
+    bench = Bench(windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0)
 
     def lost() -> None:
         bench.offset = timedelta(seconds=-8)

@@ -7,7 +7,7 @@ import pytest
 from freezegun import freeze_time
 
 from locksmith.host import clock
-from locksmith.window.reboot_window import RebootWindow
+from tests.harness.windows import original
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def test_the_clock_shows_local_time():
 def test_a_window_after_the_change_of_the_clock_is_where_the_wall_will_show_it():
     with freeze_time("2026-10-24 20:00:00"):  # 22:00 in Berlin, hours before summer time ends
         now = clock.local_clock()()
-    opens = RebootWindow.parse("04:00", "1h").next_open(now)
+    opens = original("04:00", "1h").next_open(now)
+    assert opens is not None
     assert opens.astimezone(UTC) == datetime(2026, 10, 25, 3, 0, tzinfo=UTC)
     assert opens.astimezone(UTC) - now.astimezone(UTC) == timedelta(hours=7)
 

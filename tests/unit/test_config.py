@@ -12,9 +12,26 @@ from locksmith.config import Config, describe, load_daemon, load_tool
 from locksmith.config_keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.blackout import Blackout
+from locksmith.window.window import Window
+from locksmith.window.window_set import WindowSet
 
 DOCS = Path(__file__).parents[2] / "docs/configuration.md"
+
+
+CALENDAR = """
+[window]
+open = ["Mon..Fri 02:00 for 3h", "2nd Tue 22:00 for 4h"]
+blackouts = ["last Fri"]
+zone = "Europe/Berlin"
+sets = ["nights"]
+min-remaining = "20m"
+splay = "25%"
+require-synced-clock = true
+[window-sets.nights]
+open = ["23:00 for 2h"]
+zone = "UTC"
+"""
 
 
 @pytest.fixture
@@ -101,7 +118,7 @@ def test_every_key_of_the_file_is_read(machine):
     assert (config.store.endpoints, config.store.api) == (("https://a:2379", "https://b:2379"), 2)
     assert (config.store.cafile, config.store.keyfile) == (files["ca.pem"], files["key.pem"])
     assert (config.store.username, config.store.password, config.store.timeout) == ("locksmith", "s3cret", 1.5)
-    assert config.window == RebootWindow.parse("Sat 23:05", "11h")
+    assert config.window.own.windows == (Window.original("Sat 23:05", "11h"),)
     assert (config.metrics.enabled, config.metrics.address, config.metrics.port) == (False, "::1", 9999)
     assert config.metrics.certfile == files["m.pem"]
     assert config.reboot.limit == timedelta(minutes=20)
@@ -127,7 +144,7 @@ def test_a_drop_in_overrides_single_keys_of_a_table(machine):
     machine.drop_in("20-window.toml", '[window]\nlength = "2h"')
     config = machine.daemon()
     assert (config.store.api, config.store.endpoints) == (3, ("http://a:1",))
-    assert config.window == RebootWindow.parse("02:00", "2h")
+    assert config.window.own.windows == (Window.original("02:00", "2h"),)
 
 
 def test_other_files_beside_the_drop_ins_are_left_alone(machine):
@@ -183,7 +200,7 @@ def test_the_daemons_environment_is_the_originals(machine):
     assert (config.store.endpoints, config.store.api) == (("https://a:2379", "https://b:2379"), 2)
     assert [str(path) for path in (config.store.cafile, config.store.certfile, config.store.keyfile)] == [ca, crt, key]
     assert (config.store.username, config.store.password) == ("u", "p")
-    assert config.window == RebootWindow.parse("Thu 23:00", "1h30m")
+    assert config.window.own.windows == (Window.original("Thu 23:00", "1h30m"),)
 
 
 def test_the_tools_environment_is_its_own(machine):
@@ -201,14 +218,14 @@ def test_of_two_variables_for_one_key_the_prefixed_wins(machine):
             "REBOOT_WINDOW_LENGTH": "1h",
         }
     )
-    assert config.window == RebootWindow.parse("01:00", "1h")
+    assert config.window.own.windows == (Window.original("01:00", "1h"),)
     assert config.origins["window.length"] == "REBOOT_WINDOW_LENGTH"
 
 
 def test_a_window_of_the_environment_replaces_the_files(machine):
     machine.write('[window]\nstart = "Sat 02:00"\nlength = "100h"')
     environ = {"REBOOT_WINDOW_START": "03:00", "REBOOT_WINDOW_LENGTH": "1h"}
-    assert machine.daemon(environ).window == RebootWindow.parse("03:00", "1h")
+    assert machine.daemon(environ).window.own.windows == (Window.original("03:00", "1h"),)
 
 
 @pytest.mark.parametrize(
@@ -267,11 +284,11 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("dry_run = true", f"{FILE}: dry_run is not a key of the configuration: did you mean dry-run?"),
         ("[etcd]\nendpoint = 'x'", "etcd.endpoint is not a key of the configuration: did you mean etcd.endpoints?"),
         ("[etc]\napi = 3", "etc.api is not a key of the configuration: did you mean etcd.api?"),
-        ("[windows]", "windows is not a key of the configuration: did you mean window?"),
-        ("[window]\nzzz = 1", "window.zzz is not a key of the configuration: known are window.start, window.length"),
+        ("[windows]", "windows is not a key of the configuration: did you mean window or window.sets or window-sets?"),
+        ("[window]\nqqq = 1", "window.qqq is not a key of the configuration: known are window.start, window.length"),
         (
             "qqq = 1",
-            "known are strategy, group, dry-run, adopt, debug, [alerts], [etcd], [halt], [health], [metrics], ",
+            "known are strategy, group, dry-run, adopt, debug, window-sets, [alerts], [etcd], [halt], [health], ",
         ),
         ("'etcd.api' = 3", '"etcd.api" is not a key of the configuration'),
         ("etcd = 3", f"{FILE}: etcd must be a table, not a whole number"),
@@ -323,12 +340,35 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[window]\nstart = 02:00:00\nlength = '1h'", f"{FILE}: window.start must be a string, not a date or a time"),
         (
             "[window]\nstart = '25:00'\nlength = '1h'",
-            f"{FILE}: window.start '25:00' is not a start: the hour is 0 to 23",
+            f"{FILE}: window.start '25:00' is not a start: '25:00' is no time: the hour is 0 to 23",
         ),
         ("[window]\nstart = ''\nlength = ''", f"{FILE}: window.start '' is not a start"),
         ("[window]\nstart = '02:00'\nlength = '1j'", f"{FILE}: window.length '1j' is not a duration"),
         ("[window]\nstart = '02:00'\nlength = '24h'", f"{FILE}: the window's length 24h is too long"),
         ("[window]\nstart = '02:00'\nlength = '-1h'", f"{FILE}: the window's length -1h is negative"),
+        (
+            "[window]\nopen = ['Foo 02:00 for 1h']",
+            f"{FILE}: window.open cannot be used: the window's start 'Foo 02:00' is not a start: 'Foo' is none of Mon",
+        ),
+        (
+            "[window]\nopen = ['02:00']",
+            f"{FILE}: window.open cannot be used: '02:00' is not a window: write a start and",
+        ),
+        ("[window]\nblackouts = ['x']", f"{FILE}: window.blackouts cannot be used: 'x' is not a blackout: write days"),
+        ("[window]\nzone = 'Mars'", f"{FILE}: window.zone cannot be used: 'Mars' is no time zone here"),
+        ("[window]\nsplay = '120%'", f"{FILE}: window.splay must be a share from 0% to 100%, like 25%, not '120%'"),
+        (
+            "[window]\nstart = '02:00'\nlength = '1h'\nopen = ['02:00 for 1h']",
+            f"{FILE}: window.open stands beside window.start: write that one as `START for LENGTH` into window.open",
+        ),
+        (
+            "[window]\nstart = '02:00'\nlength = '1h'\nmin-remaining = '2h'",
+            f"{FILE}: window.min-remaining is longer than window.length: no reboot would ever begin",
+        ),
+        ("[window-sets.a]\nzone = 'UTC'", f"{FILE}: window-sets has the set 'a' with neither a window nor a blackout"),
+        ("[window-sets.a]\nwhen = 1", f"{FILE}: window-sets has a.when, which is no key of a set: known are open"),
+        ("window-sets = {a = 1}", f"{FILE}: window-sets must have a table for 'a', not a whole number"),
+        ("[window-sets.a]\nopen = ['x']", f"{FILE}: window-sets has the set 'a', which cannot be used: 'x' is not a"),
         ("[metrics]\nport = 65536", f"{FILE}: metrics.port must be a whole number from 0 to 65535, not 65536"),
         ("[metrics]\naddress = ''", f"{FILE}: metrics.address must not be empty"),
         ("[metrics]\ncertfile = '/a'", f"{FILE}: metrics.certfile is set without metrics.keyfile"),
@@ -417,7 +457,7 @@ def test_check_config_shows_every_value_and_its_origin_but_no_password(machine):
     assert list(rows) == [name for name in KEYS if name != "etcd.password-file"]
     assert rows["group"] == ('"prod"', "LOCKSMITHD_GROUP")
     assert rows["debug"] == ("true", "--debug")
-    assert rows["window.start"] == ('"Sat 02:00"', str(machine.file))
+    assert rows["window.start"] == ('"sat 2:00"', str(machine.file))
     assert rows["window.length"] == ('"1h30m"', str(machine.file))
     assert rows["etcd.api"] == ("3", "the defaults")
     assert rows["etcd.endpoints"] == ('["http://127.0.0.1:2379", "http://127.0.0.1:4001"]', "the defaults")
@@ -431,6 +471,41 @@ def test_what_is_shown_can_be_written_into_a_file(machine):
     config = machine.daemon()
     lines = [f"{key} = {value}" for key, value, _ in describe(config) if value != "(not set)"]
     assert machine.write("\n".join(lines)).daemon() == config
+
+
+def test_a_whole_calendar_can_be_shown_and_written_back(machine):
+    machine.write(CALENDAR)
+    config = machine.daemon()
+    lines = [f"{key} = {value}" for key, value, _ in describe(config) if value != "(not set)"]
+    assert machine.write("\n".join(lines)).daemon() == config
+
+
+def test_windows_blackouts_and_sets_come_together(machine):
+    window = machine.write(CALENDAR).daemon().window
+    assert window.own == WindowSet.parse(
+        ["Mon..Fri 02:00 for 3h", "2nd Tue 22:00 for 4h"], ["last Fri"], "Europe/Berlin"
+    )
+    assert window.known == {"nights": WindowSet.parse(["23:00 for 2h"], [], "UTC")}
+    assert (window.sets, window.least, window.splay, window.synced) == (("nights",), timedelta(minutes=20), 0.25, True)
+
+
+def test_a_drop_in_replaces_a_set_of_windows_by_its_name(machine):
+    machine.write('[window-sets.a]\nopen = ["01:00 for 1h"]\n[window-sets.b]\nopen = ["02:00 for 1h"]')
+    machine.drop_in("10.toml", '[window-sets.b]\nopen = ["03:00 for 1h"]')
+    known = machine.daemon().window.known
+    assert known == {"a": WindowSet.parse(["01:00 for 1h"], []), "b": WindowSet.parse(["03:00 for 1h"], [])}
+
+
+def test_a_window_of_the_environment_replaces_windows_and_sets_but_no_blackout(machine):
+    machine.write(CALENDAR)
+    window = machine.daemon({"REBOOT_WINDOW_START": "03:00", "REBOOT_WINDOW_LENGTH": "1h"}).window
+    assert window.own.windows == (Window.original("03:00", "1h"),)
+    assert (window.sets, window.own.blackouts) == ((), (Blackout.parse("last Fri"),))
+
+
+def test_the_documented_calendars_can_be_used(machine):
+    example = re.findall(r"```toml\n(.*?)```", DOCS.with_name("windows.md").read_text(), re.DOTALL)[0]
+    assert machine.write(example).daemon().window.own.windows
 
 
 def test_the_documentation_names_every_key_variable_and_flag_with_its_default():

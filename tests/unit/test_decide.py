@@ -31,6 +31,7 @@ from locksmith.snapshot import (
     ShutdownState,
     Snapshot,
     Warned,
+    WindowSight,
     Wish,
 )
 from locksmith.steps import (
@@ -49,19 +50,20 @@ from locksmith.steps import (
     Warn,
     Withdraw,
 )
-from locksmith.window.reboot_window import RebootWindow
+from locksmith.window.splay import Splay
+from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 THIS_BOOT, LAST_BOOT = Boot("boot-2"), Boot("boot-1")
-OPEN, CLOSED = RebootWindow.parse("02:00", "30m"), RebootWindow.parse("03:00", "30m")
+OPEN, CLOSED = original("02:00", "30m"), original("03:00", "30m")
 DOWN, UNKNOWN = ShutdownState.GOING_DOWN, ShutdownState.UNKNOWN
 WANTED = (Wish("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
-NOTHING = Snapshot(NOW, THIS_BOOT, Settings(window=OPEN), unattended=MINUTE)
+NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), unattended=MINUTE, window=WindowSight(OPEN))
 ALERT = Objection("alerts", "an alert fires: NodeDown")
 WELL = Report(Errand.HEALTH, SECOND, over=True)
 SICK = Report(Errand.HEALTH, SECOND, over=True, problems=(Objection("health", "x.service has failed"),))
@@ -84,7 +86,15 @@ def called(ago: timedelta, refused: str | None = None, **more) -> Snapshot:
 
 
 def configured(snapshot: Snapshot, **more) -> Snapshot:
+    if "window" in more:
+        snapshot = replace(snapshot, window=WindowSight(more.pop("window")))
     return replace(snapshot, settings=replace(snapshot.settings, **more))
+
+
+def splayed(snapshot: Snapshot) -> Snapshot:
+    """Let the window have just opened: this machine's moment is a while into it."""
+    opened = snapshot.now.replace(minute=0, second=1)
+    return configured(replace(snapshot, now=opened), splay=Splay(1.0, "n1"))
 
 
 WISHING = replace(NOTHING, wishes=WANTED)
@@ -114,6 +124,11 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("one trigger does not answer, another wants a reboot", replace(WISHING, doubts=("no engine",)), Request()),
     ("outside the window", configured(WISHING, window=CLOSED), "window"),
     ("without a window", configured(WISHING, window=None), Request()),
+    ("a set of windows that is not there", replace(WISHING, window=WindowSight(doubt="there is no set")), "window"),
+    ("too little of the window is left", configured(WISHING, least=timedelta(minutes=31)), "window"),
+    ("enough of it is left", configured(WISHING, least=timedelta(minutes=5)), Request()),
+    ("its own moment in the window is to come", splayed(WISHING), "splay"),
+    ("a dry run waits for its moment too", configured(splayed(WISHING), dry_run=True), "splay"),
     ("dry run", configured(WISHING, dry_run=True), "dry_run"),
     (
         "dry run outside the window: the window is the reason",
@@ -147,6 +162,15 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(REQUESTED, wishes=(), doubts=("?",), answer=GRANTED),
         Withdraw,
     ),
+    ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Withdraw),
+    (
+        "granted, hooks have begun, and little of the window is left",
+        configured(replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED))), least=timedelta(minutes=31)),
+        Commit(),
+    ),
+    ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Withdraw),
+    ("committed, and little of the window is left", configured(REBOOTING, least=timedelta(minutes=31)), Reboot()),
+    ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Withdraw),
     ("granted, and the window closed", configured(replace(REQUESTED, answer=GRANTED), window=CLOSED), Withdraw),
     (
         "denied, and the window closed: the place goes too",
@@ -409,7 +433,6 @@ snapshots = st.builds(
     settings=st.builds(
         Settings,
         reboots=st.sampled_from([True, True, False]),
-        window=st.sampled_from([None, OPEN, CLOSED]),
         dry_run=st.sampled_from([False, False, True]),
     ),
     shutdown=st.sampled_from([ShutdownState.RUNNING, ShutdownState.RUNNING, DOWN, UNKNOWN]),
@@ -440,6 +463,7 @@ snapshots = st.builds(
     retargeted=st.sampled_from([False, False, True]),
     operator=st.sampled_from([False, False, True]),
     adopts=st.sampled_from([False, False, True]),
+    window=st.sampled_from([WindowSight(), WindowSight(OPEN), WindowSight(CLOSED), WindowSight(OPEN, "no set")]),
 )
 towards_a_reboot = (Request, Commit, Reboot)
 many = settings(max_examples=500)
@@ -448,12 +472,13 @@ many = settings(max_examples=500)
 @many
 @given(snapshots)
 def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
-    window = now.settings.window
+    window = now.window.windows
     in_the_way = (
         not now.wishes
         or now.shutdown is not ShutdownState.RUNNING
         or now.settings.dry_run
         or not now.settings.reboots
+        or now.window.doubt
         or (window is not None and not window.contains(now.now))
         or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)

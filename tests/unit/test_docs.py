@@ -105,4 +105,4 @@ def test_the_example_drop_in_can_be_used(tmp_path):
     environ["LOCKSMITHD_ETCD_CAFILE"] = str(ca)
     config = load_daemon(Paths(tmp_path), environ, {})
     assert (config.strategy, config.group, len(config.store.endpoints)) == ("etcd-lock", "web", 3)
-    assert config.window is not None
+    assert config.window.own.windows

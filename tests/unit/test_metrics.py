@@ -15,12 +15,23 @@ from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import bus_errors
 from locksmith.metrics import Metrics
-from locksmith.snapshot import Boot, Denied, Granted, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.snapshot import (
+    Boot,
+    Denied,
+    Granted,
+    Journal,
+    JournalEntry,
+    Phase,
+    Settings,
+    Snapshot,
+    WindowSight,
+    Wish,
+)
 from locksmith.states import ERRORS
 from locksmith.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
-from locksmith.window.reboot_window import RebootWindow
 from tests.harness.certificates import Authority
 from tests.harness.ports import free_ports
+from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 21, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=2)
@@ -148,7 +159,7 @@ def test_the_lock_counts_as_held_from_the_permission_to_the_give_back(scrape, en
 
 
 def test_a_wish_the_window_and_the_loops_last_turn_are_shown(scrape):
-    wanted = replace(QUIET, wishes=(WISH,), settings=Settings(window=RebootWindow.parse("14:00", "1h")))
+    wanted = replace(QUIET, wishes=(WISH,), window=WindowSight(original("14:00", "1h")))
     scrape.metrics.show(Wait("window", "outside the reboot window", LATER), wanted)
     assert scrape.value("reboot_needed") == 1
     assert scrape.value("next_window_timestamp_seconds") == LATER.timestamp()

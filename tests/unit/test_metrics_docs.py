@@ -15,6 +15,7 @@ from locksmith import states
 from locksmith.errands import CHECKS
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
 from locksmith.kv.observed import KINDS, RESULTS
 from locksmith.lock_metrics import LockMetrics
@@ -118,6 +119,6 @@ def reasons() -> set[str]:
     waits = [call for call in calls if ast.unparse(call.func) in {"Wait", "Denied"}]
     codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
     words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
-    gates = {Inhibitors.name, MinimumUptime.name, Alerts.name, CHECKS}
+    gates = {Inhibitors.name, MinimumUptime.name, SyncedClock.name, Alerts.name, CHECKS}
     group = {FREEZE, HOLD, SPACING, HALT, RESTORED}
     return {word for word in words if isinstance(word, str)} | gates | group | set(states.SICK)

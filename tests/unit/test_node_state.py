@@ -7,10 +7,10 @@ import pytest
 
 from locksmith import node
 from locksmith.node_state import describe
-from locksmith.snapshot import Boot, Settings, Snapshot, Wish
+from locksmith.snapshot import Boot, Settings, Snapshot, WindowSight, Wish
 from locksmith.steps import Commit, Idle, Wait
 from locksmith.surroundings import Member, Target
-from locksmith.window.reboot_window import RebootWindow
+from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, 5, 123456, tzinfo=UTC)
 MEMBER, TARGET = Member("m1", "n1"), Target("etcd-lock", "web", 3, ("http://127.0.0.1:2379",))
@@ -46,10 +46,10 @@ def test_an_error_is_tried_again_every_few_seconds_which_is_no_end():
 
 
 def test_a_window_shows_when_it_opens_and_while_open_when_it_closes():
-    open_now = replace(WISHING, settings=Settings("etcd-lock", window=RebootWindow.parse("02:00", "1h")))
+    open_now = replace(WISHING, window=WindowSight(original("02:00", "1h")))
     shown = describe(Idle(), open_now, MEMBER, TARGET)
     assert (shown.window_opens, shown.window_closes) == (at(2), at(3))
-    closed = replace(WISHING, settings=Settings("etcd-lock", window=RebootWindow.parse("04:00", "1h")))
+    closed = replace(WISHING, window=WindowSight(original("04:00", "1h")))
     shown = describe(Idle(), closed, MEMBER, TARGET)
     assert shown.window_opens == at(4)
     assert shown.window_closes is None

@@ -1,0 +1,353 @@
+"""`window`: is it open, until when, what comes next; and the sets of windows that an operator keeps in etcd."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
+from typing import Any
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
+from locksmith.cli.orders import group_option
+from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
+from locksmith.cli.table import coloured
+from locksmith.errors import CorruptValueError, LockError, UsageError
+from locksmith.fleet import moment, optional_moment
+from locksmith.group_reader import read_group
+from locksmith.host.clock import local_zone
+from locksmith.kv.store import Store
+from locksmith.why import group_name
+from locksmith.window import window_set
+from locksmith.window.calendar import parse_zone
+from locksmith.window.duration import format_duration, parse_duration
+from locksmith.window.month import Day, month
+from locksmith.window.window_set import WindowSet
+from locksmith.window.windows import Opening, Windows
+from locksmith.window_source import ConfiguredWindows
+from locksmith.window_store import WindowStore
+from locksmith.words import listed, span
+
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+CELL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked about the windows: at which moment, in which zone, how many, with how much of one left."""
+
+    at: datetime
+    zone: tzinfo
+    count: int
+    least: timedelta
+
+
+@click.group(cls=GoGroup, invoke_without_command=True)
+@click.option(
+    "--spec", "specs", cls=GoOption, multiple=True, metavar="W", help="A window to look at: 'Fri 22:00 for 4h'."
+)
+@click.option(
+    "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout to look at beside it."
+)
+@click.option(
+    "--set", "names", cls=GoOption, multiple=True, metavar="NAME", help="A set of windows in etcd to look at."
+)
+@click.option(
+    "--next", "count", cls=GoOption, type=click.IntRange(1, 1000), default=5, help="How many openings to show."
+)
+@click.option("--at", cls=GoOption, metavar="T", help="Look at this time: 18:30, or 2026-05-01T18:30.")
+@click.option("--zone", cls=GoOption, metavar="Z", help="The time zone of what names none, and of what is shown.")
+@click.option(
+    "--min-remaining", "least", cls=GoOption, metavar="D", help="How much has to be left when a reboot begins."
+)
+@group_option
+@json_flag
+@click.pass_context
+def window(
+    context: click.Context,
+    /,
+    *,
+    specs: tuple[str, ...],
+    blackouts: tuple[str, ...],
+    names: tuple[str, ...],
+    count: int,
+    at: str | None,
+    zone: str | None,
+    least: str | None,
+    as_json: bool,
+) -> None:
+    """Show whether a reboot window is open, until when, the next ones, and the month.
+
+    Without flags it is this machine's; with --group, those of the machines of a group; with --spec and --blackout, what
+    they say, which needs no node and no etcd. The exit code is 0, open or closed.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    session = context.ensure_object(Session)
+    shown_in = _zone(zone)
+    asked = Asked(_moment(at, shown_in), shown_in, count, _least(session, least, checks=bool(specs or blackouts)))
+    if specs or blackouts:
+        of = WindowSet.parse(specs, blackouts, zone or "")
+        found = {"the specification": window_set.union([of])}
+    elif names:
+        found = {f"set {name}": window_set.union([_stored(session, name)]) for name in names}
+    elif "group" in session.flags and session.flags["group"] is not None:
+        found = _of_group(session)
+    else:
+        found = {"this machine": _of_machine(session, asked.at)}
+    if as_json:
+        print_json({"at": moment(asked.at), "windows": [_fields(name, of, asked) for name, of in found.items()]})
+        return
+    click.echo("\n\n".join("\n".join(_lines(name, of, asked)) for name, of in found.items()))
+
+
+@window.command("set", cls=GoCommand)
+@click.argument("name")
+@click.option("--open", "windows", cls=GoOption, multiple=True, metavar="W", help="A window: 'Mon..Fri 02:00 for 3h'.")
+@click.option(
+    "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout: '*-12-20..*-01-06'."
+)
+@click.option(
+    "--zone", cls=GoOption, default="", metavar="Z", help="The time zone of what names none; else each machine's own."
+)
+@reason_option
+@pass_session
+def set_(
+    session: Session, *, name: str, windows: tuple[str, ...], blackouts: tuple[str, ...], zone: str, reason: str
+) -> None:
+    """Write a set of windows into etcd, for every machine whose configuration names it in window.sets.
+
+    It replaces the set as a whole. Machines that wait see it within a minute, all others before they reboot.
+    """
+    if not windows and not blackouts:
+        raise UsageError("a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm`")
+    read = WindowSet.parse(windows, blackouts, zone)
+    new = WindowSet(
+        read.windows, read.blackouts, read.zone, invoking_user(), datetime.now(UTC).replace(microsecond=0), reason
+    )
+
+    async def work(store: Store) -> WindowSet | CorruptValueError | None:
+        kept = WindowStore(store)
+        try:
+            before: WindowSet | CorruptValueError | None = await kept.read(name)
+        except CorruptValueError as error:
+            before = error
+        await kept.write(name, new)
+        return before
+
+    before = session.with_store(work)
+    click.echo(f"set {name}: {new.resolved()}")
+    if isinstance(before, WindowSet):
+        note(f"before it was: {before.resolved()}")
+    elif before is not None:
+        note(f"what stood there could not be read: {before.problem}")
+
+
+@window.command("show", cls=GoCommand)
+@click.argument("name", required=False)
+@json_flag
+@pass_session
+def show(session: Session, *, name: str | None, as_json: bool) -> None:
+    """Show the sets of windows in etcd, or one of them: who wrote it, when and why."""
+    sets = session.with_store(lambda store: WindowStore(store).read_all())
+    if name is not None:
+        if name not in sets:
+            raise LockError(
+                f"there is no set of windows {name!r} in the store; there is {listed(sorted(sets)) or 'none'}"
+            )
+        sets = {name: sets[name]}
+    if as_json:
+        print_json({"sets": {of: _set_fields(one) for of, one in sets.items()}})
+        return
+    for of, one in sets.items():
+        if isinstance(one, CorruptValueError):
+            note(f"set {of} cannot be read: {one}")
+            continue
+        by = f" (by {one.who} at {moment(one.since)}{f': {one.reason}' if one.reason else ''})" if one.since else ""
+        click.echo(f"{of}: {one.resolved()}{by}")
+    if not sets:
+        note("there is no set of windows in the store; `locksmithctl window set NAME` makes one")
+
+
+@window.command("rm", cls=GoCommand)
+@click.argument("name")
+@pass_session
+def remove(session: Session, *, name: str) -> None:
+    """Remove a set of windows from etcd. Machines that still name it do not reboot until they have another."""
+    session.with_store(lambda store: WindowStore(store).remove(name))
+    click.echo(f"set {name} is removed; a machine whose window.sets still names it does not reboot")
+
+
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return local_zone() if name is None else parse_zone(name)
+    except ValueError as error:
+        raise UsageError(f"--zone: {error}") from None
+
+
+def _moment(text: str | None, zone: tzinfo) -> datetime:
+    now = datetime.now(zone)
+    if text is None:
+        return now
+    try:
+        whole = f"{now.date()}T{text}" if "-" not in text else text
+        at = datetime.fromisoformat(whole)
+    except ValueError:
+        raise UsageError(f"--at must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
+    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
+
+
+def _least(session: Session, text: str | None, *, checks: bool) -> timedelta:
+    """Take what is said, else this machine's own, else nothing where a specification is checked without a node."""
+    if text is None:
+        return timedelta(0) if checks else session.config.window.least
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--min-remaining: {error}") from None
+
+
+def _stored(session: Session, name: str) -> WindowSet:
+    found = session.with_store(lambda store: WindowStore(store).read(name))
+    if found is None:
+        raise LockError(f"there is no set of windows {name!r} in the store: see `locksmithctl window show`")
+    return found
+
+
+def _of_machine(session: Session, at: datetime) -> Windows | None:
+    """Read what the configuration of this machine says, and from etcd only what it names there."""
+    import asyncio
+    import time
+
+    from locksmith.kv.connect import open_store
+
+    async def look() -> Windows | None:
+        source = ConfiguredWindows(session.config.window, lambda: open_store(session.config.store), time.monotonic)
+        try:
+            sight = await source.look(at, wanted=True)
+        finally:
+            await source.close()
+        if sight.doubt:
+            raise LockError(f"this machine does not reboot: {sight.doubt}")
+        return sight.windows
+
+    return asyncio.run(look())
+
+
+def _of_group(session: Session) -> dict[str, Windows | None]:
+    """Give the windows of a group's machines, those that have the same ones together."""
+    group = session.config.group
+    view = session.with_store(lambda store: read_group(store, group))
+    by_windows: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for node in view.machines.values():
+        by_windows.setdefault((node.windows, node.blackouts), []).append(node.name)
+    if not by_windows:
+        raise LockError(f"no machine of {group_name(group)} shows itself: see `locksmithctl nodes`")
+    return {
+        f"{group_name(group)} ({listed(sorted(names))})": window_set.union([WindowSet.parse(*texts)])
+        for texts, names in by_windows.items()
+    }
+
+
+def _lines(name: str, of: Windows | None, asked: Asked) -> list[str]:
+    if of is None:
+        return [f"{name}: a reboot is allowed at any time"]
+    lines = [f"{name}: {of}", _state(of, asked), *_upcoming(of, asked)]
+    return [*lines, "", *_month(of, asked)]
+
+
+def _state(of: Windows, asked: Asked) -> str:
+    at = f"{asked.at:%a %Y-%m-%d %H:%M %Z}"
+    opening, opens = of.opening(asked.at), of.next_open(asked.at, asked.least)
+    if opening is not None and opening.left(asked.at) >= asked.least:
+        return f"open at {at}, {_until(opening, asked)}"
+    short = ""
+    if opening is not None:
+        short = (
+            f" (open, but only for {span(opening.left(asked.at))}: a reboot begins with {format_duration(asked.least)})"
+        )
+    if opens is None:
+        return f"closed at {at}{short}, and no opening is to come"
+    return f"closed at {at}{short}; opens {_clock(opens, asked)}, in {span(opens.astimezone(UTC) - asked.at)}"
+
+
+def _until(opening: Opening, asked: Asked) -> str:
+    if opening.closes is None:
+        return "and for more than a week to come"
+    return f"until {_clock(opening.closes, asked)}, for another {span(opening.left(asked.at))}"
+
+
+def _clock(when: datetime, asked: Asked) -> str:
+    return f"{when.astimezone(asked.zone):%a %Y-%m-%d %H:%M %Z}"
+
+
+def _next(of: Windows, asked: Asked) -> list[Opening]:
+    """Give the next openings that are long enough for a reboot to begin in."""
+    enough = (one for one in of.upcoming(asked.at) if one.left(one.opens or asked.at) >= asked.least)
+    return list(islice(enough, asked.count))
+
+
+def _upcoming(of: Windows, asked: Asked) -> list[str]:
+    found = _next(of, asked)
+    if not found:
+        return []
+    return ["next:", *(f"  {_clock(one.opens or asked.at, asked)}  {_ends(one, asked)}" for one in found)]
+
+
+def _ends(one: Opening, asked: Asked) -> str:
+    if one.closes is None:
+        return "and on, for more than a week"
+    return f"until {_clock(one.closes, asked)}"
+
+
+def _month(of: Windows, asked: Asked) -> list[str]:
+    weeks = month(of, asked.at.date(), asked.zone)
+    head = "".join(f"{name:<{CELL}} " for name in WEEKDAYS).rstrip()
+    rows = ("".join(f"{_cell(day, asked)} " for day in week).rstrip() for week in weeks)
+    return [f"{asked.at:%B %Y}", head, *rows, "* a window is open on that day, x a blackout"]
+
+
+def _cell(day: Day | None, asked: Asked) -> str:
+    if day is None:
+        return " " * CELL
+    marks = ("*" if day.is_open else "") + ("x" if day.is_black else "")
+    text = f"{day.date.day:>2}{marks:<{CELL - 2}}"
+    if not coloured():
+        return text
+    colour = "green" if day.is_open else "red" if day.is_black else None
+    return click.style(text, fg=colour, reverse=day.date == asked.at.date())
+
+
+def _fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
+    if of is None:
+        return {"of": name, "open": True, "at_any_time": True, "windows": [], "blackouts": [], "next": []}
+    opening, days = of.opening(asked.at), month(of, asked.at.date(), asked.zone)
+    return {
+        "of": name,
+        "open": opening is not None and opening.left(asked.at) >= asked.least,
+        "at_any_time": False,
+        "windows": [str(one) for one in of.windows],
+        "blackouts": [str(one) for one in of.blackouts],
+        "closes": optional_moment(opening.closes if opening else None),
+        "opens": optional_moment(of.next_open(asked.at, asked.least)),
+        "next": [
+            {"opens": optional_moment(one.opens), "closes": optional_moment(one.closes)} for one in _next(of, asked)
+        ],
+        "month": {
+            str(day.date): {"open": day.is_open, "blackout": day.is_black} for week in days for day in week if day
+        },
+    }
+
+
+def _set_fields(one: WindowSet | CorruptValueError) -> Mapping[str, Any]:
+    if isinstance(one, CorruptValueError):
+        return {"unreadable": one.problem}
+    return {
+        "open": [str(window) for window in one.windows],
+        "blackouts": [str(blackout) for blackout in one.blackouts],
+        "zone": one.zone,
+        "who": one.who,
+        "since": optional_moment(one.since),
+        "reason": one.reason,
+    }

@@ -1,0 +1,33 @@
+"""Whether the clock is synchronised, in systemd's word for it (`NTPSynchronized` of org.freedesktop.timedate1(5)).
+
+A clock that is wrong after a boot, or was never set, would open windows at the wrong time.
+"""
+
+from collections.abc import Sequence
+
+from locksmith.errors import HostError
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_messages import Property
+from locksmith.snapshot import JournalEntry, Objection
+
+_TIMEDATED = ("org.freedesktop.timedate1", "/org/freedesktop/timedate1", "org.freedesktop.timedate1")
+NTP_SYNCHRONIZED = Property(*_TIMEDATED, "NTPSynchronized", "b")
+
+
+class SyncedClock:
+    """Objects while the clock is not known to be synchronised."""
+
+    name = "clock"
+
+    def __init__(self, bus: SystemBus) -> None:
+        self._bus = bus
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+        """Ask systemd; an answer that is missing is an objection too."""
+        try:
+            synced = await self._bus.get(NTP_SYNCHRONIZED)
+        except HostError as error:
+            return [Objection(self.name, f"systemd does not say whether the clock is synchronised: {error}")]
+        if synced:
+            return []
+        return [Objection(self.name, "the clock is not synchronised (`timedatectl` says so), and that is required")]

@@ -1,0 +1,175 @@
+"""Blackouts: time in which no window is open, whatever the windows say.
+
+- `2026-12-24`, `Fri`, `last Fri`, `*-12-24..26`, `*-*-1`: whole days of a calendar expression
+- `2026-12-20..2027-01-06`, `*-12-20..*-01-06`: from one day to another, both included, once or every year
+- `2026-12-24 18:00..2026-12-27 06:00`: from one time to another
+- `Fri 12:00 for 12h`: from each start on for a length
+
+A time zone may stand at the end (before `for`).
+"""
+
+import calendar
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Self
+
+from locksmith.errors import UsageError
+from locksmith.window.calendar import LAST_YEAR, Calendar, parse_zone, with_zone
+from locksmith.window.clock_changes import instant, last_instant
+from locksmith.window.window import Stretch, Window
+
+_DATE = r"(\d{4}|\*)-(\d{1,2})-(\d{1,2})(?: (\d{1,2}:\d{2}))?"
+_RANGE = re.compile(rf"{_DATE} ?\.\. ?{_DATE}(?: (\S+))?")
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeDays:
+    """Every day of a calendar expression, from the first instant at which a clock shows it to the last."""
+
+    days: Calendar
+
+    def in_zone(self, zone: tzinfo) -> Self:
+        """Give it in a zone, unless it names one itself."""
+        return replace(self, days=self.days.in_zone(zone))
+
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        return str(self.days)
+
+    def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
+        """Give each, in order, from before `since` on: all that it is in are among them."""
+        zone = self.days.zone or zone
+        first = (since.astimezone(zone) - 2 * _DAY).date()
+        for start in self.days.instants(first, zone):
+            yield Stretch(start, _end_of_day(start.astimezone(zone).date(), zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A day of one year, or (None) of every year; `at`: a time of that day, or (None) all of it."""
+
+    year: int | None
+    month: int
+    day: int
+    at: time | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From one moment to another, both of one year or both of every year; one that ends before it begins is of two."""
+
+    first: Moment
+    last: Moment
+    zone: tzinfo | None = None
+
+    def in_zone(self, zone: tzinfo) -> Self:
+        """Give it in a zone, unless it names one itself."""
+        return self if self.zone is not None else replace(self, zone=zone)
+
+    def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
+        """Give it, or from before `since` on each year's."""
+        zone = self.zone or zone
+        if self.first.year is not None:
+            yield self._stretch(self.first.year, self.last.year or self.first.year, zone)
+            return
+        turns = (self.last.month, self.last.day) < (self.first.month, self.first.day)
+        for year in range(since.year - 2, LAST_YEAR):
+            yield self._stretch(year, year + turns, zone)
+
+    def _stretch(self, begins: int, ends: int, zone: tzinfo) -> Stretch:
+        first, last = self.first, self.last
+        start = _instant(_date(begins, first), first.at or time(0), zone)
+        end = _end_of_day(_date(ends, last), zone) if last.at is None else _end(_date(ends, last), last.at, zone)
+        return Stretch(start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """A blackout, with its `text` as it was written. Its first instant is in it, its last is not."""
+
+    text: str
+    when: WholeDays | Window | Period = field(compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read one; `UsageError` says what is wrong."""
+        written = " ".join(text.split())
+        if " for " in written:
+            return cls(written, Window.parse(written))
+        if (found := _RANGE.fullmatch(written)) is not None:
+            return cls(written, _period(written, found))
+        return cls(written, WholeDays(_days(written)))
+
+    def __str__(self) -> str:
+        """Write it as it was written."""
+        return self.text
+
+    def in_zone(self, zone: tzinfo) -> "Blackout":
+        """Give it in a zone, unless it names one itself."""
+        when = self.when.in_zone(zone)
+        if when == self.when and isinstance(when, Period):
+            return self
+        text = with_zone(self.text, zone) if isinstance(when, Period) else str(when)
+        return Blackout(text, when)
+
+    def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
+        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none."""
+        return self.when.stretches(since, zone)
+
+
+def _days(text: str) -> Calendar:
+    try:
+        days = Calendar.parse(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a blackout: write days like 2026-12-24, Fri or *-12-24..26, a range like "
+            "2026-12-20..2027-01-06 or *-12-20..*-01-06, or a start and a length like Fri 12:00 for 12h"
+        ) from None
+    if days.has_time:
+        raise UsageError(f"the blackout {text!r} has a time and no length: write it like Fri 12:00 for 12h")
+    return days
+
+
+def _period(text: str, found: re.Match[str]) -> Period:
+    parts = found.groups()
+    try:
+        first, last = _moment(*parts[:4]), _moment(*parts[4:8])
+        period = Period(first, last, parse_zone(parts[8]) if parts[8] else None)
+    except ValueError as error:
+        raise UsageError(f"the blackout {text!r} cannot be: {error}") from None
+    if (first.year is None) != (last.year is None):
+        raise UsageError(f"the blackout {text!r} cannot be: both its ends have a year, or both have *")
+    start, end = next(period.stretches(datetime(2024, 1, 1, tzinfo=UTC), UTC))
+    if end <= start:
+        raise UsageError(f"the blackout {text!r} cannot be: it ends before it begins")
+    return period
+
+
+def _moment(year: str, month: str, day: str, at: str | None) -> Moment:
+    moment = Moment(
+        None if year == "*" else int(year), int(month), int(day), time.fromisoformat(at.zfill(5)) if at else None
+    )
+    date(moment.year or 2024, moment.month, moment.day)  # a leap year: *-02-29 is a day
+    return moment
+
+
+def _date(year: int, moment: Moment) -> date:
+    """Find the day in a year; the 29th of February is the 28th where there is none."""
+    return date(year, moment.month, min(moment.day, calendar.monthrange(year, moment.month)[1]))
+
+
+def _instant(day: date, at: time, zone: tzinfo) -> datetime:
+    """Find the first instant; that of a day that a zone left out is the first of the next."""
+    return instant(day, at, zone) or _instant(day + _DAY, time(0), zone)
+
+
+def _end(day: date, at: time, zone: tzinfo) -> datetime:
+    """Find the last instant, where a clock that is set back over it shows it twice."""
+    return last_instant(day, at, zone) or _end(day + _DAY, time(0), zone)
+
+
+def _end_of_day(day: date, zone: tzinfo) -> datetime:
+    return _end(day + _DAY, time(0), zone)
