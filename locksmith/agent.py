@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from locksmith import decide, fleet
@@ -37,6 +37,7 @@ from locksmith.snapshot import (
     RebootCall,
     Settings,
     ShutdownState,
+    Sighting,
     Snapshot,
     Warned,
     WindowSight,
@@ -58,7 +59,7 @@ from locksmith.steps import (
     Withdraw,
 )
 from locksmith.strategy import Strategy
-from locksmith.surroundings import Member, Presence, Surroundings, Target, WindowSource
+from locksmith.surroundings import Member, Presence, Surroundings, Target, Trigger, WindowSource
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ PACE = 0.2
 """Seconds to pause between turns, once there are too many: however often something wakes the loop, it does not spin."""
 STEP_LIMIT = 90.0
 """Seconds a step may take: more than any call's own limit, less than the watchdog's patience."""
+LOOK_LIMIT = 20.0
+"""Seconds for one look at a trigger."""
 SHOW_LIMIT = 10.0
 """Seconds to show the others of the group what this machine does."""
 FIRST_LOOK, LONGEST_LOOK = 0.05, 5.0
@@ -104,6 +107,11 @@ class Agent:
     def wake(self) -> None:
         """Look again now."""
         self._woken.set()
+
+    def sightings(self) -> dict[str, Sighting]:
+        """Give what each trigger said last."""
+        names = (trigger.name for trigger in self._around.triggers)
+        return dict(zip(names, self._progress.sightings, strict=False))
 
     async def run(self) -> None:
         """Run until the strategy never reboots and nothing is left to give back, or until cancelled."""
@@ -203,6 +211,7 @@ class Agent:
             shutdown=shutdown,
             wishes=tuple(sight.wish for sight in self._progress.sightings if sight.wish is not None),
             doubts=tuple(sight.doubt for sight in self._progress.sightings if sight.doubt is not None),
+            unmet=tuple(sight.unmet for sight in self._progress.sightings if sight.unmet),
             journal=journal,
             answer=self._progress.answer,
             call=self._progress.call
@@ -267,7 +276,20 @@ class Agent:
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
         now = self._around.clock()
-        self._progress.sightings = await asyncio.gather(*(trigger.look(now, boot) for trigger in self._around.triggers))
+        looks = (self._sight(trigger, now, boot) for trigger in self._around.triggers)
+        self._progress.sightings = await asyncio.gather(*looks)
+
+    async def _sight(self, trigger: Trigger, now: datetime, boot: Boot) -> Sighting:
+        """Look at one trigger; what a plugin does wrong is a doubt of its own, and holds no other back."""
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                seen = await trigger.look(now, boot)
+        except TimeoutError:
+            seen = Sighting(doubt=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
+        except Exception as error:
+            log.debug("a defect of a trigger", exc_info=True)
+            seen = Sighting(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
+        return seen if seen.looked else replace(seen, looked=now)
 
     async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
         entry = snapshot.journal.entry

@@ -21,7 +21,7 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
         who=DAEMON,
         hostname=member.hostname,
         version=wish.version,
-        reason=f"{wish.trigger} {wish.version}".strip(),
+        reason=wish.reason or f"{wish.trigger} {wish.version}".strip(),
     )
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)
 

@@ -16,6 +16,7 @@ from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
 from locksmith.keys import group_prefix
 from locksmith.kv.settings import StoreSettings
+from locksmith.triggers.settings import TriggerSettings
 from locksmith.window.duration import format_duration
 from locksmith.window.window import Window
 from locksmith.window.window_set import WindowSet
@@ -121,6 +122,7 @@ class Config:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     grace: timedelta = timedelta(minutes=5)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    triggers: TriggerSettings = field(default_factory=TriggerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -182,6 +184,7 @@ def _build(settings: Settings) -> Config:
         ),
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
         alerts=_alerts(settings, default.alerts),
+        triggers=_triggers(settings, default.triggers),
         origins=_origins(settings),
     )
 
@@ -298,6 +301,29 @@ def _alerts(settings: Settings, default: AlertSettings) -> AlertSettings:
     return alerts
 
 
+def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
+    triggers = TriggerSettings(
+        use=settings.value(keys.TRIGGERS, default.use),
+        max_uptime=settings.value(keys.MAX_UPTIME, default.max_uptime),
+        command=settings.value(keys.COMMAND, default.command),
+        needed=settings.value(keys.NEEDED, default.needed),
+        not_needed=settings.value(keys.NOT_NEEDED, default.not_needed),
+        period=settings.value(keys.PERIOD, default.period),
+        limit=settings.value(keys.COMMAND_LIMIT, default.limit),
+    )
+    both = set(triggers.needed) & set(triggers.not_needed)
+    statuses: tuple[Key[Any], ...] = (keys.NEEDED, keys.NOT_NEEDED)
+    for setting in filter(None, map(settings.of, statuses)):
+        if both:
+            raise setting.refusal(f"must not have {min(both)} in it, which would say yes and no")
+        if not triggers.command and (triggers.needed, triggers.not_needed) != (default.needed, default.not_needed):
+            raise setting.refusal("is set without triggers.command, whose exit statuses it is about")
+    least, uptime = settings.value(keys.MIN_UPTIME, timedelta(0)), settings.of(keys.MAX_UPTIME)
+    if uptime and timedelta(0) < triggers.max_uptime <= least:
+        raise uptime.refusal("must be longer than reboot.min-uptime")
+    return triggers
+
+
 def _password(settings: Settings) -> str | None:
     literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
     if literal and file:
@@ -387,6 +413,13 @@ def _values(config: Config) -> dict[str, object]:
         "window.splay": None if window.splay is None else f"{window.splay * 100:g}%",
         "window.require-synced-clock": window.synced,
         "window-sets": {name: _set_values(known) for name, known in window.known.items()} or None,
+        "triggers.use": config.triggers.use,
+        "triggers.max-uptime": config.triggers.max_uptime,
+        "triggers.command": config.triggers.command,
+        "triggers.needed": config.triggers.needed,
+        "triggers.not-needed": config.triggers.not_needed,
+        "triggers.period": config.triggers.period,
+        "triggers.limit": config.triggers.limit,
         "metrics.enabled": metrics.enabled,
         "metrics.address": metrics.address,
         "metrics.port": metrics.port,

@@ -18,12 +18,14 @@ from locksmith.config_values import (
     SESSIONS,
     SPAN,
     SPAN_OR_NONE,
+    STATUSES,
     STRATEGY_NAME,
     TEXT,
     TEXTS,
     TIMEOUT,
     URL,
     URLS,
+    VERY_LONG_SPAN_OR_NONE,
     WHOLE,
     WINDOW_LENGTH,
     WINDOW_SETS_KIND,
@@ -107,10 +109,19 @@ ALERTS_ONLY: Final = Key("alerts.only", PATTERN)
 ALERTS_IGNORE: Final = Key("alerts.ignore", PATTERN)
 SEVERITIES: Final = Key("alerts.severities", TEXTS)
 
+TRIGGERS: Final = Key("triggers.use", TEXTS)
+MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
+COMMAND: Final = Key("triggers.command", TEXTS)
+NEEDED: Final = Key("triggers.needed", STATUSES)
+NOT_NEEDED: Final = Key("triggers.not-needed", STATUSES)
+PERIOD: Final = Key("triggers.period", LONG_SPAN)
+COMMAND_LIMIT: Final = Key("triggers.limit", SPAN)
+
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
     *(START, LENGTH, OPEN, BLACKOUTS, ZONE, USED_SETS, LEAST, SPLAY, SYNCED, WINDOW_SETS),
+    *(TRIGGERS, MAX_UPTIME, COMMAND, NEEDED, NOT_NEEDED, PERIOD, COMMAND_LIMIT),
     *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
     *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MIN_UPTIME, SPACING),
     *(HALT, EXPIRE, STALE),

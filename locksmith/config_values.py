@@ -148,6 +148,12 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_full(_string(text)) for text in value)
 
 
+def _statuses(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of exit statuses, not {type_name(value)}")  # noqa: TRY004 (as above)
+    return tuple(_STATUS.typed(number) for number in value)
+
+
 def _parts(parse: Callable[[str], T]) -> Kind[tuple[T, ...]]:
     """Make the kind of a list of windows or blackouts; in a variable they would be separated by `;`."""
 
@@ -271,6 +277,9 @@ TIMEOUT = _span(timedelta(minutes=1))
 SPAN = _span(timedelta(days=1))
 WINDOW_START = _from_text(Calendar.parse)
 WINDOW_LENGTH = _from_text(parse_duration)
+VERY_LONG_SPAN_OR_NONE = _span_or_none(timedelta(days=3650))
+_STATUS = _whole(0, 255)
+STATUSES = Kind(_statuses, lambda text: tuple(_STATUS.text(part.strip()) for part in text.split(",")))
 WINDOWS = _parts(Window.parse)
 BLACKOUT_LIST = _parts(Blackout.parse)
 ZONE_NAME = _from_text(_zone)

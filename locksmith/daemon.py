@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -43,11 +43,11 @@ from locksmith.metrics import Metrics
 from locksmith.presence import Presence
 from locksmith.queued_lock import QueuedLock
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
-from locksmith.snapshot import Settings
+from locksmith.snapshot import Settings, Sighting
 from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
+from locksmith.trigger import Trigger, TriggerContext, make_triggers
 from locksmith.triggers.operator import OperatorWish
-from locksmith.triggers.update_engine import UpdateEngine
 from locksmith.window.splay import Splay
 from locksmith.window_source import ConfiguredWindows
 
@@ -119,7 +119,7 @@ async def run(config: Config, paths: Paths) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_daemon(paths))
         bus = SystemBus()
-        machine, engine, operator = RealMachine(bus, paths), UpdateEngine(bus), OperatorWish(paths)
+        machine, operator = RealMachine(bus, paths), OperatorWish(paths)
         inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions, paths)
         clock = local_clock()
         marker = AdoptMark(paths, wanted=config.adopt)
@@ -130,8 +130,8 @@ async def run(config: Config, paths: Paths) -> None:
         mark = SeenRevision(paths, config.store.api, config.store.endpoints)
         agent: Agent
 
-        async def note(version: str) -> None:
-            operator.note(version, clock(), await machine.boot())
+        async def note(version: str, reason: str = "") -> None:
+            operator.note(version, clock(), await machine.boot(), reason)
             agent.wake()
 
         def cancel() -> bool:
@@ -145,12 +145,17 @@ async def run(config: Config, paths: Paths) -> None:
 
         async def request(reason: str) -> None:
             log.info("a reboot is asked for over the bus: %s", reason or "no reason given")
-            await note("")
+            await note("", reason)
 
-        service = BusService(bus, Orders(request, cancel, recheck), config.group, config.strategy)
+        def sightings() -> dict[str, Sighting | None]:
+            return {**agent.sightings(), **dict.fromkeys(unused)}
+
+        found, unused = make_triggers(TriggerContext(paths, bus, config.triggers, note))
+        triggers: list[Trigger] = [*found, operator]
+        service = BusService(bus, Orders(request, cancel, recheck), config.group, config.strategy, sightings)
         around = Surroundings(
             machine=machine,
-            triggers=(engine, operator),
+            triggers=triggers,
             journal=journal,
             strategy=partial(make_strategy, config, paths=paths, meter=meter, mark=mark),
             clock=clock,
@@ -167,11 +172,12 @@ async def run(config: Config, paths: Paths) -> None:
         )
         agent = Agent(member, target_of(config), _settings(config, strategy, member), around)
         service.listen()
-        engine.listen(agent.wake, note)
+        for trigger in triggers:
+            trigger.listen(agent.wake)
         machine.listen(agent.wake)
         inhibitors.listen(agent.wake)
         sessions.listen(agent.wake)
-        running = asyncio.ensure_future(_run(agent, bus))
+        running = asyncio.ensure_future(_run(agent, bus, triggers))
         with _signals(agent, running):
             try:
                 await running
@@ -179,9 +185,12 @@ async def run(config: Config, paths: Paths) -> None:
                 log.info("%s", agent.leave())
 
 
-async def _run(agent: Agent, bus: SystemBus) -> None:
-    async with bus:
-        await agent.run()
+async def _run(agent: Agent, bus: SystemBus, triggers: Sequence[Trigger]) -> None:
+    try:
+        async with bus:
+            await agent.run()
+    finally:
+        await asyncio.gather(*(trigger.close() for trigger in triggers), return_exceptions=True)
 
 
 @contextlib.contextmanager

@@ -131,6 +131,8 @@ def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
         return None
     if any(wish.version == version for wish in now.wishes):
         return f"rebooted for update {version}, and it is wanted as before"
+    if version in now.unmet:
+        return f"rebooted for update {version}, and came up without it"
     if before.trigger in WHOLE_SYSTEMS and before.system and before.system == now.system:
         return f"rebooted for update {version}, and came up with the old system ({now.system}): rolled back"
     return None

@@ -24,9 +24,9 @@ class Node:
 
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
     `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
-    for, `wish_since` since when. `window_opens` is the start of the window that is open or comes next, `window_closes`
-    its end where it is open; `windows` and `blackouts` are what it goes by. `twin` names another machine that was seen
-    with the same id, `twin_boot` its boot.
+    for, `wish_since` since when; `wish_reasons` are those of all triggers. `window_opens` is the start of the window
+    that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
+    `twin` names another machine that was seen with the same id, `twin_boot` its boot.
     """
 
     machine_id: str
@@ -43,6 +43,7 @@ class Node:
     wish: str = ""
     wish_version: str = ""
     wish_since: datetime | None = None
+    wish_reasons: tuple[str, ...] = ()
     window_opens: datetime | None = None
     window_closes: datetime | None = None
     windows: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ def encode(node: Node) -> bytes:
         "wish": node.wish,
         "wish_version": node.wish_version,
         "wish_since": optional_moment(node.wish_since),
+        "wish_reasons": list(node.wish_reasons),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
         "windows": list(node.windows),
@@ -103,6 +105,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             wish=jsonread.read(fields, "wish", str, ""),
             wish_version=jsonread.read(fields, "wish_version", str, ""),
             wish_since=read_optional_moment(fields, "wish_since"),
+            wish_reasons=tuple(map(str, jsonread.read(fields, "wish_reasons", list, []))),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
@@ -117,15 +120,6 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
 
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
-    *(
-        "wish",
-        "wish_version",
-        "wish_since",
-        "window_opens",
-        "window_closes",
-        "windows",
-        "blackouts",
-        "twin",
-        "twin_boot",
-    ),
+    *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
+    *("twin", "twin_boot"),
 }

@@ -35,6 +35,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         wish=wish.trigger if wish else "",
         wish_version=wish.version if wish else "",
         wish_since=wish.since.replace(microsecond=0) if wish else None,
+        wish_reasons=tuple(one.reason for one in snapshot.wishes if one.reason),
         window_opens=next_opening(snapshot),
         window_closes=opening.closes if opening else None,
         windows=tuple(map(str, known.windows)) if known else (),

@@ -37,19 +37,30 @@ class ShutdownState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A trigger's wish for a reboot. `version` is what the reboot is for; `""` and `0.0.0` are unknown."""
+    """A trigger's wish for a reboot. `version` is what the reboot is for; `""` and `0.0.0` are unknown.
+
+    The same version after a reboot says that it did not help. `reason` says why, in a few words that change seldom.
+    """
 
     trigger: str
     version: str
     since: datetime
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one look at a trigger says. While there is a doubt (a sentence), there is no wish of it."""
+    """What one look at a trigger says. While there is a doubt (a sentence), there is no wish of it.
+
+    `says` is why it wants nothing. `unmet` is a version that this boot should have brought and did not. `looked` is
+    when it really looked, where that was not just now.
+    """
 
     wish: Wish | None = None
     doubt: str | None = None
+    says: str = field(default="", compare=False)
+    unmet: str = ""
+    looked: datetime | None = field(default=None, compare=False)
 
 
 class Phase(StrEnum):
@@ -268,7 +279,8 @@ class Settings:
 class Snapshot:
     """Everything one decision is made from.
 
-    `now` is aware, in local time. `unattended`: how long this loop has seen a committed claim that no running
+    `now` is aware, in local time. `unmet` are the sightings'.
+    `unattended`: how long this loop has seen a committed claim that no running
     `locksmithctl` cares for. `answer` is the strategy's to the request made since the loop last slept. `look_age`
     is how long ago the triggers were looked at, the gap the last look has to bridge. `retargeted`: the journal's
     claim is on another lock than the one configured now. `operator`: a `locksmithctl reboot` is under way on this
@@ -288,6 +300,7 @@ class Snapshot:
     shutdown: ShutdownState = ShutdownState.RUNNING
     wishes: tuple[Wish, ...] = ()
     doubts: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
     journal: Journal = Journal()
     answer: Answer | None = None
     call: RebootCall | None = None

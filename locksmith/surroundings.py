@@ -30,7 +30,9 @@ HEARTBEAT = 30.0
 
 
 class Trigger(Protocol):
-    """Why a reboot may be needed."""
+    """Why a reboot may be needed (trigger.py has all that a plugin must do)."""
+
+    name: str
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:
         """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""

@@ -131,6 +131,8 @@ def _wish(found: Case, node: Node) -> str:
             return ""
         return f"{found.name} does not want to reboot: nothing asks for it."
     since = f" since {clock(node.wish_since, found.now)}" if node.wish_since else ""
+    if node.wish_reasons and (node.wish != "update-engine" or len(node.wish_reasons) > 1):
+        return f"{found.name} wants to reboot{since}: {'; and '.join(node.wish_reasons)}."
     if node.wish == "operator":
         return f"{found.name} wants to reboot because an operator asked for it{since}."
     what = f"update {node.wish_version}" if node.wish_version not in UNKNOWN_VERSIONS else "an update"

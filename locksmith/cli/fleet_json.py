@@ -30,6 +30,7 @@ def node_fields(node: Node) -> dict[str, object]:
             "trigger": node.wish,
             "version": node.wish_version,
             "since": fleet.optional_moment(node.wish_since) or None,
+            "reasons": list(node.wish_reasons),
         }
         if node.wish
         else None,

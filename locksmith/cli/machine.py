@@ -75,7 +75,7 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
     if os.geteuid() == 0:
         noted = asyncio.run(send_wish(session.paths))
     else:
-        asyncio.run(request_over_bus())
+        asyncio.run(request_over_bus("locksmithctl send-need-reboot"))
         noted = True
     if as_json:
         print_json({"sent": True, "noted": noted})
@@ -84,10 +84,36 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
 
 
 @click.command(cls=GoCommand)
+@click.option("--reason", cls=GoOption, required=True, help="Why, for whoever asks the machine.")
+@json_flag
+@pass_session
+def request(session: Session, *, reason: str, as_json: bool) -> None:
+    """Ask for a reboot of this machine, for scripts and units: through the same gates and line as an update's.
+
+    It stands until the machine has rebooted, or `cancel` takes it back; locksmithd need not run yet. It counts from
+    root, and from whom polkit allows org.locksmith1.manage.
+    """
+    from locksmith.cli.wish import keep_request, request_over_bus
+
+    if os.geteuid() == 0:
+        asyncio.run(keep_request(session.paths, reason))
+        running = wake_daemon(session.paths)
+    else:
+        asyncio.run(request_over_bus(reason))
+        running = True
+    if as_json:
+        print_json({"requested": True, "running": running})
+        return
+    click.echo("requested: `locksmithctl why` says what the reboot waits for, `cancel` takes it back")
+    if not running:
+        note("locksmithd does not run on this machine: it sees the request when it starts")
+
+
+@click.command(cls=GoCommand)
 @json_flag
 @pass_session
 def cancel(session: Session, *, as_json: bool) -> None:
-    """Take `send-need-reboot` back. Past the point of no return it is too late, and says so."""
+    """Take `request` and `send-need-reboot` back. Past the point of no return it is too late, and says so."""
     from locksmith.cli.wish import cancel_over_bus, cancel_wish, engine_wants
 
     if os.geteuid() == 0:

@@ -130,7 +130,7 @@ def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
 
 
 def _wish(node: Node) -> str:
-    return f"{node.wish} {node.wish_version}".strip()
+    return "; ".join(node.wish_reasons) or f"{node.wish} {node.wish_version}".strip()
 
 
 def _window(node: Node | None, now: datetime) -> str:

@@ -1,10 +1,11 @@
 """The operator's wish for a reboot: sent over the bus as update_engine's own signal, and taken back from its file."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from locksmith.errors import HostError
-from locksmith.host.boot import read_boot_id
+from locksmith.host.boot import read_boot, read_boot_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_link import Link
 from locksmith.host.bus_messages import Signal
@@ -60,10 +61,17 @@ async def engine_wants() -> str | None:
     return str(version) if operation == NEED_REBOOT else None
 
 
-async def request_over_bus() -> None:
+async def request_over_bus(reason: str) -> None:
     """Ask the daemon itself, which asks polkit. `HostError`: it does not run, or says no."""
     async with SystemBus() as bus:
-        await bus.call(request("locksmithctl send-need-reboot"), limit=ASK_LIMIT)
+        await bus.call(request(reason), limit=ASK_LIMIT)
+
+
+async def keep_request(paths: Paths, reason: str) -> None:
+    """Keep the wish in its file, whether or not a daemon runs. `HostError`: it cannot be kept."""
+    async with SystemBus() as bus:
+        boot = await read_boot(paths, bus)
+    OperatorWish(paths).note("", datetime.now(UTC), boot, reason)
 
 
 async def cancel_over_bus() -> bool:

@@ -4,7 +4,7 @@ Everybody may read. Root may ask; whoever else asks is left to polkit, and where
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from locksmith import __version__, states
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_messages import Call, Incoming, Outgoing, RefusedError, Signal
-from locksmith.snapshot import Snapshot
+from locksmith.snapshot import Sighting, Snapshot
 from locksmith.steps import Step, Wait
 
 NAME = "org.locksmith1"
@@ -26,6 +26,7 @@ ACTION = "org.locksmith1.manage"
 
 GET_ALL = Call(NAME, PATH, PROPERTIES, "GetAll", "s", (INTERFACE,), "a{sv}", autostart=False)
 RECHECK = Call(NAME, PATH, INTERFACE, "Recheck", reply="", autostart=False)
+TRIGGERS = Call(NAME, PATH, INTERFACE, "Triggers", reply="a(ssts)", autostart=False)
 CANCEL = Call(NAME, PATH, INTERFACE, "Cancel", reply="b", autostart=False)
 
 
@@ -34,6 +35,8 @@ def request(reason: str) -> Call:
     return Call(NAME, PATH, INTERFACE, "Request", "s", (reason,), "", autostart=False)
 
 
+WANTS, QUIET, DOUBT, UNUSED = "wants", "quiet", "error", "unused"
+"""What a trigger says, in a word."""
 ASK_LIMIT = 120.0
 """Seconds for polkit: a person may have to type a password."""
 ALLOW_INTERACTION = 1
@@ -45,6 +48,7 @@ INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Intro
   <method name="Request"><arg name="reason" type="s" direction="in"/></method>
   <method name="Cancel"><arg name="cancelled" type="b" direction="out"/></method>
   <method name="Recheck"/>
+  <method name="Triggers"><arg name="triggers" type="a(ssts)" direction="out"/></method>
   <property name="State" type="s" access="read"/>
   <property name="Code" type="s" access="read"/>
   <property name="Reason" type="s" access="read"/>
@@ -81,9 +85,17 @@ class Orders:
 class BusService:
     """A reporter that shows the loop on the bus, and takes orders there."""
 
-    def __init__(self, bus: SystemBus, orders: Orders, group: str, strategy: str) -> None:
+    def __init__(
+        self,
+        bus: SystemBus,
+        orders: Orders,
+        group: str,
+        strategy: str,
+        sightings: Callable[[], Mapping[str, Sighting | None]] = dict,
+    ) -> None:
         self._bus = bus
         self._orders = orders
+        self._sightings = sightings
         self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
@@ -126,6 +138,9 @@ class BusService:
                 return Outgoing("s", [INTROSPECTION])
             case ("Ping", ""):
                 return Outgoing()
+            case ("Triggers", ""):
+                said = [_trigger(name, seen) for name, seen in self._sightings().items()]
+                return Outgoing("a(ssts)", [said])
             case ("GetAll", "s"):
                 return Outgoing("a{sv}", [{name: _variant(value) for name, value in self._all.items()}])
             case ("Get", "ss") if call.body[1] in self._all:
@@ -163,6 +178,18 @@ class BusService:
 _DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 
+def _trigger(name: str, seen: Sighting | None) -> list[Any]:
+    """Give a trigger as the bus has it: its name, a word, when it looked, and a sentence."""
+    if seen is None:
+        return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
+    looked = _micros(seen.looked)
+    if seen.doubt is not None:
+        return [name, DOUBT, looked, seen.doubt.removeprefix(f"{name}: ")]
+    if seen.wish is not None:
+        return [name, WANTS, looked, seen.wish.reason or seen.wish.version]
+    return [name, QUIET, looked, seen.says]
+
+
 def _micros(when: datetime | None) -> int:
     return int(when.timestamp() * 1e6) if when else 0
 
@@ -175,3 +202,9 @@ async def read_local(bus: SystemBus) -> dict[str, Any]:
     """Ask this machine's daemon what it does. `HostError`: it is not on the bus, or does not answer."""
     [properties] = await bus.call(GET_ALL)
     return {name: variant.value for name, variant in properties.items()}
+
+
+async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:
+    """Ask this machine's daemon what its triggers say, as `_trigger` gives it. `HostError` as of `read_local`."""
+    [said] = await bus.call(TRIGGERS)
+    return [(str(name), str(word), int(looked), str(text)) for name, word, looked, text in said]

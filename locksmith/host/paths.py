@@ -53,6 +53,31 @@ class Paths:
         return self.root / "run/update-engine/coordinator.conf"
 
     @property
+    def reboot_required(self) -> Path:
+        """Written by Debian's and Ubuntu's packages when they need a reboot."""
+        return self.root / "run/reboot-required"
+
+    @property
+    def container(self) -> Path:
+        """Exists in a container: systemd names there what kind it is (systemd.exec(5))."""
+        return self.root / "run/systemd/container"
+
+    @property
+    def kernel_release(self) -> Path:
+        """The running kernel's release, as of `uname -r`."""
+        return self.root / "proc/sys/kernel/osrelease"
+
+    @property
+    def boot(self) -> Path:
+        """Where Debian and others have their kernels."""
+        return self.root / "boot"
+
+    @property
+    def modules(self) -> Path:
+        """Where every kernel has its modules, and on some distributions its image."""
+        return self.root / "usr/lib/modules"
+
+    @property
     def systemd_booted(self) -> Path:
         """Exists where systemd is the init system (sd_booted(3))."""
         return self.root / "run/systemd/system"

@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,19 @@ SPARE = 15.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt", ".rpmnew", ".rpmsave")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended: its exit status (negative: a signal), the last line it printed, whether it ran too long.
+
+    `digest` tells one whole output from another.
+    """
+
+    code: int
+    reason: str = ""
+    late: bool = False
+    digest: str = ""
 
 
 class Programs:
@@ -72,6 +86,16 @@ class Programs:
                     break
         return failed
 
+    async def command(self, stage: str, name: str, words: Sequence[str]) -> Outcome:
+        """Run one command, or wait for it where it runs already, and give how it ended. `HostError`: nobody knows."""
+        place = self._folder / f"{stage}-{name}"
+        if not is_locked(place.with_suffix(".lock")):
+            place.with_suffix(".json").unlink(missing_ok=True)
+            await self._start(words, place, {"LC_ALL": "C.UTF-8"})
+        if not await self._ended(place):
+            raise HostError("it ended without a word, as one that was killed does")
+        return _outcome(place.with_suffix(".json"))
+
     def forget(self, stage: str, name: str) -> None:
         """Remove what is left of a run that nobody asks for any more."""
         for left in self._folder.glob(f"{stage}-*-{name}.*"):
@@ -105,16 +129,16 @@ class Programs:
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
             if not os.access(program, os.X_OK):
                 return "it is not executable: `chmod +x` it, or take it out of the folder"
-            await self._start(program, place, environ)
+            await self._start([str(program)], place, environ)
         if not await self._ended(place):
             return "it ended without a word, as one that was killed does"
         return _read(result)
 
-    async def _start(self, program: Path, place: Path, environ: Mapping[str, str]) -> None:
+    async def _start(self, words: Sequence[str], place: Path, environ: Mapping[str, str]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-P", "-m", "locksmith.host.supervise", str(place), f"{self._limit:g}", str(program)]
+        command = [sys.executable, "-P", "-m", "locksmith.host.supervise", str(place), f"{self._limit:g}", *words]
         if self._paths.systemd_booted.exists():
-            await self._start_unit(program, place, command, environ)
+            await self._start_unit(Path(words[0]), place, command, environ)
         else:
             self._start_child(command, environ)
         await self._until(lambda: place.with_suffix(".json").exists() or is_locked(place.with_suffix(".lock")))
@@ -180,14 +204,25 @@ def _counts(name: str) -> bool:
 def _read(result: Path) -> str:
     """Give what went wrong with a program that has ended, in a sentence; empty: nothing did."""
     try:
-        fields = jsonread.load_object(result.read_bytes())
-        code, reason = jsonread.read(fields, "code", int), jsonread.read(fields, "reason", str)
-        late = jsonread.read(fields, "late", bool)
-    except (OSError, jsonread.BadJsonError) as error:
-        return f"what became of it cannot be read: {error}"
-    if late:
-        return reason
-    if code == 0:
+        ended = _outcome(result)
+    except HostError as error:
+        return str(error)
+    if ended.late:
+        return ended.reason
+    if ended.code == 0:
         return ""
-    how = f"it was ended by signal {-code}" if code < 0 else f"it failed with exit status {code}"
-    return f"{reason or how}" if reason else how
+    how = f"it was ended by signal {-ended.code}" if ended.code < 0 else f"it failed with exit status {ended.code}"
+    return ended.reason or how
+
+
+def _outcome(result: Path) -> Outcome:
+    try:
+        fields = jsonread.load_object(result.read_bytes())
+        return Outcome(
+            code=jsonread.read(fields, "code", int),
+            reason=jsonread.read(fields, "reason", str),
+            late=jsonread.read(fields, "late", bool),
+            digest=jsonread.read(fields, "digest", str, ""),
+        )
+    except (OSError, jsonread.BadJsonError) as error:
+        raise HostError(f"what became of it cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Runs one program for the daemon and outlives it: `python -m locksmith.host.supervise PLACE LIMIT PROGRAM`.
+"""Runs one program for the daemon and outlives it: `python -m locksmith.host.supervise PLACE LIMIT PROGRAM...`.
 
 As a process of its own, in a unit of its own where there is systemd, so that neither the daemon's sandbox nor its
 restart touches the program. PLACE.lock, with its pid, is held while it runs, PLACE.json is what became of it. Its
@@ -7,6 +7,7 @@ output goes to standard output, bounded; the last line of it is the reason that 
 
 import codecs
 import fcntl
+import hashlib
 import json
 import os
 import selectors
@@ -36,9 +37,11 @@ class Output:
         self._left = MOST_OUTPUT
         self._dropped = 0
         self._tail = ""
+        self._digest = hashlib.sha256()
 
     def take(self, raw: bytes) -> None:
         """Pass on what came."""
+        self._digest.update(raw)
         text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in self._decoder.decode(raw))
         self._tail = (self._tail + text)[-4 * LONGEST_REASON :]
         shown = text[: self._left]
@@ -53,13 +56,18 @@ class Output:
             os.write(self._sink, f"\n({self._dropped} more characters of output are not shown)\n".encode())
 
     @property
+    def digest(self) -> str:
+        """Tell this whole output from another."""
+        return self._digest.hexdigest()[:12]
+
+    @property
     def reason(self) -> str:
         """The last line that has anything in it."""
         last = next((line.strip() for line in reversed(self._tail.splitlines()) if line.strip()), "")
         return last[-LONGEST_REASON:]
 
 
-def supervise(place: Path, limit: float, program: str) -> int:
+def supervise(place: Path, limit: float, command: list[str]) -> int:
     """Run the program to its end, or to its limit, and write down what became of it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -69,7 +77,7 @@ def supervise(place: Path, limit: float, program: str) -> int:
     output = Output(sys.stdout.fileno())
     try:
         process = subprocess.Popen(  # noqa: S603 - an operator's own program, from a folder that is root's
-            [program],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,7 +91,8 @@ def supervise(place: Path, limit: float, program: str) -> int:
     late = _follow(process, output, time.monotonic() + limit)
     output.end()
     code = process.returncode
-    _write(place, code, f"it ran longer than {limit:g} s" if late else output.reason, late=late)
+    reason = f"it ran longer than {limit:g} s" if late else output.reason
+    _write(place, code, reason, late=late, digest=output.digest)
     return 0 if code == 0 and not late else 1
 
 
@@ -135,11 +144,11 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
         return
 
 
-def _write(place: Path, code: int, reason: str, *, late: bool = False) -> None:
+def _write(place: Path, code: int, reason: str, *, late: bool = False, digest: str = "") -> None:
     new = place.with_suffix(".new")
-    new.write_text(json.dumps({"code": code, "reason": reason, "late": late}))
+    new.write_text(json.dumps({"code": code, "reason": reason, "late": late, "digest": digest}))
     new.rename(place.with_suffix(".json"))
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
+    sys.exit(supervise(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

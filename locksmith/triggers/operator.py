@@ -1,9 +1,10 @@
-"""An operator's wish: `locksmithctl send-need-reboot`, or the original's, which looks like update_engine's signal.
+"""An operator's wish: `locksmithctl request` or `send-need-reboot`, or the original's, which is update_engine's signal.
 
 It is kept in /run/locksmith until a reboot or `locksmithctl cancel`, whatever update_engine says.
 """
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 
 from locksmith import fleet, jsonread
@@ -22,17 +23,18 @@ class OperatorWish:
     def __init__(self, paths: Paths) -> None:
         self.path = paths.run / "need-reboot.json"
 
-    def note(self, version: str, now: datetime, boot: Boot) -> None:
+    def note(self, version: str, now: datetime, boot: Boot, reason: str = "") -> None:
         """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written.
 
         A file that cannot be read is replaced: the operator has just said what it should have said.
         """
         stands = self._read(boot).wish
-        if stands is not None and version in {"", stands.version}:
+        if stands is not None and version in {"", stands.version} and (not reason or _because(reason) == stands.reason):
             return
         fields = {
             "schema": SCHEMA,
             "version": version,
+            "reason": reason,
             "since": fleet.moment(stands.since if stands is not None else now),
             "boot_id": boot.boot_id,
             "userspace": boot.userspace,
@@ -45,9 +47,19 @@ class OperatorWish:
         except OSError as error:
             raise HostError(f"the wish for a reboot cannot be kept in {self.path}: {error.strerror}") from None
 
+    def found(self) -> bool:
+        """Say yes: whoever may asks."""
+        return True
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Need nothing: whoever asks wakes the daemon."""
+
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
         return self._read(boot)
+
+    async def close(self) -> None:
+        """Need nothing."""
 
     def cancel(self) -> bool:
         """Take the wish back; False where there was none. `HostError`: it can't be removed."""
@@ -65,15 +77,20 @@ class OperatorWish:
             made_in = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
             since = jsonread.convert("since", jsonread.read(fields, "since", str), fleet.parse_moment)
             version = jsonread.read(fields, "version", str)
+            reason = jsonread.read(fields, "reason", str, "")
         except FileNotFoundError:
-            return Sighting()
+            return Sighting(says="nobody asks for one")
         except (OSError, jsonread.BadJsonError) as error:
             return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
-        return Sighting(Wish(self.name, version, since)) if made_in == boot else self._fulfilled()
+        return Sighting(Wish(self.name, version, since, _because(reason))) if made_in == boot else self._fulfilled()
 
     def _fulfilled(self) -> Sighting:
         try:
             self.cancel()
         except HostError as error:
             return Sighting(doubt=str(error))
-        return Sighting()
+        return Sighting(says="nobody asks for one")
+
+
+def _because(reason: str) -> str:
+    return f"an operator asked for it: {reason}" if reason else "an operator asked for it"

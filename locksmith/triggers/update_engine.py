@@ -7,6 +7,7 @@ another sender it is an operator's wish (`send-need-reboot`) when that sender is
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
@@ -14,6 +15,9 @@ from locksmith.host.bus_errors import NobodyError
 from locksmith.host.bus_messages import Call, Match, Signal
 from locksmith.snapshot import Boot, Sighting, Wish
 from locksmith.triggers.strangers import OnOperator, Strangers
+
+if TYPE_CHECKING:
+    from locksmith.trigger import TriggerContext
 
 NAME = "com.coreos.update1"
 PATH = "/com/coreos/update1"
@@ -45,12 +49,22 @@ class UpdateEngine:
 
     name = "update-engine"
 
-    def __init__(self, bus: SystemBus) -> None:
+    def __init__(self, bus: SystemBus, on_operator: OnOperator) -> None:
         self._bus = bus
+        self._on_operator = on_operator
         self._wish: Wish | None = None
         self._strangers = Strangers(bus.unix_user)
 
-    def listen(self, wake: Callable[[], None], on_operator: OnOperator) -> None:
+    @classmethod
+    def make(cls, context: "TriggerContext") -> "UpdateEngine":
+        """Make it for this machine."""
+        return cls(context.bus, context.on_operator)
+
+    def found(self) -> bool:
+        """Say yes: it may come onto the bus at any time, and root's wishes are heard in its place."""
+        return True
+
+    def listen(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when it is worth looking again, and `on_operator` with the version root asks for.
 
         Call it before the bus is started. Whoever sends a wish of root's stays on the bus until it is noted: the bus
@@ -60,33 +74,36 @@ class UpdateEngine:
         bus.watch_name(NAME, wake)
         bus.on_change(lambda _connected: self._strangers.forget())
         bus.on_change(lambda _connected: wake())
-        bus.subscribe(STATUS_UPDATE, lambda signal: self._hear(signal, wake, on_operator))
+        bus.subscribe(STATUS_UPDATE, lambda signal: self._hear(signal, wake))
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Ask the engine. One that isn't there wishes nothing; one that doesn't answer is a doubt, and so is no bus."""
         try:
             _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)
         except NobodyError:
-            return Sighting()
+            return Sighting(says="update_engine is not on the bus")
         except HostError as error:
             return Sighting(doubt=f"update_engine: {error}")
         if operation not in OPERATIONS:
             return Sighting(doubt=f"update_engine is in a state that is unknown here: {operation!r}")
         self._wish = self._wished(version, now) if operation == NEED_REBOOT else None
-        return Sighting(self._wish)
+        return Sighting(self._wish, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
 
     def _wished(self, version: str, now: datetime) -> Wish:
         """Keep the beginning of a wish: the engine repeats it every 45 minutes, and a restart loses the version."""
         if self._wish is not None and (self._wish.version == version or version in {"", "0.0.0"}):
             return self._wish
-        return Wish(self.name, version, now)
+        return Wish(self.name, version, now, f"update {version} is installed" if version else "an update is installed")
 
-    def _hear(self, signal: Signal, wake: Callable[[], None], on_operator: OnOperator) -> None:
+    async def close(self) -> None:
+        """Need nothing: the bus ends with the daemon."""
+
+    def _hear(self, signal: Signal, wake: Callable[[], None]) -> None:
         if signal.signature != STATUS:
             self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
         elif signal.sender == self._bus.owner(NAME):
             wake()
         elif signal.body[2] == NEED_REBOOT:
-            self._strangers.hear(signal.sender, signal.body[3], on_operator)
+            self._strangers.hear(signal.sender, signal.body[3], self._on_operator)
         else:
             self._strangers.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")

@@ -98,7 +98,7 @@ def test_it_describes_itself_and_refuses_what_it_does_not_know(site):
             reply = await call(bus, "Introspect", interface="org.freedesktop.DBus.Introspectable")
             described = Described.parse(reply.body[0])
             [manager] = [one for one in described.interfaces if one.name == INTERFACE]
-            assert {one.name for one in manager.methods} == {"Request", "Cancel", "Recheck"}
+            assert {one.name for one in manager.methods} == {"Request", "Cancel", "Recheck", "Triggers"}
             assert {one.name for one in manager.properties} == set(await shown(bus))
             for member, signature, body in (
                 ("Explode", "", []),

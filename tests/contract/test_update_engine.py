@@ -28,10 +28,10 @@ class Trigger(UpdateEngine):
     """The trigger, and what it told."""
 
     def __init__(self, bus):
-        super().__init__(bus)
+        super().__init__(bus, self._note)
         self.wakes = 0
         self.operator: list[str] = []
-        self.listen(self._count, self._note)
+        self.listen(self._count)
 
     def _count(self):
         self.wakes += 1

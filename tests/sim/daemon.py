@@ -78,6 +78,7 @@ class Process:
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
     shown: str = ""
+    name: str = "update_engine"
 
     def start(self) -> None:
         """Start the loop."""

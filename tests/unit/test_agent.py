@@ -56,6 +56,7 @@ class Bench:
     errands: Errands | None = None
     windows: WindowSource | None = None
     while_asked: Callable[[], None] = lambda: None
+    name = "bench"
     reboots = True
     present = False
 

@@ -1,0 +1,91 @@
+"""A kernel that is newer than the running one, installed since this machine has booted.
+
+One that was there at the boot, and does not run, was not chosen by the boot loader: another reboot would not help.
+After a reboot that was made for it, that is a failed one.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, Sighting, Wish
+
+if TYPE_CHECKING:
+    from locksmith.trigger import TriggerContext
+
+_LETTERS = re.compile(r"[0-9]+")
+
+
+class NewerKernel:
+    """Compares what is installed with what runs; `booted` gives the Unix time at which the kernel started."""
+
+    name = "kernel"
+
+    def __init__(self, paths: Paths, booted: Callable[[], float] | None = None) -> None:
+        self._paths = paths
+        self._booted = booted or _kernel_started
+
+    @classmethod
+    def make(cls, context: "TriggerContext") -> "NewerKernel":
+        """Make it for this machine."""
+        return cls(context.paths)
+
+    def found(self) -> bool:
+        """Whether kernels are installed here, and it is one of them that runs: in a container it is the host's."""
+        return not self._paths.container.exists() and bool(self._installed())
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Need nothing: a directory is read at each look."""
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Compare the running kernel with the newest of its flavour (`-amd64`, `-cloud-amd64`, `.x86_64`)."""
+        try:
+            running = self._paths.kernel_release.read_text().strip()
+        except OSError as error:
+            return Sighting(doubt=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
+        alike = {name: image for name, image in self._installed().items() if _flavour(name) == _flavour(running)}
+        newest = max(alike, key=_numbers, default=running)
+        if _numbers(newest) <= _numbers(running):
+            return Sighting(says=f"{running} runs, and none that is installed is newer")
+        since = self._changed(alike[newest])
+        if since < self._booted():
+            text = f"{newest} was installed before this boot, and {running} was booted"
+            return Sighting(says=text, unmet=newest)
+        reason = f"kernel {newest} is installed, and {running} runs"
+        return Sighting(Wish(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
+
+    async def close(self) -> None:
+        """Need nothing."""
+
+    def _installed(self) -> dict[str, Path]:
+        """Find the kernels that could be booted: by name, with the file that was written when they were installed."""
+        found: dict[str, Path] = {}
+        for path in self._paths.boot.glob("vmlinuz-*"):
+            found[path.name.removeprefix("vmlinuz-")] = path
+        for path in self._paths.modules.glob("*/vmlinuz"):
+            found[path.parent.name] = path
+        return {name: path for name, path in found.items() if _numbers(name) and "rescue" not in name}
+
+    @staticmethod
+    def _changed(image: Path) -> float:
+        try:
+            return image.stat().st_ctime
+        except OSError:  # it is being removed
+            return 0.0
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in _LETTERS.findall(name))
+
+
+def _flavour(name: str) -> str:
+    """Give what tells a kernel's flavour: the letters, without the numbers that count up."""
+    return _LETTERS.sub("", re.sub(r"^[0-9.-]+", "", name))
+
+
+def _kernel_started() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

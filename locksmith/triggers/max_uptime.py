@@ -1,0 +1,58 @@
+"""A machine that reboots at least every so often, whether or not anything else wants it to."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot, Sighting, Wish
+from locksmith.words import span
+
+if TYPE_CHECKING:
+    from locksmith.trigger import TriggerContext
+
+
+class MaxUptime:
+    """Wishes for a reboot when the kernel has been up for `most`; in a container, when its userspace has."""
+
+    name = "max-uptime"
+
+    def __init__(self, most: timedelta, paths: Paths, uptime: Callable[[], timedelta] | None = None) -> None:
+        self._most = most
+        self._paths = paths
+        self._uptime = uptime or _kernel_uptime
+
+    @classmethod
+    def make(cls, context: "TriggerContext") -> "MaxUptime":
+        """Make it for this machine."""
+        return cls(context.settings.max_uptime, context.paths)
+
+    def found(self) -> bool:
+        """Whether it is asked for."""
+        return self._most > timedelta(0)
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Need nothing: it is looked at anyway."""
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:
+        """Look how long it has been up. Suspended time counts; a step of the wall clock does not."""
+        if not self.found():
+            return Sighting(doubt="max-uptime: triggers.max-uptime says no length")
+        up = self._up(boot)
+        if up < self._most:
+            return Sighting(says=f"up for {span(up)}, of {span(self._most)} at most")
+        since = now - (up - self._most)
+        return Sighting(Wish(self.name, "", since, f"it has been up for more than {span(self._most)}"))
+
+    async def close(self) -> None:
+        """Need nothing."""
+
+    def _up(self, boot: Boot) -> timedelta:
+        if self._paths.container.exists():  # where the kernel is the host's
+            return timedelta(seconds=time.monotonic()) - timedelta(microseconds=boot.userspace)
+        return self._uptime()
+
+
+def _kernel_uptime() -> timedelta:
+    return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))

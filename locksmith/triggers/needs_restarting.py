@@ -1,0 +1,146 @@
+"""A command that is asked now and then whether a reboot is needed, and answers with its exit status.
+
+Without one in the configuration it is the package manager's own: `needs-restarting -r` (1: a reboot is needed, 0: none
+is) of Fedora and RHEL, `dnf5 needs-restarting` (the same), `zypper needs-rebooting` of SUSE (102 and 0). Every other
+status, and a command that is not there, is an error that is shown, never a wish.
+"""
+
+import asyncio
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.host.programs import Outcome, Programs
+from locksmith.snapshot import Boot, Sighting, Wish
+from locksmith.triggers.settings import TriggerSettings
+
+if TYPE_CHECKING:
+    from locksmith.trigger import TriggerContext
+
+JITTER = 0.1
+"""The share of the period by which two machines' may differ, and two of one machine's."""
+FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/bin", "usr/local/sbin")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, what its exit statuses say, and the file that shows that it is installed (a pattern)."""
+
+    words: tuple[str, ...]
+    needed: tuple[int, ...] = (1,)
+    not_needed: tuple[int, ...] = (0,)
+    shown_by: str = ""
+
+
+KNOWN = (
+    Command(("needs-restarting", "-r"), shown_by="usr/bin/needs-restarting"),
+    Command(("dnf5", "needs-restarting"), shown_by="usr/lib*/dnf5/plugins/needs_restarting_cmd_plugin.so"),
+    Command(("zypper", "--non-interactive", "needs-rebooting"), (102,), shown_by="usr/bin/zypper"),
+)
+
+
+class NeedsRestarting:
+    """Asks in the background, every period; a look gives the last answer."""
+
+    name = "needs-restarting"
+
+    def __init__(self, settings: TriggerSettings, paths: Paths, programs: Programs) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._programs = programs
+        self._command = self._find()
+        self._last = Sighting(says="it has not been asked yet")
+        self._asking: asyncio.Task[None] | None = None
+        self._rng = Random()  # noqa: S311 - only unlike those of other machines
+
+    @classmethod
+    def make(cls, context: "TriggerContext") -> "NeedsRestarting":
+        """Make it for this machine."""
+        settings = context.settings
+        return cls(settings, context.paths, Programs(context.paths, context.bus, settings.limit.total_seconds()))
+
+    def found(self) -> bool:
+        """Whether a command is configured, or a package manager here has one."""
+        return self._command is not None
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Begin to ask; have `wake` called when the answer is another."""
+        self._asking = asyncio.ensure_future(self._ask_for_ever(wake))
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Give the last answer."""
+        return self._last
+
+    async def close(self) -> None:
+        """Stop asking; a command that runs goes on by itself, within its limit."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def ask(self) -> Sighting:
+        """Run the command and read its answer."""
+        command, asked = self._command, datetime.now(UTC)
+        if command is None:
+            return self._doubt("no package manager here has such a command, and none is configured", asked)
+        words = shlex.join(command.words)
+        try:
+            if not self._is_installed(command.words[0]):
+                return self._doubt(f"{command.words[0]} is not installed", asked)
+            outcome = await self._programs.command("trigger", self.name, self._located(command))
+        except HostError as error:
+            return self._doubt(f"`{words}` cannot be run: {error}", asked)
+        return self._read(command, words, outcome, asked)
+
+    def _read(self, command: Command, words: str, outcome: Outcome, asked: datetime) -> Sighting:
+        if outcome.late:
+            return self._doubt(f"`{words}`: {outcome.reason}", asked)
+        if outcome.code in command.not_needed:
+            return Sighting(says=f"`{words}` says that no reboot is needed", looked=asked)
+        if outcome.code in command.needed:
+            return Sighting(self._wish(words, outcome, asked), looked=asked)
+        told = f": {outcome.reason}" if outcome.reason else ""
+        return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
+
+    def _doubt(self, text: str, asked: datetime) -> Sighting:
+        return Sighting(doubt=f"{self.name}: {text}", looked=asked)
+
+    def _wish(self, words: str, outcome: Outcome, asked: datetime) -> Wish:
+        """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason."""
+        version = f"{self.name}-{outcome.digest}"
+        before = self._last.wish
+        since = before.since if before is not None and before.version == version else asked
+        return Wish(self.name, version, since, f"`{words}` says that a reboot is needed")
+
+    async def _ask_for_ever(self, wake: Callable[[], None]) -> None:
+        period = self._settings.period.total_seconds()
+        while True:
+            before, self._last = self._last, await self.ask()
+            if (before.wish, before.doubt) != (self._last.wish, self._last.doubt):
+                wake()
+            await asyncio.sleep(period * self._rng.uniform(1 - JITTER, 1 + JITTER))
+
+    def _find(self) -> Command | None:
+        settings = self._settings
+        if settings.command:
+            return Command(settings.command, settings.needed, settings.not_needed)
+        return next((known for known in KNOWN if any(self._paths.root.glob(known.shown_by))), None)
+
+    def _located(self, command: Command) -> tuple[str, ...]:
+        """Name the program by its path, as whatever starts it may look in other folders."""
+        program, *arguments = command.words
+        return (str(next(self._places(program))), *arguments)
+
+    def _is_installed(self, program: str) -> bool:
+        return any(self._places(program))
+
+    def _places(self, program: str) -> Iterator[Path]:
+        """Give where a program stands: where it is said to, or in the folders of programs."""
+        folders = ("",) if "/" in program else FOLDERS
+        places = (self._paths.root / folder / program.lstrip("/") for folder in folders)
+        return (place for place in places if place.is_file())

@@ -1,0 +1,136 @@
+"""`needs-restarting`: real programs, run as the daemon runs them, that answer as those of package managers do."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith.host.bus import SystemBus
+from locksmith.host.paths import Paths
+from locksmith.host.programs import Programs
+from locksmith.snapshot import Boot
+from locksmith.triggers.needs_restarting import NeedsRestarting
+from locksmith.triggers.settings import TriggerSettings
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+LIMIT = 20.0
+
+
+class Machine:
+    """A folder that stands for the root of a machine, with package managers in it."""
+
+    def __init__(self, root):
+        self.paths = Paths(root)
+
+    def program(self, script, path="usr/bin/check"):
+        file = self.paths.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+
+    def trigger(self, **settings):
+        configured = TriggerSettings(**settings)
+        programs = Programs(self.paths, SystemBus("unix:path=/nowhere"), configured.limit.total_seconds())
+        return NeedsRestarting(configured, self.paths, programs)
+
+    def answer(self, **settings):
+        trigger = self.trigger(**settings)
+        try:
+            return asyncio.run(trigger.ask())
+        finally:
+            reap(trigger)
+
+
+def reap(trigger):
+    """Wait for those who watched over the programs: they end right after their answer."""
+    for child in trigger._programs._children:
+        child.wait(LIMIT)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "needed"),
+    [
+        ("usr/bin/needs-restarting", "-r", 1),
+        ("usr/bin/zypper", "--non-interactive needs-rebooting", 102),
+    ],
+)
+def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, path, words, needed):
+    machine.program(f'[ "$*" = "{words}" ] || exit 7; exit {needed}', path)
+    assert machine.trigger().found()
+    assert machine.answer().wish.reason.endswith("says that a reboot is needed")
+    machine.program(f'[ "$*" = "{words}" ] || exit 7; exit 0', path)
+    answer = machine.answer()
+    assert (answer.wish, answer.doubt) == (None, None)
+    machine.program("echo no such plugin >&2; exit 5", path)
+    assert "failed with exit status 5: no such plugin" in machine.answer().doubt
+
+
+def test_dnf5_is_asked_where_its_plugin_is_there(machine):
+    machine.program('[ "$*" = "needs-restarting" ] || exit 7; exit 1', "usr/bin/dnf5")
+    assert not machine.trigger().found()
+    machine.program("", "usr/lib64/dnf5/plugins/needs_restarting_cmd_plugin.so")
+    assert machine.answer().wish
+
+
+def test_any_command_with_exit_statuses_of_its_own(machine):
+    machine.program('exit "$1"')
+    said = {
+        status: machine.answer(command=("/usr/bin/check", str(status)), needed=(3, 4), not_needed=(0, 9))
+        for status in (0, 1, 3, 4, 9)
+    }
+    assert [status for status, answer in said.items() if answer.wish] == [3, 4]
+    assert [status for status, answer in said.items() if answer.doubt] == [1]
+
+
+def test_a_missing_command_is_an_error_and_never_a_wish(machine):
+    answer = machine.answer(command=("gone", "-r"))
+    assert (answer.wish, answer.doubt) == (None, "needs-restarting: gone is not installed")
+    machine.program("exit 1")
+    (machine.paths.root / "usr/bin/check").chmod(0o644)
+    answer = machine.answer(command=("check",))
+    assert answer.wish is None
+    assert "cannot be started: Permission denied" in answer.doubt
+
+
+def test_one_that_runs_too_long_is_ended_and_an_error(machine):
+    machine.program("sleep 600")
+    answer = machine.answer(command=("check",), limit=timedelta(seconds=0.3))
+    assert answer.wish is None
+    assert "it ran longer than 0.3 s" in answer.doubt
+
+
+def test_what_it_prints_stands_for_the_version(machine):
+    machine.program("echo kernel; exit 1")
+    first = machine.answer(command=("check",)).wish.version
+    assert machine.answer(command=("check",)).wish.version == first
+    machine.program("echo kernel glibc; exit 1")
+    assert machine.answer(command=("check",)).wish.version != first
+
+
+def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine):
+    async def story():
+        machine.program("exit 0")
+        trigger = machine.trigger(command=("check",), period=timedelta(seconds=0.1))
+        woken = asyncio.Event()
+        trigger.listen(woken.set)
+
+        async def wants():
+            return (await trigger.look(NOW, Boot("one"))).wish is not None
+
+        assert not await wants()
+        machine.program("exit 1")
+        await asyncio.wait_for(woken.wait(), LIMIT)
+        assert await wants()
+        woken.clear()
+        machine.program("exit 0")
+        await asyncio.wait_for(woken.wait(), LIMIT)
+        assert not await wants()
+        await trigger.close()
+        reap(trigger)
+
+    asyncio.run(story())
