@@ -128,6 +128,7 @@ async def run(config: Config, paths: Paths) -> None:
         meter = LockMetrics(registry)
         journal = JournalFile(paths, member.machine_id)
         mark = SeenRevision(paths, config.store.api, config.store.endpoints)
+        windows = make_windows(config, meter)
         agent: Agent
 
         async def note(version: str, reason: str = "") -> None:
@@ -139,9 +140,13 @@ async def run(config: Config, paths: Paths) -> None:
             agent.wake()
             return done
 
+        def look_anew() -> None:
+            windows.forget()
+            agent.wake()
+
         def recheck() -> None:
             journal.forgive()
-            agent.wake()
+            look_anew()
 
         async def request(reason: str) -> None:
             log.info("a reboot is asked for over the bus: %s", reason or "no reason given")
@@ -164,7 +169,7 @@ async def run(config: Config, paths: Paths) -> None:
             adopts=marker.missing,
             adopted=marker.leave,
             presence=_presence(config, member, paths, meter, mark) if strategy.present else None,
-            windows=make_windows(config, meter),
+            windows=windows,
             gates=make_gates(config, machine, bus, inhibitors),
             errands=make_errands(config, paths, bus),
             users=sessions,
@@ -178,7 +183,7 @@ async def run(config: Config, paths: Paths) -> None:
         inhibitors.listen(agent.wake)
         sessions.listen(agent.wake)
         running = asyncio.ensure_future(_run(agent, bus, triggers))
-        with _signals(agent, running):
+        with _signals(look_anew, running):
             try:
                 await running
             except asyncio.CancelledError:
@@ -194,13 +199,13 @@ async def _run(agent: Agent, bus: SystemBus, triggers: Sequence[Trigger]) -> Non
 
 
 @contextlib.contextmanager
-def _signals(agent: Agent, running: asyncio.Future[None]) -> Iterator[None]:
+def _signals(look_anew: Callable[[], None], running: asyncio.Future[None]) -> Iterator[None]:
     """Hear them; and ignore them afterwards, when it is ending already and a loop that closes can hear none."""
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], object]] = {
         signal.SIGTERM: running.cancel,
         signal.SIGINT: running.cancel,
-        signal.SIGHUP: agent.wake,
+        signal.SIGHUP: look_anew,
     }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)

@@ -15,7 +15,7 @@ from locksmith.window import window_set
 from locksmith.window.window_set import WindowSet
 from locksmith.window_store import WindowStore
 
-WAITING, IDLE = 60.0, 900.0
+WAITING, IDLE = 30.0, 900.0
 """Seconds after which the sets are read again while a reboot waits for its window, and while nothing is wanted."""
 
 
@@ -46,6 +46,10 @@ class ConfiguredWindows:
                     raise
                 self._sight = WindowSight(doubt=f"the windows of {', '.join(self._stored)} are not known: {error}")
         return self._sight
+
+    def forget(self) -> None:
+        """Read what stands in the store again at the next look."""
+        self._read_at = None
 
     async def close(self) -> None:
         """Let go of the store."""

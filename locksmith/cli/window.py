@@ -118,7 +118,7 @@ def set_(
 ) -> None:
     """Write a set of windows into etcd, for every machine whose configuration names it in window.sets.
 
-    It replaces the set as a whole. Machines that wait see it within a minute, all others before they reboot.
+    It replaces the set as a whole. Machines that wait see it within half a minute, all others before they reboot.
     """
     if not windows and not blackouts:
         raise UsageError("a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm`")

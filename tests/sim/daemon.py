@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
 from locksmith.agent import Agent
 from locksmith.brakes import GroupRules
+from locksmith.config import WindowSettings
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
 from locksmith.operator_orders import OperatorOrders
@@ -20,6 +21,7 @@ from locksmith.snapshot import (
     Before,
     Boot,
     Errand,
+    Hooks,
     JournalEntry,
     Objection,
     Settings,
@@ -31,9 +33,9 @@ from locksmith.snapshot import (
 from locksmith.steps import Step, Wait
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
-from locksmith.window.windows import Windows
+from locksmith.window.splay import Splay
+from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
-from tests.harness.windows import FixedWindows
 from tests.sim.machine import SimJournal, SimMachine
 from tests.sim.story import Story
 
@@ -57,6 +59,7 @@ class Parts:
     presence: type[Presence] = Presence
     lock: type[RebootLock] = RebootLock
     orders: type[OperatorOrders] = OperatorOrders
+    windows: type[ConfiguredWindows] = ConfiguredWindows
 
 
 @dataclass
@@ -70,7 +73,9 @@ class Process:
     store: Callable[["Process"], Store]
     asked: Callable[[SimMachine], None]
     """Told of each order to reboot, at the moment it is given."""
-    window: Windows | None = None
+    began: Callable[[SimMachine], None]
+    """Told when the hooks before a reboot begin."""
+    windows: WindowSettings = field(default_factory=WindowSettings)
     dry_run: bool = False
     hooks: bool = False
     spacing: float = 0.0
@@ -85,6 +90,8 @@ class Process:
         machine = self.machine
         settings = Settings(
             "etcd-lock",
+            least=self.windows.least,
+            splay=Splay(self.windows.splay or 0.0, machine.name),
             dry_run=self.dry_run,
             limit=LIMIT,
             settle=SETTLE,
@@ -94,12 +101,12 @@ class Process:
         )
         around = Surroundings(
             machine=self,
-            triggers=(self,),
+            triggers=(self, _Packages(self)),
             journal=SimJournal(machine.name, machine.disk, self.moment),
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
-            windows=FixedWindows(self.window),
+            windows=self.parts.windows(self.windows, lambda: self.store(self), asyncio.get_running_loop().time),
             gates=(_Gate(self),),
             errands=_Errands(self),
             presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk),
@@ -222,6 +229,18 @@ class Process:
 
 
 @dataclass
+class _Packages:
+    """The second trigger."""
+
+    process: Process
+    name: str = "reboot-required"
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Ask the machine."""
+        return self.process.machine.look_at_packages()
+
+
+@dataclass
 class _Gate:
     """Who blocks a shutdown."""
 
@@ -244,7 +263,7 @@ class _Errands:
         """Whether there is anything to do."""
         return self.process.hooks or errand in {Errand.HEALTH, Errand.CHECKS}
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
         """Do it."""
         process, machine = self.process, self.process.machine
         if errand is Errand.HEALTH:
@@ -253,6 +272,8 @@ class _Errands:
         if not self.wanted(errand) or errand is Errand.CHECKS:
             return ()
         if errand is Errand.PREPARE:
+            if entry is not None and entry.hooks is Hooks.NONE:
+                process.began(machine)
             machine.drained = True
             process.story.tell(machine.name, "is drained")
         await asyncio.sleep(process.rng.uniform(0.1, 20))

@@ -8,12 +8,14 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from locksmith.config import WindowSettings
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
-from locksmith.window.windows import Windows
+from locksmith.window.splay import Splay
+from locksmith.window.window_set import WindowSet
+from locksmith.window_store import WindowStore
 from tests.harness.weather import StepwiseStore
-from tests.harness.windows import original
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.machine import MIDNIGHT, PERSON, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
@@ -71,7 +73,7 @@ class Simulation:
     faults: Faults = CALM_FAULTS
     server: SimServer = field(default_factory=SimServer)
     nodes: dict[str, Node] = field(default_factory=dict)
-    windows: dict[str, Windows | None] = field(default_factory=dict)
+    windows: dict[str, WindowSettings] = field(default_factory=dict)
     dry: set[str] = field(default_factory=set)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -84,7 +86,7 @@ class Simulation:
         rules = Rules(
             self.story, self.server, machines, self.windows, self.dry, self.plan.hooks, calm=self.plan.is_calm
         )
-        self.server.witness, self.asked = rules.wrote, rules.asked
+        self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         loop.after_turn = rules.turn
         operator = Operator(
             RebootLock(self._client(OPERATOR, calm=True), GROUP, rng=self.plan.draw("alice"), clock=lambda: MIDNIGHT),
@@ -95,8 +97,10 @@ class Simulation:
                 self._client(OPERATOR, calm=True), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")
             ),
             rules.ordered,
+            WindowStore(self._client(OPERATOR, calm=True)) if self.plan.calendars.fleet_set else None,
         )
         await operator.lock.set_max(self.plan.slots)
+        await operator.open_windows()
         for node in self.nodes.values():
             node.start()
         self._let_loose(operator)
@@ -120,7 +124,7 @@ class Simulation:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
             await operator.resume()
             for name, node in self.nodes.items():
-                self._let_days_pass(name, node)
+                self._let_days_pass(rules, name, node)
             await self._pass(LOOK)
 
     def _open_ends(self, rules: Rules) -> list[str]:
@@ -131,27 +135,44 @@ class Simulation:
         return [*wanting, *claiming, *drained, *([f"{', '.join(held)} still held"] if held else [])]
 
     def _waits(self, name: str, machine: SimMachine) -> bool:
-        return machine.down_by is not None or (machine.engine.wish is not None and name not in self.dry)
+        return machine.down_by is not None or (machine.is_wanted and name not in self.dry)
 
-    def _let_days_pass(self, name: str, node: Node) -> None:
-        window, machine = self.windows[name], node.machine
-        if window is None or machine.engine.wish is None or window.contains(machine.clock()):
+    def _let_days_pass(self, rules: Rules, name: str, node: Node) -> None:
+        """Step the clock of one that waits for its window, or for its moment in it, to when that comes."""
+        windows, machine, settings = rules.windows_of(name)[-1], node.machine, self.windows[name]
+        if windows is None or not machine.is_wanted or machine.claims:
             return
-        opens = window.next_open(machine.clock())
+        now = machine.clock()
+        opens = windows.next_open(now, settings.least)
         assert opens is not None
-        machine.offset += opens - machine.clock() + timedelta(seconds=1)
-        node.wake()
+        if opens <= now:
+            opens = Splay(settings.splay or 0.0, name).asks_from(windows, now, settings.least) or now
+        if opens > now:
+            machine.offset += opens - now + timedelta(seconds=1)
+            node.wake()
 
     def _build(self) -> None:
         rng = self.plan.draw("fleet")
         for number, window in enumerate(self.plan.windows):
             name = f"n{number + 1}"
-            self.windows[name] = window and original(f"00:{window[0]:02}", f"{window[1]}m")
+            self.windows[name] = self._calendar(window, number)
             if rng.random() < 0.05:
                 self.dry.add(name)
             machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults)
             node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
             machine.lost_power, machine.booted = node.lose_power, node.start
+
+    def _calendar(self, window: tuple[int, int] | None, number: int) -> WindowSettings:
+        drawn = self.plan.calendars
+        return WindowSettings(
+            own=WindowSet.parse(
+                [f"00:{window[0]:02} for {window[1]}m"] if window else [],
+                [f"00:{drawn.blackout[0]:02} for {drawn.blackout[1]}m"] if drawn.blackout and number % 2 else [],
+            ),
+            sets=("fleet",) if drawn.fleet_set and number % 2 else (),
+            least=timedelta(seconds=drawn.least),
+            splay=drawn.splay,
+        )
 
     def _process(self, machine: SimMachine) -> Process:
         name = machine.name
@@ -163,6 +184,7 @@ class Simulation:
             self.story,
             lambda process: self._client(name, rng, process.pause, process.lost_an_answer),
             self.asked,
+            self.began,
             self.windows[name],
             name in self.dry,
             hooks=self.plan.hooks,
@@ -192,6 +214,8 @@ class Simulation:
     def _let_loose(self, operator: Operator) -> None:
         for node in self.nodes.values():
             self._begin(self._updates(node))
+            if self.plan.calendars.packages:
+                self._begin(self._upgrades(node))
         for number in range(self.plan.go_nodes):
             name = f"go-{number + 1}"
             go = GoNode(name, self._client(name), self.plan.draw(name))
@@ -221,6 +245,18 @@ class Simulation:
                 await asyncio.sleep(rng.uniform(0, 60))
                 machine.engine.reset()
                 self.story.tell(machine.name, "has its update reset")
+
+    async def _upgrades(self, node: Node) -> None:
+        """Let packages want a reboot, and sometimes be content again without one."""
+        machine, rng = node.machine, self.plan.draw(f"{node.machine.name} packages")
+        await asyncio.sleep(rng.uniform(0, STORMY))
+        machine.packages.wants("of-the-night")
+        self.story.tell(machine.name, "has packages that want a reboot")
+        node.wake()
+        if rng.random() < 0.3:
+            await asyncio.sleep(rng.uniform(0, 60))
+            machine.packages.reset()
+            self.story.tell(machine.name, "has packages that want none any more")
 
     async def _cut_power(self, node: Node) -> None:
         node.machine.cut_power()

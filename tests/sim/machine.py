@@ -87,6 +87,7 @@ class SimMachine:
     story: Story
     faults: Callable[[], Faults]
     engine: Engine = field(default_factory=Engine)
+    packages: Engine = field(default_factory=Engine)
     disk: Disk = field(default_factory=Disk)
     boots: int = 1
     host: str = ""
@@ -142,6 +143,16 @@ class SimMachine:
             return Sighting(doubt="update_engine does not answer")
         version = self.engine.wish
         return Sighting(Wish("update_engine", version, self.clock()) if version else None)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything wants it to reboot."""
+        return self.engine.wish is not None or self.packages.wish is not None
+
+    def look_at_packages(self) -> Sighting:
+        """What the packages say."""
+        version = self.packages.wish
+        return Sighting(Wish("reboot-required", version, self.clock()) if version else None)
 
     def order_reboot(self) -> None:
         """Take the daemon's order as logind does, with all that can go wrong."""
@@ -212,9 +223,10 @@ class SimMachine:
 
     def _boot(self) -> None:
         self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
-        if self.engine.wish is not None:
-            self.engine.done += 1
-            self.engine.wish = None
+        for source in (self.engine, self.packages):
+            if source.wish is not None:
+                source.done += 1
+                source.wish = None
         if self.rng.random() < self.faults().sick:
             self.sick_until = asyncio.get_running_loop().time() + self.rng.uniform(5, 300)
             self.story.tell(self.name, f"comes up sick, until {self.sick_until:.1f}")

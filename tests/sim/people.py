@@ -14,6 +14,8 @@ from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
+from locksmith.window.window_set import WindowSet
+from locksmith.window_store import WindowStore
 from tests.sim.machine import MIDNIGHT, SimMachine
 from tests.sim.rules import KEY
 from tests.sim.story import Story
@@ -66,6 +68,8 @@ class Operator:
     orders: OperatorOrders
     said: Callable[[str, object], None] = lambda _what, _done: None
     """Told of each order at the moment it stands, or is about to end."""
+    windows: WindowStore | None = None
+    """The sets of windows in the store, where the fleet has one."""
     locked: list[str] = field(default_factory=list)
     nonces: int = 0
 
@@ -74,6 +78,7 @@ class Operator:
         acts = (
             *(self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._set_share, self._cancel),
             *(self._freeze, self._thaw, self._hold, self._release, self.resume),
+            *((self._move_windows, self._move_windows, self._remove_windows) if self.windows is not None else ()),
         )
         try:
             await self.rng.choice(acts)()
@@ -85,6 +90,7 @@ class Operator:
         for name in self.locked:
             await self._insist(name)
         await self._thaw()
+        await self.open_windows()
         for machine in self.machines:
             await self.orders.release(machine.name)
         await self.lock.set_max(slots)
@@ -119,6 +125,23 @@ class Operator:
             self.story.tell(WHO, f"unlocks {name}")
             claim = await self.lock.unlock(name)
             self.story.tell(WHO, f"has undone: {claim.describe() if claim else 'a bare id'}")
+
+    async def open_windows(self) -> None:
+        """Let the fleet's set be open all day."""
+        await self._write_windows("00:00 for 24h")
+
+    async def _move_windows(self) -> None:
+        await self._write_windows(f"00:{self.rng.randint(0, 14):02} for {self.rng.randint(1, 8)}m")
+
+    async def _write_windows(self, window: str) -> None:
+        if self.windows is not None:
+            self.story.tell(WHO, f"sets the fleet's window to {window}")
+            await self.windows.write("fleet", WindowSet.parse([window], []))
+
+    async def _remove_windows(self) -> None:
+        if self.windows is not None:
+            self.story.tell(WHO, "removes the fleet's windows")
+            await self.windows.remove("fleet")
 
     async def _set_max(self) -> None:
         slots = self.rng.randint(1, 3)

@@ -54,6 +54,21 @@ class Faults:
 
 
 @dataclass(frozen=True)
+class Calendars:
+    """What a fleet's windows have beside their openings, and what else may want a reboot."""
+
+    blackout: tuple[int, int] | None = None
+    """The minute it begins, and how many it lasts; on half of the machines."""
+    least: float = 0.0
+    """Seconds of a window that must be left when a reboot begins."""
+    splay: float = 0.0
+    fleet_set: bool = False
+    """Half of the machines go by a set of windows in the store, which the operator changes."""
+    packages: bool = False
+    """Packages want reboots too, beside the update engine."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """One simulation. `windows` has for each machine the minute its window opens and how many it lasts, or None."""
 
@@ -68,6 +83,7 @@ class Plan:
     hooks: bool = False
     """The machines have hooks, which take their time."""
     spacing: float = 0.0
+    calendars: Calendars = Calendars()
 
     @property
     def is_calm(self) -> bool:
@@ -96,6 +112,20 @@ def plan(seed: int) -> Plan:
         operator_acts=rng.choice((0, 0, 3, 8)),
         hooks=bad.random() < 0.5,
         spacing=bad.choice((0.0, 0.0, 60.0)),
+        calendars=_calendars(Random(f"{seed} calendars")),
+    )
+
+
+def _calendars(rng: Random) -> Calendars:
+    """Draw what half of the fleets have."""
+    if rng.random() < 0.5:
+        return Calendars()
+    return Calendars(
+        blackout=rng.choice((None, (rng.randint(1, 10), rng.randint(1, 4)))),
+        least=rng.choice((0.0, 60.0)),
+        splay=rng.choice((0.0, 0.5)),
+        fleet_set=rng.random() < 0.5,
+        packages=rng.random() < 0.5,
     )
 
 

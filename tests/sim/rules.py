@@ -5,12 +5,17 @@ Nothing here asks the code under test: the rules read the store's values, the ma
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from locksmith import fleet, jsonread, keys, semaphore, share
+from locksmith.config import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
 from locksmith.operator_orders import Ordered
 from locksmith.semaphore import Semaphore
+from locksmith.window import window_set
+from locksmith.window.blackout import Blackout
+from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP
 from tests.sim.machine import DAEMON, SimMachine
@@ -18,6 +23,8 @@ from tests.sim.network import SimServer, Values
 from tests.sim.story import Story
 
 KEY = keys.semaphore_key(GROUP)
+WINDOWS = keys.window_key("fleet")
+NEVER = Windows(blackouts=(Blackout.parse("Mon..Sun"),))
 FRESH = 10.0
 """Seconds the last look may be old at the reboot, and a little for the order itself."""
 OPERATOR = "operator"
@@ -36,7 +43,7 @@ class Rules:
     story: Story
     server: SimServer
     machines: dict[str, SimMachine]
-    windows: dict[str, Windows | None]
+    windows: dict[str, WindowSettings]
     dry: set[str]
     hooks: bool = False
     calm: bool = False
@@ -52,6 +59,8 @@ class Rules:
     """While a reboot went wrong and nobody has seen that: who was past the point of no return before."""
     version: int = 0
     """The semaphore's, at the last write."""
+    sets: list[tuple[float, WindowSet | None]] = field(default_factory=list)
+    """The set of windows in the store: since when it is what."""
 
     def wrote(self, author: str, before: Values) -> None:
         """Judge one write."""
@@ -75,6 +84,9 @@ class Rules:
         for holder in sorted(set(old.holders) & set(new.holders)):
             self._kept(author, _record(before, holder), _record(after, holder))
         self._note_who_left_the_line(before.keys() - after.keys())
+        if before.get(WINDOWS) != after.get(WINDOWS) or not self.sets:
+            now = window_set.decode(after[WINDOWS], WINDOWS) if WINDOWS in after else None
+            self.sets.append((asyncio.get_running_loop().time(), now))
         self._note_halt(before, after)
 
     def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
@@ -142,16 +154,36 @@ class Rules:
         if before is not None and before.kind == MANUAL and author != OPERATOR and before != after:
             self.story.breaks(f"{author} wrote over the manual claim of {before.who}")
 
+    def windows_of(self, name: str, ago: float = 0.0) -> list[Windows | None]:
+        """Give a machine's windows as they were at some time in the last seconds, and (the last) as they are.
+
+        One whose set is not there has none at all.
+        """
+        settings, since = self.windows[name], asyncio.get_running_loop().time() - ago
+        if not settings.sets:
+            return [window_set.union([settings.own])]
+        ended = [*(time for time, _ in self.sets[1:]), float("inf")]
+        stood = [one for (_, one), end in zip(self.sets, ended, strict=True) if end >= since]
+        return [NEVER if one is None else window_set.union([settings.own, one]) for one in stood]
+
+    def began(self, machine: SimMachine) -> None:
+        """Judge the beginning of the hooks before a reboot."""
+        now, least = machine.clock(), self.windows[machine.name].least
+        if not any(_has_left(windows, now, least) for windows in self.windows_of(machine.name, LATE)):
+            self.story.breaks(f"{machine.name} begins its reboot with too little of its window left")
+
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot at the moment it is given."""
-        name, engine, window = machine.name, machine.engine, self.windows[machine.name]
+        name, engine, packages = machine.name, machine.engine, machine.packages
+        windows = self.windows_of(name, FRESH + 5.0)
         self.story.tell(name, "orders its reboot")
         if name in self.dry:
             self.story.breaks(f"{name} reboots in a dry run")
-        if window is not None and not window.contains(machine.clock()):
+        if not any(one is None or one.contains(machine.clock()) for one in windows):
             self.story.breaks(f"{name} reboots outside its window")
-        since = asyncio.get_running_loop().time() - engine.wished_until
-        if engine.wish is None and (engine.called_off or since > FRESH + 0.1):
+        since = asyncio.get_running_loop().time() - max(engine.wished_until, packages.wished_until)
+        called_off = engine.called_off and packages.wish is None and packages.wished_until < engine.wished_until
+        if not machine.is_wanted and (called_off or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
         blocked = asyncio.get_running_loop().time() - (machine.blocked_since or float("inf"))
         if blocked > FRESH + 0.1:
@@ -238,3 +270,8 @@ def _record(values: Values, holder: str) -> Claim | None:
 
 def _text(now: Semaphore) -> str:
     return f"{len(now.holders)} of {now.max} held by {', '.join(now.holders) or 'nobody'}"
+
+
+def _has_left(windows: Windows | None, now: datetime, least: timedelta) -> bool:
+    opening = windows.opening(now) if windows is not None else None
+    return windows is None or (opening is not None and opening.left(now) >= least)

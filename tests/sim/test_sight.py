@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -18,13 +19,21 @@ from locksmith.queue import Queue
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Answer, Boot, Errand, Granted, Hooks, ShutdownState, Snapshot, WindowSight, Wish
 from locksmith.steps import Withdraw
+from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate
-from tests.sim.plan import Faults, plan
+from tests.sim.plan import Calendars, Faults, Plan, plan
 from tests.sim.story import BrokenRuleError
 
-KINDS = {"agent": Agent, "queue": Queue, "strategy": EtcdLock, "lock": RebootLock, "orders": OperatorOrders}
+KINDS = {
+    "agent": Agent,
+    "queue": Queue,
+    "strategy": EtcdLock,
+    "lock": RebootLock,
+    "orders": OperatorOrders,
+    "windows": ConfiguredWindows,
+}
 
 SEEDS = range(60)
 """A broken part has to be noticed within these."""
@@ -36,6 +45,29 @@ class NoWindow(Agent):
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
         return replace(seen, window=WindowSight())
+
+
+class NoLeast(Agent):
+    """Begins a reboot however little of the window is left."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, least=timedelta(0)))
+
+
+class OldWindows(ConfiguredWindows):
+    """Reads a set of windows once, and goes by that for ever."""
+
+    def _is_old(self, now: datetime, *, wanted: bool) -> bool:  # noqa: ARG002 - as it is there
+        return self._read_at is None
+
+
+class NoBlackouts(ConfiguredWindows):
+    """Goes by its windows, and by no blackout."""
+
+    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+        sight = await super().look(now, wanted=wanted)
+        return replace(sight, windows=replace(sight.windows, blackouts=()) if sight.windows else None)
 
 
 class NoLastLook(Agent):
@@ -257,37 +289,63 @@ BROKEN = [
 ]
 
 
-LOSING = Faults(lost_swap=0.5, rack_failure=0.8)
-"""What it takes is so rare that it needs a storm of its own."""
-SLOW = Faults(slow_store=0.5, crash=0.0)
-"""What takes a write that is under way for seconds."""
-CALM = Faults()
-"""What only a quiet day shows."""
+def losing(drawn: Plan) -> Plan:
+    """What it takes is so rare that it needs a storm of its own."""
+    return replace(drawn, faults=Faults(lost_swap=0.5, rack_failure=0.8))
+
+
+def slow(drawn: Plan) -> Plan:
+    """What takes a write that is under way for seconds, and an operator who is busy."""
+    return replace(drawn, faults=Faults(slow_store=0.5), operator_acts=40, slots=2)
+
+
+def calm(drawn: Plan) -> Plan:
+    """What only a quiet day shows."""
+    return replace(drawn, faults=Faults(), go_nodes=0, operator_acts=0, spacing=0.0)
+
+
+def tight(drawn: Plan) -> Plan:
+    """What takes windows that have nearly closed when an update comes."""
+    windows = tuple((2 * number, 6) for number in range(drawn.machines))
+    return replace(drawn, windows=windows, hooks=True, calendars=Calendars(least=240.0))
+
+
+def moving(drawn: Plan) -> Plan:
+    """What takes an operator who moves the fleet's window all the time."""
+    return replace(drawn, operator_acts=60, calendars=Calendars(fleet_set=True))
+
+
+def black(drawn: Plan) -> Plan:
+    """What takes a blackout over most of the storm."""
+    return replace(drawn, windows=(None,) * drawn.machines, calendars=Calendars(blackout=(1, 13)))
+
+
+def as_drawn(drawn: Plan) -> Plan:
+    """What any seed shows."""
+    return drawn
 
 
 @pytest.mark.parametrize(
-    ("part", "rule", "storm"),
+    ("part", "rule", "shape"),
     [
-        *((part, rule, None) for part, rule in BROKEN),
-        (NoSettledTake, "still held", LOSING),
-        (Untouched, "the group is frozen", SLOW),
-        (Sleepy, "stays free", CALM),
+        *((part, rule, as_drawn) for part, rule in BROKEN),
+        (NoSettledTake, "still held", losing),
+        (Untouched, "the group is frozen", slow),
+        (Sleepy, "stays free", calm),
+        (NoLeast, "too little of its window left", tight),
+        (OldWindows, "outside its window", moving),
+        (NoBlackouts, "outside its window", black),
     ],
-    ids=[*(part.__name__ for part, _ in BROKEN), "NoSettledTake", "Untouched", "Sleepy"],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
-def test_a_broken_part_is_noticed(part, rule, storm):
+def test_a_broken_part_is_noticed(part, rule, shape):
     parts = next(Parts(**{name: part}) for name, kind in KINDS.items() if issubclass(part, kind))
-    if storm is LOSING:
+    if shape is losing:
         parts = replace(parts, queue=Apart)
     noticed = []
     for seed in SEEDS:
-        drawn = plan(seed)
-        if storm is CALM:
-            drawn = replace(drawn, go_nodes=0, operator_acts=0, spacing=0.0)
-        if storm is SLOW:
-            drawn = replace(drawn, operator_acts=40, slots=2)
         try:
-            simulate(replace(drawn, faults=storm) if storm is not None else drawn, parts)
+            simulate(shape(plan(seed)), parts)
         except BrokenRuleError as error:
             noticed.append(error.rule)
             if rule in error.rule:

@@ -57,7 +57,7 @@ class World:
             network = Network(self.server, machine.host, machine.rng, Faults, Outages(), process.pause)
             return MemoryStore(self.server, network)
 
-        return Process(machine, self.parts, machine.rng, self.story, store, self.asked)
+        return Process(machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None)
 
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot."""

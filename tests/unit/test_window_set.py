@@ -101,7 +101,7 @@ def tell(story):
     asyncio.run(story())
 
 
-def test_a_machine_that_waits_sees_a_window_that_an_operator_opens_within_a_minute():
+def test_a_machine_that_waits_sees_a_window_that_an_operator_opens_within_half_a_minute():
     async def story():
         machine = Machine()
         await machine.write("02:00 for 1h")
