@@ -382,8 +382,7 @@ def _outside_window(now: Snapshot) -> Wait | None:
         return None
     text, opens = "outside the reboot window", windows.next_open(now.now, least)
     if opening is not None:
-        left, needed = format_duration(opening.left(now.now)), format_duration(least)
-        text = f"only {left} of the reboot window is left, and a reboot begins with {needed} at least"
+        text = f"too little of the reboot window is left: a reboot begins with {format_duration(least)} at least"
     return Wait("window", text if opens else f"{text}, and none is to come", opens)
 
 

@@ -14,7 +14,7 @@ from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
 from locksmith.cli.table import coloured
 from locksmith.errors import CorruptValueError, LockError, UsageError
-from locksmith.fleet import moment, optional_moment
+from locksmith.fleet import moment
 from locksmith.group_reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
@@ -265,7 +265,8 @@ def _state(of: Windows, asked: Asked) -> str:
     short = ""
     if opening is not None:
         short = (
-            f" (open, but only for {span(opening.left(asked.at))}: a reboot begins with {format_duration(asked.least)})"
+            f" (open, but only for {span(opening.left(asked.at))}: "
+            f"a reboot begins with {format_duration(asked.least)} at least)"
         )
     if opens is None:
         return f"closed at {at}{short}, and no opening is to come"
@@ -329,15 +330,17 @@ def _fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
         "at_any_time": False,
         "windows": [str(one) for one in of.windows],
         "blackouts": [str(one) for one in of.blackouts],
-        "closes": optional_moment(opening.closes if opening else None),
-        "opens": optional_moment(of.next_open(asked.at, asked.least)),
-        "next": [
-            {"opens": optional_moment(one.opens), "closes": optional_moment(one.closes)} for one in _next(of, asked)
-        ],
+        "closes": _instant(opening.closes if opening else None),
+        "opens": _instant(of.next_open(asked.at, asked.least)),
+        "next": [{"opens": _instant(one.opens), "closes": _instant(one.closes)} for one in _next(of, asked)],
         "month": {
             str(day.date): {"open": day.is_open, "blackout": day.is_black} for week in days for day in week if day
         },
     }
+
+
+def _instant(when: datetime | None) -> str | None:
+    return None if when is None else moment(when)
 
 
 def _set_fields(one: WindowSet | CorruptValueError) -> Mapping[str, Any]:
@@ -348,6 +351,6 @@ def _set_fields(one: WindowSet | CorruptValueError) -> Mapping[str, Any]:
         "blackouts": [str(blackout) for blackout in one.blackouts],
         "zone": one.zone,
         "who": one.who,
-        "since": optional_moment(one.since),
+        "since": _instant(one.since),
         "reason": one.reason,
     }

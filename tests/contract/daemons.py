@@ -157,6 +157,10 @@ class Site:
         """Wait until nobody holds the lock."""
         await until(lambda: not self.lock.holders, "the slot is given back", limit)
 
+    def play_stopped(self, story: Callable[..., Awaitable[None]], **changes: Any) -> None:
+        """Run a story of one node whose daemon does not run yet."""
+        self.play(story, running=False, **changes)
+
     def play(self, story: Callable[..., Awaitable[None]], *, nodes: int = 1, **changes: Any) -> None:
         """Run a story of one node, or of more."""
 

@@ -212,7 +212,7 @@ class Node:
         assert not {"Traceback", "RuntimeWarning"} & set(re.findall(r"\w+", self.said)), self.said
 
     def _new_boot(self) -> None:
-        shutil.rmtree(self.paths.run, ignore_errors=True)
+        shutil.rmtree(self.paths.root / "run", ignore_errors=True)
         self._write(self.paths.boot_id, f"{secrets.token_hex(16)}\n")
 
     def _write(self, path: Path, text: str) -> None:

@@ -122,7 +122,7 @@ def _calendars(rng: Random) -> Calendars:
         return Calendars()
     return Calendars(
         blackout=rng.choice((None, (rng.randint(1, 10), rng.randint(1, 4)))),
-        least=rng.choice((0.0, 60.0)),
+        least=rng.choice((0.0, 45.0)),
         splay=rng.choice((0.0, 0.5)),
         fleet_set=rng.random() < 0.5,
         packages=rng.random() < 0.5,

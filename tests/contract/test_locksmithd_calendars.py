@@ -1,0 +1,213 @@
+"""Daemons with calendars and triggers: sets of windows in etcd, splay, the clock, and what wants a reboot."""
+
+import json
+import signal
+import time
+import uuid
+from datetime import datetime, timedelta
+
+from locksmith.kv.connect import open_store
+from locksmith.window.window_set import WindowSet
+from locksmith.window_store import WindowStore
+from tests.contract.daemons import CLOSED
+from tests.contract.test_locksmithd_bad_days import program
+from tests.harness.waiting import until
+
+IN_THREE_DAYS = f"{CLOSED['start']} for 1h"
+ALL_DAY = "00:00 for 24h"
+
+
+async def write(site, name, *windows):
+    """Do what `locksmithctl window set` does; nothing: `window rm`."""
+    store = open_store(site.etcd.settings())
+    try:
+        kept = WindowStore(store)
+        await (kept.write(name, WindowSet.parse(windows, [])) if windows else kept.remove(name))
+    finally:
+        await store.close()
+
+
+def test_an_operator_opens_the_fleets_window_in_one_place(site):
+    name = f"set-{uuid.uuid4()}"
+
+    async def story(node):
+        await node.says("idle")
+        node.need_reboot("4081.2.0")
+        await node.says(f"waiting (window): there is no set of windows '{name}' in the file or in the store")
+        await write(site, name, IN_THREE_DAYS)
+        node.send_signal(signal.SIGHUP)
+        await node.says("waiting (window): outside the reboot window")
+        assert site.lock.history == []
+        await write(site, name, ALL_DAY)
+        node.send_signal(signal.SIGHUP)
+        await node.rebooted()
+
+    site.play(story, window={"sets": [name]})
+
+
+def test_a_set_that_is_removed_while_the_hooks_run_calls_the_reboot_off(site):
+    name = f"set-{uuid.uuid4()}"
+
+    async def story(node):
+        await write(site, name, ALL_DAY)
+        go = node.paths.root / "go"
+        program(node, "pre-reboot.d/10-wait", f"while [ ! -e {go} ]; do sleep 0.05; done")
+        node.need_reboot("4081.2.0")
+        await until(lambda: bool(site.lock.holders), "it holds the slot")
+        await write(site, name)
+        go.touch()
+        await node.says(f"giving up the reboot and its slot: there is no set of windows '{name}'")
+        await site.is_free()
+        assert node.reboots == 0
+
+    site.play(story, window={"sets": [name]})
+
+
+def test_a_blackout_wins_over_the_window(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (window): outside the reboot window")
+        assert site.lock.history == []
+
+    today = datetime.now().astimezone().date()
+    site.play(story, window={"open": [ALL_DAY], "blackouts": [f"{today}..{today + timedelta(days=1)}"]})
+
+
+def test_too_little_of_the_window_is_left_to_begin(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (window): too little of the reboot window is left: a reboot begins with 2h at least")
+        assert site.lock.history == []
+
+    began = time.strftime("%H:%M", time.localtime(time.time() - 1800))
+    site.play(story, window={"open": [f"{began} for 2h"], "min-remaining": "2h"})
+
+
+def test_without_a_line_machines_spread_over_the_window(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (splay): the machines spread over the window")
+
+    began = time.strftime("%H:%M", time.localtime(time.time() - 60))
+    # Of a thousand machines one has its moment in the first two minutes of so long a window.
+    site.play(story, strategy="reboot", window={"open": [f"{began} for 20h"], "splay": "100%"})
+
+
+def test_a_clock_that_is_not_synchronised_holds_the_reboot_back_where_that_is_required(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (clock): systemd does not say whether the clock is synchronised")
+        assert site.lock.history == []
+
+    site.play(story, window={"require-synced-clock": True})
+
+
+def test_a_debian_machine_reboots_for_its_packages_and_says_which(site):
+    async def story(node):
+        await node.says("idle")
+        (node.paths.root / "run/reboot-required.pkgs").write_text("libc6\ndbus\n")
+        (node.paths.root / "run/reboot-required").touch()
+        await node.rebooted()
+        await node.says("rebooted and healthy: giving the slot back")
+        await site.is_free()
+        code, said = await node.tool("history", "--json")
+        assert code == 0
+        [event] = [event for event in json.loads(said)["events"] if event["act"] == "held"]
+        assert event["reason"] == "packages ask for it: libc6 and dbus"
+        # An empty /run has nothing more to ask for.
+        assert node.reboots == 1
+
+    site.play(story, triggers={"use": ["reboot-required"]})
+
+
+def test_a_wish_that_is_taken_back_gives_the_slot_back(site):
+    async def story(node):
+        go = node.paths.root / "go"
+        program(node, "pre-reboot.d/10-wait", f"while [ ! -e {go} ]; do sleep 0.05; done")
+        file = node.paths.root / "run/reboot-required"
+        await node.says("idle")
+        file.touch()
+        await until(lambda: bool(site.lock.holders), "it holds the slot")
+        file.unlink()
+        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await site.is_free()
+        assert node.reboots == 0
+
+    site.play(story, triggers={"use": ["reboot-required"]})
+
+
+def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
+    async def story(node):
+        (node.paths.root / "run").mkdir(exist_ok=True)
+        (node.paths.root / "run/reboot-required").touch()
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (window)")
+        code, said = await node.tool("triggers", "--json")
+        assert code == 0, said
+        found = {one["name"]: one for one in json.loads(said)["triggers"]}
+        assert {name: one["says"] for name, one in found.items()} == {
+            "update-engine": "wants",
+            "reboot-required": "wants",
+            "needs-restarting": "error",
+            "operator": "quiet",
+            "kernel": "unused",
+            "max-uptime": "unused",
+        }
+        assert found["needs-restarting"]["text"] == "gone is not installed"
+        assert found["update-engine"]["looked"] is not None
+        code, table = await node.tool("triggers")
+        assert "needs-restarting  error" in table
+
+        async def why():
+            return (await node.tool("why"))[1].replace("\n", " ")
+
+        await until_async(why, "update 4081.2.0 is installed; and a package asks for it")
+
+    use = ["update-engine", "reboot-required", "needs-restarting"]
+    site.play(story, window={"open": [IN_THREE_DAYS]}, triggers={"use": use, "command": ["gone"]})
+
+
+async def until_async(ask, text, limit=20.0):
+    ends = time.monotonic() + limit
+    while text not in (said := await ask()):
+        assert time.monotonic() < ends, said
+
+
+def test_a_request_with_a_reason_is_made_before_the_daemon_runs_and_is_taken_back(site):
+    async def story(node):
+        code, said = await node.tool("request", "--reason", "a new firmware")
+        assert (code, "it sees the request when it starts" in said) == (0, True)
+        await node.start_daemon()
+        await node.says("waiting (window): outside the reboot window")
+        code, said = await node.tool("triggers", "--json")
+        found = {one["name"]: one["text"] for one in json.loads(said)["triggers"]}
+        assert found["operator"] == "an operator asked for it: a new firmware"
+        code, said = await node.tool("cancel")
+        assert (code, said.splitlines()[0]) == (0, "cancelled: the wish for a reboot is taken back")
+        await node.says("idle", times=1)
+
+    site.play_stopped(story, window={"open": [IN_THREE_DAYS]})
+
+
+def test_a_command_that_says_so_reboots_the_machine_once(site):
+    async def story(node):
+        program(node, "check", "echo 'glibc was updated'; exit 3")
+        (node.paths.root / "usr/bin").mkdir(parents=True)
+        (node.paths.root / "etc/locksmith/check").rename(node.paths.root / "usr/bin/check")
+        await node.start_daemon()
+        await node.rebooted()
+        await node.says("waiting (repeated): it has rebooted for update needs-restarting-", limit=30)
+        assert node.reboots == 1
+        await site.is_free()
+
+    use = {"use": ["needs-restarting"], "command": ["check"], "needed": [3], "not-needed": [0], "period": "300ms"}
+    site.play_stopped(story, triggers=use)
+
+
+def test_a_trigger_that_is_not_installed_ends_the_daemon_with_a_sentence(site):
+    async def story(node):
+        await node.start_daemon()
+        assert await node.ended() == 2
+        assert "there is no trigger 'kernle'; installed are: " in node.said
+
+    site.play_stopped(story, triggers={"use": ["kernle"]})
