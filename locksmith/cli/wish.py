@@ -12,6 +12,7 @@ from locksmith.host.bus_messages import Signal
 from locksmith.host.bus_service import ASK_LIMIT, CANCEL, RECHECK, read_local, request
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
+from locksmith.snapshot import Boot
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT, PATH, STATUS
 
@@ -71,7 +72,8 @@ async def keep_request(paths: Paths, reason: str) -> None:
     """Keep the wish in its file, whether or not a daemon runs. `HostError`: it cannot be kept."""
     async with SystemBus() as bus:
         boot = await read_boot(paths, bus)
-    OperatorWish(paths).note("", datetime.now(UTC), boot, reason)
+    # Without the boot id: in a container the daemon's own /proc may have the host's, and a reboot empties /run anyway.
+    OperatorWish(paths).note("", datetime.now(UTC), Boot("", boot.userspace), reason)
 
 
 async def cancel_over_bus() -> bool:

@@ -82,7 +82,9 @@ class OperatorWish:
             return Sighting(says="nobody asks for one")
         except (OSError, jsonread.BadJsonError) as error:
             return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
-        return Sighting(Wish(self.name, version, since, _because(reason))) if made_in == boot else self._fulfilled()
+        if not _is_this(made_in, boot):
+            return self._fulfilled()
+        return Sighting(Wish(self.name, version, since, _because(reason)))
 
     def _fulfilled(self) -> Sighting:
         try:
@@ -94,3 +96,9 @@ class OperatorWish:
 
 def _because(reason: str) -> str:
     return f"an operator asked for it: {reason}" if reason else "an operator asked for it"
+
+
+def _is_this(made_in: Boot, boot: Boot) -> bool:
+    """Whether both are one boot, as far as they say; an empty boot id says nothing."""
+    known = "" not in {made_in.boot_id, boot.boot_id}
+    return made_in.userspace == boot.userspace and (not known or made_in.boot_id == boot.boot_id)

@@ -176,7 +176,7 @@ def test_users_are_warned_get_their_time_and_one_who_leaves_is_not_waited_for(si
         node.need_reboot("4081.2.0")
         await node.says("waiting (sessions): alice (seat0) logged in, and warned")
         assert node.machine.scheduled[0] == "dry-reboot"
-        assert "update-engine 4081.2.0" in node.machine.wall
+        assert "update 4081.2.0 is installed" in node.machine.wall
         node.machine.log_in("c2", "bob", seat="")
         node.engine.emit()
         await node.says("alice (seat0), bob (session c2) logged in, and warned")

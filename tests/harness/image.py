@@ -75,6 +75,44 @@ def base(suite: str = BOOKWORM) -> Path:
     return image
 
 
+def unattended(lower: Path) -> Path:
+    """A layer over bookworm's base that makes it a stock Debian node, which installs its updates by itself.
+
+    It has `unattended-upgrades`, and `reboot-notifier` with the script by which packages ask for a reboot (an empty
+    package stands for the mail server that it wants); /srv/dbus.deb is the installed one, to make a newer one of.
+    """
+    layer = cache() / f"unattended-{hashlib.sha256(f'{lower.name} {UNATTENDED}'.encode()).hexdigest()[:16]}"
+    with alone(cache()):
+        if not layer.exists():
+            with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
+                upper, root = Path(folder) / "upper", Path(folder) / "root"
+                mount((lower,), upper, root)
+                try:
+                    _tool("chroot", root, "sh", "-ec", UNATTENDED)
+                finally:
+                    unmount(root)
+                upper.rename(layer)
+    return layer
+
+
+UNATTENDED = """
+export DEBIAN_FRONTEND=noninteractive
+mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends unattended-upgrades
+cd /tmp
+apt-get download -qq reboot-notifier dbus
+mkdir -p no-mail/DEBIAN
+printf '%s\n' 'Package: no-mail' 'Version: 1' 'Architecture: all' 'Maintainer: none' 'Description: none' \
+  'Provides: mailx, mail-transport-agent' > no-mail/DEBIAN/control
+dpkg-deb -b no-mail
+dpkg --install no-mail.deb reboot-notifier_*.deb
+mv dbus_*.deb /srv/dbus.deb
+systemctl disable apt-daily.timer apt-daily-upgrade.timer
+rm -rf no-mail* reboot-notifier_*.deb /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+"""
+
+
 def install(lower: Path, folder: Path) -> Path:
     """A layer over the base that holds the package, the unit and the bus policy, as on a real node."""
     layer, root = folder / "layer", folder / "root"
@@ -143,7 +181,7 @@ def _install_dependencies(root: Path, requirements: Sequence[str], python: tuple
     _tool("chroot", root, "python3", "-m", "venv", "/opt/locksmith")
     with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
         if python == sys.version_info[:2]:
-            _pip_wheel(Path(wheels), *requirements)
+            pip_wheel(Path(wheels), *requirements)
         else:
             _pip_wheel_for(Path(wheels), python, requirements)
         _pip_install(root, Path(wheels))
@@ -156,12 +194,12 @@ def _pip_wheel_for(wheels: Path, python: tuple[int, int], requirements: Sequence
     platforms = [f"--platform={kind}_{platform.machine()}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
     version = f"--python-version={python[0]}.{python[1]}"
     _pip("download", "--dest", wheels, "--only-binary=:all:", version, *platforms, *ready)
-    _pip_wheel(wheels, "--no-deps", *sources)
+    pip_wheel(wheels, "--no-deps", *sources)
 
 
 def _install_package(root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
-        _pip_wheel(Path(wheels), "--no-deps", str(REPOSITORY))
+        pip_wheel(Path(wheels), "--no-deps", str(REPOSITORY))
         _pip_install(root, Path(wheels))
     for command in ("locksmithd", "locksmithctl"):
         (root / "usr/bin" / command).symlink_to(f"/opt/locksmith/bin/{command}")
@@ -174,7 +212,7 @@ def _install_contrib(root: Path) -> None:
     _tool("chroot", root, "systemctl", "enable", "locksmithd.service")
 
 
-def _pip_wheel(wheels: Path, *what: str) -> None:
+def pip_wheel(wheels: Path, *what: str) -> None:
     """Make wheels on the host: it knows the way to the package index, the machines do not."""
     _pip("wheel", "--wheel-dir", wheels, *what)
 

@@ -46,6 +46,12 @@ def trixie() -> Iterator[Layers]:
         yield (image.install(lower, folder), lower)
 
 
+@pytest.fixture(scope="session")
+def stock_debian(bare: Layers) -> Layers:
+    """A machine that installs its updates by itself, without locksmith."""
+    return (image.unattended(bare[0]), *bare)
+
+
 @pytest.fixture
 def new_machine(request: pytest.FixtureRequest) -> Iterator[NewMachine]:
     """Make machines; all lose their power, and their disks, when the test ends."""

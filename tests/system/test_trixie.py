@@ -101,3 +101,42 @@ def _differs(machine: Machine, before: str) -> bool:
         return userspace(machine) not in {before, "", "0"}
     except Exception:  # noqa: BLE001 - while it is between two userspaces, whatever asks fails in its own way
         return False
+
+
+def test_a_soft_reboot_fulfils_what_packages_asked_for_but_for_a_kernel(machine: Machine) -> None:
+    """/run survives it, and with it /run/reboot-required."""
+    says(machine, "idle")
+    hold = ctl(machine, "hold", "m1", "--reason", "the soft reboot is done by hand")
+    assert "is held back" in hold
+
+    def packages_ask(*names: str) -> None:
+        lines = "\\n".join(names)
+        machine.run("sh", "-c", f"printf '{lines}\\n' > /run/reboot-required.pkgs; touch /run/reboot-required")
+
+    def says_now() -> str:
+        return trigger(machine, "reboot-required")
+
+    packages_ask("dbus")
+    wait_until(lambda: says_now() == "packages ask for it: dbus", limit=LIMIT, what="dbus asks for a reboot")
+    soft_reboot(machine)
+    wait_until(lambda: "is from before this soft reboot" in says_now(), limit=LIMIT, what="that has happened")
+    assert status_text(machine).startswith("idle")
+
+    machine.run("rm", "/run/reboot-required")
+    wait_until(lambda: says_now() == "there is no /run/reboot-required", limit=LIMIT, what="the file is gone")
+    packages_ask("dbus", "linux-image-amd64")
+    wait_until(lambda: "linux-image-amd64" in says_now(), limit=LIMIT, what="a kernel asks for a reboot")
+    soft_reboot(machine)
+    wait_until(lambda: "linux-image-amd64" in says_now(), limit=LIMIT, what="a soft reboot brings no kernel")
+
+
+def trigger(machine: Machine, name: str) -> str:
+    done = machine.run("locksmithctl", "triggers", "--json", check=False)
+    found = json.loads(done.stdout)["triggers"] if done.returncode == 0 else []
+    return next((str(one["text"]) for one in found if one["name"] == name), "")
+
+
+def soft_reboot(machine: Machine) -> None:
+    before = userspace(machine)
+    machine.run("systemctl", "soft-reboot", check=False)
+    wait_until(lambda: _differs(machine, before), limit=LIMIT, what="userspace has started anew")
