@@ -1,20 +1,49 @@
 """Daemons with calendars and triggers: sets of windows in etcd, splay, the clock, and what wants a reboot."""
 
+import contextlib
 import json
 import signal
 import time
 import uuid
 from datetime import datetime, timedelta
 
+from dbus_fast import PropertyAccess
+from dbus_fast.aio import MessageBus
+from dbus_fast.annotations import DBusBool
+from dbus_fast.service import ServiceInterface, dbus_property
+
 from locksmith.kv.connect import open_store
 from locksmith.window.window_set import WindowSet
 from locksmith.window_store import WindowStore
 from tests.contract.daemons import CLOSED
 from tests.contract.test_locksmithd_bad_days import program
+from tests.harness.bus import leave_bus
 from tests.harness.waiting import until
 
 IN_THREE_DAYS = f"{CLOSED['start']} for 1h"
 ALL_DAY = "00:00 for 24h"
+
+
+class Timedated(ServiceInterface):
+    """A double of systemd-timedated."""
+
+    def __init__(self):
+        super().__init__("org.freedesktop.timedate1")
+        self.synced = False
+
+    @dbus_property(access=PropertyAccess.READ)
+    def NTPSynchronized(self) -> DBusBool:  # noqa: N802 - D-Bus' own name
+        return self.synced
+
+
+@contextlib.asynccontextmanager
+async def timedated(node):
+    bus = await MessageBus(bus_address=node.bus.address).connect()
+    clock = Timedated()
+    bus.export("/org/freedesktop/timedate1", clock)
+    await bus.request_name("org.freedesktop.timedate1")
+    yield clock
+    await leave_bus(bus, "org.freedesktop.timedate1")
 
 
 async def write(site, name, *windows):
@@ -97,7 +126,13 @@ def test_a_clock_that_is_not_synchronised_holds_the_reboot_back_where_that_is_re
     async def story(node):
         node.need_reboot("4081.2.0")
         await node.says("waiting (clock): systemd does not say whether the clock is synchronised")
-        assert site.lock.history == []
+        async with timedated(node) as clock:
+            node.send_signal(signal.SIGHUP)
+            await node.says("waiting (clock): the clock is not synchronised (`timedatectl` says so)")
+            assert site.lock.history == []
+            clock.synced = True
+            node.send_signal(signal.SIGHUP)
+            await node.rebooted()
 
     site.play(story, window={"require-synced-clock": True})
 

@@ -1,4 +1,4 @@
-"""Strategies of third parties, installed beside locksmith: they work by their name, or say in one sentence why not."""
+"""Strategies and triggers of third parties, installed beside locksmith: they work, or say in one sentence why not."""
 
 import shutil
 import signal
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.strategy import ENTRY_POINTS
-from tests.contract.daemons import QUICK
+from tests.contract.daemons import CLOSED, QUICK
 from tests.harness.waiting import until
 
 EXAMPLE = Path(__file__).parents[1] / "example_strategy"
+TRIGGER = Path(__file__).parents[1] / "example_trigger"
 
 
 def install(project: Path, target: Path) -> None:
@@ -20,8 +20,9 @@ def install(project: Path, target: Path) -> None:
     info = target / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
-    points = "\n".join(f"{name} = {value}" for name, value in about["entry-points"][ENTRY_POINTS].items())
-    (info / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{points}\n")
+    [(group, points)] = about["entry-points"].items()
+    lines = "\n".join(f"{name} = {value}" for name, value in points.items())
+    (info / "entry_points.txt").write_text(f"[{group}]\n{lines}\n")
     for module in project.glob("*.py"):
         shutil.copy(module, target)
 
@@ -142,3 +143,71 @@ def test_a_claim_of_a_strategy_that_is_gone_is_kept_until_it_is_back(site, examp
         await until(lambda: node.claim is None, "the permission is given back")
 
     site.play(story, running=False, strategy="file", reboot=QUICK)
+
+
+@pytest.fixture
+def example_trigger(tmp_path):
+    """The folder where the example of a trigger is installed."""
+    install(TRIGGER, tmp_path / "site")
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def variant_trigger(example_trigger):
+    """Make the example of a trigger another: replace a text in it."""
+
+    def change(old, new):
+        module = example_trigger / "locksmith_file_trigger.py"
+        assert old in module.read_text()
+        module.write_text(module.read_text().replace(old, new))
+        return example_trigger
+
+    return change
+
+
+def test_a_third_partys_trigger_is_used_without_a_word_and_takes_its_wish_back(site, example_trigger):
+    async def story(node):
+        with_plugins(node, example_trigger)
+        await node.start_daemon()
+        await node.says("idle")
+        file = node.paths.root / "etc/wants-reboot"
+        file.write_text("1.0\n")
+        node.send_signal(signal.SIGHUP)
+        await node.says("waiting (window)")
+        code, said = await node.tool("triggers")
+        assert (code, "\nfile  " in said) == (0, True)
+        file.unlink()
+        node.send_signal(signal.SIGHUP)
+        await node.says("idle", times=2)
+
+    site.play(story, running=False, window=CLOSED)
+
+
+def test_a_trigger_that_fails_is_a_doubt_and_holds_no_other_back(site, variant_trigger):
+    async def story(node):
+        with_plugins(node, variant_trigger("if not self._file.exists():", "if {}['oops']:"))
+        await node.start_daemon()
+        await node.says("waiting (trigger): file: KeyError: 'oops'")
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+
+    site.play(story, running=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("class FileTrigger:", "class Life:", "has no attribute 'FileTrigger'"),
+        ('name = "file"', 'name = "fiel"', "it calls itself 'fiel'"),
+    ],
+)
+def test_a_trigger_that_cannot_be_made_ends_the_daemon_with_a_sentence(site, variant_trigger, old, new, why):
+    async def story(node):
+        with_plugins(node, variant_trigger(old, new))
+        await node.start_daemon()
+        assert await node.ended() == 2
+        [line] = node.said.splitlines()
+        assert line.startswith("Error: the trigger 'file' (locksmith_file_trigger:FileTrigger) cannot be used: ")
+        assert why in line
+
+    site.play(story, running=False)

@@ -57,6 +57,8 @@ _CONFIG = """
     <allow send_destination="com.coreos.update1"/>
     <allow send_destination="org.freedesktop.login1"/>
     <allow send_destination="org.freedesktop.systemd1"/>
+    <allow own="org.freedesktop.timedate1"/>
+    <allow send_destination="org.freedesktop.timedate1"/>
     <allow own="org.locksmith1"/>
   </policy>
   <include>{policy}</include>

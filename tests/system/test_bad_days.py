@@ -262,3 +262,16 @@ def test_the_daemon_is_on_the_bus_of_a_real_machine(machine: Machine) -> None:
     assert refused.returncode != 0
     assert "Access denied" in refused.stderr
     assert status_text(machine).startswith("idle")
+
+
+def test_whether_the_clock_is_synchronised_is_systemds_word(machine: Machine) -> None:
+    """The machine's clock is this host's: whichever word systemd has for it, the daemon goes by that."""
+    config = (machine.root / "etc/locksmith/locksmith.toml").read_text()
+    machine.write("etc/locksmith/locksmith.toml", f"{config}\nwindow.require-synced-clock = true\n")
+    machine.run("systemctl", "restart", "locksmithd.service")
+    synced = machine.run("timedatectl", "show", "--property=NTPSynchronized", "--value").stdout.strip()
+    ctl(machine, "request", "--reason", "a test")
+    if synced == "yes":
+        machine.wait_booted(boots=2, limit=LIMIT)
+    else:
+        says(machine, "waiting (clock): the clock is not synchronised")

@@ -1,0 +1,35 @@
+"""An example of a trigger in a package of its own: it wants a reboot while a file is there."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from locksmith.snapshot import Boot, Sighting, Wish
+from locksmith.trigger import TriggerContext
+
+
+class FileTrigger:
+    """Wants a reboot while /etc/wants-reboot is there; what the file says is the version."""
+
+    name = "file"
+
+    def __init__(self, context: TriggerContext) -> None:
+        self._file = context.paths.root / "etc/wants-reboot"
+        self._since: datetime | None = None
+
+    def found(self) -> bool:
+        """Whether this machine has a use for it: the folder is always there."""
+        return self._file.parent.exists()
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Need nothing: the loop looks every half a minute."""
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Look for the file."""
+        if not self._file.exists():
+            self._since = None
+            return Sighting(says=f"{self._file} is not there")
+        self._since = self._since or now
+        return Sighting(Wish(self.name, self._file.read_text().strip(), self._since, f"{self._file} is there"))
+
+    async def close(self) -> None:
+        """Need nothing."""
