@@ -8,7 +8,9 @@ DEMO_PACKAGES := dbus-daemon
 TEST_PACKAGES := curl dbus-daemon debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
-.PHONY: demo test check lint types layers packages-demo packages-test bench clean
+MINUTES ?= 5
+
+.PHONY: demo test check fuzz lint types layers packages-demo packages-test bench clean
 
 demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -17,6 +19,9 @@ test: packages-test check ## lint, types, layers, all tests; as root on real mac
 	$(BIN)/pytest $(ARGS)
 
 check: lint types layers
+
+fuzz: $(VENV)/.ready ## whole fleets in storms, seed after seed, for MINUTES on all cores
+	$(BIN)/python -m tests.sim.fuzz --minutes $(MINUTES)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -112,7 +112,9 @@ class Windows:
         if not windows or self._blackout(now, zone) is not None:
             return []
         begins, ends = self._last_blackout(now, zone), self._next_blackout(now, zone)
-        return [Stretch(max(found.start, begins), min(found.end, ends)) for found in windows]
+        cut = [(Stretch(max(found.start, begins), min(found.end, ends)), found) for found in windows]
+        # A blackout that ends where a window does leaves an instant of it, which nobody would ever meet.
+        return [left for left, found in cut if left.start < left.end or found.start == found.end]
 
     def _closes(self, now: datetime, zone: tzinfo) -> datetime | None:
         """Give when the opening that `now` is in ends, where that can be seen."""
@@ -138,9 +140,9 @@ class Windows:
             if moment is None:
                 return None
             blackout = self._blackout(moment, zone)
-            if blackout is None:
+            if blackout is None and self._stretches(moment, zone):
                 return moment
-            moment = blackout.end
+            moment = blackout.end if blackout else moment + _INSTANT
         return None
 
     def _in_window_from(self, now: datetime, zone: tzinfo) -> datetime | None:

@@ -78,6 +78,7 @@ class Network:
     """Awaited around each call: the place where a process may die."""
     lost: Callable[[], None] = lambda: None
     """Called when an answer gets lost: troubles come in company."""
+    tell: Callable[[str], None] = lambda _what: None
 
     async def carry(self, call: Call[T]) -> T:
         """Bring a call to the server and its answer back, or give up on it in time."""
@@ -105,6 +106,7 @@ class Network:
         if there is not None:
             loop.call_later(there, self._arrive, call, answer, back)
         if back is None:
+            self.tell(f"an answer is lost, of its {call.name}")
             self.lost()
         return answer
 

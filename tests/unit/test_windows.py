@@ -124,6 +124,15 @@ def test_what_is_no_blackout_is_refused_with_a_sentence(blackout, sentence):
     assert sentence in str(refused.value)
 
 
+def test_a_blackout_that_ends_with_the_window_leaves_no_instant_of_it():
+    night = plan("00:05 for 3m", "23:00 for 1h", but=["00:04 for 4m"])
+    assert not night.contains(at("2026-11-27 00:08"))
+    assert night.next_open(at("2026-11-27 00:00")) == at("2026-11-27 00:00")
+    assert shown(night, "2026-11-27 00:01", 2) == ["Fri 27 23:00-Sat 28 00:00", "Sat 28 23:00-Sun 29 00:00"]
+    assert plan("00:05 for 3m", but=["00:04 for 4m"]).next_open(at("2026-11-27 00:00")) is None
+    assert plan("00:05 for 0s").contains(at("2026-11-27 00:05"))
+
+
 def test_what_never_opens_says_so():
     assert plan("*-02-30 10:00 for 2h").next_open(at("2026-11-27 12:00")) is None
     assert plan("02:00 for 1h", but=["Mon..Sun"]).next_open(at("2026-11-27 12:00")) is None
