@@ -1,0 +1,347 @@
+"""The lock as a small model, of which every state is explored: a few machines, slots, faults, and an operator.
+
+It leaves out all that takes time and all that a machine does on its own, and keeps what decides: the semaphore that is
+written by compare-and-swap, the record beside it, each machine's journal, and requests that are lost, answered too late
+or applied after everybody has given up on them. `docs/architecture.md` names the rules; here they are checked in each
+state, and that from each state everything can come to its end without another fault.
+
+A semaphore's version is not counted: a request on its way is `fresh` as long as nobody has written since it was sent.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+IDLE, TAKE, TAKING, COMMIT, COMMITTING, REBOOT, DOWN, GIVE, GIVING, DEAD = (
+    *("idle", "take", "taking", "commit", "committing", "reboot"),
+    *("down", "give", "giving", "dead"),
+)
+"""Where a machine's daemon is: about to send a request, waiting for its answer, about to reboot, going down, dead."""
+NONE, HELD, COMMITTED = "", "held", "committed"
+"""The record beside the semaphore; with none the machine holds no slot."""
+REQUESTED, EARLIER = "requested", "earlier"
+"""The journal: a claim that can be given up, one past the point of no return (COMMITTED), one of an earlier boot."""
+WAITS = {TAKING: TAKE, COMMITTING: COMMIT, GIVING: GIVE}
+
+
+class Machine(NamedTuple):
+    """One machine. `late` are requests on their way that nobody waits for, and that would still win."""
+
+    wants: bool = True
+    at: str = IDLE
+    journal: str = NONE
+    slot: str = NONE
+    fresh: bool = False
+    late: tuple[str, ...] = ()
+    freed: bool = False
+    """An operator freed its slot past the point of no return."""
+
+
+class World(NamedTuple):
+    """Everything. `crashes`, `losses` and `acts` are the faults and an operator's acts that may still happen."""
+
+    machines: tuple[Machine, ...]
+    slots: int
+    manual: bool
+    crashes: int
+    losses: int
+    acts: int
+
+    @property
+    def free(self) -> int:
+        """How many slots nobody holds."""
+        return self.slots - sum(machine.slot != NONE for machine in self.machines) - self.manual
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the daemons go about it; a test takes one rule away to see whether the model notices."""
+
+    compares: bool = True
+    """A write is guarded by the semaphore's version."""
+    settles: bool = True
+    """Giving up writes, also where the machine holds nothing: a request on its way can no longer win."""
+    journals_first: bool = True
+    """The journal says `requested` before the first request is sent."""
+    waits_for_the_boot: bool = True
+    """The slot stays while the machine goes down."""
+    commits: bool = True
+    """Before the reboot the record is written once more, guarded by the slot."""
+    commits_anew: bool = True
+    """So it is, also where it says already that the machine is past the point of no return."""
+    starts_again: bool = True
+    """A daemon that was killed is started again, and goes on as its journal says."""
+
+
+class BrokenRuleError(Exception):
+    """A rule does not hold; `path` is how it came to that, step by step."""
+
+    def __init__(self, rule: str, path: list[str]) -> None:
+        super().__init__(f"{rule}:\n" + "\n".join(f"  {number}. {step}" for number, step in enumerate(path, 1)))
+        self.rule = rule
+        self.path = path
+
+
+class Step(NamedTuple):
+    """What may happen next. A fault, or an operator's act, is not needed for anything to come to its end."""
+
+    words: str
+    world: World
+    needed: bool = True
+    broken: str = ""
+
+
+def start(machines: int, slots: int, *, crashes: int, losses: int, acts: int) -> World:
+    """Give the beginning: all want to reboot, and nobody holds anything."""
+    return World((Machine(),) * machines, slots, manual=False, crashes=crashes, losses=losses, acts=acts)
+
+
+def steps(world: World, protocol: Protocol) -> Iterator[Step]:
+    """Give everything that may happen next."""
+    for number, machine in enumerate(world.machines):
+        yield from _daemon(world, number, machine, protocol)
+        yield from _wire(world, number, machine, protocol)
+        yield from _faults(world, number, machine)
+        if world.acts and machine.slot != NONE:
+            freed = machine.slot == COMMITTED or machine.at == DOWN
+            unlocked = _wrote(_with(world, number, slot=NONE, freed=freed))
+            yield Step(f"an operator unlocks {number}", unlocked._replace(acts=world.acts - 1), needed=False)
+    yield from _operator(world)
+
+
+def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+    """Do what the daemon does next, by what it reads now."""
+    match machine.at:
+        case "take":
+            yield from _take(world, number, machine)
+        case "commit":
+            yield from _commit(world, number, machine, protocol)
+        case "reboot":
+            yield _becomes(world, number, "goes down", at=DOWN)
+        case "give":
+            if machine.slot == NONE and not protocol.settles:
+                yield Step(f"{number} has nothing to give back", _ended(world, number))
+            else:
+                yield _becomes(world, number, "sends its give-back", at=GIVING, fresh=True)
+        case _:
+            yield from _begins(world, number, machine, protocol)
+    if machine.at in {TAKE, COMMIT, REBOOT}:
+        journal = REQUESTED if protocol.journals_first else machine.journal
+        yield _becomes(world, number, "gives up", at=GIVE, journal=journal)
+
+
+def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+    if machine.at == IDLE and machine.wants:
+        journal = REQUESTED if protocol.journals_first else NONE
+        yield _becomes(world, number, "wants a slot", at=TAKE, journal=journal)
+    elif machine.at == DOWN:
+        yield _becomes(world, number, "boots", at=GIVE, journal=EARLIER, freed=False)
+        if not protocol.waits_for_the_boot:
+            yield Step(f"{number} gives back", _wrote(_with(world, number, slot=NONE)))
+    elif machine.at == DEAD and protocol.starts_again:
+        again = {NONE: IDLE, REQUESTED: TAKE, COMMITTED: GIVE, EARLIER: GIVE}[machine.journal]
+        yield _becomes(world, number, "starts again", at=again)
+
+
+def _take(world: World, number: int, machine: Machine) -> Iterator[Step]:
+    if machine.slot != NONE:
+        yield _becomes(world, number, "finds that it has its slot", at=COMMIT, journal=COMMITTED)
+    elif world.free > 0:
+        yield _becomes(world, number, "sends its take", at=TAKING, fresh=True)
+
+
+def _commit(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+    if machine.slot == NONE:
+        yield _becomes(world, number, "finds its slot gone", at=GIVE, journal=REQUESTED)
+    elif not protocol.commits or (machine.slot == COMMITTED and not protocol.commits_anew):
+        yield _becomes(world, number, "is past the point of no return", at=REBOOT)
+    else:
+        yield _becomes(world, number, "sends its commit", at=COMMITTING, fresh=True)
+
+
+def _becomes(world: World, number: int, words: str, **changes: object) -> Step:
+    return Step(f"{number} {words}", _with(world, number, **changes))
+
+
+def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+    """Bring requests to the store, and answers back, or lose them."""
+    sent = WAITS.get(machine.at)
+    if sent is not None:
+        after, broken = _applied(world, number, sent, machine.fresh or not protocol.compares)
+        answered = (
+            _ended(after, number) if sent == GIVE else _with(after, number, at={TAKE: COMMIT, COMMIT: REBOOT}[sent])
+        )
+        if sent == TAKE:
+            answered = _with(answered, number, journal=COMMITTED)
+        if not (machine.fresh or not protocol.compares):
+            answered = _with(world, number, at=sent)
+        yield Step(f"{number} has its {sent} answered", answered, broken=broken)
+        if world.losses:
+            left = world.losses - 1
+            lost = _with(after, number, at=sent)._replace(losses=left)
+            yield Step(f"the answer to the {sent} of {number} is lost", lost, needed=False, broken=broken)
+            gone = _with(world, number, at=sent)._replace(losses=left)
+            yield Step(f"the {sent} of {number} is lost", gone, needed=False)
+            late = _with(world, number, at=sent, late=_late(machine, sent))._replace(losses=left)
+            yield Step(f"the {sent} of {number} is late", late, needed=False)
+    for request in machine.late:
+        waiting = tuple(other for other in machine.late if other != request)
+        after, broken = _applied(_with(world, number, late=waiting), number, request, wins=True)
+        yield Step(f"a late {request} of {number} arrives", after, needed=False, broken=broken)
+        yield Step(f"a late {request} of {number} is lost", _with(world, number, late=waiting))
+
+
+def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
+    """Kill the daemon, or cut the machine's power."""
+    if not world.crashes or machine.at == DEAD:
+        return
+    left, sent = world.crashes - 1, WAITS.get(machine.at)
+    late = _late(machine, sent) if sent is not None else machine.late
+    if machine.at != DOWN:
+        killed = _with(world, number, at=DEAD, late=late)
+        yield Step(f"the daemon of {number} is killed", killed._replace(crashes=left), needed=False)
+    if machine.at != IDLE or machine.journal != NONE:
+        journal = EARLIER if machine.journal != NONE else NONE
+        cut = _with(world, number, at=DEAD, journal=journal, late=late, freed=False)
+        yield Step(f"{number} loses its power", cut._replace(crashes=left), needed=False)
+
+
+def _operator(world: World) -> Iterator[Step]:
+    if world.manual:
+        yield Step("an operator gives the manual lock back", _wrote(world._replace(manual=False)))
+    elif world.acts and world.free > 0:
+        locked = world._replace(manual=True, acts=world.acts - 1)
+        yield Step("an operator locks by hand", _wrote(locked), needed=False)
+    if world.acts:
+        fewer = world._replace(slots=world.slots - 1, acts=world.acts - 1)
+        yield Step("an operator takes a slot away", _wrote(fewer), needed=False)
+    if world.slots < 1:
+        yield Step("an operator adds a slot", _wrote(world._replace(slots=world.slots + 1)))
+
+
+def _applied(world: World, number: int, request: str, wins: bool) -> tuple[World, str]:
+    """Apply a request in the store; one that does not win changes nothing."""
+    if not wins:
+        return world, ""
+    broken = ""
+    if request == TAKE:
+        if world.free <= 0:
+            broken = f"{number} takes a slot although none is free"
+        return _wrote(_with(world, number, slot=HELD)), broken
+    if request == COMMIT:
+        return _wrote(_with(world, number, slot=COMMITTED)), broken
+    return _wrote(_with(world, number, slot=NONE)), broken
+
+
+def _answered(world: World, number: int, request: str) -> World:
+    """Go on after a request that was applied."""
+    if request == GIVE:
+        return _ended(world, number)
+    if request == TAKE:
+        return _with(world, number, at=COMMIT, journal=COMMITTED)
+    return _with(world, number, at=REBOOT)
+
+
+def _ended(world: World, number: int) -> World:
+    """Clear the journal; a machine that has booted has what it wanted."""
+    wants = world.machines[number].journal != EARLIER
+    return _with(world, number, at=IDLE, journal=NONE, wants=wants)
+
+
+def _late(machine: Machine, request: str) -> tuple[str, ...]:
+    return tuple(sorted({*machine.late, request})) if machine.fresh else machine.late
+
+
+def _with(world: World, number: int, **changes: object) -> World:
+    machines = list(world.machines)
+    changed = machines[number]._replace(**changes)  # type: ignore[arg-type]
+    machines[number] = changed if changed.at in WAITS else changed._replace(fresh=False)
+    return world._replace(machines=tuple(machines))
+
+
+def _wrote(world: World) -> World:
+    """Write the semaphore: whatever was sent before can no longer win."""
+    return world._replace(machines=tuple(machine._replace(fresh=False, late=()) for machine in world.machines))
+
+
+def rule_broken(world: World) -> str:
+    """Name the rule that a state breaks; empty: none."""
+    for number, machine in enumerate(world.machines):
+        if machine.at == DOWN and machine.slot == NONE and not machine.freed:
+            return f"{number} goes down and holds no slot"
+        if machine.journal == NONE and machine.slot != NONE:
+            return f"{number} holds a slot, and its journal knows nothing of it"
+    return ""
+
+
+def is_end(world: World) -> bool:
+    """Whether everybody has what they wanted, and nobody holds anything."""
+    return not world.manual and all(
+        not machine.wants and machine.at == IDLE and machine.slot == NONE for machine in world.machines
+    )
+
+
+@dataclass
+class Explored:
+    """All states that can be reached: how each came about, and which lead where without a fault."""
+
+    states: dict[World, int]
+    came_from: list[tuple[int, str]]
+    leads_to: list[list[int]]
+    ends: list[int]
+
+    def path(self, state: int) -> list[str]:
+        """Tell how a state came about."""
+        words: list[str] = []
+        while state:
+            state, step = self.came_from[state]
+            words.append(step)
+        return words[::-1]
+
+
+def explore(beginning: World, protocol: Protocol = Protocol()) -> Explored:
+    """Visit every state; `BrokenRuleError` at the first that breaks a rule of safety, by a shortest path."""
+    found = Explored({_alike(beginning): 0}, [(0, "")], [], [])
+    todo = deque([_alike(beginning)])
+    while todo:
+        world = todo.popleft()
+        state = found.states[world]
+        found.leads_to.append([])
+        if is_end(world):
+            found.ends.append(state)
+        for step in steps(world, protocol):
+            rule = step.broken or rule_broken(step.world)
+            if rule:
+                raise BrokenRuleError(rule, [*found.path(state), step.words])
+            after = _alike(step.world)
+            number = found.states.get(after)
+            if number is None:
+                number = found.states[after] = len(found.came_from)
+                found.came_from.append((state, step.words))
+                todo.append(after)
+            if step.needed:
+                found.leads_to[state].append(number)
+    return found
+
+
+def must_end(found: Explored) -> None:
+    """See that from each state everything can come to its end; `BrokenRuleError`: from one it cannot."""
+    leads_here: list[list[int]] = [[] for _ in found.came_from]
+    for state, afters in enumerate(found.leads_to):
+        for after in afters:
+            leads_here[after].append(state)
+    ending, todo = set(found.ends), deque(found.ends)
+    while todo:
+        for before in leads_here[todo.popleft()]:
+            if before not in ending:
+                ending.add(before)
+                todo.append(before)
+    stuck = next((state for state in range(len(found.came_from)) if state not in ending), None)
+    if stuck is not None:
+        raise BrokenRuleError("nothing leads to the end from here", found.path(stuck))
+
+
+def _alike(world: World) -> World:
+    """Give one world for all that differ in the machines' numbers alone."""
+    return world._replace(machines=tuple(sorted(world.machines)))

@@ -1,0 +1,43 @@
+"""Every state of a small fleet: three machines, two slots, a crash, a lost or late answer, and an operator.
+
+The invariants are those of docs/architecture.md; each rule of the protocol, taken away, breaks one of them.
+"""
+
+import pytest
+
+from tests.model.lock import BrokenRuleError, Protocol, explore, must_end, start
+
+
+@pytest.mark.parametrize(
+    ("machines", "slots", "faults"),
+    [(2, 1, {"crashes": 2, "losses": 2, "acts": 1}), (3, 2, {"crashes": 1, "losses": 1, "acts": 1})],
+    ids=["two machines, one slot, two faults of each kind", "three machines, two slots"],
+)
+def test_in_every_state_the_rules_hold_and_an_end_can_be_reached(machines, slots, faults):
+    found = explore(start(machines, slots, **faults))
+    must_end(found)
+    assert len(found.states) > 50_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "breaks"),
+    [
+        ("compares", "takes a slot although none is free"),
+        ("settles", "holds a slot, and its journal knows nothing of it"),
+        ("journals_first", "holds a slot, and its journal knows nothing of it"),
+        ("waits_for_the_boot", "goes down and holds no slot"),
+        ("commits", "goes down and holds no slot"),
+        ("commits_anew", "goes down and holds no slot"),
+    ],
+)
+def test_a_rule_that_is_taken_away_is_missed(rule, breaks):
+    with pytest.raises(BrokenRuleError) as caught:
+        explore(start(2, 1, crashes=1, losses=1, acts=1), Protocol(**{rule: False}))
+    assert breaks in caught.value.rule
+    assert caught.value.path
+
+
+def test_a_daemon_that_is_not_started_again_leaves_a_slot_for_ever():
+    found = explore(start(2, 1, crashes=1, losses=0, acts=0), Protocol(starts_again=False))
+    with pytest.raises(BrokenRuleError, match="nothing leads to the end from here"):
+        must_end(found)
