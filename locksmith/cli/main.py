@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "triggers": "locksmith.cli.triggers:triggers",
     "recheck": "locksmith.cli.machine:recheck",
     "window": "locksmith.cli.window:window",
+    "simulate": "locksmith.cli.simulate:simulate",
     "history": "locksmith.cli.history:history",
     "repair": "locksmith.cli.repair:repair",
     "retire-v2": "locksmith.cli.repair:retire_v2",

@@ -1,0 +1,218 @@
+"""What a rollout will do: plans, the model's arithmetic, and what limits it."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from locksmith.errors import UsageError
+from locksmith.forecast.answer import forecast
+from locksmith.forecast.fleet_plan import group_plan
+from locksmith.forecast.model import run_group
+from locksmith.forecast.picture import svg
+from locksmith.forecast.plan import GroupPlan, RolloutPlan, parse_plan
+from locksmith.forecast.spread import Spread
+from locksmith.group_view import GroupView
+from locksmith.halt import HaltAfter
+from locksmith.node import Node
+from locksmith.semaphore import Semaphore
+from tests.harness.windows import plan as windows
+
+START = datetime(2026, 5, 4, 12, tzinfo=UTC)  # a Monday
+TEN_MINUTES = Spread(600.0, 600.0)
+
+
+def group(machines=4, slots=1, **changes):
+    return GroupPlan("db", machines, slots, reboot=changes.pop("reboot", TEN_MINUTES), **changes)
+
+
+def run(plan, seed=1):
+    return run_group(plan, START, Random(seed), keep=True)
+
+
+def minutes(plan):
+    return (run(plan).ended - START.timestamp()) / 60
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (group(), 40),
+        (group(slots=2), 20),
+        (group(slots=9), 10),
+        (group(health=Spread(60.0, 60.0), hooks=Spread(120.0, 120.0)), 52),
+        (group(slots=2, spacing=480.0), 34),
+        (group(windows=windows("12:15 for 30m")), 15 + 40),
+        (group(windows=windows("12:15 for 20m")), 15 + 24 * 60 + 10),
+        (group(windows=windows("12:15 for 20m"), least=timedelta(minutes=5)), 15 + 24 * 60 + 20),
+        (group(windows=windows("12:15 for 30m", but=["2026-05-04"])), 15 + 24 * 60 + 40),
+        (group(failure=1.0, repair=Spread(3600.0, 3600.0)), 4 * 70),
+        (group(slots=4, failure=1.0, repair=Spread(3600.0, 3600.0)), 70),
+        (group(slots=2, failure=1.0, repair=Spread(3600.0, 3600.0)), 140),
+        (group(slots=2, failure=1.0, repair=Spread(3600.0, 3600.0), halt_after=HaltAfter(0)), 140),
+    ],
+    ids=str,
+)
+def test_without_chance_it_is_arithmetic(plan, expected):
+    assert minutes(plan) == pytest.approx(expected)
+
+
+def test_a_group_that_is_halted_waits_with_slots_free():
+    one_of_two = group(machines=10, slots=5, failure=1.0, repair=Spread(3600.0, 3600.0), halt_after=HaltAfter(1))
+    begun = sorted(begin for begin, _, _ in run(one_of_two).reboots)
+    assert [round((begin - START.timestamp()) / 60) for begin in begun] == [0] * 5 + [70] * 5
+
+
+def test_machines_that_come_to_want_it_one_by_one_do_not_wait_for_others():
+    arriving = group(machines=1000, slots=1000, arrives=86400.0)
+    assert 23 * 60 < minutes(arriving) < 24 * 60 + 10
+
+
+def test_what_never_opens_is_refused_with_a_sentence():
+    with pytest.raises(UsageError, match="group db never comes to its end: after 2026-05-04 no window opens"):
+        run(group(windows=windows("2026-05-04 10:00 for 1h")))
+    with pytest.raises(UsageError, match="no window opens that is long enough"):
+        run(group(windows=windows("2026-05-05 10:00 for 1h"), least=timedelta(hours=2)))
+
+
+def test_always_open_windows_are_no_hindrance():
+    assert minutes(group(machines=2000, slots=1, windows=windows("00:00 for 24h"))) == 2000 * 10
+
+
+PLANS = st.builds(
+    group,
+    machines=st.integers(1, 40),
+    slots=st.integers(1, 5),
+    failure=st.sampled_from([0.0, 0.0, 0.2]),
+    spacing=st.sampled_from([0.0, 300.0]),
+    windows=st.sampled_from([None, windows("02:00 for 3h"), windows("Sat 22:00 for 8h", but=["2026-05-09"])]),
+    reboot=st.sampled_from([TEN_MINUTES, Spread(60.0, 600.0), Spread(300.0, 60.0, normal=True)]),
+)
+
+
+@settings(max_examples=100)
+@given(PLANS, st.integers(0, 99))
+def test_no_run_breaks_what_the_plan_says(plan, seed):
+    found = run(plan, seed)
+    begun = [begin for begin, _, _ in found.reboots]
+    assert len(begun) == plan.machines
+    assert begun == sorted(begun)
+    assert all(later - sooner >= plan.spacing for sooner, later in pairwise(begun))
+    for begin in begun:
+        assert sum(one <= begin < end for one, end, _ in found.reboots) <= plan.slots
+        assert plan.windows is None or plan.windows.contains(datetime.fromtimestamp(begin, UTC))
+    assert found.counts(found.ended) == (0, 0, 0, plan.machines)
+    assert sum(found.counts(begun[-1])) == plan.machines
+    assert found.most <= plan.slots
+
+
+def answer(*groups, runs=20):
+    return forecast(RolloutPlan(START, groups), runs, 1, keep=True)
+
+
+def test_the_answer_names_what_limits_the_group_that_ends_last():
+    slow = group(machines=200, slots=1, windows=windows("02:00 for 3h"))
+    quick = GroupPlan("web", 5, 1, reboot=TEN_MINUTES)
+    found = answer(slow, quick)
+    assert found.last.plan.name == "db"
+    assert [one.change for one in found.savings] == ["windows that are always open", "two more slots"]
+    # 18 reboots begin in a window of three hours with one slot: twelve nights, and four with three slots.
+    assert found.groups[0].openings == 11
+    assert round(found.savings[1].seconds / 86400) == 7
+    assert found.p50 <= found.p95
+
+
+def test_another_seed_is_another_chance_and_the_same_one_is_not():
+    chance = group(reboot=Spread(60.0, 600.0))
+    plan = RolloutPlan(START, (chance,))
+    assert forecast(plan, 5, 1).p50 == forecast(plan, 5, 1).p50
+    assert forecast(plan, 5, 1).p50 != forecast(plan, 5, 2).p50
+
+
+def test_the_picture_is_a_drawing_of_all_machines_with_their_names_safe():
+    found = answer(GroupPlan("<db>&", 30, 2, reboot=Spread(60.0, 300.0), failure=0.1))
+    root = ET.fromstring(svg(found, UTC))
+    layers = root.findall("{http://www.w3.org/2000/svg}polygon")
+    assert [layer[0].text for layer in layers] == ["done", "failed", "rebooting", "waiting"]
+    for layer in layers:
+        places = [tuple(map(float, pair.split(","))) for pair in layer.attrib["points"].split()]
+        assert all(0 <= x <= 960 and 0 <= y <= 360 for x, y in places)
+
+
+EXAMPLE = """
+start = "2026-12-01T12:00"
+[groups.db]
+machines = 300
+slots = "1%"
+reboot = "90s..4m"
+health = "3m+-30s"
+failure = "0.5%"
+halt-after = "off"
+spacing = "1m"
+[groups.db.window]
+open = ["Mon..Fri 02:00 for 3h"]
+blackouts = ["*-12-24"]
+zone = "UTC"
+min-remaining = "20m"
+"""
+
+
+def test_a_plan_is_read():
+    [found] = parse_plan(EXAMPLE, START).groups
+    assert (found.machines, found.slots, found.reboot, found.health) == (
+        300, 3, Spread(90.0, 240.0), Spread(180.0, 30.0, normal=True),
+    )  # fmt: skip
+    assert (found.failure, found.halts_at, found.spacing, found.least) == (0.005, None, 60.0, timedelta(minutes=20))
+    assert parse_plan(EXAMPLE, START).start == datetime(2026, 12, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x", "the plan is not TOML"),
+        ("", "the plan has no group: write [groups.NAME]"),
+        ("groups = 1", "the plan has no group"),
+        ("grups = 1", "the plan has 'grups', which is no key of it: did you mean groups?"),
+        ("[groups.db]\nslots = 1", "groups.db.machines is missing"),
+        ("[groups.db]\nmachines = 0\nslots = 1", "groups.db.machines: must be a whole number from 1 to 1000000, not 0"),
+        ("[groups.db]\nmachines = 5\nslots = 'x%'", "groups.db.slots: must be a share from 0% to 100%"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nreboot = 'soon'", "groups.db.reboot: 'soon' is not a duration"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nreboot = '4m..1m'", "groups.db.reboot: '4m..1m' ends before it begins"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nfailure = 2", "groups.db.failure: must be a share from 0% to 100%"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nwindow.open = ['x']", "groups.db.window: 'x' is not a window"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nwindow.opens = []", "groups.db.window has 'opens', which is no key of"),
+        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not 'x'"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_a_sentence(text, sentence):
+    with pytest.raises(UsageError) as refused:
+        parse_plan(text, START)
+    assert sentence in str(refused.value)
+
+
+@given(st.text() | st.text(alphabet='[]groups.db="1machines\n%- :'))
+def test_any_text_is_a_plan_or_refused(text):
+    try:
+        assert isinstance(parse_plan(text, START), RolloutPlan)
+    except UsageError as error:
+        assert str(error)  # noqa: PT017 (most texts are refused, some are not)
+
+
+def test_a_fleet_as_it_is_becomes_a_plan():
+    def node(name, *opens):
+        return Node(name, name, "boot", "db", "etcd-lock", "idle", START, windows=opens)
+
+    machines = {f"n{i}": node(f"n{i}", "02:00 UTC for 3h") for i in range(3)} | {"odd": node("odd")}
+    view = GroupView("db", Semaphore(2), {}, (), machines, revision=1)
+    found = group_plan(view, [30.0, 60.0], TEN_MINUTES)
+    assert found is not None
+    assert (found.machines, found.slots, str(found.windows)) == (4, 2, "02:00 UTC for 3h")
+    assert found.reboot == TEN_MINUTES
+    seen = group_plan(view, [30.0, 60.0, 60.0, 40.0, 50.0], TEN_MINUTES)
+    assert seen is not None
+    assert seen.reboot.mean == 48.0
+    assert group_plan(GroupView("db", Semaphore(2), {}, (), {}, revision=1), [], TEN_MINUTES) is None
