@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 JITTER = 0.1
 """The share of the period by which two machines' may differ, and two of one machine's."""
+NOT_RUN = 10.0
+"""Seconds after which one that could not be run is tried again, as at the start, before there is a bus to systemd."""
 FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/bin", "usr/local/sbin")
 
 
@@ -56,6 +58,7 @@ class NeedsRestarting:
         self._programs = programs
         self._command = self._find()
         self._last = Sighting(says="it has not been asked yet")
+        self._was_run = False
         self._asking: asyncio.Task[None] | None = None
         self._rng = Random()  # noqa: S311 - only unlike those of other machines
 
@@ -86,6 +89,7 @@ class NeedsRestarting:
     async def ask(self) -> Sighting:
         """Run the command and read its answer."""
         command, asked = self._command, datetime.now(UTC)
+        self._was_run = False
         if command is None:
             return self._doubt("no package manager here has such a command, and none is configured", asked)
         words = shlex.join(command.words)
@@ -93,8 +97,9 @@ class NeedsRestarting:
             if not self._is_installed(command.words[0]):
                 return self._doubt(f"{command.words[0]} is not installed", asked)
             outcome = await self._programs.command("trigger", self.name, self._located(command))
-        except HostError as error:
+        except (HostError, OSError) as error:
             return self._doubt(f"`{words}` cannot be run: {error}", asked)
+        self._was_run = True
         return self._read(command, words, outcome, asked)
 
     def _read(self, command: Command, words: str, outcome: Outcome, asked: datetime) -> Sighting:
@@ -123,7 +128,8 @@ class NeedsRestarting:
             before, self._last = self._last, await self.ask()
             if (before.wish, before.doubt) != (self._last.wish, self._last.doubt):
                 wake()
-            await asyncio.sleep(period * self._rng.uniform(1 - JITTER, 1 + JITTER))
+            pause = period if self._was_run else min(period, NOT_RUN)
+            await asyncio.sleep(pause * self._rng.uniform(1 - JITTER, 1 + JITTER))
 
     def _find(self) -> Command | None:
         settings = self._settings

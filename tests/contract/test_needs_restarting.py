@@ -9,6 +9,7 @@ from locksmith.host.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
 from locksmith.snapshot import Boot
+from locksmith.triggers import needs_restarting
 from locksmith.triggers.needs_restarting import NeedsRestarting
 from locksmith.triggers.settings import TriggerSettings
 
@@ -130,6 +131,25 @@ def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine
         machine.program("exit 0")
         await asyncio.wait_for(woken.wait(), LIMIT)
         assert not await wants()
+        await trigger.close()
+        reap(trigger)
+
+    asyncio.run(story())
+
+
+def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatch):
+    monkeypatch.setattr(needs_restarting, "NOT_RUN", 0.05)
+
+    async def story():
+        trigger = machine.trigger(command=("check",), period=timedelta(hours=1))
+        woken = asyncio.Event()
+        trigger.listen(woken.set)
+        await asyncio.wait_for(woken.wait(), LIMIT)
+        assert "not installed" in str((await trigger.look(NOW, Boot("one"))).doubt)
+        woken.clear()
+        machine.program("exit 1")
+        await asyncio.wait_for(woken.wait(), LIMIT)
+        assert (await trigger.look(NOW, Boot("one"))).wish
         await trigger.close()
         reap(trigger)
 

@@ -275,3 +275,22 @@ def test_whether_the_clock_is_synchronised_is_systemds_word(machine: Machine) ->
         machine.wait_booted(boots=2, limit=LIMIT)
     else:
         says(machine, "waiting (clock): the clock is not synchronised")
+
+
+def test_a_command_says_in_a_unit_of_its_own_that_a_reboot_is_needed(machine: Machine) -> None:
+    config = (machine.root / "etc/locksmith/locksmith.toml").read_text()
+    triggers = 'triggers.command = ["needs-it", "now"]\ntriggers.needed = [7]\ntriggers.period = "2s"'
+    machine.write("etc/locksmith/locksmith.toml", f"{config}\n{triggers}\n")
+    machine.write("usr/bin/needs-it", '#!/bin/sh\ncat /proc/self/cgroup\n[ "$1" = now ] && exit $(cat /var/lib/it)\n')
+    (machine.root / "usr/bin/needs-it").chmod(0o755)
+    machine.run("sh", "-c", "echo 0 > /var/lib/it; systemctl restart locksmithd.service")
+
+    def says_now() -> str:
+        said = json.loads(ctl(machine, "triggers", "--json"))["triggers"]
+        return next(str(one["text"]) for one in said if one["name"] == "needs-restarting")
+
+    wait_until(lambda: says_now() == "`needs-it now` says that no reboot is needed", limit=LIMIT, what="it was asked")
+    assert "locksmith-trigger-needs-restarting.service" in machine.journal("SYSLOG_IDENTIFIER=needs-it")
+    machine.run("sh", "-c", "echo 7 > /var/lib/it")
+    machine.wait_booted(boots=2, limit=LIMIT)
+    says(machine, "waiting (repeated): it has rebooted for update needs-restarting-")

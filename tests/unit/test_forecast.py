@@ -55,7 +55,6 @@ def minutes(plan):
         (group(slots=2, failure=1.0, repair=Spread(3600.0, 3600.0)), 140),
         (group(slots=2, failure=1.0, repair=Spread(3600.0, 3600.0), halt_after=HaltAfter(0)), 140),
     ],
-    ids=str,
 )
 def test_without_chance_it_is_arithmetic(plan, expected):
     assert minutes(plan) == pytest.approx(expected)
