@@ -20,7 +20,8 @@ test: packages-test check ## lint, types, layers, all tests; as root on real mac
 
 check: lint types layers
 
-fuzz: $(VENV)/.ready ## whole fleets in storms, seed after seed, for MINUTES on all cores
+fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
+	$(BIN)/python -m tests.junk.mutate
 	$(BIN)/python -m tests.sim.fuzz --minutes $(MINUTES)
 
 lint: $(VENV)/.ready
