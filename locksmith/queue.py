@@ -116,13 +116,14 @@ class Queue:
         key, record = waiter_key(self._group, claim), waiter.encode(Waiter.of(claim))
         self._place = self._look = None
         try:
-            entry = await self._store.create(key, record, ttl=self._ttl)
+            prefix = keys.waiters_prefix(self._group)
+            entry, position = await self._store.enter(key, record, prefix, ttl=self._ttl)
         except ConflictError:
             # It may be the first one's: its look is not put off.
             self._place = _Place(claim, await self._again(key, record, claim), _now())
             return self._place
         self._place = _Place(claim, entry, _now())
-        self._look = await self._look_from_afar()
+        self._look = self._look_from_afar(position)
         return self._place
 
     async def _again(self, key: str, record: bytes, claim: Claim) -> Entry:
@@ -143,16 +144,15 @@ class Queue:
         self._place = replace(place, kept=_now())
         return self._place
 
-    async def _look_from_afar(self) -> Look | None:
-        """Put the first look off where the line is long: thousands who come at one moment would all look at all of it.
+    def _look_from_afar(self, position: int) -> Look | None:
+        """Put off the first look of one who came far back: of thousands who come at one moment all would look.
 
-        Whoever comes stands at the end, so the length of the line is about its place.
+        Whoever came among the first knows it from its very coming, and looks at once.
         """
-        waiters = await self._store.count(keys.waiters_prefix(self._group))
-        if waiters <= KNOWN:
+        if position <= KNOWN:
             return None
-        later = _now() + self._rng.uniform(0, lasts(waiters))
-        return Look(Line(waiters, waiters, exact=False), None, 0, later)
+        later = _now() + self._rng.uniform(0, lasts(position))
+        return Look(Line(position, position, exact=False), None, 0, later)
 
     async def _look_around(self, place: _Place) -> Look:
         for _ in range(2):

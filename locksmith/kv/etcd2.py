@@ -87,6 +87,12 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
+    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+        """Write a key that must not exist, then look how many there are that are no younger."""
+        entry = await self.create(key, value, ttl=ttl)
+        listing = await self.list(among)
+        return entry, max(1, sum(other.created <= entry.created for other in listing.entries))
+
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
     ) -> Entry:

@@ -62,6 +62,13 @@ class Etcd3Store:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
         return await self._put(Put(key, value, ABSENT), lease=0 if ttl is None else await self._lease(ttl))
 
+    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+        """Write a key that must not exist, and count those below `among` in the same transaction."""
+        changes, lease = [Put(key, value, ABSENT)], await self._lease(ttl)
+        fields = wire.transaction(changes, lease, counting=among)
+        done, place = await self._gateway.call(TXN, fields, lambda message: wire.entered(message, changes), write=True)
+        return Entry(key, value, done.revision, done.created, lease), place
+
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
     ) -> Entry:

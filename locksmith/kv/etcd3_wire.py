@@ -50,9 +50,14 @@ def reads(keys: Sequence[str]) -> Message:
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
-def transaction(changes: Sequence[Put | Delete], lease: int = 0) -> Message:
-    """Ask for all changes if all their guards hold; the first one's key is bound to `lease`."""
+def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, counting: str = "") -> Message:
+    """Ask for all changes if all their guards hold; the first one's key is bound to `lease`.
+
+    `counting`: and how many keys there are below that prefix behind them.
+    """
     operations = [_operation(change, lease if change is changes[0] else 0) for change in changes]
+    if counting:
+        operations.append({"request_range": count_request(counting)})
     return {"compare": [_guard(change) for change in changes], "success": operations}
 
 
@@ -145,6 +150,13 @@ def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:
     responses = read(message, "responses", list)
     before = _nested(responses[0] if responses else {}, "response_put", "prev_kv")
     return Committed(revision, _positive(before, "create_revision"))
+
+
+def entered(message: Message, changes: Sequence[Put | Delete]) -> tuple[Committed, int]:
+    """Parse the answer to `transaction` with its count, which the last of its responses has."""
+    done = committed(message, changes)
+    responses = read(message, "responses", list)
+    return done, number(_nested(responses[-1] if responses else {}, "response_range"), "count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,14 @@ class MemoryStore:
 
         return await self._carry("create", key, apply, write=True)
 
+    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+        """Write a key that must not exist, and tell how many there are with it."""
+
+        def apply() -> tuple[Entry, int]:
+            return self._write(Put(key, value, ABSENT), (), ttl), self._server.list(among, 1, None).total
+
+        return await self._carry("enter", key, apply, write=True)
+
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
     ) -> Entry:

@@ -10,7 +10,10 @@ from locksmith.meter import Meter
 
 T = TypeVar("T")
 
-KINDS = ("get", "read", "list", "count", "folders", "create", "swap", "delete", "update", "renew", "revoke", "wait")
+KINDS = (
+    *("get", "read", "list", "count", "folders"),
+    *("create", "enter", "swap", "delete", "update", "renew", "revoke", "wait"),
+)
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
 """Whoever asked did not wait for the end: a watch that is not needed any more, a step that took too long."""
@@ -47,6 +50,10 @@ class ObservedStore:
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
+
+    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+        """Write a key that must not exist, and tell its place."""
+        return await self._count("enter", self._store.enter(key, value, among, ttl=ttl))
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None

@@ -106,6 +106,13 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
+    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+        """Do what `create` does, and tell its place among the keys that begin with `among`, in the order of creation.
+
+        On v3 and memory both at one moment; on v2 the place is looked up right afterwards. 1 is the first.
+        """
+        ...
+
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
     ) -> Entry:

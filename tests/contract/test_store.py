@@ -359,6 +359,21 @@ def test_a_list_counts_what_its_bounds_leave_out(stage, base):
     stage.play(story)
 
 
+def test_who_enters_knows_its_place_from_the_very_moment(stage, base):
+    async def story(store):
+        crowd = await asyncio.gather(*(store.enter(f"{base}{number}", b"x", base, ttl=60) for number in range(20)))
+        places = {entry.key: place for entry, place in crowd}
+        order = [entry.key for entry in (await store.list(base)).entries]
+        assert [places[key] for key in order] == list(range(1, 21))
+        for entry, _ in crowd:
+            assert (await store.get(entry.key)).entry == entry
+        with pytest.raises(ConflictError):
+            await store.enter(f"{base}3", b"y", base, ttl=60)
+        assert await store.count(base) == 20
+
+    stage.play(story)
+
+
 def test_the_folders_below_a_prefix_are_named_once_each(stage, base):
     async def story(store):
         assert await store.folders(base) == ()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sim.fleet import simulate
 from tests.sim.plan import Faults, plan
+from tests.sim.test_forecast import rollout
 
 SEEDS = range(12)
 
@@ -13,3 +14,8 @@ SEEDS = range(12)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_faults_a_free_slot_finds_the_first_in_line_at_once(seed):
     simulate(replace(plan(seed), faults=Faults(), go_nodes=0, operator_acts=0))
+
+
+def test_of_a_crowd_that_comes_at_one_moment_the_first_go_at_once():
+    """Who stands where is known from the very coming: nobody who is first believes to be far back."""
+    assert rollout(1, machines=90, slots=5) > 0

@@ -60,6 +60,7 @@ def test_every_call_goes_through_and_is_counted():
         assert await store.count("g/") == 2
         assert await store.folders("g/") == ("c",)
         assert await store.wait("g/", changed.version, prefix=True, limit=1)
+        assert (await store.enter("g/e", b"5", "g/", ttl=60))[1] == 3
         await store.delete("g/b", plain.version)
         await store.close()
         assert {kind for kind, _ in calls} == {*KINDS}
