@@ -317,7 +317,7 @@ def _cell(day: Day | None, asked: Asked) -> str:
     if not coloured():
         return text
     colour = "green" if day.is_open else "red" if day.is_black else None
-    return click.style(text, fg=colour, reverse=day.date == asked.at.date())
+    return click.style(text, fg=colour, reverse=day.date == asked.at.date() or None)
 
 
 def _fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
