@@ -39,13 +39,15 @@ class ShutdownState(StrEnum):
 class Wish:
     """A trigger's wish for a reboot. `version` is what the reboot is for; `""` and `0.0.0` are unknown.
 
-    The same version after a reboot says that it did not help. `reason` says why, in a few words that change seldom.
+    The same version after a reboot says that it failed, if the wish `judges`; else it is only no new reason. `reason`
+    says why, in a few words that change seldom.
     """
 
     trigger: str
     version: str
     since: datetime
     reason: str = field(default="", compare=False)
+    judges: bool = True
 
 
 @dataclass(frozen=True, slots=True)

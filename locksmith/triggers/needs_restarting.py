@@ -116,11 +116,14 @@ class NeedsRestarting:
         return Sighting(doubt=f"{self.name}: {text}", looked=asked)
 
     def _wish(self, words: str, outcome: Outcome, asked: datetime) -> Wish:
-        """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason."""
+        """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason.
+
+        Nor is it a failed reboot: some commands always say yes.
+        """
         version = f"{self.name}-{outcome.digest}"
         before = self._last.wish
         since = before.since if before is not None and before.version == version else asked
-        return Wish(self.name, version, since, f"`{words}` says that a reboot is needed")
+        return Wish(self.name, version, since, f"`{words}` says that a reboot is needed", judges=False)
 
     async def _ask_for_ever(self, wake: Callable[[], None]) -> None:
         period = self._settings.period.total_seconds()

@@ -171,6 +171,17 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Withdraw),
     ("committed, and little of the window is left", configured(REBOOTING, least=timedelta(minutes=31)), Reboot()),
     ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Withdraw),
+    (
+        "rebooted, and a command that judges nothing says the same as before",
+        replace(
+            NOTHING,
+            journal=Journal(FOR_UPDATE),
+            errand=WELL,
+            finished=True,
+            wishes=(Wish("needs-restarting", "1.2.3", NOW, judges=False),),
+        ),
+        Release(),
+    ),
     ("granted, and the window closed", configured(replace(REQUESTED, answer=GRANTED), window=CLOSED), Withdraw),
     (
         "denied, and the window closed: the place goes too",
