@@ -118,10 +118,13 @@ def test_too_little_of_the_window_is_left_to_begin(site):
 def test_without_a_line_machines_spread_over_the_window(site):
     async def story(node):
         now = datetime.now(local_zone())
-        windows = (f"{now - timedelta(minutes=ago):%H:%M} for 20h" for ago in range(1, 60))
-        mine = Splay(1.0, node.machine_id)
-        far = next(one for one in windows if (mine.asks_from(plan(one), now) or now) > now + timedelta(hours=1))
-        node.configure(site.settings(strategy="reboot", window={"open": [far], "splay": "100%"}))
+        window = f"{now - timedelta(minutes=1):%H:%M} for 20h"
+        ids = (f"{number:032x}" for number in range(1, 1000))
+        late = next(
+            one for one in ids if (Splay(1.0, one).asks_from(plan(window), now) or now) > now + timedelta(hours=1)
+        )
+        node.paths.machine_id.write_text(f"{late}\n")
+        node.configure(site.settings(strategy="reboot", window={"open": [window], "splay": "100%"}))
         await node.start_daemon()
         node.need_reboot("4081.2.0")
         await node.says("waiting (splay): the machines spread over the window")
