@@ -41,6 +41,7 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.rollout
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.forecast
 
 packages-demo:
 	./scripts/need-packages $(DEMO_PACKAGES)
