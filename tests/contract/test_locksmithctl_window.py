@@ -110,10 +110,11 @@ def test_a_group_shows_the_windows_of_its_machines_alike_ones_together(ctl, flee
     for number in (1, 2):
         fleet.present(f"n{number}", windows=("02:00 UTC for 3h",), blackouts=("*-12-24 UTC",))
     fleet.present("n3")
-    out = ctl("window").out
+    at = ("--at", "2026-05-01T12:00")
+    out = ctl("window", *at).out
     assert f"group {fleet.group} (n1 and n2): 02:00 UTC for 3h, but not *-12-24 UTC" in out
     assert f"group {fleet.group} (n3): a reboot is allowed at any time" in out
-    assert out == ctl("window", "--group", fleet.group).out
+    assert out == ctl("window", "--group", fleet.group, *at).out
 
 
 def test_a_set_is_written_shown_replaced_and_removed(alone, name):
