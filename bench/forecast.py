@@ -34,8 +34,13 @@ async def rollout(nodes: list[Node], number: int) -> float:
         node.need_reboot(f"{number}.0.0")
     for node in nodes:
         await node.rebooted(number, limit=LIMIT)
-        await until(lambda node=node: node.claim is None, f"{node.name} gives its slot back", LIMIT)  # type: ignore[misc]
+        await slot_given_back(node)
     return time.monotonic() - began
+
+
+async def slot_given_back(node: Node) -> None:
+    """Wait until the machine holds nothing."""
+    await until(lambda: node.claim is None, f"{node.name} gives its slot back", LIMIT)
 
 
 async def measure(count: int, rollouts: int) -> tuple[float, list[float]]:

@@ -26,7 +26,7 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)
 
 
-def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Before = Before()) -> JournalEntry:  # noqa: B008
+def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Before) -> JournalEntry:
     """Write down a claim that is about to be made, in this boot, by the program of this name."""
     return JournalEntry(
         claim=replace(claim, boot_id=boot.boot_id, userspace=boot.userspace, system=before.system),

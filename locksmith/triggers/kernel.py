@@ -17,7 +17,7 @@ from locksmith.snapshot import Boot, Sighting, Wish
 if TYPE_CHECKING:
     from locksmith.trigger import TriggerContext
 
-_LETTERS = re.compile(r"[0-9]+")
+_NUMBERS = re.compile(r"[0-9]+")
 
 
 class NewerKernel:
@@ -79,12 +79,12 @@ class NewerKernel:
 
 
 def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in _LETTERS.findall(name))
+    return tuple(int(number) for number in _NUMBERS.findall(name))
 
 
 def _flavour(name: str) -> str:
     """Give what tells a kernel's flavour: the letters, without the numbers that count up."""
-    return _LETTERS.sub("", re.sub(r"^[0-9.-]+", "", name))
+    return _NUMBERS.sub("", re.sub(r"^[0-9.-]+", "", name))
 
 
 def _kernel_started() -> float:

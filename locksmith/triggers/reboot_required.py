@@ -154,7 +154,7 @@ class RebootRequired:
                     if event.name is not None and event.name.name in names:
                         wake()
         except OSError as error:
-            log.info("%s is not watched (%s): it is looked at every half a minute", self._file, error.strerror)
+            log.info("%s is not watched (%s): it is looked at every half a minute", self._file, error)
 
 
 def _read_file(fields: dict[str, object], name: str) -> _File | None:

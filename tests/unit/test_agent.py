@@ -77,7 +77,7 @@ class Bench:
     def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
         """Write a claim into the journal before the agent starts."""
         claim = Claim("n1", REBOOT, "left", START, who="alice")
-        entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by)
+        entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by, before=Before())
         self.journal.begin(entry)
         if phase is Phase.COMMITTED:
             self.journal.commit("left")

@@ -37,7 +37,7 @@ def claim(name: str, **more) -> Claim:
 class Group:
     """A group of machines at one store in memory."""
 
-    def __init__(self, kind: type[MemoryStore] = MemoryStore, rules: GroupRules = GroupRules()) -> None:  # noqa: B008
+    def __init__(self, kind: type[MemoryStore] = MemoryStore, rules: GroupRules = GroupRules()) -> None:  # noqa: B008 - they are frozen
         self.server = MemoryServer()
         self.kind = kind
         self.rules = rules
