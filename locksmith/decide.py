@@ -377,11 +377,11 @@ def _outside_window(now: Snapshot) -> Wait | None:
     windows = now.window.windows
     if windows is None:
         return None
-    opening, least = windows.opening(now.now), timedelta(0) if _has_begun(now) else now.settings.least
-    if opening is not None and opening.left(now.now) >= least:
+    least = timedelta(0) if _has_begun(now) else now.settings.least
+    if windows.contains(now.now, least):
         return None
     text, opens = "outside the reboot window", windows.next_open(now.now, least)
-    if opening is not None:
+    if windows.contains(now.now):
         text = f"too little of the reboot window is left: a reboot begins with {format_duration(least)} at least"
     return Wait("window", text if opens else f"{text}, and none is to come", opens)
 

@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from locksmith.errors import LockError, LocksmithError
 from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
@@ -55,13 +55,11 @@ class Preparation:
             return Denied("window", f"{sight.doubt}; --now skips the windows")
         entry = self.journal.read().entry
         least = self.least if entry is None or entry.hooks is Hooks.NONE else timedelta()
-        opens = now if sight.windows is None else sight.windows.next_open(now, least)
-        if opens is None:
-            return Denied("window", "outside the reboot window, and none is to come; --now skips it")
-        if opens.astimezone(UTC) > now.astimezone(UTC):
-            at = f"{opens:%a %d %b %H:%M %Z}"
-            return Denied("window", f"outside the reboot window, which opens at {at}; --now skips it")
-        return None
+        if sight.windows is None or sight.windows.contains(now, least):
+            return None
+        opens = sight.windows.next_open(now, least)
+        when = f"which opens at {opens:%a %d %b %H:%M %Z}" if opens else "and none is to come"
+        return Denied("window", f"outside the reboot window, {when}; --now skips it")
 
     async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
         """Ask every gate, run the hooks, warn the users, ask again.

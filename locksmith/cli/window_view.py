@@ -42,7 +42,7 @@ def lines(name: str, of: Windows | None, asked: Asked) -> list[str]:
 def _state(of: Windows, asked: Asked) -> str:
     at = f"{asked.at:%a %Y-%m-%d %H:%M %Z}"
     opening, opens = of.opening(asked.at), of.next_open(asked.at, asked.least)
-    if opening is not None and opening.left(asked.at) >= asked.least:
+    if opening is not None and of.contains(asked.at, asked.least):
         return f"open at {at}, {_until(opening, asked)}"
     short = ""
     if opening is not None:
@@ -109,7 +109,7 @@ def fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
     opening, days = of.opening(asked.at), month(of, asked.at.date(), asked.zone)
     return {
         "of": name,
-        "open": opening is not None and opening.left(asked.at) >= asked.least,
+        "open": of.contains(asked.at, asked.least),
         "at_any_time": False,
         "windows": [str(one) for one in of.windows],
         "blackouts": [str(one) for one in of.blackouts],

@@ -55,9 +55,10 @@ class Windows:
             tuple(blackout.in_zone(zone) for blackout in self.blackouts),
         )
 
-    def contains(self, now: datetime) -> bool:
-        """Tell whether a reboot is allowed."""
-        return bool(self.stretches(now))
+    def contains(self, now: datetime, least: timedelta = timedelta(0)) -> bool:
+        """Tell whether it is open, with at least `least` of the opening left: whether a reboot may begin."""
+        opening = self.opening(now)
+        return opening is not None and opening.left(now) >= least
 
     def opening(self, now: datetime) -> Opening | None:
         """Give the opening that `now` is in; None: it is closed."""

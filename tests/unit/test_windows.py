@@ -145,6 +145,8 @@ def test_an_opening_with_too_little_left_is_passed_over():
     assert nights.next_open(at("2026-11-28 23:01"), timedelta(hours=1)) == at("2026-11-29 09:00")
     assert nights.next_open(at("2026-11-29 12:00"), timedelta(hours=8)) == at("2026-12-06 09:00")
     assert plan("22:00 for 2h").next_open(at("2026-11-29 12:00"), timedelta(hours=8)) is None
+    assert nights.contains(at("2026-11-28 23:00"), timedelta(hours=1))
+    assert not nights.contains(at("2026-11-28 23:01"), timedelta(hours=1))
 
 
 def test_each_window_is_in_its_own_zone():
@@ -193,15 +195,15 @@ def test_openings_come_in_order_and_never_overlap(windows, now):
 
 
 @settings(max_examples=200)
-@given(PLANS, NOWS, st.floats(0, 1, exclude_max=True))
-def test_next_is_the_earliest_and_agrees_with_contains(windows, now, part):
-    opens = windows.next_open(now)
-    assert windows.contains(now) == (opens is not None and opens.astimezone(UTC) == now.astimezone(UTC))
-    assert (windows.opening(now) is not None) == windows.contains(now)
+@given(PLANS, NOWS, st.floats(0, 1, exclude_max=True), st.sampled_from([timedelta(0), timedelta(hours=3)]))
+def test_next_is_the_earliest_and_agrees_with_contains(windows, now, part, least):
+    opens = windows.next_open(now, least)
+    assert windows.contains(now, least) == (opens is not None and opens.astimezone(UTC) == now.astimezone(UTC))
+    assert windows.contains(now) == bool(windows.stretches(now))
     if opens is not None:
-        assert windows.contains(opens)
+        assert windows.contains(opens, least)
         between = now.astimezone(UTC) + (opens.astimezone(UTC) - now.astimezone(UTC)) * part
-        assert between >= opens.astimezone(UTC) or not windows.contains(between.astimezone(BERLIN))
+        assert between >= opens.astimezone(UTC) or not windows.contains(between.astimezone(BERLIN), least)
 
 
 @settings(max_examples=200)
