@@ -352,7 +352,7 @@ class Agent:
         await self._errands.begin(Errand.UNDO, entry, self._progress)
 
     def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
-        last, version = snapshot.journal.failure, entry.claim.version
+        last, version = snapshot.journal.failure, entry.version
         again = last is not None and not decide.is_another(last.version, version)
         return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
 
@@ -370,7 +370,7 @@ class Agent:
             await self._around.presence.confirm(node, self._settings.limit.total_seconds())
             if self._around.presence.twin:
                 return
-        self._around.journal.commit(entry.claim.nonce, await self._before(entry))
+        self._around.journal.commit(entry.claim.nonce, await self._before(entry, snapshot))
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
         except BaseException:
@@ -383,11 +383,15 @@ class Agent:
         self._progress.answer = answer
         self._progress.committed = isinstance(answer, Granted)
 
-    async def _before(self, entry: JournalEntry) -> Before:
-        """Say how the machine is now; what had failed when the claim was made may have been stopped by a hook."""
+    async def _before(self, entry: JournalEntry, snapshot: Snapshot) -> Before:
+        """Say how the machine is now, and what is wanted by now: an update may have followed the one it waited for.
+
+        What had failed when the claim was made may have been stopped by a hook.
+        """
         now = await self._around.machine.before(None)
         units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
-        return replace(now, trigger=entry.before.trigger, failed_units=tuple(units))
+        wish = decide.latest(snapshot, entry)
+        return replace(now, trigger=wish.trigger, failed_units=tuple(units), version=wish.version)
 
     async def _reboot(self) -> None:
         self._progress.called = asyncio.get_running_loop().time()
@@ -403,7 +407,7 @@ class Agent:
         with self._pointing_out(entry):
             await self._strategy(target_of(entry)).complete(entry.claim)
         rebooted = entry.phase is Phase.COMMITTED
-        done = Done(entry.claim.version, snapshot.now) if rebooted else snapshot.journal.done
+        done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
         self._around.journal.clear(entry.claim.nonce, done=done)
 
     async def _withdraw(self, entry: JournalEntry, step: Withdraw, snapshot: Snapshot) -> None:

@@ -76,6 +76,13 @@ def wanted(now: Snapshot) -> tuple[Wish, ...]:
     return tuple(wish for wish in now.wishes if wish.version != done.version)
 
 
+def latest(now: Snapshot, entry: JournalEntry) -> Wish:
+    """Give what the reboot of a claim is for by now: what its own trigger wants, or else the first that wants one."""
+    wishes = wanted(now)
+    claimed = Wish(entry.before.trigger, entry.claim.version, entry.claim.since)
+    return next((wish for wish in wishes if wish.trigger == claimed.trigger), wishes[0] if wishes else claimed)
+
+
 def _booted(now: Snapshot, entry: JournalEntry) -> Step:
     """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
     if now.shutdown is ShutdownState.GOING_DOWN:
@@ -126,7 +133,7 @@ def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str
 
 
 def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
-    version, before = entry.claim.version, entry.before
+    version, before = entry.version, entry.before
     if entry.phase is not Phase.COMMITTED or version in UNKNOWN_VERSIONS:
         return None
     if any(wish.version == version and wish.judges for wish in now.wishes):

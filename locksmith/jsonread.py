@@ -17,7 +17,7 @@ def load_object(raw: bytes | str) -> dict[str, Any]:
     """Read one JSON object; a name that appears twice, NaN and what is beyond the largest number are refused."""
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
-        value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
     except BadJsonError:
         raise
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -71,6 +71,8 @@ def _finite(text: str) -> float:
 def _no_constant(text: str) -> Any:
     raise BadJsonError(f"{text} is not JSON")
 
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
 
 _KINDS: dict[type, str] = {
     str: "a string",

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 LEAVE_LIMIT = 5.0
 """Seconds to give a place up that is not needed any more; then it expires by itself."""
+DOUBT = 120.0
+"""Seconds for which a take that was cut off may win still. Whoever stands in line then looks each time whether it has a
+slot by now: it would wait for itself, and all others with it."""
 
 
 class QueuedLock:
@@ -35,12 +38,13 @@ class QueuedLock:
         self._meter = meter or Meter()
         self._nonce = ""
         self._granted = False
-        self._undecided = True
+        # When a take that may be on its way still was given up; None: there is none.
+        self._cut_off: float | None = None
         self._watch = _Watch()
 
     def is_undecided(self, claim: Claim) -> bool:
         """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
-        return self._undecided or claim.nonce != self._nonce
+        return self._cut_off is not None or claim.nonce != self._nonce
 
     async def take(self, claim: Claim) -> Answer:
         """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again.
@@ -51,7 +55,7 @@ class QueuedLock:
         try:
             answer = await self._take(claim)
         except OtherClaimError as error:
-            self._undecided = False
+            self._cut_off = None
             await self._leave_soon(claim)
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("clone" if _is_twins(error, claim) else "other_claim", str(error))
@@ -114,14 +118,15 @@ class QueuedLock:
     def _follow(self, claim: Claim) -> None:
         if claim.nonce != self._nonce:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
-            self._undecided = not self._nonce
+            self._cut_off = None if self._nonce else _now()
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
             self._watch.stop()
 
     async def _take(self, claim: Claim) -> Answer:
         # One that has its slot may stand in line still, where its place could not be given up.
-        if self._granted or not self._queue.stands(claim):
+        doubtful = self._cut_off is not None and _now() - self._cut_off < DOUBT
+        if self._granted or doubtful or not self._queue.stands(claim):
             if await self.lock.check(claim):
                 return await self._keep(claim)
             if self._granted:
@@ -131,24 +136,34 @@ class QueuedLock:
         if look.line.position > 1:
             self._watch.aim(look, partial(self._moved_up, look))
             return Denied("line", _in_line(look.line), line=look.line)
-        self._undecided = True
         try:
-            left = await self.lock.take(claim, self._queue.place(claim))
+            left = await self._try(claim)
         except SlotsBusyError as error:
-            self._undecided = False
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("slot", str(error), line=look.line)
-        self._undecided = False
         if left:
             self._left()
         else:
             await self._leave_soon(claim)
         return Granted()
 
+    async def _try(self, claim: Claim) -> bool:
+        """Take a slot; where that is cut off, remember that it may win still. True: the place has gone with it."""
+        try:
+            left = await self.lock.take(claim, self._queue.place(claim))
+        except SlotsBusyError:
+            self._cut_off = None
+            raise
+        except BaseException:
+            self._cut_off = _now()
+            raise
+        self._cut_off = None
+        return left
+
     async def _keep(self, claim: Claim) -> Granted:
         """Keep the slot that the claim has, unless the group is held back, and give up a place that is left."""
         await self.lock.take(claim)
-        self._undecided = False
+        self._cut_off = None
         if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted()
@@ -219,6 +234,10 @@ class _Watch:
         self.stop()
         task.result()
         return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _retrieve(task: "asyncio.Task[None]") -> None:

@@ -92,12 +92,14 @@ class Before:
     """This machine before its reboot, which proves afterwards that it was one.
 
     `trigger` wanted the reboot; `system` is what os-release(5) says of the operating system (empty: nothing);
-    `failed_units` had failed then, and their failure afterwards says nothing.
+    `failed_units` had failed then, and their failure afterwards says nothing. `version` is what was wanted then, which
+    may have come while the claim waited for its slot (empty: the claim's).
     """
 
     trigger: str = ""
     system: str = ""
     failed_units: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,11 @@ class JournalEntry:
     by: str
     hooks: Hooks = Hooks.NONE
     before: Before = Before()
+
+    @property
+    def version(self) -> str:
+        """What this reboot is for, as far as is known: at the point of no return, or before it at the claim."""
+        return self.before.version or self.claim.version
 
 
 @dataclass(frozen=True, slots=True)

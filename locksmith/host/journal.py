@@ -235,6 +235,7 @@ def _fields(journal: Journal) -> dict[str, Any]:
                 "trigger": entry.before.trigger,
                 "system": entry.before.system,
                 "failed_units": list(entry.before.failed_units),
+                "version": entry.before.version,
             },
         },
         "failure": failure
@@ -283,7 +284,12 @@ def _parse_before(fields: dict[str, Any]) -> Before:
     units = jsonread.read(fields, "failed_units", list, [])
     if not all(isinstance(unit, str) for unit in units):
         raise jsonread.BadJsonError("the field 'failed_units' must be a list of units")
-    return Before(jsonread.read(fields, "trigger", str, ""), jsonread.read(fields, "system", str, ""), tuple(units))
+    return Before(
+        trigger=jsonread.read(fields, "trigger", str, ""),
+        system=jsonread.read(fields, "system", str, ""),
+        failed_units=tuple(units),
+        version=jsonread.read(fields, "version", str, ""),
+    )
 
 
 def _parse_done(fields: dict[str, Any]) -> Done:

@@ -55,15 +55,21 @@ class SeenRevision:
             "resumed": fleet.optional_moment(self._resumed),
         }
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(self.path, json.dumps(fields).encode())
+            self._store_raw(json.dumps(fields).encode())
         except OSError as error:
             raise HostError(f"{self.path} cannot be written: {error.strerror}") from None
         self._kept = self._revision
 
+    def _load_raw(self) -> bytes:
+        return self.path.read_bytes()
+
+    def _store_raw(self, raw: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path, raw)
+
     def _read(self) -> tuple[int, datetime | None]:
         try:
-            fields = jsonread.load_object(self.path.read_bytes())
+            fields = jsonread.load_object(self._load_raw())
             if jsonread.read(fields, "store", str) != self._store:
                 return 0, None
             return jsonread.read(fields, "revision", int), fleet.read_optional_moment(fields, "resumed")

@@ -5,7 +5,7 @@ For tests and for the simulation of fleets, which draws its faults through `Weat
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -52,8 +52,14 @@ class _Watch:
     prefix: bool
     woken: asyncio.Future[None]
 
-    def covers(self, key: str) -> bool:
-        return _covers(self.key, key, prefix=self.prefix)
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A store as it was: its revision, its entries, and the seconds that each of its leases had left."""
+
+    revision: int
+    entries: tuple[Entry, ...]
+    left: dict[int, float]
 
 
 @dataclass(slots=True)
@@ -64,8 +70,13 @@ class MemoryServer:
     _entries: dict[str, Entry] = field(default_factory=dict)
     _deadlines: dict[int, float] = field(default_factory=dict)
     _changed: dict[str, int] = field(default_factory=dict)
-    # In order of their coming, so that a simulation wakes everybody the same way twice.
-    _watches: dict[_Watch, None] = field(default_factory=dict)
+    _compacted: int = 0
+    # Each folder's keys, so that nobody has to look through all of them; and when one of them was changed last.
+    _folders: dict[str, dict[str, None]] = field(default_factory=dict)
+    _touched: dict[str, int] = field(default_factory=dict)
+    # By key, and by prefix; in order of their coming, so that a simulation wakes everybody the same way twice.
+    _watches: dict[str, dict[_Watch, None]] = field(default_factory=dict)
+    _broad: dict[str, dict[_Watch, None]] = field(default_factory=dict)
     _leases: int = 0
 
     def read(self, key: str) -> Reading:
@@ -74,7 +85,7 @@ class MemoryServer:
 
     def list(self, prefix: str, limit: int, last_before: int | None) -> Listing:
         """Read the keys below a prefix, as `Store.list` says."""
-        below = (entry for entry in self._entries.values() if entry.key.startswith(prefix))
+        below = (self._entries[key] for folder in self._below(prefix) for key in self._folders[folder])
         found = sorted(below, key=lambda entry: (entry.created, entry.key))
         total = len(found)
         if last_before is not None:
@@ -83,10 +94,14 @@ class MemoryServer:
             found = found[:limit]
         return Listing(tuple(found), self.revision, total)
 
+    def count(self, prefix: str) -> int:
+        """Count the keys below a prefix."""
+        return sum(len(self._folders[folder]) for folder in self._below(prefix))
+
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name the folders right below a prefix."""
-        below = (key.removeprefix(prefix) for key in self._entries if key.startswith(prefix))
-        return tuple(sorted({rest.partition("/")[0] for rest in below if "/" in rest}))
+        below = (folder.removeprefix(prefix) for folder in self._below(prefix) if self._folders[folder])
+        return tuple(sorted({rest.partition("/")[0] for rest in below if rest}))
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make all changes in one revision, or `ConflictError` and none."""
@@ -132,19 +147,57 @@ class MemoryServer:
             self.commit([Delete(entry.key, self._leased(entry).version)])
 
     def changed(self, key: str, after: int, *, prefix: bool) -> bool:
-        """Whether a key, or anything below it, was changed after a revision, or that revision never was."""
-        seen = (revision for name, revision in self._changed.items() if _covers(key, name, prefix=prefix))
-        return after > self.revision or max(seen, default=0) > after
+        """Whether a key, or anything below it, was changed after a revision, or nobody can tell any more.
+
+        That is so for a revision that never was, and for one whose following ones were compacted.
+        """
+        if after > self.revision or after + 1 < self._compacted:
+            return True
+        if prefix:
+            return any(self._touched[folder] > after for folder in self._below(key))
+        return self._changed.get(key, 0) > after
 
     def watch(self, key: str, *, prefix: bool) -> _Watch:
         """Register for the next change."""
         watch = _Watch(key, prefix, asyncio.get_running_loop().create_future())
-        self._watches[watch] = None
+        (self._broad if prefix else self._watches).setdefault(key, {})[watch] = None
         return watch
 
     def forget(self, watch: _Watch) -> None:
         """End a registration."""
-        self._watches.pop(watch, None)
+        watches = self._broad if watch.prefix else self._watches
+        watches[watch.key].pop(watch)
+        if not watches[watch.key]:
+            del watches[watch.key]
+
+    def compact(self) -> None:
+        """Forget what happened before this revision, as etcd does now and then: whoever waits on goes on."""
+        self._compacted = self.revision
+        self._changed = {key: at for key, at in self._changed.items() if at == self.revision}
+
+    def backup(self) -> Backup:
+        """Copy what is there, as `etcdctl snapshot save` does."""
+        left = {lease: ends - asyncio.get_running_loop().time() for lease, ends in self._deadlines.items()}
+        return Backup(self.revision, tuple(self._entries.values()), left)
+
+    def restore(self, backup: Backup) -> None:
+        """Be again what a backup holds: its revision too, and leases that have as long to live as they had then.
+
+        Every client loses its connection, so whoever waits is told to read again.
+        """
+        self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
+        self._entries, self._folders, self._touched, self._deadlines = {}, {}, {}, {}
+        for entry in backup.entries:
+            self._keep(entry)
+        for entry in backup.entries:
+            if entry.lease in backup.left:
+                self.prolong(entry, backup.left[entry.lease])
+                self._expire(entry)
+        for waiting in (*self._watches.values(), *self._broad.values()):
+            _wake(waiting)
+
+    def _below(self, prefix: str) -> Sequence[str]:
+        return [folder for folder in self._folders if folder.startswith(prefix)]
 
     def _leased(self, entry: Entry) -> Entry:
         now = self._entries.get(entry.key)
@@ -152,17 +205,26 @@ class MemoryServer:
             raise ConflictError(f"{entry.key} has expired or was revoked")
         return now
 
+    def _keep(self, entry: Entry) -> None:
+        folder = _folder(entry.key)
+        self._entries[entry.key] = entry
+        self._folders.setdefault(folder, {})[entry.key] = None
+        self._changed[entry.key] = self._touched[folder] = self.revision
+
     def _change(self, change: Put | Delete) -> None:
-        before = self._entries.pop(change.key, None)
+        before, folder = self._entries.get(change.key), _folder(change.key)
         if before is not None:
             self._deadlines.pop(before.lease, None)
         if isinstance(change, Put):
             created = before.created if before else self.revision
-            self._entries[change.key] = Entry(change.key, change.value, self.revision, created)
-        self._changed[change.key] = self.revision
-        for watch in self._watches:
-            if watch.covers(change.key) and not watch.woken.done():
-                watch.woken.set_result(None)
+            self._keep(Entry(change.key, change.value, self.revision, created))
+        elif before is not None:
+            del self._entries[change.key], self._folders[folder][change.key]
+            self._changed[change.key] = self._touched[folder] = self.revision
+        _wake(self._watches.get(change.key, ()))
+        for prefix, waiting in self._broad.items():
+            if change.key.startswith(prefix):
+                _wake(waiting)
 
     def _expire(self, entry: Entry) -> None:
         """Remove an entry whose time is over; come back later while it isn't."""
@@ -198,7 +260,7 @@ class MemoryStore:
 
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
-        return await self._carry("count", prefix, lambda: self._server.list(prefix, 1, None).total)
+        return await self._carry("count", prefix, lambda: self._server.count(prefix))
 
     async def folders(self, prefix: str) -> tuple[str, ...]:
         """Name the folders right below a prefix."""
@@ -216,7 +278,7 @@ class MemoryStore:
         """Write a key that must not exist, and tell how many there are with it."""
 
         def apply() -> tuple[Entry, int]:
-            return self._write(Put(key, value, ABSENT), (), ttl), self._server.list(among, 1, None).total
+            return self._write(Put(key, value, ABSENT), (), ttl), self._server.count(among)
 
         return await self._carry("enter", key, apply, write=True)
 
@@ -273,5 +335,11 @@ class MemoryStore:
         return await self._weather.carry(Call(name, key, write, apply))
 
 
-def _covers(wanted: str, key: str, *, prefix: bool) -> bool:
-    return key.startswith(wanted) if prefix else key == wanted
+def _folder(key: str) -> str:
+    return key[: key.rfind("/") + 1]
+
+
+def _wake(waiting: Iterable[_Watch]) -> None:
+    for watch in waiting:
+        if not watch.woken.done():
+            watch.woken.set_result(None)

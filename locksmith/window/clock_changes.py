@@ -2,10 +2,13 @@
 
 from bisect import bisect_left
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 
 _DAY = timedelta(days=1)
 
 
+# Each look at a window asks for the same few days again.
+@lru_cache(maxsize=256)
 def instant(day: date, at: time, zone: tzinfo) -> datetime | None:
     """Find the instant (UTC) a day's clock first shows a time or later; None where the day does not exist.
 

@@ -36,7 +36,7 @@ from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.splay import Splay
 from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
-from tests.sim.machine import SimJournal, SimMachine
+from tests.sim.machine import SimJournal, SimMachine, SimSeen
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
@@ -59,6 +59,7 @@ class Parts:
     presence: type[Presence] = Presence
     lock: type[RebootLock] = RebootLock
     orders: type[OperatorOrders] = OperatorOrders
+    seen: type[SimSeen] = SimSeen
     windows: type[ConfiguredWindows] = ConfiguredWindows
 
 
@@ -82,12 +83,14 @@ class Process:
     alive: bool = True
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
+    seen: SimSeen = field(init=False)
     shown: str = ""
     name: str = "update_engine"
 
     def start(self) -> None:
         """Start the loop."""
         machine = self.machine
+        self.seen = self.parts.seen(machine.disk)
         settings = Settings(
             "etcd-lock",
             least=self.windows.least,
@@ -109,7 +112,7 @@ class Process:
             windows=self.parts.windows(self.windows, lambda: self.store(self), asyncio.get_running_loop().time),
             gates=(_Gate(self),),
             errands=_Errands(self),
-            presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk),
+            presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk, mark=self.seen),
         )
         self.agent = self.parts.agent(Member(machine.name, machine.host or machine.name), TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))
@@ -134,16 +137,22 @@ class Process:
             self.alive = False
 
     async def pause(self, where: str) -> None:
-        """Let the process die here, if it is its time."""
+        """Let the process die here, or stand still for a while, if it is its time."""
+        faults = self.machine.faults()
+        if self.rng.random() < faults.frozen:
+            seconds = self.rng.uniform(1, 200)
+            self.story.tell(self.machine.name, f"its daemon stands still for {seconds:.1f} s {where}")
+            await asyncio.sleep(seconds)
+        self._may_die(where)
+
+    def _may_die(self, where: str) -> None:
         if not self.alive or self.rng.random() < self.machine.faults().crash:
             self.kill(where)
             raise KilledError
 
     def moment(self, where: str) -> None:
         """Let the process die between two writes, or the disk fail."""
-        if not self.alive or self.rng.random() < self.machine.faults().crash:
-            self.kill(where)
-            raise KilledError
+        self._may_die(where)
         if where.startswith("before") and self.rng.random() < self.machine.faults().bad_disk:
             raise HostError("the journal cannot be written: no space left on device")
 
@@ -176,7 +185,9 @@ class Process:
 
     async def reboot(self) -> None:
         """Order the reboot; the reply takes a moment."""
-        await self.pause("before it orders the reboot")
+        self._may_die(
+            "before it orders the reboot"
+        )  # one that stands still here looks once more, or nobody could help it
         self.asked(self.machine)
         try:
             self.machine.order_reboot()
@@ -221,6 +232,7 @@ class Process:
                     rng=self.rng,
                     clock=self.machine.clock,
                     rules=GroupRules(spacing=self.spacing),
+                    mark=self.seen,
                 ),
                 self.parts.queue(store, target.group, rng=self.rng),
             )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -75,16 +76,24 @@ class Simulation:
     nodes: dict[str, Node] = field(default_factory=dict)
     windows: dict[str, WindowSettings] = field(default_factory=dict)
     dry: set[str] = field(default_factory=set)
+    down: dict[str, SimMachine] = field(default_factory=dict)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def run(self, loop: VirtualLoop) -> None:
         """Let the storm rage, wait for the calm, and see that everything came to its end."""
         self.faults = self.plan.faults
-        self.outages = Outages.drawn(self.plan)
         self._build()
+        self.outages = Outages.drawn(self.plan, list(self.nodes))
         machines = {name: node.machine for name, node in self.nodes.items()}
         rules = Rules(
-            self.story, self.server, machines, self.windows, self.dry, self.plan.hooks, calm=self.plan.is_calm
+            self.story,
+            self.server,
+            machines,
+            self.windows,
+            self.dry,
+            self.plan.hooks,
+            calm=self.plan.is_calm,
+            down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         loop.after_turn = rules.turn
@@ -99,20 +108,21 @@ class Simulation:
             rules.ordered,
             WindowStore(self._client(OPERATOR, calm=True)) if self.plan.calendars.fleet_set else None,
         )
+        if len(self.nodes) > 100:
+            self.story.tell("FLEET", f"is a crowd of {len(self.nodes)}")
         await operator.lock.set_max(self.plan.slots)
         await operator.open_windows()
         for node in self.nodes.values():
             node.start()
-        self._let_loose(operator)
+        for start, end, name in self.outages.times:
+            self.story.tell("STORE", f"is not reached by {name or 'anybody'} from {start:.0f} to {end:.0f}")
+        self._let_loose(operator, rules)
         await self._pass(STORMY)
         self.faults = CALM_FAULTS
         self.story.tell("CALM", "no more faults from here on")
         for task in self.tasks:
             await self._or_broken(task)
         await operator.tidy(self.plan.slots)
-        for node in self.nodes.values():
-            SimJournal(node.machine.name, node.machine.disk, lambda _moment: None).forgive()
-            node.wake()
         await self._come_to_an_end(rules, operator)
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
@@ -122,8 +132,11 @@ class Simulation:
         while open_ends := self._open_ends(rules):
             if loop.time() > ends:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
-            await operator.resume()
+            await operator.attempt(operator.look_after_a_restore)
+            await operator.attempt(operator.resume)
             for name, node in self.nodes.items():
+                if node.machine.is_wanted and not node.machine.claims:
+                    self._let_try_again(node)
                 self._let_days_pass(rules, name, node)
             await self._pass(LOOK)
 
@@ -136,6 +149,13 @@ class Simulation:
 
     def _waits(self, name: str, machine: SimMachine) -> bool:
         return machine.down_by is not None or (machine.is_wanted and name not in self.dry)
+
+    def _let_try_again(self, node: Node) -> None:
+        """Forget what it has tried already, as `locksmithctl recheck` does."""
+        machine = node.machine
+        SimJournal(machine.name, machine.disk, lambda _moment: None).forgive()
+        machine.tried.clear()
+        node.wake()
 
     def _let_days_pass(self, rules: Rules, name: str, node: Node) -> None:
         """Step the clock of one that waits for its window, or for its moment in it, to when that comes."""
@@ -158,9 +178,10 @@ class Simulation:
             self.windows[name] = self._calendar(window, number)
             if rng.random() < 0.05:
                 self.dry.add(name)
-            machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults)
+            machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults, down=self.down)
             node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
             machine.lost_power, machine.booted = node.lose_power, node.start
+            machine.offset = timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off)
 
     def _calendar(self, window: tuple[int, int] | None, number: int) -> WindowSettings:
         drawn, least = self.plan.calendars, timedelta(seconds=self.plan.calendars.least)
@@ -213,7 +234,7 @@ class Simulation:
         )
         return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
 
-    def _let_loose(self, operator: Operator) -> None:
+    def _let_loose(self, operator: Operator, rules: Rules) -> None:
         for node in self.nodes.values():
             self._begin(self._updates(node))
             if self.plan.calendars.packages:
@@ -222,12 +243,19 @@ class Simulation:
             name = f"go-{number + 1}"
             go = GoNode(name, self._client(name), self.plan.draw(name))
             self._begin(go.live(lambda: self.faults is not CALM_FAULTS))
+        if self.plan.busy and not self.faults.restores:
+            # Somebody is there all night, or the first reboot that goes wrong would be the last.
+            for minute in range(1, int(STORMY / 60)):
+                self._begin(_later(minute * 60, partial(operator.attempt, operator.resume)))
         self._at_times("operator", self.plan.operator_acts, lambda _node: operator.act())
         self._at_times("power", self.faults.power_cuts, self._cut_power)
         self._at_times("block", self.faults.blocked, self._block)
         self._at_times("clock", self.faults.clock_steps, self._step_clock)
         self._at_times("person", self.faults.others_reboot, self._reboot_by_hand)
         self._at_times("restart", self.faults.restarts, self._restart)
+        self._at_times("soft reboot", self.faults.soft_reboots, self._reboot_softly)
+        self._at_times("compaction", self.faults.compactions, self._compact)
+        self._at_times("restore", self.faults.restores, lambda _node: self._restore(operator, rules))
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -237,9 +265,13 @@ class Simulation:
 
     async def _updates(self, node: Node) -> None:
         """Let the engine finish an update or two, and sometimes drop it again."""
-        machine, rng = node.machine, self.plan.draw(f"{node.machine.name} updates")
-        for version in range(rng.randint(1, 2)):
-            await asyncio.sleep(rng.uniform(0, STORMY / 3))
+        machine, rng, loop = node.machine, self.plan.draw(f"{node.machine.name} updates"), asyncio.get_running_loop()
+        for version in count() if self.plan.busy else range(rng.randint(1, 2)):
+            await asyncio.sleep(rng.uniform(0, self.plan.busy or STORMY / 3))
+            if self.plan.busy and loop.time() > STORMY:
+                return
+            if self.plan.busy and machine.is_wanted:
+                continue
             machine.engine.wants(f"{version + 1}.0.0")
             self.story.tell(machine.name, f"has update {machine.engine.wish} and wants a reboot")
             node.wake()
@@ -274,6 +306,26 @@ class Simulation:
     async def _reboot_by_hand(self, node: Node) -> None:
         if node.machine.on:
             node.machine.go_down(PERSON)
+
+    async def _reboot_softly(self, node: Node) -> None:
+        if node.machine.on:
+            node.machine.reboot_softly()
+
+    async def _compact(self, _node: Node) -> None:
+        self.story.tell("STORE", "forgets its past")
+        self.server.compact()
+
+    async def _restore(self, operator: Operator, rules: Rules) -> None:
+        """Go back to a backup of some minutes ago: made now, restored later."""
+        rng, backup = self.plan.draw(f"restore {asyncio.get_running_loop().time()}"), self.server.backup()
+        self.story.tell("STORE", "is backed up")
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(min(rng.uniform(1, 300), STORMY - now))
+        rules.went_back()
+        self.story.tell("STORE", f"goes back from revision {self.server.revision} to {backup.revision}")
+        self.server.restore(backup)
+        operator.store_went_back = True
+        rules.is_back()
 
     async def _restart(self, node: Node) -> None:
         if node.process is not None:

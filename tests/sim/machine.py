@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from locksmith import jsonread
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
 from locksmith.snapshot import Boot, Objection, ShutdownState, Sighting, Wish
-from tests.sim.plan import Faults
+from tests.sim.plan import STORMY, Faults
 from tests.sim.story import Story
 
 MIDNIGHT = datetime(2026, 5, 1, tzinfo=UTC)
@@ -44,6 +46,7 @@ class Disk:
 
     raw: bytes | None = None
     boots: list[str] = field(default_factory=list)
+    seen: bytes | None = None
 
     def knows(self, boot_id: str) -> bool:
         """Whether the machine has shown itself in that boot."""
@@ -75,6 +78,25 @@ class SimJournal(JournalFile):
         yield  # one process, and nothing awaits while it writes
 
 
+class SimSeen(SeenRevision):
+    """What was seen of the store, on a disk in memory."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        super().__init__(Paths(), 3, ("memory",))
+
+    @property
+    def revision(self) -> int:
+        """The highest revision that it has noted."""
+        return self._revision
+
+    def _load_raw(self) -> bytes:
+        return self._disk.seen or b""
+
+    def _store_raw(self, raw: bytes) -> None:
+        self._disk.seen = raw
+
+
 @dataclass
 class SimMachine:
     """One machine. `down_by` says who made it go down; from then until it has booted again, nothing runs to the end.
@@ -90,6 +112,11 @@ class SimMachine:
     packages: Engine = field(default_factory=Engine)
     disk: Disk = field(default_factory=Disk)
     boots: int = 1
+    soft_boots: int = 0
+    ordered_for: str | None = None
+    """What its engine wanted when its daemon last brought it down."""
+    tried: set[str] = field(default_factory=set)
+    """The versions that its own daemon has rebooted it for."""
     host: str = ""
     offset: timedelta = timedelta()
     on: bool = True
@@ -99,18 +126,26 @@ class SimMachine:
     sick_until: float = 0.0
     blocked_since: float | None = None
     drained: bool = False
+    down: dict[str, "SimMachine"] = field(default_factory=dict)
+    """Shared by the fleet: those that their own daemon brought down, until they have booted."""
     lost_power: Callable[[], None] = lambda: None
     booted: Callable[[], None] = lambda: None
 
     @property
     def boot(self) -> Boot:
         """This boot."""
-        return Boot(f"{self.host or self.name}-boot-{self.boots}")
+        return Boot(f"{self.host or self.name}-boot-{self.boots}", self.soft_boots)
 
     @property
     def claims(self) -> bool:
         """Whether its journal names a claim."""
         return b'"claim"' in (self.disk.raw or b"")
+
+    @property
+    def nonce(self) -> str:
+        """The nonce of the claim that its journal names; empty: none."""
+        entry = self.disk.raw and jsonread.load_object(self.disk.raw).get("entry")
+        return entry["claim"]["nonce"] if entry else ""
 
     def clock(self) -> datetime:
         """What the machine takes for the time."""
@@ -178,12 +213,24 @@ class SimMachine:
             return
         loop, rng = asyncio.get_running_loop(), self.rng
         self.down_by = by
+        if by == DAEMON:
+            self.down[self.name], self.ordered_for = self, self.engine.wish
         seen = rng.choice((0.0, 0.0, rng.uniform(0.1, 10)))
         delay = rng.uniform(30, 200) if rng.random() < self.faults().inhibited else rng.uniform(0.1, 5)
         self.story.tell(self.name, f"goes down by {by} in {seen + delay:.1f} s")
         boot = self.boots
         loop.call_later(seen, self._show_going_down, boot)
         loop.call_later(seen + delay, self._power_off, boot)
+
+    def reboot_softly(self) -> None:
+        """Start userspace anew, as `systemctl soft-reboot` does: the kernel stays, and its boot id with it."""
+        if self.down_by is not None:
+            return
+        self.story.tell(self.name, "reboots softly by a person")
+        self.soft_boots += 1
+        self.drained = False
+        self.lost_power()
+        asyncio.get_running_loop().call_later(self.rng.uniform(0.5, 5), self.booted)
 
     def problems(self) -> tuple[Objection, ...]:
         """What a look at its health finds."""
@@ -219,11 +266,21 @@ class SimMachine:
         self.boots += 1
         self.on, self.going_down = False, True
         self.lost_power()
-        asyncio.get_running_loop().call_later(self.rng.uniform(5, 40), self._boot)
+        loop, gone = asyncio.get_running_loop(), self.rng.uniform(5, 40)
+        if self.rng.random() < self.faults().dead:
+            self.story.tell(self.name, "does not come back")
+            gone += max(0.0, STORMY - loop.time()) + self.rng.uniform(0, 1200)
+        loop.call_later(gone, self._boot)
 
     def _boot(self) -> None:
+        if self.down_by == DAEMON and self.ordered_for is not None:
+            self.tried.add(self.ordered_for)
         self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
-        for source in (self.engine, self.packages):
+        self.down.pop(self.name, None)
+        rolled_back = self.engine.wish is not None and self.rng.random() < self.faults().rollback
+        if rolled_back:
+            self.story.tell(self.name, f"comes up without update {self.engine.wish}, and wants it again")
+        for source in (self.packages,) if rolled_back else (self.engine, self.packages):
             if source.wish is not None:
                 source.done += 1
                 source.wish = None

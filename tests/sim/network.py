@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from locksmith import keys
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
-from locksmith.kv.store import Delete, Put
+from locksmith.kv.store import Delete, Entry, Put
 from tests.sim.plan import STORMY, Faults, Plan
 
 T = TypeVar("T")
@@ -18,51 +18,86 @@ T = TypeVar("T")
 DEADLINE = 5.0
 """Seconds a client waits for an answer."""
 
-Values = dict[str, bytes]
+LINE = keys.waiters_prefix("")
 
 
 @dataclass(slots=True)
 class SimServer(MemoryServer):
-    """The store in memory that tells `witness` of each write: whose it is, and what all keys held before it."""
+    """The store in memory that tells `witness` of each write: whose it is, and what it found."""
 
     author: str = ""
-    witness: Callable[[str, Values], None] = lambda _author, _before: None
-    line_before: list[str] = field(default_factory=list)
-    """Who stood in line before the last write."""
+    witness: Callable[[str, "Before"], None] = lambda _author, _before: None
 
-    def values(self) -> Values:
-        """Give what every key holds."""
-        return {key: entry.value for key, entry in self._entries.items()}
+    def value(self, key: str) -> bytes | None:
+        """Give what a key holds."""
+        return _value(self.read(key).entry)
 
     def line(self) -> list[str]:
         """Name who stands in line, the first first."""
-        prefix = keys.waiters_prefix("")
-        return [keys.unsegment(entry.key.removeprefix(prefix)) for entry in self.list(prefix, 0, None).entries]
+        return _names(self.list(LINE, 0, None).entries)
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make the changes in the sight of the witness."""
-        before, self.line_before = self.values(), self.line()
+        found = {change.key: self.read(change.key).entry for change in changes}
         MemoryServer.commit(self, changes)
-        self.witness(self.author, before)
+        self.witness(self.author, Before(self, found))
+
+
+@dataclass(slots=True)
+class Before:
+    """The store as a write found it: `found` has the keys that it changed."""
+
+    server: SimServer
+    found: dict[str, Entry | None]
+
+    def value(self, key: str) -> bytes | None:
+        """Give what a key held."""
+        return _value(self.found[key] if key in self.found else self.server.read(key).entry)
+
+    def gone(self) -> list[str]:
+        """Name the keys that the write removed."""
+        return [key for key, entry in self.found.items() if entry and self.server.read(key).entry is None]
+
+    def line(self) -> list[str]:
+        """Name who stood in line, the first first."""
+        now = [entry for entry in self.server.list(LINE, 0, None).entries if entry.key not in self.found]
+        before = [entry for key, entry in self.found.items() if entry and key.startswith(LINE)]
+        return _names(sorted([*now, *before], key=lambda entry: (entry.created, entry.key)))
+
+
+def _value(entry: Entry | None) -> bytes | None:
+    return entry.value if entry else None
+
+
+def _names(places: Sequence[Entry]) -> list[str]:
+    return [keys.unsegment(entry.key.removeprefix(LINE)) for entry in places]
 
 
 @dataclass
 class Outages:
-    """When nobody reaches the store."""
+    """When nobody reaches the store, or one client does not: since when, until when, who (empty: all)."""
 
-    times: list[tuple[float, float]] = field(default_factory=list)
+    times: list[tuple[float, float, str]] = field(default_factory=list)
 
     @classmethod
-    def drawn(cls, plan: Plan) -> "Outages":
+    def drawn(cls, plan: Plan, machines: Sequence[str]) -> "Outages":
         """Draw when they begin and end."""
-        rng = plan.draw("outages")
+        rng, apart = plan.draw("outages"), plan.draw("partitions")
         starts = [rng.uniform(0, STORMY - 120) for _ in range(plan.faults.outages)]
-        return cls([(start, start + rng.uniform(2, 120)) for start in starts])
+        cut = [(apart.uniform(0, STORMY - 300), apart.choice(machines)) for _ in range(plan.faults.partitions)]
+        return cls(
+            [
+                *((start, start + rng.uniform(2, 120), "") for start in starts),
+                *((start, start + apart.uniform(2, 300), name) for start, name in cut),
+            ]
+        )
 
-    def now(self) -> bool:
-        """Whether there is one now."""
+    def now(self, client: str) -> bool:
+        """Whether this client does not reach it now."""
+        if not self.times:
+            return False
         time = asyncio.get_running_loop().time()
-        return any(start <= time < end for start, end in self.times)
+        return any(start <= time < end and who in ("", client) for start, end, who in self.times)
 
 
 @dataclass
@@ -84,7 +119,7 @@ class Network:
         """Bring a call to the server and its answer back, or give up on it in time."""
         await self.pause(f"before {call.name}")
         await asyncio.sleep(self.rng.uniform(0.001, 0.02))
-        if self.outages.now():
+        if self.outages.now(self.client):
             raise StoreUnavailableError("no endpoint answers")
         answer = self._send(call)
         await self.pause(f"while it waits for an answer to its {call.name}")

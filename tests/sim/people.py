@@ -1,9 +1,11 @@
 """The others at the semaphore: nodes of the original, which know no records, and an operator at the keyboard."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 from locksmith import semaphore
@@ -70,42 +72,48 @@ class Operator:
     """Told of each order at the moment it stands, or is about to end."""
     windows: WindowStore | None = None
     """The sets of windows in the store, where the fleet has one."""
+    store_went_back: bool = False
     locked: list[str] = field(default_factory=list)
     nonces: int = 0
 
     async def act(self) -> None:
-        """Do one thing."""
+        """Do one thing or another."""
         acts = (
             *(self._lock_by_hand, self._lock_by_hand, self._unlock, self._set_max, self._set_share, self._cancel),
             *(self._freeze, self._thaw, self._hold, self._release, self.resume),
             *((self._move_windows, self._move_windows, self._remove_windows) if self.windows is not None else ()),
         )
+        await self.attempt(self.rng.choice(acts))
+
+    async def attempt(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do one thing, or be told why not."""
         try:
-            await self.rng.choice(acts)()
+            await act()
         except LocksmithError as error:
             self.story.tell(WHO, f"is told: {error}")
 
     async def tidy(self, slots: int) -> None:
         """Take back every lock made by hand, and make sure that there are slots."""
         for name in self.locked:
-            await self._insist(name)
-        await self._thaw()
-        await self.open_windows()
+            await self._insist(partial(self._unlock_by_hand, name))
+        await self._insist(self._thaw)
+        await self._insist(self.open_windows)
         for machine in self.machines:
-            await self.orders.release(machine.name)
-        await self.lock.set_max(slots)
+            await self._insist(partial(self.orders.release, machine.name))
+        await self._insist(partial(self.lock.set_max, slots))
 
-    async def _insist(self, name: str) -> None:
+    async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
+        """Do it again until it is done, or was done already."""
         while True:
-            try:
-                if isinstance(await self._claim(name), Claim):
-                    await self.lock.unlock(name)
-            except NotHeldError:
-                pass
-            except LocksmithError:
-                await asyncio.sleep(1)
-                continue
-            return
+            with contextlib.suppress(LocksmithError):
+                await act()
+                return
+            await asyncio.sleep(1)
+
+    async def _unlock_by_hand(self, name: str) -> None:
+        if isinstance(await self._claim(name), Claim):
+            with contextlib.suppress(NotHeldError):
+                await self.lock.unlock(name)
 
     async def _claim(self, name: str) -> Claim | None:
         claim = (await self.lock.read()).claims.get(name)
@@ -173,6 +181,19 @@ class Operator:
         name = self.rng.choice([machine.name for machine in self.machines])
         self.story.tell(WHO, f"lets {name} go on")
         await self.orders.release(name)
+
+    async def look_after_a_restore(self) -> None:
+        """Unlock whoever holds a slot by the store's word alone: its machine is up and knows nothing of that claim."""
+        if not self.store_went_back:
+            return
+        for machine in self.machines:
+            now = await self.lock.read()
+            claim = now.claims.get(machine.name)
+            known = isinstance(claim, Claim) and (claim.kind == MANUAL or claim.nonce == machine.nonce)
+            if machine.name in now.semaphore.holders and machine.down_by is None and not known:
+                self.story.tell(WHO, f"unlocks {machine.name}, which is up and holds nothing")
+                with contextlib.suppress(NotHeldError):
+                    await self.lock.unlock(machine.name)
 
     async def resume(self) -> None:
         """Acknowledge what went wrong."""

@@ -8,6 +8,8 @@ from random import Random
 
 STORMY = 900.0
 """Seconds in which faults happen."""
+CROWDS = 0.01
+"""How many fleets are of hundreds of machines."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class Faults:
     """A hook before the reboot fails."""
     restarts: int = 0
     """Times at which a daemon is stopped in an orderly way and started again."""
+    frozen: float = 0.0
+    """A process stands still at an await, for up to minutes: its place in line and its record may expire."""
+    partitions: int = 0
+    """Times at which one machine does not reach the store."""
+    compactions: int = 0
+    """Times at which the store forgets its past."""
+    restores: int = 0
+    """Times at which the store goes back to a backup of some minutes ago."""
+    dead: float = 0.0
+    """A machine does not come back from its reboot until somebody goes there, after the storm."""
+    rollback: float = 0.0
+    """A machine comes up with what it had before, and wants the same update again."""
+    soft_reboots: int = 0
+    """Times at which a person starts a machine's userspace anew, asking nobody."""
+    clocks_off: float = 0.0
+    """Seconds by which clocks are wrong from the beginning, at most."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,8 @@ class Plan:
     operator_acts: int = 0
     hooks: bool = False
     """The machines have hooks, which take their time."""
+    busy: float = 0.0
+    """Seconds after a reboot until a machine wants the next, at most; 0: it wants one or two in all."""
     spacing: float = 0.0
     calendars: Calendars = Calendars()
 
@@ -96,23 +116,37 @@ class Plan:
 
 
 def plan(seed: int) -> Plan:
-    """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often."""
-    rng = Random(seed)
-    few = rng.random() < 0.3
+    """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often.
+
+    Half of all fleets are busy all the time, and most of those have no window to wait for; one in a hundred is a crowd.
+    """
+    rng, pace = Random(seed), Random(f"{seed} pace")
+    few, crowd = rng.random() < 0.3, pace.random() < CROWDS
     bad = Random(f"{seed} a bad day")
     machines = rng.randint(1, 3) if few else rng.randint(3, 8)
+    slots = rng.choice((1, 1, 2))
+    busy = pace.choice((0.0, 0.0, 5.0, 60.0))
+    tireless = bool(busy) and pace.random() < 0.7
+    if tireless:
+        slots = pace.randint(1, max(1, machines - 1))
+    if crowd:
+        machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     return Plan(
         seed=seed,
         machines=machines,
-        slots=rng.choice((1, 1, 2)),
+        slots=slots,
         stepwise=rng.random() < 0.3,
-        windows=tuple(_window(rng) for _ in range(machines)),
-        faults=_bad_day(bad, _faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0)),
+        windows=(None,) * machines if tireless else tuple(_window(rng) for _ in range(machines)),
+        faults=_ill_fate(
+            Random(f"{seed} ill fate"),
+            _bad_day(bad, _faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0)),
+        ),
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
         hooks=bad.random() < 0.5,
-        spacing=bad.choice((0.0, 0.0, 60.0)),
-        calendars=_calendars(Random(f"{seed} calendars")),
+        busy=busy,
+        spacing=0.0 if crowd or tireless else bad.choice((0.0, 0.0, 60.0)),
+        calendars=Calendars() if tireless else _calendars(Random(f"{seed} calendars")),
     )
 
 
@@ -138,6 +172,23 @@ def _bad_day(rng: Random, faults: Faults) -> Faults:
         sick=rng.choice((0.0, 0.3)),
         blocked=rng.choice((0, 2, 6)),
         bad_hook=rng.choice((0.0, 0.3)),
+    )
+
+
+def _ill_fate(rng: Random, faults: Faults) -> Faults:
+    """Add what comes from far away, in half of the storms: to the store, to one machine's way there, to its clock."""
+    if rng.random() < 0.5:
+        return faults
+    return replace(
+        faults,
+        frozen=rng.choice((0.0, 0.0, 0.003)),
+        partitions=rng.choice((0, 0, 3, 6)),
+        compactions=rng.choice((0, 3, 10)),
+        restores=rng.choice((0, 0, 0, 1, 2)),
+        dead=rng.choice((0.0, 0.0, 0.1)),
+        rollback=rng.choice((0.0, 0.0, 0.3)),
+        soft_reboots=rng.choice((0, 0, 3)),
+        clocks_off=rng.choice((0.0, 0.0, 60.0, 3600.0)),
     )
 
 

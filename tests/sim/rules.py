@@ -4,10 +4,12 @@ Nothing here asks the code under test: the rules read the store's values, the ma
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from locksmith import fleet, jsonread, keys, semaphore, share
+from locksmith import fleet, keys, semaphore, share
 from locksmith.config import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
@@ -18,8 +20,8 @@ from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP
-from tests.sim.machine import DAEMON, SimMachine
-from tests.sim.network import SimServer, Values
+from tests.sim.machine import DAEMON, SimMachine, SimSeen
+from tests.sim.network import LINE, Before, SimServer
 from tests.sim.story import Story
 
 KEY = keys.semaphore_key(GROUP)
@@ -28,8 +30,9 @@ NEVER = Windows(blackouts=(Blackout.parse("Mon..Sun"),))
 FRESH = 10.0
 """Seconds the last look may be old at the reboot, and a little for the order itself."""
 OPERATOR = "operator"
-LINE = keys.waiters_prefix(GROUP)
 SHARE = keys.share_key(GROUP)
+RECORDS = keys.holders_prefix(GROUP)
+RESUME = keys.resume_key(GROUP)
 LATE = 120.0
 """Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
 HAND_OVER = 1.0
@@ -47,6 +50,7 @@ class Rules:
     dry: set[str]
     hooks: bool = False
     calm: bool = False
+    down: dict[str, SimMachine] = field(default_factory=dict)
     """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
@@ -59,13 +63,29 @@ class Rules:
     """While a reboot went wrong and nobody has seen that: who was past the point of no return before."""
     version: int = 0
     """The semaphore's, at the last write."""
+    judged: tuple[int, int] = (0, 0)
+    """That version, and how many were down, when it was last judged whether they hold slots."""
+    restored: float = float("-inf")
+    """When the store went back to a backup the last time."""
+    knew: dict[str, int] = field(default_factory=dict)
+    """For each id how far it had seen the store come before that; until an operator says that it is to be believed."""
     sets: list[tuple[float, WindowSet | None]] = field(default_factory=list)
     """The set of windows in the store: since when it is what."""
 
-    def wrote(self, author: str, before: Values) -> None:
-        """Judge one write."""
-        after = self.server.values()
-        old, new = _semaphore(before), _semaphore(after)
+    def wrote(self, author: str, before: Before) -> None:
+        """Judge one write, and take note of what holds from then on."""
+        if KEY in before.found or any(key.startswith(RECORDS) for key in before.found):
+            self._judge_slots(author, before)
+            self._note_halt(before, self.server)
+        self._note_who_left_the_line(before.gone())
+        if WINDOWS in before.found or not self.sets:
+            self._note_windows()
+        if RESUME in before.found:
+            self.knew.clear()
+        self._note_free_slot(before)
+
+    def _judge_slots(self, author: str, before: Before) -> None:
+        old, new = _semaphore(before.value(KEY)), self.semaphore()
         added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
         if added and len(new.holders) > new.max:
             self.story.breaks(f"{author} took a slot although {len(old.holders)} of {new.max} were held")
@@ -78,16 +98,41 @@ class Rules:
         for holder in sorted(added):
             if holder == author:
                 self.unlocked.pop(holder, None)
-                self._in_turn(author)
+                self._in_turn(author, before)
+                self._knows_no_better(author)
             elif author != OPERATOR:
                 self.story.breaks(f"{author} took a slot for {holder}")
         for holder in sorted(set(old.holders) & set(new.holders)):
-            self._kept(author, _record(before, holder), _record(after, holder))
-        self._note_who_left_the_line(before.keys() - after.keys())
-        if before.get(WINDOWS) != after.get(WINDOWS) or not self.sets:
-            now = window_set.decode(after[WINDOWS], WINDOWS) if WINDOWS in after else None
-            self.sets.append((asyncio.get_running_loop().time(), now))
-        self._note_halt(before, after)
+            if keys.holder_key(GROUP, holder) in before.found:
+                self._kept(author, _record(before, holder), _record(self.server, holder))
+
+    def went_back(self) -> None:
+        """Take note that the store is about to go back to a backup.
+
+        Whoever is past its point of no return cannot be called back; whoever has seen more of it has to wait.
+        """
+        now = self.restored = asyncio.get_running_loop().time()
+        for name, machine in self.machines.items():
+            if name in self.down or self._committed(name):
+                self.unlocked[name] = _boot_in_question(machine)
+            self.left_line[name] = now
+            self.knew[name] = max(self.knew.get(name, 0), SimSeen(machine.disk).revision)
+
+    def is_back(self) -> None:
+        """Take note of what the backup says."""
+        self._note_windows()
+        self.halted, self.version = None, self.server.read(KEY).version
+
+    def _note_windows(self) -> None:
+        raw = self.server.value(WINDOWS)
+        now = window_set.decode(raw, WINDOWS) if raw else None
+        self.sets.append((asyncio.get_running_loop().time(), now))
+
+    def _knows_no_better(self, author: str) -> None:
+        """Judge a take behind a restore; one that was under way then may win where nothing had changed since."""
+        under_way = asyncio.get_running_loop().time() - self.restored < LATE
+        if self.knew.get(author, 0) >= self.server.revision and not under_way:
+            self.story.breaks(f"{author} takes a slot and has seen more of the store than that knows")
 
     def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
         machine = self.machines.get(holder)
@@ -115,38 +160,39 @@ class Rules:
         if what == "thaw":
             self.frozen = None
 
-    def _note_halt(self, before: Values, after: Values) -> None:
+    def _note_halt(self, before: Before, after: SimServer) -> None:
         """A reboot that went wrong halts from the touch of the semaphore on that follows its record."""
         version = self.server.read(KEY).version
         touched, self.version = version != self.version, version
-        if not any(self._is_wrong(_record(after, name)) for name in _semaphore(after).holders):
+        if not any(self._is_wrong(_record(after, name)) for name in self.semaphore().holders):
             self.halted = None
         elif touched and self.halted is None:
-            records = {name: _record(before, name) for name in _semaphore(before).holders}
+            records = {name: _record(before, name) for name in _semaphore(before.value(KEY)).holders}
             self.halted = {name for name, claim in records.items() if claim is not None and claim.state != HELD}
 
     def _is_wrong(self, claim: Claim | None) -> bool:
         return claim is not None and claim.state in BLAMED and not claim.acknowledged
 
-    def _is_shares(self, before: Values, was: int, slots: int) -> bool:
+    def _is_shares(self, before: Before, was: int, slots: int) -> bool:
         """Whether a share that stands makes this number, of as many machines as may be present."""
         try:
-            found = share.decode(before[SHARE], SHARE) if SHARE in before else None
+            raw = before.value(SHARE)
+            found = share.decode(raw, SHARE) if raw else None
         except CorruptValueError:
             return False
         if found is None or found.is_void(was):
             return False
         return slots in {found.of(machines) for machines in range(len(self.machines) + 1)}
 
-    def _note_who_left_the_line(self, gone: set[str]) -> None:
+    def _note_who_left_the_line(self, gone: Sequence[str]) -> None:
         for key in gone:
             if key.startswith(LINE):
                 self.left_line[keys.unsegment(key.removeprefix(LINE))] = asyncio.get_running_loop().time()
 
-    def _in_turn(self, author: str) -> None:
+    def _in_turn(self, author: str, before: Before) -> None:
         """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
         gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
-        line = self.server.line_before
+        line = before.line()
         if author in self.machines and line[:1] != [author] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 
@@ -174,63 +220,77 @@ class Rules:
 
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot at the moment it is given."""
+        self.story.tell(machine.name, "orders its reboot")
+        self._is_wanted(machine)
+        self._is_the_time(machine)
+        self._is_permitted(machine)
+
+    def _is_wanted(self, machine: SimMachine) -> None:
         name, engine, packages = machine.name, machine.engine, machine.packages
-        windows = self.windows_of(name, FRESH + 5.0)
-        self.story.tell(name, "orders its reboot")
         if name in self.dry:
             self.story.breaks(f"{name} reboots in a dry run")
-        if not any(one is None or one.contains(machine.clock()) for one in windows):
-            self.story.breaks(f"{name} reboots outside its window")
         since = asyncio.get_running_loop().time() - max(engine.wished_until, packages.wished_until)
         called_off = engine.called_off and packages.wish is None and packages.wished_until < engine.wished_until
         if not machine.is_wanted and (called_off or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
+        if engine.wish in machine.tried and packages.wish is None:
+            self.story.breaks(f"{name} reboots once more for {engine.wish}")
+
+    def _is_the_time(self, machine: SimMachine) -> None:
+        name, windows = machine.name, self.windows_of(machine.name, FRESH + 5.0)
+        if not any(one is None or one.contains(machine.clock()) for one in windows):
+            self.story.breaks(f"{name} reboots outside its window")
         blocked = asyncio.get_running_loop().time() - (machine.blocked_since or float("inf"))
         if blocked > FRESH + 0.1:
             self.story.breaks(f"{name} reboots although its shutdown is blocked")
         if self.hooks and not machine.drained:
             self.story.breaks(f"{name} reboots and is not drained")
-        frozen = self._freeze_stands() and self.frozen is not None and name not in self.frozen
-        if frozen and not self._excused(machine):
-            self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
-        if self.halted is not None and name not in self.halted and not self._excused(machine):
-            self.story.breaks(f"{name} reboots although the group is halted")
-        if not self._excused(machine) and not self._committed(name):
-            self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
-        down = [other.name for other in self.machines.values() if other is machine or self._counts(other)]
-        now = self.semaphore()
-        if len(down) > max(now.max, len(now.holders)) and not self._excused(machine):
+
+    def _is_permitted(self, machine: SimMachine) -> None:
+        """Judge what the group allows; whom an operator has unlocked too late is beyond it."""
+        if self._excused(machine):
+            return
+        name, now = machine.name, self.semaphore()
+        down = [name, *(other.name for other in self.down.values() if other is not machine and self._counts(other))]
+        if len(down) > max(now.max, len(now.holders)):
             self.story.breaks(f"{', '.join(down)} are down at once")
+        if self._freeze_stands() and self.frozen is not None and name not in self.frozen:
+            self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
+        if self.halted is not None and name not in self.halted:
+            self.story.breaks(f"{name} reboots although the group is halted")
+        if not self._committed(name):
+            self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
 
     def _freeze_stands(self) -> bool:
         return self.server.read(keys.freeze_key(GROUP)).entry is not None
 
     def turn(self) -> None:
         """Judge the state of the fleet after a turn."""
-        going = [machine.name for machine in self.machines.values() if self._counts(machine)]
-        if going:
-            holders = self.semaphore().holders
-            for name in going:
-                if name not in holders:
+        if self.down and (self.version, len(self.down)) != self.judged:
+            self.judged, holders = (self.version, len(self.down)), self.semaphore().holders
+            for name, machine in self.down.items():
+                if name not in holders and self._counts(machine):
                     self.story.breaks(f"{name} goes down and holds no slot")
         if self.calm:
             self._hand_over()
 
+    def _note_free_slot(self, before: Before) -> None:
+        """One that is taken after the other is no slot that stays free."""
+        if not self.server.count(LINE) or self.semaphore().available <= 0:
+            self.free_since = None
+        elif self.free_since is None or len(_semaphore(before.value(KEY)).holders) < len(self.semaphore().holders):
+            self.free_since = asyncio.get_running_loop().time()
+
     def _hand_over(self) -> None:
         """Judge whether a free slot is taken at once by whoever waits for one."""
         time = asyncio.get_running_loop().time()
-        line = self.server.line()
-        if not line or self.semaphore().available <= 0:
-            self.free_since = None
-        elif self.free_since is None:
-            self.free_since = time
-        elif time - self.free_since > HAND_OVER:
-            self.story.breaks(f"a slot stays free for {HAND_OVER:.0f} s, and {line[0]} is first in line")
+        if self.free_since is not None and time - self.free_since > HAND_OVER:
+            first = self.server.line()[0]
+            self.story.breaks(f"a slot stays free for {HAND_OVER:.0f} s, and {first} is first in line")
 
     def semaphore(self) -> Semaphore:
         """The semaphore as it stands."""
-        entry = self.server.read(KEY).entry
-        return semaphore.decode(entry.value, KEY) if entry else Semaphore()
+        return _semaphore(self.server.value(KEY))
 
     def _counts(self, machine: SimMachine) -> bool:
         return machine.down_by == DAEMON and not self._excused(machine)
@@ -240,15 +300,10 @@ class Rules:
         return self.unlocked.get(machine.name) == _boot_in_question(machine)
 
     def _committed(self, name: str) -> bool:
-        record = _record(self.server.values(), name)
-        claim = self._journal_nonce(name)
+        record = _record(self.server, name)
+        claim = self.machines[name].nonce
         held = name in self.semaphore().holders and record is not None
         return held and record is not None and record.state == COMMITTED and record.nonce == claim
-
-    def _journal_nonce(self, name: str) -> str:
-        raw = self.machines[name].disk.raw
-        entry = raw and jsonread.load_object(raw).get("entry")
-        return entry["claim"]["nonce"] if entry else ""
 
 
 def _boot_in_question(machine: SimMachine) -> int:
@@ -256,14 +311,19 @@ def _boot_in_question(machine: SimMachine) -> int:
     return machine.boots if machine.on else machine.boots - 1
 
 
-def _semaphore(values: Values) -> Semaphore:
-    return semaphore.decode(values[KEY], KEY) if KEY in values else Semaphore()
+@lru_cache(maxsize=256)
+def _semaphore(raw: bytes | None) -> Semaphore:
+    return semaphore.decode(raw, KEY) if raw else Semaphore()
 
 
-def _record(values: Values, holder: str) -> Claim | None:
-    key = keys.holder_key(GROUP, holder)
+def _record(values: SimServer | Before, holder: str) -> Claim | None:
+    return _claim(values.value(keys.holder_key(GROUP, holder)), holder)
+
+
+@lru_cache(maxsize=1024)
+def _claim(raw: bytes | None, holder: str) -> Claim | None:
     try:
-        return fleet.decode(values[key], key, holder) if key in values else None
+        return fleet.decode(raw, keys.holder_key(GROUP, holder), holder) if raw else None
     except CorruptValueError:
         return None
 

@@ -34,6 +34,7 @@ CHANGES: dict[str, Change] = {
     "windows": lambda plan: replace(plan, windows=(None,) * plan.machines),
     "calendars": lambda plan: replace(plan, calendars=Calendars()),
     "hooks": lambda plan: replace(plan, hooks=False),
+    "busy": lambda plan: replace(plan, busy=0.0),
     "spacing": lambda plan: replace(plan, spacing=0.0),
     "stepwise": lambda plan: replace(plan, stepwise=False),
     **{fault.name: _without_fault(fault.name) for fault in fields(Faults)},

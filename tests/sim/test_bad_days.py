@@ -29,6 +29,7 @@ PLAN = replace(
     operator_acts=0,
     hooks=True,
     spacing=1.0,
+    busy=0.0,
 )
 """Three machines, one slot, and nothing else goes wrong."""
 
@@ -66,7 +67,7 @@ COMES_TO = [state for state in states.ALL if state not in {states.STUCK, states.
 def test_ten_minutes_without_etcd_break_no_rule_whenever_they_begin(word):
     def away(_machine: str) -> None:
         now = asyncio.get_running_loop().time()
-        simulated.outages.times.append((now, now + TEN_MINUTES))
+        simulated.outages.times.append((now, now + TEN_MINUTES, ""))
 
     drawn = replace(PLAN, faults=Faults(refused=0.3, sick=0.5 if word == UNHEALTHY else 0.0))
     begins = Begins(word, away)

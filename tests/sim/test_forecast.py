@@ -14,6 +14,7 @@ from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation
 from tests.sim.people import Operator
 from tests.sim.plan import Calendars, Faults, plan
+from tests.sim.rules import Rules
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
 
@@ -27,7 +28,7 @@ class AllAtOnce(Simulation):
         super()._build()
         self.dry.clear()
 
-    def _let_loose(self, operator: Operator) -> None:  # noqa: ARG002 - nobody does anything
+    def _let_loose(self, operator: Operator, rules: Rules) -> None:  # noqa: ARG002 - nobody does anything
         for node in self.nodes.values():
             node.machine.engine.wants("1.0.0")
             node.wake()
@@ -37,7 +38,7 @@ def rollout(seed: int, machines: int, slots: int) -> float:
     """Play the agents; give the seconds until the last slot is given back."""
     drawn = replace(plan(seed), machines=machines, slots=slots, windows=(None,) * machines, stepwise=False)
     quiet = replace(
-        drawn, faults=Faults(), go_nodes=0, operator_acts=0, hooks=False, spacing=0.0, calendars=Calendars()
+        drawn, faults=Faults(), go_nodes=0, operator_acts=0, hooks=False, spacing=0.0, calendars=Calendars(), busy=0.0
     )
     story = Story(replay=f"a quiet rollout of seed {seed}")
 

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
+from tests.sim.broken_parts import NoHooks, NoTake
 from tests.sim.daemon import Parts
 from tests.sim.fleet import simulate
 from tests.sim.plan import Faults, Plan, plan
 from tests.sim.shrink import CHANGES, judge, without
 from tests.sim.story import BrokenRuleError
-from tests.sim.test_sight import NoHooks, NoTake
 
 
 def told(parts: Parts, rule: str) -> tuple[str, Plan]:

@@ -9,11 +9,10 @@ import pytest
 from locksmith import semaphore
 from locksmith.kv.memory import MemoryStore
 from locksmith.presence import KEEP_AFTER, Presence
-from locksmith.semaphore import Semaphore
 from tests.sim.daemon import Parts, Process
 from tests.sim.fleet import Node
 from tests.sim.machine import SimMachine
-from tests.sim.network import Network, Outages, SimServer
+from tests.sim.network import Before, Network, Outages, SimServer
 from tests.sim.plan import Faults
 from tests.sim.rules import KEY
 from tests.sim.story import BrokenRuleError, Story
@@ -66,17 +65,18 @@ class World:
         if len(self.up) > 1 and all(now - since > MET for since in self.up.values()):
             self.story.breaks(f"{machine.host} reboots, and has met its twin")
 
-    def wrote(self, author: str, before: dict[str, bytes]) -> None:
+    def wrote(self, author: str, before: Before) -> None:
         """Judge a write: whoever gives the slot back took it."""
-        was, now = held(before), held(self.server.values())
+        was, now = held(before), held(self.server)
         if now and not was:
             self.took = author
         if was and not now and author != self.took:
             self.story.breaks(f"{author} gave back what {self.took} had taken")
 
 
-def held(values: dict[str, bytes]) -> tuple[str, ...]:
-    return (semaphore.decode(values[KEY], KEY) if KEY in values else Semaphore()).holders
+def held(values: SimServer | Before) -> tuple[str, ...]:
+    raw = values.value(KEY)
+    return semaphore.decode(raw, KEY).holders if raw else ()
 
 
 async def wish(world: World, node: Node, version: str) -> None:
@@ -109,7 +109,7 @@ def meet(seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
         await asyncio.sleep(LONG)
         world.story.check()
         assert all("clone" in shown(node) for node in (original, twin)), world.story.lines[-20:]
-        assert held(world.server.values()) == ()
+        assert held(world.server) == ()
 
     run(main)
 

@@ -5,44 +5,79 @@ way.
 """
 
 import asyncio
+import heapq
+from asyncio import Handle, TimerHandle
 from asyncio.base_events import BaseEventLoop
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class StalledError(Exception):
     """Everybody waits and no timer is left: nothing can ever happen again."""
 
 
-class _Jump:
-    """Stands where the loop looks for the world's events, and lets time go by instead."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Let `timeout` seconds go by; the loop asks once a turn."""
-        self._loop.after_turn()
-        if timeout is None:
-            raise StalledError
-        self._loop.now += timeout
-        return []
-
-
 class VirtualLoop(BaseEventLoop):
-    """`now` is the time in seconds since the start; `after_turn` is called after each turn of the loop."""
+    """`now` is the time in seconds since the start; `after_turn` is called after each turn of the loop.
+
+    Timers of one moment ring in the order in which they were set.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.after_turn: Callable[[], None] = lambda: None
-        self._selector = _Jump(self)
+        self._ready = deque[Handle]()
+        self._stopping = False
+        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._set = 0
 
     def time(self) -> float:
         """Tell the made-up time."""
         return self.now
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> TimerHandle:
+        """Set a timer."""
+        timer = TimerHandle(when, callback, args, self, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Handle:
+        """Set something for the next turn."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _run_once(self) -> None:
+        """Take a turn: whatever is ready, or else the next timer. The base's asks the world outside."""
+        self.after_turn()
+        if not self._ready and not self._stopping:
+            self._ring()
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+    def _ring(self) -> None:
+        timers = self._timers
+        while timers:
+            when, _, timer = heapq.heappop(timers)
+            if timer.cancelled():
+                continue
+            self.now = max(self.now, when)
+            self._ready.append(timer)
+            return
+        raise StalledError
+
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
+        """Need no count of them."""
 
     def _process_events(self, event_list: list[Any]) -> None:
         """Have none: there is no world outside."""

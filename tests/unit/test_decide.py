@@ -114,6 +114,8 @@ FOR_UPDATE = replace(
     claim=replace(entry().claim, version="1.2.3"),
     before=Before("update-engine", "flatcar 1.0"),
 )
+FOR_OLDER = replace(FOR_UPDATE, claim=replace(entry().claim, version="1.2.2"))
+FOR_LATER = Before("update-engine", "flatcar 1.0", version="1.2.3")
 OFF = configured(WISHING, reboots=False)
 
 STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
@@ -257,6 +259,11 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         "healthy again where nothing halts: nobody is waited for",
         configured(replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=False), halts=False),
         Run(Errand.FINISH),
+    ),
+    (
+        "the update that followed the one it had waited for is wanted as before",
+        replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), errand=WELL, wishes=WANTED),
+        Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "the update is wanted as before",

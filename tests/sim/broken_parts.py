@@ -1,0 +1,512 @@
+"""Parts that are wrong in one place, each with the rule that it breaks, and the storm that shows it.
+
+A defect of the product that slips through all other tests is to be caught like these.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from locksmith import keys
+from locksmith.agent import Agent
+from locksmith.brakes import Others
+from locksmith.errors import StoreUnavailableError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.operator_orders import OperatorOrders, Ordered
+from locksmith.queue import Queue
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import Semaphore
+from locksmith.snapshot import (
+    Answer,
+    Boot,
+    Denied,
+    Errand,
+    Granted,
+    Hooks,
+    ShutdownState,
+    Snapshot,
+    WindowSight,
+    Wish,
+)
+from locksmith.steps import Withdraw
+from locksmith.window_source import ConfiguredWindows
+from locksmith_strategies.etcd_lock import EtcdLock
+from tests.sim.daemon import Parts
+from tests.sim.machine import SimSeen
+from tests.sim.plan import Calendars, Faults, Plan
+
+KINDS = {
+    "agent": Agent,
+    "queue": Queue,
+    "strategy": EtcdLock,
+    "lock": RebootLock,
+    "orders": OperatorOrders,
+    "seen": SimSeen,
+    "windows": ConfiguredWindows,
+}
+
+
+class NoWindow(Agent):
+    """Looks at everything but the window."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, window=WindowSight())
+
+
+class NoLeast(Agent):
+    """Begins a reboot however little of the window is left."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, least=timedelta(0)))
+
+
+class OldWindows(ConfiguredWindows):
+    """Reads a set of windows once, and goes by that for ever."""
+
+    def _is_old(self, now: datetime, *, wanted: bool) -> bool:  # noqa: ARG002 - as it is there
+        return self._read_at is None
+
+
+class NoBlackouts(ConfiguredWindows):
+    """Goes by its windows, and by no blackout."""
+
+    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+        sight = await super().look(now, wanted=wanted)
+        return replace(sight, windows=replace(sight.windows, blackouts=()) if sight.windows else None)
+
+
+class NoLastLook(Agent):
+    """Once it has seen a wish, believes in it for ever."""
+
+    _wishes: tuple[Wish, ...] = ()
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        self._wishes = seen.wishes or self._wishes
+        return replace(seen, wishes=self._wishes, look_age=seen.look_age * 0)
+
+
+class NoLookAfterTheCommit(Agent):
+    """Reboots on what it saw before its commit, though somebody may have called it off until then."""
+
+    async def _look(self, boot: Boot) -> None:
+        if not self._progress.committed:
+            await super()._look(boot)
+
+
+class NoPatience(Agent):
+    """Takes a machine that does not say that it goes down for one that stays up."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), shutdown=ShutdownState.RUNNING)
+
+
+class NoSettling(Agent):
+    """Gives up at once when a reboot that was asked for cannot be seen yet."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, settle=seen.settings.settle * 0))
+
+
+class NoMemory(Agent):
+    """Asks for permission without writing its claim down first: a crash forgets it."""
+
+    async def _request(self, entry) -> None:
+        answer = await self._strategy(self._target).request(entry.claim)
+        self._around.journal.begin(entry)
+        self._follow(entry)
+        self._progress.answer = answer
+
+
+class ForgetsTooEarly(Agent):
+    """Clears its journal before the slot is given back."""
+
+    async def _withdraw(self, entry, step: Withdraw, snapshot: Snapshot) -> None:
+        self._around.journal.clear(entry.claim.nonce)
+        await super()._withdraw(entry, step, snapshot)
+
+
+class DryRunReboots(Agent):
+    """Does not look whether it is a dry run."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, settings=replace(seen.settings, dry_run=False))
+
+
+class NoCommit(EtcdLock):
+    """Reboots on an old permission."""
+
+    async def commit(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
+        return Granted()
+
+
+class NoTake(EtcdLock):
+    """Grants what it has not asked for, and commits what it does not hold."""
+
+    async def request(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
+        return Granted()
+
+    async def commit(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
+        return Granted()
+
+
+class Hasty(EtcdLock):
+    """Gives its slot back as soon as it is past the point of no return."""
+
+    async def commit(self, claim: Claim) -> Answer:
+        answer = await super().commit(claim)
+        await self._lock.give_back(claim, settle=False, why="hasty")
+        return answer
+
+
+class Rude(EtcdLock):
+    """Frees its id of whatever claim stands there."""
+
+    async def request(self, claim: Claim) -> Answer:
+        standing = (await self._lock.lock.read()).claims.get(claim.holder)
+        if isinstance(standing, Claim) and standing.kind != REBOOT:
+            await self._lock.lock.unlock(claim.holder)
+        return await super().request(claim)
+
+
+class Generous(EtcdLock):
+    """Makes itself a slot where there is none."""
+
+    async def request(self, claim: Claim) -> Answer:
+        state = await self._lock.lock.read()
+        if state.semaphore.available <= 0:
+            await self._lock.lock.set_max(state.semaphore.max + 1)
+        return await super().request(claim)
+
+
+class NoSettledTake(EtcdLock):
+    """Gives up a take whose answer was lost without making sure that it can't win later."""
+
+    async def withdraw(self, claim: Claim, reason: str) -> None:
+        await self._lock.give_back(claim, settle=False, why=reason)
+
+    async def complete(self, claim: Claim) -> None:
+        await self._lock.give_back(claim, settle=False, why="rebooted")
+
+
+class NoLine(Queue):
+    """Takes itself for the first, whoever stands before it."""
+
+    async def _look_around(self, place):
+        look = await super()._look_around(place)
+        return replace(look, line=replace(look.line, position=1), before=None)
+
+
+class Apart(Queue):
+    """Is left after the take: in one write with it, a place that is gone stops a late take too."""
+
+    def place(self, claim: Claim) -> None:  # noqa: ARG002 - the line's own
+        return None
+
+
+class Sleepy(Queue):
+    """Never hears that the one before it has gone."""
+
+    async def wait(self, look):
+        await asyncio.sleep(look.ends - look.at)
+        return False
+
+
+class NoCheckup(Agent):
+    """Takes every machine that has booted for a healthy one."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        if seen.errand is None or seen.errand.errand is not Errand.HEALTH:
+            return seen
+        return replace(seen, errand=replace(seen.errand, problems=()))
+
+
+class NoHooks(Agent):
+    """Takes the hooks before the reboot for done."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), prepared=True)
+
+
+class NoUndoing(Agent):
+    """Forgets its hooks when it gives up."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        entry = seen.journal.entry
+        if entry is None or entry.hooks not in {Hooks.BEGUN, Hooks.PREPARED} or entry.boot != seen.boot:
+            return seen
+        hooked = replace(entry, hooks=Hooks.NONE)
+        return replace(seen, journal=replace(seen.journal, entry=hooked))
+
+
+class NoGates(Agent):
+    """Does not ask whether somebody blocks."""
+
+    async def _ask_gates(self, _entry):
+        return ()
+
+
+class Unbraked(RebootLock):
+    """Knows neither freeze nor halt."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+
+        async def nothing(*_args, **_kwargs) -> Others:
+            return Others()
+
+        self._brakes.judge = nothing  # type: ignore[method-assign]
+
+
+class Untouched(OperatorOrders):
+    """Orders without a touch: what was decided before them still wins."""
+
+    async def freeze(self, order, ttl=None, *, fence=False):
+        before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, fence=fence)
+        return Ordered(before, await self.lock.read())
+
+
+class Amnesia(Agent):
+    """Does not know what it has rebooted for."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, journal=replace(seen.journal, done=None))
+
+
+class NoFinish(Agent):
+    """Takes the hooks behind the reboot for done."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), finished=True)
+
+
+class Fragile(Agent):
+    """Ends with its first error."""
+
+    async def _turn(self) -> bool:
+        ended = await super()._turn()
+        if self._failures:
+            raise RuntimeError("the loop has had enough")
+        return ended
+
+
+class NoMark(SimSeen):
+    """Believes a store that knows less than it has seen."""
+
+    def went_back(self, revision, resumed) -> bool:
+        super().went_back(revision, resumed)
+        return False
+
+
+class Roomy(Semaphore):
+    """Always has one more slot."""
+
+    def take(self, holder: str) -> Semaphore:
+        return Semaphore(self.max, tuple(sorted({*self.holders, holder})))
+
+
+class NoMax(RebootLock):
+    """Takes a slot whether or not one is free."""
+
+    def _standing_of(self, holder, reading, record, *, even_corrupt=False):
+        standing = super()._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+        return replace(standing, semaphore=Roomy(standing.semaphore.max, standing.semaphore.holders))
+
+
+class Greedy(RebootLock):
+    """Makes the claim that it finds on its own id its own."""
+
+    async def take(self, claim: Claim, leaving=None) -> bool:
+        standing = await self._standing(claim.holder)
+        if standing.listed and standing.claim is not None and standing.claim.kind != REBOOT:
+            await self._rewrite(standing, claim)
+        return await super().take(claim, leaving)
+
+
+class Mistaken(EtcdLock):
+    """Takes a slot for whoever is one further."""
+
+    async def request(self, claim: Claim) -> Answer:
+        await self._lock.lock.take(replace(claim, holder=f"{claim.holder}0"))
+        return await super().request(claim)
+
+
+class Helpful(EtcdLock):
+    """Frees a slot that somebody else has, where none is free."""
+
+    async def request(self, claim: Claim) -> Answer:
+        state = await self._lock.lock.read()
+        for holder in state.semaphore.holders if state.semaphore.available <= 0 else ():
+            if holder != claim.holder:
+                await self._lock.lock.unlock(holder)
+        return await super().request(claim)
+
+
+class Bare(EtcdLock):
+    """Loses the record of its claim, and gives back what stands there without one."""
+
+    async def request(self, claim: Claim) -> Answer:
+        answer = await super().request(claim)
+        lock = self._lock.lock
+        record = (await lock._store.get(keys.holder_key("", claim.holder))).entry
+        if record is not None:
+            await lock._store.delete(record.key, record.version)
+            await lock.give_back_bare(claim.holder)
+        return answer
+
+
+class Impatient(EtcdLock):
+    """Goes without a slot where it would have to wait."""
+
+    async def request(self, claim: Claim) -> Answer:
+        await super().request(claim)
+        return Granted()
+
+    async def commit(self, claim: Claim) -> Answer:
+        await super().commit(claim)
+        return Granted()
+
+
+class Refusing(EtcdLock):
+    """Never finds that it may."""
+
+    async def request(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
+        return Denied("slot", "no")
+
+    async def changed(self, limit: float) -> bool:
+        await asyncio.sleep(limit)
+        return False
+
+
+class Clinging(EtcdLock):
+    """Cannot give back."""
+
+    async def complete(self, claim: Claim) -> None:  # noqa: ARG002 - part of the interface
+        raise StoreUnavailableError("not now")
+
+
+def losing(drawn: Plan) -> Plan:
+    """What it takes is so rare that it needs a storm of its own."""
+    return replace(drawn, faults=Faults(lost_swap=0.5, rack_failure=0.8))
+
+
+def slow(drawn: Plan) -> Plan:
+    """What takes a write that is under way for seconds, and an operator who is busy."""
+    faults = Faults(slow_store=0.5)
+    return replace(drawn, faults=faults, operator_acts=60, slots=2, busy=5.0, windows=(None,) * drawn.machines)
+
+
+def calm(drawn: Plan) -> Plan:
+    """What only a quiet day shows."""
+    return replace(drawn, faults=Faults(), go_nodes=0, operator_acts=0, spacing=0.0)
+
+
+def tight(drawn: Plan) -> Plan:
+    """What takes windows that have nearly closed when an update comes."""
+    windows = tuple((2 * number, 6) for number in range(drawn.machines))
+    return replace(drawn, windows=windows, hooks=True, calendars=Calendars(least=240.0))
+
+
+def moving(drawn: Plan) -> Plan:
+    """What takes an operator who moves the fleet's window all the time."""
+    return replace(drawn, operator_acts=60, calendars=Calendars(fleet_set=True))
+
+
+def black(drawn: Plan) -> Plan:
+    """What takes a blackout over most of the storm."""
+    return replace(drawn, windows=(None,) * drawn.machines, calendars=Calendars(blackout=(1, 13)))
+
+
+def restored(drawn: Plan) -> Plan:
+    """What takes a store that goes back, and nobody who says that it is to be believed."""
+    return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(restores=1), operator_acts=0)
+
+
+def rolled_back(drawn: Plan) -> Plan:
+    """What takes updates that do not last, and somebody who looks after each of them."""
+    return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(rollback=0.8))
+
+
+def crowded(drawn: Plan) -> Plan:
+    """What takes machines that all want the one slot."""
+    return replace(drawn, machines=5, slots=1, windows=(None,) * 5, busy=5.0, faults=Faults(), go_nodes=0)
+
+
+def by_hand(drawn: Plan) -> Plan:
+    """What takes an operator who locks machines by hand."""
+    return replace(drawn, operator_acts=60, busy=5.0)
+
+
+def as_drawn(drawn: Plan) -> Plan:
+    """What any seed shows."""
+    return drawn
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A broken part, words of the rule that it breaks, and what makes a plan show it."""
+
+    part: type
+    rule: str
+    shape: Callable[[Plan], Plan] = as_drawn
+    apart: bool = False
+    """With a line that is left after the take."""
+
+    @property
+    def parts(self) -> Parts:
+        """What a daemon with it is made of."""
+        kind = next(name for name, kind in KINDS.items() if issubclass(self.part, kind))
+        return Parts(**{"queue": Apart, kind: self.part} if self.apart else {kind: self.part})
+
+
+BROKEN = [
+    # The slots
+    Broken(NoMax, "took a slot although"),
+    Broken(Generous, "changed max"),
+    Broken(Mistaken, "took a slot for"),
+    Broken(NoLine, "out of turn"),
+    Broken(NoMark, "has seen more of the store", restored),
+    Broken(Helpful, "gave back the slot of"),
+    Broken(Bare, "without a record"),
+    Broken(Rude, "undid the manual claim"),
+    Broken(Greedy, "wrote over the manual claim", by_hand),
+    Broken(NoPatience, "before it had rebooted"),
+    Broken(NoSettling, "before it had rebooted"),
+    Broken(NoCheckup, "before it was healthy"),
+    Broken(NoFinish, "before its hooks had brought it back"),
+    # The order to reboot
+    Broken(DryRunReboots, "in a dry run"),
+    Broken(NoLastLook, "nothing wants it to"),
+    Broken(NoLookAfterTheCommit, "nothing wants it to"),
+    Broken(Amnesia, "reboots once more", rolled_back),
+    Broken(NoWindow, "outside its window"),
+    Broken(OldWindows, "outside its window", moving),
+    Broken(NoBlackouts, "outside its window", black),
+    Broken(NoLeast, "too little of its window left", tight),
+    Broken(NoGates, "its shutdown is blocked"),
+    Broken(NoHooks, "is not drained"),
+    Broken(Unbraked, "the group is frozen"),
+    Broken(Untouched, "the group is frozen", slow),
+    Broken(Unbraked, "the group is halted"),
+    Broken(NoCommit, "past its point of no return"),
+    Broken(NoTake, "past its point of no return"),
+    Broken(Impatient, "are down at once", crowded),
+    Broken(Hasty, "past its point of no return"),
+    # What has to come to its end
+    Broken(Refusing, "still waits"),
+    Broken(Clinging, "still has a claim"),
+    Broken(NoMemory, "still held"),
+    Broken(ForgetsTooEarly, "still held"),
+    Broken(NoSettledTake, "still held", losing, apart=True),
+    Broken(NoUndoing, "still drained"),
+    Broken(Sleepy, "stays free", calm),
+    Broken(Fragile, "ended by itself"),
+]
