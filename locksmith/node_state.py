@@ -7,6 +7,7 @@ from locksmith.node import Node
 from locksmith.snapshot import Snapshot
 from locksmith.steps import Step, Wait
 from locksmith.surroundings import Member, Target
+from locksmith.window.windows import Opening, Windows
 
 IN_LINE = {"line", "slot"}
 """Reasons to wait whose words change with every slot given back: who stands where is read from the line itself."""
@@ -36,7 +37,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         wish_version=wish.version if wish else "",
         wish_since=wish.since.replace(microsecond=0) if wish else None,
         wish_reasons=tuple(one.reason for one in snapshot.wishes if one.reason),
-        window_opens=next_opening(snapshot),
+        window_opens=_opens(windows, opening, now),
         window_closes=opening.closes if opening else None,
         windows=tuple(map(str, known.windows)) if known else (),
         blackouts=tuple(map(str, known.blackouts)) if known else (),
@@ -48,8 +49,13 @@ def next_opening(snapshot: Snapshot) -> datetime | None:
     windows, now = snapshot.window.windows, snapshot.now.replace(microsecond=0)
     if windows is None:
         return None
-    opening = windows.opening(now)
-    return opening.opens if opening else windows.next_open(now)
+    return _opens(windows, windows.opening(now), now)
+
+
+def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> datetime | None:
+    if opening is not None:
+        return opening.opens
+    return windows.next_open(now) if windows else None
 
 
 def _why(step: Step) -> tuple[str, str, datetime | None]:

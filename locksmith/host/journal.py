@@ -35,6 +35,8 @@ class JournalFile:
     def __init__(self, paths: Paths, machine_id: str) -> None:
         self.path = paths.state / "journal.json"
         self._machine_id = machine_id
+        # What stands there seldom changes: the same bytes are not read twice.
+        self._read: tuple[bytes, Journal | None] | None = None
 
     def read(self) -> Journal:
         """Read it; a missing one is empty. `CorruptValueError`: torn or not one; it is left as it is.
@@ -132,6 +134,13 @@ class JournalFile:
         raw = self._load()
         if raw is None:
             return Journal()
+        if self._read is not None and self._read[0] == raw:
+            return self._read[1]
+        found = self._parsed(raw)
+        self._read = (raw, found)
+        return found
+
+    def _parsed(self, raw: bytes) -> Journal | None:
         try:
             fields = jsonread.load_object(raw)
             if jsonread.read(fields, "machine_id", str) != self._machine_id:

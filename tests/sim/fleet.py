@@ -28,7 +28,8 @@ from tests.sim.virtual_time import VirtualLoop, run
 
 CALM = 3600.0
 """Seconds after the storm in which everything has to come to its end."""
-LOOK = 5.0
+LOOK = 15.0
+"""Seconds between two looks at how things stand, and between an operator's visits once it is calm."""
 CALM_FAULTS = Faults()
 
 
@@ -255,6 +256,7 @@ class Simulation:
         self._at_times("restart", self.faults.restarts, self._restart)
         self._at_times("soft reboot", self.faults.soft_reboots, self._reboot_softly)
         self._at_times("compaction", self.faults.compactions, self._compact)
+        self._at_times("expiry", self.faults.expiries, self._expire)
         self._at_times("restore", self.faults.restores, lambda _node: self._restore(operator, rules))
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
@@ -296,7 +298,8 @@ class Simulation:
         node.machine.cut_power()
 
     async def _block(self, node: Node) -> None:
-        await node.machine.block(self.plan.draw(f"block {asyncio.get_running_loop().time()}").uniform(1, 120))
+        rng = self.plan.draw(f"block {asyncio.get_running_loop().time()}")
+        await node.machine.block(rng.uniform(0.1, rng.choice((5, 120))))
 
     async def _step_clock(self, node: Node) -> None:
         step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)
@@ -314,6 +317,13 @@ class Simulation:
     async def _compact(self, _node: Node) -> None:
         self.story.tell("STORE", "forgets its past")
         self.server.compact()
+
+    async def _expire(self, _node: Node) -> None:
+        leased = self.server.leased()
+        if leased:
+            key = self.plan.draw(f"expiry {asyncio.get_running_loop().time()}").choice(leased)
+            self.story.tell("STORE", f"loses {key.rpartition('rebootlock/')[2]} before its time")
+            self.server.lose(key)
 
     async def _restore(self, operator: Operator, rules: Rules) -> None:
         """Go back to a backup of some minutes ago: made now, restored later."""

@@ -44,6 +44,7 @@ EVENTS = {
     "daemons that stood still for up to minutes": "its daemon stands still",
     "stores that went back to a backup": "goes back from revision",
     "stores that forgot their past": "forgets its past",
+    "leases that ended before their time": "before its time",
     "machines that did not come back": "does not come back",
     "updates that did not last": "comes up without update",
     "soft reboots": "reboots softly",

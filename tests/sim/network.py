@@ -36,6 +36,15 @@ class SimServer(MemoryServer):
         """Name who stands in line, the first first."""
         return _names(self.list(LINE, 0, None).entries)
 
+    def leased(self) -> list[str]:
+        """Name the keys that expire."""
+        return [key for key, entry in self._entries.items() if entry.lease]
+
+    def lose(self, key: str) -> None:
+        """Let a key expire before its time."""
+        self.author = "LEASE"
+        self.commit([Delete(key, self.read(key).version)])
+
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make the changes in the sight of the witness."""
         found = {change.key: self.read(change.key).entry for change in changes}

@@ -61,6 +61,8 @@ class Faults:
     """Times at which the store forgets its past."""
     restores: int = 0
     """Times at which the store goes back to a backup of some minutes ago."""
+    expiries: int = 0
+    """Times at which something that has a lease is gone before its time."""
     dead: float = 0.0
     """A machine does not come back from its reboot until somebody goes there, after the storm."""
     rollback: float = 0.0
@@ -118,7 +120,8 @@ class Plan:
 def plan(seed: int) -> Plan:
     """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often.
 
-    Half of all fleets are busy all the time, and most of those have no window to wait for; one in a hundred is a crowd.
+    Half of all fleets are busy all the time; most of those have no window to wait for, and many a milder storm. One in
+    a hundred is a crowd.
     """
     rng, pace = Random(seed), Random(f"{seed} pace")
     few, crowd = rng.random() < 0.3, pace.random() < CROWDS
@@ -127,8 +130,10 @@ def plan(seed: int) -> Plan:
     slots = rng.choice((1, 1, 2))
     busy = pace.choice((0.0, 0.0, 5.0, 60.0))
     tireless = bool(busy) and pace.random() < 0.7
+    mild = tireless and pace.random() < 0.6
     if tireless:
         slots = pace.randint(1, max(1, machines - 1))
+    chance, high = (0.15, 4.0) if few else (0.2, 0.5) if mild else (0.5, 1.0)
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     return Plan(
@@ -137,10 +142,7 @@ def plan(seed: int) -> Plan:
         slots=slots,
         stepwise=rng.random() < 0.3,
         windows=(None,) * machines if tireless else tuple(_window(rng) for _ in range(machines)),
-        faults=_ill_fate(
-            Random(f"{seed} ill fate"),
-            _bad_day(bad, _faults(rng, chance=0.15, high=4.0) if few else _faults(rng, chance=0.5, high=1.0)),
-        ),
+        faults=_ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high))),
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
         hooks=bad.random() < 0.5,
@@ -185,6 +187,7 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         partitions=rng.choice((0, 0, 3, 6)),
         compactions=rng.choice((0, 3, 10)),
         restores=rng.choice((0, 0, 0, 1, 2)),
+        expiries=rng.choice((0, 0, 6)),
         dead=rng.choice((0.0, 0.0, 0.1)),
         rollback=rng.choice((0.0, 0.0, 0.3)),
         soft_reboots=rng.choice((0, 0, 3)),
