@@ -8,7 +8,7 @@ from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.orders import group_option
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
-from locksmith.cli.window_view import Asked, fields, lines, set_fields
+from locksmith.cli.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.fleet import moment
 from locksmith.group_reader import read_group
@@ -70,14 +70,17 @@ def window(
     shown_in = _zone(zone)
     asked = Asked(_moment(at, shown_in), shown_in, count, _least(session, least, checks=bool(specs or blackouts)))
     if specs or blackouts:
-        of = WindowSet.parse(specs, blackouts, zone or "")
-        found = {"the specification": window_set.union([of])}
+        written = WindowSet.parse(specs, blackouts, zone or "")
+        found = {"the specification": window_set.union([written])}
     elif names:
         found = {f"set {name}": window_set.union([_stored(session, name)]) for name in names}
     elif "group" in session.flags and session.flags["group"] is not None:
         found = _of_group(session)
     else:
         found = {"this machine": _of_machine(session, asked.at)}
+    for name, of in found.items():
+        if never := warning(of, asked.least, asked.zone):
+            note(f"{name}: {never}")
     if as_json:
         print_json({"at": moment(asked.at), "windows": [fields(name, of, asked) for name, of in found.items()]})
         return
@@ -120,6 +123,8 @@ def set_(
 
     before = session.with_store(work)
     click.echo(f"set {name}: {new.resolved()}")
+    if never := warning(new.resolved(), timedelta(0), local_zone()):
+        note(f"where a machine has no other window, {never}")
     if isinstance(before, WindowSet):
         note(f"before it was: {before.resolved()}")
     elif before is not None:

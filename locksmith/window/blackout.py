@@ -98,7 +98,7 @@ class Blackout:
         """Read one; `UsageError` says what is wrong."""
         written = " ".join(text.split())
         if " for " in written:
-            return cls(written, Window.parse(written))
+            return cls(written, _times(written))
         if (found := _RANGE.fullmatch(written)) is not None:
             return cls(written, _period(written, found))
         return cls(written, WholeDays(_days(written)))
@@ -116,8 +116,18 @@ class Blackout:
         return Blackout(text, when)
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none."""
-        return self.when.stretches(since, zone)
+        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none.
+
+        Where a clock skips all of it, it does not last, and takes nothing out of a window.
+        """
+        return (found for found in self.when.stretches(since, zone) if found.start < found.end)
+
+
+def _times(text: str) -> Window:
+    times = Window.parse(text)
+    if not times.length:
+        raise UsageError(f"the blackout {text!r} cannot be: it lasts no time")
+    return times
 
 
 def _days(text: str) -> Calendar:

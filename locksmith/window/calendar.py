@@ -97,7 +97,7 @@ class Calendar:
     def instants(self, first: date, zone: tzinfo) -> Iterator[datetime]:
         """Give every instant (UTC) from a day on, in order, in the expression's zone or else in `zone`."""
         zone = self.zone or zone
-        for day in _days(first):
+        for day in _days(first, max(self.years, default=LAST_YEAR)):
             if self.falls_on(day):
                 for at in self.times:
                     if (moment := instant(day, at, zone)) is not None:
@@ -139,8 +139,8 @@ def _looks_like_zone(word: str) -> bool:
     return _ZONE.fullmatch(word) is not None and not known
 
 
-def _days(first: date) -> Iterator[date]:
-    for number in range(first.toordinal(), date(LAST_YEAR, 12, 31).toordinal()):
+def _days(first: date, last_year: int) -> Iterator[date]:
+    for number in range(first.toordinal(), date(last_year, 12, 31).toordinal() + 1):
         yield date.fromordinal(number)
 
 

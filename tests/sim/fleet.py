@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock

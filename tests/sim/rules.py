@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from locksmith import fleet, jsonread, keys, semaphore, share
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
 from locksmith.operator_orders import Ordered
