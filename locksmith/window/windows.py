@@ -87,7 +87,7 @@ class Windows:
 
     def opens(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
         """Whether it is open at some time from `begin` to `end`, which are UTC."""
-        found = next(pieces(self.windows, self.blackouts, Pass(begin, zone, end)), None)
+        found = next(pieces(self.windows, self.blackouts, Pass(begin, zone, end, 10**6)), None)
         return found is not None and found.start < end
 
     def has_blackout(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
