@@ -16,7 +16,7 @@ from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
 from locksmith.why import group_name
 from locksmith.window import window_set
-from locksmith.window.calendar import parse_zone
+from locksmith.window.calendar import in_zone, parse_zone
 from locksmith.window.duration import parse_duration
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
@@ -179,10 +179,9 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
         return now
     try:
         whole = f"{now.date()}T{text}" if "-" not in text else text
-        at = datetime.fromisoformat(whole)
+        return in_zone(datetime.fromisoformat(whole), zone)
     except ValueError:
         raise UsageError(f"--at must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
-    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
 
 
 def _least(session: Session, text: str | None, *, checks: bool) -> timedelta:

@@ -114,6 +114,13 @@ class Calendar:
         return not self.nth or (day.day + 6) // 7 in self.nth or (0 in self.nth and day.day > last - 7)
 
 
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """Give a moment in a zone, which is its own where it names none; `ValueError`: no calendar here has its year."""
+    if not _FIRST_YEAR < at.year < LAST_YEAR:
+        raise ValueError(f"the year must be one from {_FIRST_YEAR + 1} to {LAST_YEAR - 1}, not {at.year}")
+    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
+
+
 @lru_cache(maxsize=64)
 def parse_zone(name: str) -> ZoneInfo:
     """Find a zone by its IANA name; `ValueError` says in one sentence that there is none here."""
