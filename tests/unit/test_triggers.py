@@ -98,7 +98,7 @@ def test_a_soft_reboot_did_what_the_file_asked_for_though_it_is_still_there(mach
     for _ in range(2):
         seen = look(RebootRequired(machine.paths), SOFT)
         assert seen.wish is None
-        assert "is from before this soft reboot" in seen.says
+        assert "is from before this boot" in seen.says
 
 
 @pytest.mark.parametrize("package", ["linux-image-6.1.0-28-amd64", "linux-base", "intel-microcode"])
