@@ -10,6 +10,7 @@ from typing import Any
 from locksmith import config_keys as keys
 from locksmith.config_keys import Key
 from locksmith.config_sources import Setting, Settings, from_environment, from_files, from_flags, read_whole
+from locksmith.config_windows import WindowSettings, read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings, SessionSettings
 from locksmith.halt import FIRST, HaltAfter
@@ -18,7 +19,6 @@ from locksmith.keys import group_prefix
 from locksmith.kv.settings import StoreSettings
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.window.duration import format_duration
-from locksmith.window.window import Window
 from locksmith.window.window_set import WindowSet
 
 DEFAULT_ORIGIN = "the defaults"
@@ -84,23 +84,6 @@ class ProgramSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSettings:
-    """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
-
-    `sets` are names; a set is in `known`, from the file, or else in the store. `least` is how much of a window has to
-    be left when a reboot begins. `splay` is the share of a window over which machines spread (None: as the strategy
-    needs it). `synced`: the clock must be synchronised.
-    """
-
-    own: WindowSet = field(default_factory=WindowSet)
-    sets: tuple[str, ...] = ()
-    known: Mapping[str, WindowSet] = field(default_factory=dict, hash=False)
-    least: timedelta = timedelta(0)
-    splay: float | None = None
-    synced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All that is configured; without a window a machine may reboot at any time.
 
@@ -161,7 +144,7 @@ def _build(settings: Settings) -> Config:
         dry_run=settings.value(keys.DRY_RUN, default.dry_run),
         adopt=settings.value(keys.ADOPT, default.adopt),
         debug=settings.value(keys.DEBUG, default.debug),
-        window=_window(settings, default.window),
+        window=read_windows(settings),
         store=_store(settings, default.store),
         metrics=_metrics(settings, default.metrics),
         reboot=_reboot(settings, default.reboot),
@@ -198,48 +181,8 @@ def _group(settings: Settings, default: str) -> str:
     return group
 
 
-def _window(settings: Settings, default: WindowSettings) -> WindowSettings:
-    original = _original_window(settings)
-    others: tuple[Key[Any], ...] = (keys.OPEN, keys.USED_SETS)
-    for setting in filter(None, map(settings.of, others)):
-        if original and setting.value:
-            raise setting.refusal("stands beside window.start: write that one as `START for LENGTH` into window.open")
-    return WindowSettings(
-        own=WindowSet(
-            original or settings.value(keys.OPEN, default.own.windows),
-            settings.value(keys.BLACKOUTS, default.own.blackouts),
-            settings.value(keys.ZONE, default.own.zone),
-        ),
-        sets=settings.value(keys.USED_SETS, default.sets),
-        known=settings.value(keys.WINDOW_SETS, default.known),
-        least=_least(settings, original),
-        splay=settings.value(keys.SPLAY, default.splay),
-        synced=settings.value(keys.SYNCED, default.synced),
-    )
-
-
-def _original_window(settings: Settings) -> tuple[Window, ...]:
-    _together(settings, keys.START, keys.LENGTH)
-    start, length = settings.value(keys.START, None), settings.value(keys.LENGTH, None)
-    if start is None or length is None:
-        return ()
-    try:
-        return (Window.of_original(start, length),)
-    except UsageError as error:
-        raise UsageError(f"{_origins(settings)[keys.LENGTH.name]}: {error}") from None
-
-
-def _least(settings: Settings, original: tuple[Window, ...]) -> timedelta:
-    """Refuse what would leave no window to begin in; windows that meet may be long enough together."""
-    least = settings.value(keys.LEAST, timedelta(0))
-    setting = settings.of(keys.LEAST)
-    if setting and original and least > original[0].length:
-        raise setting.refusal("is longer than window.length: no reboot would ever begin")
-    return least
-
-
 def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
-    _together(settings, keys.CERTFILE, keys.KEYFILE)
+    settings.together(keys.CERTFILE, keys.KEYFILE)
     _readable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE)
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
@@ -255,7 +198,7 @@ def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
 
 
 def _metrics(settings: Settings, default: MetricsSettings) -> MetricsSettings:
-    _together(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
+    settings.together(keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
     return MetricsSettings(
         enabled=settings.value(keys.METRICS_ENABLED, default.enabled),
         address=settings.value(keys.METRICS_ADDRESS, default.address),
@@ -361,13 +304,6 @@ def _content(setting: Setting, path: Path) -> bytes:
         return read_whole(path)
     except OSError as error:
         raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
-
-
-def _together(settings: Settings, one: Key[Any], other: Key[Any]) -> None:
-    for present, absent in ((one, other), (other, one)):
-        setting = settings.of(present)
-        if setting and setting.value is not None and settings.value(absent, None) is None:
-            raise setting.refusal(f"is set without {absent.name}: set both or neither")
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:

@@ -43,6 +43,13 @@ class Settings:
         setting = self.of(key)
         return cast("T", setting.value) if setting else default  # the key's own kind has read it
 
+    def together(self, one: Key[Any], other: Key[Any]) -> None:
+        """Refuse one of two keys without the other."""
+        for present, absent in ((one, other), (other, one)):
+            setting = self.of(present)
+            if setting and setting.value is not None and self.value(absent, None) is None:
+                raise setting.refusal(f"is set without {absent.name}: set both or neither")
+
     def under(self, later: "Settings") -> "Settings":
         """Lay later settings over these, key by key."""
         gone = {rival for name in later.by_name for rival in RIVALS.get(name, ())} - later.by_name.keys()

@@ -46,7 +46,7 @@ from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporte
 from locksmith.snapshot import Settings, Sighting
 from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
-from locksmith.trigger import Trigger, TriggerContext, make_triggers
+from locksmith.trigger import Trigger, TriggerContext, listen, make_triggers
 from locksmith.triggers.operator import OperatorWish
 from locksmith.window.splay import Splay
 from locksmith.window_source import ConfiguredWindows
@@ -153,9 +153,9 @@ async def run(config: Config, paths: Paths) -> None:
             await note("", reason)
 
         def sightings() -> dict[str, Sighting | None]:
-            return {**agent.sightings(), **dict.fromkeys(unused)}
+            return {**agent.sightings(), **others}
 
-        found, unused = make_triggers(TriggerContext(paths, bus, config.triggers, note))
+        found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note))
         triggers: list[Trigger] = [*found, operator]
         service = BusService(bus, Orders(request, cancel, recheck), config.group, config.strategy, sightings)
         around = Surroundings(
@@ -177,8 +177,7 @@ async def run(config: Config, paths: Paths) -> None:
         )
         agent = Agent(member, target_of(config), _settings(config, strategy, member), around)
         service.listen()
-        for trigger in triggers:
-            trigger.listen(agent.wake)
+        listen(triggers, agent.wake)
         machine.listen(agent.wake)
         inhibitors.listen(agent.wake)
         sessions.listen(agent.wake)

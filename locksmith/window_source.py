@@ -7,12 +7,11 @@ an operator's change of it is obeyed by the whole fleet.
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.kv.store import Store
 from locksmith.snapshot import WindowSight
 from locksmith.window import window_set
-from locksmith.window.window_set import WindowSet
 from locksmith.window_store import WindowStore
 
 WAITING, IDLE = 30.0, 900.0
@@ -32,8 +31,8 @@ class ConfiguredWindows:
         self._open_store = open_store
         self._monotonic = monotonic
         self._store: Store | None = None
-        self._stored = tuple(name for name in settings.sets if name not in settings.known)
-        self._sight = WindowSight(window_set.union(self._of_file()))
+        self._stored = settings.stored
+        self._sight = WindowSight(window_set.union(settings.of_file))
         self._read_at: float | None = None
 
     async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
@@ -66,7 +65,7 @@ class ConfiguredWindows:
 
     async def _read(self) -> WindowSight:
         self._store = self._store or self._open_store()
-        sets = self._of_file()
+        sets = [*self._settings.of_file]
         for name in self._stored:
             try:
                 found = await WindowStore(self._store).read(name)
@@ -79,7 +78,3 @@ class ConfiguredWindows:
                 )
             sets.append(found)
         return WindowSight(window_set.union(sets))
-
-    def _of_file(self) -> list[WindowSet]:
-        known = self._settings.known
-        return [self._settings.own, *(known[name] for name in self._settings.sets if name in known)]

@@ -12,6 +12,7 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.patience import SKIPPABLE, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
+from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -143,7 +144,7 @@ def recheck(session: Session, *, as_json: bool) -> None:
     del session
     local = asyncio.run(recheck_over_bus())
     if as_json:
-        print_json({"state": local["State"], "code": local["Code"], "reason": local["Reason"]})
+        print_json({"state": local.state, "code": local.code, "reason": local.reason})
     else:
-        words = f": {local['Reason']}" if local["Reason"] else ""
-        click.echo(f"locksmithd looks again; it was {local['State']}{words}")
+        words = f": {local.reason}" if local.reason else ""
+        click.echo(one_line(f"locksmithd looks again; it was {local.state}{words}"))

@@ -14,11 +14,13 @@ from locksmith.cli.session import Session, act, invoking_user, pass_session, rea
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.group_reader import read_group
 from locksmith.history import FREEZE, HOLD, RELEASE, RESUME, THAW
+from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
 from locksmith.names import find
 from locksmith.operator_orders import OperatorOrders, Ordered, Stood
 from locksmith.orders import Order
 from locksmith.why import group_name
+from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
 
 T = TypeVar("T")
@@ -193,7 +195,7 @@ def _moment(text: str) -> datetime:
         if len(text) <= len("18:30:00") and ":" in text:
             at = datetime.fromisoformat(f"{now.date()}T{text}").astimezone()
             return (at if at > now else at + timedelta(days=1)).astimezone(UTC)
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return in_zone(datetime.fromisoformat(text), local_zone()).astimezone(UTC)
     except ValueError:
         raise UsageError(f"--until must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
 

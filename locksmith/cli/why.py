@@ -5,7 +5,6 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -55,16 +54,16 @@ def _tell_local() -> None:
     import asyncio
 
     from locksmith.host.bus import SystemBus
-    from locksmith.host.bus_service import read_local
+    from locksmith.host.bus_service import Local, read_local
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> Local:
         async with SystemBus() as bus:
             return await read_local(bus)
 
     with contextlib.suppress(HostError):
         local = asyncio.run(ask())
-        reason = f" ({local['Code']}): {local['Reason']}" if local["Code"] else ""
-        click.echo(_fitted(one_line(f"This machine's locksmithd is {local['State']}{reason}.")))
+        reason = f" ({local.code}): {local.reason}" if local.code else ""
+        click.echo(_fitted(one_line(f"This machine's locksmithd is {local.state}{reason}.")))
 
 
 def _fitted(sentence: str) -> str:

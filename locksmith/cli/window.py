@@ -8,7 +8,7 @@ from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.orders import group_option
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
-from locksmith.cli.window_view import Asked, fields, lines, set_fields
+from locksmith.cli.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.fleet import moment
 from locksmith.group_reader import read_group
@@ -16,7 +16,7 @@ from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
 from locksmith.why import group_name
 from locksmith.window import window_set
-from locksmith.window.calendar import parse_zone
+from locksmith.window.calendar import in_zone, parse_zone
 from locksmith.window.duration import parse_duration
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
@@ -70,14 +70,17 @@ def window(
     shown_in = _zone(zone)
     asked = Asked(_moment(at, shown_in), shown_in, count, _least(session, least, checks=bool(specs or blackouts)))
     if specs or blackouts:
-        of = WindowSet.parse(specs, blackouts, zone or "")
-        found = {"the specification": window_set.union([of])}
+        written = WindowSet.parse(specs, blackouts, zone or "")
+        found = {"the specification": window_set.union([written])}
     elif names:
         found = {f"set {name}": window_set.union([_stored(session, name)]) for name in names}
     elif "group" in session.flags and session.flags["group"] is not None:
         found = _of_group(session)
     else:
         found = {"this machine": _of_machine(session, asked.at)}
+    for name, of in found.items():
+        if never := warning(of, asked.least, asked.zone):
+            note(f"{name}: {never}")
     if as_json:
         print_json({"at": moment(asked.at), "windows": [fields(name, of, asked) for name, of in found.items()]})
         return
@@ -120,6 +123,8 @@ def set_(
 
     before = session.with_store(work)
     click.echo(f"set {name}: {new.resolved()}")
+    if never := warning(new.resolved(), timedelta(0), local_zone()):
+        note(f"where a machine has no other window, {never}")
     if isinstance(before, WindowSet):
         note(f"before it was: {before.resolved()}")
     elif before is not None:
@@ -174,10 +179,9 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
         return now
     try:
         whole = f"{now.date()}T{text}" if "-" not in text else text
-        at = datetime.fromisoformat(whole)
+        return in_zone(datetime.fromisoformat(whole), zone)
     except ValueError:
         raise UsageError(f"--at must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
-    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
 
 
 def _least(session: Session, text: str | None, *, checks: bool) -> timedelta:

@@ -13,6 +13,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import moment
 from locksmith.window.duration import format_duration
 from locksmith.window.month import Day, month
+from locksmith.window.possible import longest_if_too_short
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Opening, Windows
 from locksmith.words import span
@@ -66,9 +67,21 @@ def _clock(when: datetime, asked: Asked) -> str:
 
 
 def _next(of: Windows, asked: Asked) -> list[Opening]:
-    """Give the next openings that are long enough for a reboot to begin in."""
-    enough = (one for one in of.upcoming(asked.at) if one.left(one.opens or asked.at) >= asked.least)
-    return list(islice(enough, asked.count))
+    """Give the next openings in which a reboot may begin."""
+    return list(islice(of.upcoming(asked.at, asked.least), asked.count))
+
+
+def warning(of: Windows | None, least: timedelta, zone: tzinfo) -> str:
+    """Say in a sentence that no reboot would ever begin, where that is so; else nothing."""
+    longest = None if of is None else longest_if_too_short(of, least, zone)
+    if longest is None:
+        return ""
+    if not longest:
+        return "no reboot would ever begin: no window is ever open"
+    return (
+        f"no reboot would ever begin: no window is ever open for longer than {format_duration(longest)}, "
+        f"and {format_duration(least)} must be left"
+    )
 
 
 def _upcoming(of: Windows, asked: Asked) -> list[str]:

@@ -2,14 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot, read_boot_id
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_link import Link
 from locksmith.host.bus_messages import Signal
-from locksmith.host.bus_service import ASK_LIMIT, CANCEL, RECHECK, read_local, request
+from locksmith.host.bus_service import ASK_LIMIT, CANCEL, RECHECK, Local, read_local, request
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot
@@ -83,7 +82,7 @@ async def cancel_over_bus() -> bool:
     return bool(cancelled)
 
 
-async def recheck_over_bus() -> dict[str, Any]:
+async def recheck_over_bus() -> Local:
     """Have the daemon look again, and say what it did before. `HostError`: it does not run, or says no."""
     async with SystemBus() as bus:
         local = await read_local(bus)

@@ -18,13 +18,14 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from locksmith.errors import UsageError
 from locksmith.forecast.spread import Spread
 from locksmith.halt import FIRST, HaltAfter, parse_halt_after
 from locksmith.window import window_set
+from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
@@ -75,6 +76,8 @@ def parse_plan(text: str, now: datetime) -> RolloutPlan:
     """Read a plan; `now` is its start where it names none, and its zone. `UsageError` names what cannot be used."""
     try:
         fields = tomllib.loads(text)
+    except RecursionError:
+        raise UsageError("the plan is not TOML that can be read: it is nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"the plan is not TOML: {error}") from None
     _known(fields, {"start", "groups"}, "the plan")
@@ -89,9 +92,9 @@ def _start(value: object, now: datetime) -> datetime:
         return now
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return in_zone(at, now.tzinfo or UTC)
     except ValueError:
-        raise UsageError(f"start must be a time like 2026-12-01T12:00, not {value!r}") from None
-    return at.astimezone(now.tzinfo) if at.tzinfo else at.replace(tzinfo=now.tzinfo)
+        raise UsageError(f"start must be a time like 2026-12-01T12:00, not {str(value)!r}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,15 @@ def _read(url: str) -> Any:
             raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers {answer.status}")
         if len(raw) > LARGEST:
             raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with more than {LARGEST} bytes")
+        return parse(raw, url)
+
+
+def parse(raw: bytes, url: str) -> Any:
+    """Read an answer; `BadJsonError`: it is none."""
+    try:
         return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with no JSON ({error})") from None
 
 
 def _labels(result: object) -> str:

@@ -37,7 +37,7 @@ async def read_boot(paths: Paths, bus: SystemBus) -> Boot:
 def read_boot_id(paths: Paths) -> str:
     """Read the kernel's id of this boot, which a soft reboot keeps. `HostError`: it can't be read."""
     try:
-        boot_id = paths.boot_id.read_text().strip()
+        boot_id = paths.boot_id.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
         raise HostError(f"the boot id {paths.boot_id} cannot be read: {error.strerror}") from None
     if not boot_id:

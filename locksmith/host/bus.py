@@ -179,7 +179,7 @@ class SystemBus:
     async def _own(self, link: Link, name: str) -> None:
         """Take the name; without it the daemon works all the same, so a policy that forbids it is only said."""
         try:
-            take = Call(BUS_NAME, BUS_PATH, BUS_NAME, "RequestName", "su", (name, DO_NOT_QUEUE))
+            take = Call(BUS_NAME, BUS_PATH, BUS_NAME, "RequestName", "su", (name, DO_NOT_QUEUE), "u")
             [got] = await link.call(take, CALL_LIMIT)
         except AnsweredError as error:
             log.warning("the bus does not give the name %s: %s", name, error.text)
@@ -207,7 +207,8 @@ class SystemBus:
 
     def _take(self, signal: Signal) -> None:
         if signal.sender == BUS_NAME and OWNER_CHANGED.fits(signal):
-            self._take_owner(*signal.body)
+            if signal.signature == "sss":
+                self._take_owner(*signal.body)
         elif self._link is not None:
             self._deliver(signal)
 

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from dbus_fast import BusType, DBusFastError, ErrorType, Message, MessageFlag, MessageType
+from dbus_fast import BusType, ErrorType, Message, MessageFlag, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from locksmith.errors import HostError
@@ -60,26 +60,20 @@ class Link:
                 return cls(await messages.connect(), on_signal, answer)
         except TimeoutError:
             raise BusGoneError(f"the system bus does not answer within {CONNECT_LIMIT:g} s") from None
-        except (OSError, EOFError, DBusFastError) as error:
+        except Exception as error:  # noqa: BLE001 - as in `ended`
             raise BusGoneError(f"the system bus cannot be reached ({_words(error)})") from None
 
     async def call(self, call: Call, limit: float) -> list[Any]:
         """Call a method, wait at most `limit` seconds, and give the answer's body. Errors: `bus_errors`."""
-        reply = await self._exchange(call, limit)
-        if reply.message_type is MessageType.ERROR:
-            raise _error(call, reply)
-        if call.reply not in (None, reply.signature):
-            raise StrangeAnswerError(f"{call} was answered with {reply.signature!r}, not with {call.reply!r}")
-        return reply.body
+        return read_reply(call, await self._exchange(call, limit))
 
     async def emit(self, signal: Signal) -> None:
         """Emit a signal, whose sender the bus writes, and wait until the bus has it. Errors: `bus_errors`."""
         if not await self._is_alive():
             raise BusGoneError(f"{signal.member} was not sent: the system bus went away")
-        message = Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, [*signal.body])
         try:
             async with asyncio.timeout(CONNECT_LIMIT):
-                await self._messages.send(message)
+                await self._messages.send(_emitted(signal))
         except (OSError, TimeoutError) as error:
             raise NoAnswerError(f"{signal.member} was not sent: the system bus went away ({_words(error)})") from None
         # An answer of the bus proves that it took everything before.
@@ -94,7 +88,7 @@ class Link:
         """Wait for its end; every call that still waits for its answer fails then. Gives the reason in a few words."""
         try:
             await self._messages.wait_for_disconnect()  # type: ignore[no-untyped-call]  # not annotated
-        except (OSError, EOFError, DBusFastError) as error:
+        except Exception as error:  # noqa: BLE001 - dbus-fast passes on whatever its reading of rubbish has raised
             return _words(error)
         else:
             return "closed"
@@ -140,8 +134,7 @@ class Link:
     def send(self, signal: Signal) -> None:
         """Send a signal, and do not wait for anything."""
         if self._messages.connected:
-            body = [*signal.body]
-            self._send(Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, body))
+            self._send(_emitted(signal))
 
     def _take(self, message: Message) -> bool | None:
         if message.message_type is MessageType.METHOD_CALL:
@@ -161,11 +154,11 @@ class Link:
     async def _reply_to(self, message: Message, answer: Answer) -> None:
         try:
             given = await answer(_incoming(message))
-            reply = Message.new_method_return(message, given.signature, list(given.body))
+            reply = Message.new_method_return(message, given.signature, sendable(list(given.body)))
         except RefusedError as error:
-            reply = Message.new_error(message, error.name, str(error))
+            reply = Message.new_error(message, error.name, sendable(str(error)))
         except HostError as error:
-            reply = Message.new_error(message, "org.freedesktop.DBus.Error.Failed", str(error))
+            reply = Message.new_error(message, "org.freedesktop.DBus.Error.Failed", sendable(str(error)))
         if MessageFlag.NO_REPLY_EXPECTED not in message.flags and self._messages.connected:
             self._send(reply)
 
@@ -182,6 +175,33 @@ class Link:
             self._overdue.discard(message.reply_serial)
 
 
+def read_reply(call: Call, reply: Message) -> list[Any]:
+    """Give the body of the answer to a call, whose signature is the one that the call wants. Errors: `bus_errors`."""
+    if reply.message_type is MessageType.ERROR:
+        raise _error(call, reply)
+    if call.reply not in (None, reply.signature):
+        raise StrangeAnswerError(f"{call} was answered with {reply.signature!r}, not with {call.reply!r}")
+    return reply.body
+
+
+def sendable(value: Any) -> Any:
+    """Make a value one that can be sent: no text of D-Bus has a NUL in it, or what is no UTF-8.
+
+    A reason may have both, in a file that somebody else has written.
+    """
+    match value:
+        case str():
+            return value.encode(errors="replace").decode().replace("\0", "?")
+        case list() | tuple():
+            return [sendable(one) for one in value]
+        case dict():
+            return {sendable(name): sendable(held) for name, held in value.items()}
+        case Variant():
+            return Variant(value.signature, sendable(value.value))
+        case _:
+            return value
+
+
 def _settle(answer: asyncio.Future[Message | None], message: Message | None) -> None:
     with contextlib.suppress(asyncio.InvalidStateError):
         answer.set_result(message)
@@ -194,10 +214,15 @@ def _message(call: Call, serial: int) -> Message:
         interface=call.interface,
         member=call.member,
         signature=call.signature,
-        body=list(call.body),
+        body=sendable(list(call.body)),
         flags=MessageFlag.NONE if call.autostart else MessageFlag.NO_AUTOSTART,
         serial=serial,
     )
+
+
+def _emitted(signal: Signal) -> Message:
+    body = sendable([*signal.body])
+    return Message.new_signal(signal.path, signal.interface, signal.member, signal.signature, body)
 
 
 def _incoming(message: Message) -> Incoming:

@@ -6,7 +6,7 @@ Everybody may read. Root may ask; whoever else asks is left to polkit, and where
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from dbus_fast import Variant
@@ -14,6 +14,7 @@ from dbus_fast import Variant
 from locksmith import __version__, states
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
+from locksmith.host.bus_errors import StrangeAnswerError
 from locksmith.host.bus_messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.snapshot import Sighting, Snapshot
 from locksmith.steps import Step, Wait
@@ -198,13 +199,30 @@ def _variant(value: Any) -> Variant:
     return Variant("t", value) if isinstance(value, int) else Variant("s", value)
 
 
-async def read_local(bus: SystemBus) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What this machine's daemon says of itself."""
+
+    state: str
+    code: str
+    reason: str
+
+
+async def read_local(bus: SystemBus) -> Local:
     """Ask this machine's daemon what it does. `HostError`: it is not on the bus, or does not answer."""
     [properties] = await bus.call(GET_ALL)
-    return {name: variant.value for name, variant in properties.items()}
+    shown = [properties.get(name) for name in ("State", "Code", "Reason")]
+    if not all(one is not None and one.signature == "s" for one in shown):
+        raise StrangeAnswerError(f"{GET_ALL} was answered without its state")
+    return Local(*(one.value for one in shown))
 
 
 async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:
     """Ask this machine's daemon what its triggers say, as `_trigger` gives it. `HostError` as of `read_local`."""
     [said] = await bus.call(TRIGGERS)
+    if any(looked > _LAST for _, _, looked, _ in said):
+        raise StrangeAnswerError(f"{TRIGGERS} was answered with a time that no calendar has")
     return [(str(name), str(word), int(looked), str(text)) for name, word, looked, text in said]
+
+
+_LAST = _micros(datetime.max.replace(tzinfo=UTC, microsecond=0))

@@ -10,7 +10,7 @@ def read_hostname(paths: Paths) -> str:
     """Give the kernel's hostname; below a root of its own, what its /etc/hostname says, if it has one."""
     if paths.root != Path("/"):
         try:
-            return (paths.root / "etc/hostname").read_text().strip() or socket.gethostname()
+            return (paths.root / "etc/hostname").read_text(errors="replace").strip() or socket.gethostname()
         except OSError:
             pass
     return socket.gethostname()

@@ -57,6 +57,6 @@ def _interval(environ: Mapping[str, str]) -> float | None:
         return None
     try:
         microseconds = int(environ["WATCHDOG_USEC"])
-    except (KeyError, ValueError):
+        return microseconds / 2_000_000 if microseconds > 0 else None
+    except (KeyError, ValueError, OverflowError):
         return None
-    return microseconds / 2_000_000 if microseconds > 0 else None

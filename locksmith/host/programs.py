@@ -94,7 +94,7 @@ class Programs:
             await self._start(words, place, {"LC_ALL": "C.UTF-8"})
         if not await self._ended(place):
             raise HostError("it ended without a word, as one that was killed does")
-        return _outcome(place.with_suffix(".json"))
+        return read_outcome(place.with_suffix(".json"))
 
     def forget(self, stage: str, name: str) -> None:
         """Remove what is left of a run that nobody asks for any more."""
@@ -204,7 +204,7 @@ def _counts(name: str) -> bool:
 def _read(result: Path) -> str:
     """Give what went wrong with a program that has ended, in a sentence; empty: nothing did."""
     try:
-        ended = _outcome(result)
+        ended = read_outcome(result)
     except HostError as error:
         return str(error)
     if ended.late:
@@ -215,7 +215,8 @@ def _read(result: Path) -> str:
     return ended.reason or how
 
 
-def _outcome(result: Path) -> Outcome:
+def read_outcome(result: Path) -> Outcome:
+    """Read how a program ended. `HostError`: the file does not say."""
     try:
         fields = jsonread.load_object(result.read_bytes())
         return Outcome(

@@ -44,7 +44,7 @@ class NewerKernel:
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Compare the running kernel with the newest of its flavour (`-amd64`, `-cloud-amd64`, `.x86_64`)."""
         try:
-            running = self._paths.kernel_release.read_text().strip()
+            running = self._paths.kernel_release.read_text(errors="replace").strip()
         except OSError as error:
             return Sighting(doubt=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
         alike = {name: image for name, image in self._installed().items() if _flavour(name) == _flavour(running)}

@@ -81,7 +81,7 @@ class RebootRequired:
         if file is None:
             return Sighting(says=f"there is no {self._file}")
         if file == left and not any(map(_wants_another_kernel, packages)):
-            return Sighting(says=f"{self._file} is from before this soft reboot, which did what it asked for")
+            return Sighting(says=f"{self._file} is from before this boot, which did what it asked for")
         written = datetime.fromtimestamp(file.written / 1e9, UTC).replace(microsecond=0)
         reason = f"packages ask for it: {listed(packages)}" if packages else "a package asks for it"
         return Sighting(Wish(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))

@@ -11,7 +11,7 @@ A time zone may stand at the end (before `for`).
 import calendar
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Self
 
@@ -59,15 +59,23 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From one moment to another, both of one year or both of every year; one that ends before it begins is of two."""
+    """From one moment to another, both of one year or both of every year; one that ends before it begins is of two.
 
+    Its `text` is as it was written.
+    """
+
+    text: str
     first: Moment
     last: Moment
     zone: tzinfo | None = None
 
     def in_zone(self, zone: tzinfo) -> Self:
         """Give it in a zone, unless it names one itself."""
-        return self if self.zone is not None else replace(self, zone=zone)
+        return self if self.zone is not None else replace(self, zone=zone, text=with_zone(self.text, zone))
+
+    def __str__(self) -> str:
+        """Write it as it was written."""
+        return self.text
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
         """Give it, or from before `since` on each year's."""
@@ -88,36 +96,41 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """A blackout, with its `text` as it was written. Its first instant is in it, its last is not."""
+    """A blackout. Its first instant is in it, its last is not."""
 
-    text: str
-    when: WholeDays | Window | Period = field(compare=False)
+    when: WholeDays | Window | Period
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read one; `UsageError` says what is wrong."""
         written = " ".join(text.split())
         if " for " in written:
-            return cls(written, Window.parse(written))
+            return cls(_times(written))
         if (found := _RANGE.fullmatch(written)) is not None:
-            return cls(written, _period(written, found))
-        return cls(written, WholeDays(_days(written)))
+            return cls(_period(written, found))
+        return cls(WholeDays(_days(written)))
 
     def __str__(self) -> str:
-        """Write it as it was written."""
-        return self.text
+        """Write it as it is read."""
+        return str(self.when)
 
-    def in_zone(self, zone: tzinfo) -> "Blackout":
+    def in_zone(self, zone: tzinfo) -> Self:
         """Give it in a zone, unless it names one itself."""
-        when = self.when.in_zone(zone)
-        if when == self.when and isinstance(when, Period):
-            return self
-        text = with_zone(self.text, zone) if isinstance(when, Period) else str(when)
-        return Blackout(text, when)
+        return replace(self, when=self.when.in_zone(zone))
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none."""
-        return self.when.stretches(since, zone)
+        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none.
+
+        Where a clock skips all of it, it does not last, and takes nothing out of a window.
+        """
+        return (found for found in self.when.stretches(since, zone) if found.start < found.end)
+
+
+def _times(text: str) -> Window:
+    times = Window.parse(text)
+    if not times.length:
+        raise UsageError(f"the blackout {text!r} cannot be: it lasts no time")
+    return times
 
 
 def _days(text: str) -> Calendar:
@@ -137,7 +150,7 @@ def _period(text: str, found: re.Match[str]) -> Period:
     parts = found.groups()
     try:
         first, last = _moment(*parts[:4]), _moment(*parts[4:8])
-        period = Period(first, last, parse_zone(parts[8]) if parts[8] else None)
+        period = Period(text, first, last, parse_zone(parts[8]) if parts[8] else None)
     except ValueError as error:
         raise UsageError(f"the blackout {text!r} cannot be: {error}") from None
     if (first.year is None) != (last.year is None):

@@ -97,7 +97,7 @@ class Calendar:
     def instants(self, first: date, zone: tzinfo) -> Iterator[datetime]:
         """Give every instant (UTC) from a day on, in order, in the expression's zone or else in `zone`."""
         zone = self.zone or zone
-        for day in _days(first):
+        for day in _days(first, max(self.years, default=LAST_YEAR)):
             if self.falls_on(day):
                 for at in self.times:
                     if (moment := instant(day, at, zone)) is not None:
@@ -112,6 +112,13 @@ class Calendar:
         if self.days_from_end and day.day - last not in self.days_from_end:
             return False
         return not self.nth or (day.day + 6) // 7 in self.nth or (0 in self.nth and day.day > last - 7)
+
+
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """Give a moment in a zone, which is its own where it names none; `ValueError`: no calendar here has its year."""
+    if not _FIRST_YEAR < at.year < LAST_YEAR:
+        raise ValueError(f"the year must be one from {_FIRST_YEAR + 1} to {LAST_YEAR - 1}, not {at.year}")
+    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
 
 
 @lru_cache(maxsize=64)
@@ -139,8 +146,8 @@ def _looks_like_zone(word: str) -> bool:
     return _ZONE.fullmatch(word) is not None and not known
 
 
-def _days(first: date) -> Iterator[date]:
-    for number in range(first.toordinal(), date(LAST_YEAR, 12, 31).toordinal()):
+def _days(first: date, last_year: int) -> Iterator[date]:
+    for number in range(first.toordinal(), date(last_year, 12, 31).toordinal() + 1):
         yield date.fromordinal(number)
 
 

@@ -26,5 +26,4 @@ def month(windows: Windows, of: date, zone: tzinfo) -> list[list[Day | None]]:
 
 def _day(windows: Windows, day: date, zone: tzinfo) -> Day:
     begin, end = (datetime.combine(one, time(0), zone).astimezone(UTC) for one in (day, day + _DAY))
-    opens = windows.next_open(begin.astimezone(zone))
-    return Day(day, opens is not None and opens.astimezone(UTC) < end, windows.has_blackout(begin, end, zone))
+    return Day(day, windows.opens(begin, end, zone), windows.has_blackout(begin, end, zone))

@@ -9,13 +9,13 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from locksmith.window.blackout import Blackout
+from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyError, first_long, pieces
 from locksmith.window.window import Stretch, Window
 
 _INSTANT = timedelta(microseconds=1)
-_SEEN_AHEAD = timedelta(days=8)
-_MOST_STEPS = 1000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 """The start of what has no beginning."""
@@ -75,32 +75,37 @@ class Windows:
         None: there is none that can be seen.
         """
         zone, moment = _zone(now), now.astimezone(UTC)
-        for _ in range(_MOST_STEPS):
-            opens = self._open_from(moment, zone)
-            if opens is None:
-                return None
-            closes = self._closes(opens, zone)
-            if closes is None or closes - opens >= least:
-                return opens.astimezone(zone)
-            moment = closes + _INSTANT
+        if self.contains(now, least):
+            return now
+        # From the beginning of the day on, so that all looks of a day ask the same and one of them takes the time.
+        found = _first_long(self, zone, least, moment.replace(hour=0, minute=0, second=0, microsecond=0))
+        while found is not None:
+            if found.start >= moment and self.contains(found.start.astimezone(zone), least):
+                return found.start.astimezone(zone)
+            found = _first_long(self, zone, least, found.end + _INSTANT)
         return None
+
+    def opens(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
+        """Whether it is open at some time from `begin` to `end`, which are UTC."""
+        found = next(pieces(self.windows, self.blackouts, Pass(begin, zone, end, 10**6)), None)
+        return found is not None and found.start < end
 
     def has_blackout(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
         """Whether a blackout is on at some time from `begin` to `end`."""
         firsts = (next((on for on in one.stretches(begin, zone) if on.end > begin), None) for one in self.blackouts)
         return any(on is not None and on.start < end for on in firsts)
 
-    def upcoming(self, now: datetime) -> Iterator[Opening]:
-        """Give every opening from `now` on, in order: first the one that `now` is in."""
-        zone, moment = _zone(now), now.astimezone(UTC)
-        while (opens := self._open_from(moment, zone)) is not None:
-            found = self.opening(opens.astimezone(zone))
+    def upcoming(self, now: datetime, least: timedelta = timedelta(0)) -> Iterator[Opening]:
+        """Give every opening from `now` on, in order, with at least `least` of it left: first the one `now` is in."""
+        zone, moment = _zone(now), now
+        while (opens := self.next_open(moment, least)) is not None:
+            found = self.opening(opens)
             if found is None:
                 return
             yield found
             if found.closes is None:
                 return
-            moment = found.closes.astimezone(UTC) + _INSTANT
+            moment = (found.closes.astimezone(UTC) + _INSTANT).astimezone(zone)
 
     def stretches(self, now: datetime) -> list[Stretch]:
         """Give what each of the windows that `now` is in leaves open around it: windows that overlap are two."""
@@ -122,36 +127,16 @@ class Windows:
         end = self._next_blackout(now, zone)
         if self.windows:
             end = min(end, self._windows_close(now, zone))
-        return end if end - now <= _SEEN_AHEAD else None
+        return end if end - now <= SEEN_AHEAD else None
 
     def _windows_close(self, now: datetime, zone: tzinfo) -> datetime:
         """Give how long one window or another is open, over those that meet, as far as that can be seen."""
         end = now
         for found in heapq.merge(*(window.stretches(now, zone) for window in self.windows)):
-            if found.start > end or end - now > _SEEN_AHEAD:
+            if found.start > end or end - now > SEEN_AHEAD:
                 break
             end = max(end, found.end)
         return end
-
-    def _open_from(self, now: datetime, zone: tzinfo) -> datetime | None:
-        """Find the first instant from `now` on that is open."""
-        moment: datetime | None = now
-        for _ in range(_MOST_STEPS):
-            moment = moment and self._in_window_from(moment, zone)
-            if moment is None:
-                return None
-            blackout = self._blackout(moment, zone)
-            if blackout is None and self._stretches(moment, zone):
-                return moment
-            moment = blackout.end if blackout else moment + _INSTANT
-        return None
-
-    def _in_window_from(self, now: datetime, zone: tzinfo) -> datetime | None:
-        if not self.windows:
-            return now
-        each = (window.stretches(now, zone) for window in self.windows)
-        firsts = (next((max(found.start, now) for found in one if found.end >= now), None) for one in each)
-        return min((first for first in firsts if first is not None), default=None)
 
     def _blackout(self, now: datetime, zone: tzinfo) -> Stretch | None:
         on = (found for one in self.blackouts for found in _around(one.stretches(now, zone), now) if now < found.end)
@@ -165,6 +150,15 @@ class Windows:
         """Give the end of the last blackout before `now`, of those that are near."""
         each = (_until(one.stretches(now, zone), now) for one in self.blackouts)
         return max((found.end for one in each for found in one if found.end <= now), default=ALWAYS)
+
+
+@lru_cache(maxsize=64)
+def _first_long(windows: Windows, zone: tzinfo, least: timedelta, since: datetime) -> Stretch | None:
+    """Find the first opening from `since` on that is as long as that, as far as anybody looks."""
+    try:
+        return first_long(pieces(windows.windows, windows.blackouts, Pass(since, zone)), least)
+    except TooManyError:
+        return None
 
 
 def _zone(now: datetime) -> tzinfo:

@@ -17,6 +17,7 @@ from locksmith.host.bus_messages import Call, Match, Property, Signal, to_bus
 from tests.harness import engine as update_engine
 from tests.harness.bus import PrivateBus
 from tests.harness.engine import Engine
+from tests.harness.rubbish_bus import message, rubbish_bus
 from tests.harness.waiting import until
 
 MANAGER = (update_engine.NAME, update_engine.PATH, "com.coreos.update1.Manager")
@@ -231,3 +232,30 @@ def test_an_outage_is_one_line_in_the_log(daemon, caplog):
     asyncio.run(story())
     [line] = caplog.messages
     assert line.startswith("the system bus cannot be reached (No such file or directory)")
+
+
+def broken(old, new):
+    said = message()
+    assert old in said
+    return bytes(said.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        broken(b"l\x04\x00\x01", b"l\x04\x00\x07"),
+        broken(b"a.b", b"a.\xff"),
+        broken(b"\x01s\x00\x03", b"\x01#\x00\x03"),
+        broken(b"\x01s\x00\x03\x00", b"\x01s\x00\x03\x09"),
+    ],
+    ids=["http", "version", "no UTF-8", "unknown type", "longer than it is"],
+)
+def test_a_bus_that_talks_rubbish_is_one_that_went_away(tmp_path, rubbish, caplog):
+    async def story():
+        async with rubbish_bus(tmp_path, rubbish) as (address, connections), SystemBus(address):
+            await until(lambda: len(connections) > 2, "it is connected again and again")
+
+    asyncio.run(story())
+    assert "the system bus went away" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -70,6 +70,28 @@ def test_too_little_that_is_left_is_closed_for_a_reboot(alone):
 
 
 @pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (("22:00 for 2h", "--min-remaining", "8h"), "is ever open for longer than 2h, and 8h must be left"),
+        (("*-02-30 22:00 for 2h",), "no window is ever open"),
+        (("02:00 for 1h", "--blackout", "Mon..Sun"), "no window is ever open"),
+    ],
+)
+def test_windows_in_which_no_reboot_would_ever_begin_are_shown_with_a_warning(alone, spec, sentence):
+    alone.flags = ["-endpoint=http://127.0.0.1:1"]
+    ended = alone("window", "--spec", *spec, "--at", "2026-12-10T12:00")
+    assert (ended.status, "and no opening is to come" in ended.out) == (0, True)
+    assert ended.err.startswith("the specification: no reboot would ever begin: ")
+    assert ended.err.endswith(f"{sentence}\n")
+
+
+def test_a_set_that_is_never_open_is_written_with_a_warning(alone, name):
+    ended = alone("window", "set", name, "--open", "02:00 for 1h", "--blackout", "Mon..Sun")
+    assert "where a machine has no other window, no reboot would ever begin: no window is ever open" in ended.err
+    assert alone("window", "set", name, "--blackout", "Fri").err.startswith("before it was: 02:00 for 1h, but not")
+
+
+@pytest.mark.parametrize(
     ("args", "sentence"),
     [
         (("--spec", "Foo 22:00 for 4h"), "the window's start 'Foo 22:00' is not a start: 'Foo' is none of Mon, Tue"),
@@ -77,6 +99,8 @@ def test_too_little_that_is_left_is_closed_for_a_reboot(alone):
         (("--blackout", "christmas"), "'christmas' is not a blackout: write days like 2026-12-24"),
         (("--spec", "22:00 for 4h", "--zone", "Mars"), "--zone: 'Mars' is no time zone here"),
         (("--spec", "22:00 for 4h", "--at", "noon"), "--at must be a time like 18:30 or 2026-05-01T18:30, not 'noon'"),
+        (("--spec", "22:00 for 4h", "--at", "9999-12-31T23:59-12:00"), "--at must be a time like 18:30 or 2026-05-01"),
+        (("--spec", "22:00 for 4h", "--at", "0001-01-01T00:00"), "--at must be a time like 18:30 or 2026-05-01T18:30"),
         (("--spec", "22:00 for 4h", "--min-remaining", "x"), "--min-remaining: 'x' is not a duration"),
     ],
 )

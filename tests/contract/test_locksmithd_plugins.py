@@ -1,5 +1,6 @@
 """Strategies and triggers of third parties, installed beside locksmith: they work, or say in one sentence why not."""
 
+import json
 import shutil
 import signal
 import tomllib
@@ -194,14 +195,23 @@ def test_a_trigger_that_fails_is_a_doubt_and_holds_no_other_back(site, variant_t
     site.play(story, running=False)
 
 
-@pytest.mark.parametrize(
+BROKEN_TRIGGERS = pytest.mark.parametrize(
     ("old", "new", "why"),
     [
+        ("from datetime", "import a_package_that_is_not_there\nfrom datetime", "No module named 'a_package_that_"),
         ("class FileTrigger:", "class Life:", "has no attribute 'FileTrigger'"),
+        ("self._since: datetime | None = None", "raise RuntimeError('no disk')", "no disk"),
         ('name = "file"', 'name = "fiel"', "it calls itself 'fiel'"),
+        ('name = "file"', "", "has no attribute 'name'"),
     ],
+    ids=["import", "class", "constructor", "other-name", "no-name"],
 )
-def test_a_trigger_that_cannot_be_made_ends_the_daemon_with_a_sentence(site, variant_trigger, old, new, why):
+
+
+@BROKEN_TRIGGERS
+def test_a_trigger_that_is_named_and_cannot_be_made_ends_the_daemon_with_a_sentence(
+    site, variant_trigger, old, new, why
+):
     async def story(node):
         with_plugins(node, variant_trigger(old, new))
         await node.start_daemon()
@@ -210,4 +220,46 @@ def test_a_trigger_that_cannot_be_made_ends_the_daemon_with_a_sentence(site, var
         assert line.startswith("Error: the trigger 'file' (locksmith_file_trigger:FileTrigger) cannot be used: ")
         assert why in line
 
+    site.play(story, running=False, triggers={"use": ["update-engine", "file"]})
+
+
+@BROKEN_TRIGGERS
+def test_a_broken_trigger_that_nobody_has_named_is_shown_and_left_out(site, variant_trigger, old, new, why):
+    async def story(node):
+        with_plugins(node, variant_trigger(old, new))
+        await node.start_daemon()
+        await node.says("idle")
+        assert node.said.count("cannot be used") == 1
+        code, said = await node.tool("triggers", "--json")
+        [shown] = [one for one in json.loads(said)["triggers"] if one["name"] == "file"]
+        assert (code, shown["says"], why in shown["text"]) == (0, "error", True)
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+
     site.play(story, running=False)
+
+
+def test_a_broken_trigger_that_others_are_named_beside_is_never_loaded(site, variant_trigger):
+    async def story(node):
+        with_plugins(node, variant_trigger("from datetime", "import a_package_that_is_not_there\nfrom datetime"))
+        await node.start_daemon()
+        await node.says("idle")
+        assert "cannot be used" not in node.said
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+
+    site.play(story, running=False, triggers={"use": ["update-engine"]})
+
+
+def test_a_trigger_that_cannot_listen_is_looked_at_all_the_same(site, variant_trigger):
+    async def story(node):
+        with_plugins(
+            node, variant_trigger('"""Need nothing: the loop looks', 'raise OSError("no inotify")\n        """')
+        )
+        await node.start_daemon()
+        await node.says("the trigger 'file' does not listen: OSError: no inotify")
+        (node.paths.root / "etc/wants-reboot").write_text("1.0\n")
+        node.send_signal(signal.SIGHUP)
+        await node.says("waiting (window)")
+
+    site.play(story, running=False, window=CLOSED)

@@ -5,17 +5,19 @@ raised on purpose.
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 from locksmith import fleet, halt, history, node, orders, semaphore, share, waiter
+from locksmith.cli import orders as order_commands
+from locksmith.cli import window as window_command
 from locksmith.config import load_daemon
 from locksmith.errors import LocksmithError
 from locksmith.forecast.plan import parse_plan
@@ -29,6 +31,10 @@ from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import Calendar
 from locksmith.window.duration import parse_duration
 from locksmith.window.window import Window
+from tests.junk.bus_readers import bus_readers
+from tests.junk.file_readers import file_readers
+from tests.junk.http_readers import http_readers
+from tests.junk.reader import Reader, of_text
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CLAIM = b"""{"schema":1,"kind":"reboot","nonce":"n","who":"locksmithd","hostname":"n1","since":"2026-05-01T02:00:00Z",
@@ -75,23 +81,6 @@ health = "3m+-30s"
 [groups.db.window]
 open = ["Mon..Fri 02:00 for 3h"]
 """
-TOKENS = [
-    *(b"null", b"true", b"-1", b"1e999", b"9" * 40, b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\ud800", b"\\u0000"),
-    *(b"\xff", b"\xc3", b"\x00", b"..", b"/", b"~", b"*", b"for", b"2nd", b"last", b"Sun", b"99", b"%", b"+-", b"\n"),
-    *(b"0001-01-01T00:00:00Z", b"9999-12-31T23:59:59-23:59", b"2199-12-31", b"UTC", b"Europe/../Berlin"),
-]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """What reads something, and what it reads when all is well."""
-
-    read: Callable[[bytes], object]
-    good: tuple[bytes, ...]
-
-
-def _of_text(read: Callable[[str], object], *good: str) -> Reader:
-    return Reader(lambda raw: read(raw.decode(errors="surrogateescape")), tuple(text.encode() for text in good))
 
 
 class _Journal(JournalFile):
@@ -109,8 +98,7 @@ def _journal(raw: bytes) -> object:
     return journal.read()
 
 
-def _config(folder: Path) -> Callable[[bytes], object]:
-    paths = Paths(folder)
+def _config(paths: Paths) -> Callable[[bytes], object]:
     paths.config.parent.mkdir(parents=True)
 
     def read(raw: bytes) -> object:
@@ -122,7 +110,11 @@ def _config(folder: Path) -> Callable[[bytes], object]:
 
 def readers(folder: Path) -> dict[str, Reader]:
     """Give all of them, by what they read; `folder` is for those that read files."""
+    paths = Paths(folder)
     return {
+        **file_readers(paths),
+        **bus_readers(paths),
+        **http_readers(),
         "semaphore": Reader(lambda raw: semaphore.decode(raw, "k"), (b'{"semaphore":0,"max":1,"holders":["n1"]}',)),
         "claim": Reader(lambda raw: fleet.decode(raw, "k", "n1"), (CLAIM,)),
         "place in line": Reader(lambda raw: waiter.decode(raw, "k"), (PLACE,)),
@@ -133,45 +125,29 @@ def readers(folder: Path) -> dict[str, Reader]:
         "history": Reader(history.decode, (b'{"schema":1,"at":"2026-05-01T02:00:00Z","act":"held","who":"a"}',)),
         "set of windows": Reader(lambda raw: window_set.decode(raw, "k"), (SET,)),
         "journal": Reader(_journal, (JOURNAL,)),
-        "configuration": Reader(_config(folder), (CONFIG,)),
-        "plan": _of_text(lambda text: parse_plan(text, NOW), PLAN.decode()),
-        "duration": _of_text(parse_duration, "1h30m", "250ms", "-1.5h"),
-        "spread": _of_text(Spread.parse, "90s..4m", "3m+-30s"),
-        "calendar": _of_text(Calendar.parse, "2nd Tue *-1,4-* 22:00 UTC", "*-*~1..3 02..04:0/15:30.5", "weekly"),
-        "window": _of_text(Window.parse, "Mon..Fri 02:00 Europe/Berlin for 3h"),
-        "blackout": _of_text(Blackout.parse, "2026-12-24 18:00..2026-12-27 06:00 UTC", "last Fri", "Fri 12:00 for 12h"),
+        "configuration": Reader(_config(paths), (CONFIG,), share=1),
+        "plan": of_text(lambda text: parse_plan(text, NOW), PLAN.decode()),
+        "time of --at": of_text(lambda text: window_command._moment(text, UTC), "18:30", "2026-05-01T18:30+14:00"),
+        "time of --until": of_text(order_commands._moment, "18:30", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"),
+        "duration": of_text(parse_duration, "1h30m", "250ms", "-1.5h"),
+        "spread": of_text(Spread.parse, "90s..4m", "3m+-30s"),
+        "calendar": of_text(Calendar.parse, "2nd Tue *-1,4-* 22:00 UTC", "*-*~1..3 02..04:0/15:30.5", "weekly"),
+        "window": of_text(Window.parse, "Mon..Fri 02:00 Europe/Berlin for 3h"),
+        "blackout": of_text(Blackout.parse, "2026-12-24 18:00..2026-12-27 06:00 UTC", "last Fri", "Fri 12:00 for 12h"),
     }
-
-
-def mutate(good: bytes, rng: Random) -> bytes:
-    """Break something, once or a few times."""
-    raw = bytearray(good)
-    for _ in range(rng.choice((1, 1, 2, 5))):
-        at, end = sorted((rng.randint(0, len(raw)), rng.randint(0, len(raw))))
-        match rng.randrange(5):
-            case 0:
-                raw[at:end] = b""
-            case 1:
-                raw[at:at] = rng.choice(TOKENS)
-            case 2:
-                raw[at : at + rng.randint(1, 12)] = rng.choice(TOKENS)
-            case 3:
-                raw[at:at] = raw[at : min(end, at + 60)]
-            case _ if raw:
-                raw[at % len(raw)] = rng.randrange(256)
-    return bytes(raw)
 
 
 def run(inputs: int, seed: int, folder: Path) -> Counter[str]:
     """Read so many; give how many of each were read. `AssertionError`: one was refused in no way that is meant."""
     rng, known, read = Random(seed), readers(folder), Counter[str]()
-    # Files are slow: the configuration has its share.
-    names = [name for name in known for _ in range(1 if name == "configuration" else 4)]
+    names = [name for name, reader in known.items() for _ in range(reader.share)]
+    logging.disable()
     for _ in range(inputs):
         name = rng.choice(names)
-        raw = mutate(rng.choice(known[name].good), rng)
+        reader = known[name]
+        raw = reader.mutate(rng.choice(reader.good), rng)
         try:
-            known[name].read(raw)
+            reader.read(raw)
             read[f"{name}: read"] += 1
         except (LocksmithError, BadJsonError):
             read[f"{name}: refused"] += 1
@@ -181,6 +157,7 @@ def run(inputs: int, seed: int, folder: Path) -> Counter[str]:
             read[f"{name}: refused"] += 1
         except Exception as error:
             raise AssertionError(f"{name}: {raw!r}") from error
+    logging.disable(logging.NOTSET)
     return read
 
 

@@ -9,7 +9,7 @@ from random import Random
 
 from locksmith.agent import Agent
 from locksmith.brakes import GroupRules
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
 from locksmith.operator_orders import OperatorOrders

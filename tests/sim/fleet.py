@@ -9,7 +9,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from locksmith import fleet, keys, semaphore, share
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
 from locksmith.operator_orders import Ordered

@@ -120,7 +120,7 @@ def test_a_soft_reboot_fulfils_what_packages_asked_for_but_for_a_kernel(machine:
     # Less than the loop's heartbeat: it is woken in its sandbox, too.
     wait_until(lambda: says_now() == "packages ask for it: dbus", limit=10.0, what="dbus asks for a reboot")
     soft_reboot(machine)
-    wait_until(lambda: "is from before this soft reboot" in says_now(), limit=LIMIT, what="that has happened")
+    wait_until(lambda: "is from before this boot" in says_now(), limit=LIMIT, what="that has happened")
     assert status_text(machine).startswith("idle")
 
     machine.run("rm", "/run/reboot-required")

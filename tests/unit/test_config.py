@@ -363,8 +363,21 @@ FILE = "/etc/locksmith/locksmith.toml"
         ),
         (
             "[window]\nstart = '02:00'\nlength = '1h'\nmin-remaining = '2h'",
-            f"{FILE}: window.min-remaining is longer than window.length: no reboot would ever begin",
+            f"{FILE}: window.min-remaining is 2h, and no window is ever open for longer than 1h: no reboot would ever",
         ),
+        (
+            "[window]\nopen = ['02:00 for 3h', '05:00 for 1h']\nblackouts = ['04:00 for 30m']\nmin-remaining = '150m'",
+            f"{FILE}: window.min-remaining is 2h30m, and no window is ever open for longer than 2h: no reboot would",
+        ),
+        (
+            "[window]\nopen = ['*-02-30 02:00 for 3h']",
+            f"{FILE}: window.open leaves no reboot any time (*-02-30 02:00 for 3h): change a window or a blackout; to",
+        ),
+        (
+            "[window]\nsets = ['a']\nblackouts = ['Mon..Sun']\n[window-sets.a]\nopen = ['02:00 for 1h']",
+            f"{FILE}: window.sets leaves no reboot any time (02:00 for 1h, but not Mon..Sun): change a",
+        ),
+        ("[window]\nblackouts = ['Mon..Sun']", f"{FILE}: window.blackouts leaves no reboot any time (at any time, but"),
         ("[window-sets.a]\nzone = 'UTC'", f"{FILE}: window-sets has the set 'a' with neither a window nor a blackout"),
         ("[window-sets.a]\nwhen = 1", f"{FILE}: window-sets has a.when, which is no key of a set: known are open"),
         ("window-sets = {a = 1}", f"{FILE}: window-sets must have a table for 'a', not a whole number"),

@@ -173,6 +173,11 @@ def test_a_plan_is_read():
     ("text", "sentence"),
     [
         ("x", "the plan is not TOML"),
+        (f"start = {'[' * 2000}", "the plan is not TOML that can be read: it is nested too deeply"),
+        (
+            "start = 9999-12-31T23:59:59-12:00\n[groups.db]",
+            "start must be a time like 2026-12-01T12:00, not '9999-12-31",
+        ),
         ("", "the plan has no group: write [groups.NAME]"),
         ("groups = 1", "the plan has no group"),
         ("grups = 1", "the plan has 'grups', which is no key of it: did you mean groups?"),

@@ -55,6 +55,7 @@ def test_a_queue_that_is_full_is_not_waited_for_long(systemd):
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "9" * 400}, None),
         ({"WATCHDOG_USEC": "0"}, None),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith import keys
-from locksmith.config import WindowSettings
+from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError, LockError, StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.window import window_set

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locksmith.errors import UsageError
+from locksmith.window import openings
 from locksmith.window.blackout import Blackout
 from tests.harness.windows import plan
 
@@ -115,6 +116,7 @@ def test_blackouts(blackout, closed, open_):
         ("2026-02-30..2026-03-20", "the blackout '2026-02-30..2026-03-20' cannot be: day is out of range"),
         ("2026-12-20..2026-12-21 Mars", "'Mars' is no time zone here"),
         ("Fri 12:00 for ever", "the window's length 'ever' is not a duration"),
+        ("Fri 12:00 for 0s", "the blackout 'Fri 12:00 for 0s' cannot be: it lasts no time"),
         ("Fri 12:00 for 300h", "is too long: at most 168h"),
     ],
 )
@@ -147,6 +149,27 @@ def test_an_opening_with_too_little_left_is_passed_over():
     assert plan("22:00 for 2h").next_open(at("2026-11-29 12:00"), timedelta(hours=8)) is None
     assert nights.contains(at("2026-11-28 23:00"), timedelta(hours=1))
     assert not nights.contains(at("2026-11-28 23:01"), timedelta(hours=1))
+
+
+def test_what_is_long_enough_only_once_a_year_is_found_behind_ten_thousand_that_are_not():
+    windows = plan("*:0/30 for 5m", "*-12-31 02:00 for 3h")
+    assert windows.next_open(at("2026-01-01 12:00"), timedelta(hours=3)) == at("2026-12-31 02:00")
+
+
+@pytest.mark.parametrize(
+    "windows", [plan("22:00 for 2h"), plan("*:0/30 for 5m"), plan("22:00 for 8h", but=["23:00 for 6h"])], ids=str
+)
+def test_that_none_is_to_come_is_found_out_once_a_day(windows, monkeypatch):
+    passes = []
+
+    def pieces(*about):
+        passes.append(about)
+        return openings.pieces(*about)
+
+    monkeypatch.setattr("locksmith.window.windows.pieces", pieces)
+    moments = [at("2026-11-28 12:00") + timedelta(seconds=30 * number) for number in range(20)]
+    assert [windows.next_open(moment, timedelta(hours=8)) for moment in moments] == [None] * 20
+    assert len(passes) == 1
 
 
 def test_each_window_is_in_its_own_zone():

@@ -1,0 +1,280 @@
+"""Whatever is read from the system bus: answers to calls, signals, and the calls of others to the daemon."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from dbus_fast import Message, MessageType, Variant
+
+from locksmith.errors import HostError
+from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.settings import ALL, SessionSettings
+from locksmith.gates.synced_clock import SyncedClock
+from locksmith.host import bus_service
+from locksmith.host.boot import read_boot
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_link import Link, read_reply
+from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Incoming
+from locksmith.host.bus_service import BusService, Orders
+from locksmith.host.health import SystemdHealth
+from locksmith.host.logind import LOGIND, Logind
+from locksmith.host.paths import Paths
+from locksmith.host.sessions import Sessions
+from locksmith.snapshot import Before, Boot
+from locksmith.triggers import update_engine
+from locksmith.triggers.update_engine import UpdateEngine
+from tests.junk import bodies
+from tests.junk.bodies import Body
+from tests.junk.reader import Reader
+
+NOW, BOOT = datetime(2026, 5, 1, tzinfo=UTC), Boot("b", 5)
+ENGINE, STRANGER = ":1.7", ":1.9"
+NEED = Body("xdssx", (1, 0.0, update_engine.NEED_REBOOT, "1.2.3", 5))
+
+ANSWERS = {
+    "GetStatus": NEED,
+    "GetConnectionUnixUser": Body("u", (0,)),
+    "ListInhibitors": Body("a(ssssuu)", ([("shutdown:sleep", "apt", "it installs", "delay", 0, 42)],)),
+    "CanReboot": Body("s", ("yes",)),
+    "ListSessions": Body("a(susso)", ([("1", 1000, "alice", "seat0", "/s/1"), ("2", 0, "root", "", "/s/2")],)),
+    "Class": Body("s", ("user",)),
+    "Type": Body("s", ("tty",)),
+    "State": Body("s", ("active",)),
+    "Remote": Body("b", (True,)),
+    "RemoteHost": Body("s", ("10.0.0.1",)),
+    "ScheduledShutdown": Body("(st)", (("", 0),)),
+    "SetWallMessage": Body(""),
+    "ScheduleShutdown": Body(""),
+    "CancelScheduledShutdown": Body("b", (True,)),
+    "Reboot": Body(""),
+    "PreparingForShutdown": Body("b", (False,)),
+    "SystemState": Body("s", ("running",)),
+    "ListJobs": Body("a(usssoo)", ([(1, "reboot.target", "stop", "waiting", "/j/1", "/u/1")],)),
+    "ListUnitsFiltered": Body("a(ssssssouso)", ([("b.service", "B", "loaded", *"abc", "/u/1", 0, "", "/")],)),
+    "GetUnit": Body("o", ("/u/1",)),
+    "RequiredBy": Body("as", (["a.target"],)),
+    "WantedBy": Body("as", ([],)),
+    "ActiveState": Body("s", ("active",)),
+    "UserspaceTimestampMonotonic": Body("t", (5,)),
+    "NTPSynchronized": Body("b", (True,)),
+    "Request": Body(""),
+    "CheckAuthorization": Body("(bba{ss})", ((True, False, {}),)),
+    "GetAll": Body("a{sv}", ({name: Variant("s", "x") for name in ("State", "Code", "Reason")},)),
+    "Triggers": Body("a(ssts)", ([("kernel", "wants", 1_800_000_000_000_000, "x")],)),
+}
+
+
+class JunkBus(SystemBus):
+    """A bus on which each call has its answer: the good one, but for those that are given."""
+
+    def __init__(self, **broken: Body) -> None:
+        super().__init__("unix:path=/nowhere")
+        self._answers = {**ANSWERS, **broken}
+
+    async def call(self, call: Call, *, limit: float = 0.0) -> list[Any]:  # noqa: ARG002 - it answers at once
+        """Read the answer, as a connection does."""
+        answer = self._answers[call.body[1] if call.member == "Get" else call.member]
+        if call.member == "Get" and not answer.error:
+            # A property comes in a variant of its type; several values are none.
+            of = answer.signature if len(answer.values) == 1 else "v"
+            answer = Body("v", (Variant(of, answer.values[0] if of != "v" else Variant("s", "x")),))
+        return read_reply(call, answer.reply())
+
+
+def at_once(story: Coroutine[Any, Any, Any]) -> Any:
+    """Run what waits for nothing, without the cost of an event loop."""
+    try:
+        story.send(None)
+    except StopIteration as end:
+        return end.value
+    story.close()
+    raise AssertionError("it waits")
+
+
+Named = tuple[str, Body]
+
+
+def _mutate(good: Named, rng: Random) -> Named:
+    name, body = good
+    return name, bodies.mutate(body, rng)
+
+
+def _asks(
+    look: Callable[[JunkBus], Coroutine[Any, Any, object]], *names: str, share: int = 12, refuses: bool = True
+) -> Reader:
+    """Make one that asks the bus; one of the answers named is broken each time."""
+
+    def read(found: Named) -> object:
+        story = look(JunkBus(**{found[0]: found[1]}))
+        return asyncio.run(story) if share == 1 else at_once(story)
+
+    return Reader(read, tuple((name, ANSWERS[name]) for name in names), _mutate, share, refuses)
+
+
+async def _noted(_version: str) -> None:
+    return None
+
+
+def _engine(bus: SystemBus) -> UpdateEngine:
+    return UpdateEngine(bus, _noted)
+
+
+class _Stub:
+    """A library's connection that has nothing to say."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def add_message_handler(self, _handler: object) -> None:
+        return None
+
+    def send(self, message: Message) -> "asyncio.Future[None]":
+        """Write it, as the library does, and find whatever it cannot write."""
+        message._marshall(False)
+        self.sent.append(message)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+SIGNALS = {
+    "StatusUpdate": (update_engine.NAME, update_engine.PATH, update_engine.INTERFACE, NEED),
+    "NameOwnerChanged": (BUS_NAME, BUS_PATH, BUS_NAME, Body("sss", (update_engine.NAME, "", ENGINE))),
+    "PrepareForShutdown": (LOGIND[0], LOGIND[1], LOGIND[2], Body("b", (True,))),
+    "SessionNew": (LOGIND[0], LOGIND[1], LOGIND[2], Body("so", ("1", "/s/1"))),
+    "PropertiesChanged": (
+        LOGIND[0],
+        LOGIND[1],
+        "org.freedesktop.DBus.Properties",
+        Body("sa{sv}as", (LOGIND[2], {"BlockInhibited": Variant("s", "shutdown")}, [])),
+    ),
+}
+
+
+async def hear(found: Named) -> tuple[SystemBus, list[str]]:
+    """Have a daemon's listeners hear a signal, of the owner of the name and of a stranger."""
+    woken: list[str] = []
+    bus = JunkBus()
+    for listener in (_engine(bus), Logind(bus), Inhibitors(bus), Sessions(bus, SessionSettings(), Paths())):
+        listener.listen(lambda: woken.append(""))
+    link = Link(_Stub(), bus._take)  # type: ignore[arg-type]  # what of it is used
+    bus._announce(link)
+    bus._owners.update({update_engine.NAME: ENGINE, LOGIND[0]: ENGINE})
+    _, path, interface, _ = SIGNALS[found[0]]
+    for sender in (BUS_NAME if interface == BUS_NAME else ENGINE, STRANGER):
+        link._take(_message(MessageType.SIGNAL, found, sender, path, interface))
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others)
+    return bus, woken
+
+
+CALLS = {
+    "Request": Body("s", ("a new firmware",)),
+    "Cancel": Body(""),
+    "Recheck": Body(""),
+    "Triggers": Body(""),
+    "Introspect": Body(""),
+    "GetAll": Body("s", ("org.locksmith1.Manager",)),
+    "Get": Body("ss", ("org.locksmith1.Manager", "State")),
+}
+
+
+async def _is_called(found: Named) -> object:
+    """Have somebody call the daemon, and give its answer; an error is raised as one."""
+    bus, stub = JunkBus(), _Stub()
+    service = BusService(bus, Orders(_noted, lambda: True, lambda: None), "web", "etcd-lock")
+    service.listen()
+    link = Link(stub, bus._take, bus._answer)  # type: ignore[arg-type]  # as above
+    link._take(_message(MessageType.METHOD_CALL, found, STRANGER, bus_service.PATH, bus_service.INTERFACE))
+    await asyncio.gather(*link._answering)
+    [answer] = stub.sent
+    if answer.message_type is MessageType.ERROR:
+        raise HostError(str(answer.body[0]))
+    return answer
+
+
+def _message(kind: MessageType, found: Named, sender: str, path: str, interface: str) -> Message:
+    name, body = found
+    return Message(
+        message_type=kind,
+        sender=sender,
+        path=path,
+        interface=interface,
+        member=name,
+        signature=body.signature,
+        body=[*body.values],
+        serial=1,
+    )
+
+
+def bus_readers(paths: Paths) -> dict[str, Reader]:
+    """Give all of them, by what they read; `paths` are for those that keep something in a file."""
+    sessions, before = SessionSettings(which=ALL), Before("kernel", "x", ("b.service",))
+
+    async def warned(bus: JunkBus) -> object:
+        await Sessions(bus, sessions, paths).warn(NOW, "x")
+        await Sessions(bus, sessions, paths).call_off()
+        return True
+
+    async def ordered(bus: JunkBus) -> object:
+        await Logind(bus).reboot()
+        return True
+
+    async def allowed(bus: JunkBus) -> object:
+        call = Incoming(STRANGER, bus_service.PATH, bus_service.INTERFACE, "Recheck", "", ())
+        return await BusService(bus, Orders(_noted, bool, lambda: None), "web", "off")._answer(call)
+
+    def called(name: str) -> Named:
+        return name, CALLS[name]
+
+    def heard(name: str) -> Named:
+        return name, SIGNALS[name][-1]
+
+    engine = _asks(lambda bus: _told(_engine(bus).look(NOW, BOOT)), "GetStatus")
+    return {
+        "update_engine's status": engine,
+        "inhibitors": _asks(lambda bus: _told(Inhibitors(bus).look(None)), "ListInhibitors", "CanReboot"),
+        "sessions": _asks(
+            lambda bus: Sessions(bus, sessions, paths).present(),
+            *("ListSessions", "Class", "Type", "State", "Remote", "RemoteHost"),
+        ),
+        "a warning": _asks(
+            warned, "ScheduledShutdown", "SetWallMessage", "ScheduleShutdown", "CancelScheduledShutdown", share=3
+        ),
+        "the order to reboot": _asks(ordered, "Reboot"),
+        "a shutdown": _asks(
+            lambda bus: Logind(bus).shutdown_state(),
+            *("PreparingForShutdown", "SystemState", "ListJobs"),
+            share=1,
+            refuses=False,
+        ),
+        "units": _asks(
+            lambda bus: _told(SystemdHealth(bus, paths, ("a.service",)).problems(before)),
+            *("SystemState", "ListUnitsFiltered", "GetUnit", "RequiredBy", "WantedBy", "ActiveState"),
+            share=3,
+        ),
+        "the boot": _asks(lambda bus: read_boot(paths, bus), "UserspaceTimestampMonotonic", share=1),
+        "the clock": _asks(lambda bus: _told(SyncedClock(bus).look(None)), "NTPSynchronized"),
+        "a sender": _asks(lambda bus: bus.unix_user(STRANGER), "GetConnectionUnixUser"),
+        "polkit": _asks(allowed, "CheckAuthorization", "GetConnectionUnixUser"),
+        "the daemon's state": _asks(bus_service.read_local, "GetAll"),
+        "the daemon's triggers": _asks(bus_service.read_triggers, "Triggers"),
+        "a signal": Reader(_run(hear), tuple(map(heard, SIGNALS)), _mutate, share=1, refuses=False),
+        "a call": Reader(_run(_is_called), tuple(map(called, CALLS)), _mutate, share=1),
+    }
+
+
+async def _told(story: Coroutine[Any, Any, object]) -> object:
+    """Make an error of a "no" that is told in another way."""
+    found: Any = await story
+    if getattr(found, "doubt", None) or (isinstance(found, list) and found):
+        raise HostError(str(found))
+    return found
+
+
+def _run(story: Callable[[Named], Coroutine[Any, Any, object]]) -> Callable[[Named], object]:
+    return lambda found: asyncio.run(story(found))
