@@ -90,7 +90,7 @@ class Process:
     def start(self) -> None:
         """Start the loop."""
         machine = self.machine
-        self.seen = self.parts.seen(machine.disk)
+        self.seen = self.parts.seen(machine.disk, machine.clock)
         settings = Settings(
             "etcd-lock",
             least=self.windows.least,

@@ -81,9 +81,9 @@ class SimJournal(JournalFile):
 class SimSeen(SeenRevision):
     """What was seen of the store, on a disk in memory."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, clock: Callable[[], datetime]) -> None:
         self._disk = disk
-        super().__init__(Paths(), 3, ("memory",))
+        super().__init__(Paths(), 3, ("memory",), clock)
 
     @property
     def revision(self) -> int:

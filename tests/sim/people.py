@@ -203,7 +203,8 @@ class Operator:
 
     def _order(self, reason: str) -> Order:
         self.nonces += 1
-        return Order(WHO, MIDNIGHT + timedelta(seconds=self.nonces), reason, nonce=f"order-{self.nonces}")
+        now = MIDNIGHT + timedelta(seconds=int(asyncio.get_running_loop().time()))
+        return Order(WHO, now, reason, nonce=f"order-{self.nonces}")
 
     async def _cancel(self) -> None:
         """Call a reboot off, as the journal allows."""

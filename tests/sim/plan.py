@@ -191,7 +191,7 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         dead=rng.choice((0.0, 0.0, 0.1)),
         rollback=rng.choice((0.0, 0.0, 0.3)),
         soft_reboots=rng.choice((0, 0, 3)),
-        clocks_off=rng.choice((0.0, 0.0, 60.0, 3600.0)),
+        clocks_off=rng.choice((0.0, 0.0, 60.0, 1200.0)),
     )
 
 

@@ -116,7 +116,7 @@ class Rules:
             if name in self.down or self._committed(name):
                 self.unlocked[name] = _boot_in_question(machine)
             self.left_line[name] = now
-            self.knew[name] = max(self.knew.get(name, 0), SimSeen(machine.disk).revision)
+            self.knew[name] = max(self.knew.get(name, 0), SimSeen(machine.disk, machine.clock).revision)
 
     def is_back(self) -> None:
         """Take note of what the backup says."""

@@ -367,6 +367,23 @@ def test_an_older_resume_in_the_backup_is_no_new_one(tmp_path):
     scene(story)
 
 
+def test_a_resume_in_the_backup_that_this_machine_never_read_is_no_new_one_either(tmp_path):
+    """One that has never taken a slot has read none; it knows when it saw more of the store."""
+
+    async def story(group):
+        mark = SeenRevision(Paths(tmp_path), 3, ["memory"], lambda: NOW + timedelta(minutes=5))
+        mark.seen(1000)
+        mark.keep()
+        await group.orders.resume(replace(FREEZE, since=NOW))
+        for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
+            with pytest.raises(BrakedError, match="restored from a backup"):
+                await group.lock(mark=mark_).take(claim("n1"))
+        await group.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=6), nonce="f2"))
+        await group.lock(mark=mark).take(claim("n1"))
+
+    scene(story)
+
+
 moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(microsecond=0))
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
