@@ -22,10 +22,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of store: `open` makes a client of the one server; `atomic`: a swap and its siblings are one write."""
+    """One kind of store: `open` makes a client of the one server; `atomic`: a swap and its siblings are one write.
+
+    `compact` has the server forget what was before a revision, the last there is.
+    """
 
     open: Callable[[], Store]
     atomic: bool = True
+    compact: Callable[[int], None] | None = None
 
     def play(self, story: Callable[[Store], Awaitable[T]]) -> T:
         """Run a story with a client of its own, and close that."""
@@ -63,11 +67,13 @@ def wheel_etcd() -> Iterator[Etcd]:
 def stage(request: pytest.FixtureRequest) -> Stage:
     if request.param == "memory":
         server = MemoryServer()
-        return Stage(lambda: MemoryStore(server))
+        return Stage(lambda: MemoryStore(server), compact=lambda _revision: server.compact())
     api, binary = request.param.split("-")
     etcd: Etcd = request.getfixturevalue(f"{binary}_etcd")
     settings = etcd.settings(api=int(api[1:]))
-    return Stage(lambda: open_store(settings), atomic=api == "v3")
+    if api == "v2":
+        return Stage(lambda: open_store(settings), atomic=False)
+    return Stage(lambda: open_store(settings), compact=etcd.compact)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""etcd v3 as a cluster whose members freeze, die and lose their leader, and as a store whose past is gone."""
+"""etcd v3 as a cluster whose members freeze, die and lose their leader."""
 
 import asyncio
 from contextlib import contextmanager
@@ -115,43 +115,3 @@ def test_a_member_without_a_leader_says_so_to_every_call(three, base):
                     await call
 
     run(three.settings(endpoints=three.endpoints[:1], timeout=TIMEOUT), story)
-
-
-# The store's past
-
-
-def test_a_wait_from_a_compacted_revision_says_read_again(wheel_etcd, base):
-    async def story(store):
-        first = await store.create(base + "key", b"1")
-        await store.swap(base + "key", b"2", first.version)
-        last = await store.create(base + "foreign", b"")
-        wheel_etcd.call("/v3/kv/compaction", revision=str(last.version), physical=True)
-        assert await store.wait(base + "nothing", first.version, limit=20)
-        assert not await store.wait(base + "nothing", last.version, limit=0.3)
-
-    run(wheel_etcd.settings(), story)
-
-
-def test_a_wait_goes_on_when_the_past_is_compacted_under_it(wheel_etcd, base):
-    async def story(store):
-        made = await store.create(base + "key", b"1")
-        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
-        await asyncio.wait([waiting], timeout=0.3)
-        last = await store.create(base + "foreign", b"")
-        wheel_etcd.call("/v3/kv/compaction", revision=str(last.version), physical=True)
-        await asyncio.wait([waiting], timeout=0.2)
-        changed = await store.swap(base + "key", b"2", made.version)
-        assert await waiting
-        assert (await store.get(base + "key")).entry == changed
-
-    run(wheel_etcd.settings(), story)
-
-
-def test_a_wait_from_a_revision_that_never_was_says_read_again(wheel_etcd, debian_etcd, base):
-    async def story(store):
-        now = (await store.get(base + "key")).revision
-        assert await store.wait(base + "key", now + 1000, limit=20)
-
-    for etcd in (wheel_etcd, debian_etcd):
-        with within(1):
-            run(etcd.settings(), story)

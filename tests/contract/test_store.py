@@ -475,3 +475,49 @@ def test_of_many_who_swap_from_one_version_exactly_one_wins(stage, base):
         assert won == [(await store.get(base + "key")).entry]
 
     stage.play(story)
+
+
+# The store's past
+
+
+def test_a_wait_from_a_compacted_revision_says_read_again(stage, base):
+    async def story(store):
+        first = await store.create(base + "key", b"1")
+        await store.swap(base + "key", b"2", first.version)
+        last = await store.create(base + "foreign", b"")
+        forget(stage, last)
+        assert await store.wait(base + "nothing", first.version, limit=20)
+        assert not await store.wait(base + "nothing", last.version, limit=0.3)
+
+    stage.play(story)
+
+
+def test_a_wait_goes_on_when_the_past_is_compacted_under_it(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.3)
+        last = await store.create(base + "foreign", b"")
+        forget(stage, last)
+        await asyncio.wait([waiting], timeout=0.2)
+        changed = await store.swap(base + "key", b"2", made.version)
+        assert await waiting
+        assert (await store.get(base + "key")).entry == changed
+
+    stage.play(story)
+
+
+def test_a_wait_from_a_revision_that_never_was_says_read_again(stage, base):
+    """As behind a restored backup."""
+
+    async def story(store):
+        now = (await store.get(base + "key")).revision
+        assert await store.wait(base + "key", now + 1000, limit=20)
+
+    stage.play(story)
+
+
+def forget(stage, last):
+    if stage.compact is None:
+        pytest.skip("v2 keeps the last thousand events, and has no compaction")
+    stage.compact(last.version)

@@ -212,6 +212,10 @@ class Etcd:
             raise AssertionError(f"{path}: {body}")
         return body
 
+    def compact(self, revision: int) -> None:
+        """Forget what was before a revision."""
+        self.call("/v3/kv/compaction", revision=str(revision), physical=True)
+
     def root_token(self) -> str:
         """Authenticate as root."""
         token: str = self.call("/v3/auth/authenticate", name=ROOT_USER, password=ROOT_PASSWORD)["token"]

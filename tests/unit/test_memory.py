@@ -6,6 +6,7 @@ import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from tests.sim.virtual_time import run
 
 
 class Storm:
@@ -116,3 +117,28 @@ def test_time_to_live_counts_by_the_loops_own_clock():
         loop.run_until_complete(story())
     finally:
         loop.close()
+
+
+def test_a_restored_store_has_the_revision_and_the_leases_of_its_backup():
+    async def story(_loop):
+        server = MemoryServer()
+        store = MemoryStore(server)
+        await store.create("a/leased", b"1", ttl=60)
+        await store.create("a/key", b"1")
+        backup = server.backup()
+        await asyncio.sleep(50)
+        await store.create("a/later", b"")
+        waiting = asyncio.ensure_future(store.wait("a/nothing", server.revision))
+        await asyncio.sleep(1)
+        assert server.revision > backup.revision
+
+        server.restore(backup)
+        assert server.revision == backup.revision
+        assert await waiting, "whoever waits is told to read again"
+        assert [entry.key for entry in (await store.list("a/")).entries] == ["a/leased", "a/key"]
+        await asyncio.sleep(58)
+        assert (await store.get("a/leased")).entry is not None
+        await asyncio.sleep(3)
+        assert (await store.get("a/leased")).entry is None
+
+    run(story)
