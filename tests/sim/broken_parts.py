@@ -411,7 +411,7 @@ def calm(drawn: Plan) -> Plan:
 
 def tight(drawn: Plan) -> Plan:
     """What takes windows that have nearly closed when an update comes."""
-    windows = tuple((2 * number, 6) for number in range(drawn.machines))
+    windows = tuple(f"00:{2 * number:02} for 6m" for number in range(drawn.machines))
     return replace(drawn, windows=windows, hooks=True, calendars=Calendars(least=240.0))
 
 

@@ -176,7 +176,7 @@ class Simulation:
         rng = self.plan.draw("fleet")
         for number, window in enumerate(self.plan.windows):
             name = f"n{number + 1}"
-            self.windows[name] = self._calendar(window, number)
+            self.windows[name] = self._calendar([window] if window else [], number)
             if rng.random() < 0.05:
                 self.dry.add(name)
             machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults, down=self.down)
@@ -184,9 +184,8 @@ class Simulation:
             machine.lost_power, machine.booted = node.lose_power, node.start
             machine.offset = timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off)
 
-    def _calendar(self, window: tuple[int, int] | None, number: int) -> WindowSettings:
+    def _calendar(self, opens: Sequence[str], number: int) -> WindowSettings:
         drawn, least = self.plan.calendars, timedelta(seconds=self.plan.calendars.least)
-        opens = [f"00:{window[0]:02} for {window[1]}m"] if window else []
         black = [f"00:{drawn.blackout[0]:02} for {drawn.blackout[1]}m"] if drawn.blackout and number % 2 else []
         if WindowSet.parse(opens, black).resolved().next_open(MIDNIGHT, least) is None:
             black = []  # one that never opens has no end to come to

@@ -90,13 +90,13 @@ class Calendars:
 
 @dataclass(frozen=True)
 class Plan:
-    """One simulation. `windows` has for each machine the minute its window opens and how many it lasts, or None."""
+    """One simulation. `windows` has one for each machine, or None: it is always open."""
 
     seed: int
     machines: int
     slots: int
     stepwise: bool
-    windows: tuple[tuple[int, int] | None, ...]
+    windows: tuple[str | None, ...]
     faults: Faults = field(default_factory=Faults)
     go_nodes: int = 0
     operator_acts: int = 0
@@ -120,8 +120,8 @@ class Plan:
 def plan(seed: int) -> Plan:
     """Draw a plan: a fleet that meets half of all faults now and then, or a few machines that meet a few often.
 
-    Half of all fleets are busy all the time; most of those have no window to wait for, and many a milder storm. One in
-    a hundred is a crowd.
+    Half of all fleets are busy all the time; most of those have no window to wait for, or one that closes again and
+    again, and many a milder storm. One in a hundred is a crowd.
     """
     rng, pace = Random(seed), Random(f"{seed} pace")
     few, crowd = rng.random() < 0.3, pace.random() < CROWDS
@@ -133,6 +133,7 @@ def plan(seed: int) -> Plan:
     mild = tireless and pace.random() < 0.6
     if tireless:
         slots = pace.randint(1, max(1, machines - 1))
+    flicker = pace.choice((None, None, None, "00:*:00 for 50s"))
     chance, high = (0.15, 4.0) if few else (0.2, 0.5) if mild else (0.5, 1.0)
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
@@ -141,7 +142,7 @@ def plan(seed: int) -> Plan:
         machines=machines,
         slots=slots,
         stepwise=rng.random() < 0.3,
-        windows=(None,) * machines if tireless else tuple(_window(rng) for _ in range(machines)),
+        windows=(flicker,) * machines if tireless else tuple(_window(rng) for _ in range(machines)),
         faults=_ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high))),
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
@@ -195,8 +196,8 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
     )
 
 
-def _window(rng: Random) -> tuple[int, int] | None:
-    return rng.choice((None, (0, 120), (rng.randint(1, 14), rng.randint(2, 10))))
+def _window(rng: Random) -> str | None:
+    return rng.choice((None, "00:00 for 2h", f"00:{rng.randint(1, 14):02} for {rng.randint(2, 10)}m"))
 
 
 def _faults(rng: Random, chance: float, high: float) -> Faults:

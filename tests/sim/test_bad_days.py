@@ -85,7 +85,7 @@ def test_a_clock_that_steps_opens_no_window_and_holds_no_slot_for_ever(word, ste
         for node in simulated.nodes.values():
             node.machine.offset += step
 
-    drawn = replace(PLAN, windows=((1, 30), (1, 30), None))
+    drawn = replace(PLAN, windows=("00:01 for 30m", "00:01 for 30m", None))
     begins = Begins(word, steps)
     simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"a step at {word}"))
     play(simulated)
