@@ -37,7 +37,10 @@ class Watermark(Protocol):
     """The highest revision of the store that this machine has seen, and the last `resume` it knows of then."""
 
     def went_back(self, revision: int, resumed: datetime | None) -> bool:
-        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted."""
+        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted.
+
+        `HostError`: a `resume` did not reach the disk.
+        """
         ...
 
     def seen(self, revision: int) -> None:

@@ -31,14 +31,19 @@ class SeenRevision:
         self._clock = clock
         self._store = _named(api, endpoints)
         self._revision, self._resumed, self._at = self._read()
-        self._kept = self._revision
+        self._kept: int | None = self._revision
 
     def went_back(self, revision: int, resumed: datetime | None) -> bool:
-        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted."""
+        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted.
+
+        A `resume` is written down at once: forgotten by a crash, it would count as a new one. `HostError`: it was not.
+        """
         if revision < self._revision and not self._is_new(resumed):
             return True
         self._note(revision)
-        self._resumed = resumed or self._resumed
+        if resumed is not None and resumed != self._resumed:
+            self._resumed, self._kept = resumed, None
+            self.keep()
         return False
 
     def is_of(self, api: int, endpoints: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ _DAY = timedelta(days=1)
 
 
 # Each look at a window asks for the same few days again.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def instant(day: date, at: time, zone: tzinfo) -> datetime | None:
     """Find the instant (UTC) a day's clock first shows a time or later; None where the day does not exist.
 

@@ -55,6 +55,14 @@ class NoWindow(Agent):
         return replace(seen, window=WindowSight())
 
 
+class NoLastWindow(Agent):
+    """Looks at the window no more once it has committed."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, window=WindowSight()) if seen.committed_here else seen
+
+
 class NoLeast(Agent):
     """Begins a reboot however little of the window is left."""
 
@@ -488,6 +496,7 @@ BROKEN = [
     Broken(NoLookAfterTheCommit, "nothing wants it to"),
     Broken(Amnesia, "reboots once more", rolled_back),
     Broken(NoWindow, "outside its window"),
+    Broken(NoLastWindow, "outside its window"),
     Broken(OldWindows, "outside its window", moving),
     Broken(NoBlackouts, "outside its window", black),
     Broken(NoLeast, "too little of its window left", tight),

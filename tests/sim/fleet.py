@@ -169,7 +169,7 @@ class Simulation:
         if opens <= now:
             opens = Splay(settings.splay or 0.0, name).asks_from(windows, now, settings.least) or now
         if opens > now:
-            machine.offset += opens - now + timedelta(seconds=1)
+            machine.set_clock(opens - now + timedelta(seconds=1))
             node.wake()
 
     def _build(self) -> None:
@@ -182,7 +182,7 @@ class Simulation:
             machine = SimMachine(name, self.plan.draw(name), self.story, lambda: self.faults, down=self.down)
             node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
             machine.lost_power, machine.booted = node.lose_power, node.start
-            machine.offset = timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off)
+            machine.set_clock(timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off))
 
     def _calendar(self, opens: Sequence[str], number: int) -> WindowSettings:
         drawn, least = self.plan.calendars, timedelta(seconds=self.plan.calendars.least)
@@ -302,7 +302,7 @@ class Simulation:
 
     async def _step_clock(self, node: Node) -> None:
         step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)
-        node.machine.offset += timedelta(seconds=step)
+        node.machine.set_clock(timedelta(seconds=step))
         self.story.tell(node.machine.name, f"has its clock stepped by {step:.1f} s")
 
     async def _reboot_by_hand(self, node: Node) -> None:

@@ -119,6 +119,8 @@ class SimMachine:
     """The versions that its own daemon has rebooted it for."""
     host: str = ""
     offset: timedelta = timedelta()
+    was_behind: bool = False
+    """Whether its clock has ever been behind."""
     on: bool = True
     down_by: str | None = None
     going_down: bool = False
@@ -140,6 +142,11 @@ class SimMachine:
     def claims(self) -> bool:
         """Whether its journal names a claim."""
         return b'"claim"' in (self.disk.raw or b"")
+
+    def set_clock(self, step: timedelta) -> None:
+        """Step its clock."""
+        self.offset += step
+        self.was_behind = self.was_behind or self.offset < timedelta()
 
     @property
     def nonce(self) -> str:

@@ -133,17 +133,19 @@ def plan(seed: int) -> Plan:
     mild = tireless and pace.random() < 0.6
     if tireless:
         slots = pace.randint(1, max(1, machines - 1))
-    flicker = pace.choice((None, None, None, "00:*:00 for 50s"))
+    flicker = pace.choice((None, None, "00:*:0/15 for 12s"))
     chance, high = (0.15, 4.0) if few else (0.2, 0.5) if mild else (0.5, 1.0)
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
+    drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
     return Plan(
         seed=seed,
         machines=machines,
         slots=slots,
         stepwise=rng.random() < 0.3,
         windows=(flicker,) * machines if tireless else tuple(_window(rng) for _ in range(machines)),
-        faults=_ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high))),
+        # What is decided while such a window is open is done when it has closed: that takes a slow store.
+        faults=replace(drawn, slow_store=0.4) if tireless and flicker else drawn,
         go_nodes=rng.choice((0, 0, 1, 2)),
         operator_acts=rng.choice((0, 0, 3, 8)),
         hooks=bad.random() < 0.5,

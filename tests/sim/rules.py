@@ -116,6 +116,8 @@ class Rules:
             if name in self.down or self._committed(name):
                 self.unlocked[name] = _boot_in_question(machine)
             self.left_line[name] = now
+            if machine.was_behind:
+                continue  # it may take an old `resume` for one that came after
             self.knew[name] = max(self.knew.get(name, 0), SimSeen(machine.disk, machine.clock).revision)
 
     def is_back(self) -> None:
