@@ -84,6 +84,12 @@ class Etcd3Store:
         """Bind the key to a new lease; the old one has nothing left to end, and expires."""
         return await self._put(Put(entry.key, value, entry.version), lease=await self._lease(ttl))
 
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Bind the key to a new lease, then end the old one, which has no key any more."""
+        written = await self.update(entry, value, ttl)
+        await self.revoke(entry)
+        return written
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry by the time to live that it was made with, which its lease knows: `ttl` changes nothing."""
         del ttl
