@@ -6,6 +6,7 @@ with Etcd(members=3) as etcd:
 """
 
 import base64
+import contextlib
 import enum
 import json
 import os
@@ -37,6 +38,9 @@ ROOT_USER, ROOT_PASSWORD = "root", "root's password"
 USER, PASSWORD = "locksmith", "pass: word"
 """A user with rights on the keys below the root of the keys alone."""
 
+BALLAST = "ballast"
+"""A key that is not locksmith's."""
+
 START_LIMIT = 30.0
 
 
@@ -64,8 +68,8 @@ class Member:
         self.name = name
         self.url = url
         self.log = folder / f"{name}.log"
-        self._data = folder / name
-        self._command = [*command, "--data-dir", str(self._data)]
+        self.data = folder / name
+        self._command = [*command, "--data-dir", str(self.data)]
         self._health = health
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,17 +95,22 @@ class Member:
         """End the process as a power cut would."""
         self._end(signal.SIGKILL)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def backup(self, folder: Path) -> None:
         """Copy its data, which a process that is ended leaves on disk."""
         self.stop()
-        shutil.copytree(self._data, folder)
+        shutil.copytree(self.data, folder)
         self.start()
 
     def restore(self, folder: Path) -> None:
         """Go back to the data of a backup."""
         self.stop()
-        shutil.rmtree(self._data)
-        shutil.copytree(folder, self._data)
+        shutil.rmtree(self.data)
+        shutil.copytree(folder, self.data)
         self.start()
 
     def freeze(self) -> None:
@@ -113,7 +122,7 @@ class Member:
         self._signal(signal.SIGCONT)
 
     def _ready(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self.ended:
             raise AssertionError(f"{self.name} ended: {self.log.read_text()[-2000:]}")
         return self._health(self.url)
 
@@ -137,7 +146,8 @@ class Etcd:
     """A cluster of `members` etcd servers, gone with all its data at the end of the `with` block.
 
     With `auth`, `ROOT_USER` may do all, `USER` what is below the root of the keys, nobody else anything; on
-    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use.
+    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use. `quota` bounds the
+    database, in bytes (0: etcd's own 2 GiB).
     """
 
     def __init__(
@@ -149,12 +159,14 @@ class Etcd:
         tls: Tls = Tls.NONE,
         auth: bool = False,
         token_ttl: int = 300,
+        quota: int = 0,
     ) -> None:
         self.tls = tls
         self.auth = auth
         self.v2 = v2
         self._binary = binary
         self._token_ttl = token_ttl
+        self._quota = quota
         # In memory: every write of etcd is an fsync.
         self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.authority = Authority(self.folder) if tls is not Tls.NONE else None
@@ -225,6 +237,29 @@ class Etcd:
                 return member
         raise AssertionError("no member leads")
 
+    def fill(self) -> None:
+        """Write what is not locksmith's until the quota is reached: etcd raises its alarm, and takes no writes."""
+        with contextlib.suppress(AssertionError):
+            while True:
+                self.write_ballast()
+        assert self.call("/v3/maintenance/alarm", action="GET")["alarms"][0]["alarm"] == "NOSPACE"
+
+    def write_ballast(self, member: int = 0) -> None:
+        """Write 50 kB that are not locksmith's, through one member."""
+        self.call("/v3/kv/put", member=member, key=_base64(BALLAST), value=_base64("x" * 50_000))
+
+    def make_room(self) -> None:
+        """Remove that again and give the space back; the alarm stays."""
+        removed = self.call("/v3/kv/deleterange", key=_base64(BALLAST))
+        self.call("/v3/kv/compaction", revision=removed["header"]["revision"], physical=True)
+        for index in range(len(self.members)):
+            self.call("/v3/maintenance/defragment", member=index)
+
+    def disarm(self) -> None:
+        """End every alarm, as `etcdctl alarm disarm` does."""
+        for alarm in self.call("/v3/maintenance/alarm", action="GET")["alarms"]:
+            self.call("/v3/maintenance/alarm", action="DEACTIVATE", **alarm)
+
     def _plan(self, count: int) -> list[Member]:
         ports = free_ports(2 * count)
         names = [f"member{index}" for index in range(count)]
@@ -244,7 +279,8 @@ class Etcd:
         peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]
         passwords = ["--auth-token-ttl", str(self._token_ttl), "--bcrypt-cost", "4"]
         log = ["--logger", "zap", "--log-outputs", "stderr"]
-        command = [str(self._binary), "--name", name, *listen, *peers, *passwords, *log, f"--enable-v2={self.v2}"]
+        switches = [f"--enable-v2={self.v2}", f"--quota-backend-bytes={self._quota}"]
+        command = [str(self._binary), "--name", name, *listen, *peers, *passwords, *log, *switches]
         if "," not in cluster:
             # Nobody to lose an election to: half the times, so that a lease may be as short as one second.
             command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
