@@ -3,7 +3,7 @@
 A turn is a place in line, a take, a commit, a give-back; a second machine goes for the slot right behind. A request is
 lost before its member has it, or behind it, or it comes late: when the client has looked again through another member,
 and goes on with what it saw there; or when all is over. However it goes, at no revision does more than one hold, each
-machine has had its turn and no other, and the slot is free at the end.
+machine has had its turn and no other, and the slot is free at the end, and nobody stands in line.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import pytest
 
 from tests.contract.daemons import Lock
 from tests.contract.turns import TURN, new_claim, open_lock, story, turn
-from tests.harness.etcd import Etcd
+from tests.harness.etcd import DEBIAN, Etcd
 from tests.harness.lossy import AFTER, BEFORE, BEHIND, LATE, lossy
 
 LEAST, MOST = 8, 60
@@ -22,7 +22,7 @@ LEAST, MOST = 8, 60
 
 @pytest.fixture(scope="module")
 def three():
-    with Etcd(members=3) as etcd:
+    with Etcd(DEBIAN, members=3) as etcd:
         yield etcd
 
 
@@ -38,6 +38,7 @@ def test_whichever_request_of_a_turn_is_lost_the_lock_is_kept_and_free_at_the_en
                 await asyncio.gather(turn(first, new_claim("n1")), turn(second, new_claim("n2")))
             asked = ways.passed
             ways.let_late_ones_arrive()
+        assert Lock(three, group).waiters == []
         history = Lock(three, group).history
         assert all(len(moment.holders) <= 1 for moment in history)
         assert [story("n1", history), story("n2", history)] == [TURN, TURN]
