@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import TypeVar
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreFullError
 from locksmith.meter import Meter
 
 T = TypeVar("T")
@@ -40,6 +40,9 @@ class Decider:
             try:
                 return await attempt()
             except OutcomeUnknownError as error:
+                # The write that filled the store would have been seen by now; no other is done until an operator comes.
+                if isinstance(error, StoreFullError) and isinstance(undecided, StoreFullError):
+                    raise
                 undecided = error
                 lost: StoreError = error
             except ConflictError as error:

@@ -7,6 +7,7 @@ LocksmithError                 one clear sentence for a person; the command line
 │   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
 │   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
 │   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
+│   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
 │   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
 ├── LockError                  the lock was not taken or given back
 └── HostError                  this machine (D-Bus, logind, files) did not do what was asked
@@ -57,6 +58,10 @@ class StoreRefusedError(StoreError):
 
 class OutcomeUnknownError(StoreError):
     """A write was sent and no answer came: it may be applied now, later or never."""
+
+
+class StoreFullError(OutcomeUnknownError):
+    """The store takes no writes until somebody has made space; the one that filled it was applied all the same."""
 
 
 class ConflictError(StoreError):

@@ -140,16 +140,18 @@ class Presence:
             self._note(shown.node, shown.entry)
 
     async def _write_anew(self, now: Node, ttl: float) -> None:
-        """Look whose record stands there, remove it, and write this machine's."""
+        """Look whose record stands there, and write this machine's in its stead."""
         found = (await self._store.get(self._key)).entry
         if found is not None:
             self._look_at(found, now)
         self._boots.add(now.boot_id)
-        if found is not None:
-            # With what makes it expire: a twin hears of it when it next keeps its record.
-            await self._store.revoke(found)
         now = self._marked(now)
-        self._note(now, await self._store.create(self._key, node.encode(now), ttl=ttl))
+        record = node.encode(now)
+        if found is None:
+            self._note(now, await self._store.create(self._key, record, ttl=ttl))
+        else:
+            # Never gone in between, or a machine that is well would count as lost. A twin hears of it: its entry ends.
+            self._note(now, await self._store.replace(found, record, ttl))
 
     def _look_at(self, found: Entry, now: Node) -> None:
         """Tell a twin's record from one of an earlier boot of this machine, or an earlier run of the daemon.

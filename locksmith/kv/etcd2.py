@@ -120,6 +120,11 @@ class Etcd2Store:
         params: Params = {"value": _text(entry.key, value), "ttl": _whole_seconds(ttl)}
         return _entry(await self._guarded("PUT", entry.key, params, entry.version, self._until()))
 
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Remove the key and make it anew: only so it gets another creation index, which is its version."""
+        await self.revoke(entry)
+        return await self.create(entry.key, value, ttl=ttl)
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry: a refresh, which wakes nobody and keeps value and version, but counts up the index."""
         refresh: Params = {"ttl": _whole_seconds(ttl), "refresh": "true", "prevExist": "true"}

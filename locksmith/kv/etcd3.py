@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
-from locksmith.errors import ConflictError, StoreRefusedError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
@@ -60,14 +61,20 @@ class Etcd3Store:
 
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
-        return await self._put(Put(key, value, ABSENT), lease=0 if ttl is None else await self._lease(ttl))
+        if ttl is None:
+            return await self._put(Put(key, value, ABSENT))
+        async with self._new_lease(ttl) as lease:
+            return await self._put(Put(key, value, ABSENT), lease=lease)
 
     async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
         """Write a key that must not exist, and count those below `among` in the same transaction."""
-        changes, lease = [Put(key, value, ABSENT)], await self._lease(ttl)
-        fields = wire.transaction(changes, lease, counting=among)
-        done, place = await self._gateway.call(TXN, fields, lambda message: wire.entered(message, changes), write=True)
-        return Entry(key, value, done.revision, done.created, lease), place
+        changes = [Put(key, value, ABSENT)]
+        async with self._new_lease(ttl) as lease:
+            fields = wire.transaction(changes, lease, counting=among)
+            done, place = await self._gateway.call(
+                TXN, fields, lambda answer: wire.entered(answer, changes), write=True
+            )
+            return Entry(key, value, done.revision, done.created, lease), place
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
@@ -84,6 +91,12 @@ class Etcd3Store:
         """Bind the key to a new lease; the old one has nothing left to end, and expires."""
         return await self._put(Put(entry.key, value, entry.version), lease=await self._lease(ttl))
 
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Bind the key to a new lease, then end the old one, which has no key any more."""
+        written = await self.update(entry, value, ttl)
+        await self.revoke(entry)
+        return written
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry by the time to live that it was made with, which its lease knows: `ttl` changes nothing."""
         del ttl
@@ -92,11 +105,7 @@ class Etcd3Store:
 
     async def revoke(self, entry: Entry) -> None:
         """End the lease, and the key with it."""
-        try:
-            await self._gateway.call(REVOKE, {"ID": str(entry.lease)}, wire.ignored, write=True)
-        except StoreRefusedError as error:
-            if wire.NO_LEASE not in str(error):
-                raise
+        await self._end(entry.lease)
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Watch a key or a prefix from the revision after `after`."""
@@ -128,6 +137,28 @@ class Etcd3Store:
     async def _lease(self, ttl: float) -> int:
         """Get a lease; one that no key came to be bound to expires all the same: it may be asked for again."""
         return await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
+
+    @asynccontextmanager
+    async def _new_lease(self, ttl: float) -> AsyncIterator[int]:
+        """Get a lease for a key that is new; where it is not known whether that was made, the lease ends at once.
+
+        Without its lease the write can be done no more: come late, it would make a key that nobody keeps or removes.
+        """
+        lease = await self._lease(ttl)
+        try:
+            yield lease
+        except OutcomeUnknownError:
+            with suppress(StoreError):
+                await self._end(lease, anywhere=True)
+            raise
+
+    async def _end(self, lease: int, *, anywhere: bool = False) -> None:
+        """End a lease; `anywhere`: also through the other endpoints, after an answer that was lost."""
+        try:
+            await self._gateway.call(REVOKE, {"ID": str(lease)}, wire.ignored, write=not anywhere)
+        except StoreRefusedError as error:
+            if wire.NO_LEASE not in str(error):
+                raise
 
     async def _put(self, put: Put, also: Sequence[Put | Delete] = (), *, lease: int = 0) -> Entry:
         done = await self._commit([put, *also], lease)

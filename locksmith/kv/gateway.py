@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from locksmith.errors import OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.jsonread import BadJsonError, read
 from locksmith.kv import grpc
 from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.exchange import DoubtError, Endpoint, Exchange, NotDoneError, Request
-from locksmith.kv.grpc import Message, TokenRefusedError
+from locksmith.kv.grpc import FullError, Message, TokenRefusedError
 from locksmith.kv.settings import StoreSettings
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Gateway:
             exchange.cut()
 
     async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
-        failures: list[str] = []
+        failures: dict[str, list[str]] = {}
         for index, turn in self._turns(write=write):
             if self._closed:
                 raise StoreUnavailableError("the connection to etcd was closed")
@@ -94,15 +94,17 @@ class Gateway:
                 result = await self._with_token(turn, attempt)
             except (NotDoneError, DoubtError, BadJsonError) as error:
                 self._first = (index + 1) % len(self._endpoints)
-                failures.append(f"{turn.endpoint.url}: {error}")
+                failures.setdefault(str(error), []).append(turn.endpoint.url)
                 if write and not isinstance(error, NotDoneError):
-                    raise OutcomeUnknownError(f"etcd may have done this write or not: {failures[-1]}") from None
+                    unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
+                    raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {error}") from None
             except StoreRefusedError as error:
                 raise self._refusal(turn, error) from None
             else:
                 self._first = index
                 return result
-        raise StoreUnavailableError(f"no etcd endpoint could be used: {'; '.join(failures)}")
+        said = "; ".join(f"{', '.join(urls)}: {failure}" for failure, urls in failures.items())
+        raise StoreUnavailableError(f"no etcd endpoint could be used: {said}")
 
     def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
         """Share the time that is left evenly among the endpoints that are left.

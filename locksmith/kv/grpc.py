@@ -23,8 +23,7 @@ _REFUSALS = {
     12: "UNIMPLEMENTED",
     16: "UNAUTHENTICATED",
 }
-"""Codes that etcd gives before it applies anything. RESOURCE_EXHAUSTED is not among them: the write that fills the
-space quota is applied and answered with "database space exceeded"."""
+"""Codes that etcd gives before it applies anything. RESOURCE_EXHAUSTED is not among them: see `_FULL`."""
 
 _NOT_HERE = {
     "etcdserver: no leader",  # only ever the answer to `hasleader`, looked at before anything else
@@ -41,11 +40,23 @@ _TOKEN_TROUBLE = {
     "etcdserver: permission denied",
 }
 
+_FULL = "etcdserver: mvcc: database space exceeded"
+"""The space quota is reached. The write that fills it may be applied, and is answered with this too. A member whose own
+file is over the quota refuses every transaction so, also one that only reads."""
+
 NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 
 
 class TokenRefusedError(StoreRefusedError):
     """The token was refused, or has not the rights: a new one may do."""
+
+
+class FullError(DoubtError):
+    """There is no space for writes, on no member, until an operator has made some."""
+
+    def __init__(self) -> None:
+        way_out = "compact and defragment all members, then say `etcdctl alarm disarm`"
+        super().__init__(f"its database is full ({_FULL}): {way_out}")
 
 
 def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
@@ -80,6 +91,8 @@ def fail(code: int, text: str) -> NoReturn:
         raise NotDoneError(text)
     if text in _TOKEN_TROUBLE:
         raise TokenRefusedError(text)
+    if text == _FULL:
+        raise FullError
     if code in _REFUSALS:
         raise StoreRefusedError(text)
     raise DoubtError(text or f"gRPC code {code}")

@@ -297,6 +297,10 @@ class MemoryStore:
         """Write a new value over an entry that expires."""
         return await self._carry("update", entry.key, lambda: self._server.overwrite(entry, value, ttl), write=True)
 
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write over another's entry that expires."""
+        return await self._carry("replace", entry.key, lambda: self._server.overwrite(entry, value, ttl), write=True)
+
     async def revoke(self, entry: Entry) -> None:
         """Remove an entry that expires."""
         await self._carry("revoke", entry.key, lambda: self._server.revoke(entry), write=True)

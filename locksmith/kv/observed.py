@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 KINDS = (
     *("get", "read", "list", "count", "folders"),
-    *("create", "enter", "swap", "delete", "update", "renew", "revoke", "wait"),
+    *("create", "enter", "swap", "delete", "update", "replace", "renew", "revoke", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -68,6 +68,10 @@ class ObservedStore:
     async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Write a new value over an entry that expires."""
         return await self._count("update", self._store.update(entry, value, ttl))
+
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write over another's entry that expires."""
+        return await self._count("replace", self._store.replace(entry, value, ttl))
 
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry."""

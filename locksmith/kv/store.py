@@ -136,6 +136,13 @@ class Store(Protocol):
         """
         ...
 
+    async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
+        """Write over another's entry made with a `ttl`, who hears of it when it next renews or updates that.
+
+        `ConflictError`: it is no longer so. The key is there all the time, except on v2: removed, then made anew.
+        """
+        ...
+
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong an entry by the `ttl` it was made with: one request, no revision, and nobody is woken.
 

@@ -59,6 +59,11 @@ class Lock:
         return record
 
     @property
+    def waiters(self) -> list[str]:
+        """Who stands in line for it now, in no order."""
+        return [key.rpartition("/")[2] for key in self._read(0) if "/waiters/" in key]
+
+    @property
     def history(self) -> list[Moment]:
         """What it was after each write, the oldest first."""
         moments: list[Moment] = []

@@ -89,6 +89,12 @@ def test_a_write_whose_answer_is_lost_is_unknown(wheel_etcd, base, kind):
     assert done == (kind == FORGETFUL)
 
 
+def test_what_is_wrong_with_several_endpoints_is_said_once(base):
+    urls = tuple(nobody_there() for _ in range(3))
+    said = str(failure(StoreSettings(urls), lambda store: store.get(base + "key")))
+    assert said == f"no etcd endpoint could be used: {', '.join(urls)}: connection refused"
+
+
 def test_a_write_that_never_left_is_unavailable(base):
     with pytest.raises(StoreUnavailableError, match="connection refused"):
         run(StoreSettings((nobody_there(),)), lambda store: store.create(base + "key", b""))

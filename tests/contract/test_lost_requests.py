@@ -1,93 +1,51 @@
-"""A whole turn of the lock on real etcd, with each of its requests lost in turn: before etcd, behind it, or come late.
+"""A whole turn of the lock on three real members of etcd, with each of its requests lost in turn.
 
-A turn is a place in line, a take, a commit, a give-back; a second machine goes for the slot right behind. However it
-goes, never more than one holds, the slot is free at the end, and what arrives when all is over changes nothing.
+A turn is a place in line, a take, a commit, a give-back; a second machine goes for the slot right behind. A request is
+lost before its member has it, or behind it, or it comes late: when the client has looked again through another member,
+and goes on with what it saw there; or when all is over. However it goes, at no revision does more than one hold, each
+machine has had its turn and no other, and the slot is free at the end, and nobody stands in line.
 """
 
 import asyncio
-import base64
-import json
 import uuid
-from dataclasses import replace
-from datetime import UTC, datetime
-from random import Random
 
 import pytest
 
-from locksmith import keys
-from locksmith.errors import StoreError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Granted
-from tests.harness.lossy import AFTER, BEFORE, LATE, lossy
+from tests.contract.daemons import Lock
+from tests.contract.turns import TURN, new_claim, open_lock, story, turn
+from tests.harness.etcd import DEBIAN, Etcd
+from tests.harness.lossy import AFTER, BEFORE, BEHIND, LATE, lossy
 
-MOST = 60
-"""Requests that a turn takes at most."""
+LEAST, MOST = 8, 60
+"""Requests of a turn."""
 
 
-def claim(name):
-    return Claim(name, REBOOT, f"nonce-{name}", datetime.now(UTC).replace(microsecond=0), "locksmithd")
+@pytest.fixture(scope="module")
+def three():
+    with Etcd(DEBIAN, members=3) as etcd:
+        yield etcd
 
 
-def open_lock(settings, url, group):
-    store = Etcd3Store(replace(settings, endpoints=(url,)))
-    return QueuedLock(RebootLock(store, group, rng=Random(1)), Queue(store, group, rng=Random(1)))
-
-
-async def insist(act):
-    """Do what a daemon does: ask again, as long as the store does not say."""
-    while True:
-        try:
-            return await act()
-        except StoreError:
-            await asyncio.sleep(0.01)
-
-
-async def turn(lock, mine):
-    """Take the slot, pass the point of no return, and give it back."""
-    async with asyncio.timeout(20):
-        while not isinstance(await insist(lambda: lock.take(mine)), Granted):
-            await insist(lambda: lock.changed(0.5))
-        assert isinstance(await insist(lambda: lock.commit(mine)), Granted)
-        await insist(lambda: lock.give_back(mine, settle=True, why="rebooted"))
-
-
-def holders(etcd, group):
-    """Who held at each revision, the youngest first, as etcd remembers it."""
-    key, revision, found = base64.b64encode(keys.semaphore_key(group).encode()).decode(), 0, []
-    while kvs := etcd.call("/v3/kv/range", key=key, revision=revision).get("kvs"):
-        found.append(json.loads(base64.b64decode(kvs[0]["value"]))["holders"] or [])
-        revision = int(kvs[0]["mod_revision"]) - 1
-        if revision < int(kvs[0]["create_revision"]):
-            break
-    return found
-
-
-@pytest.mark.parametrize("fate", [BEFORE, AFTER, LATE])
-def test_whichever_request_of_a_turn_is_lost_the_lock_is_kept_and_free_at_the_end(wheel_etcd, fate):
-    settings = wheel_etcd.settings(timeout=1.0)
-
-    async def story(number):
+@pytest.mark.parametrize("fate", [BEFORE, AFTER, BEHIND, LATE])
+def test_whichever_request_of_a_turn_is_lost_the_lock_is_kept_and_free_at_the_end(three, fate):
+    async def scene(number):
         group = f"g-{uuid.uuid4()}"
-        with lossy(wheel_etcd.endpoints[0], number, fate) as way:
-            first = open_lock(settings, way.url, group)
-            second = open_lock(settings, wheel_etcd.endpoints[0], group)
-            try:
-                await asyncio.gather(turn(first, claim("n1")), turn(second, claim("n2")))
-                way.let_late_ones_arrive()
-                assert holders(wheel_etcd, group)[0] == [], "free at the end"
-                assert all(len(held) <= 1 for held in holders(wheel_etcd, group))
-                taken = {held[0] for held in holders(wheel_etcd, group) if held}
-                assert taken == {"n1", "n2"}
-            finally:
-                await first.close()
-                await second.close()
-            return way.passed
+        with lossy(three.endpoints, number, fate) as ways:
+            async with (
+                open_lock(three.settings(endpoints=ways.urls, timeout=1.0), group) as first,
+                open_lock(three.settings(), group) as second,
+            ):
+                await asyncio.gather(turn(first, new_claim("n1")), turn(second, new_claim("n2")))
+            asked = ways.passed
+            ways.let_late_ones_arrive()
+        assert Lock(three, group).waiters == []
+        history = Lock(three, group).history
+        assert all(len(moment.holders) <= 1 for moment in history)
+        assert [story("n1", history), story("n2", history)] == [TURN, TURN]
+        assert len(set(ways.following)) == len(ways.following), "the client goes on with another member"
+        return asked
 
-    asked = asyncio.run(story(-1))
-    assert 5 < asked < MOST
-    for number in range(asked):
-        asyncio.run(story(number))
+    for number in range(MOST):
+        if asyncio.run(scene(number)) <= number:  # nothing was lost any more
+            break
+    assert LEAST < number < MOST - 1

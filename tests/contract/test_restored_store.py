@@ -1,14 +1,25 @@
-"""A real etcd that goes back to an older backup while a rollout is under way: who has seen more takes nothing."""
+"""Three real members are made anew from an older snapshot amid a rollout: who has seen more takes nothing."""
 
+import uuid
+
+import pytest
+
+from tests.contract.daemons import Site
 from tests.contract.test_locksmithd_bad_days import BACKUP
+from tests.harness.etcd import Etcd
+
+
+@pytest.fixture
+def site(tmp_path):
+    with Etcd(members=3) as etcd:
+        yield Site(etcd, f"g-{uuid.uuid4()}", tmp_path)
 
 
 def test_nobody_who_has_seen_more_goes_on_until_an_operator_has_looked(site, tmp_path):
     """Besides the one past its point of no return nobody goes down, restarted daemons included."""
-    [member] = site.etcd.members
 
     async def story(first, second, third):
-        member.backup(tmp_path / "backup")
+        site.etcd.save(tmp_path / "snapshot")
         first.need_reboot("4081.2.0")
         await first.rebooted()
         await site.is_free()
@@ -20,7 +31,7 @@ def test_nobody_who_has_seen_more_goes_on_until_an_operator_has_looked(site, tmp
         await third.says("waiting (inhibitor)")
 
         site.reachable = False  # what the store says of who holds is the backup's word
-        member.restore(tmp_path / "backup")
+        site.etcd.restore(tmp_path / "snapshot")
         third.machine.inhibitors = []
         third.engine.emit()
         await third.says("waiting (restored): the store knows less than this machine has seen of it")

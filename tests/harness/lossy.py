@@ -1,70 +1,94 @@
-"""A way to a real etcd on which one request, counted from the start, comes to harm."""
+"""Ways to the members of a real etcd on which one request, counted from the start, comes to harm."""
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from tests.harness import strange
 
 LIMIT = 10.0
 
-BEFORE, AFTER, LATE = "lost before etcd has it", "its answer is lost", "applied when all is over"
-"""What becomes of the request: etcd never gets it, or answers in vain, or gets it when nobody waits any more."""
+BEFORE, AFTER = "lost before etcd has it", "its answer is lost"
+BEHIND, LATE = "applied behind the next look", "applied when all is over"
+"""What becomes of the request: etcd never gets it; or answers in vain; or gets it when the client has gone on to its
+next request, which etcd has answered without it, though that answer has not arrived; or when nobody waits any more."""
 
 
 @dataclass
 class Lossy:
-    """The way; clients are given its `url`. Of the requests, which `passed` counts, the `number`th meets its fate."""
+    """The ways; a client is given their `urls`. Of its requests the `number`th meets its fate.
 
-    upstream: str
+    `trail` says which way each took, in the order in which they came.
+    """
+
     number: int = -1
     fate: str = BEFORE
-    url: str = ""
-    passed: int = 0
+    urls: tuple[str, ...] = ()
+    trail: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def pass_on(self, client: socket.socket) -> None:
+    @property
+    def passed(self) -> int:
+        """How many requests came."""
+        return len(self.trail)
+
+    @property
+    def following(self) -> list[int]:
+        """The ways of the request that came to harm and of the next one, where they came."""
+        return self.trail[self.number : self.number + 2] if self.number >= 0 else []
+
+    def pass_on(self, way: int, upstream: str, client: socket.socket) -> None:
         """Serve one connection, which carries one request."""
         request = strange.read_request(client)
         with self.lock:
-            number, self.passed = self.passed, self.passed + 1
-        if number != self.number:
-            with self._upstream() as server:
-                server.sendall(request)
-                strange.relay(client, server)
+            number = len(self.trail)
+            self.trail.append(way)
+        if number == self.number:
+            self._harm(request, upstream, client)
             return
-        if self.fate == LATE:
-            client.close()
-            self.gate.wait(LIMIT)
-        if self.fate != BEFORE:
-            with self._upstream() as server, contextlib.suppress(OSError):
-                server.sendall(request)
-                server.recv(65536)
-        self.arrived.set()
+        with _connect(upstream) as server:
+            server.sendall(request)
+            if self.fate == BEHIND and number == self.number + 1:
+                answer = server.recv(65536)
+                self.let_late_ones_arrive()
+                client.sendall(answer)
+            strange.relay(client, server)
 
     def let_late_ones_arrive(self) -> None:
         """Let the request that is late arrive, and wait for that."""
         self.gate.set()
-        if self.fate == LATE and self.passed > self.number >= 0:
+        if self.fate in {BEHIND, LATE} and self.passed > self.number >= 0:
             assert self.arrived.wait(LIMIT)
 
-    def _upstream(self) -> socket.socket:
-        at = urlsplit(self.upstream)
-        return socket.create_connection((at.hostname, at.port), LIMIT)
+    def _harm(self, request: bytes, upstream: str, client: socket.socket) -> None:
+        if self.fate in {BEHIND, LATE}:
+            client.close()
+            self.gate.wait(LIMIT)
+        if self.fate != BEFORE:
+            with _connect(upstream) as server, contextlib.suppress(OSError):
+                server.sendall(request)
+                server.recv(65536)
+        self.arrived.set()
 
 
 @contextmanager
-def lossy(upstream: str, number: int, fate: str) -> Iterator[Lossy]:
-    """Open a way to `upstream` on which that request meets that fate."""
-    way = Lossy(upstream, number, fate)
-    with strange.endpoint(way.pass_on) as way.url:
-        try:
-            yield way
-        finally:
-            way.gate.set()
+def lossy(upstreams: Sequence[str], number: int, fate: str) -> Iterator[Lossy]:
+    """Open a way to each of `upstreams`; of the requests on all of them that one meets that fate."""
+    ways = Lossy(number, fate)
+    with ExitStack() as stack:
+        for way, upstream in enumerate(upstreams):
+            ways.urls += (stack.enter_context(strange.endpoint(partial(ways.pass_on, way, upstream))),)
+        stack.callback(ways.gate.set)
+        yield ways
+
+
+def _connect(upstream: str) -> socket.socket:
+    at = urlsplit(upstream)
+    return socket.create_connection((at.hostname, at.port), LIMIT)

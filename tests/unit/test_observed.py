@@ -53,7 +53,8 @@ def test_every_call_goes_through_and_is_counted():
         assert [reading.entry for reading in await store.read(["g/a", "g/b"])] == [made, None]
         await store.renew(made, 60)
         changed = await store.update(made, b"2", 60)
-        await store.revoke(changed)
+        over = await store.replace(changed, b"2", 60)
+        await store.revoke(over)
         plain = await store.swap("g/b", b"3", 0, [Put("g/c/d", b"4", 0)])
         assert len((await store.list("g/", limit=1)).entries) == 1
         assert (await store.list("g/", last_before=plain.created)).entries == ()

@@ -26,6 +26,7 @@ class Registry:
         self.server = MemoryServer()
         self.calls: list[str] = []
         self.down = False
+        self.full = False
 
     def presence(self, boots: "Boots | None" = None) -> Presence:
         return Presence(MemoryStore(self.server, self), "web", "m1", boots)
@@ -33,7 +34,7 @@ class Registry:
     async def carry(self, call):
         await asyncio.sleep(0)
         self.calls.append(call.name)
-        if self.down:
+        if self.down or (self.full and call.write and call.name != "revoke"):
             raise StoreUnavailableError("no endpoint answers")
         return call.apply()
 
@@ -115,6 +116,17 @@ def test_a_machine_that_says_nothing_is_gone_after_a_while():
         assert registry.read() == IDLE
         await asyncio.sleep(2)
         assert registry.read() is None
+
+    play(story)
+
+
+def test_a_daemon_that_starts_while_nothing_can_be_written_leaves_the_record_that_stands_there():
+    async def story(registry):
+        await registry.presence().show(IDLE)
+        registry.full = True
+        with pytest.raises(StoreUnavailableError):
+            await registry.presence().show(WAITING)
+        assert registry.record == IDLE
 
     play(story)
 
