@@ -112,6 +112,7 @@ class SimMachine:
     packages: Engine = field(default_factory=Engine)
     disk: Disk = field(default_factory=Disk)
     boots: int = 1
+    booted_at: float = 0.0
     soft_boots: int = 0
     ordered_for: str | None = None
     """What its engine wanted when its daemon last brought it down."""
@@ -283,6 +284,7 @@ class SimMachine:
         if self.down_by == DAEMON and self.ordered_for is not None:
             self.tried.add(self.ordered_for)
         self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
+        self.booted_at = asyncio.get_running_loop().time()
         self.down.pop(self.name, None)
         rolled_back = self.engine.wish is not None and self.rng.random() < self.faults().rollback
         if rolled_back:

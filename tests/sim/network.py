@@ -26,6 +26,8 @@ class SimServer(MemoryServer):
     """The store in memory that tells `witness` of each write: whose it is, and what it found."""
 
     author: str = ""
+    sent: float = 0.0
+    """When the author sent the write that is judged."""
     witness: Callable[[str, "Before"], None] = lambda _author, _before: None
 
     def value(self, key: str) -> bytes | None:
@@ -148,7 +150,7 @@ class Network:
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         there, back = self._times(call.name)
         if there is not None:
-            loop.call_later(there, self._arrive, call, answer, back)
+            loop.call_later(there, self._arrive, call, answer, back, loop.time())
         if back is None:
             self.tell(f"an answer is lost, of its {call.name}")
             self.lost()
@@ -162,8 +164,8 @@ class Network:
         slow = rng.uniform(0.5, 7) if rng.random() < faults.slow_store else 0.0
         return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()
 
-    def _arrive(self, call: Call[T], answer: asyncio.Future[T], back: float | None) -> None:
-        self.server.author = self.client
+    def _arrive(self, call: Call[T], answer: asyncio.Future[T], back: float | None, sent: float) -> None:
+        self.server.author, self.server.sent = self.client, sent
         deliver: Callable[[], object]
         try:
             deliver = partial(answer.set_result, call.apply())

@@ -150,11 +150,15 @@ class Rules:
             self.story.breaks(f"{author} undid the manual claim of {record.who}")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
-        elif machine is not None and record is not None and record.boot_id != machine.boot.boot_id:
+        elif machine is not None and record is not None and self._has_rebooted(machine, record):
             if machine.problems():
                 self.story.breaks(f"{author} gave its slot back before it was healthy")
             elif machine.drained:
                 self.story.breaks(f"{author} gave its slot back before its hooks had brought it back")
+
+    def _has_rebooted(self, machine: SimMachine, record: Claim) -> bool:
+        """Whether it has booted since the claim, and knew that when it gave its slot back: that may come late."""
+        return record.boot_id != machine.boot.boot_id and self.server.sent >= machine.booted_at
 
     def ordered(self, what: str, done: object) -> None:
         """Take note of an operator's order: what holds from now on, or no longer."""
