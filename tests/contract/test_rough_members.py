@@ -22,7 +22,7 @@ from tests.harness.etcd import DEBIAN, Etcd
 from tests.harness.rough import Rough, Weather
 
 SLOTS, MACHINES = 2, 5
-FAULTS = 5
+FAULTS = 4
 """Members that are frozen or killed, one after the other."""
 LONGEST_FAULT = 2.5
 LIMIT = 90.0
