@@ -510,8 +510,8 @@ BROKEN = [
     Broken(Impatient, "are down at once", crowded),
     Broken(Hasty, "past its point of no return"),
     # What has to come to its end
-    Broken(Refusing, "still waits"),
-    Broken(Clinging, "still has a claim"),
+    Broken(Refusing, "still waits", crowded),
+    Broken(Clinging, "still has a claim", crowded),
     Broken(NoMemory, "still held"),
     Broken(ForgetsTooEarly, "still held"),
     Broken(NoSettledTake, "still held", losing, apart=True),
