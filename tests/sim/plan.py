@@ -133,7 +133,7 @@ def plan(seed: int) -> Plan:
     mild = tireless and pace.random() < 0.6
     if tireless:
         slots = pace.randint(1, max(1, machines - 1))
-    flicker = pace.choice((None, None, "00:*:0/15 for 12s"))
+    flicker = pace.choice((None, None, "00:00..15:0/15 for 12s"))
     chance, high = (0.15, 4.0) if few else (0.2, 0.5) if mild else (0.5, 1.0)
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
