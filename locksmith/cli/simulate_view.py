@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from locksmith.cli.run import one_line
 from locksmith.cli.table import Row, table, width
 from locksmith.fleet import moment
 from locksmith.forecast import sentences
@@ -35,9 +36,9 @@ def lines(answer: Answer, advice: Advice) -> Iterator[str]:
     yield ""
     yield f"all done by {_when(answer.p50, answer)} in half of {len(answer.ends[0])} runs ({span(whole)})"
     yield f"       and by {_when(answer.p95, answer)} in 95 of 100"
-    yield sentences.limit(advice)
+    yield one_line(sentences.limit(advice))
     for saving in advice.savings:
-        yield f"  {sentences.help_with(saving)}"
+        yield f"  {one_line(sentences.help_with(saving))}"
     if not advice.savings:
         yield "  nothing that was tried would save much"
 

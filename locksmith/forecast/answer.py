@@ -35,7 +35,8 @@ class GroupAnswer:
     @property
     def limit(self) -> Limit:
         """What most of its time went to."""
-        return max(self.spent, key=lambda limit: self.spent[limit])
+        most = max(Limit, key=lambda limit: self.spent[limit])
+        return most if self.spent[most] else Limit.REBOOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ from locksmith.window.windows import Windows
 T = TypeVar("T")
 
 MOST_MACHINES = 1_000_000
+FIRST_YEAR, LAST_YEAR = 1970, 2900
+"""The years in which a plan may begin: the clocks of machines know no earlier ones, and no sum of them overflows."""
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
 
 
@@ -95,7 +97,9 @@ def _start(value: object, now: datetime) -> datetime:
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise UsageError(f"start must be a time like 2026-12-01T12:00, not {value!r}") from None
+        raise UsageError(f"start must be a time like 2026-12-01T12:00, not {value}") from None
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise UsageError(f"start must lie in a year from {FIRST_YEAR} to {LAST_YEAR}, not in {at.year}")
     return at.astimezone(now.tzinfo) if at.tzinfo else at.replace(tzinfo=now.tzinfo)
 
 
@@ -117,6 +121,8 @@ class _Table:
 
 
 def _group(name: str, fields: object) -> GroupPlan:
+    if not name or not name.isprintable():
+        raise UsageError(f"a group needs a name that can be printed, not {name!r}")
     where = f"groups.{name}"
     if not isinstance(fields, dict):
         raise UsageError(f"{where} must be a table")
@@ -151,7 +157,7 @@ def _windows(where: str, fields: object) -> tuple[Windows | None, timedelta]:
     _known(fields, {"open", "blackouts", "zone", "min-remaining"}, f"{where}.window")
     try:
         read = WindowSet.parse(_texts(fields, "open"), _texts(fields, "blackouts"), str(fields.get("zone", "")))
-        least = parse_duration(str(fields.get("min-remaining", "0s")))
+        least = timedelta(seconds=_span(str(fields.get("min-remaining", "0s"))))
     except (UsageError, ValueError) as error:
         raise UsageError(f"{where}.window: {error}") from None
     return window_set.union([read]), least
@@ -197,7 +203,10 @@ def _percent(text: str) -> Decimal:
 
 
 def _span(text: str) -> float:
-    return max(0.0, parse_duration(text).total_seconds())
+    seconds = parse_duration(text).total_seconds()
+    if seconds < 0:
+        raise ValueError(f"{text!r} is less than nothing")
+    return seconds
 
 
 _KEYS = {

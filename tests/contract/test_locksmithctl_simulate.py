@@ -44,7 +44,7 @@ def test_a_plan_has_an_answer_and_says_what_would_help(ctl, plan, monkeypatch):
         "",
         "all done by 2026-12-03 03:16 in half of 20 runs (39 h 16 min)",
         "       and by 2026-12-03 03:16 in 95 of 100",
-        "the window of group db limits it: nothing is open for 36 h of its 39 h 16 min",
+        "the window of group db limits it: nothing is open for 36 h of 39 h 16 min",
         "  two more slots would save 23 h 36 min",
         "  a window of 4 h instead of 2 h would save 21 h 56 min",
     ]

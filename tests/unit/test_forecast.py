@@ -76,6 +76,35 @@ def test_what_never_opens_is_refused_with_a_sentence():
         run(group(windows=windows("2026-05-05 10:00 for 1h"), least=timedelta(hours=2)))
 
 
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        (group(windows=windows("02:00 for 3h", but=["00:00 for 24h"])), "no window opens that is long enough"),
+        (group(windows=windows("*:0/2 for 1m", but=["00:00 for 24h"])), "no window opens that is long enough"),
+        (group(windows=windows("02:00 for 1h"), least=timedelta(hours=2)), "no window opens that is long enough"),
+        (group(machines=1000, windows=windows("Mon 02:00 for 5m")), "group db is not done within ten years"),
+        (group(machines=1000, reboot=Spread(3e6, 3e6)), "group db is not done within ten years"),
+    ],
+)
+def test_what_takes_for_ever_is_refused_and_not_waited_for(plan, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        run(plan)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from(["02:00 for 3h", "04:00 for 2h", "Sat 22:00 for 30h", "*:00 for 15m"]), max_size=3),
+    st.lists(st.sampled_from(["03:00 for 30m", "Sun", "*-05-04..*-05-06", "01:30 for 1h"]), max_size=2),
+    st.integers(0, 7 * 24 * 60),
+)
+def test_the_openings_are_those_of_the_windows(opens, black, minute):
+    """`Windows` looks around one moment at a time; here they are gone through once."""
+    plan = windows(*opens, but=black)
+    at = START + timedelta(minutes=minute, seconds=30)
+    opened = Openings(group(windows=plan), START).between(START.timestamp(), START.timestamp() + 8 * 86400, 10**4)
+    assert plan.contains(at) == any(begin <= at.timestamp() <= end for begin, end in opened)
+
+
 def test_always_open_windows_are_no_hindrance():
     assert minutes(group(machines=2000, slots=1, windows=windows("00:00 for 24h"))) == 2000 * 10
 
@@ -88,7 +117,7 @@ PLANS = st.builds(
     halt_after=st.sampled_from([HaltAfter(0), HaltAfter(1), HaltAfter(2)]),
     arrives=st.sampled_from([0.0, 0.0, 7200.0]),
     spacing=st.sampled_from([0.0, 300.0]),
-    windows=st.sampled_from([None, windows("02:00 for 3h"), windows("Sat 22:00 for 8h", but=["2026-05-09"])]),
+    windows=st.sampled_from([None, windows("02:00 for 3h"), windows("Sat 22:00 for 8h", but=["*-05-09..*-05-09"])]),
     reboot=st.sampled_from([TEN_MINUTES, Spread(60.0, 600.0), Spread(300.0, 60.0, normal=True)]),
 )
 
@@ -185,7 +214,17 @@ def test_a_plan_is_read():
         ("[groups.db]\nmachines = 5\nslots = 1\nfailure = 2", "groups.db.failure: must be a share from 0% to 100%"),
         ("[groups.db]\nmachines = 5\nslots = 1\nwindow.open = ['x']", "groups.db.window: 'x' is not a window"),
         ("[groups.db]\nmachines = 5\nslots = 1\nwindow.opens = []", "groups.db.window has 'opens', which is no key of"),
-        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not 'x'"),
+        ("[groups.db]\nmachines = 5\nslots = '0%'", "groups.db.slots: must be more than 0%: without a slot nothing"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nspacing = '-5m'", "groups.db.spacing: '-5m' is less than nothing"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nwindow.min-remaining = '-5m'", "window: '-5m' is less than nothing"),
+        ("[groups.'']\nmachines = 5\nslots = 1", "a group needs a name that can be printed, not ''"),
+        ('[groups."\\u001b"]\nmachines = 5\nslots = 1', r"a group needs a name that can be printed, not '\x1b'"),
+        ("start = 9999-12-31T23:00:00\n[groups.db]\nmachines = 5\nslots = 1", "start must lie in a year from 1970 to"),
+        (
+            "start = 12:00:00\n[groups.db]\nmachines = 5\nslots = 1",
+            "start must be a time like 2026-12-01T12:00, not 12:",
+        ),
+        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not x"),
     ],
 )
 def test_what_is_no_plan_is_refused_with_a_sentence(text, sentence):
