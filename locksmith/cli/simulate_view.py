@@ -1,5 +1,7 @@
 """What people and scripts get of a forecast."""
 
+import sys
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -36,9 +38,9 @@ def lines(answer: Answer, advice: Advice) -> Iterator[str]:
     yield ""
     yield f"all done by {_when(answer.p50, answer)} in half of {len(answer.ends[0])} runs ({span(whole)})"
     yield f"       and by {_when(answer.p95, answer)} in 95 of 100"
-    yield one_line(sentences.limit(advice))
+    yield from _wrapped(sentences.limit(advice))
     for saving in advice.savings:
-        yield f"  {one_line(sentences.help_with(saving))}"
+        yield from _wrapped(sentences.help_with(saving), "  ")
     if not advice.savings:
         yield "  nothing that was tried would save much"
 
@@ -89,6 +91,14 @@ def fields(answer: Answer, advice: Advice) -> dict[str, object]:
             for saving in advice.savings
         ],
     }
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """Break a sentence between words where a terminal would break it within one; a pipe gets it whole."""
+    line = f"{indent}{one_line(text)}"
+    if not sys.stdout.isatty():
+        return [line]
+    return textwrap.wrap(line, width(), subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def _short(at: float, answer: Answer) -> str:
