@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -33,6 +34,11 @@ def ordinal(number: int) -> str:
         return _ORDINALS[number - 1]
     teens = 10 < number % 100 < 14  # noqa: PLR2004 - 11th, 12th, 13th
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def count(number: int) -> str:
+    """Write how many: `two`; from ten on `1,200`."""
+    return _NUMBERS[number] if 0 <= number < len(_NUMBERS) else f"{number:,}"
 
 
 def listed(names: list[str], most: int = 5) -> str:

@@ -1,9 +1,6 @@
 """`simulate`: what a rollout will do, from a plan or from the fleet as it is."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +8,22 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.progress import progress
 from locksmith.cli.session import Session, pass_session
-from locksmith.cli.table import Row, table, width
+from locksmith.cli.simulate_view import fields, lines
 from locksmith.errors import LocksmithError, UsageError
-from locksmith.fleet import moment
-from locksmith.forecast.answer import Answer, forecast
-from locksmith.forecast.picture import svg
+from locksmith.forecast.advice import advise
+from locksmith.forecast.answer import forecast
+from locksmith.forecast.picture import draw
 from locksmith.forecast.plan import RolloutPlan, parse_plan
 from locksmith.forecast.spread import Spread
 from locksmith.host.clock import local_zone
 from locksmith.why import group_name
-from locksmith.words import span
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locksmith.forecast.drawing import Drawing
     from locksmith.history import Event
 
 
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 @click.option("--runs", cls=GoOption, type=click.IntRange(1, 1000), default=20, help="How often to play it.")
 @click.option("--seed", cls=GoOption, type=int, default=1, help="Another one is another chance.")
 @click.option(
-    "--plot", cls=GoOption, type=click.Path(dir_okay=False, path_type=Path), help="Draw it, into an .svg file."
+    "--plot",
+    cls=GoOption,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw it, into an .svg or a .png file.",
 )
 @json_flag
 @pass_session
@@ -58,17 +61,17 @@ def simulate(
     """
     if (plan is None) != from_etcd:
         raise UsageError("say either a PLAN or --from-etcd")
-    if plot is not None and plot.suffix != ".svg":
-        raise UsageError(f"--plot draws an .svg file, not {plot.name}")
+    render = _renderer(plot) if plot is not None else None
     rollout = _read(plan) if plan is not None else _from_etcd(session, takes)
-    with _progress(runs * len(rollout.groups)) as told:
-        answer = forecast(rollout, runs, seed, told, keep=plot is not None)
-    if plot is not None:
-        _save(plot, svg(answer, rollout.start.tzinfo))
+    with progress() as told:
+        answer = forecast(rollout, runs, seed, told)
+        advice = advise(answer, told)
+    if plot is not None and render is not None:
+        _save(plot, render(draw(answer, answer.drawn())))
     if as_json:
-        print_json(_fields(answer, runs))
-        return
-    click.echo("\n".join(_lines(answer, runs)))
+        print_json(fields(answer, advice))
+    else:
+        click.echo("\n".join(lines(answer, advice)))
 
 
 def _read(path: Path) -> RolloutPlan:
@@ -123,92 +126,25 @@ def _took(event: "Event") -> float | None:
     return max(0.0, (event.at - event.taken).total_seconds())
 
 
-@contextlib.contextmanager
-def _progress(steps: int) -> Iterator[Callable[[], None]]:
-    """Show how far it is, on a terminal that has `rich` (the extra `tool`)."""
-    with contextlib.ExitStack() as stack:
-        told: Callable[[], None] = lambda: None  # noqa: E731 - where nobody looks
-        if sys.stderr.isatty():
-            with contextlib.suppress(ImportError):
-                from rich.console import Console
-                from rich.progress import Progress
+def _renderer(path: Path) -> "Callable[[Drawing], bytes]":
+    """Give what draws into such a file, before anything else is done: a long run that ends in a typo helps nobody."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+    match path.suffix.lower():
+        case ".svg":
+            from locksmith.forecast.svg import svg
 
-                bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-                task = bar.add_task("playing the rollout", total=steps)
-                told = lambda: bar.advance(task)  # noqa: E731 - as above
-        yield told
+            return lambda drawing: svg(drawing).encode()
+        case ".png":
+            from locksmith.cli.png import png
+
+            return png
+    raise UsageError(f"--plot draws an .svg or a .png, not {path.name}")
 
 
-def _save(path: Path, text: str) -> None:
+def _save(path: Path, drawn: bytes) -> None:
     try:
-        path.write_text(text)
+        path.write_bytes(drawn)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     note(f"drawn into {path}")
-
-
-def _lines(answer: Answer, runs: int) -> list[str]:
-    rows = [
-        Row(
-            (
-                group.plan.name,
-                f"{group.plan.machines:,}",
-                f"{group.plan.slots:,}",
-                "always" if group.plan.windows is None else f"{group.openings:.0f}",
-                f"{group.most:,}",
-                _when(group.p50, answer),
-                _when(group.p95, answer),
-            )
-        )
-        for group in answer.groups
-    ]
-    head = ("GROUP", "MACHINES", "SLOTS", "WINDOWS", "MOST", "DONE (P50)", "DONE (P95)")
-    whole = timedelta(seconds=answer.p50 - answer.plan.start.timestamp())
-    return [
-        *table(head, rows, width()),
-        "",
-        f"all done by {_when(answer.p50, answer)} in half of {runs} runs ({span(whole)})",
-        f"       and by {_when(answer.p95, answer)} in 95 of 100",
-        *_limits(answer),
-    ]
-
-
-def _limits(answer: Answer) -> list[str]:
-    name = answer.last.plan.name
-    if not answer.savings:
-        return [f"group {name} ends last; nothing tried would save much: its reboots take that long"]
-    saved = [f"{one.change} would save {span(timedelta(seconds=one.seconds))}" for one in answer.savings]
-    return [f"group {name} ends last: {'; '.join(saved)}"]
-
-
-def _when(at: float, answer: Answer) -> str:
-    return f"{datetime.fromtimestamp(at, answer.plan.start.tzinfo):%Y-%m-%d %H:%M}"
-
-
-def _fields(answer: Answer, runs: int) -> dict[str, object]:
-    def at(seconds: float) -> str:
-        return moment(datetime.fromtimestamp(seconds, answer.plan.start.tzinfo))
-
-    return {
-        "start": moment(answer.plan.start),
-        "runs": runs,
-        "p50": at(answer.p50),
-        "p95": at(answer.p95),
-        "p50_seconds": answer.p50 - answer.plan.start.timestamp(),
-        "groups": [
-            {
-                "name": group.plan.name,
-                "machines": group.plan.machines,
-                "slots": group.plan.slots,
-                "windows": None if group.plan.windows is None else group.openings,
-                "most": group.most,
-                "failed": group.failed,
-                "p50": at(group.p50),
-                "p95": at(group.p95),
-                "p50_seconds": group.p50 - answer.plan.start.timestamp(),
-            }
-            for group in answer.groups
-        ],
-        "last": answer.last.plan.name,
-        "savings": [{"change": one.change, "seconds": one.seconds} for one in answer.savings],
-    }

@@ -1,20 +1,27 @@
-"""The answer to a plan: when a rollout is done, and what limits it. Pure."""
+"""The answer to a plan: when a rollout is done, what limits it, and what would help. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
-from locksmith.forecast.model import GroupRun, run_group, with_more_slots
+from locksmith.forecast.limit import Limit
+from locksmith.forecast.model import GroupRun, run_group
+from locksmith.forecast.openings import Openings
 from locksmith.forecast.plan import GroupPlan, RolloutPlan
-from locksmith.forecast.spread import Spread
 
-WORTH = 0.05
-"""The share of a rollout's length that a change has to save to be named."""
+Told = Callable[[str, int, int], None]
+"""Told what is being done, and how many steps of how many are."""
+
+PLAYS = "playing the rollout"
 
 
 @dataclass(frozen=True, slots=True)
 class GroupAnswer:
-    """What the runs of a group say: Unix times when it is done in half of them and in 95 of 100."""
+    """What the runs of a group say: Unix times when it is done in half of them and in 95 of 100.
+
+    `spent`: what its time went to in its own run that is done at `p50`, in seconds; together they are all of it.
+    `last`: in which share of the runs no group ends later.
+    """
 
     plan: GroupPlan
     p50: float
@@ -22,87 +29,88 @@ class GroupAnswer:
     openings: float
     most: int
     failed: float
+    spent: dict[Limit, float]
+    last: float
 
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """What a change of the plan would save of the whole, in seconds (in half of the runs)."""
-
-    change: str
-    seconds: float
+    @property
+    def limit(self) -> Limit:
+        """What most of its time went to."""
+        most = max(Limit, key=lambda limit: self.spent[limit])
+        return most if self.spent[most] else Limit.REBOOT
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The whole: its groups, when all are done, the group that ends last, and what would save time there."""
+    """The whole: its groups, and when all are done.
+
+    `typical` is the number of the run that is done at `p50`; `last` the group that most often ends last.
+    """
 
     plan: RolloutPlan
+    seed: int
     groups: tuple[GroupAnswer, ...]
     p50: float
     p95: float
+    typical: int
     last: GroupAnswer
-    savings: tuple[Saving, ...]
-    first_runs: tuple[GroupRun, ...]
+    ends: tuple[tuple[float, ...], ...]
+    """Of each group, when each run of it ended."""
+
+    def drawn(self) -> list[GroupRun]:
+        """Play the typical run once more, with all its reboots."""
+        return [run_once(group, Openings(group, self.plan.start), self.seed, self.typical, keep=True)
+                for group in self.plan.groups]  # fmt: skip
 
 
-def forecast(
-    plan: RolloutPlan, runs: int, seed: int, told: Callable[[], None] = lambda: None, *, keep: bool = False
-) -> Answer:
-    """Run a plan so many times; `told` is called after each run of each group. `UsageError`: a group never ends."""
-    by_group = [_runs(group, plan, runs, seed, told, keep=keep) for group in plan.groups]
-    groups = tuple(_sum_up(group) for group in by_group)
-    ends = sorted(max(group[number].ended for group in by_group) for number in range(runs))
-    last = max(groups, key=lambda group: group.p50)
-    savings = _savings(last, plan, min(runs, 5), seed)
-    first = tuple(group[0] for group in by_group)
-    return Answer(plan, groups, _quantile(ends, 0.5), _quantile(ends, 0.95), last, savings, first)
+def forecast(plan: RolloutPlan, runs: int, seed: int, told: Told = lambda *_: None) -> Answer:
+    """Play a plan so many times. `UsageError`: a group never ends."""
+    by_group = []
+    for place, group in enumerate(plan.groups):
+        by_group.append(play(group, plan, range(runs), seed, lambda one, place=place: told(  # type: ignore[misc]
+            PLAYS, place * runs + one, runs * len(plan.groups))))  # fmt: skip
+    ends = [max(group[number].ended for group in by_group) for number in range(runs)]
+    ordered = sorted(ends)
+    p50 = quantile(ordered, 0.5)
+    typical = ends.index(p50)
+    groups = tuple(_sum_up(group, ends) for group in by_group)
+    last = max(groups, key=lambda group: (group.last, group.p50))
+    each = tuple(tuple(run.ended for run in group) for group in by_group)
+    return Answer(plan, seed, groups, p50, quantile(ordered, 0.95), typical, last, each)
 
 
-def _runs(
-    group: GroupPlan, plan: RolloutPlan, runs: int, seed: int, told: Callable[[], None], *, keep: bool = False
+def play(
+    group: GroupPlan, plan: RolloutPlan, numbers: Sequence[int], seed: int, told: Callable[[int], None] = lambda _: None
 ) -> list[GroupRun]:
-    done = []
-    for number in range(runs):
-        rng = Random(f"{seed} {group.name} {number}")  # noqa: S311 - a forecast, no secret
-        done.append(run_group(group, plan.start, rng, keep=keep and number == 0))
-        told()
+    """Play some runs of a group; `told` how many of them are done."""
+    openings, done = Openings(group, plan.start), []
+    for number in numbers:
+        done.append(run_once(group, openings, seed, number))
+        told(len(done))
     return done
 
 
-def _sum_up(runs: Sequence[GroupRun]) -> GroupAnswer:
+def run_once(group: GroupPlan, openings: Openings, seed: int, number: int, *, keep: bool = False) -> GroupRun:
+    """Play one run of a group, the same each time; a group that is changed meets the same chances."""
+    rng = Random(f"{seed} {group.name} {number}")  # noqa: S311 - a forecast, no secret
+    return run_group(group, openings, rng, keep=keep)
+
+
+def _sum_up(runs: Sequence[GroupRun], whole: Sequence[float]) -> GroupAnswer:
+    """`whole`: when each run of all groups together ended."""
     ends = sorted(run.ended for run in runs)
+    p50 = quantile(ends, 0.5)
     return GroupAnswer(
         runs[0].plan,
-        _quantile(ends, 0.5),
-        _quantile(ends, 0.95),
+        p50,
+        quantile(ends, 0.95),
         sum(run.openings for run in runs) / len(runs),
         max(run.most for run in runs),
         sum(run.failed for run in runs) / len(runs),
+        next(run.spent for run in runs if run.ended == p50),
+        sum(run.ended == end for run, end in zip(runs, whole, strict=True)) / len(runs),
     )
 
 
-def _savings(last: GroupAnswer, plan: RolloutPlan, runs: int, seed: int) -> tuple[Saving, ...]:
-    """Try what may help the group that ends last, the most helpful first."""
-    group, length = last.plan, last.p50 - plan.start.timestamp()
-    changes = [("two more slots", with_more_slots(group, 2))]
-    if group.windows is not None:
-        changes.append(("windows that are always open", replace(group, windows=None)))
-    if group.spacing:
-        changes.append(("no spacing", replace(group, spacing=0.0)))
-    if group.failure:
-        changes.append(("no failures", replace(group, failure=0.0)))
-    if group.health.mean or group.hooks.mean:
-        none = Spread(0.0, 0.0)
-        changes.append(("hooks and health that take no time", replace(group, health=none, hooks=none)))
-    found = []
-    for words, changed in changes:
-        ends = sorted(run.ended for run in _runs(changed, plan, runs, seed, lambda: None))
-        saved = last.p50 - _quantile(ends, 0.5)
-        if length > 0 and saved > WORTH * length:
-            found.append(Saving(words, saved))
-    return tuple(sorted(found, key=lambda saving: -saving.seconds))
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
     """Give the smallest that so large a share does not exceed."""
-    return ordered[min(len(ordered) - 1, max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1))]
+    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]

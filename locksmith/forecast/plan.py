@@ -15,14 +15,16 @@ zone = "Europe/Berlin"
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from locksmith.errors import UsageError
-from locksmith.forecast.spread import Spread
+from locksmith.forecast.spread import NOTHING, Spread
 from locksmith.halt import FIRST, HaltAfter, parse_halt_after
 from locksmith.window import window_set
 from locksmith.window.calendar import in_zone
@@ -33,12 +35,16 @@ from locksmith.window.windows import Windows
 T = TypeVar("T")
 
 MOST_MACHINES = 1_000_000
-_NOTHING = Spread(0.0, 0.0)
+FIRST_YEAR, LAST_YEAR = 1970, 2900
+"""The years in which a plan may begin: the clocks of machines know no earlier ones, and no sum of them overflows."""
+_SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
 
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """One group. `slots` is a number; `failure` how likely a reboot goes wrong (0 to 1); spans in seconds.
+    """One group. `slots` is a number, of a `share` in percent; `failure` how likely a reboot goes wrong (0 to 1).
+
+    Spans are in seconds.
 
     `repair` is how long a machine that came up sick keeps its slot, until somebody has looked and said `resume`.
     `arrives`: over how long the machines come to want the reboot. `least` of a window must be left when one begins.
@@ -48,8 +54,8 @@ class GroupPlan:
     machines: int
     slots: int
     reboot: Spread = Spread(180.0, 180.0)  # noqa: RUF009 - immutable
-    health: Spread = _NOTHING
-    hooks: Spread = _NOTHING
+    health: Spread = NOTHING
+    hooks: Spread = NOTHING
     failure: float = 0.0
     repair: Spread = Spread(8 * 3600.0, 8 * 3600.0)  # noqa: RUF009 - immutable
     halt_after: HaltAfter = FIRST
@@ -57,6 +63,7 @@ class GroupPlan:
     arrives: float = 0.0
     windows: Windows | None = None
     least: timedelta = timedelta(0)
+    share: Decimal | None = None
 
     @property
     def halts_at(self) -> int | None:
@@ -92,9 +99,11 @@ def _start(value: object, now: datetime) -> datetime:
         return now
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        return in_zone(at, now.tzinfo or UTC)
     except ValueError:
         raise UsageError(f"start must be a time like 2026-12-01T12:00, not {str(value)!r}") from None
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise UsageError(f"start must lie in a year from {FIRST_YEAR} to {LAST_YEAR}, not in {at.year}")
+    return in_zone(at, now.tzinfo or UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,8 @@ class _Table:
 
 
 def _group(name: str, fields: object) -> GroupPlan:
+    if not name or not name.isprintable():
+        raise UsageError(f"a group needs a name that can be printed, not {name!r}")
     where = f"groups.{name}"
     if not isinstance(fields, dict):
         raise UsageError(f"{where} must be a table")
@@ -124,14 +135,16 @@ def _group(name: str, fields: object) -> GroupPlan:
         if needed not in fields:
             raise UsageError(f"{where}.{needed} is missing")
     machines = table.read("machines", _count, 1)
-    plain = GroupPlan(name, machines, table.read("slots", lambda text: _slots(text, machines), 1))
+    one: tuple[int, Decimal | None] = (1, None)
+    slots, share = table.read("slots", lambda text: _slots(text, machines), one)
+    plain = GroupPlan(name, machines, slots, share=share)
     windows, least = _windows(where, fields.get("window", {}))
     return replace(
         plain,
         reboot=table.read("reboot", Spread.parse, plain.reboot),
         health=table.read("health", Spread.parse, plain.health),
         hooks=table.read("hooks", Spread.parse, plain.hooks),
-        failure=table.read("failure", _share, plain.failure),
+        failure=table.read("failure", lambda text: float(_percent(text) / 100), plain.failure),
         repair=table.read("repair", Spread.parse, plain.repair),
         halt_after=table.read("halt-after", parse_halt_after, plain.halt_after),
         spacing=table.read("spacing", _span, plain.spacing),
@@ -147,7 +160,7 @@ def _windows(where: str, fields: object) -> tuple[Windows | None, timedelta]:
     _known(fields, {"open", "blackouts", "zone", "min-remaining"}, f"{where}.window")
     try:
         read = WindowSet.parse(_texts(fields, "open"), _texts(fields, "blackouts"), str(fields.get("zone", "")))
-        least = parse_duration(str(fields.get("min-remaining", "0s")))
+        least = timedelta(seconds=_span(str(fields.get("min-remaining", "0s"))))
     except (UsageError, ValueError) as error:
         raise UsageError(f"{where}.window: {error}") from None
     return window_set.union([read]), least
@@ -173,22 +186,30 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _slots(text: str, machines: int) -> int:
-    return max(1, int(machines * _share(text))) if text.endswith("%") else _count(text)
+def slots_of_share(percent: Decimal, machines: int) -> int:
+    """Give the slots that a share makes: rounded down, at least one, as everywhere (`Share.of`)."""
+    return max(1, int(percent * machines / 100))
 
 
-def _share(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = -1.0
-    if not text.endswith("%") or not 0 <= share <= 1:
+def _slots(text: str, machines: int) -> tuple[int, Decimal | None]:
+    if not text.endswith("%"):
+        return _count(text), None
+    if not (share := _percent(text)):
+        raise ValueError("must be more than 0%: without a slot nothing reboots")
+    return slots_of_share(share, machines), share
+
+
+def _percent(text: str) -> Decimal:
+    if not _SHARE.fullmatch(text) or Decimal(text[:-1]) > 100:  # noqa: PLR2004 - percent
         raise ValueError(f"must be a share from 0% to 100%, like 2.5%, not {text}")
-    return share
+    return Decimal(text[:-1])
 
 
 def _span(text: str) -> float:
-    return max(0.0, parse_duration(text).total_seconds())
+    seconds = parse_duration(text).total_seconds()
+    if seconds < 0:
+        raise ValueError(f"{text!r} is less than nothing")
+    return seconds
 
 
 _KEYS = {

@@ -1,8 +1,9 @@
 """How long something takes, where it is not the same each time: `2m`, `90s..4m`, `3m+-30s`. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Self
 
@@ -46,13 +47,26 @@ class Spread:
             return sum(self.seen) / len(self.seen)
         return self.low if self.normal else (self.low + self.high) / 2
 
-    def draw(self, rng: Random) -> float:
-        """Draw one; never less than nothing."""
+    def scaled(self, factor: float) -> "Spread":
+        """Give one of which everything takes so many times as long."""
+        return Spread(
+            self.low * factor, self.high * factor, self.normal, tuple(seconds * factor for seconds in self.seen)
+        )
+
+    def sampler(self, rng: Random) -> Callable[[], float]:
+        """Give what draws one, again and again; never less than nothing."""
+        low, high = self.low, self.high
         if self.seen:
-            return rng.choice(self.seen)
+            return partial(rng.choice, self.seen)
         if self.normal:
-            return max(0.0, rng.gauss(self.low, self.high))
-        return self.low + (self.high - self.low) * rng.random()
+            return lambda: max(0.0, rng.gauss(low, high))
+        if low == high:
+            return lambda: low
+        return partial(rng.uniform, low, high)
+
+
+NOTHING = Spread(0.0, 0.0)
+"""It takes no time."""
 
 
 def _seconds(text: str) -> float:

@@ -1,19 +1,17 @@
-"""What a rollout will do: plans, the model's arithmetic, and what limits it."""
+"""What a rollout will do: plans, and the model's arithmetic."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locksmith.errors import UsageError
-from locksmith.forecast.answer import forecast
 from locksmith.forecast.fleet_plan import group_plan
-from locksmith.forecast.model import run_group
-from locksmith.forecast.picture import svg
+from locksmith.forecast.model import counts, run_group
+from locksmith.forecast.openings import Openings
 from locksmith.forecast.plan import GroupPlan, RolloutPlan, parse_plan
 from locksmith.forecast.spread import Spread
 from locksmith.group_view import GroupView
@@ -31,7 +29,7 @@ def group(machines=4, slots=1, **changes):
 
 
 def run(plan, seed=1):
-    return run_group(plan, START, Random(seed), keep=True)
+    return run_group(plan, Openings(plan, START), Random(seed), keep=True)
 
 
 def minutes(plan):
@@ -62,7 +60,7 @@ def test_without_chance_it_is_arithmetic(plan, expected):
 
 def test_a_group_that_is_halted_waits_with_slots_free():
     one_of_two = group(machines=10, slots=5, failure=1.0, repair=Spread(3600.0, 3600.0), halt_after=HaltAfter(1))
-    begun = sorted(begin for begin, _, _ in run(one_of_two).reboots)
+    begun = [reboot.begin for reboot in run(one_of_two).reboots]
     assert [round((begin - START.timestamp()) / 60) for begin in begun] == [0] * 5 + [70] * 5
 
 
@@ -78,6 +76,35 @@ def test_what_never_opens_is_refused_with_a_sentence():
         run(group(windows=windows("2026-05-05 10:00 for 1h"), least=timedelta(hours=2)))
 
 
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        (group(windows=windows("02:00 for 3h", but=["00:00 for 24h"])), "no window opens that is long enough"),
+        (group(windows=windows("*:0/2 for 1m", but=["00:00 for 24h"])), "no window opens that is long enough"),
+        (group(windows=windows("02:00 for 1h"), least=timedelta(hours=2)), "no window opens that is long enough"),
+        (group(machines=1000, windows=windows("Mon 02:00 for 5m")), "group db is not done within ten years"),
+        (group(machines=1000, reboot=Spread(3e6, 3e6)), "group db is not done within ten years"),
+    ],
+)
+def test_what_takes_for_ever_is_refused_and_not_waited_for(plan, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        run(plan)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from(["02:00 for 3h", "04:00 for 2h", "Sat 22:00 for 30h", "*:00 for 15m"]), max_size=3),
+    st.lists(st.sampled_from(["03:00 for 30m", "Sun", "*-05-04..*-05-06", "01:30 for 1h"]), max_size=2),
+    st.integers(0, 7 * 24 * 60),
+)
+def test_the_openings_are_those_of_the_windows(opens, black, minute):
+    """`Windows` looks around one moment at a time; here they are gone through once."""
+    plan = windows(*opens, but=black)
+    at = START + timedelta(minutes=minute, seconds=30)
+    opened = Openings(group(windows=plan), START).between(START.timestamp(), START.timestamp() + 8 * 86400, 10**4)
+    assert plan.contains(at) == any(begin <= at.timestamp() <= end for begin, end in opened)
+
+
 def test_always_open_windows_are_no_hindrance():
     assert minutes(group(machines=2000, slots=1, windows=windows("00:00 for 24h"))) == 2000 * 10
 
@@ -87,8 +114,10 @@ PLANS = st.builds(
     machines=st.integers(1, 12),
     slots=st.integers(1, 5),
     failure=st.sampled_from([0.0, 0.0, 0.2]),
+    halt_after=st.sampled_from([HaltAfter(0), HaltAfter(1), HaltAfter(2)]),
+    arrives=st.sampled_from([0.0, 0.0, 7200.0]),
     spacing=st.sampled_from([0.0, 300.0]),
-    windows=st.sampled_from([None, windows("02:00 for 3h"), windows("Sat 22:00 for 8h", but=["2026-05-09"])]),
+    windows=st.sampled_from([None, windows("02:00 for 3h"), windows("Sat 22:00 for 8h", but=["*-05-09..*-05-09"])]),
     reboot=st.sampled_from([TEN_MINUTES, Spread(60.0, 600.0), Spread(300.0, 60.0, normal=True)]),
 )
 
@@ -97,49 +126,50 @@ PLANS = st.builds(
 @given(PLANS, st.integers(0, 99))
 def test_no_run_breaks_what_the_plan_says(plan, seed):
     found = run(plan, seed)
-    begun = [begin for begin, _, _ in found.reboots]
+    begun = [reboot.begin for reboot in found.reboots]
     assert len(begun) == plan.machines
     assert begun == sorted(begun)
     assert all(later - sooner >= plan.spacing for sooner, later in pairwise(begun))
     for begin in begun:
-        assert sum(one <= begin < end for one, end, _ in found.reboots) <= plan.slots
+        assert sum(one.begin <= begin < one.end for one in found.reboots) <= plan.slots
         assert plan.windows is None or plan.windows.contains(datetime.fromtimestamp(begin, UTC))
-    assert found.counts(found.ended) == (0, 0, 0, plan.machines)
-    assert sum(found.counts(begun[-1])) == plan.machines
+    at_last, at_the_end = counts(found, [begun[-1], found.ended])
+    assert at_the_end == (plan.machines, 0, 0, 0)
+    assert sum(at_last) == plan.machines
     assert found.most <= plan.slots
+    assert sum(found.spent.values()) == pytest.approx(found.ended - found.began)
+    assert all(seconds >= 0 for seconds in found.spent.values())
 
 
-def answer(*groups, runs=20):
-    return forecast(RolloutPlan(START, groups), runs, 1, keep=True)
+HOUR = Spread(3600.0, 3600.0)
 
 
-def test_the_answer_names_what_limits_the_group_that_ends_last():
-    slow = group(machines=200, slots=1, windows=windows("02:00 for 3h"))
-    quick = GroupPlan("web", 5, 1, reboot=TEN_MINUTES)
-    found = answer(slow, quick)
-    assert found.last.plan.name == "db"
-    assert [one.change for one in found.savings] == ["windows that are always open", "two more slots"]
-    # 18 reboots begin in a window of three hours with one slot: twelve nights, and four with three slots.
-    assert found.groups[0].openings == 11
-    assert round(found.savings[1].seconds / 86400) == 7
-    assert found.p50 <= found.p95
-
-
-def test_another_seed_is_another_chance_and_the_same_one_is_not():
-    chance = group(reboot=Spread(60.0, 600.0))
-    plan = RolloutPlan(START, (chance,))
-    assert forecast(plan, 5, 1).p50 == forecast(plan, 5, 1).p50
-    assert forecast(plan, 5, 1).p50 != forecast(plan, 5, 2).p50
-
-
-def test_the_picture_is_a_drawing_of_all_machines_with_their_names_safe():
-    found = answer(GroupPlan("<db>&", 30, 2, reboot=Spread(60.0, 300.0), failure=0.1))
-    root = ET.fromstring(svg(found, UTC))
-    layers = root.findall("{http://www.w3.org/2000/svg}polygon")
-    assert [layer[0].text for layer in layers] == ["done", "failed", "rebooting", "waiting"]
-    for layer in layers:
-        places = [tuple(map(float, pair.split(","))) for pair in layer.attrib["points"].split()]
-        assert all(0 <= x <= 960 and 0 <= y <= 360 for x, y in places)
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (group(), {"slots": 30, "reboot": 10}),
+        (group(slots=9), {"reboot": 10}),
+        (group(slots=2, spacing=480.0), {"spacing": 24, "reboot": 10}),
+        (group(slots=2, spacing=1200.0), {"spacing": 60, "reboot": 10}),
+        (group(slots=1, spacing=480.0), {"slots": 30, "reboot": 10}),
+        (group(windows=windows("12:15 for 30m")), {"window": 15, "slots": 30, "reboot": 10}),
+        # From 12:30 on it is the window, though the slot is in use until 12:35.
+        (group(windows=windows("12:15 for 15m")), {"window": 15 + 24 * 60 - 15, "slots": 25, "reboot": 10}),
+        (group(failure=1.0, repair=HOUR), {"slots": 30, "failures": 4 * 60, "reboot": 10}),
+        (group(slots=4, failure=1.0, repair=HOUR), {"failures": 60, "reboot": 10}),
+        (
+            group(slots=2, failure=1.0, repair=HOUR, halt_after=HaltAfter(0)),
+            {"slots": 10, "failures": 120, "reboot": 10},
+        ),
+        (
+            group(failure=1.0, repair=HOUR, windows=windows("12:00 for 15m")),
+            {"slots": 4 * 10 - 10, "failures": 3 * 5 + 60, "window": 3 * (24 * 60 - 15), "reboot": 10},
+        ),
+    ],
+)
+def test_all_time_is_put_down_to_what_was_in_the_way(plan, expected):
+    spent = run(plan).spent
+    assert {limit.value: round(seconds / 60) for limit, seconds in spent.items() if seconds} == expected
 
 
 EXAMPLE = """
@@ -189,7 +219,17 @@ def test_a_plan_is_read():
         ("[groups.db]\nmachines = 5\nslots = 1\nfailure = 2", "groups.db.failure: must be a share from 0% to 100%"),
         ("[groups.db]\nmachines = 5\nslots = 1\nwindow.open = ['x']", "groups.db.window: 'x' is not a window"),
         ("[groups.db]\nmachines = 5\nslots = 1\nwindow.opens = []", "groups.db.window has 'opens', which is no key of"),
-        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not 'x'"),
+        ("[groups.db]\nmachines = 5\nslots = '0%'", "groups.db.slots: must be more than 0%: without a slot nothing"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nspacing = '-5m'", "groups.db.spacing: '-5m' is less than nothing"),
+        ("[groups.db]\nmachines = 5\nslots = 1\nwindow.min-remaining = '-5m'", "window: '-5m' is less than nothing"),
+        ("[groups.'']\nmachines = 5\nslots = 1", "a group needs a name that can be printed, not ''"),
+        ('[groups."\\u001b"]\nmachines = 5\nslots = 1', r"a group needs a name that can be printed, not '\x1b'"),
+        ("start = 9999-12-31T23:00:00\n[groups.db]\nmachines = 5\nslots = 1", "start must lie in a year from 1970 to"),
+        (
+            "start = 12:00:00\n[groups.db]\nmachines = 5\nslots = 1",
+            "start must be a time like 2026-12-01T12:00, not 12:",
+        ),
+        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not x"),
     ],
 )
 def test_what_is_no_plan_is_refused_with_a_sentence(text, sentence):
