@@ -35,8 +35,6 @@ from locksmith.window.windows import Windows
 T = TypeVar("T")
 
 MOST_MACHINES = 1_000_000
-FIRST_YEAR, LAST_YEAR = 1970, 2900
-"""The years in which a plan may begin: the clocks of machines know no earlier ones, and no sum of them overflows."""
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
 
 
@@ -101,9 +99,10 @@ def _start(value: object, now: datetime) -> datetime:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
         raise UsageError(f"start must be a time like 2026-12-01T12:00, not {str(value)!r}") from None
-    if not FIRST_YEAR <= at.year <= LAST_YEAR:
-        raise UsageError(f"start must lie in a year from {FIRST_YEAR} to {LAST_YEAR}, not in {at.year}")
-    return in_zone(at, now.tzinfo or UTC)
+    try:
+        return in_zone(at, now.tzinfo or UTC)
+    except ValueError as error:
+        raise UsageError(f"start {at}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def test_a_plan_is_read():
         (f"start = {'[' * 2000}", "the plan is not TOML that can be read: it is nested too deeply"),
         (
             "start = 9999-12-31T23:59:59-12:00\n[groups.db]",
-            "start must be a time like 2026-12-01T12:00, not '9999-12-31",
+            "start 9999-12-31 23:59:59-12:00: the year must be one from 1971 to 2198, not 9999",
         ),
         ("", "the plan has no group: write [groups.NAME]"),
         ("groups = 1", "the plan has no group"),
@@ -224,12 +224,11 @@ def test_a_plan_is_read():
         ("[groups.db]\nmachines = 5\nslots = 1\nwindow.min-remaining = '-5m'", "window: '-5m' is less than nothing"),
         ("[groups.'']\nmachines = 5\nslots = 1", "a group needs a name that can be printed, not ''"),
         ('[groups."\\u001b"]\nmachines = 5\nslots = 1', r"a group needs a name that can be printed, not '\x1b'"),
-        ("start = 9999-12-31T23:00:00\n[groups.db]\nmachines = 5\nslots = 1", "start must lie in a year from 1970 to"),
         (
             "start = 12:00:00\n[groups.db]\nmachines = 5\nslots = 1",
-            "start must be a time like 2026-12-01T12:00, not 12:",
+            "start must be a time like 2026-12-01T12:00, not '12:",
         ),
-        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not x"),
+        ("start = 'x'\n[groups.db]\nmachines = 5\nslots = 1", "start must be a time like 2026-12-01T12:00, not 'x'"),
     ],
 )
 def test_what_is_no_plan_is_refused_with_a_sentence(text, sentence):
