@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -18,11 +17,13 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window_store import WindowStore
 from tests.harness.weather import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
-from tests.sim.machine import MIDNIGHT, PERSON, SimJournal, SimMachine
+from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
+from tests.sim.node import Node
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.rules import OPERATOR, Rules
+from tests.sim.storm import Storm
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
 
@@ -31,38 +32,6 @@ CALM = 3600.0
 LOOK = 15.0
 """Seconds between two looks at how things stand, and between an operator's visits once it is calm."""
 CALM_FAULTS = Faults()
-
-
-@dataclass
-class Node:
-    """A machine and the daemon that is started on it whenever there is none."""
-
-    machine: SimMachine
-    make: Callable[[SimMachine], Process]
-    rng: Random
-    process: Process | None = None
-
-    def start(self) -> None:
-        """Start the daemon, unless there is one or the machine is off."""
-        if not self.machine.on or (self.process is not None and self.process.alive):
-            return
-        self.process = self.make(self.machine)
-        self.process.start()
-        if self.process.task is not None:
-            self.process.task.add_done_callback(self._ended)
-
-    def lose_power(self) -> None:
-        """End whatever runs."""
-        if self.process is not None:
-            self.process.kill("with its machine")
-
-    def wake(self) -> None:
-        """Signal that something has changed."""
-        if self.process is not None and self.process.agent is not None and self.process.alive:
-            self.process.agent.wake()
-
-    def _ended(self, _task: "asyncio.Task[None]") -> None:
-        asyncio.get_running_loop().call_later(self.rng.uniform(1, 20), self.start)
 
 
 @dataclass
@@ -98,17 +67,7 @@ class Simulation:
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         loop.after_turn = rules.turn
-        operator = Operator(
-            RebootLock(self._client(OPERATOR, calm=True), GROUP, rng=self.plan.draw("alice"), clock=lambda: MIDNIGHT),
-            list(machines.values()),
-            self.plan.draw("operator"),
-            self.story,
-            self.parts.orders(
-                self._client(OPERATOR, calm=True), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")
-            ),
-            rules.ordered,
-            WindowStore(self._client(OPERATOR, calm=True)) if self.plan.calendars.fleet_set else None,
-        )
+        operator = self._operator(rules)
         if len(self.nodes) > 100:
             self.story.tell("FLEET", f"is a crowd of {len(self.nodes)}")
         await operator.lock.set_max(self.plan.slots)
@@ -125,6 +84,20 @@ class Simulation:
             await self._or_broken(task)
         await operator.tidy(self.plan.slots)
         await self._come_to_an_end(rules, operator)
+
+    def _operator(self, rules: Rules) -> Operator:
+        def client() -> Store:
+            return self._client(OPERATOR, calm=True)
+
+        return Operator(
+            RebootLock(client(), GROUP, rng=self.plan.draw("alice"), clock=lambda: MIDNIGHT),
+            [node.machine for node in self.nodes.values()],
+            self.plan.draw("operator"),
+            self.story,
+            self.parts.orders(client(), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")),
+            rules.ordered,
+            WindowStore(client()) if self.plan.calendars.fleet_set else None,
+        )
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
         """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
@@ -235,110 +208,11 @@ class Simulation:
         return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
 
     def _let_loose(self, operator: Operator, rules: Rules) -> None:
-        for node in self.nodes.values():
-            self._begin(self._updates(node))
-            if self.plan.calendars.packages:
-                self._begin(self._upgrades(node))
         for number in range(self.plan.go_nodes):
             name = f"go-{number + 1}"
             go = GoNode(name, self._client(name), self.plan.draw(name))
             self._begin(go.live(lambda: self.faults is not CALM_FAULTS))
-        if self.plan.busy and not self.faults.restores:
-            # Somebody is there all night, or the first reboot that goes wrong would be the last.
-            for minute in range(1, int(STORMY / 60)):
-                self._begin(_later(minute * 60, partial(operator.attempt, operator.resume)))
-        self._at_times("operator", self.plan.operator_acts, lambda _node: operator.act())
-        self._at_times("power", self.faults.power_cuts, self._cut_power)
-        self._at_times("block", self.faults.blocked, self._block)
-        self._at_times("clock", self.faults.clock_steps, self._step_clock)
-        self._at_times("person", self.faults.others_reboot, self._reboot_by_hand)
-        self._at_times("restart", self.faults.restarts, self._restart)
-        self._at_times("soft reboot", self.faults.soft_reboots, self._reboot_softly)
-        self._at_times("compaction", self.faults.compactions, self._compact)
-        self._at_times("expiry", self.faults.expiries, self._expire)
-        self._at_times("restore", self.faults.restores, lambda _node: self._restore(operator, rules))
-
-    def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
-        rng = self.plan.draw(name)
-        for _ in range(times):
-            node = rng.choice(list(self.nodes.values()))
-            self._begin(_later(rng.uniform(0, STORMY), partial(act, node)))
-
-    async def _updates(self, node: Node) -> None:
-        """Let the engine finish an update or two, and sometimes drop it again."""
-        machine, rng, loop = node.machine, self.plan.draw(f"{node.machine.name} updates"), asyncio.get_running_loop()
-        for version in count() if self.plan.busy else range(rng.randint(1, 2)):
-            await asyncio.sleep(rng.uniform(0, self.plan.busy or STORMY / 3))
-            if self.plan.busy and loop.time() > STORMY:
-                return
-            if self.plan.busy and machine.is_wanted:
-                continue
-            machine.engine.wants(f"{version + 1}.0.0")
-            self.story.tell(machine.name, f"has update {machine.engine.wish} and wants a reboot")
-            node.wake()
-            if rng.random() < self.faults.engine_reset:
-                await asyncio.sleep(rng.uniform(0, 60))
-                machine.engine.reset()
-                self.story.tell(machine.name, "has its update reset")
-
-    async def _upgrades(self, node: Node) -> None:
-        """Let packages want a reboot, and sometimes be content again without one."""
-        machine, rng = node.machine, self.plan.draw(f"{node.machine.name} packages")
-        await asyncio.sleep(rng.uniform(0, STORMY))
-        machine.packages.wants("of-the-night")
-        self.story.tell(machine.name, "has packages that want a reboot")
-        node.wake()
-        if rng.random() < 0.3:
-            await asyncio.sleep(rng.uniform(0, 60))
-            machine.packages.reset()
-            self.story.tell(machine.name, "has packages that want none any more")
-
-    async def _cut_power(self, node: Node) -> None:
-        node.machine.cut_power()
-
-    async def _block(self, node: Node) -> None:
-        rng = self.plan.draw(f"block {asyncio.get_running_loop().time()}")
-        await node.machine.block(rng.uniform(0.1, rng.choice((5, 120))))
-
-    async def _step_clock(self, node: Node) -> None:
-        step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)
-        node.machine.set_clock(timedelta(seconds=step))
-        self.story.tell(node.machine.name, f"has its clock stepped by {step:.1f} s")
-
-    async def _reboot_by_hand(self, node: Node) -> None:
-        if node.machine.on:
-            node.machine.go_down(PERSON)
-
-    async def _reboot_softly(self, node: Node) -> None:
-        if node.machine.on:
-            node.machine.reboot_softly()
-
-    async def _compact(self, _node: Node) -> None:
-        self.story.tell("STORE", "forgets its past")
-        self.server.compact()
-
-    async def _expire(self, _node: Node) -> None:
-        leased = self.server.leased()
-        if leased:
-            key = self.plan.draw(f"expiry {asyncio.get_running_loop().time()}").choice(leased)
-            self.story.tell("STORE", f"loses {key.rpartition('rebootlock/')[2]} before its time")
-            self.server.lose(key)
-
-    async def _restore(self, operator: Operator, rules: Rules) -> None:
-        """Go back to a backup of some minutes ago: made now, restored later."""
-        rng, backup = self.plan.draw(f"restore {asyncio.get_running_loop().time()}"), self.server.backup()
-        self.story.tell("STORE", "is backed up")
-        now = asyncio.get_running_loop().time()
-        await asyncio.sleep(min(rng.uniform(1, 300), STORMY - now))
-        rules.went_back()
-        self.story.tell("STORE", f"goes back from revision {self.server.revision} to {backup.revision}")
-        self.server.restore(backup)
-        operator.store_went_back = True
-        rules.is_back()
-
-    async def _restart(self, node: Node) -> None:
-        if node.process is not None:
-            await node.process.stop()
+        Storm(self.plan, list(self.nodes.values()), self.server, self.story, operator, rules, self._begin).let_loose()
 
     def _begin(self, what: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.ensure_future(what))
@@ -353,11 +227,6 @@ class Simulation:
             self.story.check()
         task.result()
         self.story.check()
-
-
-async def _later(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    await asyncio.sleep(seconds)
-    await act()
 
 
 async def _never_die(_where: str) -> None:

@@ -16,7 +16,8 @@ from locksmith.forecast.spread import Spread
 from locksmith.window.window_set import WindowSet
 from tests.harness.windows import plan as windows
 from tests.sim.daemon import Parts
-from tests.sim.fleet import Node, Simulation
+from tests.sim.fleet import Simulation
+from tests.sim.node import Node
 from tests.sim.people import Operator
 from tests.sim.plan import Faults, Plan
 from tests.sim.rules import Rules

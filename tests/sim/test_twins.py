@@ -10,9 +10,9 @@ from locksmith import semaphore
 from locksmith.kv.memory import MemoryStore
 from locksmith.presence import KEEP_AFTER, Presence
 from tests.sim.daemon import Parts, Process
-from tests.sim.fleet import Node
 from tests.sim.machine import SimMachine
 from tests.sim.network import Before, Network, Outages, SimServer
+from tests.sim.node import Node
 from tests.sim.plan import Faults
 from tests.sim.rules import KEY
 from tests.sim.story import BrokenRuleError, Story

@@ -1,0 +1,139 @@
+"""The storm: updates, and all that befalls machines, the store and people, each at a time drawn from the plan."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+
+from tests.sim.machine import PERSON
+from tests.sim.network import SimServer
+from tests.sim.node import Node
+from tests.sim.people import Operator
+from tests.sim.plan import STORMY, Plan
+from tests.sim.rules import Rules
+from tests.sim.story import Story
+
+
+@dataclass
+class Storm:
+    """The storm of one plan. `begin` lets something happen beside all else."""
+
+    plan: Plan
+    nodes: Sequence[Node]
+    server: SimServer
+    story: Story
+    operator: Operator
+    rules: Rules
+    begin: Callable[[Coroutine[Any, Any, None]], None]
+
+    def let_loose(self) -> None:
+        """Begin everything."""
+        plan, faults = self.plan, self.plan.faults
+        for node in self.nodes:
+            self.begin(self._updates(node))
+            if plan.calendars.packages:
+                self.begin(self._upgrades(node))
+        if plan.busy and not faults.restores:
+            # Somebody is there all night, or the first reboot that goes wrong would be the last.
+            for minute in range(1, int(STORMY / 60)):
+                self.begin(_later(minute * 60, partial(self.operator.attempt, self.operator.resume)))
+        self._at_times("operator", plan.operator_acts, lambda _node: self.operator.act())
+        self._at_times("power", faults.power_cuts, self._cut_power)
+        self._at_times("block", faults.blocked, self._block)
+        self._at_times("clock", faults.clock_steps, self._step_clock)
+        self._at_times("person", faults.others_reboot, self._reboot_by_hand)
+        self._at_times("restart", faults.restarts, self._restart)
+        self._at_times("soft reboot", faults.soft_reboots, self._reboot_softly)
+        self._at_times("compaction", faults.compactions, self._compact)
+        self._at_times("expiry", faults.expiries, self._expire)
+        self._at_times("restore", faults.restores, self._restore)
+
+    def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
+        rng = self.plan.draw(name)
+        for _ in range(times):
+            node = rng.choice(self.nodes)
+            self.begin(_later(rng.uniform(0, STORMY), partial(act, node)))
+
+    async def _updates(self, node: Node) -> None:
+        """Let the engine finish an update or two, and sometimes drop it again."""
+        machine, rng, loop = node.machine, self.plan.draw(f"{node.machine.name} updates"), asyncio.get_running_loop()
+        for version in count() if self.plan.busy else range(rng.randint(1, 2)):
+            await asyncio.sleep(rng.uniform(0, self.plan.busy or STORMY / 3))
+            if self.plan.busy and loop.time() > STORMY:
+                return
+            if self.plan.busy and machine.is_wanted:
+                continue
+            machine.engine.wants(f"{version + 1}.0.0")
+            self.story.tell(machine.name, f"has update {machine.engine.wish} and wants a reboot")
+            node.wake()
+            if rng.random() < self.plan.faults.engine_reset:
+                await asyncio.sleep(rng.uniform(0, 60))
+                machine.engine.reset()
+                self.story.tell(machine.name, "has its update reset")
+
+    async def _upgrades(self, node: Node) -> None:
+        """Let packages want a reboot, and sometimes be content again without one."""
+        machine, rng = node.machine, self.plan.draw(f"{node.machine.name} packages")
+        await asyncio.sleep(rng.uniform(0, STORMY))
+        machine.packages.wants("of-the-night")
+        self.story.tell(machine.name, "has packages that want a reboot")
+        node.wake()
+        if rng.random() < 0.3:
+            await asyncio.sleep(rng.uniform(0, 60))
+            machine.packages.reset()
+            self.story.tell(machine.name, "has packages that want none any more")
+
+    async def _cut_power(self, node: Node) -> None:
+        node.machine.cut_power()
+
+    async def _block(self, node: Node) -> None:
+        rng = self.plan.draw(f"block {asyncio.get_running_loop().time()}")
+        await node.machine.block(rng.uniform(0.1, rng.choice((5, 120))))
+
+    async def _step_clock(self, node: Node) -> None:
+        step = self.plan.draw(f"step {asyncio.get_running_loop().time()}").uniform(-300, 300)
+        node.machine.set_clock(timedelta(seconds=step))
+        self.story.tell(node.machine.name, f"has its clock stepped by {step:.1f} s")
+
+    async def _reboot_by_hand(self, node: Node) -> None:
+        if node.machine.on:
+            node.machine.go_down(PERSON)
+
+    async def _reboot_softly(self, node: Node) -> None:
+        if node.machine.on:
+            node.machine.reboot_softly()
+
+    async def _compact(self, _node: Node) -> None:
+        self.story.tell("STORE", "forgets its past")
+        self.server.compact()
+
+    async def _expire(self, _node: Node) -> None:
+        leased = self.server.leased()
+        if leased:
+            key = self.plan.draw(f"expiry {asyncio.get_running_loop().time()}").choice(leased)
+            self.story.tell("STORE", f"loses {key.rpartition('rebootlock/')[2]} before its time")
+            self.server.lose(key)
+
+    async def _restore(self, _node: Node) -> None:
+        """Go back to a backup of some minutes ago: made now, restored later."""
+        rng, backup = self.plan.draw(f"restore {asyncio.get_running_loop().time()}"), self.server.backup()
+        self.story.tell("STORE", "is backed up")
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(min(rng.uniform(1, 300), STORMY - now))
+        self.rules.went_back()
+        self.story.tell("STORE", f"goes back from revision {self.server.revision} to {backup.revision}")
+        self.server.restore(backup)
+        self.operator.store_went_back = True
+        self.rules.is_back()
+
+    async def _restart(self, node: Node) -> None:
+        if node.process is not None:
+            await node.process.stop()
+
+
+async def _later(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(seconds)
+    await act()
