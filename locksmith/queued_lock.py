@@ -38,7 +38,7 @@ class QueuedLock:
         self._meter = meter or Meter()
         self._nonce = ""
         self._granted = False
-        # When a take that may be on its way still was given up; None: there is none.
+        # When a take that may be on its way still was given up (long ago: in an earlier run); None: there is none.
         self._cut_off: float | None = None
         self._watch = _Watch()
 
@@ -118,7 +118,7 @@ class QueuedLock:
     def _follow(self, claim: Claim) -> None:
         if claim.nonce != self._nonce:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
-            self._cut_off = None if self._nonce else _now()
+            self._cut_off = None if self._nonce else float("-inf")
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
             self._watch.stop()
@@ -131,7 +131,10 @@ class QueuedLock:
                 return await self._keep(claim)
             if self._granted:
                 return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
+        place = self._queue.place(claim)
         look = await self._queue.stand(claim)
+        if place is not None and self._queue.place(claim) != place and await self.lock.check(claim):
+            return await self._keep(claim)  # the place went with a take that came late
         self._meter.line(look.line.position, look.line.waiters)
         if look.line.position > 1:
             self._watch.aim(look, partial(self._moved_up, look))

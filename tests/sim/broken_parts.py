@@ -408,8 +408,10 @@ def losing(drawn: Plan) -> Plan:
 
 def slow(drawn: Plan) -> Plan:
     """What takes a write that is under way for seconds, and an operator who is busy."""
-    faults = Faults(slow_store=0.5)
-    return replace(drawn, faults=faults, operator_acts=60, slots=2, busy=5.0, windows=(None,) * drawn.machines)
+    faults, always = Faults(slow_store=0.6), (None,) * drawn.machines
+    return replace(
+        drawn, faults=faults, operator_acts=60, only=("freeze", "thaw"), slots=4, busy=5.0, windows=always, hooks=False
+    )
 
 
 def calm(drawn: Plan) -> Plan:

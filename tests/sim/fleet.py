@@ -97,6 +97,7 @@ class Simulation:
             self.parts.orders(client(), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")),
             rules.ordered,
             WindowStore(client()) if self.plan.calendars.fleet_set else None,
+            only=self.plan.only,
         )
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:

@@ -100,6 +100,8 @@ class Plan:
     faults: Faults = field(default_factory=Faults)
     go_nodes: int = 0
     operator_acts: int = 0
+    only: tuple[str, ...] = ()
+    """What the operator does, by the names of its methods; empty: anything."""
     hooks: bool = False
     """The machines have hooks, which take their time."""
     busy: float = 0.0

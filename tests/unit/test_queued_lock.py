@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import Queue
+from locksmith.queue import LOOK_AFTER, Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Denied, Granted
@@ -112,7 +112,8 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
         assert answer.code == "line"
         late = RebootLock(MemoryStore(server), "")
         await late.set_max(2)
-        await late.take(claim("n2"))
+        await late.take(claim("n2"), holder._queue.place(claim("n2")))
+        await asyncio.sleep(LOOK_AFTER)
         assert await holder.take(claim("n2")) == Granted()
 
     run(story)
