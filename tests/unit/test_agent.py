@@ -45,6 +45,7 @@ class Bench:
     does: dict[str, Callable[[], Answer | None]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     wish: bool = True
+    version: str = "1.2.3"
     shutdown: ShutdownState = ShutdownState.RUNNING
     slow_commit: float = 0.0
     offset: timedelta = timedelta()
@@ -108,7 +109,7 @@ class Bench:
         return self.shutdown
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
-        return Sighting(Wish("update_engine", "1.2.3", now) if self.wish else None)
+        return Sighting(Wish("update_engine", self.version, now) if self.wish else None)
 
     async def request(self, _claim) -> Answer:
         return self._call("request") or Granted()
@@ -180,6 +181,20 @@ def test_a_wish_becomes_a_reboot_that_is_asked_for_once():
     entry = bench.journal.read().entry
     assert entry is not None
     assert entry.phase is Phase.COMMITTED
+
+
+def test_the_journal_says_what_was_wanted_at_the_point_of_no_return_not_what_the_claim_waited_for():
+    """Else a newer update that does not last would be rebooted for once more, and halt nobody."""
+    bench = Bench()
+
+    def update_again() -> None:
+        bench.version = "1.2.4"
+
+    bench.does["request"] = update_again
+    for_a_while(bench, 10)
+    entry = bench.journal.read().entry
+    assert entry is not None
+    assert (entry.claim.version, entry.version) == ("1.2.3", "1.2.4")
 
 
 def test_a_give_back_without_an_answer_leaves_no_way_to_the_reboot_but_a_new_commit():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from locksmith.decide import decide
+from locksmith.decide import decide, latest
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
     DAEMON,
@@ -619,3 +619,12 @@ def test_every_reason_to_wait_has_a_word_a_sentence_and_an_end_that_lies_ahead(n
 @given(snapshots)
 def test_the_same_snapshot_always_leads_to_the_same_step(now):
     assert decide(now) == decide(replace(now))
+
+
+def test_a_reboot_is_for_what_is_wanted_by_now_and_not_for_what_the_claim_was_made_for():
+    """A newer update may have come in the line; where its own trigger wants none any more, another one's wish counts."""
+    now = Wish("update-engine", "1.2.4", NOW)
+    packages = Wish("reboot-required", "of-the-night", NOW)
+    assert latest(replace(NOTHING, wishes=(packages, now)), FOR_UPDATE) == now
+    assert latest(replace(NOTHING, wishes=(packages,)), FOR_UPDATE) == packages
+    assert latest(NOTHING, FOR_UPDATE).version == "1.2.3"
