@@ -622,7 +622,7 @@ def test_the_same_snapshot_always_leads_to_the_same_step(now):
 
 
 def test_a_reboot_is_for_what_is_wanted_by_now_and_not_for_what_the_claim_was_made_for():
-    """A newer update may have come in the line; where its own trigger wants none any more, another one's wish counts."""
+    """A newer update may have come in the line; where its own trigger wants none any more, another's wish counts."""
     now = Wish("update-engine", "1.2.4", NOW)
     packages = Wish("reboot-required", "of-the-night", NOW)
     assert latest(replace(NOTHING, wishes=(packages, now)), FOR_UPDATE) == now
