@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from locksmith import halt, keys, node, orders
 from locksmith.brakes import BrakedError, GroupRules
-from locksmith.errors import CorruptValueError, LockError
+from locksmith.errors import CorruptValueError, HostError, LockError
 from locksmith.fleet import COMMITTED, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.halt import HaltAfter, Incident, parse_halt_after
 from locksmith.host.paths import Paths
@@ -380,6 +380,18 @@ def test_a_resume_in_the_backup_that_this_machine_never_read_is_no_new_one_eithe
                 await group.lock(mark=mark_).take(claim("n1"))
         await group.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=6), nonce="f2"))
         await group.lock(mark=mark).take(claim("n1"))
+
+    scene(story)
+
+
+def test_a_resume_that_cannot_be_written_down_lets_nobody_take_a_slot(tmp_path):
+    (tmp_path / "var").write_text("a file where a folder should be")
+
+    async def story(group):
+        await group.orders.resume(FREEZE)
+        with pytest.raises(HostError, match=r"seen\.json cannot be written"):
+            await group.lock(mark=SeenRevision(Paths(tmp_path), 3, ["memory"])).take(claim("n1"))
+        assert (await group.lock().read()).semaphore.holders == ()
 
     scene(story)
 
