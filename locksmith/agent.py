@@ -8,7 +8,7 @@ value.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -16,12 +16,22 @@ from random import Random
 from locksmith import decide, fleet
 from locksmith.claims import new_entry, target_of
 from locksmith.errand_runner import ErrandRunner
-from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
-from locksmith.node_state import describe
+from locksmith.errors import (
+    HostError,
+    LocksmithError,
+    OlderJournalError,
+    RebootRefusedError,
+    RebootUnknownError,
+    StoreError,
+    StoreUnavailableError,
+)
+from locksmith.node import Node
+from locksmith.node_state import describe, describe_unobserved
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
+    Answer,
     Before,
     Boot,
     Denied,
@@ -31,6 +41,7 @@ from locksmith.snapshot import (
     GivingUp,
     Granted,
     Hooks,
+    Journal,
     JournalEntry,
     Objection,
     Phase,
@@ -39,6 +50,7 @@ from locksmith.snapshot import (
     ShutdownState,
     Sighting,
     Snapshot,
+    StoredFailure,
     Warned,
     WindowSight,
 )
@@ -100,6 +112,11 @@ class Agent:
         self._errands = ErrandRunner(around.errands, around.journal, around.clock, self.wake)
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
+        self._known: JournalEntry | None = None
+        self._journal_read = False
+        # The claim whose slot went back, though the journal names it still.
+        self._released = ""
+        self._unobserved = Lasting()
         self._hidden = False
         self._failures = 0
         self._rng = Random(member.machine_id)  # noqa: S311 - only unlike those of other machines
@@ -153,13 +170,20 @@ class Agent:
             self._failures = 0
             for reporter in self._around.reporters:
                 reporter.performed(step)
+        except StoreError as error:
+            step = self._trouble(error.component, str(error), snapshot)
         except LocksmithError as error:
             step = self._trouble(error.component, str(error), snapshot)
+            await self._answer_for_claim(str(error), snapshot)
         except TimeoutError:
-            step = self._trouble("timeout", f"{_name(step)} took longer than {STEP_LIMIT:.0f} s", snapshot)
+            text = f"{_name(step)} took longer than {STEP_LIMIT:.0f} s"
+            step = self._trouble("timeout", text, snapshot)
+            await self._answer_for_claim(text, snapshot)
         except Exception as error:  # a plugin may fail in any way: that is a no, not the end of the daemon
             log.debug("a defect, here or in a plugin", exc_info=True)
-            step = self._trouble("defect", f"{_name(step)} failed: {type(error).__name__}: {error}", snapshot)
+            text = f"{_name(step)} failed: {type(error).__name__}: {error}"
+            step = self._trouble("defect", text, snapshot)
+            await self._answer_for_claim(text, snapshot)
         if isinstance(step, Wait | Idle):
             await self._present(step, snapshot)
             await self._sleep(step, snapshot)
@@ -174,24 +198,79 @@ class Agent:
         self._show(step, snapshot)
         return step
 
+    async def _answer_for_claim(self, failure: str, snapshot: Snapshot | None) -> None:
+        """Release or report what this machine holds, where it cannot go on by itself: without its bus, or its disk.
+
+        Before the reboot its slot is released. After the reboot, or where the hooks would have to be undone first, it
+        has as long as any machine has to prove itself healthy.
+        """
+        entry, observed = self._known, snapshot is not None
+        unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=not observed)
+        if entry is None or entry.claim.nonce == self._released or self._progress.call is not None:
+            return
+        if not observed and self._failures >= decide.GIVE_UP_WRITES and self._is_untouched(entry):
+            await self._attempt(self._release_unobserved(entry, failure))
+            return
+        long = snapshot.verifying if snapshot is not None else unable
+        if long >= self._settings.health and entry.claim.state not in fleet.BLAMED and self._progress.blamed is None:
+            await self._attempt(self._blame(entry, Blame(fleet.UNHEALTHY, f"it cannot be examined: {failure}")))
+
+    def _is_untouched(self, entry: JournalEntry) -> bool:
+        """Whether a claim is of this boot, as far as that is known, and nothing of its reboot has begun."""
+        same_boot = entry.boot == self._boot if self._boot else entry.boot.boot_id == self._member.boot_id
+        return same_boot and entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
+
+    async def _release_unobserved(self, entry: JournalEntry, failure: str) -> None:
+        """Release the slot; the journal forgets the claim when this machine can look at itself again."""
+        await self._strategy(target_of(entry)).withdraw(entry.claim, f"this machine cannot look at itself: {failure}")
+        self._released = entry.claim.nonce
+
+    async def _attempt(self, work: Awaitable[None]) -> None:
+        """Do what is tried again with the next failure, where it fails."""
+        try:
+            async with asyncio.timeout(STEP_LIMIT):
+                await work
+        except (LocksmithError, TimeoutError) as error:
+            log.info("the group cannot be told that this machine is unable to go on: %s", error)
+
     async def _present(self, step: Step, snapshot: Snapshot | None) -> None:
         """Show the group what this machine does; that it could not is no reason to do anything else."""
-        if self._around.presence is None or snapshot is None:
+        if self._around.presence is None:
             return
         try:
             async with asyncio.timeout(SHOW_LIMIT):
-                await self._around.presence.show(describe(step, snapshot, self._member, self._target))
+                await self._around.presence.show(self._described(step, snapshot))
             self._hidden = False
         except (LocksmithError, TimeoutError) as error:
             level = logging.DEBUG if self._hidden else logging.INFO
             log.log(level, "the group is not shown what this machine does: %s", str(error) or "etcd takes too long")
             self._hidden = True
 
-    async def _observe(self) -> Snapshot:
+    def _described(self, step: Step, snapshot: Snapshot | None) -> Node:
+        """Make this machine's record; without a snapshot it says what keeps it from looking at itself."""
+        if snapshot is not None:
+            return describe(step, snapshot, self._member, self._target)
+        claim = self._known.claim.nonce if self._known else ""
+        unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=True)
+        # A journal that could not be read yet may name a claim; one that stays so is as good as lost.
+        known = claim if self._journal_read or unable >= self._settings.health else None
+        return describe_unobserved(step, self._around.clock(), self._member, self._target, known)
+
+    def _read_journal(self) -> Journal:
+        """Read it; what was reported of a reboot stands, where the disk did not take it too."""
         journal = self._around.journal.read()
+        self._known, self._journal_read = journal.entry, True
+        self._follow(journal.entry)
+        blamed = self._progress.blamed
+        if journal.entry is None or blamed is None:
+            return journal
+        claim = journal.entry.claim.blamed(blamed.state, blamed.trouble)
+        return replace(journal, entry=replace(journal.entry, claim=claim))
+
+    async def _observe(self) -> Snapshot:
+        journal = self._read_journal()
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
         operator = self._around.operator()
-        self._follow(journal.entry)
         self._errands.take_note(journal.entry, self._progress)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
@@ -236,6 +315,9 @@ class Agent:
             users=users,
             warned=progress.warned,
             window=window,
+            stored=progress.stored,
+            failed_writes=self._around.journal.failed_writes,
+            released=entry is not None and entry.claim.nonce == self._released,
         )
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
@@ -328,9 +410,16 @@ class Agent:
         return new_entry(self._member, self._target, snapshot, before)
 
     async def _blame(self, entry: JournalEntry, step: Blame) -> None:
-        """Write the journal first: what was said of this reboot stands, whatever the machine says later."""
+        """Write the journal first: what was said of this reboot stands, whatever the machine says later.
+
+        A disk that does not take it keeps it from nobody else: a machine without a disk is sick all the more.
+        """
         if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
-            self._around.journal.blame(entry.claim.nonce, step.state, step.trouble)
+            try:
+                self._around.journal.blame(entry.claim.nonce, step.state, step.trouble)
+            except HostError as error:
+                log.warning("what went wrong with the reboot is not written down here: %s", error)
+            self._progress.blamed = StoredFailure(step.state, step.trouble)
         self._watched = target_of(entry)
         with self._pointing_out(entry):
             self._progress.acknowledged = await self._strategy(self._watched).blame(
@@ -339,12 +428,13 @@ class Agent:
 
     async def _undo(self, entry: JournalEntry, step: Undo, snapshot: Snapshot) -> None:
         """Write the journal first: after the hooks that undo begin, only a new commit leads to a reboot."""
-        if step.failed:
-            self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
-        if entry.phase is Phase.COMMITTED:
-            self._around.journal.reopen(entry.claim.nonce)
-        # Whoever goes on after a crash from here on has to run them all again.
-        self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
+        with self._written():
+            if step.failed:
+                self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
+            if entry.phase is Phase.COMMITTED:
+                self._around.journal.reopen(entry.claim.nonce)
+            # Whoever goes on after a crash from here on has to run them all again.
+            self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
         self._progress.prepared = False
         self._progress.giving_up = GivingUp(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
@@ -360,7 +450,8 @@ class Agent:
         self._around.journal.begin(entry)
         self._follow(entry)
         self._watched = target_of(entry)
-        self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
+        with self._noting_what_the_store_knows():
+            self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
         self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
@@ -371,14 +462,16 @@ class Agent:
             if self._around.presence.twin:
                 return
         self._around.journal.commit(entry.claim.nonce, await self._before(entry, snapshot))
+        answer: Answer | None = None
         try:
-            answer = await self._strategy(target_of(entry)).commit(entry.claim)
+            with self._noting_what_the_store_knows():
+                answer = await self._strategy(target_of(entry)).commit(entry.claim)
         except BaseException:
             # Where that fails too, the journal says committed, which the next start proves wrong.
             with contextlib.suppress(LocksmithError):
                 self._around.journal.reopen(entry.claim.nonce)
             raise
-        if isinstance(answer, Denied):
+        if not isinstance(answer, Granted):
             self._around.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
         self._progress.committed = isinstance(answer, Granted)
@@ -404,23 +497,32 @@ class Agent:
             log.warning("%s; this machine may be going down", error)
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
-        with self._pointing_out(entry):
-            await self._strategy(target_of(entry)).complete(entry.claim)
-        rebooted = entry.phase is Phase.COMMITTED
+        if entry.claim.nonce != self._released:
+            with self._pointing_out(entry), self._noting_what_the_store_knows():
+                await self._strategy(target_of(entry)).complete(replace(entry.claim, version=entry.version))
+                self._released = entry.claim.nonce
+        if entry.claim.nonce != self._released:
+            return
+        rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in fleet.BLAMED
         done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
         self._around.journal.clear(entry.claim.nonce, done=done)
 
     async def _withdraw(self, entry: JournalEntry, step: Withdraw, snapshot: Snapshot) -> None:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
-        if step.failed and self._progress.giving_up is None:
-            self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
-        if entry.phase is Phase.COMMITTED:
-            self._around.journal.reopen(entry.claim.nonce)
+        nonce = entry.claim.nonce
+        with self._written():
+            if step.failed and self._progress.giving_up is None:
+                self._around.journal.fail(nonce, self._failure(entry, step.reason, snapshot))
+            if entry.phase is Phase.COMMITTED:
+                self._around.journal.reopen(nonce)
         await self._call_off_warning()
-        self._begin_anew()
-        with self._pointing_out(entry):
-            await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
-        self._around.journal.clear(entry.claim.nonce)
+        self._begin_anew(nonce)
+        if nonce != self._released:
+            with self._pointing_out(entry), self._noting_what_the_store_knows():
+                await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
+                self._released = nonce
+        if nonce == self._released:
+            self._around.journal.clear(nonce, done=step.done)
 
     async def _call_off_warning(self) -> None:
         """Tell the users that nothing comes of it; where that fails, the time they were told goes by."""
@@ -431,6 +533,24 @@ class Agent:
         except HostError as error:
             log.warning("the users were warned of a reboot, and are not told that it is called off: %s", error)
         self._progress.warned = None
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Write the journal; a disk that takes nothing any more does not keep the slot."""
+        try:
+            yield
+        except HostError as error:
+            if self._around.journal.failed_writes < decide.GIVE_UP_WRITES:
+                raise
+            log.warning("the slot is released without it: %s", error)
+
+    @contextlib.contextmanager
+    def _noting_what_the_store_knows(self) -> Iterator[None]:
+        """Take note that the store knows more of this reboot than the journal: the next turn reports it."""
+        try:
+            yield
+        except OlderJournalError as error:
+            self._progress.stored = StoredFailure(error.state, str(error))
 
     @contextlib.contextmanager
     def _pointing_out(self, entry: JournalEntry) -> Iterator[None]:

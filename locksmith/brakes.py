@@ -4,20 +4,21 @@ Whoever gives such an order touches the semaphore behind it, as does a machine t
 take or a commit that was decided before can then no longer win.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from locksmith import halt, keys, orders
+from locksmith import halt, keys, last_reboot, node, orders
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.kv.store import Entry, Put, Reading, Store
+from locksmith.node import Node
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, Order
 from locksmith.semaphore import Semaphore
 from locksmith.snapshot import DAEMON
-from locksmith.standing import DeniedError, read_record
+from locksmith.standing import DeniedError, RepeatedError, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class GroupRules:
     """What a machine's configuration says about its group.
 
     `spacing`: for how many seconds after this machine's reboot nobody else begins one (0: none). `expire_after`: after
-    how many seconds the slot of a machine that is lost may be taken (0: never).
+    how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds this
+    machine takes no slot for a version that it has rebooted for (0: the store is not asked).
     """
 
     halt_after: HaltAfter = FIRST
     spacing: float = 0.0
     expire_after: float = 0.0
+    repeat: float = 0.0
 
 
 class Watermark(Protocol):
@@ -70,7 +73,7 @@ class Others:
     """The other holders of slots: the claims of those who have one, who of them is present, and what is noted."""
 
     claims: tuple[Claim, ...] = ()
-    present: frozenset[str] = frozenset()
+    present: Mapping[str, Node | None] = field(default_factory=dict)
     noted: tuple[Incident, ...] = ()
 
 
@@ -131,6 +134,20 @@ class Brakes:
             raise refuse(SPACING, f"too soon after a reboot {pause.describe()}", keys.spacing_key(self._group))
         return others
 
+    def refuse_repeat(self, claim: Claim, read: Reading) -> None:
+        """Raise `RepeatedError` where this machine has rebooted for the same version a short while ago."""
+        entry, repeat = read.entry, timedelta(seconds=self.rules.repeat)
+        if entry is None or not repeat or claim.kind != REBOOT:
+            return
+        try:
+            last = last_reboot.decode(entry.value, entry.key)
+        except CorruptValueError:
+            if claim.rechecked is None:
+                raise
+            return
+        if last.forbids(claim, self._clock(), repeat):
+            raise RepeatedError(last, read.revision)
+
     async def begin_spacing(self, claim: Claim, read: Sequence[Reading]) -> None:
         """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
         if not self.rules.spacing or claim.kind != REBOOT:
@@ -178,13 +195,22 @@ class Brakes:
         nodes = [keys.node_key(self._group, one) for one in ids]
         read = await self._store.read([*records, *nodes])
         claims = [read_record(one, reading.entry) for one, reading in zip(ids, read, strict=False)]
-        present = (one for one, reading in zip(ids, read[len(ids) :], strict=True) if reading.entry is not None)
-        return Others(tuple(claim for claim in claims if isinstance(claim, Claim)), frozenset(present), known)
+        nodes_read = zip(ids, read[len(ids) :], strict=True)
+        present = {one: read_node(one, reading.entry) for one, reading in nodes_read if reading.entry is not None}
+        return Others(tuple(claim for claim in claims if isinstance(claim, Claim)), present, known)
 
     async def _limit(self) -> int | None:
         after = self.rules.halt_after
         machines = 0 if after.percent is None else await self._store.count(keys.nodes_prefix(self._group))
         return after.of(machines)
+
+
+def read_node(machine_id: str, entry: Entry) -> Node | None:
+    """Give what a machine says of itself; None where that cannot be read: it is present all the same."""
+    try:
+        return node.decode(entry.value, entry.key, machine_id)
+    except CorruptValueError:
+        return None
 
 
 def _order(entry: Entry | None, kind: str) -> Order | None:

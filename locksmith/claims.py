@@ -22,6 +22,7 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
         hostname=member.hostname,
         version=wish.version,
         reason=wish.reason or f"{wish.trigger} {wish.version}".strip(),
+        rechecked=snapshot.journal.rechecked,
     )
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)
 

@@ -24,8 +24,10 @@ from locksmith.host.bus import SystemBus
 from locksmith.host.bus_service import BusService, Orders
 from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
+from locksmith.host.hardware import read_hardware
 from locksmith.host.health import SystemdHealth
 from locksmith.host.hostname import read_hostname
+from locksmith.host.instance import read_instance
 from locksmith.host.journal import JournalFile, OperatorLock
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
@@ -34,7 +36,7 @@ from locksmith.host.programs import Programs
 from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.host.sessions import Sessions
-from locksmith.host.shown_boots import ShownBoots
+from locksmith.host.shown_runs import ShownRuns
 from locksmith.kv.connect import open_store
 from locksmith.lock_metrics import LockMetrics
 from locksmith.locks import open_queued_lock
@@ -74,6 +76,7 @@ def make_strategy(
         halt_after=config.halt.after,
         spacing=config.reboot.spacing.total_seconds(),
         expire_after=config.halt.expire_after.total_seconds(),
+        repeat=config.reboot.repeat.total_seconds(),
     )
 
     def open_lock() -> QueuedLock:
@@ -112,7 +115,7 @@ async def run(config: Config, paths: Paths) -> None:
     SIGHUP looks at everything again now. `UsageError`: the strategy is not installed; `HostError`: this machine has
     no id, or another locksmithd runs on it.
     """
-    member = Member(read_machine_id(paths), read_hostname(paths))
+    member = _member(paths)
     strategy = make_strategy(config, target_of(config), paths)
     # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
@@ -145,7 +148,7 @@ async def run(config: Config, paths: Paths) -> None:
             agent.wake()
 
         def recheck() -> None:
-            journal.forgive()
+            journal.forgive(clock())
             look_anew()
 
         async def request(reason: str) -> None:
@@ -216,9 +219,20 @@ def _signals(look_anew: Callable[[], None], running: asyncio.Future[None]) -> It
             signal.signal(number, signal.SIG_IGN)
 
 
+def _member(paths: Paths) -> Member:
+    machine_id = read_machine_id(paths)
+    return Member(
+        machine_id,
+        read_hostname(paths),
+        boot_id=read_boot_id(paths),
+        instance=read_instance(paths),
+        hardware=read_hardware(paths, machine_id),
+    )
+
+
 def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> Presence:
     store = open_store(config.store, meter)
-    return Presence(store, config.group, member.machine_id, ShownBoots(paths), meter, mark=mark)
+    return Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:

@@ -12,6 +12,7 @@ from locksmith.fleet import BLAMED, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
 from locksmith.snapshot import (
     DAEMON,
     Denied,
+    Done,
     Errand,
     Granted,
     Hooks,
@@ -42,6 +43,8 @@ from locksmith.window.duration import format_duration
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
+GIVE_UP_WRITES = 3
+"""How many writes of the journal in a row may fail before the slot is released without them."""
 LONGEST_RETRY = timedelta(hours=4)
 """The longest pause after a failed reboot, unless the first is longer."""
 
@@ -51,11 +54,14 @@ def decide(now: Snapshot) -> Step:
     entry = now.journal.entry
     if entry is None:
         return _without_claim(now)
-    if entry.boot != now.boot:
+    # Where the store knows more than the disk it has rebooted, whatever its boot id says: a snapshot with its memory.
+    if entry.boot != now.boot or now.stored is not None or entry.claim.state == FAILED:
         return _booted(now, entry)
     if now.shutdown is ShutdownState.GOING_DOWN:
         return _still_up(now)
-    if entry.by != now.settings.program:
+    if now.released:
+        step: Step = Withdraw("its slot was released already")
+    elif entry.by != now.settings.program:
         step = _with_anothers_claim(now, entry)
     elif entry.phase is Phase.COMMITTED:
         step = _committed(now)
@@ -63,7 +69,7 @@ def decide(now: Snapshot) -> Step:
         step = Withdraw(now.giving_up.reason, now.giving_up.failed)
     else:
         step = _with_claim(now, entry)
-    if isinstance(step, Withdraw) and entry.hooks is not Hooks.NONE:
+    if isinstance(step, Withdraw) and entry.hooks is not Hooks.NONE and not now.released:
         return _undoing(now, step)
     return step
 
@@ -123,6 +129,8 @@ def _judged(now: Snapshot, entry: JournalEntry) -> Step:
 
 def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
     """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
+    if now.stored is not None and entry.claim.state not in BLAMED:
+        return now.stored.state, now.stored.trouble
     if (failed := _failed(now, entry)) is not None:
         return FAILED, failed
     if sick and (now.verifying >= now.settings.health or entry.claim.state == UNHEALTHY):
@@ -186,12 +194,27 @@ def _objected(now: Snapshot) -> Step | None:
 
 
 def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:
+    step = _given_up(now, entry)
+    return step if step is not None else _answered(now, entry)
+
+
+def _given_up(now: Snapshot, entry: JournalEntry) -> Withdraw | None:
+    """Take the request back where it would not be made now, or where this machine cannot go on with it."""
     reason = _no_longer(now)
     if reason is not None:
         return Withdraw(reason)
+    if now.failed_writes >= GIVE_UP_WRITES:
+        return Withdraw("the journal cannot be written: is the disk full?", failed=True)
+    return Withdraw(entry.claim.trouble, failed=True) if entry.claim.state in BLAMED else None
+
+
+def _answered(now: Snapshot, entry: JournalEntry) -> Step:
+    """Follow the strategy's answer, or ask for it."""
     match now.answer:
         case None:
             return Request()
+        case Denied(text=text, done=Done() as done):
+            return Withdraw(text, done=done)
         case Denied(text=text, lost=True):
             return Withdraw(text, failed=True)
         case Denied(text=text, called_off=True):

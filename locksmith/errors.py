@@ -10,6 +10,7 @@ LocksmithError                 one clear sentence for a person; the command line
 │   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
 │   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
 ├── LockError                  the lock was not taken or given back
+│   └── OlderJournalError      the store knows more of this reboot than the machine's journal: nothing was released
 └── HostError                  this machine (D-Bus, logind, files) did not do what was asked
     ├── RebootRefusedError     the reboot was answered with an error: the machine is not going down
     └── RebootUnknownError     the reboot was sent and its answer lost: the machine may be going down
@@ -70,6 +71,17 @@ class ConflictError(StoreError):
 
 class LockError(LocksmithError):
     """The lock was not taken, or not given back, for a reason that is not the store's."""
+
+
+class OlderJournalError(LockError):
+    """The record of a claim knows more of its reboot than the machine's journal: its disk was rolled back.
+
+    `state` is `failed` or `unhealthy`, the text what went wrong: what the machine has to report.
+    """
+
+    def __init__(self, state: str, text: str) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class HostError(LocksmithError):

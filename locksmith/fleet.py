@@ -44,7 +44,9 @@ class Claim:
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
     are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves
     the reboot afterwards. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note
-    of that, when and why (empty: nobody has).
+    of that, when and why (empty: nobody has). `commits` counts how often its point of no return was written: a journal
+    that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a second reboot
+    for the same version (`locksmithctl recheck`).
     """
 
     holder: str
@@ -62,12 +64,14 @@ class Claim:
     system: str = ""
     trouble: str = ""
     acknowledged: str = ""
+    commits: int = 0
+    rechecked: datetime | None = None
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def committed(self) -> "Claim":
         """Give the same claim past the point of no return."""
-        return replace(self, state=COMMITTED)
+        return replace(self, state=COMMITTED, commits=self.commits + 1)
 
     def blamed(self, state: str, trouble: str) -> "Claim":
         """Give the same claim with what went wrong."""
@@ -76,6 +80,10 @@ class Claim:
     def reopened(self) -> "Claim":
         """Give the same claim before the point of no return."""
         return replace(self, state=HELD)
+
+    def is_behind(self, record: "Claim") -> bool:
+        """Whether this claim, as a journal has it, knows less of its reboot than its record in the store."""
+        return self.state not in BLAMED and (record.commits > self.commits or record.state in BLAMED)
 
     @property
     def held_since(self) -> datetime:
@@ -140,6 +148,8 @@ def encode(claim: Claim) -> bytes:
         **({"system": claim.system} if claim.system else {}),
         **({"trouble": claim.trouble} if claim.trouble else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
+        **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
+        **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
     }
     return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
 
@@ -148,6 +158,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
     """Read the record of `holder`; `CorruptValueError` names its key."""
     try:
         fields = jsonread.load_object(raw)
+        state = jsonread.read(fields, "state", str, HELD)
         return Claim(
             holder=holder,
             schema=jsonread.read(fields, "schema", int),
@@ -158,13 +169,16 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             hostname=jsonread.read(fields, "hostname", str, ""),
             boot_id=jsonread.read(fields, "boot_id", str, ""),
             version=jsonread.read(fields, "version", str, ""),
-            state=jsonread.read(fields, "state", str, HELD),
+            state=state,
             reason=jsonread.read(fields, "reason", str, ""),
             taken=read_optional_moment(fields, "taken"),
             userspace=jsonread.read(fields, "userspace", int, 0),
             system=jsonread.read(fields, "system", str, ""),
             trouble=jsonread.read(fields, "trouble", str, ""),
             acknowledged=jsonread.read(fields, "acknowledged", str, ""),
+            # A record of an earlier version does not count its commits.
+            commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
+            rechecked=read_optional_moment(fields, "rechecked"),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -175,5 +189,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("userspace", "system", "trouble", "acknowledged"),
+    *("userspace", "system", "trouble", "acknowledged", "commits", "rechecked"),
 }

@@ -39,4 +39,4 @@ class GroupView:
     def incidents(self, now: datetime) -> list[Incident]:
         """Name the reboots that went wrong and that nobody has acknowledged."""
         claims = [claim for claim in self.claims.values() if isinstance(claim, Claim)]
-        return incidents(claims, self.machines.keys(), self.noted, now)
+        return incidents(claims, self.machines, self.noted, now)

@@ -6,7 +6,7 @@ Nobody of the group goes on until an operator has looked (`locksmithctl resume`)
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,16 +14,25 @@ from decimal import Decimal
 from locksmith import jsonread
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
-from locksmith.node import TTL
+from locksmith.node import TTL, Node
 from locksmith.snapshot import DAEMON
 
-LOST, EXPIRED = "lost", "expired"
-"""What is wrong with a claim beside the states of `fleet.BLAMED`: its machine is gone; its slot was taken away then."""
+LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
+"""What else than the states of `fleet.BLAMED` can be wrong with a claim.
+
+Its machine is gone; its slot was taken away then; its machine has rebooted, and its journal does not know the claim.
+"""
+
+
+ORPHAN_WORDS = (
+    "it has rebooted, and its journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
+    "`locksmithctl unlock {}` releases its slot"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A reboot that went wrong: `how` is `unhealthy`, `failed`, `lost` or `expired`, `why` a sentence."""
+    """A reboot that went wrong: `how` is `unhealthy`, `failed`, `lost`, `expired` or `orphaned`, `why` a sentence."""
 
     claim: Claim
     how: str
@@ -80,12 +89,12 @@ def parse_halt_after(text: str) -> HaltAfter:
 
 
 def incidents(
-    claims: Iterable[Claim], present: Collection[str], noted: Iterable[Incident], now: datetime
+    claims: Iterable[Claim], present: Mapping[str, Node | None], noted: Iterable[Incident], now: datetime
 ) -> list[Incident]:
     """Tell what went wrong and was not acknowledged: of the holders' claims, and of those whose slot has expired.
 
-    `present` names the machines that are. Only a daemon's own reboot can be lost: an operator's lock, a node of the
-    original or a FleetLock client was never present.
+    `present` has the machines that are, by their ids (None: what they say cannot be read). Only a daemon's own reboot
+    can be lost: an operator's lock, a node of the original or a FleetLock client was never present.
     """
     judged = ((claim, _incident(claim, present, now)) for claim in claims)
     found = {claim.nonce: incident for claim, incident in judged if incident is not None}
@@ -93,11 +102,18 @@ def incidents(
     return [*found.values(), *(one for one in noted if one.claim.nonce not in found)]
 
 
-def _incident(claim: Claim, present: Collection[str], now: datetime) -> Incident | None:
+def is_orphan(claim: Claim, machine: Node | None) -> bool:
+    """Whether a claim of a daemon's has outlived what its machine remembers: no journal releases it any more."""
+    return claim.who == DAEMON and machine is not None and machine.has_lost(claim)
+
+
+def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:
     if claim.kind != REBOOT or claim.acknowledged:
         return None
     if claim.state in BLAMED:
         return Incident(claim, claim.state, claim.trouble)
+    if is_orphan(claim, present.get(claim.holder)):
+        return Incident(claim, ORPHANED, ORPHAN_WORDS.format(claim.holder))
     # One that has just got its slot shows itself at the latest before its point of no return.
     young = claim.state == HELD and now - claim.held_since < timedelta(seconds=TTL)
     if claim.who == DAEMON and claim.holder not in present and not young:

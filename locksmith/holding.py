@@ -7,6 +7,8 @@ from enum import StrEnum
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
+from locksmith.halt import is_orphan
+from locksmith.node import Node
 from locksmith.snapshot import DAEMON
 
 
@@ -23,6 +25,8 @@ class How(StrEnum):
     """A machine that has rebooted without its update's being there."""
     LOST = "lost"
     """The claim of a locksmithd whose machine is no longer present, by the store's clock."""
+    ORPHANED = "orphaned"
+    """The claim of a machine that has rebooted and does not know it any more: no journal releases it."""
     UNSEEN = "unseen"
     """A reboot that an operator ordered on a machine that shows no presence: it may never have, or be lost."""
     MANUAL = "manual"
@@ -36,7 +40,7 @@ class How(StrEnum):
 
 
 NOBODY_CAN_TELL = {How.UNSEEN, How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}
-WRONG = {How.UNHEALTHY, How.FAILED, How.LOST}
+WRONG = {How.UNHEALTHY, How.FAILED, How.LOST, How.ORPHANED}
 """A reboot that went wrong."""
 
 
@@ -72,16 +76,18 @@ def _holding(view: GroupView, holder: str) -> Holding:
     if claim is None:
         return Holding(holder, machine.name if machine else holder, How.BARE)
     name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
-    return Holding(holder, name or holder, _how(claim, present=machine is not None), claim)
+    return Holding(holder, name or holder, _how(claim, machine), claim)
 
 
-def _how(claim: Claim, *, present: bool) -> How:
+def _how(claim: Claim, machine: Node | None) -> How:
     if claim.kind == MANUAL:
         return How.MANUAL
     if claim.kind != REBOOT:
         return How.FOREIGN
     if claim.state in BLAMED:
         return How(claim.state)
-    if not present:
+    if is_orphan(claim, machine):
+        return How.ORPHANED
+    if machine is None:
         return How.LOST if claim.who == DAEMON else How.UNSEEN
     return How.REBOOTING if claim.state == COMMITTED else How.HELD

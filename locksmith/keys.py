@@ -87,6 +87,11 @@ def resume_key(group: str) -> str:
     return f"{group_prefix(group)}resume"
 
 
+def reboot_key(group: str, machine_id: str) -> str:
+    """Name the key of the last reboot of one machine that locksmith made."""
+    return f"{group_prefix(group)}reboots/{segment(machine_id)}"
+
+
 def windows_prefix() -> str:
     """Name the prefix of the sets of windows, which all groups share."""
     return f"{ROOT}/windows/"

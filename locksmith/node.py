@@ -12,7 +12,7 @@ from typing import Any
 
 from locksmith import jsonread
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.fleet import COMMITTED, SCHEMA, Claim, moment, optional_moment, read_moment, read_optional_moment
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
@@ -26,7 +26,10 @@ class Node:
     `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
     for, `wish_since` since when; `wish_reasons` are those of all triggers. `window_opens` is the start of the window
     that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
-    `twin` names another machine that was seen with the same id, `twin_boot` its boot.
+    `twin` names another machine that was seen with the same id, `twin_boot` its run. `userspace` is when its userspace
+    started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its firmware's
+    id (empty: it has none). `claim` is the nonce of the claim that its journal names (empty: none; None: it does
+    not say).
     """
 
     machine_id: str
@@ -50,12 +53,28 @@ class Node:
     blackouts: tuple[str, ...] = ()
     twin: str = ""
     twin_boot: str = ""
+    userspace: int = 0
+    instance: str = ""
+    hardware: str = ""
+    claim: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """What people call the machine."""
         return self.hostname or self.machine_id
+
+    @property
+    def run(self) -> str:
+        """What tells this run of the machine from every other, also from that of another container of its host."""
+        return f"{self.boot_id}/{self.instance}" if self.instance else self.boot_id
+
+    def has_lost(self, claim: Claim) -> bool:
+        """Whether the machine has booted since a claim of its own was past its point of no return, and forgot that."""
+        booted = self.boot_id != claim.boot_id
+        if self.userspace and claim.userspace:
+            booted = booted or self.userspace != claim.userspace
+        return claim.state == COMMITTED and booted and self.claim is not None and self.claim != claim.nonce
 
 
 def encode(node: Node) -> bytes:
@@ -82,6 +101,10 @@ def encode(node: Node) -> bytes:
         "blackouts": list(node.blackouts),
         "twin": node.twin,
         "twin_boot": node.twin_boot,
+        "userspace": node.userspace,
+        "instance": node.instance,
+        "hardware": node.hardware,
+        **({} if node.claim is None else {"claim": node.claim}),
     }
     return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
 
@@ -112,6 +135,10 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
             twin=jsonread.read(fields, "twin", str, ""),
             twin_boot=jsonread.read(fields, "twin_boot", str, ""),
+            userspace=jsonread.read(fields, "userspace", int, 0),
+            instance=jsonread.read(fields, "instance", str, ""),
+            hardware=jsonread.read(fields, "hardware", str, ""),
+            claim=jsonread.read(fields, "claim", str) if "claim" in fields else None,
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -121,5 +148,5 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
-    *("twin", "twin_boot"),
+    *("twin", "twin_boot", "userspace", "instance", "hardware", "claim"),
 }

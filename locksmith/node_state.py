@@ -41,6 +41,30 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         window_closes=opening.closes if opening else None,
         windows=tuple(map(str, known.windows)) if known else (),
         blackouts=tuple(map(str, known.blackouts)) if known else (),
+        userspace=snapshot.boot.userspace,
+        instance=member.instance,
+        hardware=member.hardware,
+        claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
+    )
+
+
+def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
+    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any."""
+    code, reason, _ = _why(step)
+    return Node(
+        machine_id=member.machine_id,
+        hostname=member.hostname,
+        boot_id=member.boot_id,
+        group=target.group,
+        strategy=target.strategy,
+        state=states.state(step),
+        since=now.replace(microsecond=0),
+        version=__version__,
+        code=code,
+        reason=reason,
+        instance=member.instance,
+        hardware=member.hardware,
+        claim=claim,
     )
 
 

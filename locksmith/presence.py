@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from locksmith import keys, node
 from locksmith.brakes import Watermark
-from locksmith.errors import ConflictError, CorruptValueError
+from locksmith.errors import ConflictError, CorruptValueError, HostError
 from locksmith.kv.store import Entry, Store
 from locksmith.meter import Meter
 from locksmith.node import TTL, Node
@@ -31,15 +32,15 @@ HOLD_OFF = 20.0
 """Seconds after a failure before the next try that nobody waits for."""
 
 
-class Boots(Protocol):
-    """The boots in which this machine has shown itself, across reboots (host/shown_boots.py)."""
+class Runs(Protocol):
+    """The runs in which this machine has shown itself, across reboots (host/shown_runs.py)."""
 
-    def knows(self, boot_id: str) -> bool:
-        """Whether it has in that one."""
+    def known(self) -> Collection[str]:
+        """Give the last ones. `HostError`: they cannot be read."""
         ...
 
-    def add(self, boot_id: str) -> None:
-        """Remember one."""
+    def add(self, run: str) -> None:
+        """Remember one. `HostError`: it did not reach the disk."""
         ...
 
 
@@ -55,19 +56,22 @@ class _Shown:
 @dataclass(frozen=True, slots=True)
 class _Twin:
     name: str
-    boot_id: str
+    run: str
     seen: float
 
 
 class Presence:
-    """The record of one machine. Errors are those of the store and of `boots`."""
+    """The record of one machine. Errors are those of the store.
+
+    A disk that cannot be read or written keeps nothing from the group: it is logged, and remembered here alone.
+    """
 
     def __init__(
         self,
         store: Store,
         group: str,
         machine_id: str,
-        boots: Boots | None = None,
+        runs: Runs | None = None,
         meter: Meter | None = None,
         *,
         mark: Watermark | None = None,
@@ -75,7 +79,8 @@ class Presence:
         self._store = store
         self._key = keys.node_key(group, machine_id)
         self._machine_id = machine_id
-        self._boots = boots or _BootsOfOneRun()
+        self._runs = runs or _NoRuns()
+        self._shown_in: set[str] = set()
         self._meter = meter or Meter()
         self._mark = mark
         self._shown: _Shown | None = None
@@ -144,7 +149,7 @@ class Presence:
         found = (await self._store.get(self._key)).entry
         if found is not None:
             self._look_at(found, now)
-        self._boots.add(now.boot_id)
+        self._remember(now.run)
         now = self._marked(now)
         record = node.encode(now)
         if found is None:
@@ -154,24 +159,40 @@ class Presence:
             self._note(now, await self._store.replace(found, record, ttl))
 
     def _look_at(self, found: Entry, now: Node) -> None:
-        """Tell a twin's record from one of an earlier boot of this machine, or an earlier run of the daemon.
+        """Tell a twin's record from one of an earlier run of this machine, or of its daemon.
 
-        A twin's is of a boot that this machine never had, or says that it has seen this one.
+        A twin's is of a run or of hardware that this machine never had, or says that it has seen this one.
         """
         try:
             other = node.decode(found.value, found.key, self._machine_id)
         except CorruptValueError as error:
             log.info("%s", error)
             return
-        if (other.boot_id, other.hostname) == (now.boot_id, now.hostname):
+        if _is_of_this_run(other, now):
             return
-        if other.twin_boot == now.boot_id or not self._boots.knows(other.boot_id):
-            self._twin = _Twin(f"{other.name} (boot {other.boot_id})", other.boot_id, _now())
+        if other.twin_boot in {now.run, now.boot_id} or not self._was_own(other, now):
+            self._twin = _Twin(f"{other.name} (boot {other.run})", other.run, _now())
             log.warning("%s has this machine's id %s too", self._twin.name, self._machine_id)
+
+    def _was_own(self, other: Node, now: Node) -> bool:
+        """Whether a record is of an earlier run of this machine."""
+        same_hardware = bool(now.hardware) and other.hardware == now.hardware
+        if other.hardware and now.hardware and not same_hardware:
+            return False
+        known = set(self._shown_in)
+        with _best_effort("the runs in which this machine has shown itself are not known"):
+            known |= set(self._runs.known())
+        # One that has lost its files knows none of its runs: its hardware has to say it.
+        return other.run in known or (same_hardware and not known)
+
+    def _remember(self, run: str) -> None:
+        self._shown_in.add(run)
+        with _best_effort("the next start may take this one's record for a clone's"):
+            self._runs.add(run)
 
     def _marked(self, now: Node) -> Node:
         twin = self._present_twin()
-        return replace(now, twin=twin.name if twin else "", twin_boot=twin.boot_id if twin else "")
+        return replace(now, twin=twin.name if twin else "", twin_boot=twin.run if twin else "")
 
     def _present_twin(self) -> _Twin | None:
         if self._twin is not None and _now() - self._twin.seen > TWIN_MEMORY:
@@ -183,21 +204,34 @@ class Presence:
         self._shown = _Shown(now, entry, _now())
         if self._mark is not None:
             self._mark.seen(entry.version)
-            self._mark.keep()
+            with _best_effort("a store that goes back in time may not be noticed after a restart"):
+                self._mark.keep()
         self._meter.present(time.time())
 
 
-class _BootsOfOneRun:
-    """Remembers no longer than this program runs."""
+def _is_of_this_run(other: Node, now: Node) -> bool:
+    """Whether it is this run's own record: also one of an earlier version, which did not say which run it was."""
+    if (other.boot_id, other.hostname) != (now.boot_id, now.hostname):
+        return False
+    return other.instance == now.instance or not (other.instance and now.instance)
 
-    def __init__(self) -> None:
-        self._boots: set[str] = set()
 
-    def knows(self, boot_id: str) -> bool:
-        return boot_id in self._boots
+@contextlib.contextmanager
+def _best_effort(otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except HostError as error:
+        log.warning("%s: %s", error, otherwise)
 
-    def add(self, boot_id: str) -> None:
-        self._boots.add(boot_id)
+
+class _NoRuns:
+    """Remembers nothing across restarts."""
+
+    def known(self) -> Collection[str]:
+        return ()
+
+    def add(self, run: str) -> None:
+        del run
 
 
 def _now() -> float:

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from locksmith.snapshot import Answer, Checks, Errand, GivingUp, Objection, RebootCall, Report, Sighting, Warned
+from locksmith.snapshot import (
+    Answer,
+    Checks,
+    Errand,
+    GivingUp,
+    Objection,
+    RebootCall,
+    Report,
+    Sighting,
+    StoredFailure,
+    Warned,
+)
 
 
 @dataclass(slots=True)
@@ -74,6 +85,9 @@ class Progress:
     prepared: bool = False
     finished: bool = False
     giving_up: GivingUp | None = None
+    stored: StoredFailure | None = None
+    blamed: StoredFailure | None = None
+    """What was reported of this reboot: it stands also where the journal cannot be written."""
     warned: Warned | None = None
     looks: int = 0
     """How often the health was looked at: the pauses between grow with it."""

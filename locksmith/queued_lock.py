@@ -17,8 +17,8 @@ from locksmith.meter import Meter
 from locksmith.orders import HOLD, SPACING
 from locksmith.queue import LOOK_AFTER, Look, Queue
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Denied, Granted, Line
-from locksmith.standing import LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.snapshot import DAEMON, Answer, Denied, Done, Granted, Line
+from locksmith.standing import LostClaimError, OtherClaimError, RepeatedError, SlotsBusyError
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,11 @@ class QueuedLock:
             self._cut_off = None
             await self._leave_soon(claim)
             self._watch.aim(error, partial(self._slot_freed, error.revision))
-            return Denied("clone" if _is_twins(error, claim) else "other_claim", str(error))
+            orphaned = _is_orphan(error, claim)
+            return Denied("clone" if _is_twins(error, claim) else "orphaned" if orphaned else "other_claim", str(error))
+        except RepeatedError as error:
+            await self._leave_soon(claim)
+            return Denied("repeated", str(error), done=Done(error.last.version, error.last.at))
         except BrakedError as error:
             # A take that was sent before may still win: whoever gives up settles that.
             if error.code == HOLD:
@@ -93,9 +97,9 @@ class QueuedLock:
         self._watch.aim((claim.nonce, now.revision), partial(self._slot_freed, now.revision))
         return False
 
-    async def give_back(self, claim: Claim, *, settle: bool, why: str) -> None:
+    async def give_back(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
-        freed = await self.lock.give_back(claim, settle=settle, why=why)
+        freed = await self.lock.give_back(claim, settle=settle, why=why, rebooted=rebooted)
         if freed is not None and freed.taken is not None:
             held, waited = datetime.now(UTC) - freed.taken, freed.taken - freed.since
             self._meter.gave_back(max(0.0, waited.total_seconds()), max(0.0, held.total_seconds()))
@@ -253,6 +257,12 @@ def _is_twins(error: OtherClaimError, own: Claim) -> bool:
     """Tell another machine of the same id from this one's own other business."""
     other = error.claim
     return other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname
+
+
+def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
+    """Tell a claim that this machine's own daemon has made, and forgotten."""
+    other = error.claim
+    return other is not None and other.who == own.who == DAEMON and other.hostname == own.hostname
 
 
 def _in_line(line: Line) -> str:

@@ -17,14 +17,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
-from locksmith import fleet, halt, keys, semaphore
-from locksmith.brakes import Brakes, GroupRules, Others, Watermark
+from locksmith import fleet, halt, keys, last_reboot, semaphore
+from locksmith.brakes import Brakes, GroupRules, Others, Watermark, read_node
 from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
 from locksmith.halt import EXPIRED, Incident
 from locksmith.history import EXPIRE, HELD, History, about
 from locksmith.kv.store import Delete, Entry, Put, Reading, Store
+from locksmith.last_reboot import LastReboot
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.share import Share
@@ -85,6 +86,7 @@ class RebootLock:
 
         `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `BrakedError`: nor now, but an earlier try
         may win still. `OutcomeUnknownError`: undecided; call again, or `give_back` with `settle`.
+        `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
         places = [leaving]
@@ -120,14 +122,17 @@ class RebootLock:
         await self._decider.decide(self._touch_it)
         return await self.read()
 
-    async def give_back(self, claim: Claim, *, settle: bool = False, why: str = "") -> Claim | None:
+    async def give_back(
+        self, claim: Claim, *, settle: bool = False, why: str = "", rebooted: bool = False
+    ) -> Claim | None:
         """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
 
         None: it held no slot; at most the record that it may have left is removed. With `settle`, a take of this claim
-        whose answer was lost is made unable to win later.
+        whose answer was lost is made unable to win later. `rebooted`: the group remembers for which version.
+        `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
         """
         lost: list[Standing] = []
-        freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle))
+        freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle, rebooted=rebooted))
         if freed is not None:
             await self.history.add(about(freed, self._clock(), HELD, detail=why))
         return freed
@@ -209,16 +214,19 @@ class RebootLock:
             looking.cancel()
 
     async def _take_unless_in_use(self, claim: Claim, leaving: Entry | None, looking: Awaitable[None]) -> bool:
-        keys_ = [self.key, self._record_key(claim.holder), self._shares.key, *self._brakes.keys(claim.holder)]
-        reading, record, share, *brakes = await self._store.read(keys_)
+        own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
+        keys_ = [self.key, *own, self._shares.key, *self._brakes.keys(claim.holder)]
+        reading, record, last, share, *brakes = await self._store.read(keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
+        standing.refuse_older(claim)
         held = standing.holds(claim)
         others = await self._brakes.judge(claim, standing.semaphore, brakes, held=held, last=False)
         if held:
             await looking
             return False
+        self._brakes.refuse_repeat(claim, last)
         standing, also = await self._shares.applied(standing, share.entry, looking)
         try:
             taken = standing.semaphore.take(claim.holder)
@@ -241,6 +249,7 @@ class RebootLock:
         standing = self._standing_of(claim.holder, reading, record)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
+        standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
         await self._brakes.judge(claim, standing.semaphore, brakes, held=True, last=True)
         self._brakes.keep_mark()
         await self._brakes.begin_spacing(claim, brakes)
@@ -266,10 +275,9 @@ class RebootLock:
         noted = (await self._store.get(keys.incidents_key(self._group))).entry
         records = {entry.key: entry for entry in (await self._store.list(keys.holders_prefix(self._group))).entries}
         claims = {one: read_record(one, records.get(self._record_key(one))) for one in now.holders}
-        present = {
-            keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(self._group)))
-            for entry in (await self._store.list(keys.nodes_prefix(self._group))).entries
-        }
+        prefix = keys.nodes_prefix(self._group)
+        nodes = {keys.unsegment(one.key.removeprefix(prefix)): one for one in (await self._store.list(prefix)).entries}
+        present = {machine: read_node(machine, entry) for machine, entry in nodes.items()}
         known = [claim for claim in claims.values() if isinstance(claim, Claim)]
         found = halt.incidents(known, present, _noted(noted), self._clock())
         changes: list[Put | Delete] = []
@@ -315,10 +323,14 @@ class RebootLock:
             with suppress(ConflictError):
                 await self._store.delete(standing.record.key, standing.record.version)
 
-    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool) -> Claim | None:
-        standing = await self._standing(claim.holder)
+    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool, rebooted: bool) -> Claim | None:
+        memory = keys.reboot_key(self._group, claim.holder)
+        reading, record, last = await self._store.read([self.key, self._record_key(claim.holder), memory])
+        standing = self._standing_of(claim.holder, reading, record)
+        standing.refuse_older(claim)
         if standing.holds(claim):
-            await self._remove(standing, lost)
+            done = last_reboot.encode(LastReboot(claim.version, self._clock()))
+            await self._remove(standing, lost, [Put(memory, done, last.version)] if rebooted else [])
             return standing.claim
         if not standing.listed and standing.is_of(claim):
             await self._remove(standing, lost)
@@ -370,13 +382,13 @@ class RebootLock:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
 
-    async def _remove(self, standing: Standing, lost: list[Standing]) -> None:
+    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Put] = ()) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
         now = standing.semaphore
         left = now.give_back(standing.holder) if standing.listed else now
         record = [Delete(standing.record.key, standing.record.version)] if standing.record else []
         with remembered(standing, lost):
-            await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=record)
+            await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=[*also, *record])
 
     async def _touch(self, standing: Standing) -> int:
         """Write the same value: the one write that changes nothing, and lets no earlier request win after it."""

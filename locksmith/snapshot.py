@@ -146,11 +146,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The machine's memory: at most one claim, the last failed reboot, and the last that was made."""
+    """The machine's memory: at most one claim, the last failed reboot, and the last that was made.
+
+    `rechecked` is when an operator last had it forget both (`locksmithctl recheck`).
+    """
 
     entry: JournalEntry | None = None
     failure: Failure | None = None
     done: Done | None = None
+    rechecked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,8 @@ class Denied:
 
     `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
     does not ask for it again at once. `called_off`: it still has the permission and is to give it back, as the group is
-    held back: that is no failure. `line`: where this machine stands, if it stands in line.
+    held back: that is no failure. `line`: where this machine stands, if it stands in line. `done`: it has rebooted for
+    this version already, as its group remembers, and this machine does not.
     """
 
     code: str
@@ -239,6 +244,7 @@ class Denied:
     lost: bool = False
     called_off: bool = False
     line: Line | None = None
+    done: Done | None = None
 
 
 Answer = Granted | Denied
@@ -250,6 +256,14 @@ class RebootCall:
 
     ago: timedelta
     refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFailure:
+    """What the store says went wrong with this reboot, where the journal does not know it: an older disk."""
+
+    state: str
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +314,9 @@ class Snapshot:
     loop has looked at the health of a machine that has booted. `system` is what os-release says now.
     `acknowledged`: an operator knows what went wrong with the reboot (None: not asked since the loop last slept).
     `giving_up` is a withdrawal whose hooks are being undone. `users` are logged in, `warned` those who know of the
-    reboot.
+    reboot. `stored` is what the store knows of this reboot and the journal does not. `failed_writes` counts the writes
+    of the journal that failed in a row; `released`: the claim's slot went back all the same, only the journal has still
+    to forget it.
     """
 
     now: datetime
@@ -333,6 +349,9 @@ class Snapshot:
     users: frozenset[str] = frozenset()
     warned: Warned | None = None
     window: WindowSight = field(default_factory=WindowSight)
+    stored: StoredFailure | None = None
+    failed_writes: int = 0
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from locksmith import fleet
-from locksmith.errors import CorruptValueError, LockError
-from locksmith.fleet import Claim
+from locksmith.errors import CorruptValueError, LockError, OlderJournalError
+from locksmith.fleet import BLAMED, FAILED, REBOOT, Claim
 from locksmith.kv.store import ABSENT, Entry, Reading
+from locksmith.last_reboot import LastReboot
 from locksmith.semaphore import Semaphore
 
 
@@ -19,6 +20,14 @@ class DeniedError(LockError):
 
 class SlotsBusyError(DeniedError):
     """Every slot is held, or there is none."""
+
+
+class RepeatedError(DeniedError):
+    """This machine has rebooted for the same version a short while ago, as the store remembers (`last`)."""
+
+    def __init__(self, last: LastReboot, revision: int) -> None:
+        super().__init__(last.words, revision)
+        self.last = last
 
 
 class OtherClaimError(DeniedError):
@@ -78,6 +87,15 @@ class Standing:
         """Whether this very claim holds a slot."""
         return self.listed and self.is_of(claim)
 
+    def refuse_older(self, claim: Claim) -> None:
+        """Raise `OlderJournalError` where the record of this claim knows more of its reboot than the claim itself."""
+        record = self.claim
+        if record is None or not self.holds(claim) or not claim.is_behind(record):
+            return
+        if record.state in BLAMED:
+            raise OlderJournalError(record.state, record.trouble)
+        raise OlderJournalError(FAILED, _ROLLED_BACK)
+
     @property
     def nonce(self) -> str | None:
         """What tells the claim from every other, where there is one."""
@@ -101,11 +119,18 @@ class Standing:
     def describe(self) -> str:
         """Say what the id stands in the semaphore for, and where there is no record, the ways out."""
         if self.claim is not None:
-            return f"{self.holder} is {self.claim.describe()}"
+            forgotten = f"; if its machine has forgotten that claim, `locksmithctl unlock {self.holder}` releases it"
+            return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.kind == REBOOT else ''}"
         return (
             f"{self.holder} stands in the semaphore without a record: a node of the original or a bare lock holds it; "
             f"`locksmithctl unlock {self.holder}` frees it, `adopt = true` lets its own daemon do so once after a boot"
         )
+
+
+_ROLLED_BACK = (
+    "it has rebooted, and its disk is of before that: /var/lib/locksmith does not know the point of no return that its "
+    "group knows (rolled back to a snapshot?)"
+)
 
 
 def read_record(holder: str, record: Entry | None) -> Claim | CorruptValueError | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from locksmith.snapshot import Errand
+from locksmith.snapshot import Done, Errand
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Take the request back without a reboot; `failed`: the reboot was asked for and did not happen."""
+    """Take the request back without a reboot.
+
+    `failed`: the reboot was asked for and did not happen. `done`: the reboot that this machine has forgotten.
+    """
 
     reason: str
     failed: bool = False
+    done: Done | None = None
 
 
 Step = Idle | Wait | Finish | Adopt | Request | Run | Warn | Commit | Reboot | Blame | Undo | Release | Withdraw

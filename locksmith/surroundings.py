@@ -123,6 +123,8 @@ class Errands(Protocol):
 class JournalStore(Protocol):
     """The machine's memory (host/journal.py tells what each does)."""
 
+    failed_writes: int
+
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
     def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
@@ -178,10 +180,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who this machine is."""
+    """Who this machine is, and which run of it: what it knows without the bus, and without its disk.
+
+    `boot_id` is the kernel's, `instance` the id of its /run, `hardware` a digest of its firmware's id; empty: unknown.
+    """
 
     machine_id: str
     hostname: str
+    boot_id: str = ""
+    instance: str = ""
+    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)

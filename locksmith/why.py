@@ -72,6 +72,7 @@ def how_words(holding: Holding) -> str:
         How.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
         How.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
         How.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
+        How.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
         How.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
         How.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
         How.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
@@ -102,6 +103,11 @@ def _own(found: Case) -> Iterator[str]:
         )
     yield from _state(found, node)
     held = found.held
+    if held is not None and held.how is How.ORPHANED:
+        yield (
+            f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
+            f"cannot release its slot. Look at the machine. {_unlock(found)}"
+        )
     if held is not None and held.how in {How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
 

@@ -17,6 +17,7 @@ from locksmith import fleet, jsonread
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import is_locked, locked
+from locksmith.host.hardware import read_hardware
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Before, Boot, Done, Failure, Hooks, Journal, JournalEntry, Phase
 
@@ -30,18 +31,25 @@ class CalledOffError(HostError):
 
 
 class JournalFile:
-    """The journal of one machine. Every write raises `HostError` when it did not reach the disk."""
+    """The journal of one machine. Every write raises `HostError` when it did not reach the disk.
 
-    def __init__(self, paths: Paths, machine_id: str) -> None:
+    `failed_writes` counts those in a row that did not, or could not begin. `hardware` is what a copied
+    disk finds another of (host/hardware.py); empty: this machine has nothing that a copy has not.
+    """
+
+    def __init__(self, paths: Paths, machine_id: str, hardware: str | None = None) -> None:
         self.path = paths.state / "journal.json"
+        self.failed_writes = 0
         self._machine_id = machine_id
+        self._hardware = read_hardware(paths, machine_id) if hardware is None else hardware
         # What stands there seldom changes: the same bytes are not read twice.
         self._read: tuple[bytes, Journal | None] | None = None
 
     def read(self) -> Journal:
         """Read it; a missing one is empty. `CorruptValueError`: torn or not one; it is left as it is.
 
-        A journal of another machine (a copied image) is moved aside: what it names was never this machine's.
+        A journal of another machine id, or written on other hardware (a copied image, a copied disk), is moved aside:
+        the claim that it names may be the original's, which releases it.
         """
         found = self._own()
         if found is not None:
@@ -107,10 +115,10 @@ class JournalFile:
             if found.entry is not None and found.entry.claim.nonce == nonce:
                 self._write(Journal(done=done) if done else replace(found, entry=None))
 
-    def forgive(self) -> None:
-        """Forget the failures and the last reboot: the next wish is tried at once."""
+    def forgive(self, now: datetime) -> None:
+        """Forget the failures and the last reboot, and that the group remembers it: the next wish is tried at once."""
         with self._locked():
-            self._write(Journal(self._own_or_none_yet().entry))
+            self._write(Journal(self._own_or_none_yet().entry, rechecked=now))
 
     def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
         """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot.
@@ -145,6 +153,9 @@ class JournalFile:
             fields = jsonread.load_object(raw)
             if jsonread.read(fields, "machine_id", str) != self._machine_id:
                 return None
+            written_on = jsonread.read(fields, "hardware", str, "")
+            if written_on and self._hardware and written_on != self._hardware:
+                return None
             return _parse(fields, self._machine_id)
         except (jsonread.BadJsonError, CorruptValueError) as error:
             raise CorruptValueError(
@@ -161,9 +172,10 @@ class JournalFile:
         return found or Journal()
 
     def _write(self, journal: Journal) -> None:
-        self._store(
-            json.dumps({"schema": SCHEMA, "machine_id": self._machine_id, **_fields(journal)}, indent=1).encode()
-        )
+        whose = {"schema": SCHEMA, "machine_id": self._machine_id, "hardware": self._hardware}
+        self.failed_writes += 1
+        self._store(json.dumps({**whose, **_fields(journal)}, indent=1).encode())
+        self.failed_writes = 0
 
     def _load(self) -> bytes | None:
         try:
@@ -190,7 +202,12 @@ class JournalFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with _holding(self.path.with_suffix(".lock"), f"the journal {self.path}"):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_holding(self.path.with_suffix(".lock"), f"the journal {self.path}"))
+            except HostError:
+                self.failed_writes += 1  # a disk that takes no writes takes no lock file either
+                raise
             yield
 
 
@@ -255,6 +272,7 @@ def _fields(journal: Journal) -> dict[str, Any]:
             "tries": failure.tries,
         },
         "done": journal.done and {"at": fleet.moment(journal.done.at), "version": journal.done.version},
+        "rechecked": fleet.optional_moment(journal.rechecked),
     }
 
 
@@ -264,6 +282,7 @@ def _parse(fields: dict[str, Any], machine_id: str) -> Journal:
         _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,
         _parse_failure(jsonread.read(fields, "failure", dict)) if failure is not None else None,
         _parse_done(jsonread.read(fields, "done", dict)) if done is not None else None,
+        fleet.read_optional_moment(fields, "rechecked"),
     )
 
 

@@ -63,6 +63,16 @@ class Paths:
         return self.root / "run/systemd/container"
 
     @property
+    def product_uuid(self) -> Path:
+        """The firmware's id of this machine, which root alone may read (SMBIOS, on x86 and some ARM)."""
+        return self.root / "sys/class/dmi/id/product_uuid"
+
+    @property
+    def board_serial(self) -> Path:
+        """The serial number of a board that is described by a device tree (Raspberry Pi and others)."""
+        return self.root / "proc/device-tree/serial-number"
+
+    @property
     def kernel_release(self) -> Path:
         """The running kernel's release, as of `uname -r`."""
         return self.root / "proc/sys/kernel/osrelease"

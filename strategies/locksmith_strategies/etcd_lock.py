@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from locksmith.fleet import COMMITTED, Claim
+from locksmith.fleet import BLAMED, COMMITTED, HELD, Claim
 from locksmith.history import REBOOTED
 from locksmith.queued_lock import QueuedLock
 from locksmith.snapshot import Answer
@@ -43,8 +43,15 @@ class EtcdLock:
         await self._lock.give_back(claim, settle=self._lock.is_undecided(claim), why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        """Give the slot back; a claim that never came to its commit may have a take on its way still."""
-        await self._lock.give_back(claim, settle=claim.state != COMMITTED, why=REBOOTED)
+        """Give the slot back, and have the group remember the reboot.
+
+        A claim that never came to its commit may have a take on its way still, and had no reboot of its own.
+        """
+        if claim.state == HELD:
+            await self._lock.give_back(claim, settle=True, why="booted before its reboot was ordered")
+            return
+        why = f"{claim.state}: {claim.trouble}" if claim.state in BLAMED else REBOOTED
+        await self._lock.give_back(claim, settle=claim.state != COMMITTED, why=why, rebooted=True)
 
     async def adopt(self, holder: str) -> bool:
         """Give back a slot this machine holds without a record, as a node of the original does at every start."""

@@ -15,7 +15,7 @@ from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.host.programs import read_outcome
 from locksmith.host.seen_revision import SeenRevision
-from locksmith.host.shown_boots import ShownBoots
+from locksmith.host.shown_runs import ShownRuns
 from locksmith.snapshot import Boot
 from locksmith.triggers.kernel import NewerKernel
 from locksmith.triggers.operator import OperatorWish
@@ -84,9 +84,7 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
         ),
         "operator's wish": _file(wish.path, lambda: _looked(wish.look(NOW, BOOT)), WISH),
         "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, refuses=False),
-        "shown boots": _file(
-            ShownBoots(paths).path, lambda: ShownBoots(paths).knows("b") or True, b"a\nb\n", refuses=False
-        ),
+        "shown boots": _file(ShownRuns(paths).path, lambda: ShownRuns(paths).known() or True, b"a\nb\n", refuses=False),
         "outcome of a program": _file(
             outcome, lambda: read_outcome(outcome), b'{"code":1,"reason":"x","late":false,"digest":"d"}'
         ),

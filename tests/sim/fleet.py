@@ -128,7 +128,7 @@ class Simulation:
     def _let_try_again(self, node: Node) -> None:
         """Forget what it has tried already, as `locksmithctl recheck` does."""
         machine = node.machine
-        SimJournal(machine.name, machine.disk, lambda _moment: None).forgive()
+        SimJournal(machine.name, machine.disk, lambda _moment: None).forgive(machine.clock())
         machine.tried.clear()
         node.wake()
 

@@ -48,20 +48,20 @@ class Disk:
     boots: list[str] = field(default_factory=list)
     seen: bytes | None = None
 
-    def knows(self, boot_id: str) -> bool:
-        """Whether the machine has shown itself in that boot."""
-        return boot_id in self.boots
+    def known(self) -> list[str]:
+        """Give the runs in which the machine has shown itself."""
+        return self.boots
 
-    def add(self, boot_id: str) -> None:
-        """Remember a boot."""
-        self.boots.append(boot_id)
+    def add(self, run: str) -> None:
+        """Remember a run."""
+        self.boots.append(run)
 
 
 class SimJournal(JournalFile):
     """The real journal on a disk in memory. `moment` is called before and after each write: the process may die."""
 
-    def __init__(self, machine_id: str, disk: Disk, moment: Callable[[str], None]) -> None:
-        super().__init__(Paths(), machine_id)
+    def __init__(self, machine_id: str, disk: Disk, moment: Callable[[str], None], hardware: str = "") -> None:
+        super().__init__(Paths(), machine_id, hardware)
         self._disk = disk
         self._moment = moment
 

@@ -338,7 +338,7 @@ def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(
         mark = SeenRevision(Paths(tmp_path), 3, ["memory"])
         await group.lock(mark=mark).take(claim("n1"))
         await group.lock(mark=mark).commit(claim("n1"))
-        await group.lock().give_back(claim("n1"))
+        await group.lock().give_back(claim("n1").committed())
 
         restored = Group()
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):

@@ -121,7 +121,7 @@ def test_moments_are_written_in_utc_to_the_second():
 
 def test_the_point_of_no_return_can_be_taken_back():
     assert CLAIM.committed().state == COMMITTED
-    assert CLAIM.committed().reopened() == CLAIM
+    assert CLAIM.committed().reopened() == replace(CLAIM, commits=1)
     assert CLAIM.state == HELD
 
 

@@ -56,11 +56,11 @@ class Boots:
     def __init__(self, *boots: str) -> None:
         self.boots = [*boots]
 
-    def knows(self, boot_id: str) -> bool:
-        return boot_id in self.boots
+    def known(self) -> list[str]:
+        return self.boots
 
-    def add(self, boot_id: str) -> None:
-        self.boots.append(boot_id)
+    def add(self, run: str) -> None:
+        self.boots.append(run)
 
 
 def play(story):

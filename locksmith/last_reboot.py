@@ -1,0 +1,54 @@
+"""The last reboot of each machine, as the store remembers it: `reboots/<id>`. Pure, and its JSON.
+
+A machine whose disk was rolled back, or is empty, has forgotten what it rebooted for. Its group has not: so no update
+that does not last makes a machine reboot again and again.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from locksmith import jsonread
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import SCHEMA, UNKNOWN_VERSIONS, Claim, moment, read_moment
+
+
+@dataclass(frozen=True, slots=True)
+class LastReboot:
+    """What a machine rebooted for, and when its slot was released (aware)."""
+
+    version: str
+    at: datetime
+
+    def forbids(self, claim: Claim, now: datetime, repeat: timedelta) -> bool:
+        """Whether a claim is for the same version again, within `repeat`, and no operator has allowed that since."""
+        if claim.version != self.version or self.version in UNKNOWN_VERSIONS:
+            return False
+        # Behind a clock that was set back, a reboot lies ahead: that does not forbid for longer than `repeat`.
+        return abs(now - self.at) < repeat and not (claim.rechecked and claim.rechecked >= self.at)
+
+    @property
+    def words(self) -> str:
+        """Say why a second reboot is refused, and the way out."""
+        return (
+            f"it has rebooted for update {self.version} already, at {moment(self.at)}, and that is wanted again: "
+            "a second reboot is refused (`locksmithctl recheck` on this machine allows it)"
+        )
+
+
+def encode(last: LastReboot) -> bytes:
+    """Write it as its record."""
+    return json.dumps(
+        {"schema": SCHEMA, "version": last.version, "at": moment(last.at)}, separators=(",", ":")
+    ).encode()
+
+
+def decode(raw: bytes, key: str) -> LastReboot:
+    """Read it; `CorruptValueError` names its key and the way out: until then that machine takes no slot."""
+    try:
+        fields = jsonread.load_object(raw)
+        return LastReboot(jsonread.read(fields, "version", str), read_moment(fields, "at"))
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(
+            key, f"not a last reboot: {error}; `locksmithctl recheck` on that machine has it ignored"
+        ) from None
