@@ -461,11 +461,13 @@ class Agent:
             await self._around.presence.confirm(node, self._settings.limit.total_seconds())
             if self._around.presence.twin:
                 return
-        self._around.journal.commit(entry.claim.nonce, await self._before(entry, snapshot))
+        before = await self._before(entry, snapshot)
+        self._around.journal.commit(entry.claim.nonce, before)
+        claim = replace(entry.claim, version=before.version or entry.claim.version)
         answer: Answer | None = None
         try:
             with self._noting_what_the_store_knows():
-                answer = await self._strategy(target_of(entry)).commit(entry.claim)
+                answer = await self._strategy(target_of(entry)).commit(claim)
         except BaseException:
             # Where that fails too, the journal says committed, which the next start proves wrong.
             with contextlib.suppress(LocksmithError):

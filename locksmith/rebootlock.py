@@ -128,7 +128,7 @@ class RebootLock:
         """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
 
         None: it held no slot; at most the record that it may have left is removed. With `settle`, a take of this claim
-        whose answer was lost is made unable to win later. `rebooted`: the group remembers for which version.
+        whose answer was lost is made unable to win later. Unless it has `rebooted`, the group forgets that it was to.
         `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
         """
         lost: list[Standing] = []
@@ -244,8 +244,9 @@ class RebootLock:
         return leaving is not None
 
     async def _commit(self, claim: Claim) -> None:
-        keys_ = [self.key, self._record_key(claim.holder), *self._brakes.keys(claim.holder)]
-        reading, record, *brakes = await self._store.read(keys_)
+        memory = keys.reboot_key(self._group, claim.holder)
+        keys_ = [self.key, self._record_key(claim.holder), memory, *self._brakes.keys(claim.holder)]
+        reading, record, last, *brakes = await self._store.read(keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
@@ -254,12 +255,13 @@ class RebootLock:
         self._brakes.keep_mark()
         await self._brakes.begin_spacing(claim, brakes)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
-        await self._rewrite(standing, committed)
+        remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
+        await self._rewrite(standing, committed, [remember])
 
-    async def _rewrite(self, standing: Standing, claim: Claim) -> None:
+    async def _rewrite(self, standing: Standing, claim: Claim, also: Sequence[Put] = ()) -> None:
         """Write a record, and the semaphore's same value with it."""
         put = Put(self._record_key(claim.holder), fleet.encode(claim), standing.record_version)
-        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[put])
+        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[put, *also])
 
     async def _blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
         standing = await self._standing(claim.holder)
@@ -329,8 +331,8 @@ class RebootLock:
         standing = self._standing_of(claim.holder, reading, record)
         standing.refuse_older(claim)
         if standing.holds(claim):
-            done = last_reboot.encode(LastReboot(claim.version, self._clock()))
-            await self._remove(standing, lost, [Put(memory, done, last.version)] if rebooted else [])
+            forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
+            await self._remove(standing, lost, [Delete(memory, last.version)] if forget else [])
             return standing.claim
         if not standing.listed and standing.is_of(claim):
             await self._remove(standing, lost)
@@ -382,7 +384,7 @@ class RebootLock:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
 
-    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Put] = ()) -> None:
+    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Delete] = ()) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
         now = standing.semaphore
         left = now.give_back(standing.holder) if standing.listed else now
@@ -419,6 +421,14 @@ def _retrieve(looking: "asyncio.Future[None]") -> None:
     """Take note of an error that nobody waits for any more: nothing was to be taken."""
     if not looking.cancelled():
         looking.exception()
+
+
+def _is_of(claim: Claim, remembered: Entry) -> bool:
+    """Whether a machine's last reboot is that of this claim."""
+    try:
+        return last_reboot.decode(remembered.value, remembered.key).nonce == claim.nonce
+    except CorruptValueError:
+        return False
 
 
 def _noted(entry: Entry | None) -> list[Incident]:

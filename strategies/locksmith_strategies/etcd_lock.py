@@ -43,7 +43,7 @@ class EtcdLock:
         await self._lock.give_back(claim, settle=self._lock.is_undecided(claim), why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        """Give the slot back, and have the group remember the reboot.
+        """Give the slot back; the group remembers the reboot.
 
         A claim that never came to its commit may have a take on its way still, and had no reboot of its own.
         """

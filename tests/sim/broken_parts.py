@@ -29,6 +29,7 @@ from locksmith.snapshot import (
     WindowSight,
     Wish,
 )
+from locksmith.standing import Standing
 from locksmith.steps import Withdraw
 from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -314,6 +315,58 @@ class NoMark(SimSeen):
         return False
 
 
+class Recent(Standing):
+    """Takes every journal for as young as the store."""
+
+    def refuse_older(self, claim: Claim) -> None:
+        pass
+
+
+class NoOlderJournals(RebootLock):
+    """Believes what the disk says, however old that is."""
+
+    def _standing_of(self, holder, reading, record, *, even_corrupt=False):
+        found = super()._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+        return Recent(found.holder, found.semaphore, found.reading, found.record, found.claim)
+
+
+class NoGroupMemory(RebootLock):
+    """Does not ask the group what this machine has rebooted for."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._brakes.refuse_repeat = lambda *_args: None  # type: ignore[method-assign]
+
+
+class NoOrphans(RebootLock):
+    """Does not see that another machine has forgotten its claim."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        look = self._brakes._others
+
+        async def others(*args) -> Others:
+            found = await look(*args)
+            nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
+            return replace(found, present=nodes)
+
+        self._brakes._others = others  # type: ignore[method-assign]
+
+
+class Quiet(Agent):
+    """Tells nobody that it cannot look at itself."""
+
+    async def _answer_for_claim(self, failure: str, snapshot: Snapshot | None) -> None:
+        pass
+
+
+class Stubborn(Agent):
+    """Waits for its disk, with the slot in its hand."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), failed_writes=0)
+
+
 class Roomy(Semaphore):
     """Always has one more slot."""
 
@@ -445,6 +498,28 @@ def rolled_back(drawn: Plan) -> Plan:
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(rollback=0.8))
 
 
+def old_disks(drawn: Plan) -> Plan:
+    """What takes disks that come up as they were some time ago."""
+    faults = Faults(disk_rollback=0.8, power_cuts=8)
+    return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=faults, operator_acts=0, go_nodes=0)
+
+
+def lost_disks(drawn: Plan) -> Plan:
+    """What takes machines that come up with an empty state, free slots beside theirs, and nobody who looks on."""
+    shaped = old_disks(replace(drawn, machines=8, slots=6))
+    return replace(shaped, faults=Faults(disk_lost=0.3), busy=0.0)
+
+
+def full_disks(drawn: Plan) -> Plan:
+    """What takes disks that take no writes, and hooks to write down."""
+    return replace(old_disks(drawn), faults=Faults(full_disks=20), hooks=True)
+
+
+def without_a_bus(drawn: Plan) -> Plan:
+    """What takes machines that cannot look at themselves after their boot."""
+    return replace(old_disks(drawn), faults=Faults(no_bus=0.7))
+
+
 def crowded(drawn: Plan) -> Plan:
     """What takes machines that all want the one slot."""
     return replace(drawn, machines=5, slots=1, windows=(None,) * 5, busy=5.0, faults=Faults(), go_nodes=0)
@@ -492,11 +567,16 @@ BROKEN = [
     Broken(NoSettling, "before it had rebooted"),
     Broken(NoCheckup, "before it was healthy"),
     Broken(NoFinish, "before its hooks had brought it back"),
+    Broken(NoOlderJournals, "its disk was rolled back", old_disks),
+    Broken(Quiet, "does not tell its group", without_a_bus),
+    Broken(Stubborn, "does not tell its group", full_disks),
     # The order to reboot
     Broken(DryRunReboots, "in a dry run"),
     Broken(NoLastLook, "nothing wants it to"),
     Broken(NoLookAfterTheCommit, "nothing wants it to"),
     Broken(Amnesia, "reboots once more", rolled_back),
+    Broken(NoGroupMemory, "reboots once more", old_disks),
+    Broken(NoOrphans, "has forgotten its claim", lost_disks),
     Broken(NoWindow, "outside its window"),
     Broken(NoLastWindow, "outside its window"),
     Broken(OldWindows, "outside its window", moving),

@@ -105,7 +105,7 @@ class Process:
         around = Surroundings(
             machine=self,
             triggers=(self, _Packages(self)),
-            journal=SimJournal(machine.name, machine.disk, self.moment),
+            journal=SimJournal(machine.name, machine.disk, self.moment, machine.hardware),
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
@@ -114,7 +114,9 @@ class Process:
             errands=_Errands(self),
             presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk, mark=self.seen),
         )
-        self.agent = self.parts.agent(Member(machine.name, machine.host or machine.name), TARGET, settings, around)
+        boot = machine.boot
+        member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
+        self.agent = self.parts.agent(member, TARGET, settings, around)
         self.task = asyncio.ensure_future(self._run(self.agent))
 
     def kill(self, why: str) -> None:
@@ -153,6 +155,10 @@ class Process:
     def moment(self, where: str) -> None:
         """Let the process die between two writes, or the disk fail."""
         self._may_die(where)
+        if where.startswith("before"):
+            self.machine.keep_a_snapshot()
+            if asyncio.get_running_loop().time() < self.machine.full_until:
+                raise HostError("the journal cannot be written: no space left on device")
         if where.startswith("before") and self.rng.random() < self.machine.faults().bad_disk:
             raise HostError("the journal cannot be written: no space left on device")
 
@@ -164,6 +170,8 @@ class Process:
     async def boot(self) -> Boot:
         """Say which boot this is."""
         await self.pause("while it asks for the boot")
+        if asyncio.get_running_loop().time() < self.machine.no_bus_until:
+            raise HostError("the system bus does not answer")
         return self.machine.boot
 
     async def shutdown_state(self) -> ShutdownState:
@@ -231,7 +239,7 @@ class Process:
                     target.group,
                     rng=self.rng,
                     clock=self.machine.clock,
-                    rules=GroupRules(spacing=self.spacing),
+                    rules=GroupRules(spacing=self.spacing, repeat=Settings().repeat.total_seconds()),
                     mark=self.seen,
                 ),
                 self.parts.queue(store, target.group, rng=self.rng),

@@ -63,6 +63,7 @@ class Simulation:
             self.dry,
             self.plan.hooks,
             calm=self.plan.is_calm,
+            prompt=self.plan.is_prompt,
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
@@ -98,6 +99,7 @@ class Simulation:
             rules.ordered,
             WindowStore(client()) if self.plan.calendars.fleet_set else None,
             only=self.plan.only,
+            machines_forget=bool(self.plan.faults.disk_rollback or self.plan.faults.disk_lost),
         )
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:

@@ -48,6 +48,10 @@ EVENTS = {
     "machines that did not come back": "does not come back",
     "updates that did not last": "comes up without update",
     "soft reboots": "reboots softly",
+    "disks rolled back": "the disk of some time ago",
+    "machines that lost their state": "an empty state",
+    "full disks": "has a full disk",
+    "machines without a bus": "without a bus",
     "crowds of more than a hundred": "a crowd",
 }
 """What is counted: the words that tell it in a story."""

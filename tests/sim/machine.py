@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -120,6 +120,14 @@ class SimMachine:
     """The versions that its own daemon has rebooted it for."""
     host: str = ""
     offset: timedelta = timedelta()
+    snapshots: list[Disk] = field(default_factory=list)
+    """The disk as it was before the last writes of its journal."""
+    forgot: str = ""
+    """The nonce of the claim whose reboot its disk does not know any more."""
+    forgot_at: float = float("-inf")
+    full_until: float = 0.0
+    no_bus_until: float = 0.0
+    hardware: str = ""
     was_behind: bool = False
     """Whether its clock has ever been behind."""
     on: bool = True
@@ -240,6 +248,31 @@ class SimMachine:
         self.lost_power()
         asyncio.get_running_loop().call_later(self.rng.uniform(0.5, 5), self.booted)
 
+    def keep_a_snapshot(self) -> None:
+        """Remember the disk as it is now, where it may come back."""
+        if self.faults().disk_rollback:
+            self.snapshots = [*self.snapshots[-7:], replace(self.disk, boots=[*self.disk.boots])]
+
+    def fill_disk(self, seconds: float) -> None:
+        """Let the disk take no writes for a while."""
+        self.story.tell(self.name, f"has a full disk for {seconds:.0f} s")
+        self.full_until = asyncio.get_running_loop().time() + seconds
+
+    def _change_disk(self) -> bool:
+        """Come up with an older disk, or with an empty one; True: the update is not there either."""
+        faults, rng = self.faults(), self.rng
+        rolled_back = bool(self.snapshots) and rng.random() < faults.disk_rollback
+        if not rolled_back and rng.random() >= faults.disk_lost:
+            return False
+        nonce, disk = self.nonce, rng.choice(self.snapshots) if rolled_back else Disk()
+        self.story.tell(self.name, f"comes up with {'the disk of some time ago' if rolled_back else 'an empty state'}")
+        committed = bool(disk.raw) and b'"committed"' in (disk.raw or b"")
+        self.disk.raw, self.disk.boots, self.disk.seen = disk.raw, [*disk.boots], disk.seen
+        self.forgot_at = asyncio.get_running_loop().time()
+        if nonce and not (self.nonce == nonce and committed):
+            self.forgot = nonce
+        return rolled_back
+
     def problems(self) -> tuple[Objection, ...]:
         """What a look at its health finds."""
         sick = asyncio.get_running_loop().time() < self.sick_until
@@ -286,13 +319,19 @@ class SimMachine:
         self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
         self.booted_at = asyncio.get_running_loop().time()
         self.down.pop(self.name, None)
-        rolled_back = self.engine.wish is not None and self.rng.random() < self.faults().rollback
+        older = self._change_disk()
+        if older and self.engine.wish is None and self.ordered_for is not None:
+            self.engine.wants(self.ordered_for)
+        rolled_back = self.engine.wish is not None and (older or self.rng.random() < self.faults().rollback)
         if rolled_back:
             self.story.tell(self.name, f"comes up without update {self.engine.wish}, and wants it again")
-        for source in (self.packages,) if rolled_back else (self.engine, self.packages):
+        for source in () if older else (self.packages,) if rolled_back else (self.engine, self.packages):
             if source.wish is not None:
                 source.done += 1
                 source.wish = None
+        if self.rng.random() < self.faults().no_bus:
+            self.no_bus_until = asyncio.get_running_loop().time() + self.rng.uniform(5, 400)
+            self.story.tell(self.name, f"comes up without a bus, until {self.no_bus_until:.1f}")
         if self.rng.random() < self.faults().sick:
             self.sick_until = asyncio.get_running_loop().time() + self.rng.uniform(5, 300)
             self.story.tell(self.name, f"comes up sick, until {self.sick_until:.1f}")

@@ -75,6 +75,8 @@ class Operator:
     only: Sequence[str] = ()
     """What it does, by the names of its methods; empty: anything."""
     store_went_back: bool = False
+    machines_forget: bool = False
+    """Whether machines may lose their memory of a claim."""
     locked: list[str] = field(default_factory=list)
     nonces: int = 0
 
@@ -187,7 +189,7 @@ class Operator:
 
     async def look_after_a_restore(self) -> None:
         """Unlock whoever holds a slot by the store's word alone: its machine is up and knows nothing of that claim."""
-        if not self.store_went_back:
+        if not self.store_went_back and not self.machines_forget:
             return
         for machine in self.machines:
             now = await self.lock.read()

@@ -71,6 +71,14 @@ class Faults:
     """Times at which a person starts a machine's userspace anew, asking nobody."""
     clocks_off: float = 0.0
     """Seconds by which clocks are wrong from the beginning, at most."""
+    disk_rollback: float = 0.0
+    """A machine comes up with its whole disk as it was some time ago, /var too, and wants the same update again."""
+    disk_lost: float = 0.0
+    """A machine comes up with nothing in /var/lib/locksmith."""
+    full_disks: int = 0
+    """Times at which a machine's disk takes no writes for minutes."""
+    no_bus: float = 0.0
+    """A machine comes up without a bus, for minutes: it cannot look at itself."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,12 @@ class Plan:
         """Whether nothing happens but updates and reboots."""
         return self.faults == Faults() and not self.go_nodes and not self.operator_acts and not self.spacing
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether nothing keeps a machine from telling its group what becomes of it."""
+        bad = ("disk_rollback", "disk_lost", "full_disks", "no_bus", "sick", "rollback")
+        return replace(self.faults, **dict.fromkeys(bad, 0)) == Faults() and not self.operator_acts
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")
@@ -140,6 +154,7 @@ def plan(seed: int) -> Plan:
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
+    drawn = _bad_disks(Random(f"{seed} bad disks"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -197,6 +212,19 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         rollback=rng.choice((0.0, 0.0, 0.3)),
         soft_reboots=rng.choice((0, 0, 3)),
         clocks_off=rng.choice((0.0, 0.0, 60.0, 1200.0)),
+    )
+
+
+def _bad_disks(rng: Random, faults: Faults) -> Faults:
+    """Add what happens to disks, and what a machine without its bus meets, in a third of the storms."""
+    if rng.random() < 0.67:
+        return faults
+    return replace(
+        faults,
+        disk_rollback=rng.choice((0.0, 0.0, 0.3)),
+        disk_lost=rng.choice((0.0, 0.0, 0.2)),
+        full_disks=rng.choice((0, 2, 6)),
+        no_bus=rng.choice((0.0, 0.0, 0.3)),
     )
 
 

@@ -35,6 +35,10 @@ RECORDS = keys.holders_prefix(GROUP)
 RESUME = keys.resume_key(GROUP)
 LATE = 120.0
 """Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
+SHOWN = 150.0
+"""Seconds in which a machine that has booted shows itself, and the last take of before that is decided."""
+TOLD = 150.0
+"""Seconds for a machine to release its slot, or to report it: `health` and a few tries."""
 HAND_OVER = 1.0
 """Seconds of made-up time, in which a call takes up to 40 ms, for a slot to find the first in line."""
 
@@ -50,6 +54,10 @@ class Rules:
     dry: set[str]
     hooks: bool = False
     calm: bool = False
+    prompt: bool = False
+    """Nothing keeps a machine from telling its group what becomes of it."""
+    unable_since: dict[str, float] = field(default_factory=dict)
+    """For each id that holds a slot and cannot go on: since when."""
     down: dict[str, SimMachine] = field(default_factory=dict)
     """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
@@ -133,6 +141,9 @@ class Rules:
     def _knows_no_better(self, author: str) -> None:
         """Judge a take behind a restore; one that was under way then may win where nothing had changed since."""
         under_way = asyncio.get_running_loop().time() - self.restored < LATE
+        machine = self.machines.get(author)
+        if machine is not None and machine.forgot_at > self.restored:
+            return  # what it knew was on its disk
         if self.knew.get(author, 0) >= self.server.revision and not under_way:
             self.story.breaks(f"{author} takes a slot and has seen more of the store than that knows")
 
@@ -141,20 +152,27 @@ class Rules:
         if author == OPERATOR:
             if record is not None and record.state == COMMITTED and machine is not None:
                 self.unlocked[holder] = _boot_in_question(machine)
-            return
-        if holder != author:
+        elif machine is not None and machine.down_by != DAEMON and record is not None and author == holder:
+            self._gave_its_own_back(machine, record)
+        elif holder != author:
             self.story.breaks(f"{author} gave back the slot of {holder}")
         elif record is None and machine is not None:
             self.story.breaks(f"{author} gave back a slot without a record")
-        elif record is not None and record.kind == MANUAL:
-            self.story.breaks(f"{author} undid the manual claim of {record.who}")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
-        elif machine is not None and record is not None and self._has_rebooted(machine, record):
-            if machine.problems():
-                self.story.breaks(f"{author} gave its slot back before it was healthy")
-            elif machine.drained:
-                self.story.breaks(f"{author} gave its slot back before its hooks had brought it back")
+
+    def _gave_its_own_back(self, machine: SimMachine, record: Claim) -> None:
+        name = machine.name
+        if record.kind == MANUAL:
+            self.story.breaks(f"{name} undid the manual claim of {record.who}")
+        elif not self._has_rebooted(machine, record):
+            return
+        elif record.state == COMMITTED and machine.forgot == record.nonce:
+            self.story.breaks(f"{name} gave its slot back, and hides that its disk was rolled back")
+        elif machine.problems():
+            self.story.breaks(f"{name} gave its slot back before it was healthy")
+        elif machine.drained:
+            self.story.breaks(f"{name} gave its slot back before its hooks had brought it back")
 
     def _has_rebooted(self, machine: SimMachine, record: Claim) -> bool:
         """Whether it has booted since the claim, and knew that when it gave its slot back: that may come late."""
@@ -264,8 +282,45 @@ class Rules:
             self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
         if self.halted is not None and name not in self.halted:
             self.story.breaks(f"{name} reboots although the group is halted")
+        if orphan := self._orphan(name):
+            self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
         if not self._committed(name):
             self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
+
+    def _orphan(self, name: str) -> str:
+        """Name a machine that shows itself without the claim by which it rebooted, for longer than a look is old."""
+        now = asyncio.get_running_loop().time()
+        for other in self.semaphore().holders:
+            machine, record = self.machines.get(other), _record(self.server, other)
+            if machine is None or record is None or other == name or record.state != COMMITTED or record.acknowledged:
+                continue
+            shown = self.server.read(keys.node_key(GROUP, other)).entry
+            if shown is None or f'"claim":"{record.nonce}"'.encode() in shown.value:
+                continue
+            booted = record.boot_id != machine.boot.boot_id and machine.boot.boot_id.encode() in shown.value
+            if booted and now - max(machine.forgot_at, machine.booted_at) > SHOWN:
+                return other
+        return ""
+
+    def _look_after_the_unable(self) -> None:
+        """Judge machines that hold a slot, and have no disk or no bus to go on with."""
+        now = asyncio.get_running_loop().time()
+        unable = [name for name in self.semaphore().holders if self._is_unable(name, now)]
+        self.unable_since = {name: self.unable_since.get(name, now) for name in unable}
+        for name, since in self.unable_since.items():
+            if now - since > TOLD:
+                self.story.breaks(f"{name} cannot go on with its reboot for {TOLD:.0f} s, and does not tell its group")
+
+    def _is_unable(self, name: str, now: float) -> bool:
+        """Whether it could neither write nor look at itself, and neither released its slot nor reported it."""
+        machine, record = self.machines.get(name), _record(self.server, name)
+        if machine is None or record is None or machine.down_by is not None or record.nonce != machine.nonce:
+            return False
+        if record.state in BLAMED:
+            return False
+        if record.boot_id == machine.boot.boot_id:
+            return record.state == HELD and now < machine.full_until
+        return now < machine.no_bus_until
 
     def _freeze_stands(self) -> bool:
         return self.server.read(keys.freeze_key(GROUP)).entry is not None
@@ -279,6 +334,8 @@ class Rules:
                     self.story.breaks(f"{name} goes down and holds no slot")
         if self.calm:
             self._hand_over()
+        if self.prompt:
+            self._look_after_the_unable()
 
     def _note_free_slot(self, before: Before) -> None:
         """One that is taken after the other is no slot that stays free."""

@@ -50,6 +50,7 @@ class Storm:
         self._at_times("compaction", faults.compactions, self._compact)
         self._at_times("expiry", faults.expiries, self._expire)
         self._at_times("restore", faults.restores, self._restore)
+        self._at_times("full disk", faults.full_disks, self._fill_disk)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -128,6 +129,10 @@ class Storm:
         self.server.restore(backup)
         self.operator.store_went_back = True
         self.rules.is_back()
+
+    async def _fill_disk(self, node: Node) -> None:
+        rng = self.plan.draw(f"full disk {asyncio.get_running_loop().time()}")
+        node.machine.fill_disk(min(rng.uniform(30, 400), STORMY - asyncio.get_running_loop().time()))
 
     async def _restart(self, node: Node) -> None:
         if node.process is not None:
