@@ -81,6 +81,7 @@ class Presence:
         self._machine_id = machine_id
         self._runs = runs or _NoRuns()
         self._shown_in: set[str] = set()
+        self._complained: set[str] = set()
         self._meter = meter or Meter()
         self._mark = mark
         self._shown: _Shown | None = None
@@ -180,14 +181,14 @@ class Presence:
         if other.hardware and now.hardware and not same_hardware:
             return False
         known = set(self._shown_in)
-        with _best_effort("the runs in which this machine has shown itself are not known"):
+        with self._best_effort("the runs in which this machine has shown itself are not known"):
             known |= set(self._runs.known())
         # One that has lost its files knows none of its runs: its hardware has to say it.
         return other.run in known or (same_hardware and not known)
 
     def _remember(self, run: str) -> None:
         self._shown_in.add(run)
-        with _best_effort("the next start may take this one's record for a clone's"):
+        with self._best_effort("the next start may take this one's record for a clone's"):
             self._runs.add(run)
 
     def _marked(self, now: Node) -> Node:
@@ -200,11 +201,20 @@ class Presence:
         self._meter.twins(int(self._twin is not None))
         return self._twin
 
+    @contextlib.contextmanager
+    def _best_effort(self, otherwise: str) -> Iterator[None]:
+        """Do without what this machine's disk refuses; the log says so once."""
+        try:
+            yield
+        except HostError as error:
+            log.log(logging.DEBUG if otherwise in self._complained else logging.WARNING, "%s: %s", error, otherwise)
+            self._complained.add(otherwise)
+
     def _note(self, now: Node, entry: Entry) -> None:
         self._shown = _Shown(now, entry, _now())
         if self._mark is not None:
             self._mark.seen(entry.version)
-            with _best_effort("a store that goes back in time may not be noticed after a restart"):
+            with self._best_effort("a store that goes back in time may not be noticed after a restart"):
                 self._mark.keep()
         self._meter.present(time.time())
 
@@ -214,14 +224,6 @@ def _is_of_this_run(other: Node, now: Node) -> bool:
     if (other.boot_id, other.hostname) != (now.boot_id, now.hostname):
         return False
     return other.instance == now.instance or not (other.instance and now.instance)
-
-
-@contextlib.contextmanager
-def _best_effort(otherwise: str) -> Iterator[None]:
-    try:
-        yield
-    except HostError as error:
-        log.warning("%s: %s", error, otherwise)
 
 
 class _NoRuns:

@@ -50,6 +50,8 @@ class Node:
         self.machine_id = secrets.token_hex(16)
         self.reboots = 0
         self.environ: dict[str, str] = {}
+        self.while_off: Callable[[], None] = lambda: None
+        """What happens to it while it is off, right before its next daemon starts."""
         self.machine = Machine(on_reboot=self._begin_reboot)
         self._running = running
         self._reboot_time = reboot_time
@@ -197,6 +199,7 @@ class Node:
         self._new_boot()
         self.machine.booted()
         self.engine.status = (0, 0.0, IDLE, "", 0)
+        self.while_off()
         self._on_event("up")
         await self.start_daemon()
         self.reboots += 1

@@ -199,6 +199,8 @@ class Operator:
                 self.story.tell(WHO, f"unlocks {machine.name}, which is up and holds nothing")
                 with contextlib.suppress(NotHeldError):
                     await self.lock.unlock(machine.name)
+                if machine.forgot:
+                    machine.drained = False  # no journal knows that its hooks have to bring it back
 
     async def resume(self) -> None:
         """Acknowledge what went wrong."""
