@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith import keys, node
-from locksmith.errors import StoreUnavailableError
+from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.node import TTL, Node
 from locksmith.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
@@ -273,6 +273,84 @@ def test_a_record_of_a_boot_that_this_machine_has_never_seen_is_a_twins():
         assert registry.record.twin_boot == "boot-1"
 
     play(story)
+
+
+HERE = replace(IDLE, boot_id="boot-2", instance="run-2", hardware="abc")
+
+
+@pytest.mark.parametrize(
+    ("other", "known", "twin"),
+    [
+        (replace(HERE, instance=""), (), False),
+        (replace(HERE, instance="run-1", hardware=""), (), True),
+        (replace(HERE, instance="run-1", hardware=""), ("boot-2/run-1",), False),
+        (replace(HERE, boot_id="boot-1", instance="run-1"), ("boot-1/run-1",), False),
+        (replace(HERE, boot_id="boot-1", instance="run-1"), ("boot-1/run-0",), True),
+        (replace(HERE, boot_id="boot-1", instance="run-1", hardware="xyz"), ("boot-1/run-1",), True),
+        (replace(HERE, boot_id="boot-1", instance="run-1"), (), False),
+        (replace(HERE, boot_id="boot-1", instance="run-1", hardware="xyz"), (), True),
+        (replace(HERE, boot_id="boot-1", instance="run-1", hardware=""), (), True),
+    ],
+    ids=[
+        "this run, written by an earlier version",
+        "another container of the same boot, id and host name",
+        "this container, before it was restarted",
+        "this machine's last boot",
+        "a boot of another machine",
+        "a copied disk that knows the original's boots",
+        "this machine's last boot, and its files were lost",
+        "another machine's, and this one's files were lost",
+        "who knows whose, and this one's files were lost",
+    ],
+)
+def test_whose_a_record_is(other, known, twin):
+    async def story(registry):
+        await registry.presence().show(other)
+        presence = registry.presence(Boots(*known))
+        await presence.show(HERE)
+        assert bool(presence.twin) is twin
+        assert registry.record.hardware == "abc"
+
+    play(story)
+
+
+class BrokenDisk:
+    """What a machine remembers whose disk is gone."""
+
+    def known(self) -> list[str]:
+        raise HostError("/var/lib/locksmith/shown-boots cannot be read: Input/output error")
+
+    def add(self, run: str) -> None:
+        raise HostError(f"/var/lib/locksmith/shown-boots cannot be written for {run}: No space left on device")
+
+
+class FullMark:
+    """A mark of the store that cannot be written down."""
+
+    def went_back(self, revision: int, resumed: datetime | None) -> bool:
+        del revision, resumed
+        return False
+
+    def seen(self, revision: int) -> None:
+        del revision
+
+    def keep(self) -> None:
+        raise HostError("/var/lib/locksmith/seen.json cannot be written: No space left on device")
+
+
+def test_a_disk_that_is_gone_keeps_no_machine_from_showing_itself(caplog):
+    async def story(registry):
+        store = MemoryStore(registry.server, registry)
+        await registry.presence().show(HERE)
+        presence = Presence(store, "web", "m1", BrokenDisk(), mark=FullMark())
+        sick = replace(HERE, boot_id="boot-3", instance="run-3", state="unhealthy")
+        await presence.show(sick)
+        assert registry.record == sick
+        assert not presence.twin
+        await presence.show(replace(sick, reason="web.service has failed"))
+
+    play(story)
+    assert len({record.message for record in caplog.records}) == len(caplog.records) == 3
 
 
 def test_after_a_failure_nothing_is_tried_for_a_while():
