@@ -18,10 +18,15 @@ IDLE, TAKE, TAKING, COMMIT, COMMITTING, REBOOT, DOWN, GIVE, GIVING, DEAD = (
     *("down", "give", "giving", "dead"),
 )
 """Where a machine's daemon is: about to send a request, waiting for its answer, about to reboot, going down, dead."""
-NONE, HELD, COMMITTED = "", "held", "committed"
-"""The record beside the semaphore; with none the machine holds no slot."""
-REQUESTED, EARLIER = "requested", "earlier"
-"""The journal: a claim that can be given up, one past the point of no return (COMMITTED), one of an earlier boot."""
+NONE, HELD, COMMITTED, FAILED, SEEN = "", "held", "committed", "failed", "seen"
+"""The record beside the semaphore; with none the machine holds no slot. SEEN: failed, and an operator knows."""
+REQUESTED, EARLIER, OLDER = "requested", "earlier", "older"
+"""The journal: a claim that can be given up, one past the point of no return (COMMITTED), one of an earlier boot.
+
+OLDER: the machine has booted with the disk of before its commit, which names a claim that can be given up.
+"""
+HERE = "here"
+"""What the group remembers of a machine's last commit: that was in this boot, or in an EARLIER one."""
 WAITS = {TAKING: TAKE, COMMITTING: COMMIT, GIVING: GIVE}
 
 
@@ -36,10 +41,14 @@ class Machine(NamedTuple):
     late: tuple[str, ...] = ()
     freed: bool = False
     """An operator freed its slot past the point of no return."""
+    remembered: str = NONE
+    """What the group remembers of its last commit."""
+    rebooted: bool = False
+    """It has gone down for its update."""
 
 
 class World(NamedTuple):
-    """Everything. `crashes`, `losses` and `acts` are the faults and an operator's acts that may still happen."""
+    """Everything. `crashes`, `losses`, `rollbacks` and `acts` are the faults and acts that may still happen."""
 
     machines: tuple[Machine, ...]
     slots: int
@@ -47,6 +56,7 @@ class World(NamedTuple):
     crashes: int
     losses: int
     acts: int
+    rollbacks: int = 0
 
     @property
     def free(self) -> int:
@@ -70,6 +80,10 @@ class Protocol:
     """Before the reboot the record is written once more, guarded by the slot."""
     commits_anew: bool = True
     """So it is, also where it says already that the machine is past the point of no return."""
+    heeds_the_record: bool = True
+    """A machine whose journal is older than its record reports that, and releases nothing until it is acknowledged."""
+    group_remembers: bool = True
+    """The commit writes what the machine reboots for, and no take is for the same again after a boot."""
     starts_again: bool = True
     """A daemon that was killed is started again, and goes on as its journal says."""
 
@@ -92,9 +106,11 @@ class Step(NamedTuple):
     broken: str = ""
 
 
-def start(machines: int, slots: int, *, crashes: int, losses: int, acts: int) -> World:
+def start(machines: int, slots: int, *, crashes: int, losses: int, acts: int, rollbacks: int = 0) -> World:
     """Give the beginning: all want to reboot, and nobody holds anything."""
-    return World((Machine(),) * machines, slots, manual=False, crashes=crashes, losses=losses, acts=acts)
+    return World(
+        (Machine(),) * machines, slots, manual=False, crashes=crashes, losses=losses, acts=acts, rollbacks=rollbacks
+    )
 
 
 def steps(world: World, protocol: Protocol) -> Iterator[Step]:
@@ -114,13 +130,16 @@ def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> 
     """Do what the daemon does next, by what it reads now."""
     match machine.at:
         case "take":
-            yield from _take(world, number, machine)
+            yield from _take(world, number, machine, protocol)
         case "commit":
             yield from _commit(world, number, machine, protocol)
         case "reboot":
-            yield _becomes(world, number, "goes down", at=DOWN)
+            broken = f"{number} reboots once more for the same update" if machine.rebooted else ""
+            yield Step(f"{number} goes down", _with(world, number, at=DOWN, rebooted=True), broken=broken)
         case "give":
-            if machine.slot == NONE and not protocol.settles:
+            if machine.journal == OLDER and machine.slot in {COMMITTED, FAILED} and protocol.heeds_the_record:
+                yield from _reported(world, number, machine)
+            elif machine.slot == NONE and not protocol.settles:
                 yield Step(f"{number} has nothing to give back", _ended(world, number))
             else:
                 yield _becomes(world, number, "sends its give-back", at=GIVING, fresh=True)
@@ -136,16 +155,30 @@ def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         journal = REQUESTED if protocol.journals_first else NONE
         yield _becomes(world, number, "wants a slot", at=TAKE, journal=journal)
     elif machine.at == DOWN:
-        yield _becomes(world, number, "boots", at=GIVE, journal=EARLIER, freed=False)
+        yield _becomes(world, number, "boots", at=GIVE, journal=EARLIER, freed=False, remembered=_booted(machine))
         if not protocol.waits_for_the_boot:
             yield Step(f"{number} gives back", _wrote(_with(world, number, slot=NONE)))
     elif machine.at == DEAD and protocol.starts_again:
-        again = {NONE: IDLE, REQUESTED: TAKE, COMMITTED: GIVE, EARLIER: GIVE}[machine.journal]
+        again = {NONE: IDLE, REQUESTED: TAKE, COMMITTED: GIVE, EARLIER: GIVE, OLDER: GIVE}[machine.journal]
         yield _becomes(world, number, "starts again", at=again)
 
 
-def _take(world: World, number: int, machine: Machine) -> Iterator[Step]:
-    if machine.slot != NONE:
+def _reported(world: World, number: int, machine: Machine) -> Iterator[Step]:
+    """Report a disk that is older than the record, and wait for an operator."""
+    if machine.slot == COMMITTED:
+        yield Step(f"{number} reports its older disk", _wrote(_with(world, number, slot=FAILED)))
+    else:
+        yield Step("an operator acknowledges it", _wrote(_with(world, number, slot=SEEN)))
+
+
+def _booted(machine: Machine) -> str:
+    return EARLIER if machine.remembered == HERE else machine.remembered
+
+
+def _take(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+    if machine.slot == NONE and machine.remembered == EARLIER and protocol.group_remembers:
+        yield _becomes(world, number, "hears what it has rebooted for", at=IDLE, journal=NONE, wants=False)
+    elif machine.slot != NONE:
         yield _becomes(world, number, "finds that it has its slot", at=COMMIT, journal=COMMITTED)
     elif world.free > 0:
         yield _becomes(world, number, "sends its take", at=TAKING, fresh=True)
@@ -193,7 +226,10 @@ def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> It
 
 
 def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
-    """Kill the daemon, or cut the machine's power."""
+    """Kill the daemon, cut the machine's power, or have it come up with the disk of some time ago."""
+    if world.rollbacks and machine.at == DOWN:
+        older = _with(world, number, at=GIVE, journal=OLDER, freed=False, remembered=_booted(machine))
+        yield Step(f"{number} boots with an older disk", older._replace(rollbacks=world.rollbacks - 1), needed=False)
     if not world.crashes or machine.at == DEAD:
         return
     left, sent = world.crashes - 1, WAITS.get(machine.at)
@@ -202,8 +238,8 @@ def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
         killed = _with(world, number, at=DEAD, late=late)
         yield Step(f"the daemon of {number} is killed", killed._replace(crashes=left), needed=False)
     if machine.at != IDLE or machine.journal != NONE:
-        journal = EARLIER if machine.journal != NONE else NONE
-        cut = _with(world, number, at=DEAD, journal=journal, late=late, freed=False)
+        journal = machine.journal if machine.journal in {NONE, OLDER} else EARLIER
+        cut = _with(world, number, at=DEAD, journal=journal, late=late, freed=False, remembered=_booted(machine))
         yield Step(f"{number} loses its power", cut._replace(crashes=left), needed=False)
 
 
@@ -230,8 +266,12 @@ def _applied(world: World, number: int, request: str, wins: bool) -> tuple[World
             broken = f"{number} takes a slot although none is free"
         return _wrote(_with(world, number, slot=HELD)), broken
     if request == COMMIT:
-        return _wrote(_with(world, number, slot=COMMITTED)), broken
-    return _wrote(_with(world, number, slot=NONE)), broken
+        return _wrote(_with(world, number, slot=COMMITTED, remembered=HERE)), broken
+    machine = world.machines[number]
+    if machine.journal == OLDER and machine.slot == COMMITTED:
+        broken = f"{number} releases its slot, and hides that its disk is older"
+    kept = machine.remembered if machine.remembered == EARLIER else NONE
+    return _wrote(_with(world, number, slot=NONE, remembered=kept)), broken
 
 
 def _answered(world: World, number: int, request: str) -> World:

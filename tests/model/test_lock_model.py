@@ -10,8 +10,12 @@ from tests.model.lock import BrokenRuleError, Protocol, explore, must_end, start
 
 @pytest.mark.parametrize(
     ("machines", "slots", "faults"),
-    [(2, 1, {"crashes": 2, "losses": 2, "acts": 1}), (3, 2, {"crashes": 1, "losses": 1, "acts": 1})],
-    ids=["two machines, one slot, two faults of each kind", "three machines, two slots"],
+    [
+        (2, 1, {"crashes": 2, "losses": 2, "acts": 1}),
+        (3, 2, {"crashes": 1, "losses": 1, "acts": 1}),
+        (2, 1, {"crashes": 1, "losses": 1, "acts": 1, "rollbacks": 2}),
+    ],
+    ids=["two machines, one slot, two faults of each kind", "three machines, two slots", "disks of some time ago"],
 )
 def test_in_every_state_the_rules_hold_and_an_end_can_be_reached(machines, slots, faults):
     found = explore(start(machines, slots, **faults))
@@ -28,11 +32,13 @@ def test_in_every_state_the_rules_hold_and_an_end_can_be_reached(machines, slots
         ("waits_for_the_boot", "goes down and holds no slot"),
         ("commits", "goes down and holds no slot"),
         ("commits_anew", "goes down and holds no slot"),
+        ("heeds_the_record", "hides that its disk is older"),
+        ("group_remembers", "reboots once more"),
     ],
 )
 def test_a_rule_that_is_taken_away_is_missed(rule, breaks):
     with pytest.raises(BrokenRuleError) as caught:
-        explore(start(2, 1, crashes=1, losses=1, acts=1), Protocol(**{rule: False}))
+        explore(start(2, 1, crashes=1, losses=1, acts=1, rollbacks=1), Protocol(**{rule: False}))
     assert breaks in caught.value.rule
     assert caught.value.path
 

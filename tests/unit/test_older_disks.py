@@ -108,7 +108,7 @@ def test_the_group_remembers_what_a_machine_rebooted_for(kind):
         bench = Bench(kind)
         await bench.reboots()
         assert bench.remembered() == LastReboot("1.2.3", NOW, "first", "boot-1", 7)
-        with pytest.raises(RepeatedError, match=r"rebooted for update 1\.2\.3 already.* `locksmithctl recheck`"):
+        with pytest.raises(RepeatedError, match=r"rebooted for update 1\.2\.3 already.*`locksmithctl recheck`"):
             await bench.lock.take(AGAIN)
         assert (await bench.lock.read()).semaphore.holders == ()
 
