@@ -16,6 +16,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
 from locksmith.node import TTL
 from locksmith.snapshot import DAEMON
+from locksmith.words import named
 
 LOST, EXPIRED = "lost", "expired"
 """What is wrong with a claim beside the states of `fleet.BLAMED`: its machine is gone; its slot was taken away then."""
@@ -112,7 +113,7 @@ def halts(found: Collection[Incident], limit: int | None) -> bool:
 
 def sentence(found: Collection[Incident]) -> str:
     """Say that, why, and the way on."""
-    what = "; ".join(one.describe() for one in found)
+    what = named([one.describe() for one in found], "; ")
     return f"the group is halted: {what}; look at it, then say `locksmithctl resume`"
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from locksmith import keys
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
 from locksmith.kv.store import Delete, Entry, Put
 from tests.sim.plan import STORMY, Faults, Plan
@@ -169,7 +169,7 @@ class Network:
         deliver: Callable[[], object]
         try:
             deliver = partial(answer.set_result, call.apply())
-        except ConflictError as error:
+        except (ConflictError, StoreRefusedError) as error:
             deliver = partial(answer.set_exception, error)
         if back is not None:
             asyncio.get_running_loop().call_later(back, lambda: answer.done() or deliver())
