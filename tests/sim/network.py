@@ -29,6 +29,8 @@ class SimServer(MemoryServer):
     sent: float = 0.0
     """When the author sent the write that is judged."""
     witness: Callable[[str, "Before"], None] = lambda _author, _before: None
+    refused: Callable[[str, str], None] = lambda _author, _words: None
+    """Told of each call that is refused, and why."""
 
     def value(self, key: str) -> bytes | None:
         """Give what a key holds."""
@@ -170,6 +172,8 @@ class Network:
         try:
             deliver = partial(answer.set_result, call.apply())
         except (ConflictError, StoreRefusedError) as error:
+            if isinstance(error, StoreRefusedError):
+                self.server.refused(self.client, str(error))
             deliver = partial(answer.set_exception, error)
         if back is not None:
             asyncio.get_running_loop().call_later(back, lambda: answer.done() or deliver())
