@@ -335,7 +335,8 @@ class AllAtOnce(RebootLock):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
 
-        async def judge(claim, now, _read, **_more) -> Others:
+        async def judge(*args, **_held_and_last) -> Others:
+            claim, now, _read = args
             ids = [one for one in now.semaphore.holders if one != claim.holder]
             await self._store.read([now.reading.entry.key, *(key(self._group, one) for one in ids for key in BOTH)])
             return Others()
