@@ -177,7 +177,8 @@ def resume(session: Session, *, reason: str, as_json: bool) -> None:
     except LocksmithError:
         for one in done:
             note(f"acknowledged: {one.describe()}")
-        note("That may not be all: see `locksmithctl nodes`, and say `locksmithctl resume` again")
+        if done:
+            note("That may not be all: see `locksmithctl nodes`, and say `locksmithctl resume` again")
         raise
     if as_json:
         found = [{**incident_fields(one), "words": one.describe()} for one in done]
