@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from locksmith import halt, keys, last_reboot, node, orders
+from locksmith import halt, keys, last_reboot, orders
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
+from locksmith.holders import read_holders
 from locksmith.kv.store import Entry, Put, Reading, Store
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, Order
-from locksmith.semaphore import Semaphore
 from locksmith.snapshot import DAEMON
-from locksmith.standing import DeniedError, RepeatedError, read_record
+from locksmith.standing import DeniedError, RepeatedError, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,11 @@ class Brakes:
             keys.resume_key(self._group),
         ]
 
-    async def judge(self, claim: Claim, now: Semaphore, read: Sequence[Reading], *, held: bool, last: bool) -> Others:
+    async def judge(self, claim: Claim, now: Standing, read: Sequence[Reading], *, held: bool, last: bool) -> Others:
         """Raise `BrakedError` for whatever holds this claim back; give the other holders, where they were looked at.
 
-        `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then.
+        `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
+        from this takes effect only in a swap of the semaphore from the version that `now` has.
         """
         if claim.kind != REBOOT:
             return Others()
@@ -185,32 +186,19 @@ class Brakes:
         incident = Incident(replace(claim, acknowledged=""), EXPIRED, words)
         return Put(keys.incidents_key(self._group), halt.encode([*kept, incident]), read[3].version)
 
-    async def _others(self, holder: str, now: Semaphore, noted: Entry | None) -> Others:
+    async def _others(self, holder: str, now: Standing, noted: Entry | None) -> Others:
         known = tuple(halt.decode(noted.value, noted.key)) if noted else ()
-        ids = [one for one in now.holders if one != holder]
+        ids = [one for one in now.semaphore.holders if one != holder]
         # Only what can halt anybody is asked for.
         if not ids or (self.rules.halt_after.off and not self.rules.expire_after):
             return Others(noted=known)
-        records = [keys.holder_key(self._group, one) for one in ids]
-        nodes = [keys.node_key(self._group, one) for one in ids]
-        read = await self._store.read([*records, *nodes])
-        claims = [read_record(one, reading.entry) for one, reading in zip(ids, read, strict=False)]
-        nodes_read = zip(ids, read[len(ids) :], strict=True)
-        present = {one: read_node(one, reading.entry) for one, reading in nodes_read if reading.entry is not None}
-        return Others(tuple(claim for claim in claims if isinstance(claim, Claim)), present, known)
+        found = await read_holders(self._store, self._group, ids, now.reading.version)
+        return Others(tuple(found.claims.values()), found.present, known)
 
     async def _limit(self) -> int | None:
         after = self.rules.halt_after
         machines = 0 if after.percent is None else await self._store.count(keys.nodes_prefix(self._group))
         return after.of(machines)
-
-
-def read_node(machine_id: str, entry: Entry) -> Node | None:
-    """Give what a machine says of itself; None where that cannot be read: it is present all the same."""
-    try:
-        return node.decode(entry.value, entry.key, machine_id)
-    except CorruptValueError:
-        return None
 
 
 def _order(entry: Entry | None, kind: str) -> Order | None:

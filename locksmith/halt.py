@@ -16,6 +16,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
 from locksmith.node import TTL, Node
 from locksmith.snapshot import DAEMON
+from locksmith.words import named
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
 """What else than the states of `fleet.BLAMED` can be wrong with a claim.
@@ -128,7 +129,7 @@ def halts(found: Collection[Incident], limit: int | None) -> bool:
 
 def sentence(found: Collection[Incident]) -> str:
     """Say that, why, and the way on."""
-    what = "; ".join(one.describe() for one in found)
+    what = named([one.describe() for one in found], "; ")
     return f"the group is halted: {what}; look at it, then say `locksmithctl resume`"
 
 

@@ -76,11 +76,14 @@ class OperatorOrders:
     async def thaw(self) -> Stood:
         """End a freeze, and its fence: the number of slots is again what it was, unless it was set meanwhile."""
         key = keys.freeze_key(self._group)
-        stands = read_order((await self._store.get(key)).entry, FREEZE)
+        entry = (await self._store.get(key)).entry
+        if entry is None:
+            return None
+        stands = read_order(entry, FREEZE)
         if isinstance(stands, Order) and stands.slots is not None:
             slots = stands.slots
             await self._decider.decide(lambda: self._resize(slots))
-        return await self._remove(key, FREEZE)
+        return await self._remove(key, FREEZE, entry)
 
     async def hold(self, machine_id: str, order: Order, ttl: float | None = None) -> Ordered:
         """Keep one machine from rebooting."""
@@ -91,10 +94,13 @@ class OperatorOrders:
         """Let that machine reboot again."""
         return await self._remove(keys.hold_key(self._group, machine_id), HOLD)
 
-    async def resume(self, order: Order) -> list[Incident]:
-        """Acknowledge what went wrong in the group, and that the store is to be believed as it stands; name it."""
+    async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
+        """Acknowledge what went wrong in the group, and that the store is to be believed as it stands; name it.
+
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        """
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
-        return await self.lock.acknowledge(order.describe())
+        return await self.lock.acknowledge(order.describe(), done)
 
     async def _put(self, key: str, kind: str, order: Order, ttl: float | None, *, fence: bool = False) -> Stood:
         """Write an order over what stands there; a lost answer is known again by the order's nonce."""
@@ -120,16 +126,22 @@ class OperatorOrders:
 
         return await self._decider.decide(attempt)
 
-    async def _remove(self, key: str, kind: str) -> Stood:
-        found: list[Stood] = []
+    async def _remove(self, key: str, kind: str, first: Entry | None = None) -> Stood:
+        """Remove an order: the `first` that was read, and no other that was given since."""
+        found = [first] if first else []
 
         async def attempt() -> Stood:
             entry = (await self._store.get(key)).entry
             if entry is None:
-                return found[-1] if found else None
-            found.append(read_order(entry, kind))
+                return read_order(found[0], kind) if found else None
+            # On v2 the version of a key that expires does not move with its value.
+            if found and (entry.version, entry.value) != (found[0].version, found[0].value):
+                other = read_order(entry, kind)
+                words = other.describe() if isinstance(other, Order) else "which cannot be read"
+                raise LockError(f"another {kind} was ordered meanwhile, {words}; it stands: {orders.WAY_OUT[kind]}")
+            found.append(entry)
             await self._delete(entry)
-            return found[-1]
+            return read_order(entry, kind)
 
         return await self._decider.decide(attempt)
 

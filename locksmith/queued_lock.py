@@ -93,8 +93,8 @@ class QueuedLock:
         if blamed is None or blamed.acknowledged:
             self._watch.stop()
             return True
-        now = await self.lock.read()
-        self._watch.aim((claim.nonce, now.revision), partial(self._slot_freed, now.revision))
+        revision = await self.lock.revision()
+        self._watch.aim((claim.nonce, revision), partial(self._slot_freed, revision))
         return False
 
     async def give_back(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:

@@ -17,19 +17,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
-from locksmith import fleet, halt, keys, last_reboot, semaphore
-from locksmith.brakes import Brakes, GroupRules, Others, Watermark, read_node
+from locksmith import fleet, keys, last_reboot, semaphore
+from locksmith.acknowledging import Acknowledgement
+from locksmith.brakes import Brakes, GroupRules, Others, Watermark
 from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
-from locksmith.halt import EXPIRED, Incident
+from locksmith.halt import Incident
 from locksmith.history import EXPIRE, HELD, History, about
-from locksmith.kv.store import Delete, Entry, Put, Reading, Store
+from locksmith.kv.store import ABSENT, Delete, Entry, Put, Reading, Store
 from locksmith.last_reboot import LastReboot
 from locksmith.meter import Meter
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.share import Share
 from locksmith.sharing import Shares
+from locksmith.shown import ChangedClaimError, Shown
 from locksmith.standing import (
     FreedOrNotError,
     LockState,
@@ -39,6 +41,7 @@ from locksmith.standing import (
     Standing,
     read_record,
 )
+from locksmith.words import named
 
 
 class RebootLock:
@@ -79,6 +82,10 @@ class RebootLock:
         claims = {holder: read_record(holder, records.get(self._record_key(holder))) for holder in now.holders}
         return LockState(now, claims, reading.revision)
 
+    async def revision(self) -> int:
+        """Give the store's revision by now: one key, where `read` reads every record."""
+        return (await self._store.get(self.key)).revision
+
     async def take(self, claim: Claim, leaving: Entry | None = None) -> bool:
         """Take a slot for a claim; taking it again for the same claim writes nothing.
 
@@ -113,9 +120,15 @@ class RebootLock:
         """
         return await self._decider.decide(lambda: self._blame(claim, state, trouble))
 
-    async def acknowledge(self, words: str) -> list[Incident]:
-        """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are."""
-        return await self._decider.decide(lambda: self._acknowledge(words))
+    async def acknowledge(self, words: str, done: list[Incident] | None = None) -> list[Incident]:
+        """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are.
+
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        """
+        work = Acknowledgement(self._store, self._group, words, self._clock, done)
+        while await self._decider.decide(work.some):
+            pass
+        return work.done
 
     async def touch(self) -> LockState:
         """Make sure that nothing wins any more that was decided before this, and give how the lock stands then."""
@@ -137,13 +150,21 @@ class RebootLock:
             await self.history.add(about(freed, self._clock(), HELD, detail=why))
         return freed
 
-    async def unlock(self, holder: str) -> Claim | None:
+    async def look(self, holder: str) -> Standing:
+        """Read how one id stands, also where its record cannot be read."""
+        return await self._standing(holder, even_corrupt=True)
+
+    async def unlock(self, holder: str, shown: Shown | None = None) -> Claim | None:
         """Free whatever holds this id, and say which claim it was (None: one without a record).
 
-        `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed and taken again.
+        With what was `shown` of it, free only that: guarded by the record's version, and the machine's absence. On v2
+        the absence is looked at right before. `ChangedClaimError`: it is not so any more, or another claim came
+        between two attempts. `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed
+        and taken again.
         """
+        seen: list[Standing] = []
         lost: list[Standing] = []
-        return await self._decider.decide(lambda: self._unlock(holder, lost))
+        return await self._decider.decide(lambda: self._unlock(holder, shown, seen, lost))
 
     async def give_back_bare(self, holder: str) -> bool:
         """Free an id that stands there without a record, and nothing else; False where it does not."""
@@ -222,7 +243,7 @@ class RebootLock:
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         standing.refuse_older(claim)
         held = standing.holds(claim)
-        others = await self._brakes.judge(claim, standing.semaphore, brakes, held=held, last=False)
+        others = await self._brakes.judge(claim, standing, brakes, held=held, last=False)
         if held:
             await looking
             return False
@@ -251,7 +272,7 @@ class RebootLock:
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
         standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
-        await self._brakes.judge(claim, standing.semaphore, brakes, held=True, last=True)
+        await self._brakes.judge(claim, standing, brakes, held=True, last=True)
         self._brakes.keep_mark()
         await self._brakes.begin_spacing(claim, brakes)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
@@ -271,28 +292,6 @@ class RebootLock:
         if blamed != standing.claim:
             await self._rewrite(standing, blamed)
         return blamed
-
-    async def _acknowledge(self, words: str) -> list[Incident]:
-        now, reading = await self._semaphore()
-        noted = (await self._store.get(keys.incidents_key(self._group))).entry
-        records = {entry.key: entry for entry in (await self._store.list(keys.holders_prefix(self._group))).entries}
-        claims = {one: read_record(one, records.get(self._record_key(one))) for one in now.holders}
-        prefix = keys.nodes_prefix(self._group)
-        nodes = {keys.unsegment(one.key.removeprefix(prefix)): one for one in (await self._store.list(prefix)).entries}
-        present = {machine: read_node(machine, entry) for machine, entry in nodes.items()}
-        known = [claim for claim in claims.values() if isinstance(claim, Claim)]
-        found = halt.incidents(known, present, _noted(noted), self._clock())
-        changes: list[Put | Delete] = []
-        for one in found:
-            record = records.get(self._record_key(one.claim.holder))
-            if record is not None and one.how != EXPIRED:
-                seen = fleet.encode(replace(one.claim, acknowledged=words))
-                changes.append(Put(record.key, seen, record.version))
-        if noted is not None:
-            changes.append(Delete(noted.key, noted.version))
-        if changes:
-            await self._store.swap(self.key, _raw(reading), reading.version, also=changes)
-        return found
 
     async def _touch_it(self) -> None:
         _, reading = await self._semaphore()
@@ -340,7 +339,9 @@ class RebootLock:
             await self._touch(standing)
         return next((was.claim for was in lost if was.holds(claim)), None)
 
-    async def _unlock(self, holder: str, lost: list[Standing]) -> Claim | None:
+    async def _unlock(
+        self, holder: str, shown: Shown | None, seen: list[Standing], lost: list[Standing]
+    ) -> Claim | None:
         standing = await self._standing(holder, even_corrupt=True)
         if lost:
             if standing.is_rid_of(lost[-1]):
@@ -349,8 +350,24 @@ class RebootLock:
                 raise FreedOrNotError(holder, self.key)
         elif not standing.listed and (standing.record is None or standing.claim is not None):
             raise NotHeldError(f"{holder} holds no slot in {self.key}")
-        await self._remove(standing, lost)
+        guards: list[Delete] = []
+        if shown is not None:
+            guards = await self._guards(shown, standing, lost)
+        elif seen and standing.nonce != seen[0].nonce:
+            raise ChangedClaimError(holder, f"{standing.describe()}, which came while another claim was being freed")
+        seen.append(standing)
+        await self._remove(standing, lost, guards)
         return standing.claim
+
+    async def _guards(self, shown: Shown, now: Standing, lost: list[Standing]) -> list[Delete]:
+        """Give what else must hold when the slot is freed, or raise `ChangedClaimError`."""
+        node = keys.node_key(self._group, now.holder)
+        present = shown.absent and (await self._store.get(node)).entry is not None
+        if change := shown.change(now, present=present):
+            if lost and lost[-1].reading.version == now.reading.version:
+                await self._touch(now)  # an attempt whose answer was lost must not free it later
+            raise ChangedClaimError(now.holder, change)
+        return [Delete(node, ABSENT)] if shown.absent else []
 
     async def _give_back_bare(self, holder: str, lost: list[Standing]) -> bool:
         standing = await self._standing(holder)
@@ -379,7 +396,7 @@ class RebootLock:
     async def _retire(self) -> bool:
         now, reading = await self._semaphore()
         if now.holders:
-            raise LockError(f"{self.key} is held by {', '.join(now.holders)}: wait until it is free")
+            raise LockError(f"{self.key} is held by {named(now.holders)}: wait until it is free")
         if reading.entry is not None and now.max != 0:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
@@ -429,14 +446,6 @@ def _is_of(claim: Claim, remembered: Entry) -> bool:
         return last_reboot.decode(remembered.value, remembered.key).nonce == claim.nonce
     except CorruptValueError:
         return False
-
-
-def _noted(entry: Entry | None) -> list[Incident]:
-    """Give what is noted of expired slots; what cannot be read is none, and goes with the acknowledgement."""
-    try:
-        return halt.decode(entry.value, entry.key) if entry else []
-    except CorruptValueError:
-        return []
 
 
 def _raw(reading: Reading) -> bytes:

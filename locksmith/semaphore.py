@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from locksmith import jsonread
 from locksmith.errors import CorruptValueError, LockError
+from locksmith.words import named
 
 INT64_MAX = 2**63 - 1
 
@@ -42,7 +43,7 @@ class Semaphore:
     def take(self, holder: str) -> "Semaphore":
         """Add a holder. `NoFreeSlotError` is looked at first, then `AlreadyHeldError`, as in the original."""
         if self.available <= 0:
-            held = ", ".join(self.holders) or "nobody"
+            held = named(self.holders) or "nobody"
             raise NoFreeSlotError(f"no slot is free: max is {self.max}, held by {held}")
         if holder in self.holders:
             raise AlreadyHeldError(f"{holder} holds a slot already")

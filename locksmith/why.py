@@ -12,7 +12,7 @@ from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
 from locksmith.orders import Order
 from locksmith.waiter import Waiter
-from locksmith.words import clock, listed, ordinal, span
+from locksmith.words import clock, listed, named, ordinal, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def _orders(found: Case) -> Iterator[str]:
     wrong = view.incidents(now)
     if halts(wrong, found.halt_after.of(len(view.machines))):
         yield (
-            f"{_name(view)} is HALTED: {'; '.join(one.describe() for one in wrong)}. Nobody of it goes on. Look at "
+            f"{_name(view)} is HALTED: {named([one.describe() for one in wrong], '; ')}. Nobody of it goes on. Look at "
             f"{listed([one.name for one in wrong])}; then `locksmithctl resume` lets the others go on."
         )
     if view.spacing is not None:

@@ -1,9 +1,21 @@
 """Times and numbers as a person reads them, pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+MOST_NAMED = 10
+"""Things that a sentence names; a group may have a thousand of them."""
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def named(things: Sequence[str], between: str = ", ") -> str:
+    """Name the first few things, and say how many more there are: `n1, n2 and 998 more`."""
+    more = len(things) - MOST_NAMED
+    if more <= 1:  # the last one is as short as the number
+        return between.join(things)
+    return f"{between.join(things[:MOST_NAMED])} and {more} more"
 
 
 def span(length: timedelta) -> str:

@@ -20,6 +20,7 @@ from locksmith.fleet import COMMITTED, MANUAL, Claim
 from locksmith.history import LOCK, UNLOCK
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
+from locksmith.shown import Shown
 from locksmith.standing import OtherClaimError
 
 GIVE_UP_LIMIT = 30.0
@@ -75,11 +76,7 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
     claim = session.with_lock(partial(free, holder, reason))
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
-    else:
-        note(f"unlocked {holder}, {was(claim)}")
-    if claim is not None and claim.state == COMMITTED:
-        name = claim.hostname or holder
-        note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")
+    tell_freed(holder, claim, as_json=as_json)
 
 
 async def _lock(claim: Claim, lock: RebootLock) -> Claim:
@@ -125,13 +122,22 @@ async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
     return None
 
 
-async def free(holder: str, reason: str, lock: RebootLock) -> Claim | None:
-    """Free whatever holds this id, and write that into the history."""
-    claim = await lock.unlock(holder)
+async def free(holder: str, reason: str, lock: RebootLock, shown: Shown | None = None) -> Claim | None:
+    """Free whatever holds this id, or only what was shown of it, and write that into the history."""
+    claim = await lock.unlock(holder, shown)
     undone = f"it {was(claim).removeprefix('which ')}"
     done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)
     await lock.history.add(done)
     return claim
+
+
+def tell_freed(holder: str, claim: Claim | None, *, as_json: bool) -> None:
+    """Say what was freed, for people, and in any case what nothing stops any more."""
+    if not as_json:
+        note(f"unlocked {holder}, {was(claim)}")
+    if claim is not None and claim.state == COMMITTED:
+        name = claim.hostname or holder
+        note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")
 
 
 def was(claim: Claim | None) -> str:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,7 +11,7 @@ from locksmith.cli.fleet_json import incident_fields, order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, LockError, UsageError
+from locksmith.errors import CorruptValueError, LockError, LocksmithError, UsageError
 from locksmith.group_reader import read_group
 from locksmith.history import FREEZE, HOLD, RELEASE, RESUME, THAW
 from locksmith.host.clock import local_zone
@@ -22,6 +22,10 @@ from locksmith.orders import Order
 from locksmith.why import group_name
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
+from locksmith.words import named
+
+if TYPE_CHECKING:
+    from locksmith.halt import Incident
 
 T = TypeVar("T")
 
@@ -71,7 +75,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     _tell(done)
     if not fence and done.without_record:
         note(
-            f"Warning: {', '.join(done.without_record)} hold a slot without a record: nodes of the original obey only "
+            f"Warning: {named(done.without_record)} hold a slot without a record: nodes of the original obey only "
             "the number of slots. `locksmithctl freeze --fence` sets that to 0 until `thaw`"
         )
 
@@ -156,20 +160,33 @@ def resume(session: Session, *, reason: str, as_json: bool) -> None:
     the word that a store which was restored from a backup is to be believed.
     """
     order, _ = _order(reason, None, None)
+    done: list[Incident] = []
 
-    async def work(orders: OperatorOrders) -> list[dict[str, object]]:
-        done = await orders.resume(order)
-        detail = "; ".join(one.describe() for one in done) or "nothing had gone wrong"
-        await orders.lock.history.add(act(RESUME, reason, detail))
-        return [{**incident_fields(one), "words": one.describe()} for one in done]
+    async def work(orders: OperatorOrders) -> None:
+        try:
+            await orders.resume(order, done)
+        finally:
+            if done:
+                detail = named([one.describe() for one in done], "; ")
+                await orders.lock.history.add(act(RESUME, reason, detail))
+        if not done:
+            await orders.lock.history.add(act(RESUME, reason, "nothing had gone wrong"))
 
-    found = _with_orders(session, work)
+    try:
+        _with_orders(session, work)
+    except LocksmithError:
+        for one in done:
+            note(f"acknowledged: {one.describe()}")
+        if done:
+            note("That may not be all: see `locksmithctl nodes`, and say `locksmithctl resume` again")
+        raise
     if as_json:
+        found = [{**incident_fields(one), "words": one.describe()} for one in done]
         print_json({"group": session.config.group, "acknowledged": found})
         return
-    for one in found:
-        click.echo(f"acknowledged: {one['words']}")
-    click.echo(f"{group_name(session.config.group)} may go on" + ("" if found else ": nothing had gone wrong in it"))
+    for one in done:
+        click.echo(f"acknowledged: {one.describe()}")
+    click.echo(f"{group_name(session.config.group)} may go on" + ("" if done else ": nothing had gone wrong in it"))
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:

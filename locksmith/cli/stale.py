@@ -1,4 +1,8 @@
-"""`unlock --stale`: the slots that nobody seems to give back, one after another, each confirmed by a person."""
+"""`unlock --stale`: the slots that no machine seems to give back, one after another, each confirmed by a person.
+
+Between the question and the answer a slot may change: its machine comes back, commits, or another claim takes its
+place. So only what was shown is freed.
+"""
 
 import sys
 from datetime import datetime
@@ -6,36 +10,47 @@ from functools import partial
 
 import click
 
-from locksmith.cli.lock import free, was
+from locksmith.cli.lock import free, tell_freed
 from locksmith.cli.output import claim_fields, note, print_json
 from locksmith.cli.session import Session
-from locksmith.errors import UsageError
+from locksmith.errors import LockError, UsageError
 from locksmith.group_reader import read_group
 from locksmith.group_view import GroupView
 from locksmith.holding import Holding, How, holdings
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import NotHeldError
+from locksmith.shown import ChangedClaimError, Shown
+from locksmith.standing import FreedOrNotError
 from locksmith.why import holder_words
 
 
 def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bool, as_json: bool) -> None:
-    """Ask for each of them, and free those that are confirmed."""
+    """Ask for each of them, and free those that are confirmed and have not changed since the question."""
     if machine is not None:
         raise UsageError("--stale goes through all slots: name no machine with it")
     if not sure and not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked: look with `locksmithctl nodes`, then say --yes")
     view = session.with_store(lambda store: read_group(store, session.config.group))
     now = datetime.now().astimezone()
-    freed = []
+    freed, refused = [], []
     for one in found(session, view, now):
-        words = holder_words(one, now)
-        if not sure and not click.confirm(f"Free the slot of {words}?", err=True):
+        try:
+            shown = session.with_lock(partial(_shown, one))
+            if not sure and not click.confirm(f"Free the slot of {holder_words(one, now)}?", err=True):
+                continue
+            claim = session.with_lock(partial(free, one.holder, reason, shown=shown))
+        except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:
+            note(f"not unlocked: {error}")
+            refused.append({"id": one.holder, "why": str(error)})
             continue
-        claim = session.with_lock(partial(free, one.holder, reason))
         freed.append({"id": one.holder, "undone": claim_fields(claim)})
-        if not as_json:
-            note(f"unlocked {one.holder}, {was(claim)}")
+        tell_freed(one.holder, claim, as_json=as_json)
     if as_json:
-        print_json({"group": session.config.group, "freed": freed})
-    elif not freed:
+        print_json({"group": session.config.group, "freed": freed, "refused": refused})
+    if refused:
+        names = "a slot was" if len(refused) == 1 else f"{len(refused)} slots were"
+        raise LockError(f"{names} not freed, as said above: what held it has changed since it was found")
+    if not freed and not as_json:
         note("nothing was freed: no slot is lost or stale, or none was confirmed")
 
 
@@ -43,3 +58,13 @@ def found(session: Session, view: GroupView, now: datetime) -> list[Holding]:
     """Name the holders that are lost, and those that are stale by this machine's configuration."""
     after = session.config.halt.stale_after
     return [one for one in holdings(view) if one.how is How.LOST or one.is_stale(now, after)]
+
+
+async def _shown(one: Holding, lock: RebootLock) -> Shown:
+    """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
+    standing = await lock.look(one.holder)
+    if not standing.listed:
+        raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
+    if standing.claim != one.claim or (standing.record is None) != (one.how is How.BARE):
+        raise ChangedClaimError(one.holder, f"{standing.describe()}: that is not what was found")
+    return Shown(standing, absent=one.how in {How.LOST, How.UNSEEN})

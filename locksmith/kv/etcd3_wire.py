@@ -14,6 +14,7 @@ from locksmith.jsonread import BadJsonError, convert, read
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.words import named
 
 _NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
 
@@ -143,7 +144,7 @@ def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:
     """Parse the answer to `transaction`; `ConflictError`: a guard did not hold."""
     revision = _revision(message)
     if not read(message, "succeeded", bool, default=False):
-        keys = ", ".join(change.key for change in changes)
+        keys = named([change.key for change in changes])
         raise ConflictError(f"{keys}: changed since it was read; nothing was written")
     if isinstance(changes[0], Delete) or changes[0].version == ABSENT:
         return Committed(revision, revision)

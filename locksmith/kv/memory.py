@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from locksmith.errors import ConflictError, StoreUnavailableError
-from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.errors import ConflictError, StoreRefusedError, StoreUnavailableError
+from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Entry, Listing, Put, Reading
 
 T = TypeVar("T")
 
@@ -83,6 +83,11 @@ class MemoryServer:
         """Read one key."""
         return Reading(self._entries.get(key), self.revision)
 
+    def read_all(self, keys: Sequence[str]) -> Sequence[Reading]:
+        """Read several keys, or `StoreRefusedError` where they are more than etcd's default allows."""
+        _refuse_too_many(len(keys))
+        return [self.read(key) for key in keys]
+
     def list(self, prefix: str, limit: int, last_before: int | None) -> Listing:
         """Read the keys below a prefix, as `Store.list` says."""
         below = (self._entries[key] for folder in self._below(prefix) for key in self._folders[folder])
@@ -104,7 +109,8 @@ class MemoryServer:
         return tuple(sorted({rest.partition("/")[0] for rest in below if rest}))
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
-        """Make all changes in one revision, or `ConflictError` and none."""
+        """Make all changes in one revision, or `ConflictError` and none; `StoreRefusedError`: they are too many."""
+        _refuse_too_many(len(changes))
         for change in changes:
             if self.read(change.key).version != change.version:
                 raise ConflictError(f"{change.key} was changed since it was read; nothing was written")
@@ -252,7 +258,7 @@ class MemoryStore:
 
     async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
         """Read several keys at one moment."""
-        return await self._carry("read", keys[0], lambda: [self._server.read(key) for key in keys])
+        return await self._carry("read", keys[0], lambda: self._server.read_all(keys))
 
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys below a prefix."""
@@ -337,6 +343,11 @@ class MemoryStore:
 
     async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
         return await self._weather.carry(Call(name, key, write, apply))
+
+
+def _refuse_too_many(operations: int) -> None:
+    if operations > MOST_OPERATIONS:
+        raise StoreRefusedError(f"too many operations in txn request: {operations}, and {MOST_OPERATIONS} are allowed")
 
 
 def _folder(key: str) -> str:

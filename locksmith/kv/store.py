@@ -13,6 +13,8 @@ from typing import Protocol
 
 ABSENT = 0
 """The version of a key that does not exist; as a guard: it must not exist."""
+MOST_OPERATIONS = 128
+"""Keys in one `read`, or in one `swap` with its siblings: etcd's default (--max-txn-ops). More are refused on v3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A removal of a sibling key that goes with a swap, guarded by the version it must have."""
+    """A removal of a sibling key that goes with a swap, guarded by the version it must have.
+
+    `ABSENT` removes nothing and only guards: on v3 and memory the swap fails where the key exists; v2 cannot look.
+    """
 
     key: str
     version: int
@@ -82,7 +87,8 @@ class Store(Protocol):
     async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
         """Read several keys, linearizably: on v3 and memory as they are at one moment, on v2 one after another.
 
-        That is in one request, or in the order that was asked for.
+        That is in one request, or in the order that was asked for. At most `MOST_OPERATIONS` keys, else
+        `StoreRefusedError` on v3 and memory: what grows with the fleet is read by `locksmith.chunks`.
         """
         ...
 
@@ -119,9 +125,9 @@ class Store(Protocol):
         """Write `key` if it still has `version`, and its siblings with it; with `ttl` (seconds) the key expires.
 
         One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
-        is. On v2, in this order: the puts, the swap, the deletes, each with its own guard; a put that fails stops
-        it; when the swap fails the puts stay (the caller's protocol makes them harmless); a delete whose guard
-        fails is left.
+        is. With its siblings it has at most `MOST_OPERATIONS` keys, else `StoreRefusedError`. On v2, in this order: the
+        puts, the swap, the deletes, each with its own guard; a put that fails stops it; when the swap fails the puts
+        stay (the caller's protocol makes them harmless); a delete whose guard fails is left.
         """
         ...
 

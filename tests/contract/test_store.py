@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from locksmith.errors import ConflictError
-from locksmith.kv.store import ABSENT, Delete, Put
+from locksmith.chunks import READS, Guard, read_in_chunks
+from locksmith.errors import ConflictError, StoreRefusedError
+from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Put
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -34,6 +35,68 @@ def test_several_keys_are_read_at_once_in_the_order_asked_for(stage, base):
         readings = await store.read([base + "a", base + "nothing", base + "b"])
         assert [reading.entry for reading in readings] == [made[1], None, made[0]]
         assert all(reading.revision >= made[1].version for reading in readings)
+
+    stage.play(story)
+
+
+def test_as_many_keys_as_one_transaction_takes_are_read_and_written_and_no_more(stage, base):
+    if not stage.atomic:
+        pytest.skip(
+            "the v2 API has no transactions: it reads and writes one after another, as many as there is time for"
+        )
+
+    async def story(store):
+        keys = [f"{base}{number}" for number in range(MOST_OPERATIONS + 1)]
+        assert len(await store.read(keys[:-1])) == MOST_OPERATIONS
+        with pytest.raises(StoreRefusedError, match="too many operations in txn request"):
+            await store.read(keys)
+        puts = [Put(key, b"", ABSENT) for key in keys[1:]]
+        with pytest.raises(StoreRefusedError, match="too many operations in txn request"):
+            await store.swap(keys[0], b"", ABSENT, also=puts)
+        assert (await store.list(base)).entries == ()
+        await store.swap(keys[0], b"", ABSENT, also=puts[:-1])
+        assert len((await store.list(base)).entries) == MOST_OPERATIONS
+
+    stage.play(story)
+
+
+@pytest.mark.parametrize("count", [0, 1, READS, READS + 1, 2 * READS + 1])
+def test_any_number_of_keys_is_read_in_chunks_in_the_order_asked_for(stage, base, count):
+    async def story(store):
+        guard = await store.create(base + "guard", b"")
+        made = await store.create(f"{base}{count - 1}", b"the last")
+        keys = [f"{base}{number}" for number in range(count)]
+        found = await read_in_chunks(store, keys, Guard(guard.key, guard.version))
+        assert len(found) == count
+        assert [reading.entry for reading in found if reading.entry] == ([made] if count else [])
+
+    stage.play(story)
+
+
+def test_what_is_read_in_chunks_is_nothing_where_its_guard_was_written_meanwhile(stage, base):
+    async def story(store):
+        guard = await store.create(base + "guard", b"")
+        await store.swap(guard.key, b"", guard.version)
+        with pytest.raises(ConflictError, match="guard was written while"):
+            await read_in_chunks(
+                store, [f"{base}{number}" for number in range(READS + 1)], Guard(guard.key, guard.version)
+            )
+
+    stage.play(story)
+
+
+def test_a_swap_may_be_guarded_by_a_siblings_absence(stage, base):
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        key = await store.swap(key.key, b"2", key.version, also=[Delete(base + "gone", ABSENT)])
+        assert [entry.value for entry in (await store.list(base)).entries] == [b"2"]
+        await store.create(base + "back", b"")
+        if stage.atomic:
+            with pytest.raises(ConflictError):
+                await store.swap(key.key, b"3", key.version, also=[Delete(base + "back", ABSENT)])
+        else:
+            await store.swap(key.key, b"3", key.version, also=[Delete(base + "back", ABSENT)])
+        assert (await store.get(base + "back")).entry is not None
 
     stage.play(story)
 

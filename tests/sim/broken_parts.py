@@ -382,6 +382,24 @@ class NoMax(RebootLock):
         return replace(standing, semaphore=Roomy(standing.semaphore.max, standing.semaphore.holders))
 
 
+class AllAtOnce(RebootLock):
+    """Reads the records of all other holders, and their machines' presence, in one transaction."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+
+        async def judge(*args, **_held_and_last) -> Others:
+            claim, now, _read = args
+            ids = [one for one in now.semaphore.holders if one != claim.holder]
+            await self._store.read([now.reading.entry.key, *(key(self._group, one) for one in ids for key in BOTH)])
+            return Others()
+
+        self._brakes.judge = judge  # type: ignore[method-assign]
+
+
+BOTH = (keys.holder_key, keys.node_key)
+
+
 class Greedy(RebootLock):
     """Makes the claim that it finds on its own id its own."""
 
@@ -525,6 +543,12 @@ def crowded(drawn: Plan) -> Plan:
     return replace(drawn, machines=5, slots=1, windows=(None,) * 5, busy=5.0, faults=Faults(), go_nodes=0)
 
 
+def many(drawn: Plan) -> Plan:
+    """What takes more holders than one transaction has keys for: a slot for each, and a window all of them wait for."""
+    opens, quiet = ("00:05 for 2h",) * 100, replace(calm(drawn), go_nodes=1, busy=0.0, calendars=Calendars())
+    return replace(quiet, machines=100, slots=100, windows=opens, hooks=True)
+
+
 def by_hand(drawn: Plan) -> Plan:
     """What takes an operator who locks machines by hand."""
     return replace(drawn, operator_acts=60, busy=5.0)
@@ -599,5 +623,6 @@ BROKEN = [
     Broken(NoSettledTake, "still held", losing, apart=True),
     Broken(NoUndoing, "still drained"),
     Broken(Sleepy, "stays free", calm),
+    Broken(AllAtOnce, "asks the store for too much at once", many),
     Broken(Fragile, "ended by itself"),
 ]

@@ -67,6 +67,7 @@ class Simulation:
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
+        self.server.refused = rules.refused
         loop.after_turn = rules.turn
         operator = self._operator(rules)
         if len(self.nodes) > 100:

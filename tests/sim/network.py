@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from locksmith import keys
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
 from locksmith.kv.store import Delete, Entry, Put
 from tests.sim.plan import STORMY, Faults, Plan
@@ -29,6 +29,8 @@ class SimServer(MemoryServer):
     sent: float = 0.0
     """When the author sent the write that is judged."""
     witness: Callable[[str, "Before"], None] = lambda _author, _before: None
+    refused: Callable[[str, str], None] = lambda _author, _words: None
+    """Told of each call that is refused, and why."""
 
     def value(self, key: str) -> bytes | None:
         """Give what a key holds."""
@@ -169,7 +171,9 @@ class Network:
         deliver: Callable[[], object]
         try:
             deliver = partial(answer.set_result, call.apply())
-        except ConflictError as error:
+        except (ConflictError, StoreRefusedError) as error:
+            if isinstance(error, StoreRefusedError):
+                self.server.refused(self.client, str(error))
             deliver = partial(answer.set_exception, error)
         if back is not None:
             asyncio.get_running_loop().call_later(back, lambda: answer.done() or deliver())

@@ -153,6 +153,7 @@ def plan(seed: int) -> Plan:
     chance, high = (0.15, 4.0) if few else (0.2, 0.5) if mild else (0.5, 1.0)
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
+        slots = _many_slots(Random(f"{seed} many slots"), slots)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
     drawn = _bad_disks(Random(f"{seed} bad disks"), drawn)
     return Plan(
@@ -170,6 +171,11 @@ def plan(seed: int) -> Plan:
         spacing=0.0 if crowd or tireless else bad.choice((0.0, 0.0, 60.0)),
         calendars=Calendars() if tireless else _calendars(Random(f"{seed} calendars")),
     )
+
+
+def _many_slots(rng: Random, slots: int) -> int:
+    """Give half of the crowds more slots than etcd takes keys of their holders in one transaction."""
+    return rng.randint(65, 200) if rng.random() < 0.5 else slots
 
 
 def _calendars(rng: Random) -> Calendars:

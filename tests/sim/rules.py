@@ -114,6 +114,10 @@ class Rules:
             if keys.holder_key(GROUP, holder) in before.found:
                 self._kept(author, _record(before, holder), _record(self.server, holder))
 
+    def refused(self, author: str, words: str) -> None:
+        """Judge what the store refuses: it does so only where more is asked of it at once than etcd takes."""
+        self.story.breaks(f"{author} asks the store for too much at once: {words}")
+
     def went_back(self) -> None:
         """Take note that the store is about to go back to a backup.
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import halt, keys, node, orders
+from locksmith import acknowledging, halt, keys, node, orders
 from locksmith.brakes import BrakedError, GroupRules
-from locksmith.errors import CorruptValueError, HostError, LockError
+from locksmith.errors import CorruptValueError, HostError, LockError, StoreUnavailableError
 from locksmith.fleet import COMMITTED, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.halt import HaltAfter, Incident, parse_halt_after
 from locksmith.host.paths import Paths
@@ -22,7 +22,7 @@ from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON
-from tests.harness.weather import ANSWER_LOST, LATE, Script, StepwiseStore
+from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -156,6 +156,35 @@ def test_a_fence_that_would_end_by_itself_is_refused():
             await group.orders.freeze(FREEZE, 60, fence=True)
 
     scene(story)
+
+
+@pytest.mark.parametrize("until", [None, 60.0], ids=["for good", "for a while"])
+@pytest.mark.parametrize("kind", STORES)
+def test_a_freeze_that_replaced_another_meanwhile_is_not_ended_with_that(kind, until):
+    """Between what `thaw` reads and what it removes a colleague freezes the group for another reason: that stands."""
+
+    async def story(group):
+        await group.orders.freeze(FREEZE, until)
+        other = replace(FREEZE, who="bob", nonce="f2")
+        weather = Script(fates=[DROPPED], meanwhile=lambda: group.orders.freeze(other, until))
+        with pytest.raises(LockError, match=r"another freeze was ordered meanwhile, by bob since .* it stands"):
+            await OperatorOrders(group.store(weather), "", clock=lambda: NOW).thaw()
+        await group.refuses("freeze", "n1")
+
+    scene(story, kind)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_hold_that_replaced_another_meanwhile_is_not_ended_with_that(kind):
+    async def story(group):
+        await group.orders.hold("n1", FREEZE)
+        other = replace(FREEZE, who="bob", nonce="f2")
+        weather = Script(fates=[DROPPED], meanwhile=lambda: group.orders.hold("n1", other))
+        with pytest.raises(LockError, match=r"another hold was ordered meanwhile, by bob since .* it stands"):
+            await OperatorOrders(group.store(weather), "", clock=lambda: NOW).release("n1")
+        await group.refuses("hold", "n1")
+
+    scene(story, kind)
 
 
 def test_a_max_that_was_set_meanwhile_survives_the_thaw():
@@ -316,6 +345,72 @@ def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
         await second.commit(claim("n2"))
 
     scene(story, spacing=300.0)
+
+
+async def _sick(group: Group, *names: str) -> None:
+    """Have machines reboot and come up sick, in a group that goes on all the same."""
+    group.rules = GroupRules(halt_after=HaltAfter(0))
+    await group.orders.lock.set_max(len(names))
+    for name in names:
+        await group.reboots(name)
+        await group.lock().blame(claim(name), UNHEALTHY, "web.service has failed")
+
+
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("fates", [[], [ANSWER_LOST], [DROPPED], [ANSWER_LOST, DROPPED]])
+def test_a_resume_in_several_swaps_names_each_incident_once(kind, fates, monkeypatch):
+    monkeypatch.setattr(acknowledging, "WRITES", 2)
+
+    async def story(group):
+        await _sick(group, "n1", "n2", "n3", "n4", "n5")
+        found = await group.lock(Script(fates=fates)).acknowledge("by alice")
+        assert sorted(one.name for one in found) == ["n1", "n2", "n3", "n4", "n5"]
+        claims = (await group.lock().read()).claims.values()
+        assert {one.acknowledged for one in claims if isinstance(one, Claim)} == {"by alice"}
+
+    scene(story, kind)
+
+
+def test_a_resume_that_fails_halfway_has_named_what_it_acknowledged(monkeypatch):
+    monkeypatch.setattr(acknowledging, "WRITES", 2)
+
+    async def story(group):
+        await _sick(group, "n1", "n2", "n3", "n4", "n5")
+        done: list[Incident] = []
+        with pytest.raises(StoreUnavailableError):
+            await group.lock(Script(fates=[ARRIVES, NEVER_SENT])).acknowledge("by alice", done)
+        acknowledged = [
+            name
+            for name, one in (await group.lock().read()).claims.items()
+            if isinstance(one, Claim) and one.acknowledged
+        ]
+        assert [one.name for one in done] == acknowledged == ["n1", "n2"]
+        rest = await group.lock().acknowledge("by bob")
+        assert [one.name for one in rest] == ["n3", "n4", "n5"]
+
+    scene(story)
+
+
+def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
+    monkeypatch.setattr(acknowledging, "WRITES", 2)
+
+    async def story(group):
+        await _sick(group, "n1", "n2", "n3")
+        await group.orders.lock.set_max(5)
+        await group.reboots("n4")
+
+        async def fails_too():
+            await group.lock().blame(claim("n4"), UNHEALTHY, "db.service has failed")
+
+        weather = Script(fates=[ANSWER_LOST], meanwhile=fails_too)
+        found = await group.lock(weather).acknowledge("by alice")
+        assert [one.name for one in found] == ["n1", "n2", "n3"]
+        group.rules = GroupRules()
+        error = await group.refuses("halt", "n5")
+        assert "n4 is unhealthy" in str(error)
+        assert "n1" not in str(error)
+
+    scene(story)
 
 
 def test_a_slot_expires_only_where_that_is_wanted_and_leaves_an_incident():

@@ -24,6 +24,7 @@ from locksmith.kv.store import Delete, Put
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
 from locksmith.share import Share
+from locksmith.shown import ChangedClaimError, Shown
 from locksmith.standing import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from tests.harness.weather import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 
@@ -383,6 +384,103 @@ def test_an_unlock_that_never_arrived_is_repeated_after_others_wrote(stepwise):
         bench.script.fates = [DROPPED]
         bench.script.meanwhile = lambda: bench.calm.commit(claim("n1"))
         assert await bench.lock.unlock("n1") == claim("n1").committed(), "the operator has to be warned"
+        assert bench.semaphore().holders == ()
+
+    asyncio.run(story())
+
+
+@both_manners
+def test_an_unlock_leaves_a_claim_alone_that_came_between_two_attempts(stepwise):
+    """The claim that the operator meant has gone by itself; the next is another's."""
+
+    async def story():
+        bench = Bench(stepwise=stepwise)
+        await bench.calm.take(claim("n1"))
+        moved = Moved(bench.store, lambda: changes_hands(bench))
+        with pytest.raises(ChangedClaimError, match="came while another claim was being freed"):
+            await RebootLock(moved, "", rng=Random(1)).unlock("n1")
+        assert bench.record("n1") == claim("n1", "2", MANUAL)
+
+    async def changes_hands(bench):
+        await bench.calm.give_back(claim("n1"))
+        await bench.calm.take(claim("n1", "2", MANUAL))
+
+    asyncio.run(story())
+
+
+class Moved:
+    """A store on which something happens, once, right before the first swap."""
+
+    def __init__(self, store, act) -> None:
+        self._store = store
+        self._act = act
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def swap(self, *args, **more):
+        act, self._act = self._act, None
+        if act is not None:
+            await act()
+        return await self._store.swap(*args, **more)
+
+
+@both_manners
+@pytest.mark.parametrize("fate", [None, ANSWER_LOST, DROPPED])
+def test_what_was_shown_is_freed_while_it_stands_whatever_becomes_of_answers(stepwise, fate):
+    async def story():
+        bench = Bench(stepwise=stepwise)
+        await bench.lock.take(claim("n1"))
+        shown = Shown(await bench.lock.look("n1"), absent=True)
+        await bench.calm.set_max(3)
+        bench.script.fates = [fate] if fate else []
+        assert await bench.lock.unlock("n1", shown) == claim("n1")
+        assert (bench.semaphore().holders, bench.record("n1")) == ((), None)
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_comes_back_at_the_very_moment_keeps_its_slot():
+    """Its presence is guarded in the same write; on etcd v2 it is looked at right before."""
+
+    async def story():
+        bench = Bench()
+        await bench.calm.take(claim("n1"))
+        shown = Shown(await bench.calm.look("n1"), absent=True)
+        comes_back = Moved(bench.store, lambda: bench.store.create(keys.node_key("", "n1"), b"{}"))
+        with pytest.raises(ChangedClaimError, match="the machine n1 is present again; nothing was freed"):
+            await RebootLock(comes_back, "", rng=Random(1)).unlock("n1", shown)
+        assert bench.semaphore().holders == ("n1",)
+
+    asyncio.run(story())
+
+
+def test_a_refused_unlock_whose_earlier_attempt_is_still_on_its_way_lets_that_win_no_more():
+    async def story():
+        bench = Bench()
+        await bench.lock.take(claim("n1"))
+        shown = Shown(await bench.lock.look("n1"), absent=True)
+        bench.script.fates = [LATE]
+        bench.script.meanwhile = lambda: MemoryStore(bench.server).create(keys.node_key("", "n1"), b"{}")
+        with pytest.raises(ChangedClaimError, match="is present again"):
+            await bench.lock.unlock("n1", shown)
+        assert bench.script.arrive_late() == ["too late"]
+        assert bench.semaphore().holders == ("n1",)
+
+    asyncio.run(story())
+
+
+def test_a_record_that_cannot_be_read_is_freed_only_as_it_was_shown():
+    async def story():
+        bench = Bench()
+        await bench.lock.take(claim("n1"))
+        key = keys.holder_key("", "n1")
+        rubbish = await bench.store.swap(key, b"rubbish", bench.server.read(key).version)
+        shown = Shown(await bench.lock.look("n1"))
+        await bench.store.swap(key, b"more rubbish", rubbish.version)
+        with pytest.raises(ChangedClaimError, match="the record of n1 was written since it was shown"):
+            await bench.lock.unlock("n1", shown)
+        assert await bench.lock.unlock("n1", Shown(await bench.lock.look("n1"))) is None
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())

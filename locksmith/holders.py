@@ -1,0 +1,70 @@
+"""The holders of slots, as many as there are: the claims in their records, and whose machine is present.
+
+A record changes only together with the semaphore: at the take, the commit, the report of a failure, the release, the
+acknowledgement. So all of this belongs to the one version of the semaphore that was read before. Presence changes
+without it. That is all right: presence is late by its nature (a record expires 15 minutes after the last word of its
+machine), it never makes a slot free by itself, and what it says is that of a moment after the semaphore was read. A
+machine that goes missing later is seen by the next take; one that comes back later is refused once too often.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locksmith import keys, node
+from locksmith.chunks import READS, Guard, read_in_chunks
+from locksmith.errors import CorruptValueError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.store import Entry, Reading, Store
+from locksmith.node import Node
+from locksmith.snapshot import DAEMON
+from locksmith.standing import read_record
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """The records of holders by id, the claims of those that can be read, and what those who are present say.
+
+    `present` is sure for the claims of daemons alone: no other can be lost. None: what it says cannot be read.
+    """
+
+    records: dict[str, Entry]
+    claims: dict[str, Claim]
+    present: dict[str, Node | None]
+
+
+async def read_holders(store: Store, group: str, ids: Sequence[str], semaphore: int) -> Holders:
+    """Read the holders with these ids; `semaphore` is its version, read before.
+
+    `ConflictError`: the semaphore was written meanwhile (not looked at where one request does for all).
+    """
+    if 2 * len(ids) <= READS:
+        both = [*(keys.holder_key(group, one) for one in ids), *(keys.node_key(group, one) for one in ids)]
+        read = await store.read(both) if both else []
+        found = {one: reading.entry for one, reading in zip(ids, read, strict=False) if reading.entry}
+        return Holders(found, _claims(found), _present(ids, read[len(ids) :]))
+    # The records in one request, however many there are; presence, of which the whole group has some, key by key.
+    listing = {entry.key: entry for entry in (await store.list(keys.holders_prefix(group))).entries}
+    records = {one: entry for one in ids if (entry := listing.get(keys.holder_key(group, one)))}
+    claims = _claims(records)
+    asked = [one for one, claim in claims.items() if claim.kind == REBOOT and claim.who == DAEMON]
+    guard = Guard(keys.semaphore_key(group), semaphore)
+    nodes = await read_in_chunks(store, [keys.node_key(group, one) for one in asked], guard)
+    return Holders(records, claims, _present(asked, nodes))
+
+
+def _present(ids: Sequence[str], read: Sequence[Reading]) -> dict[str, Node | None]:
+    shown = zip(ids, read, strict=True)
+    return {one: _node(one, reading.entry) for one, reading in shown if reading.entry}
+
+
+def _node(machine_id: str, entry: Entry) -> Node | None:
+    """Give what a machine says of itself; None where that cannot be read: it is present all the same."""
+    try:
+        return node.decode(entry.value, entry.key, machine_id)
+    except CorruptValueError:
+        return None
+
+
+def _claims(records: dict[str, Entry]) -> dict[str, Claim]:
+    read = ((one, read_record(one, record)) for one, record in records.items())
+    return {one: claim for one, claim in read if isinstance(claim, Claim)}
