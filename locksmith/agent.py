@@ -18,6 +18,7 @@ from locksmith.claims import new_entry, target_of
 from locksmith.errand_runner import ErrandRunner
 from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
+from locksmith.orders import TAKE_FAILS
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -137,7 +138,9 @@ class Agent:
     def _is_without_slot(self) -> bool:
         """Whether the claim is known to hold nothing: it was denied, and not with a slot in its hand."""
         answer = self._progress.answer
-        return isinstance(answer, Denied) and not answer.called_off and not self._progress.had
+        if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
+            return False
+        return not answer.called_off and not self._progress.had
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""

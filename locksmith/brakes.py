@@ -65,6 +65,15 @@ class BrakedError(DeniedError):
         self.held = held
 
 
+class HaltedError(BrakedError):
+    """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
+
+    def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:
+        super().__init__(HALT, text, keys.semaphore_key(group), revision, held=held)
+        self.resume = keys.resume_key(group)
+        self.incidents = incidents
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """The other holders of slots: the claims of those who have one, who of them is present, and what is noted."""
@@ -125,7 +134,7 @@ class Brakes:
         known = others.claims or others.noted
         found = halt.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if halt.halts(found, await self._limit()):
-            raise refuse(HALT, halt.sentence(found), keys.semaphore_key(self._group))
+            raise HaltedError(halt.sentence(found), self._group, revision, held=held, incidents=len(found))
         pause = _order(spacing, SPACING)
         if pause is not None and pause.nonce != claim.nonce and (last or not held):
             raise refuse(SPACING, f"too soon after a reboot {pause.describe()}", keys.spacing_key(self._group))

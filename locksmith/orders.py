@@ -16,6 +16,15 @@ from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_o
 
 FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "restored"
 """The reasons of a group's own to wait, as codes for the metrics."""
+TAKE_FAILS = "take_fails"
+"""The code of a machine that is first in the queue, and whose attempts to take a slot fail."""
+
+OWN_DENIALS = frozenset({HOLD, RESTORED})
+"""Denials that bind the machine that asks, and may bind no other: it leaves the queue, and returns with a back-off.
+
+A machine that keeps its place with such a denial blocks every machine after it. All other denials bind the whole group
+alike, so the first keeps its place. (`halt` binds by each machine's own `halt.after`: `QueuedLock` compares those.)
+"""
 
 WAY_OUT = {
     FREEZE: "`locksmithctl thaw` removes it",

@@ -12,6 +12,7 @@ from random import Random
 from locksmith import keys, waiter
 from locksmith.errors import ConflictError, CorruptValueError, StoreUnavailableError
 from locksmith.fleet import Claim
+from locksmith.halt import FIRST, HaltAfter, parse_halt_after
 from locksmith.kv.store import Entry, Store
 from locksmith.snapshot import Line
 from locksmith.waiter import Waiter, waiter_key
@@ -27,6 +28,8 @@ LOOK_AFTER = 30.0
 LOOKS_PER_SECOND = 10.0
 """Looks of all who stand further back together: each costs etcd a walk over the whole line."""
 LONGEST_LOOK_AFTER = 600.0
+SEEN_FOR_HALT = 1000
+"""How many places, the first ones, a halted machine compares its rule with: 280 kB in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,19 @@ class _Place:
 class Queue:
     """One claim's place in a group's line. Errors are the store's."""
 
-    def __init__(self, store: Store, group: str, *, ttl: float = TTL, rng: Random | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        *,
+        ttl: float = TTL,
+        rng: Random | None = None,
+        halt_after: HaltAfter = FIRST,
+    ) -> None:
         self._store = store
         self._group = group
         self._ttl = ttl
+        self._halt_after = halt_after
         self._rng = rng or Random()  # noqa: S311 - when to look, no secret
         self._place: _Place | None = None
         self._look: Look | None = None
@@ -107,13 +119,28 @@ class Queue:
         elif (found := (await self._store.get(waiter_key(self._group, claim))).entry) and _nonce(found) == claim.nonce:
             await self._store.revoke(found)
 
+    async def halts_all(self, incidents: int) -> bool:
+        """Tell whether so many incidents halt every machine in the queue, by the rule that each of them has written.
+
+        Only the first `SEEN_FOR_HALT` are asked. A rule that is not known halts.
+        """
+        prefix = keys.waiters_prefix(self._group)
+        places = (await self._store.list(prefix, limit=SEEN_FOR_HALT)).entries
+        rules = {rule for place in places if (rule := _halt_after(place)) is not None}
+        if not rules:
+            return True
+        relative = any(rule.percent is not None for rule in rules)
+        machines = await self._store.count(keys.nodes_prefix(self._group)) if relative else 0
+        limits = [rule.of(machines) for rule in rules]
+        return all(limit is not None and incidents >= limit for limit in limits)
+
     async def abandon(self) -> None:
         """Give up the place that is known here, whosever it is."""
         if self._place is not None:
             await self.leave(self._place.claim)
 
     async def _enter(self, claim: Claim) -> _Place:
-        key, record = waiter_key(self._group, claim), waiter.encode(Waiter.of(claim))
+        key, record = waiter_key(self._group, claim), waiter.encode(Waiter.of(claim, str(self._halt_after)))
         self._place = self._look = None
         try:
             prefix = keys.waiters_prefix(self._group)
@@ -178,6 +205,15 @@ def lasts(waiters: int) -> float:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _halt_after(entry: Entry) -> HaltAfter | None:
+    """Read by which rule the machine of a place halts; None: it does not say, or not in words known here."""
+    words = _read(entry, lambda found: found.halt_after)
+    try:
+        return parse_halt_after(words) if words else None
+    except ValueError:
+        return None
 
 
 def _nonce(entry: Entry) -> str | None:

@@ -231,7 +231,8 @@ class Denied:
 
     `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
     does not ask for it again at once. `called_off`: it still has the permission and is to give it back, as the group is
-    held back: that is no failure. `line`: where this machine stands, if it stands in line.
+    held back: that is no failure. `line`: where this machine stands, if it stands in line. `until`: when it asks again
+    of its own accord, where that is known.
     """
 
     code: str
@@ -239,6 +240,7 @@ class Denied:
     lost: bool = False
     called_off: bool = False
     line: Line | None = None
+    until: datetime | None = None
 
 
 Answer = Granted | Denied
