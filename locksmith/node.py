@@ -7,7 +7,7 @@ decides nothing about the lock; but where another machine's stands in one's own 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from locksmith import jsonread
@@ -16,6 +16,8 @@ from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_o
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ where a person is told that one of them is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class Node:
     `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
     for, `wish_since` since when; `wish_reasons` are those of all triggers. `window_opens` is the start of the window
     that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
-    `twin` names another machine that was seen with the same id, `twin_boot` its boot.
+    `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
+    stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
+    the lease tells). `twin` names another machine that was seen with the same id, `twin_boot` its boot.
     """
 
     machine_id: str
@@ -50,12 +54,20 @@ class Node:
     blackouts: tuple[str, ...] = ()
     twin: str = ""
     twin_boot: str = ""
+    written: datetime | None = None
+    lasts: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """What people call the machine."""
         return self.hostname or self.machine_id
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether the record has outlived its own word, by the clocks of two machines: for people."""
+        if self.written is None or not self.lasts:
+            return False
+        return now - self.written > timedelta(seconds=self.lasts) + CLOCKS_DIFFER
 
 
 def encode(node: Node) -> bytes:
@@ -82,6 +94,7 @@ def encode(node: Node) -> bytes:
         "blackouts": list(node.blackouts),
         "twin": node.twin,
         "twin_boot": node.twin_boot,
+        **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
     }
     return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
 
@@ -112,14 +125,37 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
             twin=jsonread.read(fields, "twin", str, ""),
             twin_boot=jsonread.read(fields, "twin_boot", str, ""),
+            written=read_optional_moment(fields, "written"),
+            lasts=jsonread.read(fields, "lasts", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a machine's presence: {error}; its locksmithd writes it again") from None
 
 
+def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, leased: bool) -> bool:
+    """Tell a person's tool, which looks once, whether a record shows that its machine is there."""
+    try:
+        found = decode(raw, key, machine_id)
+    except CorruptValueError:
+        return leased
+    return (leased or found.written is not None) and not found.is_overdue(now)
+
+
+def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | None:
+    """Say for how many seconds a record counts from its writing on; None: for as long as its lease.
+
+    One without a lease (a copied keyspace) counts no longer than a lease would have let it.
+    """
+    try:
+        own = decode(raw, key, machine_id).lasts
+    except CorruptValueError:
+        own = 0
+    return float(own) if own else None if leased else TTL
+
+
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
-    *("twin", "twin_boot"),
+    *("twin", "twin_boot", "written", "lasts"),
 }

@@ -15,7 +15,7 @@ from locksmith.deciding import Decider
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.fleet import COMMITTED, Claim
 from locksmith.halt import Incident
-from locksmith.kv.store import Entry, Store
+from locksmith.kv.store import Store, remove
 from locksmith.meter import Meter
 from locksmith.orders import FREEZE, HOLD, RESTORED, Order
 from locksmith.rebootlock import RebootLock
@@ -128,16 +128,10 @@ class OperatorOrders:
             if entry is None:
                 return found[-1] if found else None
             found.append(read_order(entry, kind))
-            await self._delete(entry)
+            await remove(self._store, entry)
             return found[-1]
 
         return await self._decider.decide(attempt)
-
-    async def _delete(self, entry: Entry) -> None:
-        if entry.lease:
-            await self._store.revoke(entry)
-        else:
-            await self._store.delete(entry.key, entry.version)
 
     async def _fence(self) -> None:
         await self._swap_max(0)

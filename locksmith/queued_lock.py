@@ -154,7 +154,8 @@ class QueuedLock:
             return await self._away(claim, self._absence)
         place = self._queue.place(claim)
         look = await self._queue.stand(claim)
-        if place is not None and self._queue.place(claim) != place and await self.lock.check(claim):
+        now = self._queue.place(claim)
+        if place and now and now.created != place.created and await self.lock.check(claim):
             return await self._keep(claim)  # the place went with a take that came late
         self._meter.line(look.line.position, look.line.waiters)
         if look.line.position > 1:
@@ -257,12 +258,13 @@ class QueuedLock:
         return Granted()
 
     def _braked(self, error: BrakedError) -> Denied:
-        self._watch.aim(error, partial(self._let_go, error.key, error.revision))
+        self._watch.aim(error, partial(self._let_go, error))
         return Denied(error.code, str(error), called_off=error.held and error.code != SPACING)
 
-    async def _let_go(self, key: str, after: int) -> None:
-        """Wait for a change of what holds back; without one, look at everything again."""
-        if not await self.lock.wait(after, LOOK_AFTER, key):
+    async def _let_go(self, error: BrakedError) -> None:
+        """Wait for a change of what holds back, or its end; without one, look at everything again."""
+        limit = LOOK_AFTER if error.left is None else min(LOOK_AFTER, error.left)
+        if not await self.lock.wait(error.revision, limit, error.key):
             self._queue.look_again()
 
     async def _moved_up(self, look: Look) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
-from locksmith import fleet, halt, keys, semaphore
+from locksmith import fleet, halt, keys, node, semaphore
 from locksmith.brakes import Brakes, GroupRules, Others, Watermark
 from locksmith.deciding import Decider, remembered
 from locksmith.errors import ConflictError, CorruptValueError, LockError
@@ -270,9 +270,12 @@ class RebootLock:
         noted = (await self._store.get(keys.incidents_key(self._group))).entry
         records = {entry.key: entry for entry in (await self._store.list(keys.holders_prefix(self._group))).entries}
         claims = {one: read_record(one, records.get(self._record_key(one))) for one in now.holders}
+        nodes = (await self._store.list(keys.nodes_prefix(self._group))).entries
+        named = {keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(self._group))): entry for entry in nodes}
         present = {
-            keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(self._group)))
-            for entry in (await self._store.list(keys.nodes_prefix(self._group))).entries
+            name
+            for name, entry in named.items()
+            if node.shows_machine(entry.value, entry.key, name, self._clock(), leased=bool(entry.lease))
         }
         known = [claim for claim in claims.values() if isinstance(claim, Claim)]
         found = halt.incidents(known, present, _noted(noted), self._clock())

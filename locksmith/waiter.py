@@ -18,7 +18,9 @@ from locksmith.fleet import REBOOT, SCHEMA, Claim, moment, read_moment
 class Waiter:
     """Who waits for a slot for `holder`: the claim that stands in line, and since when (aware).
 
-    `halt_after` is the rule by which its machine halts, as it is configured; empty: not known.
+    `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
+    of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured; empty:
+    not known.
     """
 
     holder: str
@@ -30,6 +32,7 @@ class Waiter:
     reason: str = ""
     version: str = ""
     halt_after: str = ""
+    beat: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
@@ -45,6 +48,7 @@ class Waiter:
             reason=claim.reason,
             version=claim.version,
             halt_after=halt_after,
+            beat=1,
         )
 
     @property
@@ -72,6 +76,7 @@ def encode(waiter: Waiter) -> bytes:
         "reason": waiter.reason,
         "version": waiter.version,
         "halt_after": waiter.halt_after,
+        "beat": waiter.beat,
     }
     return json.dumps({**waiter.extra, **known}, separators=(",", ":")).encode()
 
@@ -90,10 +95,11 @@ def decode(raw: bytes, key: str) -> Waiter:
             reason=jsonread.read(fields, "reason", str, ""),
             version=jsonread.read(fields, "version", str, ""),
             halt_after=jsonread.read(fields, "halt_after", str, ""),
+            beat=jsonread.read(fields, "beat", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a place in line: {error}; it expires by itself unless it is kept") from None
 
 
-_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version", "halt_after"}
+_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version", "halt_after", "beat"}
