@@ -21,7 +21,7 @@ SWEEPERS = 20
 async def sweep(store: Store, group: str, rng: Random) -> None:
     """Remove every record without a lease, unless its machine holds a slot. One that is there writes its own again.
 
-    Of those that hold a slot the machines that judge them tell when they are gone (`brakes.py`). Errors are the store's.
+    Whether a machine that holds a slot is gone, the next that takes one tells (`brakes.py`). Errors are the store's.
     """
     prefix = keys.nodes_prefix(group)
     if rng.random() * await store.count(prefix) > SWEEPERS:

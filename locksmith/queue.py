@@ -171,7 +171,9 @@ class Queue:
     async def _again(self, key: str, record: bytes, claim: Claim) -> Entry:
         """Take over the place that an earlier run of this program had, or put this claim's in the stead of another."""
         found = (await self._store.get(key)).entry
-        if found is not None and found.lease and _nonce(found) == claim.nonce:
+        if found is not None and _nonce(found) == claim.nonce:
+            if not found.lease:
+                return await self._store.replace(found, record, self._ttl)
             await self._store.renew(found, self._ttl)
             return found
         if found is not None:
@@ -231,7 +233,7 @@ class Queue:
             at = _now()
             prefix, own_and_older = keys.waiters_prefix(self._group), place.entry.created + 1
             seen = await self._store.list(prefix, limit=KNOWN + 1, last_before=own_and_older)
-            if any(entry.key == place.entry.key and entry.created == place.entry.created for entry in seen.entries):
+            if any(_is_same(entry, place.entry) for entry in seen.entries):
                 before = seen.entries[:-1]
                 if await self._clear(before):
                     continue
@@ -261,6 +263,11 @@ def _halt_after(entry: Entry) -> HaltAfter | None:
         return parse_halt_after(words) if words else None
     except ValueError:
         return None
+
+
+def _is_same(entry: Entry, own: Entry) -> bool:
+    """Tell whether an entry is one's own place, and expires as that does: one that lost its lease is taken anew."""
+    return (entry.key, entry.created, bool(entry.lease)) == (own.key, own.created, True)
 
 
 def _nonce(entry: Entry) -> str | None:

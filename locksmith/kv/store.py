@@ -139,7 +139,8 @@ class Store(Protocol):
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Write over another's entry, who hears of it when it next renews or updates that.
 
-        An entry without a lease gets one. `ConflictError`: it is no longer so. The key is there all the time, except on v2: removed, then made anew.
+        An entry without a lease gets one. `ConflictError`: it is no longer so. The key is there all the time, except on
+        v2: removed, then made anew.
         """
         ...
 
