@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from locksmith import jsonread
-from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
+from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
+from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
@@ -128,6 +129,11 @@ class SimMachine:
     silent_until: float = 0.0
     sick_until: float = 0.0
     blocked_since: float | None = None
+    unable_until: float = 0.0
+    """Until when its look at the other keyspace fails."""
+    is_ahead: bool = False
+    """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
+    halt_after: HaltAfter = FIRST
     drained: bool = False
     down: dict[str, "SimMachine"] = field(default_factory=dict)
     """Shared by the fleet: those that their own daemon brought down, until they have booted."""
@@ -239,6 +245,12 @@ class SimMachine:
         self.drained = False
         self.lost_power()
         asyncio.get_running_loop().call_later(self.rng.uniform(0.5, 5), self.booted)
+
+    async def look_at_other_keyspace(self) -> None:
+        """Look whether the group is in use on v2."""
+        await asyncio.sleep(0)
+        if asyncio.get_running_loop().time() < self.unable_until:
+            raise StoreUnavailableError("an endpoint of its own does not answer")
 
     def problems(self) -> tuple[Objection, ...]:
         """What a look at its health finds."""

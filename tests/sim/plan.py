@@ -71,6 +71,20 @@ class Faults:
     """Times at which a person starts a machine's userspace anew, asking nobody."""
     clocks_off: float = 0.0
     """Seconds by which clocks are wrong from the beginning, at most."""
+    unable: int = 0
+    """Times at which one machine cannot take a slot for a while: its look at the other keyspace fails."""
+    ahead: int = 0
+    """Times at which one machine believes to have seen more of the store than that knows."""
+    loose: float = 0.0
+    """How many machines halt after three incidents, while the others halt after the first."""
+    elections: int = 0
+    """Times at which a machine goes for good from the queue, and leader changes begin that start all leases again."""
+    copies: int = 0
+    """Times at which the keyspace is that of a copy: no key has a lease, and one place is of a machine that is gone."""
+
+
+QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
+"""Those after which the queue has to go on within a bound, where nothing else goes wrong."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,12 @@ class Plan:
         """Whether nothing happens but updates and reboots."""
         return self.faults == Faults() and not self.go_nodes and not self.operator_acts and not self.spacing
 
+    @property
+    def is_orderly(self) -> bool:
+        """Whether nothing happens that could keep a slot free, but to the queue itself."""
+        others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in QUEUE_FAULTS})
+        return others == Faults() and not self.go_nodes and (not self.operator_acts or self.only == ("freeze",))
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")
@@ -140,6 +160,7 @@ def plan(seed: int) -> Plan:
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
+    drawn = _blocked(Random(f"{seed} queue"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -197,6 +218,20 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         rollback=rng.choice((0.0, 0.0, 0.3)),
         soft_reboots=rng.choice((0, 0, 3)),
         clocks_off=rng.choice((0.0, 0.0, 60.0, 1200.0)),
+    )
+
+
+def _blocked(rng: Random, faults: Faults) -> Faults:
+    """Add what befalls the queue, in a fifth of the storms."""
+    if rng.random() < 0.8:
+        return faults
+    return replace(
+        faults,
+        unable=rng.choice((0, 2, 5)),
+        ahead=0 if faults.restores else rng.choice((0, 0, 1)),
+        loose=rng.choice((0.0, 0.5)),
+        elections=rng.choice((0, 0, 1)),
+        copies=rng.choice((0, 0, 1)),
     )
 
 
