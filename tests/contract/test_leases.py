@@ -198,12 +198,14 @@ def test_a_machine_whose_place_lost_its_lease_keeps_its_turn(site):
         key = keys.waiters_prefix(site.group) + one.machine_id
         store = open_store(site.etcd.settings())
         place = (await store.get(key)).entry
+        assert place is not None
         put(site.etcd, key, place.value)
         await one.kill_daemon()
         await one.start_daemon()
         await one.says("waiting (slot)", times=2)
         again = (await store.get(key)).entry
         await store.close()
+        assert again is not None
         assert again.created == place.created
         assert again.lease
         await site.lock.give_back(rival)

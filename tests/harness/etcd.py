@@ -265,7 +265,7 @@ class Etcd:
 
     def mirror(self, prefix: str, other: "Etcd") -> subprocess.Popen[bytes]:
         """Begin to copy all keys below a prefix to another cluster, as `etcdctl make-mirror` does: without leases."""
-        command = [TOOLS / "etcdctl", "--endpoints", self.members[0].url, "make-mirror", "--prefix", prefix]
+        command = [str(TOOLS / "etcdctl"), "--endpoints", self.members[0].url, "make-mirror", "--prefix", prefix]
         return subprocess.Popen([*command, other.members[0].url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def fill(self) -> None:
