@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from locksmith import fleet, halt, keys, semaphore
+from locksmith import fleet, halt, keys, node, semaphore
 from locksmith.chunks import WRITES
 from locksmith.errors import ConflictError, CorruptValueError, OutcomeUnknownError
 from locksmith.halt import Incident
@@ -49,7 +49,8 @@ class Acknowledgement:
         reading = await self._store.get(key)
         raw = reading.entry.value if reading.entry else semaphore.encode(Semaphore())
         noted = (await self._store.get(keys.incidents_key(self._group))).entry
-        holders = await read_holders(self._store, self._group, semaphore.decode(raw, key).holders, reading.version)
+        ids = semaphore.decode(raw, key).holders
+        holders = await read_holders(self._store, self._group, ids, reading.version, self._is_gone)
         known = _noted(noted)
         found = halt.incidents(holders.claims.values(), holders.present, known, self._clock())
         decided = self._settle(found, holders, reading.version)
@@ -66,6 +67,10 @@ class Acknowledgement:
         if also or not decided:
             await self._swap(Put(key, raw, reading.version), also, now)
         return len(now) < len(left)
+
+    def _is_gone(self, machine_id: str, entry: Entry) -> bool:
+        leased = bool(entry.lease)
+        return not node.shows_machine(entry.value, entry.key, machine_id, self._clock(), leased=leased)
 
     async def _swap(self, same: Put, also: list[Put | Delete], now: list[Incident]) -> None:
         try:

@@ -27,6 +27,7 @@ from locksmith.errors import (
 )
 from locksmith.node import Node
 from locksmith.node_state import describe, describe_unobserved
+from locksmith.orders import TAKE_FAILS
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -154,7 +155,9 @@ class Agent:
     def _is_without_slot(self) -> bool:
         """Whether the claim is known to hold nothing: it was denied, and not with a slot in its hand."""
         answer = self._progress.answer
-        return isinstance(answer, Denied) and not answer.called_off and not self._progress.had
+        if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
+            return False
+        return not answer.called_off and not self._progress.had
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""

@@ -4,19 +4,22 @@ Whoever gives such an order touches the semaphore behind it, as does a machine t
 take or a commit that was decided before can then no longer win.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from locksmith import halt, keys, last_reboot, orders
-from locksmith.errors import CorruptValueError
+from locksmith import halt, keys, last_reboot, node, orders
+from locksmith.errors import CorruptValueError, StoreError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.holders import read_holders
-from locksmith.kv.store import Entry, Put, Reading, Store
+from locksmith.kv.store import Entry, Put, Reading, Store, remove
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, Order
+from locksmith.sightings import Sightings
 from locksmith.snapshot import DAEMON
 from locksmith.standing import DeniedError, RepeatedError, Standing
 
@@ -58,14 +61,25 @@ class Watermark(Protocol):
 class BrakedError(DeniedError):
     """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
 
-    `held`: it has a slot already.
+    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
+    lease; None: that is not known.
     """
 
-    def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool) -> None:
+    def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool, left: float | None = None) -> None:
         super().__init__(text, revision)
         self.code = code
         self.key = key
         self.held = held
+        self.left = left
+
+
+class HaltedError(BrakedError):
+    """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
+
+    def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:
+        super().__init__(HALT, text, keys.semaphore_key(group), revision, held=held)
+        self.resume = keys.resume_key(group)
+        self.incidents = incidents
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,7 @@ class Brakes:
         self._group = group
         self._mark = mark
         self._clock = clock
+        self._sightings = Sightings()
 
     def keys(self, holder: str) -> list[str]:
         """Name the keys to read together with the semaphore, and behind it, in the order `judge` takes them."""
@@ -115,24 +130,26 @@ class Brakes:
         freeze, hold, spacing, noted, resume = (reading.entry for reading in read)
         revision = read[0].revision
 
-        def refuse(code: str, text: str, key: str) -> BrakedError:
-            return BrakedError(code, text, key, revision, held=held)
+        def refuse(code: str, text: str, key: str, left: float | None = None) -> BrakedError:
+            return BrakedError(code, text, key, revision, held=held, left=left)
 
         resumed = _order(resume, RESTORED)
         if self._mark is not None and self._mark.went_back(revision, resumed.since if resumed else None):
             raise refuse(RESTORED, _WENT_BACK, keys.resume_key(self._group))
-        if (order := _order(freeze, FREEZE)) is not None:
-            raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group))
-        if (order := _order(hold, HOLD)) is not None:
-            raise refuse(HOLD, f"held back {order.describe()}", keys.hold_key(self._group, claim.holder))
+        if (order := await self._standing(freeze, FREEZE)) is not None:
+            raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
+        if (order := await self._standing(hold, HOLD)) is not None:
+            key = keys.hold_key(self._group, claim.holder)
+            raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
         others = await self._others(claim.holder, now, noted)
         known = others.claims or others.noted
         found = halt.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if halt.halts(found, await self._limit()):
-            raise refuse(HALT, halt.sentence(found), keys.semaphore_key(self._group))
-        pause = _order(spacing, SPACING)
+            raise HaltedError(halt.sentence(found), self._group, revision, held=held, incidents=len(found))
+        pause = await self._standing(spacing, SPACING)
         if pause is not None and pause.nonce != claim.nonce and (last or not held):
-            raise refuse(SPACING, f"too soon after a reboot {pause.describe()}", keys.spacing_key(self._group))
+            text, left = f"too soon after a reboot {pause.describe()}", self._left(pause, spacing)
+            raise refuse(SPACING, text, keys.spacing_key(self._group), left)
         return others
 
     def refuse_repeat(self, claim: Claim, read: Reading) -> None:
@@ -148,6 +165,21 @@ class Brakes:
             return
         if last.forbids(claim, self._clock(), repeat):
             raise RepeatedError(last, read.revision)
+
+    async def _standing(self, entry: Entry | None, kind: str) -> Order | None:
+        """Give an order that still holds; one that has outlived its own word is removed, and holds no more."""
+        order = _order(entry, kind)
+        if entry is None or order is None or self._left(order, entry) != 0:
+            return order
+        with contextlib.suppress(StoreError):  # it was replaced meanwhile, or goes later; what it says is over
+            await remove(self._store, entry)
+        return None
+
+    def _left(self, order: Order, entry: Entry | None) -> float | None:
+        """Say after how many seconds an order is over at the latest; None: when it is taken back."""
+        if order.lasts is None or entry is None:
+            return None
+        return max(0.0, order.lasts - self._sightings.stood(entry, _now()))
 
     async def begin_spacing(self, claim: Claim, read: Sequence[Reading]) -> None:
         """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
@@ -192,8 +224,13 @@ class Brakes:
         # Only what can halt anybody is asked for.
         if not ids or (self.rules.halt_after.off and not self.rules.expire_after):
             return Others(noted=known)
-        found = await read_holders(self._store, self._group, ids, now.reading.version)
+        found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone)
         return Others(tuple(found.claims.values()), found.present, known)
+
+    def _is_gone(self, machine_id: str, entry: Entry) -> bool:
+        """Tell whether a presence has outlived its own word: it has stood unchanged for longer than it was to last."""
+        lasts = node.lasts(entry.value, entry.key, machine_id, leased=bool(entry.lease))
+        return self._sightings.stood(entry, _now()) > lasts if lasts is not None else False
 
     async def _limit(self) -> int | None:
         after = self.rules.halt_after
@@ -211,6 +248,10 @@ def read_order(entry: Entry | None, kind: str) -> Order | CorruptValueError | No
         return _order(entry, kind)
     except CorruptValueError as error:
         return error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 _WENT_BACK = (

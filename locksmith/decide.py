@@ -219,8 +219,8 @@ def _answered(now: Snapshot, entry: JournalEntry) -> Step:
             return Withdraw(text, failed=True)
         case Denied(text=text, called_off=True):
             return Withdraw(text)
-        case Denied(code, text):
-            return Wait(code, text)
+        case Denied(code, text, until=until):
+            return Wait(code, text, until)
         case Granted():
             return _granted(now, entry)
 

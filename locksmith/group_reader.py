@@ -4,6 +4,7 @@ The parts are read one after another, not at one moment: nothing is decided by i
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from locksmith import halt, keys, node, orders, share, waiter
@@ -13,13 +14,18 @@ from locksmith.kv.store import Entry, Store
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HOLD, SPACING, Order
 from locksmith.rebootlock import RebootLock
+from locksmith.waiter import Waiter
 
 T = TypeVar("T")
+
+
+_NO_LEASE = "it has no lease (a copied keyspace?), so it shows no machine that is there; {}"
 
 
 async def read_group(store: Store, group: str) -> GroupView:
     """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`."""
     problems: list[CorruptValueError] = []
+    now = datetime.now(UTC)
 
     def kept(parse: Callable[[Entry], T], entries: tuple[Entry, ...]) -> list[T]:
         found = []
@@ -39,7 +45,16 @@ async def read_group(store: Store, group: str) -> GroupView:
 
     def parse_node(entry: Entry) -> Node:
         machine_id = keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(group)))
-        return node.decode(entry.value, entry.key, machine_id)
+        found = node.decode(entry.value, entry.key, machine_id)
+        if not entry.lease and found.written is None:
+            raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
+        return found
+
+    def parse_place(entry: Entry) -> Waiter:
+        found = waiter.decode(entry.value, entry.key)
+        if not entry.lease:
+            raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
+        return found
 
     state = await RebootLock(store, group).read()
     line = (await store.list(keys.waiters_prefix(group))).entries
@@ -53,8 +68,8 @@ async def read_group(store: Store, group: str) -> GroupView:
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(kept(lambda entry: waiter.decode(entry.value, entry.key), line)),
-        machines={machine.machine_id: machine for machine in kept(parse_node, present)},
+        waiters=tuple(kept(parse_place, line)),
+        machines={one.machine_id: one for one in kept(parse_node, present) if not one.is_overdue(now)},
         share=only(lambda entry: share.decode(entry.value, entry.key), shared),
         freeze=only(lambda entry: orders.decode(entry.value, entry.key, FREEZE), freeze),
         holds=dict(kept(parse_hold, held_back)),

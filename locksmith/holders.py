@@ -7,7 +7,7 @@ machine), it never makes a slot free by itself, and what it says is that of a mo
 machine that goes missing later is seen by the next take; one that comes back later is refused once too often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from locksmith import keys, node
@@ -32,16 +32,19 @@ class Holders:
     present: dict[str, Node | None]
 
 
-async def read_holders(store: Store, group: str, ids: Sequence[str], semaphore: int) -> Holders:
+async def read_holders(
+    store: Store, group: str, ids: Sequence[str], semaphore: int, is_gone: Callable[[str, Entry], bool]
+) -> Holders:
     """Read the holders with these ids; `semaphore` is its version, read before.
 
+    `is_gone` tells a presence that has outlived its machine from one that shows it.
     `ConflictError`: the semaphore was written meanwhile (not looked at where one request does for all).
     """
     if 2 * len(ids) <= READS:
         both = [*(keys.holder_key(group, one) for one in ids), *(keys.node_key(group, one) for one in ids)]
         read = await store.read(both) if both else []
         found = {one: reading.entry for one, reading in zip(ids, read, strict=False) if reading.entry}
-        return Holders(found, _claims(found), _present(ids, read[len(ids) :]))
+        return Holders(found, _claims(found), _present(ids, read[len(ids) :], is_gone))
     # The records in one request, however many there are; presence, of which the whole group has some, key by key.
     listing = {entry.key: entry for entry in (await store.list(keys.holders_prefix(group))).entries}
     records = {one: entry for one in ids if (entry := listing.get(keys.holder_key(group, one)))}
@@ -49,12 +52,14 @@ async def read_holders(store: Store, group: str, ids: Sequence[str], semaphore: 
     asked = [one for one, claim in claims.items() if claim.kind == REBOOT and claim.who == DAEMON]
     guard = Guard(keys.semaphore_key(group), semaphore)
     nodes = await read_in_chunks(store, [keys.node_key(group, one) for one in asked], guard)
-    return Holders(records, claims, _present(asked, nodes))
+    return Holders(records, claims, _present(asked, nodes, is_gone))
 
 
-def _present(ids: Sequence[str], read: Sequence[Reading]) -> dict[str, Node | None]:
-    shown = zip(ids, read, strict=True)
-    return {one: _node(one, reading.entry) for one, reading in shown if reading.entry}
+def _present(
+    ids: Sequence[str], read: Sequence[Reading], is_gone: Callable[[str, Entry], bool]
+) -> dict[str, Node | None]:
+    shown = ((one, reading.entry) for one, reading in zip(ids, read, strict=True))
+    return {one: _node(one, entry) for one, entry in shown if entry is not None and not is_gone(one, entry)}
 
 
 def _node(machine_id: str, entry: Entry) -> Node | None:

@@ -25,7 +25,8 @@ def open_queued_lock(
 ) -> QueuedLock:
     """Make the lock of a group with the line before it; nothing is connected before its first call."""
     store = open_store(settings, meter)
-    return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), Queue(store, group), meter)
+    queue = Queue(store, group, halt_after=rules.halt_after)
+    return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), queue, meter)
 
 
 def _lock(

@@ -7,7 +7,7 @@ decides nothing about the lock; but where another machine's stands in one's own 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from locksmith import jsonread
@@ -16,6 +16,8 @@ from locksmith.fleet import COMMITTED, SCHEMA, Claim, moment, optional_moment, r
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ where a person is told that one of them is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Node:
     started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its firmware's
     id (empty: it has none). `claim` is the nonce of the claim that its journal names (empty: none; None: it does
     not say).
+    `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
+    stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
+    the lease tells).
     """
 
     machine_id: str
@@ -57,6 +62,8 @@ class Node:
     instance: str = ""
     hardware: str = ""
     claim: str | None = None
+    written: datetime | None = None
+    lasts: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -75,6 +82,12 @@ class Node:
         if self.userspace and claim.userspace:
             booted = booted or self.userspace != claim.userspace
         return claim.state == COMMITTED and booted and self.claim is not None and self.claim != claim.nonce
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether the record has outlived its own word, by the clocks of two machines: for people."""
+        if self.written is None or not self.lasts:
+            return False
+        return now - self.written > timedelta(seconds=self.lasts) + CLOCKS_DIFFER
 
 
 def encode(node: Node) -> bytes:
@@ -105,6 +118,7 @@ def encode(node: Node) -> bytes:
         "instance": node.instance,
         "hardware": node.hardware,
         **({} if node.claim is None else {"claim": node.claim}),
+        **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
     }
     return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
 
@@ -139,14 +153,37 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             instance=jsonread.read(fields, "instance", str, ""),
             hardware=jsonread.read(fields, "hardware", str, ""),
             claim=jsonread.read(fields, "claim", str) if "claim" in fields else None,
+            written=read_optional_moment(fields, "written"),
+            lasts=jsonread.read(fields, "lasts", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a machine's presence: {error}; its locksmithd writes it again") from None
 
 
+def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, leased: bool) -> bool:
+    """Tell a person's tool, which looks once, whether a record shows that its machine is there."""
+    try:
+        found = decode(raw, key, machine_id)
+    except CorruptValueError:
+        return leased
+    return (leased or found.written is not None) and not found.is_overdue(now)
+
+
+def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | None:
+    """Say for how many seconds a record counts from its writing on; None: for as long as its lease.
+
+    One without a lease (a copied keyspace) counts no longer than a lease would have let it.
+    """
+    try:
+        own = decode(raw, key, machine_id).lasts
+    except CorruptValueError:
+        own = 0
+    return float(own) if own else None if leased else TTL
+
+
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
-    *("twin", "twin_boot", "userspace", "instance", "hardware", "claim"),
+    *("twin", "twin_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
 }

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from locksmith import __version__, states
-from locksmith.node import Node
-from locksmith.snapshot import Snapshot
-from locksmith.steps import Step, Wait
+from locksmith.node import TTL, Node
+from locksmith.snapshot import Granted, Phase, Snapshot
+from locksmith.steps import Commit, Step, Wait
 from locksmith.surroundings import Member, Target
 from locksmith.window.windows import Opening, Windows
 
@@ -20,6 +20,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
     code, reason, until = _why(step)
     windows = snapshot.window.windows
     opening = windows.opening(now) if windows else None
+    holds = _holds(step, snapshot)
     known = windows.in_zone(now.tzinfo) if windows and now.tzinfo else None
     return Node(
         machine_id=member.machine_id,
@@ -45,6 +46,8 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         instance=member.instance,
         hardware=member.hardware,
         claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
+        written=now if holds else None,
+        lasts=int(TTL) if holds else 0,
     )
 
 
@@ -66,6 +69,15 @@ def describe_unobserved(step: Step, now: datetime, member: Member, target: Targe
         hardware=member.hardware,
         claim=claim,
     )
+
+
+def _holds(step: Step, snapshot: Snapshot) -> bool:
+    """Tell whether this machine holds a slot, as far as it knows."""
+    entry = snapshot.journal.entry
+    if entry is None:
+        return False
+    booted = entry.boot != snapshot.boot
+    return booted or entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted) or isinstance(step, Commit)
 
 
 def next_opening(snapshot: Snapshot) -> datetime | None:

@@ -15,7 +15,7 @@ from locksmith.deciding import Decider
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.fleet import COMMITTED, Claim
 from locksmith.halt import Incident
-from locksmith.kv.store import Entry, Store
+from locksmith.kv.store import Entry, Store, remove
 from locksmith.meter import Meter
 from locksmith.orders import FREEZE, HOLD, RESTORED, Order
 from locksmith.rebootlock import RebootLock
@@ -140,16 +140,10 @@ class OperatorOrders:
                 words = other.describe() if isinstance(other, Order) else "which cannot be read"
                 raise LockError(f"another {kind} was ordered meanwhile, {words}; it stands: {orders.WAY_OUT[kind]}")
             found.append(entry)
-            await self._delete(entry)
+            await remove(self._store, entry)
             return read_order(entry, kind)
 
         return await self._decider.decide(attempt)
-
-    async def _delete(self, entry: Entry) -> None:
-        if entry.lease:
-            await self._store.revoke(entry)
-        else:
-            await self._store.delete(entry.key, entry.version)
 
     async def _fence(self) -> None:
         await self._swap_max(0)

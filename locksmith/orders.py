@@ -1,6 +1,8 @@
 """What holds a whole group, or one machine, back: operators' orders and the pause after a reboot. Pure, and its JSON.
 
 `freeze` and `hold/<id>` stand until they are taken back, or expire by the store's own clock; `spacing` always expires.
+Where that clock fails (a leader change starts every lease again, a copied keyspace has none), an order is over when a
+machine has seen it stand unchanged for as long as it was to last.
 `resume` is an operator's word that a store restored from a backup is to be believed. Times in a record are for showing.
 """
 
@@ -16,6 +18,15 @@ from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_o
 
 FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "restored"
 """The reasons of a group's own to wait, as codes for the metrics."""
+TAKE_FAILS = "take_fails"
+"""The code of a machine that is first in the queue, and whose attempts to take a slot fail."""
+
+OWN_DENIALS = frozenset({HOLD, RESTORED})
+"""Denials that bind the machine that asks, and may bind no other: it leaves the queue, and returns with a back-off.
+
+A machine that keeps its place with such a denial blocks every machine after it. All other denials bind the whole group
+alike, so the first keeps its place. (`halt` binds by each machine's own `halt.after`: `QueuedLock` compares those.)
+"""
 
 WAY_OUT = {
     FREEZE: "`locksmithctl thaw` removes it",
@@ -40,6 +51,12 @@ class Order:
     slots: int | None = None
     nonce: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def lasts(self) -> float | None:
+        """For how many seconds it was ordered; None: until it is taken back. Both moments are of one clock."""
+        ordered = (self.until - self.since).total_seconds() if self.until else 0.0
+        return ordered if ordered > 0 and self.slots is None else None
 
     def describe(self) -> str:
         """Say by whom and since when, and why: `by alice since 2026-05-01T02:10:00Z: the database moves`."""

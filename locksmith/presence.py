@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Protocol
 
 from locksmith import keys, node
@@ -18,6 +19,7 @@ from locksmith.errors import ConflictError, CorruptValueError, HostError
 from locksmith.kv.store import Entry, Store
 from locksmith.meter import Meter
 from locksmith.node import TTL, Node
+from locksmith.presence_sweep import sweep
 from locksmith.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Presence:
         mark: Watermark | None = None,
     ) -> None:
         self._store = store
+        self._group = group
         self._key = keys.node_key(group, machine_id)
         self._machine_id = machine_id
         self._runs = runs or _NoRuns()
@@ -98,15 +101,18 @@ class Presence:
     async def show(self, now: Node) -> None:
         """Write what this machine does where that is news, or prolong what stands there when it is time.
 
+        While it holds a slot it writes instead: a lease that is prolonged does not show that its machine is there.
         Nobody waits for it: a call that comes too soon after others, or after a failure, does nothing.
         """
         shown = self._shown
-        news = shown is None or shown.node != replace(self._marked(now), since=shown.node.since)
+        news = shown is None or shown.node != replace(
+            self._marked(now), since=shown.node.since, written=shown.node.written
+        )
         due = shown is None or _now() - shown.kept >= KEEP_AFTER
         if not (news or due) or _now() < self._held_off or not self._pace.allows(_now()):
             return
         self._held_off = _now() + HOLD_OFF
-        if shown is None or news:
+        if shown is None or news or now.lasts:
             await self._write(now, TTL)
         else:
             await self._keep(shown, now)
@@ -117,7 +123,8 @@ class Presence:
 
         So a record that is gone says that its machine is lost. A twin is found here at the latest: look at it then.
         """
-        await self._write(now, TTL + longer)
+        # Whatever extends the lease while it is down, the record counts no longer than this.
+        await self._write(replace(now, lasts=int(TTL + longer)), TTL + longer)
 
     async def close(self) -> None:
         """Let go of the store; the record stays until it expires."""
@@ -155,9 +162,11 @@ class Presence:
         record = node.encode(now)
         if found is None:
             self._note(now, await self._store.create(self._key, record, ttl=ttl))
-        else:
-            # Never gone in between, or a machine that is well would count as lost. A twin hears of it: its entry ends.
-            self._note(now, await self._store.replace(found, record, ttl))
+            return
+        # Never gone in between, or a machine that is well would count as lost. A twin hears of it: its entry ends.
+        self._note(now, await self._store.replace(found, record, ttl))
+        if not found.lease:
+            await sweep(self._store, self._group, Random(self._machine_id))  # noqa: S311 - who sweeps, no secret
 
     def _look_at(self, found: Entry, now: Node) -> None:
         """Tell a twin's record from one of an earlier run of this machine, or of its daemon.

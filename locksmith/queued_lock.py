@@ -1,24 +1,29 @@
 """The lock with a line before it: first come, first served, and only the first tries the semaphore.
 
 Who may not have a slot at all (its id stands in the semaphore for something else) does not stand in line, or it would
-hold up the others.
+hold up the others. A machine that cannot take one for reasons of its own leaves the line, and returns later: as the
+first it would block every machine after it.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from random import Random
 
-from locksmith.brakes import BrakedError
-from locksmith.errors import StoreError
+from locksmith import keys
+from locksmith.backoff import Absence, BackOff
+from locksmith.brakes import BrakedError, HaltedError
+from locksmith.errors import CorruptValueError, StoreError, StoreFullError
 from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.store import Entry
 from locksmith.meter import Meter
-from locksmith.orders import HOLD, SPACING
+from locksmith.orders import OWN_DENIALS, SPACING, TAKE_FAILS
 from locksmith.queue import LOOK_AFTER, Look, Queue
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Answer, Denied, Done, Granted, Line
-from locksmith.standing import LostClaimError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.standing import DeniedError, LostClaimError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +32,14 @@ LEAVE_LIMIT = 5.0
 DOUBT = 120.0
 """Seconds for which a take that was cut off may win still. Whoever stands in line then looks each time whether it has a
 slot by now: it would wait for itself, and all others with it."""
+RETURN_DELAY = 1.0
+"""Seconds between a change that may end a machine's denial and its return: `resume` acknowledges after its record."""
 
 
 class QueuedLock:
     """A group's lock for one machine, or for one operator. Errors are those of the lock and of the store."""
 
-    def __init__(self, lock: RebootLock, queue: Queue, meter: Meter | None = None) -> None:
+    def __init__(self, lock: RebootLock, queue: Queue, meter: Meter | None = None, rng: Random | None = None) -> None:
         self.lock = lock
         self._queue = queue
         self._meter = meter or Meter()
@@ -40,7 +47,10 @@ class QueuedLock:
         self._granted = False
         # When a take that may be on its way still was given up (long ago: in an earlier run); None: there is none.
         self._cut_off: float | None = None
-        self._watch = _Watch()
+        self._watch = Watching()
+        self._back_off = BackOff(rng or Random())  # noqa: S311 - when to come back, no secret
+        self._absence: Absence | None = None
+        self._returns: datetime | None = None
 
     def is_undecided(self, claim: Claim) -> bool:
         """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
@@ -52,6 +62,9 @@ class QueuedLock:
         A slot that was had once and is gone was freed by an operator: it is not taken again.
         """
         self._follow(claim)
+        if self._absence is not None and self._absence.ends <= _now():
+            self._absence = None
+        before = self._absence
         try:
             answer = await self._take(claim)
         except OtherClaimError as error:
@@ -65,9 +78,19 @@ class QueuedLock:
             return Denied("repeated", str(error), done=Done(error.last.version, error.last.at))
         except BrakedError as error:
             # A take that was sent before may still win: whoever gives up settles that.
-            if error.code == HOLD:
-                await self._leave_soon(claim)
+            if not error.held and await self._binds_this_machine_alone(error):
+                key = error.resume if isinstance(error, HaltedError) else error.key
+                self._absence = self._back_off.denied(error.code, str(error), _now(), key=key, revision=error.revision)
+                return await self._away(claim, self._absence)
+            self._back_off.answered()
             return self._braked(error)
+        except Exception:
+            if self._absence is None or self._absence is before:
+                raise
+            return await self._away(claim, self._absence)
+        if isinstance(answer, Granted):
+            self._absence = None
+            self._back_off.forget()
         self._granted = self._granted or isinstance(answer, Granted)
         return answer
 
@@ -128,6 +151,24 @@ class QueuedLock:
             self._watch.stop()
 
     async def _take(self, claim: Claim) -> Answer:
+        known = await self._known(claim)
+        if known is not None:
+            return known
+        if self._absence is not None:
+            return await self._away(claim, self._absence)
+        place = self._queue.place(claim)
+        look = await self._queue.stand(claim)
+        now = self._queue.place(claim)
+        if place and now and now.created != place.created and await self.lock.check(claim):
+            return await self._keep(claim)  # the place went with a take that came late
+        self._meter.line(look.line.position, look.line.waiters)
+        if look.line.position > 1:
+            self._watch.aim(look, partial(self._moved_up, look))
+            return Denied("line", _in_line(look.line), line=look.line)
+        return await self._take_as_first(claim, look.line)
+
+    async def _known(self, claim: Claim) -> Answer | None:
+        """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
         # One that has its slot may stand in line still, where its place could not be given up.
         doubtful = self._cut_off is not None and _now() - self._cut_off < DOUBT
         if self._granted or doubtful or not self._queue.stands(claim):
@@ -135,53 +176,99 @@ class QueuedLock:
                 return await self._keep(claim)
             if self._granted:
                 return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
-        place = self._queue.place(claim)
-        look = await self._queue.stand(claim)
-        if place is not None and self._queue.place(claim) != place and await self.lock.check(claim):
-            return await self._keep(claim)  # the place went with a take that came late
-        self._meter.line(look.line.position, look.line.waiters)
-        if look.line.position > 1:
-            self._watch.aim(look, partial(self._moved_up, look))
-            return Denied("line", _in_line(look.line), line=look.line)
+        return None
+
+    async def _take_as_first(self, claim: Claim, line: Line) -> Answer:
         try:
-            left = await self._try(claim)
+            left = await self._attempt(claim, self._queue.place(claim))
         except SlotsBusyError as error:
+            self._back_off.answered()
             self._watch.aim(error, partial(self._slot_freed, error.revision))
-            return Denied("slot", str(error), line=look.line)
+            return Denied("slot", str(error), line=line)
         if left:
             self._left()
         else:
             await self._leave_soon(claim)
         return Granted()
 
-    async def _try(self, claim: Claim) -> bool:
-        """Take a slot; where that is cut off, remember that it may win still. True: the place has gone with it."""
+    async def _attempt(self, claim: Claim, place: Entry | None = None) -> bool:
+        """Take a slot, or keep it; where that is cut off, remember that it may win still. True: the place has gone too.
+
+        Where it fails again and again, the machine is to leave the line: `_absence` says so.
+        """
+        began = _now()
         try:
-            left = await self.lock.take(claim, self._queue.place(claim))
+            left = await self.lock.take(claim, place)
         except SlotsBusyError:
             self._cut_off = None
             raise
-        except BaseException:
+        except (OtherClaimError, BrakedError):
             self._cut_off = _now()
+            raise
+        except BaseException as error:
+            self._cut_off = _now()
+            # Whether the store answers at all is seen by the next look at the line: only then does the next try count.
+            self._queue.look_again()
+            if not _binds_everybody(error, claim):
+                text = f"its attempts to take a slot fail: {str(error) or 'they take too long'}"
+                self._absence = self._back_off.failed(TAKE_FAILS, text, _now(), began=began)
             raise
         self._cut_off = None
         return left
 
-    async def _keep(self, claim: Claim) -> Granted:
-        """Keep the slot that the claim has, unless the group is held back, and give up a place that is left."""
-        await self.lock.take(claim)
-        self._cut_off = None
+    async def _binds_this_machine_alone(self, error: BrakedError) -> bool:
+        """Tell a denial that others may not get from those that bind the whole group."""
+        if isinstance(error, HaltedError):
+            return not await self._queue.halts_all(error.incidents)
+        return error.code in OWN_DENIALS
+
+    async def _away(self, claim: Claim, absence: Absence) -> Denied:
+        """Stay out of the line, and say why and until when."""
+        left = timedelta(seconds=max(0.0, absence.ends - _now()))
+        until = (self.lock.now() + left).replace(microsecond=0) + timedelta(seconds=1)
+        # The same absence ends at the same moment, unless the clock was stepped.
+        if self._returns is None or abs(until - self._returns) > timedelta(seconds=2):
+            self._returns = until
+        if self._queue.stands(claim):
+            await self._leave_soon(claim)
+        self._watch.aim(absence, partial(self._until_back, absence))
+        return Denied(absence.code, absence.text, until=self._returns)
+
+    async def _until_back(self, absence: Absence) -> None:
+        """Wait for the end of an absence, or for a change of what the machine was denied for."""
+        limit = max(0.0, min(LOOK_AFTER, absence.ends - _now()))
+        if not absence.key:
+            await asyncio.sleep(limit)
+        elif await self.lock.wait(absence.revision, limit, absence.key):
+            await asyncio.sleep(RETURN_DELAY)
+            if self._absence is absence:
+                self._absence = None
+                self._back_off.forget()
+
+    async def _keep(self, claim: Claim) -> Answer:
+        """Keep the slot that the claim has, unless the group is held back, and give up a place that is left.
+
+        A machine that cannot go on with its slot would keep it for ever: after as many failures it gives it back.
+        """
+        before = self._absence
+        try:
+            await self._attempt(claim)
+        except Exception as error:
+            if isinstance(error, DeniedError) or self._absence is None or self._absence is before:
+                raise
+            return Denied(TAKE_FAILS, self._absence.text, called_off=True)
         if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted()
 
     def _braked(self, error: BrakedError) -> Denied:
-        self._watch.aim(error, partial(self._let_go, error.key, error.revision))
+        self._watch.aim(error, partial(self._let_go, error))
         return Denied(error.code, str(error), called_off=error.held and error.code != SPACING)
 
-    async def _let_go(self, key: str, after: int) -> None:
-        """Wait for a change of what holds back; without one, look at everything again."""
-        if not await self.lock.wait(after, LOOK_AFTER, key):
+    async def _let_go(self, error: BrakedError) -> None:
+        """Wait for a change of what holds back, or its end; without one, look at everything again."""
+        limit = LOOK_AFTER if error.left is None else min(LOOK_AFTER, error.left)
+        if not await self.lock.wait(error.revision, limit, error.key):
             self._queue.look_again()
 
     async def _moved_up(self, look: Look) -> None:
@@ -207,50 +294,15 @@ class QueuedLock:
             log.info("a place in line is not given up yet, it expires by itself: %s", error)
 
 
-class _Watch:
-    """What is waited for. It goes on between two calls: to open thousands of watches at each heartbeat is a load."""
-
-    def __init__(self) -> None:
-        self._aim: object = None
-        self._task: asyncio.Task[None] | None = None
-        self._wait: Callable[[], Awaitable[None]] | None = None
-
-    def aim(self, at: object, wait: Callable[[], Awaitable[None]]) -> None:
-        """Wait for something from now on; the same again goes on as it is."""
-        if at is not self._aim:
-            self.stop()
-            self._aim, self._wait = at, wait
-
-    def stop(self) -> None:
-        """Wait for nothing."""
-        if self._task is not None:
-            self._task.cancel()
-        self._aim = self._task = self._wait = None
-
-    async def ended(self, limit: float) -> bool:
-        """Wait for at most `limit` seconds; True: it is over, and an error of it is raised. With no aim, True."""
-        if self._task is None:
-            if self._wait is None:
-                return True
-            self._task = asyncio.ensure_future(self._wait())
-            self._task.add_done_callback(_retrieve)
-        task = self._task
-        done, _ = await asyncio.wait([task], timeout=limit)
-        if not done:
-            return False
-        self.stop()
-        task.result()
-        return True
-
-
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Take note of an error that nobody asks for any more."""
-    if not task.cancelled():
-        task.exception()
+def _binds_everybody(error: BaseException, claim: Claim) -> bool:
+    """Tell an error that every machine would get: a store without space, or a value of the group's own."""
+    if isinstance(error, CorruptValueError):
+        return error.key.rpartition("/")[2] != keys.segment(claim.holder)
+    return isinstance(error, StoreFullError)
 
 
 def _is_twins(error: OtherClaimError, own: Claim) -> bool:

@@ -221,6 +221,10 @@ class RebootLock:
         """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds."""
         return await self._store.wait(key or self.key, after, limit=limit)
 
+    def now(self) -> datetime:
+        """Tell the time by this machine's clock."""
+        return self._clock()
+
     async def close(self) -> None:
         """Let go of the store."""
         await self._store.close()

@@ -245,6 +245,7 @@ class Denied:
     called_off: bool = False
     line: Line | None = None
     done: Done | None = None
+    until: datetime | None = None
 
 
 Answer = Granted | Denied

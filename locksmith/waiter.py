@@ -16,7 +16,12 @@ from locksmith.fleet import REBOOT, SCHEMA, Claim, moment, read_moment
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Who waits for a slot for `holder`: the claim that stands in line, and since when (aware)."""
+    """Who waits for a slot for `holder`: the claim that stands in line, and since when (aware).
+
+    `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
+    of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured
+    (empty: not known).
+    """
 
     holder: str
     kind: str
@@ -26,10 +31,12 @@ class Waiter:
     hostname: str = ""
     reason: str = ""
     version: str = ""
+    halt_after: str = ""
+    beat: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, claim: Claim) -> "Waiter":
+    def of(cls, claim: Claim, halt_after: str = "") -> "Waiter":
         """Make the place of a claim."""
         return cls(
             holder=claim.holder,
@@ -40,6 +47,8 @@ class Waiter:
             hostname=claim.hostname,
             reason=claim.reason,
             version=claim.version,
+            halt_after=halt_after,
+            beat=1,
         )
 
     @property
@@ -66,6 +75,8 @@ def encode(waiter: Waiter) -> bytes:
         "hostname": waiter.hostname,
         "reason": waiter.reason,
         "version": waiter.version,
+        "halt_after": waiter.halt_after,
+        "beat": waiter.beat,
     }
     return json.dumps({**waiter.extra, **known}, separators=(",", ":")).encode()
 
@@ -83,10 +94,12 @@ def decode(raw: bytes, key: str) -> Waiter:
             hostname=jsonread.read(fields, "hostname", str, ""),
             reason=jsonread.read(fields, "reason", str, ""),
             version=jsonread.read(fields, "version", str, ""),
+            halt_after=jsonread.read(fields, "halt_after", str, ""),
+            beat=jsonread.read(fields, "beat", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a place in line: {error}; it expires by itself unless it is kept") from None
 
 
-_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version"}
+_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version", "halt_after", "beat"}

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith import states
-from locksmith.fleet import UNKNOWN_VERSIONS, Claim
+from locksmith.fleet import REBOOT, UNKNOWN_VERSIONS, Claim
 from locksmith.group_view import GroupView
 from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
-from locksmith.orders import Order
+from locksmith.orders import FREEZE, HALT, HOLD, OWN_DENIALS, SPACING, TAKE_FAILS, Order
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, named, ordinal, span
+
+MOST_LEFT = 3
+"""How many machines that left the queue are named."""
+_LEFT = {TAKE_FAILS, HALT, *OWN_DENIALS} - {HOLD}
+"""The reasons of a machine that left the queue; a hold is an operator's order, and said as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter 
 
 def explain(found: Case) -> list[str]:
     """Say why the machine does not reboot, what it waits for, and until when."""
-    sentences = [*_own(found), *_line(found), *_window(found), *_orders(found), *_group(found.view)]
+    sentences = [*_own(found), *_line(found), *_first(found), *_window(found), *_orders(found), *_group(found.view)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -175,6 +180,8 @@ def _state(found: Case, node: Node) -> Iterator[str]:
 def _waiting(found: Case, node: Node) -> str:
     until = f" at {clock(node.until, found.now)}" if node.until else ""
     match node.code:
+        case _ if has_left_queue(node) and node.until is not None:
+            return f"It left the queue until {clock(node.until, found.now)}: {node.reason}."
         case "line" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
             return ""  # said by the line, the twin, the holder, the orders of the group
         case "window":
@@ -202,6 +209,36 @@ def _line(found: Case) -> Iterator[str]:
         return
     following = f", {view.waiters[0].name} is next" if found.place > 1 else ""
     yield f"It is {ordinal(found.place)} in line in {group}: {slots}{following}."
+
+
+def _first(found: Case) -> Iterator[str]:
+    """Say why the first in the queue takes no slot, and which machines have left the queue: they bind no other."""
+    view = found.view
+    if found.place is None and (found.node is None or not found.node.wish or found.held):
+        return
+    first = view.waiters[0] if view.waiters and found.place != 1 else None
+    node = view.machines.get(first.holder) if first is not None and first.kind == REBOOT else None
+    if node is not None and _is_stuck(found, node):
+        yield f"{node.name} is first in the queue and cannot take a slot: {node.reason}."
+    left = [one for one in view.machines.values() if one.machine_id != found.machine_id and has_left_queue(one)]
+    for one in left[:MOST_LEFT]:
+        ends = f" until {clock(one.until, found.now)}" if one.until else ""
+        yield f"{one.name} cannot take a slot, and left the queue{ends}: {one.reason}."
+    if len(left) > MOST_LEFT:
+        yield f"{len(left) - MOST_LEFT} more machines left the queue, as `locksmithctl nodes` shows."
+
+
+def has_left_queue(node: Node) -> bool:
+    """Tell whether a machine has left the queue for a while, for a reason that binds no other."""
+    return node.state == states.WAITING and node.until is not None and node.code in _LEFT
+
+
+def _is_stuck(found: Case, node: Node) -> bool:
+    """Tell whether the first in the queue waits for something that is not said of the whole group."""
+    if node.state != states.WAITING or not node.reason or node.code in {"line", "slot", FREEZE, SPACING}:
+        return False
+    halted = halts(found.view.incidents(found.now), found.halt_after.of(len(found.view.machines)))
+    return not (node.code == HALT and halted)
 
 
 def _slots(found: Case) -> str:

@@ -98,7 +98,11 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         node = view.machines.get(waiter.holder) if own else None
         seen |= {waiter.holder} if own else set()
         why = (_wish(node) if node else "") or waiter.reason or waiter.who
-        yield waiter.holder, Row((waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why))
+        colour = ""
+        if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
+            why, colour = f"cannot take a slot: {node.reason}", RED
+        cells = (waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why)
+        yield waiter.holder, Row(cells, colour)
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
         yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))

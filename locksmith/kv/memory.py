@@ -138,8 +138,9 @@ class MemoryServer:
         self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
 
     def overwrite(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write a new value over an entry that expires, `ttl` seconds from now."""
-        self._leased(entry)
+        """Write a new value over an entry that expires, or has lost its lease; it expires `ttl` seconds from now."""
+        if entry.lease:
+            self._leased(entry)
         created = self.put(entry.key, value, entry.version)
         self._leases += 1
         written = self._entries[entry.key] = replace(created, lease=self._leases)

@@ -143,9 +143,10 @@ class Store(Protocol):
         ...
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write over another's entry made with a `ttl`, who hears of it when it next renews or updates that.
+        """Write over another's entry, who hears of it when it next renews or updates that.
 
-        `ConflictError`: it is no longer so. The key is there all the time, except on v2: removed, then made anew.
+        An entry without a lease gets one. `ConflictError`: it is no longer so. The key is there all the time, except on
+        v2: removed, then made anew.
         """
         ...
 
@@ -174,3 +175,11 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of every connection; calls under way end."""
         ...
+
+
+async def remove(store: Store, entry: Entry) -> None:
+    """Remove an entry as it stands, with or without a lease; `ConflictError`: it was changed meanwhile."""
+    if entry.lease:
+        await store.revoke(entry)
+    else:
+        await store.delete(entry.key, entry.version)

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from locksmith import keys, queue, waiter
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Denied, Granted
+from locksmith.waiter import Waiter, waiter_key
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -150,5 +152,60 @@ def test_one_who_is_first_and_is_locked_by_hand_then_steps_out(stage, group):
         await lock.take(Claim("n1", MANUAL, "by hand", first.claim.since))
         assert (await first.ask()).code == "other_claim"
         await second.get()
+
+    stage.play(story)
+
+
+def test_places_without_a_lease_are_removed_by_the_next_and_no_live_one_is(stage, group):
+    async def story(store):
+        for number in range(60):
+            key = f"{keys.waiters_prefix(group)}gone{number}"
+            await store.create(key, waiter.encode(Waiter.of(claim(f"gone{number}"))))
+        first, second = Queue(store, group), Queue(store, group)
+        look = await first.stand(claim("n1"))
+        first.look_again()
+        look = await first.stand(claim("n1"))
+        assert (look.line.position, look.line.waiters) == (1, 1)
+        assert (await second.stand(claim("n2"))).line.behind == "n1"
+
+    stage.play(story)
+
+
+def test_a_place_of_its_own_without_a_lease_is_taken_again(stage, group):
+    async def story(store):
+        key = waiter_key(group, claim("n1"))
+        await store.create(key, waiter.encode(Waiter.of(claim("n1"))))
+        assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
+        place = (await store.get(key)).entry
+        assert place.lease
+        await Queue(store, group).leave(claim("n1"))
+        assert (await store.list(keys.waiters_prefix(group))).total == 0
+
+    stage.play(story)
+
+
+def test_a_place_of_its_own_that_no_lease_ends_can_be_left(stage, group):
+    async def story(store):
+        await store.create(waiter_key(group, claim("n1")), waiter.encode(Waiter.of(claim("n1"))))
+        await Queue(store, group).leave(claim("n1"))
+        assert (await store.list(keys.waiters_prefix(group))).total == 0
+
+    stage.play(story)
+
+
+def test_the_first_writes_its_place_and_takes_its_slot_from_there(stage, group, monkeypatch):
+    monkeypatch.setattr(queue, "KEEP_AFTER", 0.0)
+
+    async def story(store):
+        lock = RebootLock(store, group)
+        await lock.take(claim("rack", MANUAL))
+        machine = Machine(store, group, "n1")
+        for _ in range(3):
+            assert (await machine.ask()).code == "slot"
+        place = (await store.get(waiter_key(group, machine.claim))).entry
+        assert waiter.decode(place.value, place.key).beat == 3
+        await lock.unlock("rack")
+        assert isinstance(await machine.ask(), Granted)
+        assert (await store.list(keys.waiters_prefix(group))).total == 0
 
     stage.play(story)

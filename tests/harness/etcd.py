@@ -257,6 +257,17 @@ class Etcd:
                 return member
         raise AssertionError("no member leads")
 
+    def elect(self) -> None:
+        """Have the next member lead: each lease starts again with all of its time."""
+        index = self.members.index(self.leader())
+        after = self.call("/v3/maintenance/status", member=(index + 1) % len(self.members))["header"]["member_id"]
+        self.call("/v3/maintenance/transfer-leadership", member=index, targetID=after)
+
+    def mirror(self, prefix: str, other: "Etcd") -> subprocess.Popen[bytes]:
+        """Begin to copy all keys below a prefix to another cluster, as `etcdctl make-mirror` does: without leases."""
+        command = [str(TOOLS / "etcdctl"), "--endpoints", self.members[0].url, "make-mirror", "--prefix", prefix]
+        return subprocess.Popen([*command, other.members[0].url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def fill(self) -> None:
         """Write what is not locksmith's until the quota is reached: etcd raises its alarm, and takes no writes."""
         with contextlib.suppress(AssertionError):

@@ -15,6 +15,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
 from locksmith.snapshot import (
@@ -45,6 +46,7 @@ KINDS = {
     "orders": OperatorOrders,
     "seen": SimSeen,
     "windows": ConfiguredWindows,
+    "queued": QueuedLock,
 }
 
 
@@ -218,6 +220,42 @@ class Apart(Queue):
         return None
 
 
+class KeepsItsPlace(QueuedLock):
+    """Stays first in the queue, whatever keeps it from taking a slot."""
+
+    async def _binds_this_machine_alone(self, error) -> bool:  # noqa: ARG002 - as it is there
+        return False
+
+    async def _attempt(self, claim, place=None) -> bool:
+        try:
+            return await super()._attempt(claim, place)
+        finally:
+            self._absence = None
+
+
+class TrustsLeases(Queue):
+    """Takes a place for its machine's until its lease ends."""
+
+    async def _clear(self, before) -> bool:  # noqa: ARG002 - as it is there
+        return False
+
+
+class EndlessOrders(RebootLock):
+    """Obeys an order until its lease ends, and no earlier."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._brakes._left = lambda *_args: None  # type: ignore[method-assign]
+
+
+class ShortOrders(RebootLock):
+    """Takes the age of an order for what its own clock makes of it, and that is ahead."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._brakes._sightings.stood = lambda *_args: 1e6  # type: ignore[method-assign]
+
+
 class Sleepy(Queue):
     """Never hears that the one before it has gone."""
 
@@ -345,8 +383,8 @@ class NoOrphans(RebootLock):
         super().__init__(*args, **kwargs)
         look = self._brakes._others
 
-        async def others(*args) -> Others:
-            found = await look(*args)
+        async def others(holder, now, noted) -> Others:
+            found = await look(holder, now, noted)
             nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
             return replace(found, present=nodes)
 
@@ -549,6 +587,44 @@ def many(drawn: Plan) -> Plan:
     return replace(quiet, machines=100, slots=100, windows=opens, hooks=True)
 
 
+def disturbed(drawn: Plan, faults: Faults) -> Plan:
+    """What takes a queue that is never empty, with nothing wrong but what befalls it."""
+    return replace(
+        drawn,
+        machines=4,
+        slots=2,
+        windows=(None,) * 4,
+        busy=5.0,
+        spacing=0.0,
+        faults=faults,
+        go_nodes=0,
+        operator_acts=0,
+        only=("freeze",),
+        hooks=False,
+        calendars=Calendars(),
+    )
+
+
+def unable(drawn: Plan) -> Plan:
+    """What takes machines that cannot take a slot, for reasons of their own."""
+    return disturbed(drawn, Faults(unable=4, ahead=1))
+
+
+def deserted(drawn: Plan) -> Plan:
+    """What takes a machine that goes for good, and leaders that change all the time."""
+    return disturbed(drawn, Faults(elections=1))
+
+
+def copied(drawn: Plan) -> Plan:
+    """What takes a keyspace without leases."""
+    return disturbed(drawn, Faults(copies=1))
+
+
+def frozen(drawn: Plan) -> Plan:
+    """What takes an operator who freezes for two minutes, and leaders that change all the time."""
+    return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
+
+
 def by_hand(drawn: Plan) -> Plan:
     """What takes an operator who locks machines by hand."""
     return replace(drawn, operator_acts=60, busy=5.0)
@@ -624,5 +700,11 @@ BROKEN = [
     Broken(NoUndoing, "still drained"),
     Broken(Sleepy, "stays free", calm),
     Broken(AllAtOnce, "asks the store for too much at once", many),
+    Broken(Sleepy, "stays free for", calm),
+    Broken(KeepsItsPlace, "stays free although", unable),
+    Broken(TrustsLeases, "stays free although", deserted),
+    Broken(TrustsLeases, "stays free although", copied),
+    Broken(EndlessOrders, "stays free although", frozen),
+    Broken(ShortOrders, "ended an order before its time", frozen),
     Broken(Fragile, "ended by itself"),
 ]

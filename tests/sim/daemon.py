@@ -61,6 +61,7 @@ class Parts:
     orders: type[OperatorOrders] = OperatorOrders
     seen: type[SimSeen] = SimSeen
     windows: type[ConfiguredWindows] = ConfiguredWindows
+    queued: type[QueuedLock] = QueuedLock
 
 
 @dataclass
@@ -233,16 +234,19 @@ class Process:
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:
             store = self.store(self)
-            return QueuedLock(
+            rules = GroupRules(self.machine.halt_after, self.spacing, repeat=Settings().repeat.total_seconds())
+            return self.parts.queued(
                 self.parts.lock(
                     store,
                     target.group,
                     rng=self.rng,
                     clock=self.machine.clock,
-                    rules=GroupRules(spacing=self.spacing, repeat=Settings().repeat.total_seconds()),
+                    guard=self.machine.look_at_other_keyspace,
+                    rules=rules,
                     mark=self.seen,
                 ),
-                self.parts.queue(store, target.group, rng=self.rng),
+                self.parts.queue(store, target.group, rng=self.rng, halt_after=rules.halt_after),
+                rng=self.rng,
             )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from locksmith.config_windows import WindowSettings
+from locksmith.halt import HaltAfter
 from locksmith.kv.memory import MemoryStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
@@ -64,6 +65,7 @@ class Simulation:
             self.plan.hooks,
             calm=self.plan.is_calm,
             prompt=self.plan.is_prompt,
+            orderly=self.plan.is_orderly,
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
@@ -160,6 +162,8 @@ class Simulation:
             node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
             machine.lost_power, machine.booted = node.lose_power, node.start
             machine.set_clock(timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off))
+            if self.plan.draw(f"{name} halts").random() < self.plan.faults.loose:
+                machine.halt_after = HaltAfter(3)
 
     def _calendar(self, opens: Sequence[str], number: int) -> WindowSettings:
         drawn, least = self.plan.calendars, timedelta(seconds=self.plan.calendars.least)

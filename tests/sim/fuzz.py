@@ -52,6 +52,12 @@ EVENTS = {
     "machines that lost their state": "an empty state",
     "full disks": "has a full disk",
     "machines without a bus": "without a bus",
+    "machines that could not look at the other keyspace": "cannot look at the other keyspace",
+    "machines that believed to have seen more of the store": "believes to have seen more",
+    "leader changes that started all leases again": "has another leader",
+    "keyspaces that were copied, without leases": "is a copy",
+    "machines that went from the queue for good": "goes for good",
+    "machines that left the queue, and returned later": "- take_fails",
     "crowds of more than a hundred": "a crowd",
 }
 """What is counted: the words that tell it in a story."""

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from locksmith import jsonread
-from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
+from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
+from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
@@ -136,6 +137,11 @@ class SimMachine:
     silent_until: float = 0.0
     sick_until: float = 0.0
     blocked_since: float | None = None
+    unable_until: float = 0.0
+    """Until when its look at the other keyspace fails."""
+    is_ahead: bool = False
+    """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
+    halt_after: HaltAfter = FIRST
     drained: bool = False
     down: dict[str, "SimMachine"] = field(default_factory=dict)
     """Shared by the fleet: those that their own daemon brought down, until they have booted."""
@@ -272,6 +278,12 @@ class SimMachine:
         if nonce and not (self.nonce == nonce and committed):
             self.forgot = nonce
         return rolled_back
+
+    async def look_at_other_keyspace(self) -> None:
+        """Look whether the group is in use on v2."""
+        await asyncio.sleep(0)
+        if asyncio.get_running_loop().time() < self.unable_until:
+            raise StoreUnavailableError("an endpoint of its own does not answer")
 
     def problems(self) -> tuple[Objection, ...]:
         """What a look at its health finds."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -31,6 +31,23 @@ class SimServer(MemoryServer):
     witness: Callable[[str, "Before"], None] = lambda _author, _before: None
     refused: Callable[[str, str], None] = lambda _author, _words: None
     """Told of each call that is refused, and why."""
+    granted: dict[int, float] = field(default_factory=dict)
+    """For how many seconds each lease was granted."""
+
+    def prolong(self, entry: Entry, ttl: float) -> None:
+        """Prolong a lease, and remember for how long."""
+        MemoryServer.prolong(self, entry, ttl)
+        self.granted[entry.lease] = ttl
+
+    def elect(self) -> None:
+        """Start every lease again, as a new leader of etcd does."""
+        now = asyncio.get_running_loop().time()
+        self._deadlines = {lease: now + self.granted[lease] for lease in self._deadlines}
+
+    def strip(self) -> None:
+        """Be a copy of the keyspace: no key has a lease."""
+        self._deadlines.clear()
+        self._entries = {key: replace(entry, lease=0) for key, entry in self._entries.items()}
 
     def value(self, key: str) -> bytes | None:
         """Give what a key holds."""

@@ -168,7 +168,8 @@ class Operator:
 
     async def _freeze(self) -> None:
         self.story.tell(WHO, "freezes the group")
-        done = await self.orders.freeze(self._order("the database moves"), self.rng.choice((None, 120.0)))
+        ttl = self.rng.choice((None, 120.0))
+        done = await self.orders.freeze(self._order("the database moves", ttl), ttl)
         self.said("freeze", done)
         self.story.tell(WHO, f"has frozen it; too late for {[claim.holder for claim in done.too_late]}")
 
@@ -208,10 +209,10 @@ class Operator:
         if found:
             self.story.tell(WHO, f"acknowledges {', '.join(one.describe() for one in found)}")
 
-    def _order(self, reason: str) -> Order:
+    def _order(self, reason: str, ttl: float | None = None) -> Order:
         self.nonces += 1
         now = MIDNIGHT + timedelta(seconds=int(asyncio.get_running_loop().time()))
-        return Order(WHO, now, reason, nonce=f"order-{self.nonces}")
+        return Order(WHO, now, reason, now + timedelta(seconds=ttl) if ttl else None, nonce=f"order-{self.nonces}")
 
     async def _cancel(self) -> None:
         """Call a reboot off, as the journal allows."""

@@ -79,6 +79,20 @@ class Faults:
     """Times at which a machine's disk takes no writes for minutes."""
     no_bus: float = 0.0
     """A machine comes up without a bus, for minutes: it cannot look at itself."""
+    unable: int = 0
+    """Times at which one machine cannot take a slot for a while: its look at the other keyspace fails."""
+    ahead: int = 0
+    """Times at which one machine believes to have seen more of the store than that knows."""
+    loose: float = 0.0
+    """How many machines halt after three incidents, while the others halt after the first."""
+    elections: int = 0
+    """Times at which a machine goes for good from the queue, and leader changes begin that start all leases again."""
+    copies: int = 0
+    """Times at which the keyspace is that of a copy: no key has a lease, and one place is of a machine that is gone."""
+
+
+QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
+"""Those after which the queue has to go on within a bound, where nothing else goes wrong."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,12 @@ class Plan:
         bad = ("disk_rollback", "disk_lost", "full_disks", "no_bus", "sick", "rollback")
         return replace(self.faults, **dict.fromkeys(bad, 0)) == Faults() and not self.operator_acts
 
+    @property
+    def is_orderly(self) -> bool:
+        """Whether nothing happens that could keep a slot free, but to the queue itself."""
+        others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in QUEUE_FAULTS})
+        return others == Faults() and not self.go_nodes and (not self.operator_acts or self.only == ("freeze",))
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")
@@ -156,6 +176,7 @@ def plan(seed: int) -> Plan:
         slots = _many_slots(Random(f"{seed} many slots"), slots)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
     drawn = _bad_disks(Random(f"{seed} bad disks"), drawn)
+    drawn = _blocked(Random(f"{seed} queue"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -231,6 +252,20 @@ def _bad_disks(rng: Random, faults: Faults) -> Faults:
         disk_lost=rng.choice((0.0, 0.0, 0.2)),
         full_disks=rng.choice((0, 2, 6)),
         no_bus=rng.choice((0.0, 0.0, 0.3)),
+    )
+
+
+def _blocked(rng: Random, faults: Faults) -> Faults:
+    """Add what befalls the queue, in a fifth of the storms."""
+    if rng.random() < 0.8:
+        return faults
+    return replace(
+        faults,
+        unable=rng.choice((0, 2, 5)),
+        ahead=0 if faults.restores else rng.choice((0, 0, 1)),
+        loose=rng.choice((0.0, 0.5)),
+        elections=rng.choice((0, 0, 1)),
+        copies=rng.choice((0, 0, 1)),
     )
 
 

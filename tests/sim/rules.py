@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from locksmith import fleet, keys, semaphore, share
+from locksmith import fleet, keys, orders, semaphore, share
 from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
@@ -22,6 +22,7 @@ from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
 from tests.sim.network import LINE, Before, SimServer
+from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
 KEY = keys.semaphore_key(GROUP)
@@ -33,12 +34,17 @@ OPERATOR = "operator"
 SHARE = keys.share_key(GROUP)
 RECORDS = keys.holders_prefix(GROUP)
 RESUME = keys.resume_key(GROUP)
+FREEZE, SPACING = keys.freeze_key(GROUP), keys.spacing_key(GROUP)
 LATE = 120.0
 """Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
 SHOWN = 150.0
 """Seconds in which a machine that has booted shows itself, and the last take of before that is decided."""
 TOLD = 150.0
 """Seconds for a machine to release its slot, or to report it: `health` and a few tries."""
+STUCK = 300.0
+"""Seconds for which a slot may stay free where only the queue is disturbed: the second takes 180 for a gone first."""
+SELDOM = 5.0
+"""Seconds between two looks at that."""
 HAND_OVER = 1.0
 """Seconds of made-up time, in which a call takes up to 40 ms, for a slot to find the first in line."""
 
@@ -79,6 +85,14 @@ class Rules:
     """For each id how far it had seen the store come before that; until an operator says that it is to be believed."""
     sets: list[tuple[float, WindowSet | None]] = field(default_factory=list)
     """The set of windows in the store: since when it is what."""
+    orderly: bool = False
+    """Nothing but the queue is disturbed, so that a free slot has to be taken within a bound."""
+    ends: dict[str, float] = field(default_factory=dict)
+    """For each order that ends by itself: when, by the time of the simulation."""
+    takeable_since: float | None = None
+    """Since when a slot is free that a machine in the queue may take, and nothing was written to the semaphore."""
+    takeable_version: int = 0
+    looked: float = 0.0
 
     def wrote(self, author: str, before: Before) -> None:
         """Judge one write, and take note of what holds from then on."""
@@ -90,7 +104,23 @@ class Rules:
             self._note_windows()
         if RESUME in before.found:
             self.knew.clear()
+            for machine in self.machines.values():
+                machine.is_ahead = False
+        self._note_orders(author, before)
         self._note_free_slot(before)
+
+    def _note_orders(self, author: str, before: Before) -> None:
+        """Judge who ends an order, and when: a machine may, once it is over by its own word."""
+        now = asyncio.get_running_loop().time()
+        for key in before.found:
+            if key not in (FREEZE, SPACING):
+                continue
+            raw = self.server.value(key)
+            if raw is None and author in self.machines and now < self.ends.get(key, float("inf")):
+                self.story.breaks(f"{author} ended an order before its time")
+            order = orders.decode(raw, key, "freeze") if raw else None
+            lasts = order.lasts if order else None
+            self.ends[key] = now + lasts if lasts is not None else float("inf")
 
     def _judge_slots(self, author: str, before: Before) -> None:
         old, new = _semaphore(before.value(KEY)), self.semaphore()
@@ -340,6 +370,33 @@ class Rules:
             self._hand_over()
         if self.prompt:
             self._look_after_the_unable()
+        if self.orderly and asyncio.get_running_loop().time() - self.looked > SELDOM:
+            self._goes_on()
+
+    def _goes_on(self) -> None:
+        """Judge whether the queue goes on: a slot that a machine in it may take does not stay free."""
+        now = self.looked = asyncio.get_running_loop().time()
+        version, free = self.server.read(KEY).version, self.semaphore().available > 0
+        able = [name for name in self.server.line() if self._may_take(name, now)] if free and now < STORMY else []
+        if not able or self._is_held_back(now) or version != self.takeable_version:
+            self.takeable_since, self.takeable_version = None, version
+        elif self.takeable_since is None:
+            self.takeable_since = now
+        elif now - self.takeable_since > STUCK:
+            first = self.server.line()[0]
+            self.story.breaks(f"a slot stays free although {able[0]} may take it: {first} is first in the queue")
+
+    def _may_take(self, name: str, now: float) -> bool:
+        """Tell whether a machine that waits could take a slot, if it were the first."""
+        machine = self.machines.get(name)
+        if machine is None or not machine.on or machine.is_ahead or now < machine.unable_until:
+            return False
+        wrong = sum(self._is_wrong(_record(self.server, holder)) for holder in self.semaphore().holders)
+        return not wrong or wrong < (machine.halt_after.number or wrong + 1)
+
+    def _is_held_back(self, now: float) -> bool:
+        """Tell whether an order stands that is not over by its own word."""
+        return any(self.server.value(key) is not None and now < self.ends[key] for key in (FREEZE, SPACING))
 
     def _note_free_slot(self, before: Before) -> None:
         """One that is taken after the other is no slot that stays free."""

@@ -8,7 +8,13 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from tests.sim.machine import PERSON
+from locksmith import waiter
+from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.store import Put
+from locksmith.queue import TTL
+from locksmith.waiter import Waiter, waiter_key
+from tests.sim.daemon import GROUP
+from tests.sim.machine import MIDNIGHT, PERSON
 from tests.sim.network import SimServer
 from tests.sim.node import Node
 from tests.sim.people import Operator
@@ -51,6 +57,10 @@ class Storm:
         self._at_times("expiry", faults.expiries, self._expire)
         self._at_times("restore", faults.restores, self._restore)
         self._at_times("full disk", faults.full_disks, self._fill_disk)
+        self._at_times("unable", faults.unable, self._disable)
+        self._at_times("ahead", faults.ahead, self._see_more)
+        self._at_times("elections", faults.elections, self._elect)
+        self._at_times("copy", faults.copies, self._copy)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -133,6 +143,41 @@ class Storm:
     async def _fill_disk(self, node: Node) -> None:
         rng = self.plan.draw(f"full disk {asyncio.get_running_loop().time()}")
         node.machine.fill_disk(min(rng.uniform(30, 400), STORMY - asyncio.get_running_loop().time()))
+
+    async def _disable(self, node: Node) -> None:
+        loop, rng = asyncio.get_running_loop(), self.plan.draw(f"unable {asyncio.get_running_loop().time()}")
+        node.machine.unable_until = min(STORMY, loop.time() + rng.uniform(100, 900))
+        self.story.tell(node.machine.name, f"cannot look at the other keyspace until {node.machine.unable_until:.0f}")
+
+    async def _see_more(self, node: Node) -> None:
+        """Let a machine have the mark of a store that has come further, as a restored store makes it."""
+        if node.process is None:
+            return
+        self.story.tell(node.machine.name, "believes to have seen more of the store")
+        node.machine.is_ahead = True
+        node.process.seen.seen(self.server.revision + 1_000_000)
+        node.process.seen.keep()
+
+    async def _elect(self, _node: Node) -> None:
+        """Let a machine go from the queue for good, and leaders change all the time."""
+        rng = self.plan.draw("elections of leaders")
+        self._leave_behind("gone", TTL)
+        while asyncio.get_running_loop().time() < STORMY:
+            self.story.tell("STORE", "has another leader")
+            self.server.elect()
+            await asyncio.sleep(rng.uniform(5, 60))
+
+    async def _copy(self, _node: Node) -> None:
+        self._leave_behind("left", TTL)
+        self.story.tell("STORE", "is a copy: no key has a lease")
+        self.server.strip()
+
+    def _leave_behind(self, name: str, ttl: float) -> None:
+        """Leave a place in the queue that is of no machine any more."""
+        self.story.tell(name, "goes for good, and stands in the queue")
+        claim = Claim(name, REBOOT, f"nonce of {name}", MIDNIGHT, hostname=name)
+        key, self.server.author = waiter_key(GROUP, claim), name
+        self.server.lend(Put(key, waiter.encode(Waiter.of(claim)), self.server.read(key).version), ttl)
 
     async def _restart(self, node: Node) -> None:
         if node.process is not None:

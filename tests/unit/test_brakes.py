@@ -51,7 +51,7 @@ class Group:
 
     async def present(self, name: str) -> None:
         shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
-        await self.store().create(keys.node_key("", name), node.encode(shown))
+        await self.store().create(keys.node_key("", name), node.encode(shown), ttl=1e6)
 
     async def reboots(self, name: str) -> RebootLock:
         """Bring a machine past its point of no return."""
@@ -513,3 +513,90 @@ def test_junk_is_a_corrupt_value_and_nothing_else(raw):
     for decode in (lambda: orders.decode(raw, "the key", orders.HOLD), lambda: halt.decode(raw, "the key")):
         with contextlib.suppress(CorruptValueError):
             decode()
+
+
+def extended(group: Group) -> None:
+    """Start every lease again, as a new leader of etcd does; here: for ever."""
+    group.server._deadlines.clear()
+
+
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("what", ["freeze", "hold"])
+def test_an_order_that_no_lease_ends_is_over_when_it_was_seen_for_its_time(kind, what):
+    async def story(group):
+        order = replace(FREEZE, until=NOW + timedelta(minutes=10))
+        if what == "freeze":
+            await group.orders.freeze(order, 600)
+        else:
+            await group.orders.hold("n1", order, 600)
+        extended(group)
+        waiting = group.lock()
+        for _ in range(20):
+            with pytest.raises(BrakedError) as caught:
+                await waiting.take(claim("n1"))
+            assert caught.value.left is not None
+            assert 0 < caught.value.left <= 600
+            await asyncio.sleep(30)
+        await group.refuses(
+            what, "n1"
+        ) if what == "hold" else None  # one that has just come has not seen it for so long
+        await waiting.take(claim("n1"))
+        await group.lock().take(claim("n1"))  # it is removed: for all
+
+    scene(story, kind)
+
+
+def test_an_order_that_is_given_again_has_all_of_its_time():
+    async def story(group):
+        order, waiting = replace(FREEZE, until=NOW + timedelta(minutes=10)), group.lock()
+        await group.orders.freeze(order, 600)
+        for number in range(5):
+            with pytest.raises(BrakedError):
+                await waiting.take(claim("n1"))
+            await asyncio.sleep(500)
+            await group.orders.freeze(replace(order, nonce=str(number)), 600)
+        with pytest.raises(BrakedError):
+            await waiting.take(claim("n1"))
+
+    scene(story)
+
+
+def test_an_order_without_an_end_and_a_fence_are_never_over():
+    async def story(group):
+        for order in (FREEZE, replace(FREEZE, until=NOW + timedelta(minutes=10), slots=3)):
+            await group.store().create(keys.freeze_key(""), orders.encode(order))
+            waiting = group.lock()
+            for _ in range(3):
+                with pytest.raises(BrakedError) as caught:
+                    await waiting.take(claim("n1"))
+                assert caught.value.left is None
+                await asyncio.sleep(86400)
+            await group.orders.thaw()
+
+    scene(story)
+
+
+@pytest.mark.parametrize("leased", [True, False])
+def test_a_holder_whose_presence_stood_unchanged_for_too_long_is_lost(leased):
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await group.reboots("n1")
+        key = keys.node_key("", "n1")
+        old = group.server.read(key).entry
+        shown = Node("n1", "n1", "boot", "", "etcd-lock", "rebooting", NOW, written=NOW, lasts=300 if leased else 0)
+        await group.store().delete(key, old.version)
+        await group.store().create(key, node.encode(shown), ttl=300 if leased else None)
+        extended(group)
+        judge, lasts = group.lock(), 300 if leased else node.TTL
+        await judge.take(claim("n2"))
+        await judge.give_back(claim("n2"))
+        await asyncio.sleep(lasts - 10)
+        await judge.take(claim("n2"))
+        await judge.give_back(claim("n2"))
+        await asyncio.sleep(20)
+        with pytest.raises(BrakedError, match="n1 is lost"):
+            await judge.take(claim("n2"))
+        await group.store().update(group.server.read(key).entry, node.encode(shown), 300)
+        await judge.take(claim("n2"))
+
+    scene(story)

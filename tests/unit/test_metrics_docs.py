@@ -20,7 +20,7 @@ from locksmith.gates.uptime import MinimumUptime
 from locksmith.kv.observed import KINDS, RESULTS
 from locksmith.lock_metrics import LockMetrics
 from locksmith.metrics import Metrics
-from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING
+from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.states import ERRORS
 from locksmith.steps import Wait
 
@@ -120,5 +120,5 @@ def reasons() -> set[str]:
     codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
     words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
     gates = {Inhibitors.name, MinimumUptime.name, SyncedClock.name, Alerts.name, CHECKS}
-    group = {FREEZE, HOLD, SPACING, HALT, RESTORED}
+    group = {FREEZE, HOLD, SPACING, HALT, RESTORED, TAKE_FAILS}
     return {word for word in words if isinstance(word, str)} | gates | group | set(states.SICK)

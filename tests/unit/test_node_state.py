@@ -6,8 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith import node
+from locksmith.fleet import Claim
 from locksmith.node_state import describe
-from locksmith.snapshot import Boot, Settings, Snapshot, WindowSight, Wish
+from locksmith.snapshot import (
+    DAEMON,
+    Boot,
+    Granted,
+    Journal,
+    JournalEntry,
+    Phase,
+    Settings,
+    Snapshot,
+    WindowSight,
+    Wish,
+)
 from locksmith.steps import Commit, Idle, Wait
 from locksmith.surroundings import Member, Target
 from tests.harness.windows import original
@@ -59,3 +71,16 @@ def test_a_record_reads_back_as_the_same():
     for step in (Idle(), Commit(), Wait("window", "closed", NOW + timedelta(hours=1))):
         shown = describe(step, WISHING, MEMBER, TARGET)
         assert node.decode(node.encode(shown), "key", "m1") == shown
+
+
+def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
+    claim = Claim("m1", "reboot", "nonce", NOW)
+    entry = JournalEntry(claim, "etcd-lock", "web", 3, TARGET.endpoints, Phase.REQUESTED, QUIET.boot, DAEMON)
+    waiting = replace(WISHING, journal=Journal(entry))
+    held = replace(waiting, answer=Granted())
+    back = replace(waiting, boot=Boot("boot-2"))
+    seen = [describe(Wait("line", "in line"), one, MEMBER, TARGET) for one in (QUIET, waiting, held, back)]
+    assert [one.lasts for one in seen] == [0, 0, node.TTL, node.TTL]
+    assert [one.written is not None for one in seen] == [False, False, True, True]
+    for one in seen:
+        assert node.decode(node.encode(one), "key", "m1") == one

@@ -368,3 +368,56 @@ def test_after_a_failure_nothing_is_tried_for_a_while():
         assert registry.record == IDLE
 
     play(story)
+
+
+def test_a_machine_with_a_slot_writes_its_record_where_others_prolong_it():
+    """A lease may be started again by each election: only a write shows that the machine is there."""
+
+    async def story(registry):
+        presence = registry.presence()
+        verifying = replace(IDLE, state="verifying", written=NOW, lasts=int(TTL))
+        await presence.show(verifying)
+        registry.calls.clear()
+        seen = set()
+        for minute in range(60):
+            await presence.show(replace(verifying, written=NOW + timedelta(minutes=minute)))
+            seen.add(registry.record.written)
+            await asyncio.sleep(60)
+        assert set(registry.calls) == {"update"}
+        assert 3600 / KEEP_AFTER - 1 <= len(seen) <= 3600 / KEEP_AFTER + 1
+
+    play(story)
+
+
+def test_before_the_point_of_no_return_it_says_how_long_that_counts():
+    async def story(registry):
+        await registry.presence().confirm(replace(IDLE, written=NOW, lasts=int(TTL)), 600)
+        assert registry.record.lasts == TTL + 600
+        assert not registry.record.is_overdue(NOW + timedelta(seconds=TTL + 600))
+        assert registry.record.is_overdue(NOW + timedelta(seconds=TTL + 700))
+
+    play(story)
+
+
+def strip(server: MemoryServer) -> None:
+    """Take every lease away, as a copy of the keyspace does."""
+    server._entries = {key: replace(entry, lease=0) for key, entry in server._entries.items()}
+    server._deadlines.clear()
+
+
+def test_in_a_copied_keyspace_a_machine_writes_itself_again_and_removes_who_is_gone():
+    async def story(registry):
+        presence, store = registry.presence(), MemoryStore(registry.server)
+        await presence.show(IDLE)
+        for name in ("gone", "holder"):
+            await store.create(keys.node_key("web", name), node.encode(replace(IDLE, machine_id=name)), ttl=TTL)
+        await store.create(keys.semaphore_key("web"), b'{"semaphore":0,"max":1,"holders":["holder"]}')
+        strip(registry.server)
+        await days_pass(presence, IDLE, KEEP_AFTER + 60)
+        left = registry.server.list(keys.nodes_prefix("web"), 0, None).entries
+        assert {(entry.key.rpartition("/")[2], bool(entry.lease)) for entry in left} == {
+            ("m1", True),
+            ("holder", False),
+        }
+
+    play(story)

@@ -1,14 +1,22 @@
 """The lock with the line before it: what a claim is told that has its slot already."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 
-from locksmith.fleet import REBOOT, Claim
+from locksmith import keys
+from locksmith.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
+from locksmith.brakes import GroupRules
+from locksmith.errors import CorruptValueError, StoreError, StoreUnavailableError
+from locksmith.fleet import REBOOT, UNHEALTHY, Claim
+from locksmith.halt import FIRST, HaltAfter
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.operator_orders import OperatorOrders
+from locksmith.orders import HALT, RESTORED, TAKE_FAILS, Order
 from locksmith.queue import LOOK_AFTER, Queue
-from locksmith.queued_lock import QueuedLock
+from locksmith.queued_lock import RETURN_DELAY, QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Denied, Granted
 from tests.sim.virtual_time import run
@@ -115,5 +123,251 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
         await late.take(claim("n2"), holder._queue.place(claim("n2")))
         await asyncio.sleep(LOOK_AFTER)
         assert await holder.take(claim("n2")) == Granted()
+
+    run(story)
+
+
+FAR = timedelta(seconds=LONGEST_PAUSE)
+
+
+class Unreachable:
+    """The look at the other keyspace of one machine: it fails while `away`."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        if self.away:
+            raise StoreUnavailableError("no etcd endpoint could be used: http://10.0.0.9:2379: no route to host")
+
+
+class Ahead:
+    """A machine that has seen more of the store than that knows, until a `resume`."""
+
+    def went_back(self, revision: int, resumed: datetime | None) -> bool:  # noqa: ARG002 - part of the interface
+        return resumed is None
+
+    def seen(self, revision: int) -> None: ...
+
+    def keep(self) -> None: ...
+
+
+def machine(server: MemoryServer, *, halt_after: HaltAfter = FIRST, **more) -> QueuedLock:
+    store = MemoryStore(server)
+    rules = GroupRules(halt_after=halt_after)
+    one = RebootLock(store, "", rules=rules, clock=lambda: NOW, **more)
+    return QueuedLock(one, Queue(store, "", halt_after=halt_after), rng=Random(1))
+
+
+async def failing(lock: QueuedLock, name: str) -> Denied:
+    """Ask, as the loop does every few seconds after an error, until the machine gives up for now."""
+    for _ in range(10):
+        try:
+            answer = await lock.take(claim(name))
+        except StoreError:
+            await asyncio.sleep(5)
+            continue
+        assert isinstance(answer, Denied)
+        return answer
+    raise AssertionError("it keeps its place, however often it fails")
+
+
+def test_a_first_whose_takes_fail_leaves_and_the_next_takes_the_slot():
+    async def story(_loop):
+        server = MemoryServer()
+        first, second = machine(server, guard=Unreachable()), machine(server)
+        with pytest.raises(StoreUnavailableError):
+            await first.take(claim("n1"))
+        answer = await second.take(claim("n2"))
+        assert isinstance(answer, Denied)
+        assert answer.code == "line"
+        answer = await failing(first, "n1")
+        assert (answer.code, answer.line) == (TAKE_FAILS, None)
+        assert "10.0.0.9" in answer.text
+        assert answer.until is not None
+        assert NOW < answer.until <= NOW + FAR
+        assert await second.changed(1)
+        assert await second.take(claim("n2")) == Granted()
+
+    run(story)
+
+
+def test_a_machine_that_left_returns_tries_once_and_stays_away_for_longer():
+    async def story(loop):
+        server, guard = MemoryServer(), Unreachable()
+        one = machine(server, guard=guard)
+        pauses = []
+        await failing(one, "n1")
+        for _ in range(8):
+            left, asked = loop.time(), guard.asked
+            while guard.asked == asked:
+                await one.changed(30)
+                answer = await one.take(claim("n1"))
+                assert isinstance(answer, Denied)
+                assert answer.code == TAKE_FAILS
+            pauses.append(loop.time() - left)
+        assert FIRST_PAUSE * JITTER <= pauses[0] <= FIRST_PAUSE
+        assert pauses[-1] >= LONGEST_PAUSE * JITTER
+        assert max(pauses) <= LONGEST_PAUSE + LOOK_AFTER
+        guard.away = False
+        while not isinstance(await one.take(claim("n1")), Granted):
+            await one.changed(30)
+
+    run(story)
+
+
+def test_while_the_store_is_away_for_everybody_the_first_keeps_its_place():
+    async def story(_loop):
+        server, weather = MemoryServer(), Away()
+        guard = Unreachable()
+        store = MemoryStore(server, weather)
+        first = QueuedLock(RebootLock(store, "", guard=guard), Queue(store, ""))
+        with pytest.raises(StoreUnavailableError):
+            await first.take(claim("n1"))
+        weather.away, guard.away = True, False
+        for _ in range(10):
+            with pytest.raises(StoreUnavailableError):
+                await first.take(claim("n1"))
+            await asyncio.sleep(5)
+        weather.away = False
+        assert await first.take(claim("n1")) == Granted()
+
+    run(story)
+
+
+class Away:
+    """A store that nobody reaches while it is `away`."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailableError("no endpoint answers")
+        return call.apply()
+
+
+def test_a_machine_that_knows_better_leaves_and_a_resume_brings_it_back_at_once():
+    async def story(loop):
+        server = MemoryServer()
+        first, second = machine(server, mark=Ahead()), machine(server)
+        answer = await first.take(claim("n1"))
+        assert isinstance(answer, Denied)
+        assert answer.code == RESTORED
+        assert await second.take(claim("n2")) == Granted()
+        await second.give_back(claim("n2"), settle=False, why="rebooted")
+        back = asyncio.ensure_future(first.changed(300))
+        await asyncio.sleep(1)
+        said = loop.time()
+        await OperatorOrders(MemoryStore(server), "").resume(Order("alice", NOW))
+        assert await back
+        assert await first.take(claim("n1")) == Granted()
+        assert loop.time() - said < 2 * RETURN_DELAY
+
+    run(story)
+
+
+async def halted(server: MemoryServer) -> None:
+    """Leave one unhealthy machine in a group with three slots."""
+    sick = machine(server)
+    await sick.lock.set_max(3)
+    assert await sick.take(claim("sick")) == Granted()
+    await sick.commit(claim("sick"))
+    await sick.blame(claim("sick"), UNHEALTHY, "web.service has failed")
+    store = MemoryStore(server)
+    await store.create(keys.node_key("", "sick"), b"{}", ttl=900)
+
+
+def test_a_machine_that_halts_sooner_than_others_in_the_queue_lets_them_pass():
+    async def story(_loop):
+        server = MemoryServer()
+        await halted(server)
+        strict, loose = machine(server), machine(server, halt_after=HaltAfter(3))
+        answer = await strict.take(claim("n1"))
+        assert isinstance(answer, Denied)
+        assert (answer.code, answer.until) == (HALT, None)
+        answer = await loose.take(claim("n2"))
+        assert isinstance(answer, Denied)
+        assert answer.code == "line"
+        answer = await strict.take(claim("n1"))
+        assert isinstance(answer, Denied)
+        assert answer.code == HALT
+        assert answer.until is not None
+        assert await loose.changed(1)
+        assert await loose.take(claim("n2")) == Granted()
+
+    run(story)
+
+
+def test_a_group_that_is_halted_for_all_keeps_its_order_and_wakes_at_the_resume():
+    async def story(loop):
+        server = MemoryServer()
+        await halted(server)
+        waiting = [machine(server) for _ in range(3)]
+        for number, one in enumerate(waiting):
+            assert isinstance(await one.take(claim(f"n{number}")), Denied)
+        turns = [asyncio.ensure_future(one.changed(300)) for one in waiting]
+        await asyncio.sleep(1)
+        said = loop.time()
+        await OperatorOrders(MemoryStore(server), "").resume(Order("alice", NOW))
+        order = []
+        for number, one in enumerate(waiting[:2]):
+            assert await turns[number]
+            assert await one.take(claim(f"n{number}")) == Granted()
+            order.append(number)
+        assert order == [0, 1]
+        assert loop.time() - said < 1
+        turns[2].cancel()
+
+    run(story)
+
+
+def test_a_corrupt_record_of_its_own_sends_the_first_away_and_a_corrupt_semaphore_none():
+    async def story(_loop):
+        server = MemoryServer()
+        store = MemoryStore(server)
+        own, everybodys = machine(server), machine(server)
+        await store.create(keys.hold_key("", "n1"), b"what?")
+        for _ in range(2):
+            with pytest.raises(CorruptValueError):
+                await own.take(claim("n1"))
+        answer = await own.take(claim("n1"))
+        assert isinstance(answer, Denied)
+        assert answer.code == TAKE_FAILS
+        await store.create(keys.freeze_key(""), b"what?")
+        for _ in range(10):
+            with pytest.raises(CorruptValueError):
+                await everybodys.take(claim("n2"))
+        assert server.count(keys.waiters_prefix("")) == 1
+
+    run(story)
+
+
+def test_a_late_win_of_a_machine_that_left_the_queue_is_found():
+    async def story(_loop):
+        server = MemoryServer()
+        guard = Unreachable()
+        one = machine(server, guard=guard)
+        await failing(one, "n1")
+        await RebootLock(MemoryStore(server), "").take(claim("n1"))  # its write comes late
+        assert one.is_undecided(claim("n1"))
+        guard.away = False
+        assert await one.take(claim("n1")) == Granted()
+
+    run(story)
+
+
+def test_a_machine_that_cannot_go_on_with_its_slot_gives_it_back():
+    async def story(_loop):
+        server, guard = MemoryServer(), Unreachable()
+        one = machine(server, guard=guard)
+        guard.away = False
+        assert await one.take(claim("n1")) == Granted()
+        guard.away = True
+        answer = await failing(one, "n1")
+        assert (answer.code, answer.called_off) == (TAKE_FAILS, True)
 
     run(story)

@@ -344,3 +344,21 @@ def test_orders_of_operators_are_said_with_the_way_out():
     assert "Group db is frozen by alice since 03:00: the database moves. `locksmithctl thaw` ends that." in said
     assert "It is held back by alice since 03:00: the database moves. `locksmithctl release n1` lets it go on." in said
     assert "FROZEN by alice" in summary(view, NOW)
+
+
+def test_the_others_hear_why_the_first_in_the_queue_takes_no_slot():
+    reason = "no etcd endpoint could be used: http://10.0.0.9:2379 does not answer"
+    first = wanting("n2", code="store", reason=reason)
+    view = group(wanting("n7"), first, line=["n2", "n7"])
+    assert f"n2 is first in the queue and cannot take a slot: {reason}." in told(view, "n7")
+    assert "cannot take a slot" in "\n".join(layout(view, NOW, 200))
+
+
+def test_the_others_hear_who_left_the_queue_and_until_when():
+    until = NOW + timedelta(minutes=5)
+    away = wanting("n2", code="take_fails", reason="its attempts to take a slot fail: no route to host", until=until)
+    view = group(wanting("n7"), away, line=["n7"])
+    words = "left the queue until 03:05"
+    assert any(f"n2 cannot take a slot, and {words}" in line for line in told(view, "n7"))
+    own = told(view, "n2")
+    assert any(f"It {words}: its attempts to take a slot fail: no route to host." in line for line in own)

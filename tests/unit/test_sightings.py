@@ -1,0 +1,25 @@
+"""For how long an entry has stood: never more than the truth."""
+
+from locksmith.kv.store import Entry
+from locksmith.sightings import MOST, Sightings
+
+
+def entry(version=1, value=b"a", key="k"):
+    return Entry(key, value, version, 1)
+
+
+def test_an_age_counts_from_the_first_sight_of_a_version_and_its_value():
+    seen = Sightings()
+    assert [seen.stood(entry(), now) for now in (10, 11, 40)] == [0, 1, 30]
+    assert seen.stood(entry(2), 50) == 0
+    assert seen.stood(entry(2), 60) == 10
+    assert seen.stood(entry(2, b"b"), 70) == 0  # on v2 the version of an entry that expires stays
+
+
+def test_what_was_seen_longest_ago_is_forgotten():
+    seen = Sightings()
+    seen.stood(entry(key="old"), 0)
+    for number in range(MOST):
+        seen.stood(entry(key=str(number)), 1 + number)
+    assert seen.stood(entry(key=str(MOST - 1)), 5000) == 5000 - MOST
+    assert seen.stood(entry(key="old"), 5000) == 0
