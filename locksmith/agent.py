@@ -18,6 +18,7 @@ from locksmith.claims import new_entry, target_of
 from locksmith.errand_runner import ErrandRunner
 from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
+from locksmith.permit import Permit, until
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -218,6 +219,7 @@ class Agent:
             and replace(self._progress.call, ago=timedelta(seconds=time - self._progress.called)),
             committed_here=self._progress.committed,
             look_age=timedelta(seconds=time - self._progress.looked),
+            commit_age=timedelta(seconds=time - progress.commit_sent if progress.committed else 0.0),
             unattended=self._progress.unattended.look(time, holds=committed and not operator),
             down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
@@ -235,6 +237,7 @@ class Agent:
             giving_up=progress.giving_up,
             users=users,
             warned=progress.warned,
+            warned_for=timedelta(seconds=0.0 if progress.warned_since is None else time - progress.warned_since),
             window=window,
         )
 
@@ -300,9 +303,11 @@ class Agent:
                 await self._request(entry or await self._new_entry(snapshot))
             case Run(errand):
                 await self._errands.begin(errand, entry, self._progress)
-            case Warn(until) if self._around.users is not None:
-                await self._around.users.warn(until, entry.claim.reason if entry else "")
-                self._progress.warned = Warned(snapshot.users, until)
+            case Warn(until_) if self._around.users is not None:
+                if self._progress.warned_since is None:
+                    self._progress.warned_since = asyncio.get_running_loop().time()
+                await self._around.users.warn(until_, entry.claim.reason if entry else "")
+                self._progress.warned = Warned(snapshot.users, until_)
             case Blame() if entry is not None:
                 await self._blame(entry, step)
             case Undo() if entry is not None:
@@ -371,6 +376,7 @@ class Agent:
             if self._around.presence.twin:
                 return
         self._around.journal.commit(entry.claim.nonce, await self._before(entry, snapshot))
+        asked = asyncio.get_running_loop().time()
         try:
             answer = await self._strategy(target_of(entry)).commit(entry.claim)
         except BaseException:
@@ -381,7 +387,8 @@ class Agent:
         if isinstance(answer, Denied):
             self._around.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
-        self._progress.committed = isinstance(answer, Granted)
+        if isinstance(answer, Granted):
+            self._progress.committed, self._progress.commit_sent = True, asked if answer.sent is None else answer.sent
 
     async def _before(self, entry: JournalEntry, snapshot: Snapshot) -> Before:
         """Say how the machine is now, and what is wanted by now: an update may have followed the one it waited for.
@@ -397,11 +404,15 @@ class Agent:
         self._progress.called = asyncio.get_running_loop().time()
         self._progress.call = RebootCall(timedelta())
         try:
-            await self._around.machine.reboot()
+            await self._around.machine.reboot(self._permit())
         except RebootRefusedError as error:
             self._progress.call = RebootCall(timedelta(), refused=str(error))
         except RebootUnknownError as error:
             log.warning("%s; this machine may be going down", error)
+
+    def _permit(self) -> Permit:
+        """Permit the order while the commit is fresh: after that the slot may be another's."""
+        return until(self._progress.commit_sent + self._settings.fresh.total_seconds())
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         with self._pointing_out(entry):

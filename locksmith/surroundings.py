@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from locksmith.node import Node
+from locksmith.permit import Permit
 from locksmith.snapshot import (
     Before,
     Boot,
@@ -50,8 +51,11 @@ class Machine(Protocol):
         """Say whether the machine is going down."""
         ...
 
-    async def reboot(self) -> None:
-        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`."""
+    async def reboot(self, permit: Permit) -> None:
+        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`.
+
+        `permit` is held while the order is put on the wire. The order is not sent later.
+        """
         ...
 
     async def before(self, wish: Wish | None) -> Before:

@@ -14,6 +14,7 @@ from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import ObjectionError, Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
 from locksmith.fleet import Claim
+from locksmith.permit import Permit, until
 from locksmith.snapshot import Answer, Granted, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import Strategy
 from locksmith.surroundings import JournalStore, Machine, Target
@@ -24,6 +25,8 @@ ASK_CHECKS = 60.0
 """Seconds before alerts and checks that said no are asked again, and the lock before them."""
 ASK_GATES = 5.0
 """Seconds between two looks at gates that say no."""
+FRESH = 10.0
+"""Seconds after the commit in which the reboot has to be ordered, as for the daemon."""
 YIELD_LIMIT = 15.0
 """Seconds for a daemon to give up the place that it has in line."""
 LOOK_EVERY = 0.2
@@ -63,7 +66,7 @@ class OperatorReboot:
             entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
             await self._begin(entry)
             try:
-                await self._obtain(entry)
+                permit = await self._obtain(entry)
             except BaseException as error:  # Ctrl-C and SIGTERM too
                 await self._give_back(entry, error)
                 if not isinstance(error, ObjectionError) or not self.patience.is_endless:
@@ -73,10 +76,10 @@ class OperatorReboot:
                 break
             await asyncio.sleep(ASK_CHECKS)
             claim = replace(claim, nonce=secrets.token_hex(16))
-        await self._reboot(entry)
+        await self._reboot(entry, permit)
 
-    async def _obtain(self, entry: JournalEntry) -> None:
-        """Get the permission and pass the point of no return."""
+    async def _obtain(self, entry: JournalEntry) -> Permit:
+        """Get the permission and pass the point of no return; the reboot has to be ordered soon after that."""
         strategy = self.strategy(target_of(entry))
         try:
             await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
@@ -86,9 +89,11 @@ class OperatorReboot:
             raise kind(f"not rebooting: {error}") from None
         self.say(f"holding the lock for {entry.claim.holder}, rebooting")
         self.journal.commit(entry.claim.nonce)
+        asked = asyncio.get_running_loop().time()
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")
+        return until((asked if answer.sent is None else answer.sent) + FRESH)
 
     async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Wait for what costs nothing to ask, before anything is taken."""
@@ -111,10 +116,10 @@ class OperatorReboot:
             else:
                 return
 
-    async def _reboot(self, entry: JournalEntry) -> None:
+    async def _reboot(self, entry: JournalEntry, permit: Permit) -> None:
         """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
         try:
-            await self.machine.reboot()
+            await self.machine.reboot(permit)
         except RebootUnknownError as error:
             self.say(f"{error}; looking whether this machine goes down")
         except asyncio.CancelledError:

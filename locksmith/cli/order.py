@@ -86,6 +86,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             errands=make_errands(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,
+            limit=config.sessions_limit,
         )
         order = OperatorReboot(machine, journal, strategy, settle, note, patience, preparation, daemon_yields=daemon)
         await order.run(target, claim)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from locksmith.errors import LockError, LocksmithError
 from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
 from locksmith.surroundings import Errands, Gate, JournalStore, Users, WindowSource
+from locksmith.words import span
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at who is logged in, while the users have their time."""
@@ -25,6 +26,7 @@ class Preparation:
     """What is asked and done before.
 
     `windows`: None for any time; `least` of one must be left when it begins. `users`: None where nobody is warned.
+    After `limit` from the first warning on (0: never) the reboot is given up, whoever else logs in.
     """
 
     journal: JournalStore
@@ -36,6 +38,7 @@ class Preparation:
     errands: Errands | None = None
     users: Users | None = None
     grace: timedelta = timedelta()
+    limit: timedelta = timedelta()
 
     async def ask(self) -> Answer:
         """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
@@ -102,16 +105,22 @@ class Preparation:
             raise ObjectionError(_words(objections))
 
     async def _warn(self, entry: JournalEntry) -> None:
-        """Give every user who is logged in the time to end their work."""
+        """Give every user who is logged in the time to end their work. `LockError`: others log in without end."""
         warned: frozenset[str] = frozenset()
-        until = self.clock()
+        until, time = self.clock(), asyncio.get_running_loop().time
+        began = time()
         while self.users is not None and (present := await self.users.present()):
+            if present <= warned and self.clock() >= until:
+                return
+            if self.limit and time() - began >= self.limit.total_seconds():
+                raise LockError(
+                    f"users kept logging in for {span(self.limit)} after the first was warned: "
+                    f"{', '.join(sorted(present))}"
+                )
             if not present <= warned:
                 warned, until = present, self.clock() + self.grace
                 await self.users.warn(until, entry.claim.reason)
                 self.say(f"waiting: {', '.join(sorted(present))} logged in, and warned until {until:%H:%M:%S %Z}")
-            if self.clock() >= until:
-                return
             await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
 
 

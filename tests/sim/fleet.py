@@ -63,6 +63,7 @@ class Simulation:
             self.dry,
             self.plan.hooks,
             calm=self.plan.is_calm,
+            sociable=self.plan.is_sociable,
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
@@ -185,6 +186,7 @@ class Simulation:
             name in self.dry,
             hooks=self.plan.hooks,
             spacing=self.plan.spacing,
+            stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
         )
 
     def _client(

@@ -48,6 +48,8 @@ EVENTS = {
     "machines that did not come back": "does not come back",
     "updates that did not last": "comes up without update",
     "soft reboots": "reboots softly",
+    "users who logged in before a reboot": "logged in",
+    "daemons that stood still, or had no bus, after a commit": "after its commit",
     "crowds of more than a hundred": "a crowd",
 }
 """What is counted: the words that tell it in a story."""

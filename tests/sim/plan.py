@@ -71,6 +71,10 @@ class Faults:
     """Times at which a person starts a machine's userspace anew, asking nobody."""
     clocks_off: float = 0.0
     """Seconds by which clocks are wrong from the beginning, at most."""
+    stalled: float = 0.0
+    """A daemon stands still for minutes between its commit and its order to reboot, or its bus is away then."""
+    logins: float = 0.0
+    """Another user logs in, at a look at who is there, and stays for minutes."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class Plan:
         """Whether nothing happens but updates and reboots."""
         return self.faults == Faults() and not self.go_nodes and not self.operator_acts and not self.spacing
 
+    @property
+    def is_sociable(self) -> bool:
+        """Whether nothing goes wrong but that users log in."""
+        return replace(self, faults=replace(self.faults, logins=0.0)).is_calm
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")
@@ -140,6 +149,7 @@ def plan(seed: int) -> Plan:
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
+    drawn = _late(Random(f"{seed} late"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -198,6 +208,13 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         soft_reboots=rng.choice((0, 0, 3)),
         clocks_off=rng.choice((0.0, 0.0, 60.0, 1200.0)),
     )
+
+
+def _late(rng: Random, faults: Faults) -> Faults:
+    """Add what comes between a slot and its order, each in a quarter of the storms."""
+    if faults == Faults():
+        return faults
+    return replace(faults, stalled=rng.choice((0.0, 0.0, 0.0, 0.3)), logins=rng.choice((0.0, 0.0, 0.0, 0.5)))
 
 
 def _window(rng: Random) -> str | None:

@@ -18,6 +18,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.permit import Permit
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
@@ -55,8 +56,9 @@ class ObedientMachine:
     def system(self) -> str:
         return ""
 
-    async def reboot(self) -> None:
-        self.asked = True
+    async def reboot(self, permit: Permit) -> None:
+        with permit():
+            self.asked = True
         await asyncio.sleep(0)
         self.told = True
         await asyncio.sleep(0)
