@@ -23,6 +23,7 @@ from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Before,
     Boot,
     Denied,
@@ -54,6 +55,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -205,6 +207,7 @@ class Agent:
         time = asyncio.get_running_loop().time()
         operator = operator or self._around.operator()
         committed = entry is not None and entry.phase is Phase.COMMITTED
+        taken_over = entry is not None and entry.by == TAKEN_OVER
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -220,7 +223,7 @@ class Agent:
             committed_here=self._progress.committed,
             look_age=timedelta(seconds=time - self._progress.looked),
             commit_age=timedelta(seconds=time - progress.commit_sent if progress.committed else 0.0),
-            unattended=self._progress.unattended.look(time, holds=committed and not operator),
+            unattended=self._progress.unattended.look(time, holds=committed and (taken_over or not operator)),
             down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
@@ -294,7 +297,7 @@ class Agent:
             seen = Sighting(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
         return seen if seen.looked else replace(seen, looked=now)
 
-    async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
+    async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901, PLR0912 - one case for each step
         entry = snapshot.journal.entry
         match step:
             case Adopt():
@@ -316,6 +319,8 @@ class Agent:
                 await self._commit(entry, snapshot)
             case Reboot():
                 await self._reboot()
+            case TakeOver() if entry is not None:
+                self._around.journal.take_over(entry.claim.nonce, self._around.operator)
             case Release() if entry is not None:
                 await self._release(entry, snapshot)
             case Withdraw() if entry is not None:

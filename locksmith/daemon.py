@@ -26,9 +26,10 @@ from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
 from locksmith.host.health import SystemdHealth
 from locksmith.host.hostname import read_hostname
-from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.journal import JournalFile
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
 from locksmith.host.runfiles import AdoptMark, only_daemon

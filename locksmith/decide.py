@@ -11,6 +11,7 @@ from datetime import timedelta
 from locksmith.fleet import BLAMED, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Denied,
     Errand,
     Granted,
@@ -33,6 +34,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -324,8 +326,9 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
     """Leave a claim of the other program alone while that runs; the daemon gives back what no other can any more."""
     if now.settings.program != DAEMON:
         return Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
-    if now.operator:
-        return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+    if entry.by != TAKEN_OVER:
+        under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+        return under_way if now.operator else TakeOver()
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
         return _still_up(now)
     if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:

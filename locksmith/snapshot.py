@@ -10,6 +10,8 @@ from locksmith.window.windows import Windows
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
+"""Whose an operator's claim is from the moment on at which the daemon gives it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ class JournalStore(Protocol):
     def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
+    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102
     def clear(self, nonce: str, *, done: Done | None = None) -> None: ...  # noqa: D102
 
 

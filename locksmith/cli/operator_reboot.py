@@ -5,21 +5,26 @@ what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
 """
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from locksmith.claims import entry_for, target_of
 from locksmith.cli.patience import Patience
-from locksmith.cli.preparation import ObjectionError, Preparation
-from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
+from locksmith.cli.preparation import ObjectionError, OperatorJournal, Preparation
+from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
 from locksmith.fleet import Claim
+from locksmith.host.journal import CalledOffError
 from locksmith.permit import Permit, until
 from locksmith.snapshot import Answer, Granted, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import Strategy
-from locksmith.surroundings import JournalStore, Machine, Target
+from locksmith.surroundings import Machine, Target
 
 PROGRAM = "locksmithctl"
+GIVEN_UP = (
+    "this program stood still for a while, and locksmithd gave up what it had begun; say `locksmithctl reboot` again"
+)
 
 ASK_CHECKS = 60.0
 """Seconds before alerts and checks that said no are asked again, and the lock before them."""
@@ -37,17 +42,18 @@ LOOK_EVERY = 0.2
 class OperatorReboot:
     """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot.
 
-    `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can be given up, as the `OperatorLock` is
-    held.
+    `beat` says that this program goes on. `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can
+    be given up, as the `OperatorLock` is held.
     """
 
     machine: Machine
-    journal: JournalStore
+    journal: OperatorJournal
     strategy: Callable[[Target], Strategy]
     settle: float
     say: Callable[[str], None]
     patience: Patience
     preparation: Preparation
+    beat: Callable[[], None] = lambda: None
     daemon_yields: bool = False
 
     async def run(self, target: Target, claim: Claim) -> None:
@@ -82,18 +88,46 @@ class OperatorReboot:
         """Get the permission and pass the point of no return; the reboot has to be ordered soon after that."""
         strategy = self.strategy(target_of(entry))
         try:
-            await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
-            await self.preparation.prepare(entry, lambda: strategy.request(entry.claim))
+            await self.patience.obtain(lambda: self._request(strategy, entry), strategy.changed)
+            await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
+            self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+            self.journal.commit(entry.claim.nonce)
+        except CalledOffError:
+            raise LockError(f"not rebooting: {GIVEN_UP}") from None
         except LockError as error:
             kind = ObjectionError if isinstance(error, ObjectionError) else LockError
             raise kind(f"not rebooting: {error}") from None
-        self.say(f"holding the lock for {entry.claim.holder}, rebooting")
-        self.journal.commit(entry.claim.nonce)
         asked = asyncio.get_running_loop().time()
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")
-        return until((asked if answer.sent is None else answer.sent) + FRESH)
+        return self._permit(entry, until((asked if answer.sent is None else answer.sent) + FRESH))
+
+    async def _request(self, strategy: Strategy, entry: JournalEntry) -> Answer:
+        """Ask for the slot, unless locksmithd has taken the claim over, as this program stood still."""
+        self._must_own(entry)
+        answer = await strategy.request(entry.claim)
+        self._must_own(entry)
+        return answer
+
+    def _must_own(self, entry: JournalEntry) -> None:
+        if not self.journal.owns(entry.claim.nonce):
+            raise LockError(GIVEN_UP)
+
+    def _permit(self, entry: JournalEntry, in_time: Permit) -> Permit:
+        """Permit the order while the claim is this program's; locksmithd cannot take it over meanwhile, nor after."""
+
+        @contextlib.contextmanager
+        def permit() -> Iterator[None]:
+            try:
+                with self.journal.holding(entry.claim.nonce):
+                    self.beat()
+                    with in_time():
+                        yield
+            except CalledOffError:
+                raise RebootRefusedError(f"not rebooting: {GIVEN_UP}") from None
+
+        return permit
 
     async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Wait for what costs nothing to ask, before anything is taken."""

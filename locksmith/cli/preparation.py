@@ -5,8 +5,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from locksmith.errors import LockError, LocksmithError
 from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
@@ -21,6 +23,13 @@ class ObjectionError(LockError):
     """A gate says no, behind the lock: it may say yes later."""
 
 
+class OperatorJournal(JournalStore, Protocol):
+    """The journal, in which the daemon may take a claim over (host/journal.py tells what each does)."""
+
+    def owns(self, nonce: str) -> bool: ...  # noqa: D102
+    def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What is asked and done before.
@@ -29,7 +38,7 @@ class Preparation:
     After `limit` from the first warning on (0: never) the reboot is given up, whoever else logs in.
     """
 
-    journal: JournalStore
+    journal: OperatorJournal
     clock: Callable[[], datetime]
     say: Callable[[str], None]
     windows: WindowSource | None = None
@@ -74,9 +83,15 @@ class Preparation:
         if self.errands is not None and self.errands.wanted(Errand.PREPARE):
             self.say("running the hooks before the reboot")
             self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
-            if failed := await self.errands.run(Errand.PREPARE, entry):
-                raise LockError(_words(failed))
-            self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+            try:
+                if failed := await self.errands.run(Errand.PREPARE, entry):
+                    raise LockError(_words(failed))
+                self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+            except LocksmithError:
+                if not self.journal.owns(entry.claim.nonce):
+                    # The daemon has taken the claim over, and undone the hooks, perhaps before these ran.
+                    await self.errands.run(Errand.UNDO, entry)
+                raise
         await self._warn(entry)
         await self._check(entry)
         if isinstance(gates := await self.ask(), Denied):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from locksmith.cli import operator_reboot as module
-from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.cli.operator_reboot import PROGRAM, OperatorReboot
 from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
@@ -72,7 +72,7 @@ class Bench:
     def __init__(self, folder: Path, server: MemoryServer | None = None, kind: type[EtcdLock] = EtcdLock) -> None:
         folder.mkdir(exist_ok=True)
         self.machine = ObedientMachine()
-        self.journal = JournalFile(Paths(folder), "n1")
+        self.journal = JournalFile(Paths(folder), "n1", by=PROGRAM)
         self.journal.path.parent.mkdir(parents=True, exist_ok=True)
         self.server = server or MemoryServer()
         store = MemoryStore(self.server)
@@ -119,6 +119,37 @@ def test_cancelled_at_any_moment_it_gives_back_or_leaves_the_claim_in_the_journa
         else:
             assert entry is None
             assert await bench.holders() == ()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("later", [0, 4, 12])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing(tmp_path, moment, later):
+    """It stood still; the daemon takes its claim over, and gives the slot back while it goes on."""
+
+    async def story():
+        bench = Bench(tmp_path)
+        order = bench.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        asked, daemon = bench.machine.asked, JournalFile(Paths(tmp_path), "n1")
+        taken = daemon.read().entry
+        daemon.take_over(CLAIM.nonce, lambda: False)
+        for _ in range(later):
+            await asyncio.sleep(0)
+        if taken is not None and not asked:
+            await bench.lock.give_back(CLAIM, settle=True)
+            daemon.clear(CLAIM.nonce)
+        await asyncio.wait([order])
+        if taken is None:
+            return  # it had not begun, or its own slot is given back already
+        assert bench.machine.asked == asked
+        if not asked:
+            assert isinstance(order.exception(), LocksmithError)
+            assert "locksmithd gave up what it had begun" in str(order.exception())
+            assert await bench.holders() == ()
+            assert daemon.read().entry is None
 
     asyncio.run(story())
 

@@ -11,6 +11,7 @@ from locksmith.decide import decide, latest
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Before,
     Boot,
     Checks,
@@ -45,6 +46,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -104,6 +106,8 @@ COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED)))
 REBOOTING = replace(COMMITTED, committed_here=True)
 BY_HAND = replace(WISHING, journal=Journal(entry(by="locksmithctl")))
 BY_HAND_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
+TAKEN = replace(WISHING, journal=Journal(entry(by=TAKEN_OVER)))
+TAKEN_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
 BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
 REBOOTED = replace(BOOTED, errand=WELL, finished=True)
 BLAMED = Journal(
@@ -390,10 +394,14 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # An operator's reboot.
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),
-    ("an operator's reboot crashed before asking", BY_HAND, Withdraw),
-    ("an operator's reboot crashed while asking", replace(BY_HAND_COMMITTED, unattended=SECOND), "rebooting"),
-    ("an operator's reboot crashed and nothing happened", BY_HAND_COMMITTED, Withdraw),
-    ("an operator's reboot crashed and logind is silent", replace(BY_HAND_COMMITTED, shutdown=UNKNOWN), "rebooting"),
+    ("an operator's reboot crashed, or stands still", BY_HAND, TakeOver()),
+    ("it did so past its point of no return", BY_HAND_COMMITTED, TakeOver()),
+    ("taken over before it was committed", TAKEN, Withdraw),
+    ("taken over, and it goes on after all", replace(TAKEN, operator=True), Withdraw),
+    ("taken over while it may have asked", replace(TAKEN_COMMITTED, unattended=SECOND), "rebooting"),
+    ("taken over, and nothing happened", TAKEN_COMMITTED, Withdraw),
+    ("taken over, and logind is silent", replace(TAKEN_COMMITTED, shutdown=UNKNOWN), "rebooting"),
+    ("taken over, and it went down", replace(TAKEN_COMMITTED, shutdown=DOWN), "rebooting"),
     (
         "off, with an operator's reboot under way",
         configured(replace(BY_HAND, operator=True), reboots=False),
