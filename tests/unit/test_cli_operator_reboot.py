@@ -4,12 +4,13 @@ import asyncio
 import copy
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from locksmith.cli import operator_reboot as module
+from locksmith.cli import preparation
 from locksmith.cli.operator_reboot import PROGRAM, OperatorReboot
 from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import Preparation
@@ -150,6 +151,55 @@ def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing
             assert "locksmithd gave up what it had begun" in str(order.exception())
             assert await bench.holders() == ()
             assert daemon.read().entry is None
+
+    asyncio.run(story())
+
+
+def test_an_order_that_would_come_long_after_its_commit_is_not_given_and_the_slot_goes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH", -3.0)
+
+    async def story():
+        bench = Bench(tmp_path)
+        with pytest.raises(RebootRefusedError, match="the order to reboot comes 3 s late, so it was not sent"):
+            await bench.start()
+        assert not bench.machine.asked
+        assert await bench.holders() == ()
+        assert bench.journal.read().entry is None
+
+    asyncio.run(story())
+
+
+class Crowd:
+    """Users of whom another one logs in at each look."""
+
+    def __init__(self) -> None:
+        self.names = ["alice"]
+        self.warned = 0
+
+    async def present(self) -> frozenset[str]:
+        self.names.append(f"user{len(self.names)}")
+        return frozenset(self.names)
+
+    async def warn(self, _at: datetime, _reason: str) -> None:
+        self.warned += 1
+
+    async def call_off(self) -> None:
+        self.warned = 0
+
+
+def test_users_who_log_in_without_end_end_the_reboot(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "LOOK_EVERY", 0.01)
+
+    async def story():
+        bench = Bench(tmp_path)
+        crowd = Crowd()
+        asked = replace(
+            bench.order.preparation, users=crowd, grace=timedelta(minutes=5), limit=timedelta(milliseconds=100)
+        )
+        with pytest.raises(LockError, match="users kept logging in for 0 s after the first was warned: alice, user1"):
+            await replace(bench.order, preparation=asked).run(TARGET, CLAIM)
+        assert crowd.warned == 0
+        assert await bench.holders() == ()
 
     asyncio.run(story())
 
