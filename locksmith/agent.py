@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
-from locksmith import decide, fleet
+from locksmith import decide, fleet, permit
 from locksmith.claims import new_entry, target_of
 from locksmith.errand_runner import ErrandRunner
 from locksmith.errors import HostError, LocksmithError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.node_state import describe
-from locksmith.permit import Permit, until
+from locksmith.permit import Permit
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
@@ -306,11 +306,11 @@ class Agent:
                 await self._request(entry or await self._new_entry(snapshot))
             case Run(errand):
                 await self._errands.begin(errand, entry, self._progress)
-            case Warn(until_) if self._around.users is not None:
+            case Warn(until) if self._around.users is not None:
                 if self._progress.warned_since is None:
                     self._progress.warned_since = asyncio.get_running_loop().time()
-                await self._around.users.warn(until_, entry.claim.reason if entry else "")
-                self._progress.warned = Warned(snapshot.users, until_)
+                await self._around.users.warn(until, entry.claim.reason if entry else "")
+                self._progress.warned = Warned(snapshot.users, until)
             case Blame() if entry is not None:
                 await self._blame(entry, step)
             case Undo() if entry is not None:
@@ -417,7 +417,7 @@ class Agent:
 
     def _permit(self) -> Permit:
         """Permit the order while the commit is fresh: after that the slot may be another's."""
-        return until(self._progress.commit_sent + self._settings.fresh.total_seconds())
+        return permit.until(self._progress.commit_sent + self._settings.fresh.total_seconds())
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         with self._pointing_out(entry):

@@ -33,7 +33,7 @@ ASK_GATES = 5.0
 FRESH = 10.0
 """Seconds after the commit in which the reboot has to be ordered, as for the daemon."""
 YIELD_LIMIT = 15.0
-"""Seconds for a daemon to give up the place that it has in line."""
+"""Seconds for a daemon to give up the place that it has in line; `settle` comes on top, for what it has taken over."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at whether the machine is going down."""
 
@@ -126,6 +126,10 @@ class OperatorReboot:
                         yield
             except CalledOffError:
                 raise RebootRefusedError(f"not rebooting: {GIVEN_UP}") from None
+            except RebootRefusedError:
+                raise
+            except HostError as error:
+                raise RebootRefusedError(f"not rebooting: {error}") from None
 
         return permit
 
@@ -139,7 +143,7 @@ class OperatorReboot:
     async def _begin(self, entry: JournalEntry) -> None:
         """Write the claim down, as soon as a daemon that stands in line has given its own up."""
         clock = asyncio.get_running_loop()
-        ends = clock.time() + (YIELD_LIMIT if self.daemon_yields else 0.0)
+        ends = clock.time() + (YIELD_LIMIT + self.settle if self.daemon_yields else 0.0)
         while True:
             try:
                 self.journal.begin(entry)

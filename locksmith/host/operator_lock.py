@@ -40,11 +40,11 @@ class OperatorLock:
         with contextlib.ExitStack() as stack:
             try:
                 self._fd = stack.enter_context(holding(self._path, str(self._path)))
-                self.beat()
             except HostError:
                 self._name_one_that_stands_still()
                 raise
             try:
+                self.beat()
                 yield
             finally:
                 self._fd = None
