@@ -94,7 +94,7 @@ def test_a_reboot_that_is_stopped_with_a_slot_in_hand_loses_it_and_says_so(site,
     site.play_stopped(story, reboot=QUICK, sessions={"grace": "3s"})
 
 
-def test_a_reboot_that_is_stopped_past_its_point_of_no_return_loses_its_slot_and_orders_nothing(site, suspend):
+def test_a_reboot_that_is_stopped_after_its_commit_loses_its_slot_and_orders_nothing(site, suspend):
     async def story(node):
         await started(node, suspend)
         async with called(node, "reboot") as tool:

@@ -155,7 +155,7 @@ def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing
     asyncio.run(story())
 
 
-def test_an_order_that_would_come_long_after_its_commit_is_not_given_and_the_slot_goes_back(tmp_path, monkeypatch):
+def test_an_order_that_comes_long_after_its_commit_is_not_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FRESH", -3.0)
 
     async def story():
