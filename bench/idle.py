@@ -19,6 +19,7 @@ from locksmith.host.clock import local_clock
 from locksmith.kv.connect import open_store
 from locksmith.kv.settings import StoreSettings
 from locksmith.locks import open_queued_lock
+from locksmith.permit import Permit
 from locksmith.presence import Presence
 from locksmith.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Wish
 from locksmith.strategy import Strategy, StrategyContext
@@ -57,7 +58,7 @@ class Machine:
         """Say what runs."""
         return ""
 
-    async def reboot(self) -> None:
+    async def reboot(self, permit: Permit) -> None:  # noqa: ARG002 - part of the interface
         """Never come to this."""
         raise AssertionError(f"{self.name} was to be idle")
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
-from locksmith import decide, fleet
+from locksmith import decide, fleet, permit
 from locksmith.claims import new_entry, target_of
 from locksmith.errand_runner import ErrandRunner
 from locksmith.errors import (
@@ -28,10 +28,12 @@ from locksmith.errors import (
 from locksmith.node import Node
 from locksmith.node_state import describe, describe_unobserved
 from locksmith.orders import TAKE_FAILS
+from locksmith.permit import Permit
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Answer,
     Before,
     Boot,
@@ -66,6 +68,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -286,6 +289,7 @@ class Agent:
         time = asyncio.get_running_loop().time()
         operator = operator or self._around.operator()
         committed = entry is not None and entry.phase is Phase.COMMITTED
+        taken_over = entry is not None and entry.by == TAKEN_OVER
         return Snapshot(
             now=self._around.clock(),
             boot=self._boot,
@@ -300,7 +304,8 @@ class Agent:
             and replace(self._progress.call, ago=timedelta(seconds=time - self._progress.called)),
             committed_here=self._progress.committed,
             look_age=timedelta(seconds=time - self._progress.looked),
-            unattended=self._progress.unattended.look(time, holds=committed and not operator),
+            commit_age=timedelta(seconds=time - progress.commit_sent if progress.committed else 0.0),
+            unattended=self._progress.unattended.look(time, holds=committed and (taken_over or not operator)),
             down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
@@ -317,6 +322,7 @@ class Agent:
             giving_up=progress.giving_up,
             users=users,
             warned=progress.warned,
+            warned_for=timedelta(seconds=0.0 if progress.warned_since is None else time - progress.warned_since),
             window=window,
             stored=progress.stored,
             failed_writes=self._around.journal.failed_writes,
@@ -376,7 +382,7 @@ class Agent:
             seen = Sighting(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
         return seen if seen.looked else replace(seen, looked=now)
 
-    async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
+    async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901, PLR0912 - one case for each step
         entry = snapshot.journal.entry
         match step:
             case Adopt():
@@ -386,6 +392,8 @@ class Agent:
             case Run(errand):
                 await self._errands.begin(errand, entry, self._progress)
             case Warn(until) if self._around.users is not None:
+                if self._progress.warned_since is None:
+                    self._progress.warned_since = asyncio.get_running_loop().time()
                 await self._around.users.warn(until, entry.claim.reason if entry else "")
                 self._progress.warned = Warned(snapshot.users, until)
             case Blame() if entry is not None:
@@ -396,6 +404,8 @@ class Agent:
                 await self._commit(entry, snapshot)
             case Reboot():
                 await self._reboot()
+            case TakeOver() if entry is not None:
+                self._around.journal.take_over(entry.claim.nonce, self._around.operator)
             case Release() if entry is not None:
                 await self._release(entry, snapshot)
             case Withdraw() if entry is not None:
@@ -468,6 +478,7 @@ class Agent:
         self._around.journal.commit(entry.claim.nonce, before)
         claim = replace(entry.claim, version=before.version or entry.claim.version)
         answer: Answer | None = None
+        asked = asyncio.get_running_loop().time()
         try:
             with self._noting_what_the_store_knows():
                 answer = await self._strategy(target_of(entry)).commit(claim)
@@ -479,7 +490,8 @@ class Agent:
         if not isinstance(answer, Granted):
             self._around.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
-        self._progress.committed = isinstance(answer, Granted)
+        if isinstance(answer, Granted):
+            self._progress.committed, self._progress.commit_sent = True, asked if answer.sent is None else answer.sent
 
     async def _before(self, entry: JournalEntry, snapshot: Snapshot) -> Before:
         """Say how the machine is now, and what is wanted by now: an update may have followed the one it waited for.
@@ -495,11 +507,15 @@ class Agent:
         self._progress.called = asyncio.get_running_loop().time()
         self._progress.call = RebootCall(timedelta())
         try:
-            await self._around.machine.reboot()
+            await self._around.machine.reboot(self._permit())
         except RebootRefusedError as error:
             self._progress.call = RebootCall(timedelta(), refused=str(error))
         except RebootUnknownError as error:
             log.warning("%s; this machine may be going down", error)
+
+    def _permit(self) -> Permit:
+        """Permit the order while the commit is fresh: after that the slot may be another's."""
+        return permit.until(self._progress.commit_sent + self._settings.fresh.total_seconds())
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         if entry.claim.nonce != self._released:

@@ -104,6 +104,7 @@ class Config:
     programs: ProgramSettings = field(default_factory=ProgramSettings)
     sessions: SessionSettings = field(default_factory=SessionSettings)
     grace: timedelta = timedelta(minutes=5)
+    sessions_limit: timedelta = timedelta(hours=1)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -166,6 +167,7 @@ def _build(settings: Settings) -> Config:
             ignore=settings.value(keys.SESSIONS_IGNORE, default.sessions.ignore),
         ),
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
+        sessions_limit=_sessions_limit(settings, default),
         alerts=_alerts(settings, default.alerts),
         triggers=_triggers(settings, default.triggers),
         origins=_origins(settings),
@@ -222,6 +224,17 @@ def _reboot(settings: Settings, default: RebootSettings) -> RebootSettings:
         min_uptime=settings.value(keys.MIN_UPTIME, default.min_uptime),
         spacing=settings.value(keys.SPACING, default.spacing),
     )
+
+
+def _sessions_limit(settings: Settings, default: Config) -> timedelta:
+    """Read for how long users may hold a slot; by default an hour, or where their time is long, twice that."""
+    grace, setting = settings.value(keys.SESSIONS_GRACE, default.grace), settings.of(keys.SESSIONS_LIMIT)
+    limit = settings.value(keys.SESSIONS_LIMIT, max(default.sessions_limit, 2 * grace))
+    if setting and timedelta(0) < limit < grace:
+        raise setting.refusal(
+            f"must be 0s (no limit) or at least sessions.grace, {format_duration(grace)}: no user would get that time"
+        )
+    return limit
 
 
 def _alerts(settings: Settings, default: AlertSettings) -> AlertSettings:
@@ -378,6 +391,7 @@ def _values(config: Config) -> dict[str, object]:
         "sessions.count": config.sessions.which,
         "sessions.ignore": config.sessions.ignore,
         "sessions.grace": config.grace,
+        "sessions.limit": config.sessions_limit,
         "alerts.alertmanager": config.alerts.alertmanager or None,
         "alerts.prometheus": config.alerts.prometheus or None,
         "alerts.query": config.alerts.query or None,

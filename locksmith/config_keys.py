@@ -101,6 +101,7 @@ CHECK_LIMIT: Final = Key("programs.check-limit", SPAN)
 SESSIONS_WHICH: Final = Key("sessions.count", SESSIONS)
 SESSIONS_IGNORE: Final = Key("sessions.ignore", TEXTS)
 SESSIONS_GRACE: Final = Key("sessions.grace", SPAN)
+SESSIONS_LIMIT: Final = Key("sessions.limit", SPAN_OR_NONE)
 
 ALERTMANAGER: Final = Key("alerts.alertmanager", URL)
 PROMETHEUS: Final = Key("alerts.prometheus", URL)
@@ -127,7 +128,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(HALT, EXPIRE, STALE),
     *(HEALTH_LIMIT, HEALTH_UNITS),
     *(HOOK_LIMIT, CHECK_LIMIT),
-    *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE),
+    *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from locksmith.agent import Agent
+from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
 from locksmith.config import Config
 from locksmith.errands import MachineErrands
@@ -28,9 +28,10 @@ from locksmith.host.hardware import read_hardware
 from locksmith.host.health import SystemdHealth
 from locksmith.host.hostname import read_hostname
 from locksmith.host.instance import read_instance
-from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.journal import JournalFile
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
 from locksmith.host.runfiles import AdoptMark, only_daemon
@@ -106,7 +107,7 @@ def make_gates(
 
 def make_windows(config: Config, meter: Meter | None = None) -> ConfiguredWindows:
     """Make the windows of this machine."""
-    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter), time.monotonic)
+    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter), boot_time)
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -251,6 +252,7 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
         health=config.health.limit,
         halts=not config.halt.after.off,
         grace=config.grace,
+        sessions=config.sessions_limit,
         least=config.window.least,
         splay=Splay(splay, member.machine_id),
     )

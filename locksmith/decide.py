@@ -11,6 +11,7 @@ from datetime import timedelta
 from locksmith.fleet import BLAMED, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Denied,
     Done,
     Errand,
@@ -34,12 +35,14 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
     Withdraw,
 )
 from locksmith.window.duration import format_duration
+from locksmith.words import span
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
@@ -252,15 +255,26 @@ def _checks(now: Snapshot) -> Step:
     return Run(Errand.CHECKS)
 
 
-def _warning(now: Snapshot) -> Step | None:
-    """Give every user who is logged in the time to end their work; None: nobody is, or it is over."""
+def _warning(now: Snapshot) -> Warn | Wait | Withdraw | None:
+    """Give every user who is logged in the time to end their work; None: nobody is, or it is over.
+
+    Each new user gets the whole time. All of them together do not hold the slot for longer than `sessions`.
+    """
     if not now.users:
         return None
-    if now.warned is None or not now.users <= now.warned.users:
+    known = now.warned is not None and now.users <= now.warned.users
+    if now.warned is not None and known and now.now >= now.warned.until:
+        return None
+    names, most, left = ", ".join(sorted(now.users)), now.settings.sessions, now.settings.sessions - now.warned_for
+    if most and left <= timedelta(0):
+        return Withdraw(f"users kept logging in for {span(most)} after the first was warned: {names}", failed=True)
+    if now.warned is None or not known:
         return Warn(now.now + now.settings.grace)
-    if now.now < now.warned.until:
-        return Wait("sessions", f"{', '.join(sorted(now.users))} logged in, and warned", now.warned.until)
-    return None
+    return Wait(
+        "sessions",
+        f"{names} logged in, and warned",
+        min(now.warned.until, now.now + left) if most else now.warned.until,
+    )
 
 
 def _no_longer(now: Snapshot) -> str | None:
@@ -290,7 +304,14 @@ def _committed(now: Snapshot) -> Step:
 
 
 def _last_moment(now: Snapshot) -> Step:
-    """Look once more, behind the commit: reboot unless something came between, or that look took too long."""
+    """Look once more after the commit: reboot unless something came between, or the commit or that look is too old.
+
+    A machine whose commit is old stood still, or had no bus. Its slot may be another's by now, its users may be others,
+    and its checks are as old: all of it starts again, after the pause of a failed try.
+    """
+    if now.commit_age > now.settings.fresh:
+        age = f"{now.commit_age.total_seconds():.0f} s"
+        return Withdraw(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
     if now.look_age > now.settings.fresh:
         return Withdraw(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
     reason = _no_longer(now)
@@ -328,8 +349,9 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
     """Leave a claim of the other program alone while that runs; the daemon gives back what no other can any more."""
     if now.settings.program != DAEMON:
         return Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
-    if now.operator:
-        return Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+    if entry.by != TAKEN_OVER:
+        under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+        return under_way if now.operator else TakeOver()
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
         return _still_up(now)
     if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:

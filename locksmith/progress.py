@@ -73,6 +73,8 @@ class Progress:
     had: bool = False
     """Whether the permission was given once: it may be denied again with the slot in hand."""
     committed: bool = False
+    commit_sent: float = 0.0
+    """When the write was sent that passed the point of no return."""
     call: RebootCall | None = None
     called: float = 0.0
     looked: float = 0.0
@@ -89,5 +91,7 @@ class Progress:
     blamed: StoredFailure | None = None
     """What was reported of this reboot: it stands also where the journal cannot be written."""
     warned: Warned | None = None
+    warned_since: float | None = None
+    """When the first user was warned."""
     looks: int = 0
     """How often the health was looked at: the pauses between grow with it."""

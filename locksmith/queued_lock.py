@@ -101,14 +101,14 @@ class QueuedLock:
     async def commit(self, claim: Claim) -> Answer:
         """Pass the point of no return, as `RebootLock.commit` does; nobody is to wait behind one who is past it."""
         try:
-            await self.lock.commit(claim)
+            sent = await self.lock.commit(claim)
         except LostClaimError as error:
             return Denied("unlocked", str(error), lost=True)
         except BrakedError as error:
             return self._braked(error)
         if self._queue.stands(claim):
             await self._leave_soon(claim)
-        return Granted()
+        return Granted(sent)
 
     async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
         """Write what went wrong, as `RebootLock.blame` does. True: an operator knows, or there is no slot any more."""

@@ -106,12 +106,13 @@ class RebootLock:
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         return standing.listed
 
-    async def commit(self, claim: Claim) -> None:
+    async def commit(self, claim: Claim) -> float:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
 
+        Gives when the write was sent that did it, by the clock of the loop: until then the slot was held for certain.
         `LostClaimError`: the claim holds nothing any more, and must not reboot. `BrakedError`: it must not now.
         """
-        await self._decider.decide(lambda: self._commit(claim))
+        return await self._decider.decide(lambda: self._commit(claim))
 
     async def blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
         """Write what went wrong with the reboot of this claim into its record, where it still holds a slot.
@@ -268,7 +269,7 @@ class RebootLock:
         await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also, *place])
         return leaving is not None
 
-    async def _commit(self, claim: Claim) -> None:
+    async def _commit(self, claim: Claim) -> float:
         memory = keys.reboot_key(self._group, claim.holder)
         keys_ = [self.key, self._record_key(claim.holder), memory, *self._brakes.keys(claim.holder)]
         reading, record, last, *brakes = await self._store.read(keys_)
@@ -281,7 +282,9 @@ class RebootLock:
         await self._brakes.begin_spacing(claim, brakes)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
         remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
+        sent = asyncio.get_running_loop().time()
         await self._rewrite(standing, committed, [remember])
+        return sent
 
     async def _rewrite(self, standing: Standing, claim: Claim, also: Sequence[Put] = ()) -> None:
         """Write a record, and the semaphore's same value with it."""

@@ -10,6 +10,8 @@ from locksmith.window.windows import Windows
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
+"""Whose an operator's claim is from the moment on at which the daemon gives it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,12 @@ class WindowSight:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The strategy gives its permission."""
+    """The strategy gives its permission.
+
+    `sent`: when the write that made it irrevocable was sent, by the clock of the loop; None: it is not known.
+    """
+
+    sent: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +281,12 @@ class Settings:
     `limit`: a reboot asked for this long ago is stuck. `settle`: a machine that after this long isn't going down
     did not obey. `retry`: how long to wait after a failed reboot, doubled after each further one. `tries`: after so
     many in a row for one version it gives up (0: never). `repeat`: for how long a second reboot for the same
-    version is refused. `fresh`: how old the last look may be at the reboot. `health`: how long a machine has to
-    prove itself healthy. `halts`: whether a reboot that went wrong waits for an operator. `grace`: how long before
-    the reboot users are warned. `recheck`: how long an objection of a gate that costs something stands before it is
-    asked again. `least`: how much of a window has to be left when a reboot begins; `splay`: this machine's own moment
-    in it. `program`: who runs this loop.
+    version is refused. `fresh`: how old the last look and the commit may be at the reboot. `health`: how long a
+    machine has to prove itself healthy. `halts`: whether a reboot that went wrong waits for an operator. `grace`: how
+    long before the reboot users are warned. `recheck`: how long an objection of a gate that costs something stands
+    before it is asked again. `sessions`: for how long users may keep logging in, from the first warning
+    on, before the claim is given up (0: for ever). `least`: how much of a window has to be left when a reboot begins;
+    `splay`: this machine's own moment in it. `program`: who runs this loop.
     """
 
     strategy: str = "reboot"
@@ -293,6 +301,7 @@ class Settings:
     health: timedelta = timedelta(minutes=10)
     halts: bool = True
     grace: timedelta = timedelta(minutes=5)
+    sessions: timedelta = timedelta(0)
     recheck: timedelta = timedelta(minutes=1)
     least: timedelta = timedelta(0)
     splay: Splay = field(default_factory=Splay)
@@ -311,13 +320,14 @@ class Snapshot:
     machine. `adopts`: this boot has not yet given back what the machine held before it had a journal. `twin` names
     another machine that was seen with this one's id (empty: none was). `objections` are those of the gates that are
     asked at each look, `checks` what the others said last. `errand` is under way, or was the last for this claim;
+    `commit_age` is how long ago the write was sent by which this process passed the point of no return.
     `prepared`, `finished`: the hooks before and after the reboot have all succeeded. `verifying`: for how long this
     loop has looked at the health of a machine that has booted. `system` is what os-release says now.
     `acknowledged`: an operator knows what went wrong with the reboot (None: not asked since the loop last slept).
     `giving_up` is a withdrawal whose hooks are being undone. `users` are logged in, `warned` those who know of the
-    reboot. `stored` is what the store knows of this reboot and the journal does not. `failed_writes` counts the writes
-    of the journal that failed in a row; `released`: the claim's slot went back all the same, only the journal has still
-    to forget it.
+    reboot; `warned_for` is how long ago the first of them was warned for this claim. `stored` is what the store knows
+    of this reboot and the journal does not. `failed_writes` counts the writes of the journal that failed in a row;
+    `released`: the claim's slot went back all the same, only the journal has still to forget it.
     """
 
     now: datetime
@@ -332,6 +342,7 @@ class Snapshot:
     call: RebootCall | None = None
     committed_here: bool = False
     look_age: timedelta = timedelta()
+    commit_age: timedelta = timedelta()
     unattended: timedelta = timedelta()
     down_for: timedelta = timedelta()
     retargeted: bool = False
@@ -349,6 +360,7 @@ class Snapshot:
     giving_up: "GivingUp | None" = None
     users: frozenset[str] = frozenset()
     warned: Warned | None = None
+    warned_for: timedelta = timedelta()
     window: WindowSight = field(default_factory=WindowSight)
     stored: StoredFailure | None = None
     failed_writes: int = 0

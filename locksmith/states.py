@@ -13,6 +13,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -78,7 +79,7 @@ def state(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each ste
             return state_
         case Commit() | Reboot():
             return REBOOTING
-        case Withdraw() | Undo():
+        case Withdraw() | Undo() | TakeOver():
             return WITHDRAWING
         case Finish():
             return FINISHED
@@ -110,6 +111,8 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return f"{state_}: {trouble}"
         case Undo(reason):
             return f"undoing the hooks: {reason}"
+        case TakeOver():
+            return "the operator's reboot has ended, or stands still: taking its claim over, to give that back"
         case Withdraw(reason):
             return f"giving up the reboot and its slot: {reason}"
         case Finish():

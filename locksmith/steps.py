@@ -81,6 +81,11 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Make a claim of a program that has ended, or stands still, the daemon's to give back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withdraw:
     """Take the request back without a reboot.
 
@@ -92,4 +97,6 @@ class Withdraw:
     done: Done | None = None
 
 
-Step = Idle | Wait | Finish | Adopt | Request | Run | Warn | Commit | Reboot | Blame | Undo | Release | Withdraw
+Step = (
+    Idle | Wait | Finish | Adopt | Request | Run | Warn | Commit | Reboot | Blame | Undo | Release | TakeOver | Withdraw
+)

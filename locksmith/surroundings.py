@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from locksmith.node import Node
+from locksmith.permit import Permit
 from locksmith.snapshot import (
     Before,
     Boot,
@@ -50,8 +51,11 @@ class Machine(Protocol):
         """Say whether the machine is going down."""
         ...
 
-    async def reboot(self) -> None:
-        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`."""
+    async def reboot(self, permit: Permit) -> None:
+        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`.
+
+        `permit` is held while the order is put on the wire. The order is not sent later.
+        """
         ...
 
     async def before(self, wish: Wish | None) -> Before:
@@ -132,6 +136,7 @@ class JournalStore(Protocol):
     def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
+    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102
     def clear(self, nonce: str, *, done: Done | None = None) -> None: ...  # noqa: D102
 
 

@@ -21,15 +21,13 @@ WAITING, IDLE = 30.0, 900.0
 class ConfiguredWindows:
     """What `settings` say. `open_store` connects to the store, where a set that the file does not know stands.
 
-    `monotonic` is the clock by which what was read grows old (seconds).
+    `elapsed` is the clock by which what was read grows old (seconds).
     """
 
-    def __init__(
-        self, settings: WindowSettings, open_store: Callable[[], Store], monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, settings: WindowSettings, open_store: Callable[[], Store], elapsed: Callable[[], float]) -> None:
         self._settings = settings
         self._open_store = open_store
-        self._monotonic = monotonic
+        self._elapsed = elapsed
         self._store: Store | None = None
         self._stored = settings.stored
         self._sight = WindowSight(window_set.union(settings.of_file))
@@ -39,7 +37,7 @@ class ConfiguredWindows:
         """Say when this machine may reboot; `StoreError`: a reboot is wanted, and the store does not say."""
         if self._stored and self._is_old(now, wanted=wanted):
             try:
-                self._sight, self._read_at = await self._read(), self._monotonic()
+                self._sight, self._read_at = await self._read(), self._elapsed()
             except StoreError as error:
                 if wanted:
                     raise
@@ -58,7 +56,7 @@ class ConfiguredWindows:
     def _is_old(self, now: datetime, *, wanted: bool) -> bool:
         if self._read_at is None:
             return True
-        windows, age = self._sight.windows, self._monotonic() - self._read_at
+        windows, age = self._sight.windows, self._elapsed() - self._read_at
         if wanted and (windows is None or windows.contains(now)):
             return True
         return age >= (WAITING if wanted else IDLE)

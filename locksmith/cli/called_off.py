@@ -5,16 +5,24 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from locksmith.cli.output import note
 from locksmith.errors import HostError
 
 T = TypeVar("T")
 
+STAYS = "not stopped: others would wait for this program's slot or place as long as it stands still; Ctrl-C gives it up"
+
 
 async def unless_called_off(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`, cancelled by SIGTERM or SIGHUP as by Ctrl-C. `HostError` says which came; Ctrl-C stays what it is."""
+    """Run `work`, cancelled by SIGTERM or SIGHUP as by Ctrl-C. `HostError` says which came; Ctrl-C stays what it is.
+
+    Ctrl-Z does not stop it: what it holds or waits for would be held up for as long as it stands still.
+    """
     task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel, f"{number.name} came")
+        loop.add_signal_handler(number, task.cancel, f"{number.name} came")
+    loop.add_signal_handler(signal.SIGTSTP, note, STAYS)
     try:
         return await task
     except asyncio.CancelledError as error:

@@ -1,10 +1,10 @@
 """`locksmithd`."""
 
-import asyncio
 import os
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.run import run
@@ -36,7 +36,7 @@ def command(*, check_config: bool, **flags: object) -> None:
             click.echo(f"{key} = {value}  (from {origin})")
         return
     set_up(debug=config.debug)
-    asyncio.run(run_daemon(config, paths))
+    boottime.run(run_daemon(config, paths))
 
 
 def main() -> None:

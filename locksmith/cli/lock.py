@@ -9,6 +9,7 @@ from functools import partial
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.called_off import unless_called_off
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
@@ -46,7 +47,7 @@ def lock(
     """
     patience = read_patience(note, waits=waits, timeout=timeout)
     claim = new_claim(_holder(session, machine), MANUAL, reason)
-    held = asyncio.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
+    held = boottime.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})

@@ -3,11 +3,11 @@
 What speaks D-Bus is imported where it runs: the list of all commands, and its completion, need none of it.
 """
 
-import asyncio
 import os
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.patience import SKIPPABLE, timeout_option, wait_option
@@ -56,7 +56,7 @@ def reboot(
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
     try:
-        asyncio.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
+        boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
     finally:
         wake_daemon(session.paths)
     if as_json:
@@ -74,9 +74,9 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
     from locksmith.cli.wish import request_over_bus, send_wish
 
     if os.geteuid() == 0:
-        noted = asyncio.run(send_wish(session.paths))
+        noted = boottime.run(send_wish(session.paths))
     else:
-        asyncio.run(request_over_bus("locksmithctl send-need-reboot"))
+        boottime.run(request_over_bus("locksmithctl send-need-reboot"))
         noted = True
     if as_json:
         print_json({"sent": True, "noted": noted})
@@ -97,10 +97,10 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     from locksmith.cli.wish import keep_request, request_over_bus
 
     if os.geteuid() == 0:
-        asyncio.run(keep_request(session.paths, reason))
+        boottime.run(keep_request(session.paths, reason))
         running = wake_daemon(session.paths)
     else:
-        asyncio.run(request_over_bus(reason))
+        boottime.run(request_over_bus(reason))
         running = True
     if as_json:
         print_json({"requested": True, "running": running})
@@ -121,8 +121,8 @@ def cancel(session: Session, *, as_json: bool) -> None:
         cancelled = cancel_wish(session.paths, session.machine_id)
         wake_daemon(session.paths)
     else:
-        cancelled = asyncio.run(cancel_over_bus())
-    engine = asyncio.run(engine_wants())
+        cancelled = boottime.run(cancel_over_bus())
+    engine = boottime.run(engine_wants())
     if as_json:
         print_json({"cancelled": cancelled, "update_engine": engine})
         return
@@ -142,7 +142,7 @@ def recheck(session: Session, *, as_json: bool) -> None:
     from locksmith.cli.wish import recheck_over_bus
 
     del session
-    local = asyncio.run(recheck_over_bus())
+    local = boottime.run(recheck_over_bus())
     if as_json:
         print_json({"state": local.state, "code": local.code, "reason": local.reason})
     else:

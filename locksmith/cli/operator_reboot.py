@@ -5,27 +5,35 @@ what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
 """
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from locksmith.claims import entry_for, target_of
 from locksmith.cli.patience import Patience
-from locksmith.cli.preparation import ObjectionError, Preparation
-from locksmith.errors import HostError, LockError, LocksmithError, RebootUnknownError
+from locksmith.cli.preparation import ObjectionError, OperatorJournal, Preparation
+from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
 from locksmith.fleet import Claim
+from locksmith.host.journal import CalledOffError
+from locksmith.permit import Permit, until
 from locksmith.snapshot import Answer, Granted, JournalEntry, Phase, ShutdownState
 from locksmith.strategy import Strategy
-from locksmith.surroundings import JournalStore, Machine, Target
+from locksmith.surroundings import Machine, Target
 
 PROGRAM = "locksmithctl"
+GIVEN_UP = (
+    "this program stood still for a while, and locksmithd gave up what it had begun; say `locksmithctl reboot` again"
+)
 
 ASK_CHECKS = 60.0
 """Seconds before alerts and checks that said no are asked again, and the lock before them."""
 ASK_GATES = 5.0
 """Seconds between two looks at gates that say no."""
+FRESH = 10.0
+"""Seconds after the commit in which the reboot has to be ordered, as for the daemon."""
 YIELD_LIMIT = 15.0
-"""Seconds for a daemon to give up the place that it has in line."""
+"""Seconds for a daemon to give up the place that it has in line; `settle` comes on top, for what it has taken over."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at whether the machine is going down."""
 
@@ -34,17 +42,18 @@ LOOK_EVERY = 0.2
 class OperatorReboot:
     """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot.
 
-    `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can be given up, as the `OperatorLock` is
-    held.
+    `beat` says that this program goes on. `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can
+    be given up, as the `OperatorLock` is held.
     """
 
     machine: Machine
-    journal: JournalStore
+    journal: OperatorJournal
     strategy: Callable[[Target], Strategy]
     settle: float
     say: Callable[[str], None]
     patience: Patience
     preparation: Preparation
+    beat: Callable[[], None] = lambda: None
     daemon_yields: bool = False
 
     async def run(self, target: Target, claim: Claim) -> None:
@@ -63,7 +72,7 @@ class OperatorReboot:
             entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
             await self._begin(entry)
             try:
-                await self._obtain(entry)
+                permit = await self._obtain(entry)
             except BaseException as error:  # Ctrl-C and SIGTERM too
                 await self._give_back(entry, error)
                 if not isinstance(error, ObjectionError) or not self.patience.is_endless:
@@ -73,22 +82,56 @@ class OperatorReboot:
                 break
             await asyncio.sleep(ASK_CHECKS)
             claim = replace(claim, nonce=secrets.token_hex(16))
-        await self._reboot(entry)
+        await self._reboot(entry, permit)
 
-    async def _obtain(self, entry: JournalEntry) -> None:
-        """Get the permission and pass the point of no return."""
+    async def _obtain(self, entry: JournalEntry) -> Permit:
+        """Get the permission and pass the point of no return; the reboot has to be ordered soon after that."""
         strategy = self.strategy(target_of(entry))
         try:
-            await self.patience.obtain(lambda: strategy.request(entry.claim), strategy.changed)
-            await self.preparation.prepare(entry, lambda: strategy.request(entry.claim))
+            await self.patience.obtain(lambda: self._request(strategy, entry), strategy.changed)
+            await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
+            self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+            self.journal.commit(entry.claim.nonce)
+        except CalledOffError:
+            raise LockError(f"not rebooting: {GIVEN_UP}") from None
         except LockError as error:
             kind = ObjectionError if isinstance(error, ObjectionError) else LockError
             raise kind(f"not rebooting: {error}") from None
-        self.say(f"holding the lock for {entry.claim.holder}, rebooting")
-        self.journal.commit(entry.claim.nonce)
+        asked = asyncio.get_running_loop().time()
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")
+        return self._permit(entry, until((asked if answer.sent is None else answer.sent) + FRESH))
+
+    async def _request(self, strategy: Strategy, entry: JournalEntry) -> Answer:
+        """Ask for the slot, unless locksmithd has taken the claim over, as this program stood still."""
+        self._must_own(entry)
+        answer = await strategy.request(entry.claim)
+        self._must_own(entry)
+        return answer
+
+    def _must_own(self, entry: JournalEntry) -> None:
+        if not self.journal.owns(entry.claim.nonce):
+            raise LockError(GIVEN_UP)
+
+    def _permit(self, entry: JournalEntry, in_time: Permit) -> Permit:
+        """Permit the order while the claim is this program's; locksmithd cannot take it over meanwhile, nor after."""
+
+        @contextlib.contextmanager
+        def permit() -> Iterator[None]:
+            try:
+                with self.journal.holding(entry.claim.nonce):
+                    self.beat()
+                    with in_time():
+                        yield
+            except CalledOffError:
+                raise RebootRefusedError(f"not rebooting: {GIVEN_UP}") from None
+            except RebootRefusedError:
+                raise
+            except HostError as error:
+                raise RebootRefusedError(f"not rebooting: {error}") from None
+
+        return permit
 
     async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Wait for what costs nothing to ask, before anything is taken."""
@@ -100,7 +143,7 @@ class OperatorReboot:
     async def _begin(self, entry: JournalEntry) -> None:
         """Write the claim down, as soon as a daemon that stands in line has given its own up."""
         clock = asyncio.get_running_loop()
-        ends = clock.time() + (YIELD_LIMIT if self.daemon_yields else 0.0)
+        ends = clock.time() + (YIELD_LIMIT + self.settle if self.daemon_yields else 0.0)
         while True:
             try:
                 self.journal.begin(entry)
@@ -111,10 +154,10 @@ class OperatorReboot:
             else:
                 return
 
-    async def _reboot(self, entry: JournalEntry) -> None:
+    async def _reboot(self, entry: JournalEntry, permit: Permit) -> None:
         """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
         try:
-            await self.machine.reboot()
+            await self.machine.reboot(permit)
         except RebootUnknownError as error:
             self.say(f"{error}; looking whether this machine goes down")
         except asyncio.CancelledError:

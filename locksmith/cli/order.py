@@ -1,11 +1,12 @@
 """`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 
 from locksmith.cli.called_off import unless_called_off
-from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.cli.operator_reboot import PROGRAM, OperatorReboot
 from locksmith.cli.output import note
 from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import Preparation
@@ -18,8 +19,9 @@ from locksmith.fleet import REBOOT
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.bus import SystemBus
 from locksmith.host.clock import local_clock
-from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.journal import JournalFile
 from locksmith.host.machine import RealMachine
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.sessions import Sessions
 from locksmith.rebootlock import RebootLock
 from locksmith.strategy import Strategy
@@ -59,7 +61,9 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
     config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, wanted.words)
     async with AsyncExitStack() as stack:
-        stack.enter_context(OperatorLock(session.paths).held())
+        lock = OperatorLock(session.paths)
+        stack.enter_context(lock.held())
+        stack.callback(asyncio.ensure_future(lock.keep_beating()).cancel)
         daemon = wake_daemon(session.paths)
         if target.strategy == LOCK:
             # A store that is away is found here, where nothing has to be given back yet.
@@ -72,7 +76,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             return made
 
         bus = await stack.enter_async_context(SystemBus())
-        machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder)
+        machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder, by=PROGRAM)
         settle = config.reboot.settle.total_seconds()
         windows = make_windows(config)
         stack.push_async_callback(windows.close)
@@ -86,8 +90,11 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             errands=make_errands(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,
+            limit=config.sessions_limit,
         )
-        order = OperatorReboot(machine, journal, strategy, settle, note, patience, preparation, daemon_yields=daemon)
+        order = OperatorReboot(
+            machine, journal, strategy, settle, note, patience, preparation, beat=lock.beat, daemon_yields=daemon
+        )
         await order.run(target, claim)
 
 

@@ -5,12 +5,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from locksmith.errors import LockError, LocksmithError
 from locksmith.snapshot import Answer, Denied, Errand, Granted, Hooks, JournalEntry, Objection
 from locksmith.surroundings import Errands, Gate, JournalStore, Users, WindowSource
+from locksmith.words import span
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at who is logged in, while the users have their time."""
@@ -20,14 +23,22 @@ class ObjectionError(LockError):
     """A gate says no, behind the lock: it may say yes later."""
 
 
+class OperatorJournal(JournalStore, Protocol):
+    """The journal, in which the daemon may take a claim over (host/journal.py tells what each does)."""
+
+    def owns(self, nonce: str) -> bool: ...  # noqa: D102
+    def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What is asked and done before.
 
     `windows`: None for any time; `least` of one must be left when it begins. `users`: None where nobody is warned.
+    After `limit` from the first warning on (0: never) the reboot is given up, whoever else logs in.
     """
 
-    journal: JournalStore
+    journal: OperatorJournal
     clock: Callable[[], datetime]
     say: Callable[[str], None]
     windows: WindowSource | None = None
@@ -36,6 +47,7 @@ class Preparation:
     errands: Errands | None = None
     users: Users | None = None
     grace: timedelta = timedelta()
+    limit: timedelta = timedelta()
 
     async def ask(self) -> Answer:
         """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
@@ -71,9 +83,15 @@ class Preparation:
         if self.errands is not None and self.errands.wanted(Errand.PREPARE):
             self.say("running the hooks before the reboot")
             self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
-            if failed := await self.errands.run(Errand.PREPARE, entry):
-                raise LockError(_words(failed))
-            self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+            try:
+                if failed := await self.errands.run(Errand.PREPARE, entry):
+                    raise LockError(_words(failed))
+                self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+            except LocksmithError:
+                if not self.journal.owns(entry.claim.nonce):
+                    # The daemon has taken the claim over, and undone the hooks, perhaps before these ran.
+                    await self.errands.run(Errand.UNDO, entry)
+                raise
         await self._warn(entry)
         await self._check(entry)
         if isinstance(gates := await self.ask(), Denied):
@@ -102,16 +120,22 @@ class Preparation:
             raise ObjectionError(_words(objections))
 
     async def _warn(self, entry: JournalEntry) -> None:
-        """Give every user who is logged in the time to end their work."""
+        """Give every user who is logged in the time to end their work. `LockError`: others log in without end."""
         warned: frozenset[str] = frozenset()
-        until = self.clock()
+        until, time = self.clock(), asyncio.get_running_loop().time
+        began = time()
         while self.users is not None and (present := await self.users.present()):
+            if present <= warned and self.clock() >= until:
+                return
+            if self.limit and time() - began >= self.limit.total_seconds():
+                raise LockError(
+                    f"users kept logging in for {span(self.limit)} after the first was warned: "
+                    f"{', '.join(sorted(present))}"
+                )
             if not present <= warned:
                 warned, until = present, self.clock() + self.grace
                 await self.users.warn(until, entry.claim.reason)
                 self.say(f"waiting: {', '.join(sorted(present))} logged in, and warned until {until:%H:%M:%S %Z}")
-            if self.clock() >= until:
-                return
             await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
 
 

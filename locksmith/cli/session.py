@@ -3,7 +3,6 @@
 The configuration and the store's clients are loaded when a command first needs them: help and completion need none.
 """
 
-import asyncio
 import os
 import pwd
 import secrets
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.go_flags import GoOption
 from locksmith.fleet import Claim
 from locksmith.host.hostname import read_hostname
@@ -97,11 +97,11 @@ class Session:
 
     def with_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock, on v3 after a look at the other keyspace."""
-        return asyncio.run(self.use_lock(work, self.config.store))
+        return boottime.run(self.use_lock(work, self.config.store))
 
     def with_v2_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock on etcd's v2 API, whatever the configuration says."""
-        return asyncio.run(self.use_lock(work, replace(self.config.store, api=2)))
+        return boottime.run(self.use_lock(work, replace(self.config.store, api=2)))
 
     async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
         """Do what `with_lock` does, in an event loop that runs already."""
@@ -111,7 +111,7 @@ class Session:
 
     def with_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the store, on v3 after a look at the other keyspace."""
-        return asyncio.run(self.use_store(work, self.config.store))
+        return boottime.run(self.use_store(work, self.config.store))
 
     async def use_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
         """Do what `with_store` does, in an event loop that runs already."""

@@ -1,10 +1,10 @@
 """`triggers`: what may want a reboot on this machine, what each of them says, and when it last looked."""
 
-import asyncio
 from datetime import UTC, datetime
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, print_json
 from locksmith.cli.session import Session, pass_session
@@ -33,7 +33,7 @@ def triggers(session: Session, *, as_json: bool) -> None:
         async with SystemBus() as bus:
             return await read_triggers(bus)
 
-    said = asyncio.run(ask())
+    said = boottime.run(ask())
     if as_json:
         fields = [
             {"name": name, "says": word, "looked": moment(_time(looked)) if looked else None, "text": text}

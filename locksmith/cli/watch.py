@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from locksmith import keys
+from locksmith import boottime, keys
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json
@@ -57,11 +57,11 @@ class Seen:
 def watch(session: Session, *, as_json: bool, everything: bool) -> None:
     """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
     if as_json:
-        asyncio.run(_plain(session, _print_object))
+        boottime.run(_plain(session, _print_object))
     elif sys.stdout.isatty():
-        asyncio.run(_live(session, everything=everything))
+        boottime.run(_live(session, everything=everything))
     else:
-        asyncio.run(_plain(session, lambda seen: _print_block(seen, everything=everything)))
+        boottime.run(_plain(session, lambda seen: _print_block(seen, everything=everything)))
 
 
 async def _plain(session: Session, show: Callable[[Seen], None]) -> None:

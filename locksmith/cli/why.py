@@ -8,6 +8,7 @@ from datetime import datetime
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.fleet_json import holding_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json
@@ -51,8 +52,6 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
 
 def _tell_local() -> None:
     """Say what this machine's daemon says, which needs no etcd for that."""
-    import asyncio
-
     from locksmith.host.bus import SystemBus
     from locksmith.host.bus_service import Local, read_local
 
@@ -61,7 +60,7 @@ def _tell_local() -> None:
             return await read_local(bus)
 
     with contextlib.suppress(HostError):
-        local = asyncio.run(ask())
+        local = boottime.run(ask())
         reason = f" ({local.code}): {local.reason}" if local.code else ""
         click.echo(_fitted(one_line(f"This machine's locksmithd is {local.state}{reason}.")))
 

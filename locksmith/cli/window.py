@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import click
 
+from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.orders import group_option
 from locksmith.cli.output import json_flag, note, print_json
@@ -203,13 +204,10 @@ def _stored(session: Session, name: str) -> WindowSet:
 
 def _of_machine(session: Session, at: datetime) -> Windows | None:
     """Read what the configuration of this machine says, and from etcd only what it names there."""
-    import asyncio
-    import time
-
     from locksmith.kv.connect import open_store
 
     async def look() -> Windows | None:
-        source = ConfiguredWindows(session.config.window, lambda: open_store(session.config.store), time.monotonic)
+        source = ConfiguredWindows(session.config.window, lambda: open_store(session.config.store), boottime.boot_time)
         try:
             sight = await source.look(at, wanted=True)
         finally:
@@ -218,7 +216,7 @@ def _of_machine(session: Session, at: datetime) -> Windows | None:
             raise LockError(f"this machine does not reboot: {sight.doubt}")
         return sight.windows
 
-    return asyncio.run(look())
+    return boottime.run(look())
 
 
 def _of_group(session: Session) -> dict[str, Windows | None]:

@@ -27,6 +27,7 @@ from locksmith.host.bus_messages import (
     owner_changed,
     to_bus,
 )
+from locksmith.permit import Permit
 
 CALL_LIMIT = 5.0
 """Seconds for a call, unless its caller says otherwise."""
@@ -116,14 +117,14 @@ class SystemBus:
                 await self._keeper
             self._keeper = None
 
-    async def call(self, call: Call, *, limit: float = CALL_LIMIT) -> list[Any]:
+    async def call(self, call: Call, *, limit: float = CALL_LIMIT, permit: Permit | None = None) -> list[Any]:
         """Call a method and give the body of its answer, within `limit` seconds.
 
-        Errors: `bus_errors`. Without a connection it fails at once.
+        Errors: `bus_errors`. Without a connection it fails at once. With a `permit` it is sent at once or never.
         """
         if self._link is None:
             raise BusGoneError(f"{call} was not called: there is no connection to the system bus; does dbus run?")
-        return await self._link.call(call, limit)
+        return await self._link.call(call, limit, permit)
 
     async def get(self, wanted: Property, *, limit: float = CALL_LIMIT) -> Any:
         """Read a property. Errors as of `call`."""

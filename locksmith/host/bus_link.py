@@ -15,6 +15,7 @@ from dbus_fast.aio import MessageBus
 from locksmith.errors import HostError
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
 from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Incoming, Outgoing, RefusedError, Signal
+from locksmith.permit import Permit
 
 CONNECT_LIMIT = 5.0
 """Seconds for connecting, authenticating and being greeted."""
@@ -63,9 +64,12 @@ class Link:
         except Exception as error:  # noqa: BLE001 - as in `ended`
             raise BusGoneError(f"the system bus cannot be reached ({_words(error)})") from None
 
-    async def call(self, call: Call, limit: float) -> list[Any]:
-        """Call a method, wait at most `limit` seconds, and give the answer's body. Errors: `bus_errors`."""
-        return read_reply(call, await self._exchange(call, limit))
+    async def call(self, call: Call, limit: float, permit: Permit | None = None) -> list[Any]:
+        """Call a method, wait at most `limit` seconds, and give the answer's body. Errors: `bus_errors`.
+
+        With a `permit` the message is sent while that is held, or never.
+        """
+        return read_reply(call, await self._exchange(call, limit, permit))
 
     async def emit(self, signal: Signal) -> None:
         """Emit a signal, whose sender the bus writes, and wait until the bus has it. Errors: `bus_errors`."""
@@ -96,7 +100,7 @@ class Link:
             for answer in self._waiting.values():
                 _settle(answer, None)
 
-    async def _exchange(self, call: Call, limit: float) -> Message:
+    async def _exchange(self, call: Call, limit: float, permit: Permit | None) -> Message:
         if not await self._is_alive():
             raise BusGoneError(f"{call} was not called: the system bus went away")
         serial = self._messages.next_serial()
@@ -104,7 +108,12 @@ class Link:
         self._waiting[serial] = answer
         try:
             async with asyncio.timeout(limit):
-                await self._messages.send(_message(call, serial))
+                sent = (
+                    self._messages.send(_message(call, serial))
+                    if permit is None
+                    else self._send_now(call, serial, permit)
+                )
+                await sent
                 reply = await answer
         except TimeoutError:
             raise NoAnswerError(f"{call} was not answered within {limit:g} s") from None
@@ -115,6 +124,20 @@ class Link:
         if reply is None:
             raise NoAnswerError(f"{call} was not answered: the system bus went away")
         return reply
+
+    def _send_now(self, call: Call, serial: int, permit: Permit) -> asyncio.Future[None]:
+        """Hand a message to the kernel while the permit is held, or end the connection.
+
+        A message that waits in this process for room in the socket could be sent hours later.
+        """
+        message, sent = _message(call, serial), None
+        with permit(), contextlib.suppress(OSError):
+            sent = self._messages.send(message)
+        if sent is None or not sent.done() or sent.exception() is not None:
+            # What the kernel has of it, if any, is no whole message: the bus drops that with the connection.
+            self._messages.disconnect()
+            raise BusGoneError(f"{call} was not called: the system bus takes no messages now")
+        return sent
 
     async def _is_alive(self) -> bool:
         """Whether the connection stands, after the loop has read what came in: perhaps its end.

@@ -16,10 +16,10 @@ from typing import Any
 from locksmith import fleet, jsonread
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
-from locksmith.host.flock import is_locked, locked
+from locksmith.host.flock import locked
 from locksmith.host.hardware import read_hardware
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Before, Boot, Done, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.snapshot import TAKEN_OVER, Before, Boot, Done, Failure, Hooks, Journal, JournalEntry, Phase
 
 SCHEMA = 1
 LOCK_LIMIT = 0.5
@@ -34,14 +34,16 @@ class JournalFile:
     """The journal of one machine. Every write raises `HostError` when it did not reach the disk.
 
     `failed_writes` counts those in a row that did not, or could not begin. `hardware` is what a copied
-    disk finds another of (host/hardware.py); empty: this machine has nothing that a copy has not.
+    disk finds another of (host/hardware.py); empty: this machine has nothing that a copy has not. `by`: the program
+    that writes claims of its own alone. One that the daemon has taken over counts as gone for it.
     """
 
-    def __init__(self, paths: Paths, machine_id: str, hardware: str | None = None) -> None:
+    def __init__(self, paths: Paths, machine_id: str, hardware: str | None = None, *, by: str | None = None) -> None:
         self.path = paths.state / "journal.json"
         self.failed_writes = 0
         self._machine_id = machine_id
         self._hardware = read_hardware(paths, machine_id) if hardware is None else hardware
+        self._by = by
         # What stands there seldom changes: the same bytes are not read twice.
         self._read: tuple[bytes, Journal | None] | None = None
 
@@ -73,26 +75,58 @@ class JournalFile:
         """Write down the point of no return, and how the machine was then. `CalledOffError`: the claim is gone."""
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is None or found.entry.claim.nonce != nonce:
-                raise CalledOffError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
-            claim = found.entry.claim.committed()
-            entry = replace(found.entry, phase=Phase.COMMITTED, claim=claim, before=before or found.entry.before)
-            self._write(replace(found, entry=entry))
+            entry = self._claimed(found, nonce)
+            if entry is None:
+                raise self._called_off()
+            before = before or entry.before
+            committed = replace(entry, phase=Phase.COMMITTED, claim=entry.claim.committed(), before=before)
+            self._write(replace(found, entry=committed))
 
     def reopen(self, nonce: str) -> None:
         """Go back before the point of no return: no reboot was asked for, or it is known that none will happen."""
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is not None and found.entry.claim.nonce == nonce:
-                entry = replace(found.entry, phase=Phase.REQUESTED, claim=found.entry.claim.reopened())
-                self._write(replace(found, entry=entry))
+            if (entry := self._claimed(found, nonce)) is not None:
+                reopened = replace(entry, phase=Phase.REQUESTED, claim=entry.claim.reopened())
+                self._write(replace(found, entry=reopened))
+
+    def owns(self, nonce: str) -> bool:
+        """Whether the claim stands there, and is this program's still."""
+        return self._claimed(self.read(), nonce) is not None
+
+    @contextlib.contextmanager
+    def holding(self, nonce: str) -> Iterator[None]:
+        """Keep every other program from writing while a reboot is ordered for a claim past its point of no return.
+
+        `CalledOffError`: it is not there, not past that, or another program's by now.
+        """
+        with self._locked():
+            entry = self._claimed(self._own_or_none_yet(), nonce)
+            if entry is None or entry.phase is not Phase.COMMITTED:
+                raise self._called_off()
+            yield
+
+    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None:
+        """Make another program's claim the daemon's to give back, unless that program `goes_on` after all.
+
+        From then on that program can neither pass the point of no return nor order the reboot.
+        """
+        with self._locked():
+            found = self._own_or_none_yet()
+            if (entry := self._claimed(found, nonce)) is not None and not goes_on():
+                self._write(replace(found, entry=replace(entry, by=TAKEN_OVER)))
 
     def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None:
-        """Write down how far the hooks of a claim have come, before the first of them begins: it has its slot then."""
-        self._change(
+        """Write down how far the hooks of a claim have come, before the first of them begins: it has its slot then.
+
+        `CalledOffError`: the claim is another program's by now.
+        """
+        written = self._change(
             nonce,
             lambda entry: replace(entry, hooks=hooks, claim=replace(entry.claim, taken=entry.claim.taken or taken)),
         )
+        if not written and self._by is not None:
+            raise self._called_off()
 
     def blame(self, nonce: str, state: str, trouble: str) -> None:
         """Write down what went wrong with the reboot of a claim."""
@@ -102,7 +136,7 @@ class JournalFile:
         """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is not None and found.entry.claim.nonce == nonce:
+            if self._claimed(found, nonce) is not None:
                 self._write(replace(found, failure=failure))
 
     def clear(self, nonce: str, *, done: Done | None = None) -> None:
@@ -112,7 +146,7 @@ class JournalFile:
         """
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is not None and found.entry.claim.nonce == nonce:
+            if self._claimed(found, nonce) is not None:
                 self._write(Journal(done=done) if done else replace(found, entry=None))
 
     def forgive(self, now: datetime) -> None:
@@ -131,11 +165,21 @@ class JournalFile:
                 raise HostError("too late: this machine is past the point of no return, it is rebooting")
             return call_off()
 
-    def _change(self, nonce: str, change: Callable[[JournalEntry], JournalEntry]) -> None:
+    def _change(self, nonce: str, change: Callable[[JournalEntry], JournalEntry]) -> bool:
         with self._locked():
             found = self._own_or_none_yet()
-            if found.entry is not None and found.entry.claim.nonce == nonce:
-                self._write(replace(found, entry=change(found.entry)))
+            if (entry := self._claimed(found, nonce)) is not None:
+                self._write(replace(found, entry=change(entry)))
+            return entry is not None
+
+    def _claimed(self, found: Journal, nonce: str) -> JournalEntry | None:
+        """Give the entry of a claim; None: it is not there, or it is another program's by now."""
+        entry = found.entry
+        gone = entry is None or entry.claim.nonce != nonce or self._by not in (None, entry.by)
+        return None if gone else entry
+
+    def _called_off(self) -> CalledOffError:
+        return CalledOffError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
 
     def _own(self) -> Journal | None:
         """Read it as it stands; None: it is another machine's."""
@@ -204,41 +248,24 @@ class JournalFile:
     def _locked(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(_holding(self.path.with_suffix(".lock"), f"the journal {self.path}"))
+                stack.enter_context(holding(self.path.with_suffix(".lock"), f"the journal {self.path}"))
             except HostError:
                 self.failed_writes += 1  # a disk that takes no writes takes no lock file either
                 raise
             yield
 
 
-class OperatorLock:
-    """Held by `locksmithctl reboot` while it runs, so that the daemon leaves its claim alone; a crash lets it go."""
-
-    def __init__(self, paths: Paths) -> None:
-        self._path = paths.run / "operator.lock"
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold it; `HostError` when another `locksmithctl reboot` does."""
-        with _holding(self._path, str(self._path)):
-            yield
-
-    def is_held(self) -> bool:
-        """Whether somebody holds it now; a lock file that cannot be looked at counts as held."""
-        return is_locked(self._path)
-
-
 @contextlib.contextmanager
-def _holding(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file; what fails while it is held is no affair of the lock's."""
+def holding(path: Path, what: str) -> Iterator[int]:
+    """Hold a lock file, and give its descriptor; what fails while it is held is no affair of the lock's."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(path, limit=LOCK_LIMIT))
+            fd = stack.enter_context(locked(path, limit=LOCK_LIMIT))
         except BlockingIOError:
             raise HostError(f"{path} is held by another program for more than {LOCK_LIMIT:g} s") from None
         except OSError as error:
             raise HostError(f"{what} cannot be locked: {error.strerror}") from None
-        yield
+        yield fd
 
 
 def _fields(journal: Journal) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import AnsweredError, BusGoneError
 from locksmith.host.bus_messages import Call, Match, Property
+from locksmith.permit import Permit
 from locksmith.snapshot import ShutdownState
 
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
@@ -52,14 +53,19 @@ class Logind:
         for name in (LOGIND[0], SYSTEMD[0]):
             self._bus.watch_name(name, wake)
 
-    async def reboot(self) -> None:
+    async def reboot(self, permit: Permit) -> None:
         """Ask for a reboot, without a question to any user, and read the reply.
+
+        `permit` is held while the message is handed to the kernel. Without a connection, or where the kernel does not
+        take the message at once, nothing is sent, now or later.
 
         `RebootRefusedError`: nothing was sent, or logind answered with an error; this machine stays up.
         `RebootUnknownError`: the reply was lost or late, or a shutdown is under way already; it may be going down.
         """
         try:
-            await self._bus.call(REBOOT, limit=REBOOT_LIMIT)
+            await self._bus.call(REBOOT, limit=REBOOT_LIMIT, permit=permit)
+        except RebootRefusedError:
+            raise  # by the permit: nothing was sent
         except BusGoneError as error:
             raise RebootRefusedError(f"logind could not be asked for the reboot: {error}") from None
         except AnsweredError as error:

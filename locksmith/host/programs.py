@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -165,9 +166,10 @@ class Programs:
     async def _ended(self, place: Path) -> bool:
         """Wait for the program's end; False: it left no result."""
         result, lock = place.with_suffix(".json"), place.with_suffix(".lock")
-        ends = asyncio.get_running_loop().time() + self._limit + 2 * SPARE
+        # Not the loop's time: a program's limit counts the time in which the machine runs, by systemd's clock too.
+        ends = time.monotonic() + self._limit + 2 * SPARE
         while not result.exists():
-            if not is_locked(lock) or asyncio.get_running_loop().time() > ends:
+            if not is_locked(lock) or time.monotonic() > ends:
                 return result.exists()
             await asyncio.sleep(LOOK_EVERY)
         return True

@@ -20,7 +20,8 @@ from locksmith import keys
 from locksmith.fleet import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_messages import Match, Signal
-from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.journal import JournalFile
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.kv.connect import open_store
 from locksmith.rebootlock import RebootLock

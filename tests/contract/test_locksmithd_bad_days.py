@@ -1,7 +1,9 @@
 """Daemons on a bad day: what says "not now", hooks that fail, machines that come up sick, and operators who step in."""
 
+import asyncio
 import os
 import signal
+from itertools import count
 from pathlib import Path
 
 from locksmith import keys
@@ -185,6 +187,30 @@ def test_users_are_warned_get_their_time_and_one_who_leaves_is_not_waited_for(si
         await node.rebooted()
 
     site.play(story, sessions={"grace": "50s"})
+
+
+def test_users_who_log_in_without_end_do_not_hold_the_slot_for_ever(site):
+    async def log_in_without_end(node):
+        for number in count(2):
+            await node.says("warning the users", times=number - 1)
+            await asyncio.sleep(1)
+            node.machine.log_in(f"c{number}", f"user{number}", seat=f"seat{number}")
+            node.engine.emit()
+
+    async def story(node):
+        node.machine.log_in("c1", "alice", seat="seat0")
+        node.need_reboot("4081.2.0")
+        coming = asyncio.ensure_future(log_in_without_end(node))
+        await node.says("giving up the reboot and its slot: users kept logging in for 4 s after the first was warned: ")
+        coming.cancel()
+        await node.says("waiting (retry): the last reboot failed: users kept logging in")
+        await site.is_free()
+        assert node.machine.scheduled is None
+        assert node.machine.reboots == 0
+        node.machine.sessions.clear()
+        await node.rebooted()
+
+    site.play(story, sessions={"grace": "2s", "limit": "4s"}, reboot={"retry": "3s"})
 
 
 def test_users_who_stay_have_had_their_time(site):

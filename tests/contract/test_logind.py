@@ -1,9 +1,12 @@
 """The reboot, and whether one is under way, on a real bus with doubles of logind and systemd."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import contextlib
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Any
 
 import pytest
+from dbus_fast import Message
 
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host import logind as module
@@ -11,6 +14,7 @@ from locksmith.host.boot import read_boot
 from locksmith.host.bus import SystemBus
 from locksmith.host.logind import Logind
 from locksmith.host.paths import Paths
+from locksmith.permit import until as until_time
 from locksmith.snapshot import Boot, ShutdownState
 from tests.harness.bus import PrivateBus
 from tests.harness.logind import LOGIND, SYSTEMD, LogindAndSystemd, RebootMode, shutdown_job
@@ -44,7 +48,7 @@ def test_a_reboot_that_is_obeyed(daemon):
             downs: list[str] = []
             doubles.machine.on_reboot = lambda: downs.append("down")
             assert await logind.shutdown_state() is ShutdownState.RUNNING
-            await logind.reboot()
+            await logind.reboot(nullcontext)
             assert downs == ["down"]
             assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
 
@@ -59,7 +63,7 @@ def test_the_beginning_and_the_end_of_a_shutdown_wake(daemon):
         logind.listen(lambda: wakes.append("wake"))
         async with LogindAndSystemd(daemon.address) as doubles, bus:
             doubles.machine.mode = RebootMode.FIZZLE
-            await logind.reboot()
+            await logind.reboot(nullcontext)
             await until(lambda: len(wakes) == 1, "its beginning wakes")
             doubles.logind.end_delay()
             await until(lambda: len(wakes) == 2, "its end wakes")
@@ -71,7 +75,7 @@ def test_a_refusal_has_loginds_own_words_and_nothing_happens(daemon):
     async def story():
         async with machine(daemon, RebootMode.REFUSE) as (_, logind):
             with pytest.raises(RebootRefusedError, match="logind refused the reboot: backup: weekly backup runs"):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
             assert await logind.shutdown_state() is ShutdownState.RUNNING
 
     asyncio.run(story())
@@ -81,7 +85,7 @@ def test_a_refusal_because_a_shutdown_is_under_way_is_no_promise_to_stay_up(daem
     async def story():
         async with machine(daemon, RebootMode.BUSY) as (_, logind):
             with pytest.raises(RebootUnknownError, match="a shutdown in progress"):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
 
     asyncio.run(story())
 
@@ -91,7 +95,7 @@ def test_a_lost_reply_may_be_a_reboot(daemon, mode):
     async def story():
         async with machine(daemon, mode) as (_, logind):
             with pytest.raises(RebootUnknownError, match=r"logind was asked for the reboot: Reboot of .* not answered"):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
 
     asyncio.run(story())
 
@@ -100,7 +104,7 @@ def test_a_late_reply_is_unknown_first_and_a_reboot_then(daemon):
     async def story():
         async with machine(daemon, RebootMode.LATE) as (doubles, logind):
             with pytest.raises(RebootUnknownError):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
             assert await logind.shutdown_state() is ShutdownState.RUNNING
             doubles.logind.release.set()
             await until(lambda: doubles.machine.preparing, "logind obeys after all")
@@ -109,16 +113,74 @@ def test_a_late_reply_is_unknown_first_and_a_reboot_then(daemon):
     asyncio.run(story())
 
 
+def test_an_order_that_comes_too_late_is_never_sent(daemon):
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            with pytest.raises(RebootRefusedError, match="the order to reboot comes 3 s late, so it was not sent"):
+                await logind.reboot(until_time(asyncio.get_running_loop().time() - 3))
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+            await logind.reboot(until_time(asyncio.get_running_loop().time() + 3))
+            assert doubles.machine.reboots == 1
+
+    asyncio.run(story())
+
+
+def test_the_permit_is_asked_after_every_wait_and_held_while_the_order_is_sent(daemon):
+    """Whatever else takes the loop's time between the call and the send comes before the last look."""
+
+    async def story():
+        async with machine(daemon) as (_, logind):
+            ready: list[str] = []
+
+            @contextmanager
+            def permit():
+                ready.append("asked")
+                asyncio.get_running_loop().call_soon(ready.append, "a turn of the loop")
+                yield
+                ready.append("sent")
+
+            await logind.reboot(permit)
+            assert ready == ["asked", "sent", "a turn of the loop"]
+
+    asyncio.run(story())
+
+
+def test_an_order_that_the_bus_does_not_take_at_once_is_not_sent_later(daemon):
+    """A bus that stands still reads nothing: its socket is full, and what comes then waits in this process."""
+
+    async def story():
+        async with machine(daemon) as (doubles, logind):
+            with daemon.frozen():
+                fill_socket(logind._bus)
+                with pytest.raises(RebootRefusedError, match="the system bus takes no messages now"):
+                    await logind.reboot(nullcontext)
+            await until(lambda: logind._bus.connected, "there is a new connection")
+            assert await logind.shutdown_state() is ShutdownState.RUNNING
+            assert doubles.machine.reboots == 0
+
+    asyncio.run(story())
+
+
+def fill_socket(bus: SystemBus) -> None:
+    """Write into the connection until the kernel takes no more."""
+    assert bus._link is not None
+    connection: Any = bus._link._messages._sock
+    signal = bytes(Message.new_signal("/x", "org.example.X", "X", "s", ["x" * 1000])._marshall(False))
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection.send(signal)
+
+
 def test_a_bus_that_dies_while_logind_thinks_may_be_a_reboot(daemon):
     async def story():
         async with machine(daemon, RebootMode.SILENT) as (doubles, logind):
-            call = asyncio.create_task(logind.reboot())
+            call = asyncio.create_task(logind.reboot(nullcontext))
             await until(lambda: doubles.machine.reboots, "logind is asked")
             daemon.kill()
             with pytest.raises(RebootUnknownError):
                 await call
             with pytest.raises(RebootRefusedError, match="no connection to the system bus"):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
             assert await logind.shutdown_state() is ShutdownState.UNKNOWN
 
     asyncio.run(story())
@@ -129,7 +191,7 @@ def test_without_logind_the_reboot_is_refused_and_the_state_unknown(daemon):
         async with machine(daemon) as (doubles, logind):
             await doubles.leave(LOGIND)
             with pytest.raises(RebootRefusedError):
-                await logind.reboot()
+                await logind.reboot(nullcontext)
             assert await logind.shutdown_state() is ShutdownState.UNKNOWN
 
     asyncio.run(story())
@@ -138,7 +200,7 @@ def test_without_logind_the_reboot_is_refused_and_the_state_unknown(daemon):
 def test_a_delayed_reboot_is_under_way_all_the_time(daemon):
     async def story():
         async with machine(daemon, RebootMode.DELAY) as (doubles, logind):
-            await logind.reboot()
+            await logind.reboot(nullcontext)
             assert doubles.machine.system_state == "running"
             assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
             doubles.logind.end_delay()
@@ -150,7 +212,7 @@ def test_a_delayed_reboot_is_under_way_all_the_time(daemon):
 def test_a_reboot_that_comes_to_nothing_ends_as_running(daemon):
     async def story():
         async with machine(daemon, RebootMode.FIZZLE) as (doubles, logind):
-            await logind.reboot()
+            await logind.reboot(nullcontext)
             assert await logind.shutdown_state() is ShutdownState.GOING_DOWN
             doubles.logind.end_delay()
             assert await logind.shutdown_state() is ShutdownState.RUNNING

@@ -77,6 +77,9 @@ class Machine:
     wall: str = ""
     scheduled: tuple[str, int] | None = None
     reboots: int = 0
+    asked_for_jobs: int = 0
+    hold_jobs: asyncio.Event | None = None
+    """While it is there and not set, systemd does not list its jobs, and no machine knows whether it goes down."""
 
     def log_in(self, number: str, user: str, *, seat: str = "", kind: str = "tty", of: str = "user") -> None:
         """Begin a session."""
@@ -184,6 +187,9 @@ class _Systemd(ServiceInterface):
 
     @dbus_method()
     async def ListJobs(self) -> _Jobs:
+        self._machine.asked_for_jobs += 1
+        if self._machine.hold_jobs is not None:
+            await self._machine.hold_jobs.wait()
         return self._machine.jobs
 
     @dbus_method()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.logind import LOGIND, Logind
 from locksmith.host.paths import Paths
 from locksmith.host.sessions import Sessions
+from locksmith.permit import Permit
 from locksmith.snapshot import Before, Boot
 from locksmith.triggers import update_engine
 from locksmith.triggers.update_engine import UpdateEngine
@@ -73,7 +75,13 @@ class JunkBus(SystemBus):
         super().__init__("unix:path=/nowhere")
         self._answers = {**ANSWERS, **broken}
 
-    async def call(self, call: Call, *, limit: float = 0.0) -> list[Any]:  # noqa: ARG002 - it answers at once
+    async def call(
+        self,
+        call: Call,
+        *,
+        limit: float = 0.0,  # noqa: ARG002 - it answers at once
+        permit: Permit | None = None,  # noqa: ARG002 - nothing is sent
+    ) -> list[Any]:
         """Read the answer, as a connection does."""
         answer = self._answers[call.body[1] if call.member == "Get" else call.member]
         if call.member == "Get" and not answer.error:
@@ -221,7 +229,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         return True
 
     async def ordered(bus: JunkBus) -> object:
-        await Logind(bus).reboot()
+        await Logind(bus).reboot(nullcontext)
         return True
 
     async def allowed(bus: JunkBus) -> object:

@@ -5,6 +5,7 @@ A defect of the product that slips through all other tests is to be caught like 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from locksmith.brakes import Others
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.operator_orders import OperatorOrders, Ordered
+from locksmith.permit import Permit
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
@@ -106,6 +108,31 @@ class NoLookAfterTheCommit(Agent):
     async def _look(self, boot: Boot) -> None:
         if not self._progress.committed:
             await super()._look(boot)
+
+
+class Late(Agent):
+    """Orders its reboot however long ago its commit was."""
+
+    async def _observe(self) -> Snapshot:
+        seen = await super()._observe()
+        return replace(seen, commit_age=timedelta(0))
+
+    def _permit(self) -> Permit:
+        return nullcontext
+
+
+class LateAtTheLastMoment(Agent):
+    """Looks at the age of its commit when it decides, and not when it sends."""
+
+    def _permit(self) -> Permit:
+        return nullcontext
+
+
+class Obliging(Agent):
+    """Waits for users for as long as others log in."""
+
+    async def _observe(self) -> Snapshot:
+        return replace(await super()._observe(), warned_for=timedelta(0))
 
 
 class NoPatience(Agent):
@@ -576,6 +603,17 @@ def without_a_bus(drawn: Plan) -> Plan:
     return replace(old_disks(drawn), faults=Faults(no_bus=0.7))
 
 
+def stalling(drawn: Plan) -> Plan:
+    """What takes daemons that stand still after their commit, or have no bus then."""
+    return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(stalled=0.3))
+
+
+def sociable(drawn: Plan) -> Plan:
+    """What takes users who log in without end, and nothing else that goes wrong."""
+    quiet = replace(calm(drawn), windows=(None,) * drawn.machines, calendars=Calendars())
+    return replace(quiet, faults=Faults(logins=0.9))
+
+
 def crowded(drawn: Plan) -> Plan:
     """What takes machines that all want the one slot."""
     return replace(drawn, machines=5, slots=1, windows=(None,) * 5, busy=5.0, faults=Faults(), go_nodes=0)
@@ -682,6 +720,8 @@ BROKEN = [
     Broken(OldWindows, "outside its window", moving),
     Broken(NoBlackouts, "outside its window", black),
     Broken(NoLeast, "too little of its window left", tight),
+    Broken(Late, "long after its commit", stalling),
+    Broken(LateAtTheLastMoment, "long after its commit", stalling),
     Broken(NoGates, "its shutdown is blocked"),
     Broken(NoHooks, "is not drained"),
     Broken(Unbraked, "the group is frozen"),
@@ -692,6 +732,7 @@ BROKEN = [
     Broken(Impatient, "are down at once", crowded),
     Broken(Hasty, "past its point of no return"),
     # What has to come to its end
+    Broken(Obliging, "for longer than its users may", sociable),
     Broken(Refusing, "still waits", crowded),
     Broken(Clinging, "still has a claim", crowded),
     Broken(NoMemory, "still held"),

@@ -13,6 +13,7 @@ from locksmith.config_windows import WindowSettings
 from locksmith.errors import HostError
 from locksmith.kv.store import Store
 from locksmith.operator_orders import OperatorOrders
+from locksmith.permit import Permit
 from locksmith.presence import Presence
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
@@ -41,6 +42,7 @@ from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
 HEALTH = timedelta(seconds=60)
+GRACE, SESSIONS = timedelta(seconds=10), timedelta(seconds=60)
 GROUP = ""
 TARGET = Target("etcd-lock", GROUP, 3, ("memory",))
 
@@ -81,6 +83,7 @@ class Process:
     dry_run: bool = False
     hooks: bool = False
     spacing: float = 0.0
+    stalls: Random = field(default_factory=Random)
     alive: bool = True
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
@@ -102,6 +105,8 @@ class Process:
             retry=RETRY,
             tries=0,
             health=HEALTH,
+            grace=GRACE,
+            sessions=SESSIONS,
         )
         around = Surroundings(
             machine=self,
@@ -113,6 +118,7 @@ class Process:
             windows=self.parts.windows(self.windows, lambda: self.store(self), asyncio.get_running_loop().time),
             gates=(_Gate(self),),
             errands=_Errands(self),
+            users=_Users(self) if machine.faults().logins or machine.users else None,
             presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk, mark=self.seen),
         )
         boot = machine.boot
@@ -148,6 +154,19 @@ class Process:
             await asyncio.sleep(seconds)
         self._may_die(where)
 
+    async def _stall(self, where: str) -> None:
+        """Stand still, or have no bus, right when it counts."""
+        chance, machine = self.stalls, self.machine
+        if chance.random() >= machine.faults().stalled:
+            return
+        seconds = chance.uniform(1, 200)
+        if chance.random() < 0.5:
+            self.story.tell(machine.name, f"its daemon stands still for {seconds:.1f} s {where}")
+            await asyncio.sleep(seconds)
+        else:
+            self.story.tell(machine.name, f"has no bus for {seconds:.1f} s {where}")
+            machine.silent_until = asyncio.get_running_loop().time() + seconds
+
     def _may_die(self, where: str) -> None:
         if not self.alive or self.rng.random() < self.machine.faults().crash:
             self.kill(where)
@@ -177,6 +196,8 @@ class Process:
 
     async def shutdown_state(self) -> ShutdownState:
         """Ask logind."""
+        if self.machine.is_committed:
+            await self._stall("after its commit")
         if self.machine.claims and self.rng.random() < self.machine.faults().cancelled:
             with contextlib.suppress(HostError):
                 if self.machine.cancel():
@@ -192,14 +213,14 @@ class Process:
         """Say what runs."""
         return ""
 
-    async def reboot(self) -> None:
+    async def reboot(self, permit: Permit) -> None:
         """Order the reboot; the reply takes a moment."""
-        self._may_die(
-            "before it orders the reboot"
-        )  # one that stands still here looks once more, or nobody could help it
-        self.asked(self.machine)
+        await self._stall("before it orders the reboot")
+        self._may_die("before it orders the reboot")
         try:
-            self.machine.order_reboot()
+            with permit():
+                self.asked(self.machine)
+                self.machine.order_reboot()
         finally:
             await self.take_time("while it waits for logind's reply")
 
@@ -275,6 +296,24 @@ class _Gate:
         """Ask the machine."""
         await self.process.take_time("while it asks who blocks")
         return self.process.machine.objections()
+
+
+@dataclass
+class _Users:
+    """Who is logged in. Their warning needs no telling."""
+
+    process: Process
+
+    async def present(self) -> frozenset[str]:
+        """Ask the machine."""
+        await self.process.take_time("while it asks who is logged in")
+        return self.process.machine.logged_in(self.process.stalls)
+
+    async def warn(self, at: datetime, reason: str) -> None:
+        """Warn them."""
+
+    async def call_off(self) -> None:
+        """Take that back."""
 
 
 @dataclass

@@ -66,6 +66,7 @@ class Simulation:
             calm=self.plan.is_calm,
             prompt=self.plan.is_prompt,
             orderly=self.plan.is_orderly,
+            sociable=self.plan.is_sociable,
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
@@ -192,6 +193,7 @@ class Simulation:
             name in self.dry,
             hooks=self.plan.hooks,
             spacing=self.plan.spacing,
+            stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
         )
 
     def _client(

@@ -58,6 +58,8 @@ EVENTS = {
     "keyspaces that were copied, without leases": "is a copy",
     "machines that went from the queue for good": "goes for good",
     "machines that left the queue, and returned later": "- take_fails",
+    "users who logged in before a reboot": "logged in",
+    "daemons that stood still, or had no bus, after a commit": "after its commit",
     "crowds of more than a hundred": "a crowd",
 }
 """What is counted: the words that tell it in a story."""

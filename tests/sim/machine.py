@@ -143,6 +143,8 @@ class SimMachine:
     """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
     halt_after: HaltAfter = FIRST
     drained: bool = False
+    users: dict[str, float] = field(default_factory=dict)
+    """Who is logged in, and until when."""
     down: dict[str, "SimMachine"] = field(default_factory=dict)
     """Shared by the fleet: those that their own daemon brought down, until they have booted."""
     lost_power: Callable[[], None] = lambda: None
@@ -157,6 +159,12 @@ class SimMachine:
     def claims(self) -> bool:
         """Whether its journal names a claim."""
         return b'"claim"' in (self.disk.raw or b"")
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether its journal says that it is past the point of no return, in this boot."""
+        entry = jsonread.load_object(self.disk.raw).get("entry") if self.disk.raw else None
+        return entry is not None and (entry["phase"], entry["boot_id"]) == ("committed", self.boot.boot_id)
 
     def set_clock(self, step: timedelta) -> None:
         """Step its clock."""
@@ -293,6 +301,16 @@ class SimMachine:
     def objections(self) -> tuple[Objection, ...]:
         """Who blocks its shutdown."""
         return () if self.blocked_since is None else (Objection("inhibitor", "backup runs"),)
+
+    def logged_in(self, rng: Random) -> frozenset[str]:
+        """Who is logged in; somebody else may have come."""
+        now = asyncio.get_running_loop().time()
+        self.users = {user: until for user, until in self.users.items() if until > now}
+        if rng.random() < self.faults().logins:
+            user = f"user{len(self.users)}-{now:.0f}"
+            self.users[user] = now + rng.uniform(60, 300)
+            self.story.tell(self.name, f"has {user} logged in")
+        return frozenset(self.users)
 
     async def block(self, seconds: float) -> None:
         """Block its shutdown for a while."""

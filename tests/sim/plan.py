@@ -89,6 +89,10 @@ class Faults:
     """Times at which a machine goes for good from the queue, and leader changes begin that start all leases again."""
     copies: int = 0
     """Times at which the keyspace is that of a copy: no key has a lease, and one place is of a machine that is gone."""
+    stalled: float = 0.0
+    """A daemon stands still for minutes between its commit and its order to reboot, or its bus is away then."""
+    logins: float = 0.0
+    """Another user logs in, at a look at who is there, and stays for minutes."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
@@ -148,6 +152,11 @@ class Plan:
         others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in QUEUE_FAULTS})
         return others == Faults() and not self.go_nodes and (not self.operator_acts or self.only == ("freeze",))
 
+    @property
+    def is_sociable(self) -> bool:
+        """Whether nothing goes wrong but that users log in."""
+        return replace(self, faults=replace(self.faults, logins=0.0)).is_calm
+
     def draw(self, name: str) -> Random:
         """Give a source of chance of its own to each part: a new part leaves the others' fate as it was."""
         return Random(f"{self.seed} {name}")
@@ -177,6 +186,7 @@ def plan(seed: int) -> Plan:
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
     drawn = _bad_disks(Random(f"{seed} bad disks"), drawn)
     drawn = _blocked(Random(f"{seed} queue"), drawn)
+    drawn = _late(Random(f"{seed} late"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -267,6 +277,13 @@ def _blocked(rng: Random, faults: Faults) -> Faults:
         elections=rng.choice((0, 0, 1)),
         copies=rng.choice((0, 0, 1)),
     )
+
+
+def _late(rng: Random, faults: Faults) -> Faults:
+    """Add what comes between a slot and its order, each in a quarter of the storms."""
+    if faults == Faults():
+        return faults
+    return replace(faults, stalled=rng.choice((0.0, 0.0, 0.0, 0.3)), logins=rng.choice((0.0, 0.0, 0.0, 0.5)))
 
 
 def _window(rng: Random) -> str | None:

@@ -19,7 +19,7 @@ from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
-from tests.sim.daemon import GROUP
+from tests.sim.daemon import GROUP, SESSIONS
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
 from tests.sim.network import LINE, Before, SimServer
 from tests.sim.plan import STORMY
@@ -30,6 +30,8 @@ WINDOWS = keys.window_key("fleet")
 NEVER = Windows(blackouts=(Blackout.parse("Mon..Sun"),))
 FRESH = 10.0
 """Seconds the last look may be old at the reboot, and a little for the order itself."""
+LONGEST_HOLD = SESSIONS.total_seconds() + 60.0
+"""Seconds for users, and for hooks of at most 20 s that run before them and are undone afterwards."""
 OPERATOR = "operator"
 SHARE = keys.share_key(GROUP)
 RECORDS = keys.holders_prefix(GROUP)
@@ -64,6 +66,9 @@ class Rules:
     """Nothing keeps a machine from telling its group what becomes of it."""
     unable_since: dict[str, float] = field(default_factory=dict)
     """For each id that holds a slot and cannot go on: since when."""
+    sociable: bool = False
+    """Nothing goes wrong but that users log in."""
+    held_since: dict[str, float] = field(default_factory=dict)
     down: dict[str, SimMachine] = field(default_factory=dict)
     """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
@@ -83,6 +88,8 @@ class Rules:
     """When the store went back to a backup the last time."""
     knew: dict[str, int] = field(default_factory=dict)
     """For each id how far it had seen the store come before that; until an operator says that it is to be believed."""
+    committed: dict[str, float] = field(default_factory=dict)
+    """For each nonce when the write took effect, the last time, by which its machine passed the point of no return."""
     sets: list[tuple[float, WindowSet | None]] = field(default_factory=list)
     """The set of windows in the store: since when it is what."""
     orderly: bool = False
@@ -131,6 +138,7 @@ class Rules:
             self.story.breaks(f"{author} changed max from {old.max} to {new.max}")
         for holder in sorted(added | removed):
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
+        self._note_holders(added, removed)
         for holder in sorted(removed):
             self._gave_back(author, holder, _record(before, holder))
         for holder in sorted(added):
@@ -143,6 +151,7 @@ class Rules:
         for holder in sorted(set(old.holders) & set(new.holders)):
             if keys.holder_key(GROUP, holder) in before.found:
                 self._kept(author, _record(before, holder), _record(self.server, holder))
+                self._note_commit(author, _record(self.server, holder))
 
     def refused(self, author: str, words: str) -> None:
         """Judge what the store refuses: it does so only where more is asked of it at once than etcd takes."""
@@ -166,6 +175,15 @@ class Rules:
         """Take note of what the backup says."""
         self._note_windows()
         self.halted, self.version = None, self.server.read(KEY).version
+
+    def _note_holders(self, added: set[str], removed: set[str]) -> None:
+        for holder in removed:
+            self.held_since.pop(holder, None)
+        self.held_since.update(dict.fromkeys(added, asyncio.get_running_loop().time()))
+
+    def _note_commit(self, author: str, record: Claim | None) -> None:
+        if record is not None and record.holder == author and record.state == COMMITTED:
+            self.committed[record.nonce] = asyncio.get_running_loop().time()
 
     def _note_windows(self) -> None:
         raw = self.server.value(WINDOWS)
@@ -318,6 +336,8 @@ class Rules:
             self.story.breaks(f"{name} reboots although the group is halted")
         if orphan := self._orphan(name):
             self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
+        if asyncio.get_running_loop().time() - self.committed.get(machine.nonce, 0.0) > FRESH + 0.1:
+            self.story.breaks(f"{name} orders its reboot long after its commit took effect")
         if not self._committed(name):
             self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
 
@@ -368,6 +388,8 @@ class Rules:
                     self.story.breaks(f"{name} goes down and holds no slot")
         if self.calm:
             self._hand_over()
+        if self.sociable:
+            self._hold_on()
         if self.prompt:
             self._look_after_the_unable()
         if self.orderly and asyncio.get_running_loop().time() - self.looked > SELDOM:
@@ -404,6 +426,14 @@ class Rules:
             self.free_since = None
         elif self.free_since is None or len(_semaphore(before.value(KEY)).holders) < len(self.semaphore().holders):
             self.free_since = asyncio.get_running_loop().time()
+
+    def _hold_on(self) -> None:
+        """Judge how long users and hooks hold a slot before the point of no return."""
+        time = asyncio.get_running_loop().time()
+        for name, since in self.held_since.items():
+            record = _record(self.server, name)
+            if record is not None and record.state == HELD and time - since > LONGEST_HOLD:
+                self.story.breaks(f"{name} holds a slot for longer than its users may")
 
     def _hand_over(self) -> None:
         """Judge whether a free slot is taken at once by whoever waits for one."""

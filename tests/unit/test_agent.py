@@ -12,6 +12,7 @@ from locksmith.agent import Agent
 from locksmith.claims import entry_for
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
+from locksmith.permit import Permit
 from locksmith.snapshot import (
     Answer,
     Before,
@@ -48,6 +49,8 @@ class Bench:
     version: str = "1.2.3"
     shutdown: ShutdownState = ShutdownState.RUNNING
     slow_commit: float = 0.0
+    slow_order: float = 0.0
+    sent: float | None = None
     offset: timedelta = timedelta()
     disk: Disk = field(default_factory=Disk)
     closed: bool = False
@@ -116,7 +119,7 @@ class Bench:
 
     async def commit(self, _claim) -> Answer:
         await asyncio.sleep(self.slow_commit)
-        return self._call("commit") or Granted()
+        return self._call("commit") or Granted(self.sent)
 
     async def blame(self, _claim, _state, _trouble) -> bool:
         self._call("blame")
@@ -144,8 +147,10 @@ class Bench:
     def system(self) -> str:
         return ""
 
-    async def reboot(self) -> None:
-        self._call("reboot")
+    async def reboot(self, permit: Permit) -> None:
+        await asyncio.sleep(self.slow_order)
+        with permit():
+            self._call("reboot")
 
     def _call(self, name: str) -> Answer | None:
         self.calls.append(name)
@@ -210,6 +215,47 @@ def test_a_give_back_without_an_answer_leaves_no_way_to_the_reboot_but_a_new_com
     bench.does["withdraw"] = lost
     for_a_while(bench, 9)
     assert bench.calls == ["request", "commit", "withdraw", "request", "commit", "reboot"]
+
+
+def test_a_commit_that_took_too_long_leads_to_no_reboot():
+    bench = Bench(slow_commit=11.0)
+    for_a_while(bench, 60)
+    assert bench.calls == ["request", "commit", "withdraw"]
+    assert "the point of no return was passed 11 s ago" in " ".join(bench.shown)
+
+
+def test_a_commit_is_as_old_as_its_last_write_not_as_the_tries_before():
+    """A strategy that says when it sent the write that counts: the eleven seconds before were lost races."""
+    bench = Bench(slow_commit=11.0, sent=11.0)
+    for_a_while(bench, 20)
+    assert bench.calls == ["request", "commit", "reboot"]
+
+
+@pytest.mark.parametrize(("stands_still", "last"), [(9.0, "reboot"), (11.0, "withdraw")])
+def test_a_commit_that_grows_old_while_the_order_is_sent_leads_to_no_reboot(stands_still, last):
+    bench = Bench(slow_order=stands_still)
+    for_a_while(bench, 15)
+    assert bench.calls == ["request", "commit", last]
+
+
+def test_a_suspend_between_commit_and_order_leads_to_no_reboot():
+    """All that tells time steps ahead by an hour, while no timer rings."""
+    bench = Bench()
+
+    async def main(loop: VirtualLoop) -> None:
+        def suspend() -> None:
+            if bench.calls[-1:] == ["commit"]:
+                loop.now += 3600
+
+        bench.while_asked = suspend
+        task = asyncio.ensure_future(bench.agent().run())
+        await asyncio.sleep(4000)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main)
+    assert bench.calls[:3] == ["request", "commit", "withdraw"]
+    assert "reboot" not in bench.calls
 
 
 def test_a_refused_reboot_gives_the_slot_back_and_waits_before_the_next_try():

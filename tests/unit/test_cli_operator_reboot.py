@@ -4,13 +4,14 @@ import asyncio
 import copy
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from locksmith.cli import operator_reboot as module
-from locksmith.cli.operator_reboot import OperatorReboot
+from locksmith.cli import preparation
+from locksmith.cli.operator_reboot import PROGRAM, OperatorReboot
 from locksmith.cli.patience import Patience
 from locksmith.cli.preparation import Preparation
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
@@ -18,6 +19,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.permit import Permit
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
@@ -55,8 +57,9 @@ class ObedientMachine:
     def system(self) -> str:
         return ""
 
-    async def reboot(self) -> None:
-        self.asked = True
+    async def reboot(self, permit: Permit) -> None:
+        with permit():
+            self.asked = True
         await asyncio.sleep(0)
         self.told = True
         await asyncio.sleep(0)
@@ -70,7 +73,7 @@ class Bench:
     def __init__(self, folder: Path, server: MemoryServer | None = None, kind: type[EtcdLock] = EtcdLock) -> None:
         folder.mkdir(exist_ok=True)
         self.machine = ObedientMachine()
-        self.journal = JournalFile(Paths(folder), "n1")
+        self.journal = JournalFile(Paths(folder), "n1", by=PROGRAM)
         self.journal.path.parent.mkdir(parents=True, exist_ok=True)
         self.server = server or MemoryServer()
         store = MemoryStore(self.server)
@@ -117,6 +120,86 @@ def test_cancelled_at_any_moment_it_gives_back_or_leaves_the_claim_in_the_journa
         else:
             assert entry is None
             assert await bench.holders() == ()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("later", [0, 4, 12])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing(tmp_path, moment, later):
+    """It stood still; the daemon takes its claim over, and gives the slot back while it goes on."""
+
+    async def story():
+        bench = Bench(tmp_path)
+        order = bench.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        asked, daemon = bench.machine.asked, JournalFile(Paths(tmp_path), "n1")
+        taken = daemon.read().entry
+        daemon.take_over(CLAIM.nonce, lambda: False)
+        for _ in range(later):
+            await asyncio.sleep(0)
+        if taken is not None and not asked:
+            await bench.lock.give_back(CLAIM, settle=True)
+            daemon.clear(CLAIM.nonce)
+        await asyncio.wait([order])
+        if taken is None:
+            return  # it had not begun, or its own slot is given back already
+        assert bench.machine.asked == asked
+        if not asked:
+            assert isinstance(order.exception(), LocksmithError)
+            assert "locksmithd gave up what it had begun" in str(order.exception())
+            assert await bench.holders() == ()
+            assert daemon.read().entry is None
+
+    asyncio.run(story())
+
+
+def test_an_order_that_comes_long_after_its_commit_is_not_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH", -3.0)
+
+    async def story():
+        bench = Bench(tmp_path)
+        with pytest.raises(RebootRefusedError, match="the order to reboot comes 3 s late, so it was not sent"):
+            await bench.start()
+        assert not bench.machine.asked
+        assert await bench.holders() == ()
+        assert bench.journal.read().entry is None
+
+    asyncio.run(story())
+
+
+class Crowd:
+    """Users of whom another one logs in at each look."""
+
+    def __init__(self) -> None:
+        self.names = ["alice"]
+        self.warned = 0
+
+    async def present(self) -> frozenset[str]:
+        self.names.append(f"user{len(self.names)}")
+        return frozenset(self.names)
+
+    async def warn(self, _at: datetime, _reason: str) -> None:
+        self.warned += 1
+
+    async def call_off(self) -> None:
+        self.warned = 0
+
+
+def test_users_who_log_in_without_end_end_the_reboot(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "LOOK_EVERY", 0.01)
+
+    async def story():
+        bench = Bench(tmp_path)
+        crowd = Crowd()
+        asked = replace(
+            bench.order.preparation, users=crowd, grace=timedelta(minutes=5), limit=timedelta(milliseconds=100)
+        )
+        with pytest.raises(LockError, match="users kept logging in for 0 s after the first was warned: alice, user1"):
+            await replace(bench.order, preparation=asked).run(TARGET, CLAIM)
+        assert crowd.warned == 0
+        assert await bench.holders() == ()
 
     asyncio.run(story())
 

@@ -80,6 +80,25 @@ def test_a_machine_without_any_configuration_has_the_defaults(machine):
     assert machine.daemon().store.endpoints == ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
 
 
+@pytest.mark.parametrize(
+    ("grace", "written", "limit"),
+    [
+        ("5m", "", timedelta(hours=1)),
+        ("45m", "", timedelta(minutes=90)),
+        ("5m", "0s", timedelta(0)),
+        ("5m", "5m", timedelta(minutes=5)),
+    ],
+)
+def test_users_may_hold_a_slot_for_an_hour_or_for_twice_a_longer_time_of_theirs(machine, grace, written, limit):
+    line = f'limit = "{written}"' if written else ""
+    assert machine.write(f'[sessions]\ngrace = "{grace}"\n{line}').daemon().sessions_limit == limit
+
+
+def test_a_limit_that_leaves_no_user_the_whole_time_is_refused(machine):
+    said = machine.write('[sessions]\ngrace = "5m"\nlimit = "4m59s"').refusal()
+    assert "sessions.limit must be 0s (no limit) or at least sessions.grace, 5m" in said
+
+
 def test_every_key_of_the_file_is_read(machine):
     files = {name: machine.secret(name) for name in ("ca.pem", "crt.pem", "key.pem", "m.pem", "mkey.pem")}
     password = machine.secret("password", "s3cret\n")

@@ -11,6 +11,7 @@ from locksmith.decide import decide, latest
 from locksmith.fleet import REBOOT, Claim
 from locksmith.snapshot import (
     DAEMON,
+    TAKEN_OVER,
     Before,
     Boot,
     Checks,
@@ -46,6 +47,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -105,6 +107,8 @@ COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED)))
 REBOOTING = replace(COMMITTED, committed_here=True)
 BY_HAND = replace(WISHING, journal=Journal(entry(by="locksmithctl")))
 BY_HAND_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
+TAKEN = replace(WISHING, journal=Journal(entry(by=TAKEN_OVER)))
+TAKEN_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
 BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
 REBOOTED = replace(BOOTED, errand=WELL, finished=True)
 BLAMED = Journal(
@@ -118,6 +122,13 @@ FOR_UPDATE = replace(
 FOR_OLDER = replace(FOR_UPDATE, claim=replace(entry().claim, version="1.2.2"))
 FOR_LATER = Before("update-engine", "flatcar 1.0", version="1.2.3")
 OFF = configured(WISHING, reboots=False)
+
+
+def logins(ago: timedelta, until: datetime, users: frozenset[str] = ALICE | {"bob (tty2)"}) -> Snapshot:
+    """Alice was warned, the first user so long `ago`; users may hold the slot for an hour."""
+    now = replace(GRANTS, users=users, warned=Warned(ALICE, until), warned_for=ago)
+    return configured(now, sessions=60 * MINUTE)
+
 
 STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Without a claim: a step, or the code of a reason to wait.
@@ -199,6 +210,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Past the point of no return.
     ("committed a moment ago", REBOOTING, Reboot()),
     ("committed, but the look is old", replace(REBOOTING, look_age=11 * SECOND), Withdraw),
+    ("committed, but that was long ago", replace(REBOOTING, commit_age=11 * SECOND), Withdraw),
     ("committed, but the window closed", configured(REBOOTING, window=CLOSED), Withdraw),
     ("committed, but somebody else shuts down", replace(REBOOTING, shutdown=DOWN), "rebooting"),
     ("committed, but logind does not answer", replace(REBOOTING, shutdown=UNKNOWN), "rebooting"),
@@ -403,6 +415,12 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(GRANTS, users=ALICE | {"bob (tty2)"}, warned=Warned(ALICE, NOW)),
         Warn(NOW + 5 * MINUTE),
     ),
+    ("users log in without end, for less than they may", logins(59 * MINUTE, NOW), Warn(NOW + 5 * MINUTE)),
+    ("users log in without end, for as long as they may", logins(60 * MINUTE, NOW), Withdraw),
+    ("users log in without end, and may", configured(logins(60 * MINUTE, NOW), sessions=timedelta()), Warn),
+    ("the limit comes before the end of their time", logins(60 * MINUTE, NOW + MINUTE, ALICE), Withdraw),
+    ("their time is over with the limit", logins(60 * MINUTE, NOW, ALICE), Commit()),
+    ("all have gone when the limit comes", replace(logins(60 * MINUTE, NOW), users=frozenset()), Commit()),
     ("the checks are old after hooks and warning", replace(GRANTS, checks=Checks(11 * SECOND)), Run(Errand.CHECKS)),
     (
         "the group is frozen after the lock",
@@ -413,10 +431,14 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # An operator's reboot.
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),
-    ("an operator's reboot crashed before asking", BY_HAND, Withdraw),
-    ("an operator's reboot crashed while asking", replace(BY_HAND_COMMITTED, unattended=SECOND), "rebooting"),
-    ("an operator's reboot crashed and nothing happened", BY_HAND_COMMITTED, Withdraw),
-    ("an operator's reboot crashed and logind is silent", replace(BY_HAND_COMMITTED, shutdown=UNKNOWN), "rebooting"),
+    ("an operator's reboot crashed, or stands still", BY_HAND, TakeOver()),
+    ("it did so past its point of no return", BY_HAND_COMMITTED, TakeOver()),
+    ("taken over before it was committed", TAKEN, Withdraw),
+    ("taken over, and it goes on after all", replace(TAKEN, operator=True), Withdraw),
+    ("taken over while it may have asked", replace(TAKEN_COMMITTED, unattended=SECOND), "rebooting"),
+    ("taken over, and nothing happened", TAKEN_COMMITTED, Withdraw),
+    ("taken over, and logind is silent", replace(TAKEN_COMMITTED, shutdown=UNKNOWN), "rebooting"),
+    ("taken over, and it went down", replace(TAKEN_COMMITTED, shutdown=DOWN), "rebooting"),
     (
         "off, with an operator's reboot under way",
         configured(replace(BY_HAND, operator=True), reboots=False),
@@ -444,10 +466,12 @@ def test_story(snapshot, step):
         (replace(WISHING, journal=fails(MINUTE)), NOW + 14 * MINUTE),
         (replace(WISHING, journal=fails(-5 * MINUTE)), NOW + 20 * MINUTE),
         (called(5 * SECOND), NOW + 10 * SECOND),
+        (logins(58 * MINUTE, NOW + MINUTE, ALICE), NOW + MINUTE),
+        (logins(58 * MINUTE, NOW + 4 * MINUTE, ALICE), NOW + 2 * MINUTE),
         (called(MINUTE, shutdown=DOWN, down_for=MINUTE), NOW + 9 * MINUTE),
         (replace(COMMITTED, unattended=SECOND), NOW + 14 * SECOND),
     ],
-    ids=["window", "retry", "retry, clock set back", "settle", "limit", "restarted"],
+    ids=["window", "retry", "retry, clock set back", "settle", "users", "users, limit", "limit", "restarted"],
 )
 def test_a_wait_that_ends_by_itself_says_when(snapshot, until):
     chosen = decide(snapshot)
@@ -461,6 +485,8 @@ def test_a_wait_that_ends_by_itself_says_when(snapshot, until):
         (called(20 * SECOND), True),
         (called(SECOND, "inhibited"), True),
         (COMMITTED, True),
+        (logins(60 * MINUTE, NOW), True),
+        (replace(REBOOTING, commit_age=11 * SECOND), True),
         (replace(REBOOTING, look_age=11 * SECOND), False),
         (configured(REBOOTING, window=CLOSED), False),
         (replace(REQUESTED, wishes=()), False),
@@ -513,6 +539,7 @@ snapshots = st.builds(
     call=st.none() | st.builds(RebootCall, spans, st.sampled_from([None, None, "inhibited"])),
     committed_here=st.booleans(),
     look_age=spans,
+    commit_age=spans,
     unattended=spans,
     down_for=spans,
     retargeted=st.sampled_from([False, False, True]),
@@ -554,6 +581,7 @@ def test_a_reboot_is_committed_here_looked_at_freshly_and_asked_for_once(now):
         assert now.journal.entry.phase is Phase.COMMITTED
         assert now.committed_here
         assert now.look_age <= now.settings.fresh
+        assert now.commit_age <= now.settings.fresh
         assert now.call is None
 
 

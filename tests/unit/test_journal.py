@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
-from locksmith.host.journal import CalledOffError, JournalFile, OperatorLock
+from locksmith.host.journal import CalledOffError, JournalFile
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot, Done, Failure, Journal, JournalEntry, Phase
 
@@ -339,7 +340,7 @@ def holder(paths: Paths):
     script = textwrap.dedent(f"""
         import signal
         from pathlib import Path
-        from locksmith.host.journal import OperatorLock
+        from locksmith.host.operator_lock import OperatorLock
         from locksmith.host.paths import Paths
         with OperatorLock(Paths(Path({str(paths.root)!r}))).held():
             print("held", flush=True)

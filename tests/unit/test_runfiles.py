@@ -8,7 +8,8 @@ import pytest
 
 from locksmith.errors import HostError
 from locksmith.host.flock import locked
-from locksmith.host.journal import JournalFile, OperatorLock
+from locksmith.host.journal import JournalFile
+from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.host.runfiles import AdoptMark, only_daemon
 

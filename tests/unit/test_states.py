@@ -18,6 +18,7 @@ from locksmith.steps import (
     Request,
     Run,
     Step,
+    TakeOver,
     Undo,
     Wait,
     Warn,
@@ -44,6 +45,11 @@ STORIES = [
     (Commit(), "rebooting", "permission given: passing the point of no return"),
     (Reboot(), "rebooting", "rebooting"),
     (Release(), "releasing", "rebooted and healthy: giving the slot back"),
+    (
+        TakeOver(),
+        "withdrawing",
+        "the operator's reboot has ended, or stands still: taking its claim over, to give that back",
+    ),
     (Withdraw("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
     (Finish(), "finished", "nothing to do: this strategy never reboots"),
 ]

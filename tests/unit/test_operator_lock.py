@@ -1,0 +1,154 @@
+"""The heartbeat of a `locksmithctl reboot`, and the claim that the daemon takes over when it stops."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from locksmith.errors import HostError
+from locksmith.fleet import REBOOT, Claim
+from locksmith.host import journal as module
+from locksmith.host.flock import locked
+from locksmith.host.journal import CalledOffError, JournalFile
+from locksmith.host.operator_lock import BEAT, STALE, OperatorLock
+from locksmith.host.paths import Paths
+from locksmith.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
+
+CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")
+ENTRY = JournalEntry(CLAIM, "etcd-lock", "", 3, (), Phase.REQUESTED, Boot("boot"), "locksmithctl")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(module, "LOCK_LIMIT", 0.05)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return Paths(tmp_path)
+
+
+@pytest.fixture
+def tool(paths):
+    return JournalFile(paths, "n1", by="locksmithctl")
+
+
+@pytest.fixture
+def daemon(paths):
+    return JournalFile(paths, "n1")
+
+
+def test_a_holder_that_has_stood_still_for_too_long_counts_as_gone(paths, clock):
+    seen = OperatorLock(paths, clock)
+    with OperatorLock(paths, clock).held():
+        clock.now += STALE
+        assert seen.is_held()
+        clock.now += 1
+        assert seen.is_held()
+        clock.now += 2 * BEAT
+        assert not seen.is_held()
+    assert not seen.is_held()
+
+
+def test_a_holder_that_was_suspended_with_its_machine_gets_time_to_go_on(paths, clock):
+    holder, seen = OperatorLock(paths, clock), OperatorLock(paths, clock)
+    with holder.held():
+        clock.now += 3600
+        assert seen.is_held()
+        clock.now += BEAT
+        holder.beat()
+        clock.now += 2 * BEAT
+        assert seen.is_held()
+        clock.now += 3600
+        assert seen.is_held()
+        clock.now += 2 * BEAT
+        assert not seen.is_held()
+
+
+@pytest.mark.parametrize("heartbeat", [b"", b"rubbish", b"\xff 7", b"1 2 3"])
+def test_a_holder_without_a_heartbeat_that_can_be_read_goes_on(paths, clock, heartbeat):
+    """One of an earlier version has none."""
+    path = paths.run / "operator.lock"
+    seen = OperatorLock(paths, clock)
+    with locked(path, limit=1) as fd:
+        os.write(fd, heartbeat)
+        for _ in range(3):
+            clock.now += 3600
+            assert seen.is_held()
+
+
+def test_the_heartbeat_of_an_earlier_holder_is_not_that_of_the_next(paths, clock):
+    with OperatorLock(paths, clock).held():
+        pass
+    clock.now += 3600
+    seen = OperatorLock(paths, clock)
+    assert not seen.is_held()
+    with OperatorLock(paths, clock).held():
+        assert seen.is_held()
+
+
+def test_whoever_finds_it_held_by_one_that_stands_still_is_told_what_to_do(paths, clock):
+    with OperatorLock(paths, clock).held():
+        with pytest.raises(HostError, match="is held by another program"), OperatorLock(paths, clock).held():
+            pass
+        clock.now += 20
+        words = f"has stood still for 20 s: `kill -CONT {os.getpid()}` lets it go on, `kill -KILL {os.getpid()}` ends"
+        with pytest.raises(HostError, match=words), OperatorLock(paths, clock).held():
+            pass
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_what_the_daemon_has_taken_over_is_the_tools_no_more(tool, daemon, committed):
+    tool.begin(ENTRY)
+    assert tool.owns("nonce")
+    if committed:
+        tool.commit("nonce")
+    daemon.take_over("nonce", lambda: False)
+    before = daemon.read()
+    assert before.entry.by == TAKEN_OVER
+    assert not tool.owns("nonce")
+    with pytest.raises(CalledOffError):
+        tool.commit("nonce")
+    with pytest.raises(CalledOffError):
+        tool.hooks("nonce", Hooks.BEGUN)
+    with pytest.raises(CalledOffError), tool.holding("nonce"):
+        pytest.fail("a reboot could be ordered")
+    tool.reopen("nonce")
+    tool.fail("nonce", Failure(datetime.now(UTC), "no"))
+    tool.clear("nonce")
+    assert daemon.read() == before
+    daemon.clear("nonce")
+    assert daemon.read().entry is None
+
+
+def test_a_program_that_goes_on_after_all_keeps_its_claim(tool, daemon):
+    """It is asked once more while no one else can write: between that and the write nothing can be ordered."""
+    tool.begin(ENTRY)
+    daemon.take_over("nonce", lambda: True)
+    assert tool.owns("nonce")
+    daemon.take_over("another nonce", lambda: False)
+    assert tool.owns("nonce")
+
+
+def test_while_a_reboot_is_ordered_the_daemon_cannot_take_its_claim_over(tool, daemon):
+    tool.begin(ENTRY)
+    with pytest.raises(CalledOffError), tool.holding("nonce"):
+        pytest.fail("it is not past its point of no return")
+    tool.commit("nonce")
+    with tool.holding("nonce"), pytest.raises(HostError, match="is held by another program"):
+        daemon.take_over("nonce", lambda: False)
+    assert daemon.read().entry == replace(ENTRY, phase=Phase.COMMITTED, claim=CLAIM.committed())
