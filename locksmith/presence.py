@@ -182,7 +182,6 @@ class Presence:
     def _note(self, now: Node, entry: Entry) -> None:
         self._shown = _Shown(now, entry, _now())
         if self._mark is not None:
-            self._mark.seen(entry.version)
             self._mark.keep()
         self._meter.present(time.time())
 

@@ -10,7 +10,7 @@ from locksmith.group_view import GroupView
 from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
-from locksmith.orders import Order
+from locksmith.orders import RESTORED, Order
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, ordinal, span
 
@@ -158,6 +158,8 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
         case states.RELEASING:
             yield f"{found.name} has rebooted, and gives its slot back."
+        case states.IDLE if node.code == RESTORED:
+            yield _believes_nothing(found, node)
         case states.IDLE if node.wish:
             yield "It is about to ask for a slot."
         case states.IDLE | states.FINISHED:
@@ -175,11 +177,17 @@ def _waiting(found: Case, node: Node) -> str:
             return f"It waits for its window, which opens{until}." if until else "It waits for its window."
         case "retry":
             return f"It waits: {node.reason}; it tries again{until}." if until else f"It waits: {node.reason}."
+        case code if code == RESTORED:
+            return _believes_nothing(found, node)
         case "dry_run":
             return "It is in a dry run: it would ask for a slot now, and reboots nothing."
         case _:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
             return f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
+
+
+def _believes_nothing(found: Case, node: Node) -> str:
+    return f"{found.name} takes no slot (restored): {node.reason}."
 
 
 def _line(found: Case) -> Iterator[str]:

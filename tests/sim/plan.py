@@ -71,6 +71,8 @@ class Faults:
     """Times at which a person starts a machine's userspace anew, asking nobody."""
     clocks_off: float = 0.0
     """Seconds by which clocks are wrong from the beginning, at most."""
+    traffic: int = 0
+    """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def plan(seed: int) -> Plan:
     if crowd:
         machines, slots = pace.randint(100, 300), pace.randint(5, 30)
     drawn = _ill_fate(Random(f"{seed} ill fate"), _bad_day(bad, _faults(rng, chance, high)))
+    drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -198,6 +201,11 @@ def _ill_fate(rng: Random, faults: Faults) -> Faults:
         soft_reboots=rng.choice((0, 0, 3)),
         clocks_off=rng.choice((0.0, 0.0, 60.0, 1200.0)),
     )
+
+
+def _crowded_store(rng: Random, faults: Faults) -> Faults:
+    """Add others who use the store too, to half of those that go back."""
+    return replace(faults, traffic=rng.choice((0, 3000))) if faults.restores else faults
 
 
 def _window(rng: Random) -> str | None:

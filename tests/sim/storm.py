@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from locksmith.kv.store import Put
 from tests.sim.machine import PERSON
 from tests.sim.network import SimServer
 from tests.sim.node import Node
@@ -15,6 +16,8 @@ from tests.sim.people import Operator
 from tests.sim.plan import STORMY, Plan
 from tests.sim.rules import Rules
 from tests.sim.story import Story
+
+OTHERS = "elsewhere/a-key-of-others"
 
 
 @dataclass
@@ -123,11 +126,17 @@ class Storm:
         self.story.tell("STORE", "is backed up")
         now = asyncio.get_running_loop().time()
         await asyncio.sleep(min(rng.uniform(1, 300), STORMY - now))
-        self.rules.went_back()
+        self.rules.went_back(backup.revision)
         self.story.tell("STORE", f"goes back from revision {self.server.revision} to {backup.revision}")
         self.server.restore(backup)
         self.operator.store_went_back = True
         self.rules.is_back()
+        if self.plan.faults.traffic:
+            await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 60))))
+            self.story.tell("STORE", f"is written to by others, {self.plan.faults.traffic} times")
+            self.server.author = "OTHERS"
+            for number in range(self.plan.faults.traffic):
+                self.server.commit([Put(OTHERS, str(number).encode(), self.server.read(OTHERS).version)])
 
     async def _restart(self, node: Node) -> None:
         if node.process is not None:

@@ -56,7 +56,8 @@ class World:
             network = Network(self.server, machine.host, machine.rng, Faults, Outages(), process.pause)
             return MemoryStore(self.server, network)
 
-        return Process(machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None)
+        nothing: Callable[..., None] = lambda *_: None  # noqa: E731 - of no matter here
+        return Process(machine, self.parts, machine.rng, self.story, store, self.asked, nothing, nothing)
 
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot."""
