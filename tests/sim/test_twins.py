@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -57,8 +56,9 @@ class World:
             network = Network(self.server, machine.host, machine.rng, Faults, Outages(), process.pause)
             return MemoryStore(self.server, network)
 
-        nothing: Callable[..., None] = lambda *_: None  # noqa: E731 - of no matter here
-        return Process(machine, self.parts, machine.rng, self.story, store, self.asked, nothing, nothing)
+        return Process(
+            machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None, lambda *_: None
+        )
 
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot."""
