@@ -1,7 +1,8 @@
 """What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
 
 It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
-endpoints at which it was seen; another store has another count.
+cluster of that id; another one is believed after a `resume` alone. (Where the id is not known, it belongs to the
+endpoints.)
 
 The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
 last progress that this machine had seen, over restarts and reboots, however far the store has come by then.
@@ -206,9 +207,7 @@ class SeenRevision:
     def _read(self) -> Seen:
         try:
             fields = jsonread.load_object(self._load_raw())
-            if jsonread.read(fields, "store", str) != self._store:
-                return Seen()
-            return Seen(
+            found = Seen(
                 revision=jsonread.read(fields, "revision", int),
                 at=fleet.read_optional_moment(fields, "at"),
                 resumed=fleet.read_optional_moment(fields, "resumed"),
@@ -217,6 +216,10 @@ class SeenRevision:
                 back=fleet.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
             )
+            store = jsonread.read(fields, "store", str)
+            # The same cluster has other endpoints when a member joins. v2 and v3 count apart.
+            same = store == self._store or (found.cluster and store.split()[:1] == self._store.split()[:1])
+            return found if same else Seen()
         except (OSError, jsonread.BadJsonError):
             return Seen()
 

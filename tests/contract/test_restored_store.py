@@ -1,11 +1,18 @@
 """Three real members are made anew from an older snapshot amid a rollout: who has seen more takes nothing."""
 
+import asyncio
 import json
 import uuid
 from typing import Any
 
 import pytest
 
+from locksmith import keys
+from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
+from locksmith.kv.connect import open_store
+from locksmith.kv.store import ABSENT, Store
+from locksmith.store_check import check
 from tests.contract.daemons import Site
 from tests.contract.test_locksmithd_bad_days import BACKUP
 from tests.harness.etcd import Etcd
@@ -15,6 +22,9 @@ from tests.harness.waiting import until
 
 GROWTH = 100
 """Writes of others: more than any machine here has seen of the store."""
+
+
+KEY = keys.semaphore_key("")
 
 
 @pytest.fixture
@@ -150,3 +160,70 @@ def test_the_verdict_outlives_growth_compaction_and_restarts_and_is_shown_of_an_
         await goes_on_after_a_resume(first, second)
 
     site.play(story, nodes=2)
+
+
+def restore_with_another_token(etcd: Etcd, snapshot: Any) -> None:
+    etcd.restore(snapshot, "--initial-cluster-token", "another")
+
+
+REVISION, HISTORY, CLUSTER = "its revision is", "its history has no", "answers instead of"
+SEEN = [
+    # how it is saved, and brought back; on which API; whether others write to it then; by what that is noticed
+    (Etcd.save, Etcd.restore, 3, False, REVISION),
+    (Etcd.save, Etcd.restore, 3, True, HISTORY),
+    (Etcd.save, restore_with_another_token, 3, False, CLUSTER),
+    (Etcd.save, restore_with_another_token, 3, True, CLUSTER),
+    (Etcd.save_disks, Etcd.restore_disks, 3, False, REVISION),
+    (Etcd.save_disks, Etcd.restore_disks, 3, True, HISTORY),
+    (Etcd.save_disks, Etcd.restore_disks, 2, False, REVISION),
+    (Etcd.save_disks, Etcd.restore_disks, 2, True, HISTORY),
+]
+
+
+@pytest.mark.parametrize(("save", "restore", "api", "grows", "by"), SEEN)
+def test_what_each_way_back_is_noticed_by(save, restore, api, grows, by, tmp_path):  # noqa: PLR0917 - a table
+    """The table of docs/safety.md: the ids of cluster and members are the same unless the token is another."""
+    with Etcd(v2=True) as etcd:
+        settings = etcd.settings(api=api)
+        paths = Paths(tmp_path)
+
+        def verdict(act):
+            async def scene() -> str:
+                mark = SeenRevision(paths, api, settings.endpoints)
+                store = open_store(settings, memory=mark, key=KEY)
+                try:
+                    await act(store)
+                    said = await check(store, "", mark)
+                    mark.keep()
+                    return said
+                finally:
+                    await store.close()
+
+            return asyncio.run(scene())
+
+        async def change(store: Store) -> None:
+            reading = await store.get(KEY)
+            await store.swap(KEY, f"after {reading.revision}".encode(), reading.version)
+
+        async def others_write(store: Store) -> None:
+            for number in range(30 if grows else 0):
+                await store.swap(f"elsewhere/{number}", b"", ABSENT)
+
+        assert not verdict(change)
+        save(etcd, tmp_path / "backup")
+        assert not verdict(change)
+        restore(etcd, tmp_path / "backup")
+        asyncio.run(_with(settings, others_write))
+        assert by in verdict(_nothing)
+
+
+async def _with(settings: Any, act: Any) -> None:
+    store = open_store(settings)
+    try:
+        await act(store)
+    finally:
+        await store.close()
+
+
+async def _nothing(_store: Store) -> None:
+    """Ask for nothing more."""

@@ -240,12 +240,12 @@ class Etcd:
         """Save a snapshot, as a nightly backup does."""
         _run(TOOLS / "etcdctl", "--endpoints", self.members[0].url, "snapshot", "save", snapshot)
 
-    def restore(self, snapshot: Path) -> None:
+    def restore(self, snapshot: Path, *flags: str) -> None:
         """Go back to a snapshot: end every member, and make a cluster of the same members from it."""
         self._end_all()
         for member in self.members:
             shutil.rmtree(member.data)
-            _run(TOOLS / "etcdutl", "snapshot", "restore", snapshot, *member.identity)
+            _run(TOOLS / "etcdutl", "snapshot", "restore", snapshot, *flags, *member.identity)
         self._launch()
 
     def save_disks(self, folder: Path) -> None:

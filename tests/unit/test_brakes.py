@@ -347,8 +347,6 @@ def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
             with pytest.raises(BrakedError, match="restored from a backup"):
                 await restored.lock(mark=mark_).take(claim("n1"))
-        await restored.lock(mark=SeenRevision(Paths(tmp_path), 3, ["another"])).take(claim("n2"))
-        await restored.lock().give_back(claim("n2"))
         await restored.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=1)))
         await restored.lock(mark=mark).take(claim("n1"))
 

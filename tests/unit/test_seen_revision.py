@@ -106,6 +106,27 @@ def test_a_file_of_an_earlier_version_learns_the_cluster(mark, tmp_path):
     assert mark.verdict
 
 
+def test_another_list_of_endpoints_is_the_same_store_where_the_cluster_is(tmp_path):
+    hears(mark := make(tmp_path), 9, cluster="1")
+    mark.keep()
+    others = ["http://a", "http://b"]
+    mark = SeenRevision(Paths(tmp_path), 3, others)
+    hears(mark, 10, cluster="1")
+    assert not mark.verdict
+    hears(mark := SeenRevision(Paths(tmp_path), 3, others), 8, cluster="1")
+    assert mark.verdict
+    hears(mark := SeenRevision(Paths(tmp_path), 3, ["http://c"]), 10, cluster="2")
+    assert mark.verdict, "a migration ends with an operator's `resume`"
+    assert not SeenRevision(Paths(tmp_path), 2, others).is_known, "v2 and v3 count apart"
+
+
+def test_a_mark_without_a_cluster_belongs_to_its_endpoints(tmp_path):
+    hears(mark := make(tmp_path), 9)
+    mark.keep()
+    assert make(tmp_path).is_known
+    assert not SeenRevision(Paths(tmp_path), 3, ["http://b"]).is_known
+
+
 def test_the_verdict_outlives_the_daemon_and_the_growth_of_the_store(mark, tmp_path, caplog):
     hears(mark, 9)
     mark.keep()
