@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ async def goes_on_after_a_resume(first: Node, second: Node) -> None:
     assert not seen(second)["back"]
 
 
-WAYS = {
+WAYS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
     "a snapshot": (Etcd.save, Etcd.restore),
     "the disks of all members": (Etcd.save_disks, Etcd.restore_disks),
 }
