@@ -6,11 +6,12 @@ that this machine has seen.
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import replace
 
 from locksmith import keys, states
 from locksmith.brakes import Watermark, read_order
-from locksmith.errors import HostError
+from locksmith.errors import HostError, StoreError
 from locksmith.kv.store import Store
 from locksmith.node import Node
 from locksmith.orders import RESTORED, Order
@@ -19,7 +20,11 @@ from locksmith.surroundings import Presence
 CHECK_AFTER = 300.0
 """Seconds between two checks: two requests."""
 RESUME_AFTER = 60.0
-"""The same while the store is not believed: an operator's `resume` shall not be waited for."""
+"""The same while the store is not believed: it bounds how long an idle machine takes to hear of a `resume`."""
+HOLD_OFF = 20.0
+"""Seconds after a check that failed before the next."""
+
+log = logging.getLogger(__name__)
 
 
 async def check(store: Store, group: str, mark: Watermark) -> str:
@@ -31,6 +36,7 @@ async def check(store: Store, group: str, mark: Watermark) -> str:
     order = read_order(resume.entry, RESTORED)
     with contextlib.suppress(HostError):  # the verdict stands, and a take says what is wrong with the disk
         mark.went_back(order.since if isinstance(order, Order) else None)
+        mark.keep()
     return mark.verdict
 
 
@@ -42,7 +48,7 @@ class CheckedPresence:
         self._store = store
         self._group = group
         self._mark = mark
-        self._checked = float("-inf")
+        self._next = float("-inf")
 
     @property
     def twin(self) -> str:
@@ -50,12 +56,15 @@ class CheckedPresence:
         return self._presence.twin
 
     async def show(self, now: Node) -> None:
-        """Check the store where it is time, and show what this machine does."""
-        time = asyncio.get_running_loop().time()
-        if time - self._checked >= (RESUME_AFTER if self._mark.verdict else CHECK_AFTER):
-            await check(self._store, self._group, self._mark)
-            self._checked = time
+        """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.
+
+        The presence comes first: a full etcd refuses the check, and still takes keep-alives.
+        """
+        before = self._mark.verdict
         await self._presence.show(self._told(now))
+        await self._check_in_time()
+        if self._mark.verdict != before:
+            await self._presence.show(self._told(now))
 
     async def confirm(self, now: Node, longer: float) -> None:
         """Write that this machine goes down."""
@@ -64,6 +73,18 @@ class CheckedPresence:
     async def close(self) -> None:
         """Let go of the store."""
         await self._presence.close()
+
+    async def _check_in_time(self) -> None:
+        time = asyncio.get_running_loop().time()
+        if time < self._next:
+            return
+        self._next = time + HOLD_OFF
+        try:
+            await check(self._store, self._group, self._mark)
+        except StoreError as error:
+            log.debug("the store is not compared with what this machine has seen of it: %s", error)
+        else:
+            self._next = time + (RESUME_AFTER if self._mark.verdict else CHECK_AFTER)
 
     def _told(self, now: Node) -> Node:
         if not self._mark.verdict or now.state not in {states.IDLE, states.WAITING}:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith import keys, node, orders, states
-from locksmith.errors import ConflictError, HostError
+from locksmith.errors import ConflictError, HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
@@ -371,6 +371,26 @@ def test_an_idle_machine_finds_out_shows_it_and_goes_on_after_a_resume(tmp_path)
         await presence.show(IDLE)
         assert inner.shown[-1] == (states.IDLE, "", "")
         await presence.close()
+
+    play(story, tmp_path)
+
+
+class Unreadable(MemoryStore):
+    """A store that is full: it takes keep-alives, and refuses transactions that only read."""
+
+    async def read(self, keys):  # noqa: ARG002 - whatever the keys
+        raise StoreUnavailableError("its database is full")
+
+
+def test_a_check_that_fails_keeps_no_machine_from_its_presence(tmp_path):
+    async def story(fleet):
+        store = Unreadable(fleet.server, None, fleet.mark)
+        presence = CheckedPresence(Shown(store), store, "", fleet.mark)
+        await presence.show(IDLE)
+        for _ in range(10):
+            await asyncio.sleep(300)
+            await presence.show(IDLE)
+        assert (await fleet.store.get(keys.node_key("", "n1"))).entry is not None
 
     play(story, tmp_path)
 
