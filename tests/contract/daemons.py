@@ -52,6 +52,11 @@ class Lock:
         return _holders(keys[self.key]["value"]) if self.key in keys else []
 
     @property
+    def version(self) -> int:
+        """The version of the semaphore."""
+        return int(self._read(0)[self.key]["mod_revision"])
+
+    @property
     def record(self) -> dict[str, Any]:
         """The only holder's record."""
         [value] = [entry["value"] for key, entry in self._read(0).items() if "/holders/" in key]
