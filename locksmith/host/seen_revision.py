@@ -114,7 +114,7 @@ class SeenRevision:
         if part is False and known.entry is not None:
             before = known.entry
             self._convict(f"its history has no {before.key} of revision {before.version} as this machine saw it")
-        elif entry is not None and (newest is None or entry.version > newest.version):
+        elif entry is not None and (newest is None or newest.key != entry.key or entry.version > newest.version):
             self._seen = replace(self._seen, entry=Fingerprint.of(entry))
 
     def went_back(self, resumed: datetime | None) -> str:

@@ -125,9 +125,9 @@ class RememberingStore:
         part: bool | None
         if before is None:
             part = None
-        elif now is not None and now.version <= before.version:
+        elif now is not None and now.key == before.key and now.version <= before.version:
             part = Fingerprint.of(now) == before
-        elif succeeds == before.version:
+        elif now is not None and now.key == before.key and succeeds == before.version:
             part = True
         else:
             part = await self._store.knows(before)

@@ -14,6 +14,7 @@ from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.observed import KINDS
+from locksmith.kv.remembering import RememberingStore
 from locksmith.kv.store import Fingerprint, Position, Put
 from locksmith.meter import Meter
 from locksmith.node import Node
@@ -293,6 +294,26 @@ def test_what_was_read_in_the_new_history_hides_no_old_one(tmp_path):
         await MemoryStore(fleet.server).swap(KEY, b"three", made.version)
         assert (await fleet.store.get(KEY)).entry.value == b"three"
         assert await check(fleet.store, "", fleet.mark)
+
+    play(story, tmp_path)
+
+
+def test_a_machine_of_another_group_by_now_asks_for_what_it_saw_in_the_first(tmp_path):
+    async def story(fleet):
+        other = keys.semaphore_key("other")
+        await MemoryStore(fleet.server).create(other, b"one")
+        made = await fleet.store.create(KEY, b"one")
+        backup = fleet.server.backup()
+        await fleet.store.swap(KEY, b"two", made.version)
+        await check(fleet.store, "", fleet.mark)
+        moved = RememberingStore(MemoryStore(fleet.server, None, fleet.mark), fleet.mark, other)
+        assert not await check(moved, "other", fleet.mark)
+        await fleet.restart()
+        assert not await check(fleet.store, "", fleet.mark)
+        fleet.server.restore(backup)
+        await fleet.traffic(50)
+        moved = RememberingStore(MemoryStore(fleet.server, None, fleet.mark), fleet.mark, other)
+        assert await check(moved, "other", fleet.mark)
 
     play(story, tmp_path)
 
