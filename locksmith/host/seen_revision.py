@@ -32,7 +32,7 @@ WAY_OUT = "so who is down now is not known: look at the machines, then say `lock
 class Seen:
     """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster.
 
-    `entry` is the youngest of the lock's key. `back` is when the store was seen to have
+    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen to have
     gone back (None: it has not), `why` by what.
     """
 
@@ -41,6 +41,7 @@ class Seen:
     resumed: datetime | None = None
     cluster: str = ""
     entry: Fingerprint | None = None
+    entry_at: datetime | None = None
     back: datetime | None = None
     why: str = ""
 
@@ -113,9 +114,11 @@ class SeenRevision:
         newest = self._seen.entry
         if part is False and known.entry is not None:
             before = known.entry
+            # Progress of the other history may have been taken for that of this one since.
+            self._seen = replace(self._seen, at=self._seen.entry_at or self._seen.at)
             self._convict(f"its history has no {before.key} of revision {before.version} as this machine saw it")
         elif entry is not None and (newest is None or newest.key != entry.key or entry.version > newest.version):
-            self._seen = replace(self._seen, entry=Fingerprint.of(entry))
+            self._seen = replace(self._seen, entry=Fingerprint.of(entry), entry_at=self._now())
 
     def went_back(self, resumed: datetime | None) -> str:
         """Say why the store is not to be believed (empty: it is), after a look at the last `resume`.
@@ -193,6 +196,7 @@ class SeenRevision:
             "at": fleet.optional_moment(seen.at),
             "cluster": seen.cluster,
             "entry": {"key": entry.key, "version": entry.version, "digest": entry.digest} if entry else None,
+            "entry_at": fleet.optional_moment(seen.entry_at),
             "back": fleet.optional_moment(seen.back),
             "why": seen.why,
         }
@@ -213,6 +217,7 @@ class SeenRevision:
                 resumed=fleet.read_optional_moment(fields, "resumed"),
                 cluster=jsonread.read(fields, "cluster", str, ""),
                 entry=_read_entry(fields.get("entry")),
+                entry_at=fleet.read_optional_moment(fields, "entry_at"),
                 back=fleet.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
             )

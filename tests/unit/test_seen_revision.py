@@ -282,6 +282,26 @@ def test_a_store_that_grew_past_all_that_was_seen_is_found_by_its_history(tmp_pa
     play(story, tmp_path)
 
 
+def test_a_resume_counts_that_came_before_the_history_was_asked_for(tmp_path):
+    """The machine had taken the progress of the new history for that of the old one, after the operator's word."""
+    clock = Clock()
+
+    async def story(fleet):
+        made = await fleet.store.create(KEY, b"one")
+        backup = fleet.server.backup()
+        await fleet.store.swap(KEY, b"two", made.version)
+        fleet.server.restore(backup)
+        await fleet.traffic(50)
+        await fleet.resume(NOW + timedelta(minutes=5))
+        clock.now = NOW + timedelta(minutes=10)
+        await fleet.store.get("elsewhere/none")
+        clock.now = NOW + timedelta(minutes=15)
+        assert not await check(fleet.store, "", fleet.mark)
+        assert "its history has no" not in fleet.mark.verdict
+
+    play(story, tmp_path, clock=clock)
+
+
 def test_what_was_read_in_the_new_history_hides_no_old_one(tmp_path):
     async def story(fleet):
         made = await fleet.store.create(KEY, b"one")
