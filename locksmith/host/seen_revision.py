@@ -32,8 +32,8 @@ WAY_OUT = "so who is down now is not known: look at the machines, then say `lock
 class Seen:
     """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster.
 
-    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen to have
-    gone back (None: it has not), `why` by what.
+    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
+    to have gone back (None: it has not), `why` by what.
     """
 
     revision: int = 0
