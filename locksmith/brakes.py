@@ -16,6 +16,7 @@ from locksmith.errors import CorruptValueError, StoreError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.holders import read_holders
+from locksmith.kv.remembering import Memory
 from locksmith.kv.store import Entry, Put, Reading, Store, remove
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, Order
@@ -39,18 +40,19 @@ class GroupRules:
     repeat: float = 0.0
 
 
-class Watermark(Protocol):
-    """The highest revision of the store that this machine has seen, and the last `resume` it knows of then."""
+class Watermark(Memory, Protocol):
+    """What this machine has seen of the store, and its verdict where the store went back in time."""
 
-    def went_back(self, revision: int, resumed: datetime | None) -> bool:
-        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted.
+    @property
+    def verdict(self) -> str:
+        """Say why the store is not to be believed, and the way out; empty: it is."""
+        ...
+
+    def went_back(self, resumed: datetime | None) -> str:
+        """Give the verdict, after a look at the group's last `resume`: a new one ends it.
 
         `HostError`: a `resume` did not reach the disk.
         """
-        ...
-
-    def seen(self, revision: int) -> None:
-        """Note a revision that an answer of the store had, where it is the highest."""
         ...
 
     def keep(self) -> None:
@@ -134,8 +136,8 @@ class Brakes:
             return BrakedError(code, text, key, revision, held=held, left=left)
 
         resumed = _order(resume, RESTORED)
-        if self._mark is not None and self._mark.went_back(revision, resumed.since if resumed else None):
-            raise refuse(RESTORED, _WENT_BACK, keys.resume_key(self._group))
+        if self._mark is not None and (verdict := self._mark.went_back(resumed.since if resumed else None)):
+            raise refuse(RESTORED, verdict, keys.resume_key(self._group))
         if (order := await self._standing(freeze, FREEZE)) is not None:
             raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
         if (order := await self._standing(hold, HOLD)) is not None:
@@ -252,9 +254,3 @@ def read_order(entry: Entry | None, kind: str) -> Order | CorruptValueError | No
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-_WENT_BACK = (
-    "the store knows less than this machine has seen of it (restored from a backup, or another one?), so who is down "
-    "now is not known: look at the machines, then say `locksmithctl resume`"
-)

@@ -10,6 +10,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from locksmith import keys
 from locksmith.agent import Agent
 from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
@@ -47,6 +48,7 @@ from locksmith.presence import Presence
 from locksmith.queued_lock import QueuedLock
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.snapshot import Settings, Sighting
+from locksmith.store_check import CheckedPresence
 from locksmith.strategy import Strategy, StrategyContext, make
 from locksmith.surroundings import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
 from locksmith.trigger import Trigger, TriggerContext, listen, make_triggers
@@ -70,7 +72,7 @@ def make_strategy(
 ) -> Strategy:
     """Make the strategy for a target: the configured one, or the one that the journal names.
 
-    `mark` is what was seen of the store, where it is the configured one.
+    `mark` is what was seen of the configured store. A claim at another store is only given back.
     """
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
     rules = GroupRules(
@@ -81,9 +83,9 @@ def make_strategy(
     )
 
     def open_lock() -> QueuedLock:
-        known = mark if mark is not None and mark.is_of(target.api, target.endpoints) else None
-        seen = known or SeenRevision(paths, target.api, target.endpoints)
-        return open_queued_lock(store, target.group, meter, rules, seen)
+        seen = mark or SeenRevision(paths, config.store.api, config.store.endpoints)
+        own = seen if seen.is_of(target.api, target.endpoints) else None
+        return open_queued_lock(store, target.group, meter, rules, own)
 
     return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
 
@@ -105,9 +107,9 @@ def make_gates(
     return [gate for gate in gates if gate.name not in skip]
 
 
-def make_windows(config: Config, meter: Meter | None = None) -> ConfiguredWindows:
+def make_windows(config: Config, meter: Meter | None = None, mark: SeenRevision | None = None) -> ConfiguredWindows:
     """Make the windows of this machine."""
-    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter), boot_time)
+    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter, mark), boot_time)
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -131,8 +133,8 @@ async def run(config: Config, paths: Paths) -> None:
         registry = CollectorRegistry()
         meter = LockMetrics(registry)
         journal = JournalFile(paths, member.machine_id)
-        mark = SeenRevision(paths, config.store.api, config.store.endpoints)
-        windows = make_windows(config, meter)
+        mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
+        windows = make_windows(config, meter, mark)
         agent: Agent
 
         async def note(version: str, reason: str = "") -> None:
@@ -231,9 +233,10 @@ def _member(paths: Paths) -> Member:
     )
 
 
-def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> Presence:
-    store = open_store(config.store, meter)
-    return Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark)
+def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> CheckedPresence:
+    store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
+    presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark)
+    return CheckedPresence(presence, store, config.group, mark)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:

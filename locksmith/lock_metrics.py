@@ -60,6 +60,11 @@ class LockMetrics(Meter):
         self._twins = Gauge(
             "locksmith_clones", "1 while another machine is seen with this machine's id.", registry=registry
         )
+        self._went_back = Gauge(
+            "locksmith_store_went_back",
+            "1 while this machine takes nothing, as it has seen the store go back in time; `resume` ends that.",
+            registry=registry,
+        )
         for kind in KINDS:
             self._requests.labels(kind, OK)
 
@@ -89,6 +94,10 @@ class LockMetrics(Meter):
     def present(self, moment: float) -> None:
         """Show when the group last saw this machine."""
         self._presence.set(moment)
+
+    def went_back(self, *, back: bool) -> None:
+        """Show whether the store went back."""
+        self._went_back.set(int(back))
 
     def twins(self, machines: int) -> None:
         """Show whether there is another one."""

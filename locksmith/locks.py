@@ -1,5 +1,6 @@
 """The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
 
+from locksmith import keys
 from locksmith.brakes import GroupRules, Watermark
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
@@ -24,7 +25,7 @@ def open_queued_lock(
     mark: Watermark | None = None,
 ) -> QueuedLock:
     """Make the lock of a group with the line before it; nothing is connected before its first call."""
-    store = open_store(settings, meter)
+    store = open_store(settings, meter, mark, keys.semaphore_key(group))
     queue = Queue(store, group, halt_after=rules.halt_after)
     return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), queue, meter)
 

@@ -28,5 +28,8 @@ class Meter:
     def present(self, moment: float) -> None:
         """Note when (Unix time) this machine's presence was last written or prolonged."""
 
+    def went_back(self, *, back: bool) -> None:
+        """Note whether this machine has seen the store go back in time, and no `resume` since."""
+
     def twins(self, machines: int) -> None:
         """Note how many other machines were seen with this machine's id."""

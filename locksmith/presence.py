@@ -222,7 +222,6 @@ class Presence:
     def _note(self, now: Node, entry: Entry) -> None:
         self._shown = _Shown(now, entry, _now())
         if self._mark is not None:
-            self._mark.seen(entry.version)
             with self._best_effort("a store that goes back in time may not be noticed after a restart"):
                 self._mark.keep()
         self._meter.present(time.time())

@@ -10,7 +10,7 @@ from locksmith.group_view import GroupView
 from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
 from locksmith.node import TTL, Node
-from locksmith.orders import FREEZE, HALT, HOLD, OWN_DENIALS, SPACING, TAKE_FAILS, Order
+from locksmith.orders import FREEZE, HALT, HOLD, OWN_DENIALS, RESTORED, SPACING, TAKE_FAILS, Order
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, named, ordinal, span
 
@@ -169,6 +169,8 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
         case states.RELEASING:
             yield f"{found.name} has rebooted, and gives its slot back."
+        case states.IDLE if node.code == RESTORED:
+            yield _believes_nothing(found, node)
         case states.IDLE if node.wish:
             yield "It is about to ask for a slot."
         case states.IDLE | states.FINISHED:
@@ -192,7 +194,12 @@ def _waiting(found: Case, node: Node) -> str:
             return "It is in a dry run: it would ask for a slot now, and reboots nothing."
         case _:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
-            return f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
+            words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
+            return _believes_nothing(found, node) if node.code == RESTORED else words
+
+
+def _believes_nothing(found: Case, node: Node) -> str:
+    return f"{found.name} takes no slot (restored): {node.reason}."
 
 
 def _line(found: Case) -> Iterator[str]:

@@ -218,11 +218,16 @@ class OperatorReboot:
         try:
             self.journal.reopen(entry.claim.nonce)
             await self.preparation.undo(entry.claim.nonce)
-            await self.strategy(target_of(entry)).withdraw(entry.claim, _reason(why))
+            await self.strategy(target_of(entry)).withdraw(self._as_written(entry), _reason(why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
             cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
             raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+
+    def _as_written(self, entry: JournalEntry) -> Claim:
+        """Give the claim as the journal has it by now: one that does not know of its commit releases nothing."""
+        written = self.journal.read().entry
+        return written.claim if written is not None and written.claim.nonce == entry.claim.nonce else entry.claim
 
 
 async def _look_soon(limit: float) -> bool:

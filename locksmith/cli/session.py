@@ -3,6 +3,7 @@
 The configuration and the store's clients are loaded when a command first needs them: help and completion need none.
 """
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -16,6 +17,7 @@ import click
 
 from locksmith import boottime
 from locksmith.cli.go_flags import GoOption
+from locksmith.errors import StoreError
 from locksmith.fleet import Claim
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
@@ -23,6 +25,7 @@ from locksmith.host.paths import Paths
 if TYPE_CHECKING:
     from locksmith.config import Config
     from locksmith.history import Event
+    from locksmith.host.seen_revision import SeenRevision
     from locksmith.kv.settings import StoreSettings
     from locksmith.kv.store import Store
     from locksmith.queued_lock import QueuedLock
@@ -115,17 +118,38 @@ class Session:
 
     async def use_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
         """Do what `with_store` does, in an event loop that runs already."""
+        from locksmith import keys
         from locksmith.kv.connect import open_store
         from locksmith.kv.keyspaces import refuse_if_v2_in_use
         from locksmith.kv.settings import V3
 
         if settings.api == V3:
             await refuse_if_v2_in_use(settings, self.config.group)
-        store = open_store(settings)
+        mark = self._seen(settings)
+        store = open_store(settings, memory=mark, key=keys.semaphore_key(self.config.group))
         try:
-            return await work(store)
+            done = await work(store)
+            if mark is not None:
+                await self._warn(store, mark)
+            return done
         finally:
             await store.close()
+
+    def _seen(self, settings: "StoreSettings") -> "SeenRevision | None":
+        """Give what this machine's daemon has seen of the store; the tool writes nothing there."""
+        from locksmith.host.seen_revision import SeenRevision
+
+        seen = SeenRevision(self.paths, settings.api, settings.endpoints, keeps=False)
+        return seen if seen.is_known else None
+
+    async def _warn(self, store: "Store", mark: "SeenRevision") -> None:
+        """Warn where the store went back in time; what was asked for is done, and the answer is on its way."""
+        from locksmith.cli.output import note
+        from locksmith.store_check import check
+
+        with contextlib.suppress(StoreError):
+            if verdict := await check(store, self.config.group, mark):
+                note(f"Warning: {verdict}")
 
     async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock and the line before it, in an event loop that runs already."""

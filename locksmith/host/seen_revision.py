@@ -1,23 +1,56 @@
-"""How far this machine has seen the store come, so that one that went back in time (a restored backup) is noticed.
+"""What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
 
-The mark is this machine's own: `/var/lib/locksmith/seen.json`, written before it goes down. It belongs to the endpoints
-it was seen at; another store has another count.
+It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
+cluster of that id; another one is believed after a `resume` alone. (Where the id is not known, it belongs to the
+endpoints.)
+
+The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
+last progress that this machine had seen, over restarts and reboots, however far the store has come by then.
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from locksmith import fleet, jsonread
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
+from locksmith.kv.store import Entry, Fingerprint, Known, Position
+from locksmith.meter import Meter
+
+log = logging.getLogger(__name__)
+
+WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
+WAY_OUT = "so who is down now is not known: look at the machines, then say `locksmithctl resume`"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster.
+
+    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
+    to have gone back (None: it has not), `why` by what.
+    """
+
+    revision: int = 0
+    at: datetime | None = None
+    resumed: datetime | None = None
+    cluster: str = ""
+    entry: Fingerprint | None = None
+    entry_at: datetime | None = None
+    back: datetime | None = None
+    why: str = ""
 
 
 class SeenRevision:
-    """The highest revision seen, when that was, and the last `resume` that was known then.
+    """What was seen of one store. A file that cannot be read counts as none: it says nothing about who holds the lock.
 
-    A file that cannot be read counts as none: it says nothing about who holds the lock.
+    Several programs of one machine may write the file; the verdict of one is kept by the others. One that `keeps`
+    nothing writes nothing.
     """
 
     def __init__(
@@ -26,62 +59,147 @@ class SeenRevision:
         api: int,
         endpoints: Sequence[str],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        meter: Meter | None = None,
+        *,
+        keeps: bool = True,
     ) -> None:
         self.path = paths.state / "seen.json"
+        self._keeps = keeps
         self._clock = clock
         self._store = _named(api, endpoints)
-        self._revision, self._resumed, self._at = self._read()
-        self._kept: int | None = self._revision
+        self._meter = meter or Meter()
+        self._kept = self._seen = self._read()
+        self._epoch = 0
+        self._latest = Position(0)
+        self._meter.went_back(back=self._seen.back is not None)
 
-    def went_back(self, revision: int, resumed: datetime | None) -> bool:
-        """Whether the store has seen less than this machine; where not, or after a new `resume`, it is noted.
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was seen of this store."""
+        return self._seen.revision > 0 or self._seen.back is not None
 
-        A `resume` is written down at once: forgotten by a crash, it would count as a new one. `HostError`: it was not.
-        """
-        if revision < self._revision and not self._is_new(resumed):
-            return True
-        self._note(revision)
-        if resumed is not None and resumed != self._resumed:
-            self._resumed, self._kept = resumed, None
-            self.keep()
-        return False
+    @property
+    def verdict(self) -> str:
+        """Say that the store went back, by what this was seen, and the way out; empty: it has not."""
+        return f"{WENT_BACK}: {self._seen.why}; {WAY_OUT}" if self._seen.back else ""
 
     def is_of(self, api: int, endpoints: Sequence[str]) -> bool:
         """Whether it is the mark of this very store."""
         return self._store == _named(api, endpoints)
 
-    def seen(self, revision: int) -> None:
-        """Note a revision that an answer of the store had, where it is the highest."""
-        if revision > self._revision:
-            self._note(revision)
+    def sending(self) -> Known:
+        """Say what is known of the store, right before a request leaves."""
+        return Known(self._seen.revision, self._seen.entry, self._epoch)
 
-    def _note(self, revision: int) -> None:
-        self._revision, self._at = revision, self._clock().replace(microsecond=0)
+    def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
+        """Compare an answer with what was known when its request left: answers overtake each other."""
+        if known.epoch != self._epoch:
+            return  # sent before an operator said that another history counts
+        self._latest = position
+        if self._seen.back is not None:
+            self._insist()
+        elif self._seen.cluster and position.cluster and position.cluster != self._seen.cluster:
+            self._convict(f"cluster {position.cluster} answers instead of {self._seen.cluster}")
+        elif linearizable and position.revision < known.revision:
+            self._convict(f"its revision is {position.revision}, and was {known.revision}")
+        elif position.revision > self._seen.revision or (position.cluster and not self._seen.cluster):
+            higher = max(position.revision, self._seen.revision)
+            cluster = self._seen.cluster or position.cluster
+            self._seen = replace(self._seen, revision=higher, at=self._now(), cluster=cluster)
+
+    def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
+        """Compare how the lock's key stands with the entry that was known when the request left."""
+        if known.epoch != self._epoch or self._seen.back is not None:
+            return
+        newest = self._seen.entry
+        if part is False and known.entry is not None:
+            before = known.entry
+            # Progress of the other history may have been taken for that of this one since.
+            self._seen = replace(self._seen, at=self._seen.entry_at or self._seen.at)
+            self._convict(f"its history has no {before.key} of revision {before.version} as this machine saw it")
+        elif entry is not None and (newest is None or newest.key != entry.key or entry.version > newest.version):
+            self._seen = replace(self._seen, entry=Fingerprint.of(entry), entry_at=self._now())
+
+    def went_back(self, resumed: datetime | None) -> str:
+        """Say why the store is not to be believed (empty: it is), after a look at the last `resume`.
+
+        A `resume` is written down at once: forgotten by a crash, it would count as a new one. `HostError`: it was not,
+        and changes nothing.
+        """
+        if self._seen.back is None:
+            if resumed is not None and resumed != self._seen.resumed:
+                self._save(replace(self._seen, resumed=resumed))
+            return self.verdict
+        if not self._is_new(resumed):
+            self._insist()
+            return self.verdict
+        now = self._latest
+        self._save(Seen(now.revision, self._now(), resumed, now.cluster))
+        self._epoch += 1
+        log.info("an operator has said `resume`: the store is believed again, from revision %d on", now.revision)
+        self._meter.went_back(back=False)
+        return ""
+
+    def keep(self) -> None:
+        """Write it down; `HostError`: it did not reach the disk."""
+        if self._kept != self._seen:
+            self._save(self._seen)
+
+    def _convict(self, why: str) -> None:
+        """Note that the store went back, before anything is decided on what it said."""
+        self._seen = replace(self._seen, back=self._now(), why=why)
+        log.warning("%s", self.verdict)
+        self._meter.went_back(back=True)
+        self._insist()
+
+    def _insist(self) -> None:
+        """Write the verdict down where it is not yet; it stands without that too."""
+        try:
+            self.keep()
+        except HostError as error:
+            log.debug("the verdict on the store is not written down yet: %s", error)
 
     def _is_new(self, resumed: datetime | None) -> bool:
         """Whether a `resume` was said after the store went back: none that the backup has was.
 
-        It may be one that this machine never read, as it does so at a take alone; but it had seen the store since.
+        It may be one that this machine never read, or one that was said before this machine saw the store go back; but
+        this machine had seen more of the store before that `resume`.
         """
-        before = [moment for moment in (self._resumed, self._at) if moment is not None]
+        before = [moment for moment in (self._seen.resumed, self._seen.at) if moment is not None]
         return resumed is not None and all(resumed > moment for moment in before)
 
-    def keep(self) -> None:
-        """Write it down; `HostError`: it did not reach the disk."""
-        if self._kept == self._revision:
+    def _now(self) -> datetime:
+        return self._clock().replace(microsecond=0)
+
+    def _save(self, seen: Seen) -> None:
+        """Write it down, with the verdict that another program of this machine may have written; then believe it."""
+        if not self._keeps:
+            self._seen = self._kept = seen
             return
-        fields = {
-            "schema": fleet.SCHEMA,
-            "store": self._store,
-            "revision": self._revision,
-            "resumed": fleet.optional_moment(self._resumed),
-            "at": fleet.optional_moment(self._at),
-        }
+        other = self._read()
+        if other.back is not None and seen.back is None and (seen.resumed is None or _is_older(seen.resumed, other)):
+            seen = other
+            self._meter.went_back(back=True)
         try:
-            self._store_raw(json.dumps(fields).encode())
+            self._store_raw(json.dumps(self._fields(seen)).encode())
         except OSError as error:
             raise HostError(f"{self.path} cannot be written: {error.strerror}") from None
-        self._kept = self._revision
+        self._seen = self._kept = seen
+
+    def _fields(self, seen: Seen) -> dict[str, Any]:
+        entry = seen.entry
+        return {
+            "schema": fleet.SCHEMA,
+            "store": self._store,
+            "revision": seen.revision,
+            "resumed": fleet.optional_moment(seen.resumed),
+            "at": fleet.optional_moment(seen.at),
+            "cluster": seen.cluster,
+            "entry": {"key": entry.key, "version": entry.version, "digest": entry.digest} if entry else None,
+            "entry_at": fleet.optional_moment(seen.entry_at),
+            "back": fleet.optional_moment(seen.back),
+            "why": seen.why,
+        }
 
     def _load_raw(self) -> bytes:
         return self.path.read_bytes()
@@ -90,15 +208,38 @@ class SeenRevision:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(self.path, raw)
 
-    def _read(self) -> tuple[int, datetime | None, datetime | None]:
+    def _read(self) -> Seen:
         try:
             fields = jsonread.load_object(self._load_raw())
-            if jsonread.read(fields, "store", str) != self._store:
-                return 0, None, None
-            resumed, at = (fleet.read_optional_moment(fields, name) for name in ("resumed", "at"))
-            return jsonread.read(fields, "revision", int), resumed, at
+            found = Seen(
+                revision=jsonread.read(fields, "revision", int),
+                at=fleet.read_optional_moment(fields, "at"),
+                resumed=fleet.read_optional_moment(fields, "resumed"),
+                cluster=jsonread.read(fields, "cluster", str, ""),
+                entry=_read_entry(fields.get("entry")),
+                entry_at=fleet.read_optional_moment(fields, "entry_at"),
+                back=fleet.read_optional_moment(fields, "back"),
+                why=jsonread.read(fields, "why", str, ""),
+            )
+            store = jsonread.read(fields, "store", str)
+            # The same cluster has other endpoints when a member joins. v2 and v3 count apart.
+            same = store == self._store or (found.cluster and store.split()[:1] == self._store.split()[:1])
+            return found if same else Seen()
         except (OSError, jsonread.BadJsonError):
-            return 0, None, None
+            return Seen()
+
+
+def _read_entry(fields: object) -> Fingerprint | None:
+    if not isinstance(fields, dict):
+        return None
+    names = ("key", str), ("digest", str)
+    key, digest = (jsonread.read(fields, name, kind) for name, kind in names)
+    return Fingerprint(key, jsonread.read(fields, "version", int), digest)
+
+
+def _is_older(resumed: datetime, other: Seen) -> bool:
+    """Whether that `resume` does not end the other program's verdict."""
+    return any(resumed <= moment for moment in (other.resumed, other.at) if moment is not None)
 
 
 def _named(api: int, endpoints: Sequence[str]) -> str:

@@ -29,7 +29,18 @@ from locksmith.kv.etcd2_member import (
     Node,
 )
 from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.kv.store import (
+    ABSENT,
+    Delete,
+    Entry,
+    Fingerprint,
+    Listing,
+    NoObserver,
+    Observer,
+    Put,
+    Reading,
+    knows_by_present,
+)
 from locksmith.meter import Meter
 
 MISSING = {KEY_NOT_FOUND, NOT_A_DIRECTORY}
@@ -43,11 +54,16 @@ Params = dict[str, str | int]
 class Etcd2Store:
     """`locksmith.kv.store.Store` on etcd's v2 API. Bad endpoints or TLS files raise `UsageError`."""
 
-    def __init__(self, settings: StoreSettings, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        meter: Meter | None = None,
+        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+    ) -> None:
         self._timeout = settings.timeout
         # Where a refresh of ours has moved a key's modifiedIndex: by the key, its version and that index.
         self._moved: dict[str, tuple[int, int]] = {}
-        self._cluster = Cluster(settings, meter or Meter())
+        self._cluster = Cluster(settings, meter or Meter(), observer)
 
     async def get(self, key: str) -> Reading:
         """Read one key, linearizably (a quorum read)."""
@@ -134,6 +150,11 @@ class Etcd2Store:
         """Remove an entry, if it is still the same one."""
         with contextlib.suppress(ConflictError):
             await self._delete(entry.key, entry.version, self._until())
+
+    async def knows(self, seen: Fingerprint) -> bool | None:
+        """Compare with the key as it stands now: v2 cannot read the past."""
+        entry = (await self.get(seen.key)).entry
+        return knows_by_present(seen, entry, rewritten=entry is not None and bool(entry.lease))
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Wait for an event of `key`, or below the folder, after index `after`: a long poll.

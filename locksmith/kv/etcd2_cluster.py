@@ -11,6 +11,7 @@ from locksmith.kv.connections import patience
 from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.etcd2_member import Answer, AnsweredNoError, Call, LostError, Member, NotSentError, Request
 from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import NoObserver, Observer, Position
 from locksmith.kv.threads import in_thread
 from locksmith.meter import Meter
 
@@ -21,8 +22,9 @@ class Cluster:
     So after a read has found its way around a frozen member, the write that follows does not meet it again.
     """
 
-    def __init__(self, settings: StoreSettings, meter: Meter) -> None:
+    def __init__(self, settings: StoreSettings, meter: Meter, observer: Observer = NoObserver()) -> None:  # noqa: B008 - it keeps nothing
         self._meter = meter
+        self._observer = observer
         self._line = [Member(endpoint, settings) for endpoint in parse_endpoints(settings)]
         self._connect_limit = settings.timeout / len(self._line)
         self._under_way: set[Request] = set()
@@ -37,7 +39,7 @@ class Cluster:
         doubts: list[str] = []
         for member, share in self._in_turn(until):
             try:
-                return await self._run(member.request(call), patience(share), share)
+                return await self._asked(member.request(call), share, counts=call.counts)
             except NotSentError as error:
                 doubts.append(self._doubt(member, str(error)))
             except (LostError, TimeoutError) as error:
@@ -76,6 +78,21 @@ class Cluster:
         self._closed = True
         for request in self._under_way:
             request.end()
+
+    async def _asked(self, request: Request, share: float, *, counts: bool) -> Answer:
+        """Make a request, and pass on how far the store had come; etcd's own "no" says that too."""
+        known = self._observer.sending()
+        answered = Position(0)
+        try:
+            answer = await self._run(request, patience(share), share)
+            answered = Position(answer.index, request.cluster)
+        except AnsweredNoError as no:
+            answered = Position(no.index, request.cluster)
+            raise
+        finally:
+            if answered.revision > 0:
+                self._observer.answered(answered, known, linearizable=counts)
+        return answer
 
     async def _run(self, request: Request, bounds: urllib3.Timeout, limit: float) -> Answer:
         self._under_way.add(request)

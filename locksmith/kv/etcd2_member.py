@@ -101,6 +101,11 @@ class Call:
         return self.method != "GET"
 
     @property
+    def counts(self) -> bool:
+        """Whether the quorum answers it; any other answer is one member's own, which may lag."""
+        return self.writes or self.params.get("quorum") == "true"
+
+    @property
     def path(self) -> str:
         """The key as a path; python-etcd sends it as it is, so a `%` in the key has to be escaped here."""
         return "/keys/" + quote(self.key, safe="/")
@@ -152,6 +157,11 @@ class Request:
         except (ValueError, TypeError, RecursionError) as error:  # TypeError: an errorCode of no type to look up
             raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
 
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster that has answered; empty where it did not say."""
+        return self._tap.header("X-Etcd-Cluster-Id")
+
     def end(self) -> None:
         """Make `run` return soon, where it has not; nothing is sent any more."""
         self._tap.close()
@@ -178,6 +188,10 @@ class _Tap:
         return self._response
 
     request_encode_body = request
+
+    def header(self, name: str) -> str:
+        """Read a header of the response; empty where there is none."""
+        return self._response.headers.get(name, "") if self._response is not None else ""
 
     def close(self) -> None:
         """Shut the socket, which wakes the thread that reads from it."""

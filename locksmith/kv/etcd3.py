@@ -10,7 +10,18 @@ from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
 from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.kv.store import (
+    ABSENT,
+    Delete,
+    Entry,
+    Fingerprint,
+    Listing,
+    NoObserver,
+    Observer,
+    Put,
+    Reading,
+    knows_by_present,
+)
 from locksmith.meter import Meter
 
 RANGE = "/v3/kv/range"
@@ -25,10 +36,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
 
 class Etcd3Store:
-    """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects."""
+    """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects.
 
-    def __init__(self, settings: StoreSettings, meter: Meter | None = None) -> None:
-        self._gateway = Gateway(settings)
+    Each header says how far the serving member has come. Of a watch and a keep-alive that is no quorum's word: the
+    member writes them from its own state, which may lag (etcd's api/v3rpc/watch.go and lease.go).
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        meter: Meter | None = None,
+        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+    ) -> None:
+        self._gateway = Gateway(settings, observer, local=(WATCH, KEEP_ALIVE))
         self._meter = meter or Meter()
 
     async def get(self, key: str) -> Reading:
@@ -106,6 +126,18 @@ class Etcd3Store:
     async def revoke(self, entry: Entry) -> None:
         """End the lease, and the key with it."""
         await self._end(entry.lease)
+
+    async def knows(self, seen: Fingerprint) -> bool | None:
+        """Read the key as it was at that revision; where that was compacted, as it is now."""
+        try:
+            past = await self._gateway.call(RANGE, wire.one_at(seen.key, seen.version), wire.reading)
+        except StoreRefusedError as error:
+            if wire.FUTURE in str(error):
+                return False
+            if wire.COMPACTED not in str(error):
+                raise
+            return knows_by_present(seen, (await self.get(seen.key)).entry)
+        return past.entry is not None and Fingerprint.of(past.entry) == seen
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Watch a key or a prefix from the revision after `after`."""

@@ -13,7 +13,7 @@ from locksmith.errors import ConflictError
 from locksmith.jsonread import BadJsonError, convert, read
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
-from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Put, Reading
+from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Position, Put, Reading
 from locksmith.words import named
 
 _NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
@@ -71,6 +71,11 @@ def reading(message: Message) -> Reading:
     """Parse the range of one key."""
     entries = _entries(message)
     return Reading(entries[0] if entries else None, _revision(message))
+
+
+def one_at(key: str, revision: int) -> Message:
+    """Ask for one key as it was at a revision."""
+    return {**one(key), "revision": str(revision)}
 
 
 def readings(message: Message, count: int) -> list[Reading]:
@@ -138,6 +143,15 @@ def ignored(message: Message) -> None:
 
 
 NO_LEASE = "requested lease not found"
+COMPACTED = "required revision has been compacted"
+FUTURE = "required revision is a future revision"
+
+
+def position(message: Message) -> Position | None:
+    """Read how far the store had come; None: the answer does not say it."""
+    header = read(message, "header", dict)
+    revision = number(header, "revision")
+    return Position(revision, str(number(header, "cluster_id") or "")) if revision > 0 else None
 
 
 def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:

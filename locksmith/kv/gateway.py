@@ -2,18 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.jsonread import BadJsonError, read
-from locksmith.kv import grpc
+from locksmith.kv import etcd3_wire, grpc
 from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.exchange import DoubtError, Endpoint, Exchange, NotDoneError, Request
 from locksmith.kv.grpc import FullError, Message, TokenRefusedError
 from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import Known, NoObserver, Observer
 
 T = TypeVar("T")
 
@@ -33,11 +34,19 @@ class Gateway:
     """Calls that try the endpoints in turn, the one that answered last first, all within `settings.timeout`.
 
     A read goes on to the next endpoint after any failure. A write does so only where nothing can have been done yet;
-    otherwise it is an `OutcomeUnknownError`.
+    otherwise it is an `OutcomeUnknownError`. `observer` hears how far the store had come, from each answer's header;
+    those of the paths in `local` are a member's own word, not the quorum's.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        local: Collection[str] = (),
+    ) -> None:
         self._settings = settings
+        self._observer = observer
+        self._local = (*local, AUTHENTICATE)
         self._endpoints = parse_endpoints(settings)
         self._first = 0
         self._token: str | None = None
@@ -60,16 +69,21 @@ class Gateway:
         None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
         is opened again. After a break the next endpoint has its turn first.
         """
-        broken = False
+        broken, known = False, self._observer.sending()
+
+        def judged(message: Message) -> T | None:
+            self._hear(path, message, known)
+            return judge(message)
 
         async def attempt(turn: Turn, token: str) -> T | None:
-            nonlocal broken
+            nonlocal broken, known
+            known = self._observer.sending()
             async with self._open(turn, path, fields, token, longest=silence) as exchange:
-                verdict = judge(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
+                verdict = judged(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
                 if verdict is not None:
                     return verdict
                 try:
-                    return await _listen(exchange, judge, silence)
+                    return await _listen(exchange, judged, silence)
                 except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
                     broken = True
                     return None
@@ -144,11 +158,19 @@ class Gateway:
             raise NotDoneError(f"authentication: {error}") from None
 
     async def _post(self, turn: Turn, path: str, fields: Message, token: str) -> Message:
+        known = self._observer.sending()
         async with self._open(turn, path, fields, token) as exchange:
             answer = bytearray()
             while piece := await exchange.read(turn.answer_by):
                 answer += piece
-        return grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
+        message = grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
+        self._hear(path, message, known)
+        return message
+
+    def _hear(self, path: str, message: Message, known: Known) -> None:
+        at = etcd3_wire.position(message)
+        if at is not None:
+            self._observer.answered(at, known, linearizable=path not in self._local)
 
     @asynccontextmanager
     async def _open(

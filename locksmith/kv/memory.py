@@ -10,7 +10,21 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from locksmith.errors import ConflictError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Entry, Listing, Put, Reading
+from locksmith.kv.store import (
+    ABSENT,
+    MOST_OPERATIONS,
+    Delete,
+    Entry,
+    Fingerprint,
+    Known,
+    Listing,
+    NoObserver,
+    Observer,
+    Position,
+    Put,
+    Reading,
+    knows_by_present,
+)
 
 T = TypeVar("T")
 
@@ -67,10 +81,13 @@ class MemoryServer:
     """What all clients share. Nothing here awaits, so each method is a transaction."""
 
     revision: int = 1
+    cluster: str = "memory"
     _entries: dict[str, Entry] = field(default_factory=dict)
     _deadlines: dict[int, float] = field(default_factory=dict)
     _changed: dict[str, int] = field(default_factory=dict)
     _compacted: int = 0
+    # The values that were written since the last compaction, by their key and version.
+    _past: dict[tuple[str, int], bytes] = field(default_factory=dict)
     # Each folder's keys, so that nobody has to look through all of them; and when one of them was changed last.
     _folders: dict[str, dict[str, None]] = field(default_factory=dict)
     _touched: dict[str, int] = field(default_factory=dict)
@@ -107,6 +124,15 @@ class MemoryServer:
         """Name the folders right below a prefix."""
         below = (folder.removeprefix(prefix) for folder in self._below(prefix) if self._folders[folder])
         return tuple(sorted({rest.partition("/")[0] for rest in below if rest}))
+
+    def knows(self, seen: Fingerprint) -> bool | None:
+        """Tell whether an entry is part of this history."""
+        if seen.version > self.revision:
+            return False
+        if seen.version <= self._compacted:
+            return knows_by_present(seen, self._entries.get(seen.key))
+        past = self._past.get((seen.key, seen.version))
+        return past is not None and Fingerprint.of(Entry(seen.key, past, seen.version, 0)) == seen
 
     def commit(self, changes: Sequence[Put | Delete]) -> None:
         """Make all changes in one revision, or `ConflictError` and none; `StoreRefusedError`: they are too many."""
@@ -179,7 +205,7 @@ class MemoryServer:
 
     def compact(self) -> None:
         """Forget what happened before this revision, as etcd does now and then: whoever waits on goes on."""
-        self._compacted = self.revision
+        self._compacted, self._past = self.revision, {}
         self._changed = {key: at for key, at in self._changed.items() if at == self.revision}
 
     def backup(self) -> Backup:
@@ -193,7 +219,7 @@ class MemoryServer:
         Every client loses its connection, so whoever waits is told to read again.
         """
         self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
-        self._entries, self._folders, self._touched, self._deadlines = {}, {}, {}, {}
+        self._entries, self._folders, self._touched, self._deadlines, self._past = {}, {}, {}, {}, {}
         for entry in backup.entries:
             self._keep(entry)
         for entry in backup.entries:
@@ -215,6 +241,7 @@ class MemoryServer:
     def _keep(self, entry: Entry) -> None:
         folder = _folder(entry.key)
         self._entries[entry.key] = entry
+        self._past[entry.key, entry.version] = entry.value
         self._folders.setdefault(folder, {})[entry.key] = None
         self._changed[entry.key] = self._touched[folder] = self.revision
 
@@ -248,8 +275,14 @@ class MemoryServer:
 class MemoryStore:
     """One client of a `MemoryServer`, in its own weather."""
 
-    def __init__(self, server: MemoryServer, weather: Weather | None = None) -> None:
+    def __init__(
+        self,
+        server: MemoryServer,
+        weather: Weather | None = None,
+        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+    ) -> None:
         self._server = server
+        self._observer = observer
         self._weather: Weather = weather or Calm()
         self._watches: set[_Watch] = set()
 
@@ -316,6 +349,10 @@ class MemoryStore:
         """Prolong an entry."""
         await self._carry("renew", entry.key, lambda: self._server.prolong(entry, ttl), write=True)
 
+    async def knows(self, seen: Fingerprint) -> bool | None:
+        """Tell whether an entry is part of the store's history."""
+        return await self._carry("knows", seen.key, lambda: self._server.knows(seen))
+
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Wait for a change after a revision."""
         watch = self._server.watch(key, prefix=prefix)
@@ -343,7 +380,26 @@ class MemoryStore:
         return self._server.lend(put, ttl, also)
 
     async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
-        return await self._weather.carry(Call(name, key, write, apply))
+        known = self._observer.sending()
+        at: list[Position] = []
+
+        def answer() -> T:
+            try:
+                return apply()
+            finally:
+                at.append(Position(self._server.revision, self._server.cluster))
+
+        try:
+            result = await self._weather.carry(Call(name, key, write, answer))
+        except ConflictError:
+            self._hear(at, known)
+            raise
+        self._hear(at, known)
+        return result
+
+    def _hear(self, at: Sequence[Position], known: Known) -> None:
+        if at:
+            self._observer.answered(at[-1], known)
 
 
 def _refuse_too_many(operations: int) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
-from locksmith.kv.store import Delete, Entry, Listing, Put, Reading, Store
+from locksmith.kv.store import Delete, Entry, Fingerprint, Listing, Put, Reading, Store
 from locksmith.meter import Meter
 
 T = TypeVar("T")
 
 KINDS = (
     *("get", "read", "list", "count", "folders"),
-    *("create", "enter", "swap", "delete", "update", "replace", "renew", "revoke", "wait"),
+    *("create", "enter", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -80,6 +80,10 @@ class ObservedStore:
     async def revoke(self, entry: Entry) -> None:
         """Remove an entry that expires."""
         await self._count("revoke", self._store.revoke(entry))
+
+    async def knows(self, seen: Fingerprint) -> bool | None:
+        """Tell whether an entry is part of the store's history."""
+        return await self._count("knows", self._store.knows(seen))
 
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Wait for a change."""

@@ -9,7 +9,8 @@ Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from hashlib import sha256
+from typing import Protocol, Self
 
 ABSENT = 0
 """The version of a key that does not exist; as a guard: it must not exist."""
@@ -55,6 +56,66 @@ class Listing:
     entries: tuple[Entry, ...]
     revision: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a store had come when it answered: its revision, and the id of its cluster (empty: it has none)."""
+
+    revision: int
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What is remembered of an entry: `version` of `key` had a value with this `digest`."""
+
+    key: str
+    version: int
+    digest: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """Take the fingerprint of an entry."""
+        return cls(entry.key, entry.version, sha256(entry.value).hexdigest()[:32])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known of a store when a request left: its revision, and the entry of the lock.
+
+    Both belong to one history; an `epoch` ends when another one is to be believed.
+    """
+
+    revision: int
+    entry: Fingerprint | None = None
+    epoch: int = 0
+
+
+class Observer(Protocol):
+    """Hears how far the store had come, from every answer that says so."""
+
+    def sending(self) -> Known:
+        """Say what is known, right before a request leaves."""
+        ...
+
+    def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
+        """Take note of an answer, with what was known when its request left.
+
+        An answer that is not `linearizable` may come from a member that lags: it proves progress alone.
+        """
+        ...
+
+
+class NoObserver:
+    """Hears nothing."""
+
+    def sending(self) -> Known:
+        """Know nothing."""
+        return Known(0)
+
+    def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
+        """Drop it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +225,14 @@ class Store(Protocol):
         """
         ...
 
+    async def knows(self, seen: Fingerprint) -> bool | None:
+        """Tell whether this very entry is part of the store's history.
+
+        False: the store has another history. None: the store can no longer tell (compacted, or the key has changed
+        since and the store keeps no past values).
+        """
+        ...
+
     async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
         """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
 
@@ -183,3 +252,15 @@ async def remove(store: Store, entry: Entry) -> None:
         await store.revoke(entry)
     else:
         await store.delete(entry.key, entry.version)
+
+
+def knows_by_present(seen: Fingerprint, now: Entry | None, *, rewritten: bool = False) -> bool | None:
+    """Answer `Store.knows` from how the key stands now, where the past can no longer be read.
+
+    A version never goes back while a history goes on. `rewritten`: the store may write a new value at the same version.
+    """
+    if now is None or now.version > seen.version:
+        return None
+    if now.version < seen.version:
+        return False
+    return None if rewritten else Fingerprint.of(now) == seen

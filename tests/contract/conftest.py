@@ -13,7 +13,8 @@ import pytest
 from locksmith.keys import ROOT
 from locksmith.kv.connect import open_store
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Store
+from locksmith.kv.remembering import Memory
+from locksmith.kv.store import NoObserver, Store
 from tests.contract.daemons import Site
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd
 
@@ -27,15 +28,15 @@ class Stage:
     `compact` has the server forget what was before a revision, the last there is.
     """
 
-    open: Callable[[], Store]
+    open: Callable[[Memory | None], Store]
     atomic: bool = True
     compact: Callable[[int], None] | None = None
 
-    def play(self, story: Callable[[Store], Awaitable[T]]) -> T:
+    def play(self, story: Callable[[Store], Awaitable[T]], memory: Memory | None = None) -> T:
         """Run a story with a client of its own, and close that."""
 
         async def scene() -> T:
-            store = self.open()
+            store = self.open(memory)
             try:
                 async with asyncio.timeout(30):
                     return await story(store)
@@ -67,13 +68,16 @@ def wheel_etcd() -> Iterator[Etcd]:
 def stage(request: pytest.FixtureRequest) -> Stage:
     if request.param == "memory":
         server = MemoryServer()
-        return Stage(lambda: MemoryStore(server), compact=lambda _revision: server.compact())
+        return Stage(
+            lambda memory: MemoryStore(server, observer=memory or NoObserver()),
+            compact=lambda _revision: server.compact(),
+        )
     api, binary = request.param.split("-")
     etcd: Etcd = request.getfixturevalue(f"{binary}_etcd")
     settings = etcd.settings(api=int(api[1:]))
     if api == "v2":
-        return Stage(lambda: open_store(settings), atomic=False)
-    return Stage(lambda: open_store(settings), compact=etcd.compact)
+        return Stage(lambda memory: open_store(settings, memory=memory), atomic=False)
+    return Stage(lambda memory: open_store(settings, memory=memory), compact=etcd.compact)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.fleet import MANUAL, Claim
-from locksmith.keys import group_prefix, semaphore_key
+from locksmith.keys import group_prefix, node_key, semaphore_key
 from locksmith.kv.connect import open_store
 from locksmith.rebootlock import RebootLock
 from tests.harness.etcd import Etcd
@@ -52,6 +52,11 @@ class Lock:
         return _holders(keys[self.key]["value"]) if self.key in keys else []
 
     @property
+    def version(self) -> int:
+        """The version of the semaphore."""
+        return int(self._read(0)[self.key]["mod_revision"])
+
+    @property
     def record(self) -> dict[str, Any]:
         """The only holder's record."""
         [value] = [entry["value"] for key, entry in self._read(0).items() if "/holders/" in key]
@@ -79,6 +84,10 @@ class Lock:
     def story(self) -> list[str]:
         """How it went, where one machine alone had it: `held` and `committed`, `free`, and so on."""
         return [next(iter(moment.states.values()), "free") for moment in self.history]
+
+    def values(self) -> dict[str, str]:
+        """Read every value of the group as it is now."""
+        return {key: entry["value"] for key, entry in self._read(0).items()}
 
     def put(self, value: bytes, key: str = "") -> None:
         """Write the raw value of the semaphore, or of another key."""
@@ -157,6 +166,10 @@ class Site:
         settings = self.settings(**changes)
         node = Node(name, self.folder, settings, running=running, reboot_time=lambda: 0.05, on_event=look)
         return node
+
+    def node_record(self, node: Node) -> str:
+        """Read the presence of a node, as it stands in the store; empty where it has none."""
+        return self.lock.values().get(node_key(self.group, node.machine_id), "")
 
     async def is_free(self, limit: float = 20.0) -> None:
         """Wait until nobody holds the lock."""

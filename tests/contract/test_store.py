@@ -1,12 +1,13 @@
 """What every store does, whatever is under it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Put
+from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Fingerprint, Known, Put
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -603,3 +604,105 @@ def forget(stage, last):
     if stage.compact is None:
         pytest.skip("v2 keeps the last thousand events, and has no compaction")
     stage.compact(last.version)
+
+
+def test_what_was_written_is_part_of_the_history_also_when_it_has_changed_since(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        assert await store.knows(Fingerprint.of(made)) is True
+        await store.swap(base + "key", b"2", made.version)
+        assert await store.knows(Fingerprint.of(made)) is not False
+        if stage.atomic:
+            assert await store.knows(Fingerprint.of(made)) is True
+            assert await store.knows(Fingerprint.of(replace(made, value=b"other"))) is False
+            assert await store.knows(Fingerprint(base + "none", made.version, "")) is False
+
+    stage.play(story)
+
+
+def test_what_was_never_written_is_no_part_of_the_history(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        assert await store.knows(Fingerprint.of(replace(made, value=b"other"))) is False
+        assert await store.knows(Fingerprint(base + "key", made.version + 1_000_000, "")) is False
+
+    stage.play(story)
+
+
+def test_a_compacted_history_answers_by_what_stands_there_now(stage, base):
+    if stage.compact is None:
+        pytest.skip("the v2 API forgets nothing that it could be asked for")
+
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        changed = await store.swap(base + "other", b"1", 0)
+        stage.compact(changed.version)
+        assert await store.knows(Fingerprint.of(made)) is True
+        assert await store.knows(Fingerprint.of(replace(made, value=b"other"))) is False
+        changed = await store.swap(base + "key", b"2", made.version)
+        stage.compact(changed.version)
+        assert await store.knows(Fingerprint.of(made)) is None
+
+    stage.play(story)
+
+
+class Heard:
+    """An observer that notes what it is told."""
+
+    def __init__(self):
+        self.answers = []
+
+    def sending(self):
+        return Known(7)
+
+    def answered(self, position, known, *, linearizable=True):
+        assert known == Known(7)
+        self.answers.append((position, linearizable))
+
+    def followed(self, entry, known, *, part):
+        pass
+
+
+def test_every_answer_says_how_far_the_store_has_come(stage, base):
+    async def story(store, heard):
+        async def told(call, *, linearizable=True):
+            heard.answers.clear()
+            try:
+                result = await call
+            except ConflictError:
+                result = None
+            revisions = [position.revision for position, _ in heard.answers]
+            assert revisions, "not told"
+            assert heard.answers[-1][1] or not linearizable
+            assert min(revisions) > 0
+            assert len({position.cluster for position, _ in heard.answers} - {""}) == 1
+            return result, max(revisions)
+
+        made, revision = await told(store.create(base + "a", b"1"))
+        assert revision >= made.version
+        leased, _ = await told(store.create(base + "leased", b"1", ttl=60))
+        reading, revision = await told(store.get(base + "a"))
+        assert revision == reading.revision
+        for call in (
+            store.get(base + "absent"),
+            store.read([base + "a", base + "absent"]),
+            store.list(base),
+            store.list(base + "nothing/"),
+            store.count(base),
+            store.folders(base),
+            store.swap(base + "a", b"2", made.version),
+            store.swap(base + "a", b"2", made.version),
+            store.knows(Fingerprint.of(made)),
+            store.enter(base + "b", b"1", base, ttl=60),
+            store.wait(base, made.version, prefix=True, limit=5),
+        ):
+            _, now = await told(call, linearizable=False)
+            assert now >= revision
+        await told(store.renew(leased, 60), linearizable=False)
+        changed, _ = await told(store.update(leased, b"2", 60))
+        over, _ = await told(store.replace(changed, b"3", 60))
+        await told(store.revoke(over))
+        await told(store.delete(base + "a", (await store.get(base + "a")).version))
+
+    heard = Heard()
+    stage.play(lambda store: story(store, heard), heard)

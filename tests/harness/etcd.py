@@ -240,14 +240,37 @@ class Etcd:
         """Save a snapshot, as a nightly backup does."""
         _run(TOOLS / "etcdctl", "--endpoints", self.members[0].url, "snapshot", "save", snapshot)
 
-    def restore(self, snapshot: Path) -> None:
+    def restore(self, snapshot: Path, *flags: str) -> None:
         """Go back to a snapshot: end every member, and make a cluster of the same members from it."""
-        for member in self.members:
-            member.stop()
+        self._end_all()
         for member in self.members:
             shutil.rmtree(member.data)
-            _run(TOOLS / "etcdutl", "snapshot", "restore", snapshot, *member.identity)
+            _run(TOOLS / "etcdutl", "snapshot", "restore", snapshot, *flags, *member.identity)
         self._launch()
+
+    def save_disks(self, folder: Path) -> None:
+        """Copy the data of every member, as a snapshot of all their disks at one moment does."""
+        self._end_all()
+        for member in self.members:
+            shutil.copytree(member.data, folder / member.name)
+        self._launch()
+
+    def restore_disks(self, folder: Path) -> None:
+        """Put that data back: the same members of the same cluster, as they were."""
+        self._end_all()
+        for member in self.members:
+            shutil.rmtree(member.data)
+            shutil.copytree(folder / member.name, member.data)
+        self._launch()
+
+    def write_others(self, times: int) -> None:
+        """Let others write to the store: its revision grows, and the lock stays as it is."""
+        for number in range(times):
+            self.call("/v3/kv/put", key=_base64("elsewhere"), value=_base64(str(number)))
+
+    def _end_all(self) -> None:
+        for member in self.members:
+            member.stop()
 
     def leader(self) -> Member:
         """Name the member that leads."""

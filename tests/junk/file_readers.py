@@ -27,7 +27,10 @@ MARK = b'{"boot_id": "a", "userspace": 5, "file": [1800000000000000000, 7], "lef
 WISH = (
     b'{"schema":1,"version":"1.2","reason":"x","since":"2026-05-01T00:00:00Z","boot_id":"b","userspace":5,"more":[{}]}'
 )
-SEEN = b'{"schema":1,"store":"3 http://a","revision":7,"resumed":"2026-05-01T00:00:00Z"}'
+SEEN = (
+    b'{"schema":1,"store":"3 http://a","revision":7,"resumed":"2026-05-01T00:00:00Z","cluster":"17",'
+    b'"entry":{"key":"k","version":5,"digest":"ab"},"back":"2026-05-01T00:00:00Z","why":"its revision is 3"}'
+)
 OS_RELEASE = b'# comment\nID=debian\nVERSION_ID="12"\nVERSION="12 (bookworm)"\nPRETTY_NAME=\'a "b"\'\nBUILD_ID=a\\ b\n'
 
 

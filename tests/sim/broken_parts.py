@@ -375,9 +375,39 @@ class Fragile(Agent):
 class NoMark(SimSeen):
     """Believes a store that knows less than it has seen."""
 
-    def went_back(self, revision, resumed) -> bool:
-        super().went_back(revision, resumed)
-        return False
+    def went_back(self, resumed) -> str:
+        super().went_back(resumed)
+        return ""
+
+
+class OnlyTakes(SimSeen):
+    """Compares the revision where it takes a slot, and steps over it everywhere else."""
+
+    def answered(self, position, known, *, linearizable=True) -> None:
+        self._latest = position
+        if position.revision > self._seen.revision:
+            super().answered(position, known, linearizable=linearizable)
+
+    def followed(self, entry, known, *, part) -> None:
+        super().followed(entry, known, part=None if part is False else part)
+
+    def went_back(self, resumed) -> str:
+        super().answered(self._latest, self.sending())
+        return super().went_back(resumed)
+
+
+class NoHistory(SimSeen):
+    """Compares revisions alone: a store that has grown past them is believed."""
+
+    def followed(self, entry, known, *, part) -> None:
+        super().followed(entry, known, part=None if part is False else part)
+
+
+class Forgiving(NoHistory):
+    """Writes no verdict down: the next start of the daemon believes the store again."""
+
+    def _fields(self, seen):
+        return super()._fields(replace(seen, back=None, why=""))
 
 
 class Recent(Standing):
@@ -576,6 +606,18 @@ def restored(drawn: Plan) -> Plan:
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(restores=1), operator_acts=0)
 
 
+def restored_while_idle(drawn: Plan) -> Plan:
+    """What takes a store that goes back while machines want nothing of it, and that others write to a lot then."""
+    faults = Faults(restores=2, traffic=3000)
+    return replace(drawn, windows=(None,) * drawn.machines, busy=200.0, faults=faults, operator_acts=0)
+
+
+def restored_and_restarted(drawn: Plan) -> Plan:
+    """What takes daemons that are started again after that."""
+    faults = Faults(restores=2, traffic=3000, restarts=30)
+    return replace(drawn, windows=(None,) * drawn.machines, busy=60.0, faults=faults, operator_acts=0)
+
+
 def rolled_back(drawn: Plan) -> Plan:
     """What takes updates that do not last, and somebody who looks after each of them."""
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(rollback=0.8))
@@ -697,6 +739,9 @@ BROKEN = [
     Broken(Mistaken, "took a slot for"),
     Broken(NoLine, "out of turn"),
     Broken(NoMark, "has seen more of the store", restored),
+    Broken(OnlyTakes, "has seen a semaphore that the store has lost", restored_while_idle),
+    Broken(NoHistory, "has seen a semaphore that the store has lost", restored_while_idle),
+    Broken(Forgiving, "an answer told it", restored_and_restarted),
     Broken(Helpful, "gave back the slot of"),
     Broken(Bare, "without a record"),
     Broken(Rude, "undid the manual claim"),

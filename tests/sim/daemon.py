@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
 from locksmith.agent import Agent
 from locksmith.brakes import GroupRules
@@ -32,12 +33,14 @@ from locksmith.snapshot import (
     Wish,
 )
 from locksmith.steps import Step, Wait
+from locksmith.store_check import CheckedPresence
 from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.surroundings import Member, Surroundings, Target
 from locksmith.window.splay import Splay
 from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.machine import SimJournal, SimMachine, SimSeen
+from tests.sim.network import Answer
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
@@ -79,6 +82,8 @@ class Process:
     """Told of each order to reboot, at the moment it is given."""
     began: Callable[[SimMachine], None]
     """Told when the hooks before a reboot begin."""
+    told: Callable[[SimMachine, Answer[Any]], None]
+    """Told of each answer of the store that has arrived."""
     windows: WindowSettings = field(default_factory=WindowSettings)
     dry_run: bool = False
     hooks: bool = False
@@ -94,6 +99,7 @@ class Process:
     def start(self) -> None:
         """Start the loop."""
         machine = self.machine
+        machine.runs, machine.saw = machine.runs + 1, 0
         self.seen = self.parts.seen(machine.disk, machine.clock)
         settings = Settings(
             "etcd-lock",
@@ -119,7 +125,7 @@ class Process:
             gates=(_Gate(self),),
             errands=_Errands(self),
             users=_Users(self) if machine.faults().logins or machine.users else None,
-            presence=self.parts.presence(self.store(self), GROUP, machine.name, machine.disk, mark=self.seen),
+            presence=self._presence(),
         )
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
@@ -251,6 +257,17 @@ class Process:
             return
         except Exception as error:  # noqa: BLE001 - the loop must never end by itself, in whatever way
             self.story.breaks(f"the loop of {self.machine.name} ended by itself: {error!r}")
+
+    def saw(self, answer: Answer[Any], version: int) -> None:
+        """Take note of an answer of the store, unless it reached nobody any more."""
+        if self.alive:
+            self.told(self.machine, answer)
+            self.machine.saw = max(self.machine.saw, version)
+
+    def _presence(self) -> CheckedPresence:
+        store, name, disk = self.store(self), self.machine.name, self.machine.disk
+        presence = self.parts.presence(store, GROUP, name, disk, mark=self.seen)
+        return CheckedPresence(presence, store, GROUP, self.seen)
 
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:

@@ -11,6 +11,7 @@ from typing import Any
 from locksmith.config_windows import WindowSettings
 from locksmith.halt import HaltAfter
 from locksmith.kv.memory import MemoryStore
+from locksmith.kv.remembering import RememberingStore
 from locksmith.kv.store import Store
 from locksmith.rebootlock import RebootLock
 from locksmith.window.splay import Splay
@@ -23,7 +24,7 @@ from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
-from tests.sim.rules import OPERATOR, Rules
+from tests.sim.rules import KEY, OPERATOR, Rules
 from tests.sim.storm import Storm
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
@@ -71,6 +72,7 @@ class Simulation:
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         self.server.refused = rules.refused
+        self.told = rules.told
         loop.after_turn = rules.turn
         operator = self._operator(rules)
         if len(self.nodes) > 100:
@@ -186,9 +188,10 @@ class Simulation:
             self.parts,
             rng,
             self.story,
-            lambda process: self._client(name, rng, process.pause, process.lost_an_answer),
+            lambda process: self._client(name, rng, process.pause, process.lost_an_answer, process=process),
             self.asked,
             self.began,
+            self.told,
             self.windows[name],
             name in self.dry,
             hooks=self.plan.hooks,
@@ -204,6 +207,7 @@ class Simulation:
         lost: Callable[[], None] = lambda: None,
         *,
         calm: bool = False,
+        process: Process | None = None,
     ) -> Store:
         network = Network(
             self.server,
@@ -214,8 +218,13 @@ class Simulation:
             pause or _never_die,
             lost,
             partial(self.story.tell, name),
+            watched=KEY,
         )
-        return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
+        kind = StepwiseStore if self.plan.stepwise else MemoryStore
+        if process is None:
+            return kind(self.server, network)
+        network.saw = process.saw
+        return RememberingStore(kind(self.server, network, process.seen), process.seen, KEY)
 
     def _let_loose(self, operator: Operator, rules: Rules) -> None:
         for number in range(self.plan.go_nodes):

@@ -89,7 +89,12 @@ class SimSeen(SeenRevision):
     @property
     def revision(self) -> int:
         """The highest revision that it has noted."""
-        return self._revision
+        return self._seen.revision
+
+    @property
+    def version(self) -> int:
+        """The version of the entry that it has noted."""
+        return self._seen.entry.version if self._seen.entry else 0
 
     def _load_raw(self) -> bytes:
         return self._disk.seen or b""
@@ -132,6 +137,10 @@ class SimMachine:
     was_behind: bool = False
     """Whether its clock has ever been behind."""
     on: bool = True
+    runs: int = 0
+    """How many runs of its daemon there were."""
+    saw: int = 0
+    """The youngest version of the semaphore in an answer to this run of its daemon."""
     down_by: str | None = None
     going_down: bool = False
     silent_until: float = 0.0

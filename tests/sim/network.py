@@ -1,16 +1,16 @@
 """The store as a client reaches it: calls take time, lose their answers, or arrive long after they were given up."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from locksmith import keys
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
-from locksmith.kv.store import Delete, Entry, Put
+from locksmith.kv.store import Delete, Entry, Listing, Put, Reading
 from tests.sim.plan import STORMY, Faults, Plan
 
 T = TypeVar("T")
@@ -56,6 +56,10 @@ class SimServer(MemoryServer):
     def line(self) -> list[str]:
         """Name who stands in line, the first first."""
         return _names(self.list(LINE, 0, None).entries)
+
+    def has_forgotten(self, revision: int) -> bool:
+        """Whether it can no longer tell what was at a revision."""
+        return revision <= self._compacted
 
     def leased(self) -> list[str]:
         """Name the keys that expire."""
@@ -103,6 +107,29 @@ def _names(places: Sequence[Entry]) -> list[str]:
     return [keys.unsegment(entry.key.removeprefix(LINE)) for entry in places]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """An answer on its way back, the store's revision when it was given, and when it was asked for."""
+
+    value: T
+    revision: int
+    sent: float
+
+
+def _entries(value: object) -> Iterator[Entry]:
+    """Find the entries in an answer of whatever kind."""
+    match value:
+        case Entry():
+            yield value
+        case Reading(entry=Entry() as entry):
+            yield entry
+        case Listing(entries=entries):
+            yield from entries
+        case list() | tuple():
+            for part in value:
+                yield from _entries(part)
+
+
 @dataclass
 class Outages:
     """When nobody reaches the store, or one client does not: since when, until when, who (empty: all)."""
@@ -144,6 +171,9 @@ class Network:
     lost: Callable[[], None] = lambda: None
     """Called when an answer gets lost: troubles come in company."""
     tell: Callable[[str], None] = lambda _what: None
+    saw: Callable[["Answer[Any]", int], None] = lambda _answer, _version: None
+    """Told of each answer that arrives, and of the version of `watched` in it (0: none)."""
+    watched: str = ""
 
     async def carry(self, call: Call[T]) -> T:
         """Bring a call to the server and its answer back, or give up on it in time."""
@@ -159,13 +189,15 @@ class Network:
         except TimeoutError:
             kind = OutcomeUnknownError if call.write else StoreUnavailableError
             raise kind(f"no answer within {DEADLINE:.0f} s") from None
+        versions = [entry.version for entry in _entries(result.value) if entry.key == self.watched]
+        self.saw(result, max(versions, default=0))
         await self.pause(f"after {call.name}")
-        return result
+        return result.value
 
-    def _send(self, call: Call[T]) -> asyncio.Future[T]:
+    def _send(self, call: Call[T]) -> "asyncio.Future[Answer[T]]":
         """Put a call on the wire: from here on it arrives, or doesn't, whatever becomes of the client."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        answer: asyncio.Future[Answer[T]] = loop.create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         there, back = self._times(call.name)
         if there is not None:
@@ -183,11 +215,11 @@ class Network:
         slow = rng.uniform(0.5, 7) if rng.random() < faults.slow_store else 0.0
         return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()
 
-    def _arrive(self, call: Call[T], answer: asyncio.Future[T], back: float | None, sent: float) -> None:
+    def _arrive(self, call: Call[T], answer: "asyncio.Future[Answer[T]]", back: float | None, sent: float) -> None:
         self.server.author, self.server.sent = self.client, sent
         deliver: Callable[[], object]
         try:
-            deliver = partial(answer.set_result, call.apply())
+            deliver = partial(answer.set_result, Answer(call.apply(), self.server.revision, sent))
         except (ConflictError, StoreRefusedError) as error:
             if isinstance(error, StoreRefusedError):
                 self.server.refused(self.client, str(error))

@@ -93,6 +93,8 @@ class Faults:
     """A daemon stands still for minutes between its commit and its order to reboot, or its bus is away then."""
     logins: float = 0.0
     """Another user logs in, at a look at who is there, and stays for minutes."""
+    traffic: int = 0
+    """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
@@ -187,6 +189,7 @@ def plan(seed: int) -> Plan:
     drawn = _bad_disks(Random(f"{seed} bad disks"), drawn)
     drawn = _blocked(Random(f"{seed} queue"), drawn)
     drawn = _late(Random(f"{seed} late"), drawn)
+    drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -284,6 +287,11 @@ def _late(rng: Random, faults: Faults) -> Faults:
     if faults == Faults():
         return faults
     return replace(faults, stalled=rng.choice((0.0, 0.0, 0.0, 0.3)), logins=rng.choice((0.0, 0.0, 0.0, 0.5)))
+
+
+def _crowded_store(rng: Random, faults: Faults) -> Faults:
+    """Add others who use the store too, to half of those that go back."""
+    return replace(faults, traffic=rng.choice((0, 3000))) if faults.restores else faults
 
 
 def _window(rng: Random) -> str | None:

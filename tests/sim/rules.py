@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from locksmith import fleet, keys, orders, semaphore, share
 from locksmith.config_windows import WindowSettings
@@ -21,7 +22,7 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP, SESSIONS
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
-from tests.sim.network import LINE, Before, SimServer
+from tests.sim.network import LINE, Answer, Before, SimServer
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
@@ -49,6 +50,21 @@ SELDOM = 5.0
 """Seconds between two looks at that."""
 HAND_OVER = 1.0
 """Seconds of made-up time, in which a call takes up to 40 ms, for a slot to find the first in line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A semaphore that a machine has seen and the store has lost: its version, and which run of the daemon knows it.
+
+    `run` is None where the machine has it on its disk.
+    """
+
+    version: int
+    run: int | None
+
+    def counts(self, machine: SimMachine, server: SimServer) -> bool:
+        """Whether the machine still knows it, and the store can still tell."""
+        return self.run in (None, machine.runs) and not server.has_forgotten(self.version)
 
 
 @dataclass
@@ -90,6 +106,10 @@ class Rules:
     """For each id how far it had seen the store come before that; until an operator says that it is to be believed."""
     committed: dict[str, float] = field(default_factory=dict)
     """For each nonce when the write took effect, the last time, by which its machine passed the point of no return."""
+    lost: dict[str, Lost] = field(default_factory=dict)
+    """For each id that had seen a semaphore that is gone since: what it knows; until then, too."""
+    heard: dict[str, float] = field(default_factory=dict)
+    """For each id that was given an answer older than what it has on its disk: when; until then, too."""
     sets: list[tuple[float, WindowSet | None]] = field(default_factory=list)
     """The set of windows in the store: since when it is what."""
     orderly: bool = False
@@ -111,6 +131,8 @@ class Rules:
             self._note_windows()
         if RESUME in before.found:
             self.knew.clear()
+            self.lost.clear()
+            self.heard.clear()
             for machine in self.machines.values():
                 machine.is_ahead = False
         self._note_orders(author, before)
@@ -157,8 +179,8 @@ class Rules:
         """Judge what the store refuses: it does so only where more is asked of it at once than etcd takes."""
         self.story.breaks(f"{author} asks the store for too much at once: {words}")
 
-    def went_back(self) -> None:
-        """Take note that the store is about to go back to a backup.
+    def went_back(self, revision: int) -> None:
+        """Take note that the store is about to go back to a backup of that revision.
 
         Whoever is past its point of no return cannot be called back; whoever has seen more of it has to wait.
         """
@@ -169,7 +191,16 @@ class Rules:
             self.left_line[name] = now
             if machine.was_behind:
                 continue  # it may take an old `resume` for one that came after
-            self.knew[name] = max(self.knew.get(name, 0), SimSeen(machine.disk, machine.clock).revision)
+            seen = SimSeen(machine.disk, machine.clock)
+            self.knew[name] = max(self.knew.get(name, 0), seen.revision)
+            for version, run in ((seen.version, None), (machine.saw, machine.runs)):
+                if version > revision and name not in self.lost:
+                    self.lost[name] = Lost(version, run)
+
+    def told(self, machine: SimMachine, answer: Answer[Any]) -> None:
+        """Take note of an answer that has arrived: a machine that has more on its disk knows from then on."""
+        if answer.sent > self.restored and answer.revision < self.knew.get(machine.name, 0):
+            self.heard.setdefault(machine.name, asyncio.get_running_loop().time())
 
     def is_back(self) -> None:
         """Take note of what the backup says."""
@@ -192,12 +223,17 @@ class Rules:
 
     def _knows_no_better(self, author: str) -> None:
         """Judge a take behind a restore; one that was under way then may win where nothing had changed since."""
-        under_way = asyncio.get_running_loop().time() - self.restored < LATE
-        machine = self.machines.get(author)
+        now, machine = asyncio.get_running_loop().time(), self.machines.get(author)
+        if now - self.restored < LATE:
+            return
         if machine is not None and machine.forgot_at > self.restored:
             return  # what it knew was on its disk
-        if self.knew.get(author, 0) >= self.server.revision and not under_way:
+        if self.knew.get(author, 0) >= self.server.revision:
             self.story.breaks(f"{author} takes a slot and has seen more of the store than that knows")
+        if now - self.heard.get(author, now) > LATE:
+            self.story.breaks(f"{author} takes a slot although an answer told it that the store went back")
+        if (lost := self.lost.get(author)) is not None and lost.counts(self.machines[author], self.server):
+            self.story.breaks(f"{author} takes a slot and has seen a semaphore that the store has lost")
 
     def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
         machine = self.machines.get(holder)

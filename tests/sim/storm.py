@@ -10,7 +10,7 @@ from typing import Any
 
 from locksmith import waiter
 from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.store import Put
+from locksmith.kv.store import Position, Put
 from locksmith.queue import TTL
 from locksmith.waiter import Waiter, waiter_key
 from tests.sim.daemon import GROUP
@@ -21,6 +21,8 @@ from tests.sim.people import Operator
 from tests.sim.plan import STORMY, Plan
 from tests.sim.rules import Rules
 from tests.sim.story import Story
+
+OTHERS = "elsewhere/a-key-of-others"
 
 
 @dataclass
@@ -134,11 +136,17 @@ class Storm:
         self.story.tell("STORE", "is backed up")
         now = asyncio.get_running_loop().time()
         await asyncio.sleep(min(rng.uniform(1, 300), STORMY - now))
-        self.rules.went_back()
+        self.rules.went_back(backup.revision)
         self.story.tell("STORE", f"goes back from revision {self.server.revision} to {backup.revision}")
         self.server.restore(backup)
         self.operator.store_went_back = True
         self.rules.is_back()
+        if self.plan.faults.traffic:
+            await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 60))))
+            self.story.tell("STORE", f"is written to by others, {self.plan.faults.traffic} times")
+            self.server.author = "OTHERS"
+            for number in range(self.plan.faults.traffic):
+                self.server.commit([Put(OTHERS, str(number).encode(), self.server.read(OTHERS).version)])
 
     async def _fill_disk(self, node: Node) -> None:
         rng = self.plan.draw(f"full disk {asyncio.get_running_loop().time()}")
@@ -155,7 +163,8 @@ class Storm:
             return
         self.story.tell(node.machine.name, "believes to have seen more of the store")
         node.machine.is_ahead = True
-        node.process.seen.seen(self.server.revision + 1_000_000)
+        ahead = Position(self.server.revision + 1_000_000, self.server.cluster)
+        node.process.seen.answered(ahead, node.process.seen.sending())
         node.process.seen.keep()
 
     async def _elect(self, _node: Node) -> None:

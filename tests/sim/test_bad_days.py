@@ -69,7 +69,7 @@ def test_ten_minutes_without_etcd_break_no_rule_whenever_they_begin(word):
         now = asyncio.get_running_loop().time()
         simulated.outages.times.append((now, now + TEN_MINUTES, ""))
 
-    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.5 if word == UNHEALTHY else 0.0))
+    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.8 if word == UNHEALTHY else 0.0))
     begins = Begins(word, away)
     simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"an outage at {word}"))
     play(simulated)
@@ -115,7 +115,7 @@ def test_killed_twice_at_each_step_it_goes_on_or_gives_back(step):
         assert process is not None
         process.kill(f"at its {step}")
 
-    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.5 if step == "Blame" else 0.0))
+    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.8 if step == "Blame" else 0.0))
     begins = Begins(step, kill, times=2)
     simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"killed at {step}"))
     play(simulated)

@@ -56,7 +56,9 @@ class World:
             network = Network(self.server, machine.host, machine.rng, Faults, Outages(), process.pause)
             return MemoryStore(self.server, network)
 
-        return Process(machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None)
+        return Process(
+            machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None, lambda *_: None
+        )
 
     def asked(self, machine: SimMachine) -> None:
         """Judge an order to reboot."""

@@ -17,11 +17,13 @@ from locksmith.halt import HaltAfter, Incident, parse_halt_after
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import Position
 from locksmith.node import Node
 from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON
+from tests.harness.remembered import remembered
 from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 from tests.sim.virtual_time import run
 
@@ -46,8 +48,9 @@ class Group:
     def store(self, weather: Script | None = None) -> MemoryStore:
         return self.kind(self.server, weather)
 
-    def lock(self, weather: Script | None = None, **more) -> RebootLock:
-        return RebootLock(self.store(weather), "", clock=lambda: NOW, rules=self.rules, **more)
+    def lock(self, weather: Script | None = None, *, mark: SeenRevision | None = None) -> RebootLock:
+        store = remembered(self.server, mark, weather, self.kind) if mark else self.store(weather)
+        return RebootLock(store, "", clock=lambda: NOW, rules=self.rules, mark=mark)
 
     async def present(self, name: str) -> None:
         shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
@@ -430,7 +433,7 @@ async def _expires(group: Group) -> None:
 
 def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(tmp_path):
     async def story(group):
-        mark = SeenRevision(Paths(tmp_path), 3, ["memory"])
+        mark = SeenRevision(Paths(tmp_path), 3, ["memory"], lambda: NOW)
         await group.lock(mark=mark).take(claim("n1"))
         await group.lock(mark=mark).commit(claim("n1"))
         await group.lock().give_back(claim("n1").committed())
@@ -439,9 +442,7 @@ def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
             with pytest.raises(BrakedError, match="restored from a backup"):
                 await restored.lock(mark=mark_).take(claim("n1"))
-        await restored.lock(mark=SeenRevision(Paths(tmp_path), 3, ["another"])).take(claim("n2"))
-        await restored.lock().give_back(claim("n2"))
-        await restored.orders.resume(FREEZE)
+        await restored.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=1)))
         await restored.lock(mark=mark).take(claim("n1"))
 
     scene(story)
@@ -467,7 +468,7 @@ def test_a_resume_in_the_backup_that_this_machine_never_read_is_no_new_one_eithe
 
     async def story(group):
         mark = SeenRevision(Paths(tmp_path), 3, ["memory"], lambda: NOW + timedelta(minutes=5))
-        mark.seen(1000)
+        mark.answered(Position(1000), mark.sending())
         mark.keep()
         await group.orders.resume(replace(FREEZE, since=NOW))
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):

@@ -8,7 +8,7 @@ import pytest
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.observed import CUT_OFF, KINDS, OK, ObservedStore
-from locksmith.kv.store import Put, Store
+from locksmith.kv.store import Fingerprint, Put, Store
 from locksmith.meter import Meter
 from tests.harness.weather import ANSWER_LOST, NEVER_SENT, Script
 
@@ -60,6 +60,7 @@ def test_every_call_goes_through_and_is_counted():
         assert (await store.list("g/", last_before=plain.created)).entries == ()
         assert await store.count("g/") == 2
         assert await store.folders("g/") == ("c",)
+        assert await store.knows(Fingerprint.of(plain))
         assert await store.wait("g/", changed.version, prefix=True, limit=1)
         assert (await store.enter("g/e", b"5", "g/", ttl=60))[1] == 3
         await store.delete("g/b", plain.version)

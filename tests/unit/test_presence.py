@@ -9,6 +9,8 @@ import pytest
 
 from locksmith import keys, node
 from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.node import TTL, Node
 from locksmith.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
@@ -324,25 +326,18 @@ class BrokenDisk:
         raise HostError(f"/var/lib/locksmith/shown-boots cannot be written for {run}: No space left on device")
 
 
-class FullMark:
+class FullMark(SeenRevision):
     """A mark of the store that cannot be written down."""
 
-    def went_back(self, revision: int, resumed: datetime | None) -> bool:
-        del revision, resumed
-        return False
-
-    def seen(self, revision: int) -> None:
-        del revision
-
     def keep(self) -> None:
-        raise HostError("/var/lib/locksmith/seen.json cannot be written: No space left on device")
+        raise HostError(f"{self.path} cannot be written: No space left on device")
 
 
 def test_a_disk_that_is_gone_keeps_no_machine_from_showing_itself(caplog):
     async def story(registry):
         store = MemoryStore(registry.server, registry)
         await registry.presence().show(HERE)
-        presence = Presence(store, "web", "m1", BrokenDisk(), mark=FullMark())
+        presence = Presence(store, "web", "m1", BrokenDisk(), mark=FullMark(Paths(), 3, ["memory"]))
         sick = replace(HERE, boot_id="boot-3", instance="run-3", state="unhealthy")
         await presence.show(sick)
         assert registry.record == sick

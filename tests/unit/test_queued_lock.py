@@ -12,6 +12,8 @@ from locksmith.brakes import GroupRules
 from locksmith.errors import CorruptValueError, StoreError, StoreUnavailableError
 from locksmith.fleet import REBOOT, UNHEALTHY, Claim
 from locksmith.halt import FIRST, HaltAfter
+from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import HALT, RESTORED, TAKE_FAILS, Order
@@ -143,13 +145,11 @@ class Unreachable:
             raise StoreUnavailableError("no etcd endpoint could be used: http://10.0.0.9:2379: no route to host")
 
 
-class Ahead:
+class Ahead(SeenRevision):
     """A machine that has seen more of the store than that knows, until a `resume`."""
 
-    def went_back(self, revision: int, resumed: datetime | None) -> bool:  # noqa: ARG002 - part of the interface
-        return resumed is None
-
-    def seen(self, revision: int) -> None: ...
+    def went_back(self, resumed: datetime | None) -> str:
+        return "" if resumed else "the store knows less than this machine has seen of it"
 
     def keep(self) -> None: ...
 
@@ -253,7 +253,7 @@ class Away:
 def test_a_machine_that_knows_better_leaves_and_a_resume_brings_it_back_at_once():
     async def story(loop):
         server = MemoryServer()
-        first, second = machine(server, mark=Ahead()), machine(server)
+        first, second = machine(server, mark=Ahead(Paths(), 3, ["memory"])), machine(server)
         answer = await first.take(claim("n1"))
         assert isinstance(answer, Denied)
         assert answer.code == RESTORED

@@ -1,0 +1,12 @@
+"""The store in memory as a machine reaches it that remembers what it has seen."""
+
+from locksmith import keys
+from locksmith.kv.memory import MemoryServer, MemoryStore, Weather
+from locksmith.kv.remembering import Memory, RememberingStore
+
+
+def remembered(
+    server: MemoryServer, memory: Memory, weather: Weather | None = None, kind: type[MemoryStore] = MemoryStore
+) -> RememberingStore:
+    """Open a client whose answers are compared with the earlier ones."""
+    return RememberingStore(kind(server, weather, memory), memory, keys.semaphore_key(""))
