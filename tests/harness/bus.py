@@ -59,7 +59,10 @@ _CONFIG = """
     <allow send_destination="org.freedesktop.systemd1"/>
     <allow own="org.freedesktop.timedate1"/>
     <allow send_destination="org.freedesktop.timedate1"/>
+    <allow own="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
     <allow own="org.locksmith1"/>
+    <allow own="org.locksmith1.Private"/>
   </policy>
   <include>{policy}</include>
 </busconfig>
