@@ -162,7 +162,7 @@ class Link:
             if frame.raw is not None and self._ears.wants(head):
                 # What no reader understands says nothing.
                 with contextlib.suppress(UnreadableError):
-                    self._ears.hear(_signal(read_message(frame)))
+                    self._ears.hear(_signal(frame))
         elif answer := self._waiting.get(head.reply_serial):
             _settle(answer, frame)
         else:
@@ -184,10 +184,10 @@ class Link:
         head = frame.head
         try:
             await self._ears.identify(head.sender)
-            given = await self._ears.answer(_incoming(read_message(frame)))
+            given = await self._ears.answer(_incoming(frame))
             reply = Message(
                 message_type=MessageType.METHOD_RETURN,
-                destination=head.sender,
+                destination=head.sender or None,
                 reply_serial=head.serial,
                 flags=MessageFlag.NO_REPLY_EXPECTED,
                 signature=given.signature,
@@ -283,7 +283,7 @@ def _emitted(signal: Signal) -> Message:
 def _error_to(head: Head, name: str, text: str) -> Message:
     return Message(
         message_type=MessageType.ERROR,
-        destination=head.sender,
+        destination=head.sender or None,
         reply_serial=head.serial,
         flags=MessageFlag.NO_REPLY_EXPECTED,
         error_name=name,
@@ -292,26 +292,14 @@ def _error_to(head: Head, name: str, text: str) -> Message:
     )
 
 
-def _incoming(message: Message) -> Incoming:
-    return Incoming(
-        message.sender or "",
-        message.path or "",
-        message.interface or "",
-        message.member or "",
-        message.signature,
-        tuple(message.body),
-    )
+def _incoming(frame: Frame) -> Incoming:
+    message, head = read_message(frame), frame.head
+    return Incoming(head.sender, head.path, head.interface, head.member, message.signature, tuple(message.body))
 
 
-def _signal(message: Message) -> Signal:
-    return Signal(
-        message.sender or "",
-        message.path or "",
-        message.interface or "",
-        message.member or "",
-        message.signature,
-        tuple(message.body),
-    )
+def _signal(frame: Frame) -> Signal:
+    message, head = read_message(frame), frame.head
+    return Signal(head.sender, head.path, head.interface, head.member, message.signature, tuple(message.body))
 
 
 def _error(call: Call, reply: Message) -> AnsweredError | NoAnswerError:
