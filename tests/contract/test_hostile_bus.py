@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import pwd
 import re
 import sys
 from pathlib import Path
@@ -10,8 +11,15 @@ from pathlib import Path
 import pytest
 from dbus_fast import MessageType
 
+from locksmith.host import bus as system_bus
+from locksmith.host import polkit as polkit_host
+from locksmith.host.bus import SystemBus
+from locksmith.host.bus_messages import RefusedError
+from locksmith.host.bus_service import INTERFACE, NAME, PATH, SHIELD
+from locksmith.host.polkit import MOST, MOST_OF_ONE
 from tests.contract.test_locksmithd_bus import call, caller
 from tests.harness import flooder
+from tests.harness.bus import PrivateBus
 from tests.harness.polkit import Polkit
 from tests.harness.waiting import until
 
@@ -22,7 +30,7 @@ REBOOT_LIMIT = 20.0
 """Seconds until logind is asked, which takes less than one without a flood and other work."""
 MOST_GROWN = 32 << 20
 """Bytes that the daemon may grow by in a flood."""
-FLOODS = ["request", "introspect", "unasked", "huge", "nested", "signals", "unicast", "fds", "churn"]
+FLOODS = ["request", "introspect", "unasked", "huge", "nested", "signals", "unicast", "loud", "fds", "churn"]
 
 
 @contextlib.asynccontextmanager
@@ -76,3 +84,114 @@ def test_logind_is_asked_for_a_reboot_in_a_flood_and_the_daemon_stays_small(site
             assert node.said.count("WARNING") < 8, node.said
 
     site.play(story)
+
+
+async def request_of(user, node):
+    """Ask for a reboot as a user, and give what is said."""
+    command = f"dbus-send --bus={node.bus.address} --print-reply --dest={NAME} {PATH} {INTERFACE}.Request string:why"
+    process = await asyncio.create_subprocess_exec(
+        *command.split(), user=user, group=user, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    return said.decode()
+
+
+def test_few_questions_wait_for_polkit_and_one_more_is_refused_at_once(site):
+    async def story(node):
+        async with Polkit(node.bus.address) as polkit:
+            await node.says("idle")
+            async with flood(node, "request", 1):
+                await until(lambda: polkit.waiting == MOST_OF_ONE, "polkit is asked")
+                said = await request_of(NOBODY, node)
+                assert "LimitsExceeded" in said
+                # The bus lets nobody in whose user id has no name.
+                *users, last = sorted({entry.pw_uid for entry in pwd.getpwall()} - {0, NOBODY})[: MOST - MOST_OF_ONE + 1]
+                asking = [asyncio.ensure_future(request_of(user, node)) for user in users]
+                await until(lambda: polkit.waiting == polkit.asked == MOST, "polkit is asked for each", 20)
+                said = await request_of(last, node)
+                assert f"LimitsExceeded: polkit has not answered {MOST} earlier requests yet" in said
+                async with caller(node) as bus:
+                    reply = await call(bus, "Request", "s", ["root may"])
+                    assert reply.message_type is MessageType.METHOD_RETURN
+            polkit.answer_all()
+            assert all("AccessDenied" in said for said in await asyncio.gather(*asking))
+            await node.rebooted()
+
+    site.play(story)
+
+
+@pytest.mark.parametrize(("allows", "said"), [(True, "method return"), (False, "polkit does not allow")])
+def test_what_polkit_says_counts(site, allows, said):
+    async def story(node):
+        async with Polkit(node.bus.address, allows=allows):
+            await node.says("idle")
+            assert said in await request_of(NOBODY, node)
+
+    site.play(story, dry_run=True)
+
+
+def test_a_polkit_that_leaves_without_an_answer_is_a_no(site):
+    async def story(node):
+        await node.says("idle")
+        async with Polkit(node.bus.address) as polkit:
+            asking = asyncio.ensure_future(request_of(NOBODY, node))
+            await until(lambda: polkit.waiting, "polkit is asked")
+            polkit._bus.disconnect()
+            assert "only root may ask this, as polkit does not answer" in await asking
+
+    site.play(story, dry_run=True)
+
+
+def test_a_question_that_takes_too_long_is_taken_back(monkeypatch):
+    monkeypatch.setattr(polkit_host, "ASK_LIMIT", 0.1)
+
+    async def story():
+        with PrivateBus() as daemon:
+            async with Polkit(daemon.address) as polkit, SystemBus(daemon.address) as bus:
+                asks = polkit_host.Polkit(bus)
+                for _ in range(2 * MOST):
+                    with pytest.raises(RefusedError, match=r"CheckAuthorization .* not answered within 0\.1 s"):
+                        await asks.allows(":1.99", 1000)
+                await until(lambda: not polkit.waiting, "nothing waits any more")
+
+    asyncio.run(story())
+
+
+def test_no_user_can_send_the_connection_to_logind_anything(site):
+    async def story(node):
+        await node.says("idle")
+        for kind in ("--type=signal", "--type=method_call --print-reply"):
+            command = f"dbus-send --bus={node.bus.address} {kind} --dest={SHIELD} {PATH} a.b.C"
+            process = await asyncio.create_subprocess_exec(
+                *command.split(), user=NOBODY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            said, _ = await process.communicate()
+            assert (b"AccessDenied" in said) == ("method_call" in kind)
+        rejected = node.bus.log.read_text().count("Rejected send message")
+        assert rejected == 2
+
+    site.play(story)
+
+
+def test_a_connection_that_is_thrown_off_again_and_again_comes_back_less_often(monkeypatch, caplog):
+    monkeypatch.setattr(system_bus, "FIRST_PAUSE", 0.01)
+    came: list[float] = []
+
+    async def story():
+        with PrivateBus() as daemon:
+            bus = SystemBus(daemon.address)
+            loop = asyncio.get_running_loop()
+
+            def thrown_off(connected):
+                if connected:
+                    came.append(loop.time())
+                    bus._link._wire.close()
+
+            bus.on_change(thrown_off)
+            async with bus:
+                await until(lambda: len(came) == 7, "it came back six times")
+
+    asyncio.run(story())
+    pauses = [after - before for before, after in zip(came, came[1:], strict=False)]
+    assert pauses[-1] > 0.3
+    assert sum("went away" in line for line in caplog.messages) == 5

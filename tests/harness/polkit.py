@@ -44,9 +44,15 @@ class Polkit(ServiceInterface):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # An answer on a connection that has ended would be written to whatever has its descriptor now.
+        if self._bus.connected:
+            self.answer_all()
+            await leave_bus(self._bus, NAME)
+
+    def answer_all(self) -> None:
+        """Answer every question, as one that was called off."""
         for one in self._waiting.values():
             one.set()
-        await leave_bus(self._bus, NAME)
 
     @dbus_method()
     async def CheckAuthorization(
