@@ -131,7 +131,7 @@ class Link:
     async def _exchange(self, call: Call, limit: float) -> Message:
         serial = self._wire.next_serial()
         answer: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
-        if not self._wire.send(_message(call, serial)._marshall(False)):  # noqa: SLF001 - as of the reader
+        if not self._wire.send(_written(_message(call, serial))):
             raise BusGoneError(f"{call} was not called: the system bus went away, or takes no more")
         self._waiting[serial] = answer
         try:
@@ -210,7 +210,7 @@ class Link:
 
     def _send(self, message: Message) -> bool:
         message.serial = self._wire.next_serial()
-        return self._wire.send(message._marshall(False), most_unsent=MOST_UNSENT_ANSWERS)  # noqa: SLF001 - as above
+        return self._wire.send(_written(message), most_unsent=MOST_UNSENT_ANSWERS)
 
 
 class UnreadableError(Exception):
@@ -221,13 +221,18 @@ def read_message(frame: Frame) -> Message:
     """Read all of a message. `UnreadableError`: that cannot be done."""
     if frame.raw is None:
         raise UnreadableError(f"it has {frame.head.size} bytes, and at most {LONGEST[frame.head.kind]} are read")
+    stream: Any = io.BytesIO(frame.raw)  # it wants more than it uses
     try:
-        message = Unmarshaller(io.BytesIO(frame.raw)).unmarshall()
+        message = Unmarshaller(stream).unmarshall()
     except Exception as error:  # noqa: BLE001 - the library raises whatever its reading of rubbish has raised
         raise UnreadableError(str(error) or type(error).__name__) from None
     if message is None:
         raise UnreadableError("it is shorter than it says")
     return message
+
+
+def _written(message: Message) -> bytes:
+    return bytes(message._marshall(False))  # noqa: SLF001 - its writer of one message, as of the reader
 
 
 def read_reply(call: Call, reply: Message) -> list[Any]:

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def open_files(node):
 async def is_answered(node):
     """Wait until an honest caller is answered: the daemon starts, and the queue of a flood may have to pass."""
     async with asyncio.timeout(20), caller(node) as bus:
-        while (await call(bus, "Triggers")).message_type is not MessageType.METHOD_RETURN:
+        while (await call(bus, "Triggers")).message_type is not MessageType.METHOD_RETURN:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
 
 
@@ -105,7 +106,9 @@ def test_few_questions_wait_for_polkit_and_one_more_is_refused_at_once(site):
                 said = await request_of(NOBODY, node)
                 assert "LimitsExceeded" in said
                 # The bus lets nobody in whose user id has no name.
-                *users, last = sorted({entry.pw_uid for entry in pwd.getpwall()} - {0, NOBODY})[: MOST - MOST_OF_ONE + 1]
+                *users, last = sorted({entry.pw_uid for entry in pwd.getpwall()} - {0, NOBODY})[
+                    : MOST - MOST_OF_ONE + 1
+                ]
                 asking = [asyncio.ensure_future(request_of(user, node)) for user in users]
                 await until(lambda: polkit.waiting == polkit.asked == MOST, "polkit is asked for each", 20)
                 said = await request_of(last, node)
@@ -183,7 +186,7 @@ def test_a_connection_that_is_thrown_off_again_and_again_comes_back_less_often(m
             loop = asyncio.get_running_loop()
 
             def thrown_off(connected):
-                if connected:
+                if connected and bus._link is not None:
                     came.append(loop.time())
                     bus._link._wire.close()
 
@@ -192,6 +195,6 @@ def test_a_connection_that_is_thrown_off_again_and_again_comes_back_less_often(m
                 await until(lambda: len(came) == 7, "it came back six times")
 
     asyncio.run(story())
-    pauses = [after - before for before, after in zip(came, came[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(came)]
     assert pauses[-1] > 0.3
     assert sum("went away" in line for line in caplog.messages) == 5

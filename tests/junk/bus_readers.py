@@ -213,7 +213,7 @@ def _frame(kind: MessageType, found: Named, sender: str, path: str, interface: s
         body=[*body.values],
         serial=1,
     )
-    [frame] = Frames().feed(message._marshall(False))
+    [frame] = Frames().feed(bytes(message._marshall(False)))
     return frame._replace(head=frame.head._replace(sender=sender))
 
 

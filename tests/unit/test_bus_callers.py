@@ -15,7 +15,7 @@ class Bus:
 
     def __init__(self):
         self.now = 1000.0
-        self.asked = Counter()
+        self.asked: Counter[str] = Counter()
         self.gone = False
         self.callers = Callers(self.ask, lambda: self.now)
 

