@@ -48,7 +48,7 @@ def nested(depth: int) -> Variant:
 def loud(destination: str) -> Message:
     """Build a StatusUpdate of megabytes."""
     message = status_update("nonsense", "", destination)
-    message.signature, message.body = "av", [[Variant("u", 1)] * 1_000_000]
+    message.signature, message.body = "av", [[Variant("u", 1)] * 300_000]
     return message
 
 
@@ -67,7 +67,7 @@ def kinds(names: list[str]) -> dict[str, Callable[[], list[Message]]]:
             call("Triggers", waits=False),
             call("Explode", waits=False),
         ],
-        "huge": lambda: [call("Request", "av", [Variant("u", 1)] * 1_000_000, waits=False)],
+        "huge": lambda: [call("Request", "av", [Variant("u", 1)] * 300_000, waits=False)],
         "nested": lambda: [call("Request", "v", nested(60))],
         "signals": lambda: [status_update(need, "1.2.3", ""), status_update("UPDATE_STATUS_IDLE", "", "")],
         "unicast": lambda: [status_update(need, "1.2.3", name) for name in names],
