@@ -27,15 +27,15 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other users")
 
 NOBODY = 65534
-REBOOT_LIMIT = 20.0
-"""Seconds until logind is asked, which takes less than one without a flood and other work."""
+REBOOT_LIMIT = 30.0
+"""Seconds until logind is asked: less than one without a flood, but a flood makes the bus itself slow."""
 MOST_GROWN = 32 << 20
 """Bytes that the daemon may grow by in a flood."""
 FLOODS = [["request"], ["introspect", "unasked"], ["huge", "nested"], ["signals", "unicast", "loud"], ["fds", "churn"]]
 
 
 @contextlib.asynccontextmanager
-async def flood(node, kind, connections=4):
+async def flood(node, kind, connections=2):
     """Another user's flood."""
     command = [sys.executable, "-m", flooder.__name__, node.bus.address, str(NOBODY), kind, str(connections)]
     process = await asyncio.create_subprocess_exec(
@@ -51,9 +51,10 @@ async def flood(node, kind, connections=4):
         await process.communicate()
 
 
-def resident(node):
-    pages = int(Path(f"/proc/{node.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def most_resident(node):
+    """Give the most memory that the daemon ever had, in bytes."""
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{node.pid}/status").read_text())
+    return int(peak) << 10
 
 
 def open_files(node):
@@ -72,11 +73,11 @@ def test_logind_is_asked_for_a_reboot_in_a_flood_and_the_daemon_stays_small(site
     async def story(node):
         async with Polkit(node.bus.address):
             await node.says("idle")
-            size, files = resident(node), open_files(node)
+            size, files = most_resident(node), open_files(node)
             async with contextlib.AsyncExitStack() as floods:
                 await asyncio.gather(*(floods.enter_async_context(flood(node, kind)) for kind in kinds))
                 await asyncio.sleep(1)
-                assert resident(node) - size < MOST_GROWN
+                assert most_resident(node) - size < MOST_GROWN
                 assert open_files(node) <= files + 1
                 node.need_reboot("4081.2.0")
                 await until(lambda: node.machine.reboots, "logind is asked", REBOOT_LIMIT)

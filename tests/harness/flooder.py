@@ -48,7 +48,7 @@ def nested(depth: int) -> Variant:
 def loud(destination: str) -> Message:
     """Build a StatusUpdate of megabytes."""
     message = status_update("nonsense", "", destination)
-    message.signature, message.body = "av", [[Variant("u", 1)] * 300_000]
+    message.signature, message.body = "av", [[Variant("u", 1)] * 1_000_000]
     return message
 
 
