@@ -2,7 +2,7 @@
 
 python -m tests.harness.flooder ADDRESS UID KIND [CONNECTIONS [PID]]
 
-It says `flooding` when it has begun. PID is the process whose connections `unicast` and `loud` aim at. Where the bus
+It says `flooding` when it has begun. PID is the process whose connections the kind `unicast` aims at. Where the bus
 throws it off, it comes back.
 """
 
@@ -45,13 +45,6 @@ def nested(depth: int) -> Variant:
     return inner
 
 
-def loud(destination: str) -> Message:
-    """Build a StatusUpdate of megabytes."""
-    message = status_update("nonsense", "", destination)
-    message.signature, message.body = "av", [[Variant("u", 1)] * 1_000_000]
-    return message
-
-
 def kinds(names: list[str]) -> dict[str, Callable[[], list[Message]]]:
     """Give what each kind sends, again and again; `names` are the connections to aim at."""
     properties = "org.freedesktop.DBus.Properties"
@@ -71,7 +64,6 @@ def kinds(names: list[str]) -> dict[str, Callable[[], list[Message]]]:
         "nested": lambda: [call("Request", "v", nested(60))],
         "signals": lambda: [status_update(need, "1.2.3", ""), status_update("UPDATE_STATUS_IDLE", "", "")],
         "unicast": lambda: [status_update(need, "1.2.3", name) for name in names],
-        "loud": lambda: [loud(name) for name in ["", *names]],
         "fds": lambda: [call("Request", "s", "flood", waits=False)],
     }
 
@@ -172,7 +164,7 @@ def main(address: str, uid: str, kind: str, connections: str = "1", pid: str = "
         os.setgid(int(uid))
         os.setuid(int(uid))
     path = address.partition("path=")[2]
-    names = connections_of(path, int(pid)) if kind in {"unicast", "loud"} else []
+    names = connections_of(path, int(pid)) if kind == "unicast" else []
     comes_and_goes = kind == "churn"
     send = kinds(names)["introspect" if comes_and_goes else kind]()
     most = REQUESTS if kind == "request" else 1 if comes_and_goes else None
