@@ -22,7 +22,7 @@ from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
 from locksmith.host.boot import read_boot_id, read_machine_id
 from locksmith.host.bus import SystemBus
-from locksmith.host.bus_service import BusService, Orders
+from locksmith.host.bus_service import SHIELD, BusService, Orders
 from locksmith.host.clock import local_clock
 from locksmith.host.coordinator import Coordinator
 from locksmith.host.hardware import read_hardware
@@ -124,11 +124,12 @@ async def run(config: Config, paths: Paths) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_daemon(paths))
-        bus = SystemBus()
+        # What other users can send comes in on a connection of its own, which may be flooded, or lost, at no cost.
+        bus, public = SystemBus(), SystemBus(what="the connection to the system bus that others call")
+        bus.take_name(SHIELD)
         machine, operator = RealMachine(bus, paths), OperatorWish(paths)
         inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions, paths)
-        clock = local_clock()
-        marker = AdoptMark(paths, wanted=config.adopt)
+        clock, marker = local_clock(), AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
         registry = CollectorRegistry()
         meter = LockMetrics(registry)
@@ -161,9 +162,9 @@ async def run(config: Config, paths: Paths) -> None:
         def sightings() -> dict[str, Sighting | None]:
             return {**agent.sightings(), **others}
 
-        found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note))
+        found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note, public))
         triggers: list[Trigger] = [*found, operator]
-        service = BusService(bus, Orders(request, cancel, recheck), config.group, config.strategy, sightings)
+        service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, sightings)
         around = Surroundings(
             machine=machine,
             triggers=triggers,
@@ -187,7 +188,7 @@ async def run(config: Config, paths: Paths) -> None:
         machine.listen(agent.wake)
         inhibitors.listen(agent.wake)
         sessions.listen(agent.wake)
-        running = asyncio.ensure_future(_run(agent, bus, triggers))
+        running = asyncio.ensure_future(_run(agent, bus, public, triggers))
         with _signals(look_anew, running):
             try:
                 await running
@@ -195,11 +196,12 @@ async def run(config: Config, paths: Paths) -> None:
                 log.info("%s", agent.leave())
 
 
-async def _run(agent: Agent, bus: SystemBus, triggers: Sequence[Trigger]) -> None:
+async def _run(agent: Agent, bus: SystemBus, public: SystemBus, triggers: Sequence[Trigger]) -> None:
     try:
-        async with bus:
-            await agent.run()
+        await asyncio.gather(bus.start(), public.start())
+        await agent.run()
     finally:
+        await asyncio.gather(bus.close(), public.close())
         await asyncio.gather(*(trigger.close() for trigger in triggers), return_exceptions=True)
 
 

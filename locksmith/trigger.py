@@ -28,12 +28,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TriggerContext:
-    """What a trigger may use. `on_operator` takes note of a reboot that root asks for in passing."""
+    """What a trigger may use. `on_operator` takes note of a reboot that root asks for in passing.
+
+    `bus` is the connection by which the loop reaches logind and systemd: a trigger listens there to services that root
+    alone can be. What any user may send is heard on `public` (None: there is no other).
+    """
 
     paths: Paths
     bus: SystemBus
     settings: TriggerSettings
     on_operator: OnOperator
+    public: SystemBus | None = None
 
 
 class Trigger(Protocol):

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot, read_boot_id
 from locksmith.host.bus import SystemBus
-from locksmith.host.bus_link import Link
+from locksmith.host.bus_link import Ears, Link
 from locksmith.host.bus_messages import Signal
-from locksmith.host.bus_service import ASK_LIMIT, CANCEL, RECHECK, Local, read_local, request
+from locksmith.host.bus_service import CANCEL, RECHECK, Local, read_local, request
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
+from locksmith.host.polkit import ASK_LIMIT
 from locksmith.snapshot import Boot
 from locksmith.triggers.operator import OperatorWish
 from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT, PATH, STATUS
@@ -28,7 +29,7 @@ async def send_wish(paths: Paths) -> bool:
 
     The daemon asks the bus which user the sender is: so that it can, this stays connected meanwhile.
     """
-    link = await Link.open(None, lambda _signal: None)
+    link = await Link.open(None, Ears())
     try:
         await link.emit(SIGNAL)
         return await _noted(OperatorWish(paths))

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from locksmith.errors import HostError
+from locksmith.host.bus_callers import Callers
 from locksmith.host.bus_errors import AnsweredError, BusGoneError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_link import Answer, Link
+from locksmith.host.bus_frames import Head
+from locksmith.host.bus_link import Answer, Ears, Link
 from locksmith.host.bus_messages import (
     BUS_NAME,
     BUS_PATH,
@@ -28,6 +30,7 @@ from locksmith.host.bus_messages import (
     to_bus,
 )
 from locksmith.permit import Permit
+from locksmith.ratelimit import RateLimit
 
 CALL_LIMIT = 5.0
 """Seconds for a call, unless its caller says otherwise."""
@@ -37,6 +40,8 @@ DO_NOT_QUEUE, PRIMARY_OWNER = 4, 1
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between tries to connect: they double from the first to the longest."""
+LASTING = 10.0
+"""Seconds that a connection stands before the next tries are quick again: a bus may throw us off each time."""
 
 Handler = Callable[[Signal], None]
 
@@ -46,12 +51,16 @@ log = logging.getLogger(__name__)
 class SystemBus:
     """The system bus at `address` (None: `DBUS_SYSTEM_BUS_ADDRESS`, or the default one).
 
-    Subscribe before `start`. Handlers run in the event loop, must not block, and get nothing while the connection is
-    being set up: whoever listens looks for itself when told that the bus is connected.
+    `what` names it in the log. Subscribe before `start`. Handlers run in the event loop, must not block, and get
+    nothing while the connection is being set up: whoever listens looks for itself when told that the bus is connected.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, what: str = "the system bus") -> None:
         self._address = address
+        self._what = what
+        self._callers = Callers(self._whose)
+        self._ends = RateLimit(burst=5, per_second=1 / 60)
+        self._names: list[str] = []
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -59,7 +68,7 @@ class SystemBus:
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._owners: dict[str, str] = {}
         self._listeners: list[Callable[[bool], None]] = []
-        self._served: tuple[str, str, Answer] | None = None
+        self._served: tuple[str, Answer] | None = None
         self._complained = False
 
     async def __aenter__(self) -> Self:
@@ -92,7 +101,12 @@ class SystemBus:
 
     def serve(self, name: str, path: str, answer: Answer) -> None:
         """Have calls to `path` answered under a well-known name, on this connection and each later one."""
-        self._served = (name, path, answer)
+        self.take_name(name)
+        self._served = (path, answer)
+
+    def take_name(self, name: str) -> None:
+        """Take a well-known name, on this connection and each later one."""
+        self._names.append(name)
 
     def emit(self, signal: Signal) -> None:
         """Send a signal, if there is a bus; nobody waits for that."""
@@ -137,29 +151,36 @@ class SystemBus:
         return variant.value
 
     async def unix_user(self, unique_name: str) -> int:
-        """Ask the bus for the Unix user id of a connection; `NobodyError` when it has gone already."""
+        """Tell the Unix user id of a connection. `NobodyError`: it has gone; `TooManyError`: its user asks too much."""
+        return await self._callers.user(unique_name)
+
+    async def _whose(self, unique_name: str) -> int:
         [uid] = await self.call(to_bus("GetConnectionUnixUser", unique_name, "u"))
         return int(uid)
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
         while True:
+            began = _now()
             try:
                 await self._stay_connected()
-                pause = FIRST_PAUSE
             except HostError as error:
                 self._complain(error)
             self._tried.set()
+            if _now() - began >= LASTING:
+                pause = FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _stay_connected(self) -> None:
         """Connect, and return when that connection has ended."""
-        link = await Link.open(self._address, self._take, self._answer if self._served else None)
+        link = await Link.open(self._address, self._ears)
         try:
             await self._set_up(link)
             self._announce(link)
-            log.warning("the system bus went away (%s); connecting again", await link.ended())
+            reason = await link.ended()
+            if self._ends.allows(_now()):
+                log.warning("%s went away (%s); connecting again", self._what, reason)
         finally:
             await link.close()
             if self._link is not None:
@@ -167,10 +188,11 @@ class SystemBus:
 
     async def _set_up(self, link: Link) -> None:
         self._owners.clear()
+        self._callers.forget()
         for rule in [*map(owner_changed, self._watched), *(match.rule for match, _ in self._subscriptions)]:
             await link.call(to_bus("AddMatch", rule), CALL_LIMIT)
-        if self._served is not None:
-            await self._own(link, self._served[0])
+        for name in self._names:
+            await self._own(link, name)
         for name in self._watched:
             with contextlib.suppress(NobodyError):
                 [owner] = await link.call(to_bus("GetNameOwner", name, "s"), CALL_LIMIT)
@@ -188,10 +210,24 @@ class SystemBus:
             if got != PRIMARY_OWNER:
                 log.warning("somebody else has the name %s on the bus", name)
 
+    @property
+    def _ears(self) -> Ears:
+        callers = self._callers
+        return Ears(self._take, self._wants, self._answer, callers.enter, callers.user, callers.leave)
+
+    def _wants(self, head: Head) -> bool:
+        """Whether a signal is worth reading: those of the bus and of services that are listened to are few."""
+        if head.sender == BUS_NAME:
+            return True
+        senders = {match.sender for match, _ in self._subscriptions if match.fits(head)}
+        if any(sender and self.owner(sender) == head.sender for sender in senders):
+            return True
+        return None in senders and self._callers.hears(head.sender)
+
     async def _answer(self, call: Incoming) -> Outgoing:
-        if self._served is None or call.path != self._served[1]:
+        if self._served is None or call.path != self._served[0]:
             raise RefusedError("org.freedesktop.DBus.Error.UnknownObject", f"there is no {call.path} here")
-        return await self._served[2](call)
+        return await self._served[1](call)
 
     def _announce(self, link: Link | None) -> None:
         self._link = link
@@ -223,3 +259,7 @@ class SystemBus:
         for match, handler in self._subscriptions:
             if match.fits(signal) and (match.sender is None or signal.sender == self.owner(match.sender)):
                 handler(signal)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

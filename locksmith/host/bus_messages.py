@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from locksmith.host.bus_frames import Head
+
 BUS_NAME = "org.freedesktop.DBus"
 """The bus itself; the name of its interface too."""
 BUS_PATH = "/org/freedesktop/DBus"
@@ -105,7 +107,7 @@ class Match:
         rule = f"type='signal',interface='{self.interface}',member='{self.member}',path='{self.path}'"
         return f"{rule},sender='{self.sender}'" if self.sender else rule
 
-    def fits(self, signal: Signal) -> bool:
+    def fits(self, signal: Signal | Head) -> bool:
         """Whether a signal is of this kind, whoever sent it."""
         return (signal.interface, signal.member, signal.path) == (self.interface, self.member, self.path)
 

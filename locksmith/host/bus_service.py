@@ -12,10 +12,10 @@ from typing import Any
 from dbus_fast import Variant
 
 from locksmith import __version__, states
-from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import StrangeAnswerError
 from locksmith.host.bus_messages import Call, Incoming, Outgoing, RefusedError, Signal
+from locksmith.host.polkit import Polkit
 from locksmith.snapshot import Sighting, Snapshot
 from locksmith.steps import Step, Wait
 
@@ -23,7 +23,8 @@ NAME = "org.locksmith1"
 PATH = "/org/locksmith1"
 INTERFACE = "org.locksmith1.Manager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
-ACTION = "org.locksmith1.manage"
+SHIELD = "org.locksmith1.Private"
+"""The name of the connection that reaches logind and systemd: the bus policy lets no user send it anything."""
 
 GET_ALL = Call(NAME, PATH, PROPERTIES, "GetAll", "s", (INTERFACE,), "a{sv}", autostart=False)
 RECHECK = Call(NAME, PATH, INTERFACE, "Recheck", reply="", autostart=False)
@@ -38,9 +39,6 @@ def request(reason: str) -> Call:
 
 WANTS, QUIET, DOUBT, UNUSED = "wants", "quiet", "error", "unused"
 """What a trigger says, in a word."""
-ASK_LIMIT = 120.0
-"""Seconds for polkit: a person may have to type a password."""
-ALLOW_INTERACTION = 1
 
 INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
@@ -95,6 +93,7 @@ class BusService:
         sightings: Callable[[], Mapping[str, Sighting | None]] = dict,
     ) -> None:
         self._bus = bus
+        self._polkit = Polkit(bus)
         self._orders = orders
         self._sightings = sightings
         self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
@@ -155,28 +154,8 @@ class BusService:
 
     async def _allowed(self, call: Incoming) -> None:
         """Let root ask, and whom polkit lets; whatever keeps it from saying so is a no."""
-        if await self._bus.unix_user(call.sender) == 0:
-            return
-        subject = ("system-bus-name", {"name": Variant("s", call.sender)})
-        body: tuple[Any, ...] = (subject, ACTION, {}, ALLOW_INTERACTION, "")
-        ask = Call(
-            "org.freedesktop.PolicyKit1",
-            "/org/freedesktop/PolicyKit1/Authority",
-            "org.freedesktop.PolicyKit1.Authority",
-            "CheckAuthorization",
-            "(sa{sv})sa{ss}us",
-            body,
-            "(bba{ss})",
-        )
-        try:
-            [(allowed, _challenge, _details)] = await self._bus.call(ask, limit=ASK_LIMIT)
-        except HostError as error:
-            raise RefusedError(_DENIED, f"only root may ask this, as polkit does not answer: {error}") from None
-        if not allowed:
-            raise RefusedError(_DENIED, f"polkit does not allow {ACTION}; root may")
-
-
-_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+        if (user := await self._bus.unix_user(call.sender)) != 0:
+            await self._polkit.allows(call.sender, user)
 
 
 def _trigger(name: str, seen: Sighting | None) -> list[Any]:

@@ -1,7 +1,8 @@
 """Who else says that a reboot is needed: root may, nobody else.
 
 Any local user can send as many such signals as it likes, from as many connections as the bus lets it have. What that
-makes this daemon do is bounded: one question for a connection, few questions in a second, few lines in the log.
+makes this daemon do is bounded: the bus is asked once about a connection and drops the signals of a user who sends too
+many (`bus_callers`), and few lines are logged.
 """
 
 import asyncio
@@ -22,22 +23,19 @@ log = logging.getLogger(__name__)
 class Strangers:
     """The senders of a NEED_REBOOT that are not the engine.
 
-    `unix_user` gives the Unix user id of a connection by its unique name; `HostError`: it has left, or no answer.
+    `unix_user` gives the Unix user id of a connection by its unique name; `HostError`: it has left, there is no answer,
+    or that user has sent too much.
     """
 
     def __init__(self, unix_user: Callable[[str], Awaitable[int]]) -> None:
         self._unix_user = unix_user
         self._asked: set[str] = set()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._questions = RateLimit(burst=20, per_second=5)
-        self._lines = RateLimit(burst=3, per_second=1 / 60)
+        self._lines = RateLimit(burst=2, per_second=1 / 60)
 
     def hear(self, sender: str, version: str, on_operator: OnOperator) -> None:
         """Find out who the sender is, at once, before it leaves the bus; believe root."""
         if sender in self._asked:
-            return
-        if not self._questions.allows(_now()):
-            self.complain(f"a StatusUpdate of {sender}, one of too many")
             return
         self._remember(sender)
         task = asyncio.ensure_future(self._judge(sender, version, on_operator))

@@ -27,6 +27,7 @@ STATUS = "xdssx"
 
 GET_STATUS = Call(NAME, PATH, INTERFACE, "GetStatus", reply=STATUS, autostart=False)
 STATUS_UPDATE = Match(INTERFACE, "StatusUpdate", PATH)
+OF_ENGINE = Match(INTERFACE, "StatusUpdate", PATH, NAME)
 
 ANSWER_LIMIT = 5.0
 """Seconds for its answer."""
@@ -49,16 +50,17 @@ class UpdateEngine:
 
     name = "update-engine"
 
-    def __init__(self, bus: SystemBus, on_operator: OnOperator) -> None:
+    def __init__(self, bus: SystemBus, on_operator: OnOperator, public: SystemBus | None = None) -> None:
         self._bus = bus
+        self._public = public or bus
         self._on_operator = on_operator
         self._wish: Wish | None = None
-        self._strangers = Strangers(bus.unix_user)
+        self._strangers = Strangers(self._public.unix_user)
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "UpdateEngine":
         """Make it for this machine."""
-        return cls(context.bus, context.on_operator)
+        return cls(context.bus, context.on_operator, context.public)
 
     def found(self) -> bool:
         """Say yes: it may come onto the bus at any time, and root's wishes are heard in its place."""
@@ -70,11 +72,13 @@ class UpdateEngine:
         Call it before the bus is started. Whoever sends a wish of root's stays on the bus until it is noted: the bus
         knows the user of a connection only while that is there.
         """
-        bus = self._bus
+        bus, public = self._bus, self._public
         bus.watch_name(NAME, wake)
-        bus.on_change(lambda _connected: self._strangers.forget())
         bus.on_change(lambda _connected: wake())
-        bus.subscribe(STATUS_UPDATE, lambda signal: self._hear(signal, wake))
+        bus.subscribe(OF_ENGINE, lambda signal: self._hear_engine(signal, wake))
+        public.watch_name(NAME, lambda: None)
+        public.on_change(lambda _connected: self._strangers.forget())
+        public.subscribe(STATUS_UPDATE, self._hear_stranger)
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
         """Ask the engine. One that isn't there wishes nothing; one that doesn't answer is a doubt, and so is no bus."""
@@ -98,12 +102,22 @@ class UpdateEngine:
     async def close(self) -> None:
         """Need nothing: the bus ends with the daemon."""
 
-    def _hear(self, signal: Signal, wake: Callable[[], None]) -> None:
-        if signal.signature != STATUS:
-            self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
-        elif signal.sender == self._bus.owner(NAME):
+    def _hear_engine(self, signal: Signal, wake: Callable[[], None]) -> None:
+        if signal.signature == STATUS:
             wake()
+        else:
+            self._complain_of_signature(signal)
+
+    def _hear_stranger(self, signal: Signal) -> None:
+        """Hear whoever is not the engine: on the connection that any user of this machine may flood."""
+        if signal.sender == self._public.owner(NAME):
+            return
+        if signal.signature != STATUS:
+            self._complain_of_signature(signal)
         elif signal.body[2] == NEED_REBOOT:
             self._strangers.hear(signal.sender, signal.body[3], self._on_operator)
         else:
             self._strangers.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")
+
+    def _complain_of_signature(self, signal: Signal) -> None:
+        self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")

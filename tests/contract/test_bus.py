@@ -68,7 +68,7 @@ def test_a_signal_sent_to_us_alone_by_another_than_the_owner_is_not_heard(daemon
     async def story():
         async with engine_heard(daemon) as (bus, engine, heard):
             assert bus._link is not None
-            async with daemon.signal_from(65534, to=bus._link._messages.unique_name):
+            async with daemon.signal_from(65534, to=bus._link.unique_name):
                 engine.set(update_engine.DOWNLOADING)
                 await until(lambda: heard, "the engine is heard")
             assert [signal.sender for signal in heard] == [bus.owner(update_engine.NAME)]

@@ -64,7 +64,7 @@ async def watching(daemon):
 
 
 def unique_name(trigger):
-    return trigger._bus._link._messages.unique_name
+    return trigger._bus._link.unique_name
 
 
 def wish(version, since=NOON):

@@ -59,7 +59,10 @@ _CONFIG = """
     <allow send_destination="org.freedesktop.systemd1"/>
     <allow own="org.freedesktop.timedate1"/>
     <allow send_destination="org.freedesktop.timedate1"/>
+    <allow own="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
     <allow own="org.locksmith1"/>
+    <allow own="org.locksmith1.Private"/>
   </policy>
   <include>{policy}</include>
 </busconfig>
@@ -75,6 +78,7 @@ class PrivateBus:
         self._folder.chmod(0o755)
         self.socket = self._folder / "socket"
         self.address = f"unix:path={self.socket}"
+        self.log = self._folder / "log"
         self._config = self._folder / "bus.conf"
         self._config.write_text(_CONFIG.format(socket=self.socket, uid=os.getuid(), policy=POLICY))
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,12 +94,12 @@ class PrivateBus:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         command = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--nopidfile", "--nosyslog"]
-        with (self._folder / "log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         ends = time.monotonic() + START_LIMIT
         while not _answers(self.socket):
             if time.monotonic() > ends or self._process.poll() is not None:
-                raise AssertionError(f"dbus-daemon did not start: {(self._folder / 'log').read_text()}")
+                raise AssertionError(f"dbus-daemon did not start: {self.log.read_text()}")
             time.sleep(0.01)
 
     def kill(self) -> None:

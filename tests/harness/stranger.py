@@ -2,28 +2,31 @@
 
 python -m tests.harness.stranger ADDRESS UID DESTINATION [OPERATION [VERSION [COUNT]]]
 
-It says `sent`, and leaves when its input ends. The operation `nonsense` sends a body of another signature.
+It says `sent`, and leaves when its input ends. The operation `nonsense` sends a body of another signature, and `long`
+sends megabytes.
 """
 
 import asyncio
 import os
 import sys
+from typing import Any
 
-from dbus_fast import Message, MessageType
+from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 
 def status_update(operation: str, version: str, destination: str) -> Message:
     """Build the signal that `operation` asks for."""
-    nonsense = operation == "nonsense"
+    bodies: dict[str, tuple[str, list[Any]]] = {"nonsense": ("s", ["nonsense"]), "long": ("av", _LONG)}
+    signature, body = bodies.get(operation, ("xdssx", [0, 0.0, operation, version, 0]))
     return Message(
         message_type=MessageType.SIGNAL,
         destination=destination or None,
         path="/com/coreos/update1",
         interface="com.coreos.update1.Manager",
         member="StatusUpdate",
-        signature="s" if nonsense else "xdssx",
-        body=["nonsense"] if nonsense else [0, 0.0, operation, version, 0],
+        signature=signature,
+        body=body,
     )
 
 
@@ -48,6 +51,7 @@ async def main(address: str, uid: str, destination: str, *what: str) -> None:
     await bus.wait_for_disconnect()
 
 
+_LONG = [[Variant("u", 1)] * 1_000_000]
 _DEFAULTS = ["UPDATE_STATUS_UPDATED_NEED_REBOOT", "", "1"]
 
 

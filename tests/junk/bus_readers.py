@@ -16,7 +16,8 @@ from locksmith.gates.synced_clock import SyncedClock
 from locksmith.host import bus_service
 from locksmith.host.boot import read_boot
 from locksmith.host.bus import SystemBus
-from locksmith.host.bus_link import Link, read_reply
+from locksmith.host.bus_frames import Frame, Frames
+from locksmith.host.bus_link import Link, read_message, read_reply
 from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Incoming
 from locksmith.host.bus_service import BusService, Orders
 from locksmith.host.health import SystemdHealth
@@ -90,6 +91,10 @@ class JunkBus(SystemBus):
             answer = Body("v", (Variant(of, answer.values[0] if of != "v" else Variant("s", "x")),))
         return read_reply(call, answer.reply())
 
+    async def unix_user(self, unique_name: str) -> int:
+        """Ask for it each time."""
+        return await self._whose(unique_name)
+
 
 def at_once(story: Coroutine[Any, Any, Any]) -> Any:
     """Run what waits for nothing, without the cost of an event loop."""
@@ -130,23 +135,23 @@ def _engine(bus: SystemBus) -> UpdateEngine:
 
 
 class _Stub:
-    """A library's connection that has nothing to say."""
-
-    connected = True
+    """A wire that takes everything."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
 
-    def add_message_handler(self, _handler: object) -> None:
+    def listen(self, _take: object) -> None:
         return None
 
-    def send(self, message: Message) -> "asyncio.Future[None]":
-        """Write it, as the library does, and find whatever it cannot write."""
-        message._marshall(False)
-        self.sent.append(message)
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+    def next_serial(self) -> int:
+        """Number all alike."""
+        return 1
+
+    def send(self, data: bytes, **_limits: int) -> bool:
+        """Keep it as the other side would read it."""
+        [frame] = Frames().feed(data)
+        self.sent.append(read_message(frame))
+        return True
 
 
 SIGNALS = {
@@ -169,12 +174,12 @@ async def hear(found: Named) -> tuple[SystemBus, list[str]]:
     bus = JunkBus()
     for listener in (_engine(bus), Logind(bus), Inhibitors(bus), Sessions(bus, SessionSettings(), Paths())):
         listener.listen(lambda: woken.append(""))
-    link = Link(_Stub(), bus._take)  # type: ignore[arg-type]  # what of it is used
+    link = Link(_Stub(), bus._ears)  # type: ignore[arg-type]  # what of it is used
     bus._announce(link)
     bus._owners.update({update_engine.NAME: ENGINE, LOGIND[0]: ENGINE})
     _, path, interface, _ = SIGNALS[found[0]]
     for sender in (BUS_NAME if interface == BUS_NAME else ENGINE, STRANGER):
-        link._take(_message(MessageType.SIGNAL, found, sender, path, interface))
+        link._take(_frame(MessageType.SIGNAL, found, sender, path, interface))
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others)
     return bus, woken
@@ -196,8 +201,8 @@ async def _is_called(found: Named) -> object:
     bus, stub = JunkBus(), _Stub()
     service = BusService(bus, Orders(_noted, lambda: True, lambda: None), "web", "etcd-lock")
     service.listen()
-    link = Link(stub, bus._take, bus._answer)  # type: ignore[arg-type]  # as above
-    link._take(_message(MessageType.METHOD_CALL, found, STRANGER, bus_service.PATH, bus_service.INTERFACE))
+    link = Link(stub, bus._ears)  # type: ignore[arg-type]  # as above
+    link._take(_frame(MessageType.METHOD_CALL, found, STRANGER, bus_service.PATH, bus_service.INTERFACE))
     await asyncio.gather(*link._answering)
     [answer] = stub.sent
     if answer.message_type is MessageType.ERROR:
@@ -205,11 +210,10 @@ async def _is_called(found: Named) -> object:
     return answer
 
 
-def _message(kind: MessageType, found: Named, sender: str, path: str, interface: str) -> Message:
+def _frame(kind: MessageType, found: Named, sender: str, path: str, interface: str) -> Frame:
     name, body = found
-    return Message(
+    message = Message(
         message_type=kind,
-        sender=sender,
         path=path,
         interface=interface,
         member=name,
@@ -217,6 +221,8 @@ def _message(kind: MessageType, found: Named, sender: str, path: str, interface:
         body=[*body.values],
         serial=1,
     )
+    [frame] = Frames().feed(bytes(message._marshall(False)))
+    return frame._replace(head=frame.head._replace(sender=sender))
 
 
 def bus_readers(paths: Paths) -> dict[str, Reader]:
