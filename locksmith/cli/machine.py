@@ -12,11 +12,11 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
 from locksmith.cli.patience import SKIPPABLE, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
-from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
+from locksmith.text import one_line
 
 
 @click.command(cls=GoCommand)

@@ -8,10 +8,10 @@ import click
 
 from locksmith import fleet
 from locksmith.cli.go_flags import GoOption
-from locksmith.cli.run import one_line
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import Claim
 from locksmith.share import Share
+from locksmith.text import one_line
 
 SCHEMA = 1
 

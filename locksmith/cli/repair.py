@@ -8,13 +8,13 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json
-from locksmith.cli.run import printable
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.cli.status import parse_slots
 from locksmith.errors import LockError, UsageError
 from locksmith.history import REPAIR, RETIRE
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
+from locksmith.text import printable
 
 MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from locksmith.errors import LocksmithError, UsageError
+from locksmith.text import one_line
 
 FAILED = 1
 BAD_USAGE = 2
@@ -44,13 +45,3 @@ def _status(command: click.Command, program: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status if isinstance(status, int) else 0
-
-
-def one_line(text: str) -> str:
-    """Keep a foreign text (a server's answer, an id) from breaking the line or steering the terminal."""
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """Spell out what would break the line or steer the terminal, and leave every other character as it is."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -8,7 +8,6 @@ import click
 from locksmith import share
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, share_fields
-from locksmith.cli.run import printable
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.history import SET_MAX
@@ -16,6 +15,7 @@ from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import INT64_MAX
 from locksmith.share import Share
 from locksmith.standing import LockState
+from locksmith.text import printable
 
 
 @click.command(cls=GoCommand)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from locksmith.cli.run import one_line
+from locksmith.text import one_line
 
 PIPED_WIDTH = 80
 """Columns where standard output is no terminal."""
@@ -68,8 +68,11 @@ def _wide(char: str) -> int:
 
 
 def _fitted(text: str, wide: int) -> str:
-    if cells_wide(text) > wide:
-        while cells_wide(text) > wide - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (wide - cells_wide(text))
+    taken = cells_wide(text)
+    if taken > wide:
+        end = len(text)
+        while taken > wide - 1:
+            end -= 1
+            taken -= _wide(text[end])
+        text, taken = f"{text[:end]}…", taken + 1
+    return text + " " * (wide - taken)

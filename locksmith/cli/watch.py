@@ -13,7 +13,6 @@ from locksmith import keys
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json
-from locksmith.cli.run import one_line
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.group_reader import read_group
@@ -21,6 +20,7 @@ from locksmith.group_view import GroupView
 from locksmith.holding import holdings
 from locksmith.kv.store import Store
 from locksmith.rollout import Rollout
+from locksmith.text import one_line
 from locksmith.why import how_words
 from locksmith.words import clock, span
 

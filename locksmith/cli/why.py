@@ -11,7 +11,6 @@ import click
 from locksmith.cli.fleet_json import holding_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json
-from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.errors import HostError, LockError, LocksmithError, StoreRefusedError, StoreUnavailableError
@@ -19,6 +18,7 @@ from locksmith.group_reader import list_groups, read_group
 from locksmith.group_view import GroupView
 from locksmith.kv.store import Store
 from locksmith.names import find
+from locksmith.text import one_line
 from locksmith.why import Case, case, explain, group_name
 
 

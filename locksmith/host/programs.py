@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dbus_fast import Variant
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import AnsweredError
@@ -218,7 +218,7 @@ def _read(result: Path) -> str:
 def read_outcome(result: Path) -> Outcome:
     """Read how a program ended. `HostError`: the file does not say."""
     try:
-        fields = jsonread.load_object(result.read_bytes())
+        fields = jsonread.load_record(result.read_bytes(), limits.LOCAL)
         return Outcome(
             code=jsonread.read(fields, "code", int),
             reason=jsonread.read(fields, "reason", str),

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from locksmith import fleet, jsonread
+from locksmith import fleet, jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
@@ -92,7 +92,7 @@ class SeenRevision:
 
     def _read(self) -> tuple[int, datetime | None, datetime | None]:
         try:
-            fields = jsonread.load_object(self._load_raw())
+            fields = jsonread.load_record(self._load_raw(), limits.LOCAL)
             if jsonread.read(fields, "store", str) != self._store:
                 return 0, None, None
             resumed, at = (fleet.read_optional_moment(fields, name) for name in ("resumed", "at"))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from locksmith import states
 from locksmith.cli.nodes import layout, summary
-from locksmith.cli.run import one_line
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import COMMITTED, HELD, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
@@ -21,6 +20,7 @@ from locksmith.rollout import Rollout
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
 from locksmith.snapshot import DAEMON
+from locksmith.text import one_line
 from locksmith.waiter import Waiter
 from locksmith.why import case, explain
 
