@@ -7,6 +7,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
+from locksmith.cli.output import say
 from locksmith.cli.run import run
 from locksmith.config import describe, load_daemon
 from locksmith.daemon import make_strategy, target_of
@@ -33,7 +34,7 @@ def command(*, check_config: bool, **flags: object) -> None:
     make_strategy(config, target_of(config), paths)
     if check_config:
         for key, value, origin in describe(config):
-            click.echo(f"{key} = {value}  (from {origin})")
+            say(f"{key} = {value}  (from {origin})")
         return
     set_up(debug=config.debug)
     asyncio.run(run_daemon(config, paths))

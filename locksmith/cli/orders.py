@@ -9,7 +9,7 @@ import click
 
 from locksmith.cli.fleet_json import incident_fields, order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.group_reader import read_group
@@ -67,7 +67,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     if as_json:
         print_json({"group": session.config.group, "freeze": order_fields(order), **_fields(done)})
         return
-    click.echo(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
+    say(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
     _tell(done)
     if not fence and done.without_record:
         note(
@@ -120,7 +120,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    click.echo(f"{machine} is held back{_until(order)}; `locksmithctl release {machine}` ends it")
+    say(f"{machine} is held back{_until(order)}; `locksmithctl release {machine}` ends it")
     if late:
         note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -168,8 +168,8 @@ def resume(session: Session, *, reason: str, as_json: bool) -> None:
         print_json({"group": session.config.group, "acknowledged": found})
         return
     for one in found:
-        click.echo(f"acknowledged: {one['words']}")
-    click.echo(f"{group_name(session.config.group)} may go on" + ("" if found else ": nothing had gone wrong in it"))
+        say(f"acknowledged: {one['words']}")
+    say(f"{group_name(session.config.group)} may go on" + ("" if found else ": nothing had gone wrong in it"))
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
@@ -251,6 +251,6 @@ def _taken_back(session: Session, before: Stood, who: str, what: str, *, as_json
         fields = order_fields(before) if isinstance(before, Order) else None
         print_json({"group": session.config.group, "ended": before is not None, "was": fields})
     elif before is None:
-        click.echo(f"nothing to end: {who} not {what}")
+        say(f"nothing to end: {who} not {what}")
     else:
-        click.echo(f"{who} no longer {what}; that was {_was(before)}")
+        say(f"{who} no longer {what}; that was {_was(before)}")

@@ -4,10 +4,8 @@ import sys
 from datetime import datetime
 from functools import partial
 
-import click
-
 from locksmith.cli.lock import free, was
-from locksmith.cli.output import claim_fields, note, print_json
+from locksmith.cli.output import ask, claim_fields, note, print_json
 from locksmith.cli.session import Session
 from locksmith.errors import UsageError
 from locksmith.group_reader import read_group
@@ -27,7 +25,7 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
     freed = []
     for one in found(session, view, now):
         words = holder_words(one, now)
-        if not sure and not click.confirm(f"Free the slot of {words}?", err=True):
+        if not sure and not ask(f"Free the slot of {words}?"):
             continue
         claim = session.with_lock(partial(free, one.holder, reason))
         freed.append({"id": one.holder, "undone": claim_fields(claim)})

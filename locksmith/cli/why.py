@@ -10,7 +10,7 @@ import click
 
 from locksmith.cli.fleet_json import holding_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.errors import HostError, LockError, LocksmithError, StoreRefusedError, StoreUnavailableError
@@ -46,7 +46,7 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
         return
     if view.group != session.config.group:
         note(f"{found.name} is in {group_name(view.group)}")
-    click.echo("\n".join(_fitted(one_line(sentence)) for sentence in explain(found)))
+    say_all(line for sentence in explain(found) for line in _fitted(sentence))
 
 
 def _tell_local() -> None:
@@ -63,12 +63,13 @@ def _tell_local() -> None:
     with contextlib.suppress(HostError):
         local = asyncio.run(ask())
         reason = f" ({local.code}): {local.reason}" if local.code else ""
-        click.echo(_fitted(one_line(f"This machine's locksmithd is {local.state}{reason}.")))
+        say(*_fitted(f"This machine's locksmithd is {local.state}{reason}."))
 
 
-def _fitted(sentence: str) -> str:
+def _fitted(sentence: str) -> list[str]:
     """Break a sentence between words where a terminal would within them; piped it stays a line."""
-    return textwrap.fill(sentence, width()) if sys.stdout.isatty() else sentence
+    line = one_line(sentence)
+    return textwrap.wrap(line, width()) if sys.stdout.isatty() else [line]
 
 
 async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
