@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import incident_fields, order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
@@ -16,7 +17,7 @@ from locksmith.group_reader import read_group
 from locksmith.history import FREEZE, HOLD, RELEASE, RESUME, THAW
 from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
-from locksmith.names import find
+from locksmith.names import Match, find, is_machine_id
 from locksmith.operator_orders import OperatorOrders, Ordered, Stood
 from locksmith.orders import Order
 from locksmith.why import group_name
@@ -208,15 +209,12 @@ def _span(text: str) -> timedelta:
 
 
 def _find(session: Session, wanted: str) -> str:
-    async def look(store: Store) -> list[str]:
+    async def look(store: Store) -> list[Match]:
         return find(await read_group(store, session.config.group), wanted)
 
-    ids = session.with_store(look)
-    if len(ids) > 1:
-        raise LockError(f"{wanted} is more than one machine: name one of {', '.join(ids)}")
-    if ids:
-        return ids[0]
-    if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):  # noqa: PLR2004 - machine-id(5)
+    if matches := session.with_store(look):
+        return choose(matches, wanted)
+    if is_machine_id(wanted):
         return wanted
     raise LockError(f"no machine of the group is called {wanted}, nor has such an id: see `locksmithctl nodes`")
 

@@ -27,6 +27,7 @@ from locksmith.host.bus_messages import Call
 from locksmith.host.flock import is_locked
 from locksmith.host.logind import SYSTEMD
 from locksmith.host.paths import Paths
+from locksmith.host.trust import refuse_changeable
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at whether a program has ended."""
@@ -91,6 +92,8 @@ class Programs:
         place = self._folder / f"{stage}-{name}"
         if not is_locked(place.with_suffix(".lock")):
             place.with_suffix(".json").unlink(missing_ok=True)
+            if Path(words[0]).is_absolute():
+                refuse_changeable(Path(words[0]), "the program")
             await self._start(words, place, {"LC_ALL": "C.UTF-8"})
         if not await self._ended(place):
             raise HostError("it ended without a word, as one that was killed does")
@@ -129,6 +132,10 @@ class Programs:
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
             if not os.access(program, os.X_OK):
                 return "it is not executable: `chmod +x` it, or take it out of the folder"
+            try:
+                refuse_changeable(program, "the program")
+            except HostError as error:
+                return str(error)
             await self._start([str(program)], place, environ)
         if not await self._ended(place):
             return "it ended without a word, as one that was killed does"
