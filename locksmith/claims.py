@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import replace
 
-from locksmith import fleet
+from locksmith import fleet, limits
 from locksmith.decide import wanted
 from locksmith.fleet import Claim
 from locksmith.snapshot import DAEMON, Before, Boot, JournalEntry, Phase, Snapshot
@@ -19,9 +19,9 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
         nonce=secrets.token_hex(16),
         since=snapshot.now,
         who=DAEMON,
-        hostname=member.hostname,
+        hostname=limits.text(member.hostname),
         version=wish.version,
-        reason=wish.reason or f"{wish.trigger} {wish.version}".strip(),
+        reason=limits.text(wish.reason or f"{wish.trigger} {wish.version}".strip()),
         rechecked=snapshot.journal.rechecked,
     )
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)

@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from locksmith import config_keys as keys
+from locksmith import limits
 from locksmith.config_keys import Key
-from locksmith.config_sources import Setting, Settings, from_environment, from_files, from_flags, read_whole
+from locksmith.config_sources import Setting, Settings, from_environment, from_files, from_flags
 from locksmith.config_windows import WindowSettings, read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings, SessionSettings
 from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
+from locksmith.host.trust import changeable_by_others, read_regular, readable_by_others
 from locksmith.keys import group_prefix
 from locksmith.kv.settings import StoreSettings
 from locksmith.triggers.settings import TriggerSettings
@@ -87,7 +90,8 @@ class ProgramSettings:
 class Config:
     """All that is configured; without a window a machine may reboot at any time.
 
-    `origins` tells for each key that was set which file, variable or flag set it.
+    `origins` tells for each key that was set which file, variable or flag set it; `cautions` are sentences about files
+    with a secret that other users can read.
     """
 
     strategy: str = "reboot"
@@ -108,6 +112,7 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    cautions: tuple[str, ...] = field(default=(), compare=False)
 
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -171,6 +176,7 @@ def _build(settings: Settings) -> Config:
         alerts=_alerts(settings, default.alerts),
         triggers=_triggers(settings, default.triggers),
         origins=_origins(settings),
+        cautions=_cautions(settings),
     )
 
 
@@ -296,7 +302,9 @@ def _password(settings: Settings) -> str | None:
 def _secret(setting: Setting) -> str:
     if not isinstance(setting.value, Path):
         return ""
-    content = _content(setting, setting.value)
+    content = _content(setting, setting.value, limits.SECRET)
+    if problem := changeable_by_others(setting.value):
+        raise setting.refusal(f"names {setting.value}, which other users can change: {problem}")
     try:
         secret = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
@@ -309,14 +317,28 @@ def _secret(setting: Setting) -> str:
 def _readable(settings: Settings, *files: Key[Path | None]) -> None:
     for setting in filter(None, map(settings.of, files)):
         if isinstance(setting.value, Path):
-            _content(setting, setting.value)
+            _content(setting, setting.value, limits.PEM)
 
 
-def _content(setting: Setting, path: Path) -> bytes:
+def _content(setting: Setting, path: Path, most: int) -> bytes:
     try:
-        return read_whole(path)
+        return read_regular(path, most)
     except OSError as error:
         raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
+
+
+def _cautions(settings: Settings) -> tuple[str, ...]:
+    """Name the files with a secret that other users can read."""
+    named: tuple[Key[Path | None], ...] = (keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE)
+    files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
+    literal = settings.of(keys.PASSWORD)
+    if literal and literal.value and Path(literal.origin).is_absolute():
+        files.append(Path(literal.origin))
+    found = []
+    for file in files:
+        with suppress(OSError):  # what cannot be read at all is an error of its own
+            found += [readable_by_others(file)]
+    return tuple(filter(None, found))
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:

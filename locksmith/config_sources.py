@@ -1,15 +1,21 @@
 """Where settings come from: the file and its drop-ins, the environment, the flags. Each remembers its origin."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from locksmith import limits
 from locksmith.config_keys import FLAGS, KEYS, LENGTH, RIVALS, START, TABLES, Key
 from locksmith.config_values import type_name
-from locksmith.errors import UsageError
+from locksmith.errors import HostError, UsageError
+from locksmith.host.trust import read_regular, refuse_changeable
+
+_TOO_DEEP = re.compile(r"(?:[\w\"'-]{1,99}[ \t]{0,9}\.[ \t]{0,9}){64}")
+"""A name of a table within so many others: the library's time grows with the square of them, and more."""
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -92,13 +98,6 @@ def from_flags(flags: Mapping[str, object]) -> Settings:
     return Settings({FLAGS[name].name: _from_flag(name, value) for name, value in given.items()})
 
 
-def read_whole(path: Path) -> bytes:
-    """Read a regular file (no pipe that never ends); `OSError` when it cannot be read."""
-    if path.exists() and not path.is_file():
-        raise OSError(0, "it is not a file")
-    return path.read_bytes()
-
-
 def _from_flag(name: str, value: object) -> Setting:
     key, origin = FLAGS[name], f"--{name}"
     if isinstance(value, list | tuple):
@@ -148,11 +147,21 @@ def _from_file(path: Path) -> Settings:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_whole(path).decode())
+        text = read_regular(path, limits.CONFIGURATION).decode()
+        refuse_changeable(path, "the configuration")
+    except HostError as error:
+        raise UsageError(str(error)) from None
     except OSError as error:
         raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    too_deep = UsageError(f"{path} is not TOML that can be read: it is nested too deeply")
+    if _TOO_DEEP.search(text):
+        raise too_deep
+    try:
+        return tomllib.loads(text)
     except RecursionError:
-        raise UsageError(f"{path} is not TOML that can be read: it is nested too deeply") from None
+        raise too_deep from None
     except ValueError as error:  # bad TOML, bad UTF-8, a number of thousands of digits
         raise UsageError(f"{path} is not TOML: {error}") from None
 

@@ -8,6 +8,7 @@ from locksmith.gates.alerts import Alerts
 from locksmith.host.health import SystemdHealth
 from locksmith.host.programs import Programs
 from locksmith.snapshot import Errand, JournalEntry, Objection
+from locksmith.text import one_line
 
 CHECKS = "checks"
 """The name of the gate that is the operator's own programs."""
@@ -94,8 +95,7 @@ def _environment(entry: JournalEntry | None) -> dict[str, str]:
     if entry is None:
         return root
     claim = entry.claim
-    return {
-        **root,
+    told = {
         "LOCKSMITH_GROUP": entry.group,
         "LOCKSMITH_MACHINE_ID": claim.holder,
         "LOCKSMITH_HOSTNAME": claim.hostname,
@@ -104,3 +104,5 @@ def _environment(entry: JournalEntry | None) -> dict[str, str]:
         "LOCKSMITH_WHO": claim.who,
         "LOCKSMITH_STRATEGY": entry.strategy,
     }
+    # No variable can have a NUL in it, and a shell script may print them.
+    return {**root, **{name: one_line(value) for name, value in told.items()}}

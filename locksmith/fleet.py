@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 
 SCHEMA = 1
@@ -75,7 +75,7 @@ class Claim:
 
     def blamed(self, state: str, trouble: str) -> "Claim":
         """Give the same claim with what went wrong."""
-        return replace(self, state=state, trouble=trouble)
+        return replace(self, state=state, trouble=limits.text(trouble))
 
     def reopened(self) -> "Claim":
         """Give the same claim before the point of no return."""
@@ -157,7 +157,7 @@ def encode(claim: Claim) -> bytes:
 def decode(raw: bytes, key: str, holder: str) -> Claim:
     """Read the record of `holder`; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.CLAIM)
         state = jsonread.read(fields, "state", str, HELD)
         return Claim(
             holder=holder,

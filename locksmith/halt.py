@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
 from locksmith.node import TTL, Node
@@ -153,7 +153,7 @@ def encode(noted: Iterable[Incident]) -> bytes:
 def decode(raw: bytes, key: str) -> list[Incident]:
     """Read the record; `CorruptValueError` names its key and the way out."""
     try:
-        found = jsonread.read(jsonread.load_object(raw), "incidents", list)
+        found = jsonread.read(jsonread.load_record(raw, limits.INCIDENTS), "incidents", list)
         return [_read(fields) for fields in found]
     except jsonread.BadJsonError as error:
         raise CorruptValueError(

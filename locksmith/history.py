@@ -14,7 +14,7 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from locksmith import jsonread, keys
+from locksmith import jsonread, keys, limits
 from locksmith.errors import StoreError
 from locksmith.fleet import SCHEMA, Claim, moment, optional_moment, read_moment, read_optional_moment
 from locksmith.kv.store import Store
@@ -132,13 +132,13 @@ def encode(event: Event) -> bytes:
         "schema": SCHEMA,
         "at": moment(event.at),
         "act": event.act,
-        "who": event.who,
-        "reason": event.reason,
-        "detail": event.detail,
-        "holder": event.holder,
-        "hostname": event.hostname,
+        "who": limits.text(event.who),
+        "reason": limits.text(event.reason),
+        "detail": limits.text(event.detail),
+        "holder": limits.text(event.holder),
+        "hostname": limits.text(event.hostname),
         "kind": event.kind,
-        "version": event.version,
+        "version": limits.text(event.version),
         "since": optional_moment(event.since),
         "taken": optional_moment(event.taken),
     }
@@ -147,7 +147,7 @@ def encode(event: Event) -> bytes:
 
 def decode(raw: bytes) -> Event:
     """Read a record, or raise `BadJsonError`."""
-    fields = jsonread.load_object(raw)
+    fields = jsonread.load_record(raw, limits.EVENT)
     return Event(
         at=read_moment(fields, "at"),
         act=jsonread.read(fields, "act", str),

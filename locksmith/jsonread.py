@@ -2,15 +2,43 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
+
+from locksmith import limits
+from locksmith.text import cut
 
 T = TypeVar("T")
 MISSING: Any = object()
 
 
 class BadJsonError(ValueError):
-    """JSON that is not what it must be; its text says where."""
+    """JSON that is not what it must be; its text says where, and is short whatever it quotes."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(cut(problem, _LONGEST_PROBLEM))
+
+
+_LONGEST_PROBLEM = 400
+
+
+def load_record(raw: bytes, most: int) -> dict[str, Any]:
+    """Read one JSON object of at most so many bytes, and of a depth at which it can be written again."""
+    if len(raw) > most:
+        raise BadJsonError(f"it has {len(raw)} bytes, and at most {most} are read")
+    value = load_object(raw)
+    check_depth(value, raw)
+    return value
+
+
+def check_depth(value: Any, raw: bytes) -> None:
+    """Refuse what was read from this and is too deep to be written, as JSON or for a person.
+
+    Python's own bound is less in a deeper call: what could be read there could not be written here.
+    """
+    # Most records have fewer brackets in all than may stand within one another.
+    if raw.count(b"{") + raw.count(b"[") > limits.DEEPEST and _depth(value) > limits.DEEPEST:
+        raise BadJsonError(f"it has more than {limits.DEEPEST} lists or objects within one another")
 
 
 def load_object(raw: bytes | str) -> dict[str, Any]:
@@ -55,10 +83,28 @@ def convert(name: str, text: str, parse: Callable[[str], T]) -> T:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     obj = dict(pairs)
     if len(obj) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadJsonError(f"the field {twice!r} appears twice")
+        raise BadJsonError(f"the field {twice(name for name, _ in pairs)!r} appears twice")
     return obj
+
+
+def twice(names: Iterable[str]) -> str | None:
+    """Name the first that comes a second time; None: none does."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _depth(value: Any) -> int:
+    """Count the lists and objects within one another, level by level: recursion would have a limit of its own."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = (held.values() if isinstance(held, dict) else held for held in level if isinstance(held, dict | list))
+        level = [held for values in inner for held in values if isinstance(held, dict | list)]
+    return depth
 
 
 def _finite(text: str) -> float:
@@ -82,6 +128,11 @@ _KINDS: dict[type, str] = {
     list: "a list",
     dict: "an object",
 }
+
+
+def shown(value: Any) -> str:
+    """Name a value for an error: a list or an object by its kind alone, as it may be deeper than Python can write."""
+    return _name(value) if isinstance(value, list | dict) else f"{value!r:.80}"
 
 
 def _name(value: Any) -> str:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import SCHEMA, UNKNOWN_VERSIONS, Claim, moment, read_moment
 
@@ -66,7 +66,7 @@ def encode(last: LastReboot) -> bytes:
 def decode(raw: bytes, key: str) -> LastReboot:
     """Read it; `CorruptValueError` names its key and the way out: until then that machine takes no slot."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.LAST_REBOOT)
         return LastReboot(
             version=jsonread.read(fields, "version", str),
             at=read_moment(fields, "at"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import COMMITTED, SCHEMA, Claim, moment, optional_moment, read_moment, read_optional_moment
 
@@ -126,7 +126,7 @@ def encode(node: Node) -> bytes:
 def decode(raw: bytes, key: str, machine_id: str) -> Node:
     """Read the presence of a machine; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.NODE)
         return Node(
             machine_id=machine_id,
             hostname=jsonread.read(fields, "hostname", str),

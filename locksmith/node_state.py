@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from locksmith import __version__, states
+from locksmith import __version__, limits, states
 from locksmith.node import TTL, Node
 from locksmith.snapshot import Granted, Phase, Snapshot
 from locksmith.steps import Commit, Step, Wait
@@ -32,12 +32,12 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         since=now,
         version=__version__,
         code=code,
-        reason=reason,
+        reason=limits.text(reason),
         until=until and until.replace(microsecond=0),
         wish=wish.trigger if wish else "",
-        wish_version=wish.version if wish else "",
+        wish_version=limits.text(wish.version) if wish else "",
         wish_since=wish.since.replace(microsecond=0) if wish else None,
-        wish_reasons=tuple(one.reason for one in snapshot.wishes if one.reason),
+        wish_reasons=limits.texts([one.reason for one in snapshot.wishes if one.reason]),
         window_opens=_opens(windows, opening, now),
         window_closes=opening.closes if opening else None,
         windows=tuple(map(str, known.windows)) if known else (),

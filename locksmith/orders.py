@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
 
@@ -83,7 +83,7 @@ def encode(order: Order) -> bytes:
 def decode(raw: bytes, key: str, kind: str) -> Order:
     """Read an order; `CorruptValueError` names its key and the way out. Until then it counts: a doubt is a no."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.ORDER)
         return Order(
             who=jsonread.read(fields, "who", str, ""),
             since=read_moment(fields, "since"),

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.words import named
 
@@ -61,20 +61,26 @@ class Semaphore:
 
 
 def encode(semaphore: Semaphore) -> bytes:
-    """Write the semaphore as Go's `encoding/json` does."""
+    """Write the semaphore as Go's `encoding/json` does; `LockError`: it would be too long to be read again."""
     fields = {
         "semaphore": semaphore.available,
         "max": semaphore.max,
         "holders": list(semaphore.holders) or None,
     }
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    return _SHORT_ESCAPE.sub(_spell_out, text).translate(_GO_ESCAPES).encode()
+    raw = _SHORT_ESCAPE.sub(_spell_out, text).translate(_GO_ESCAPES).encode()
+    if len(raw) > limits.SEMAPHORE:
+        raise LockError(
+            f"a semaphore with {len(semaphore.holders)} holders has {len(raw)} bytes, and at most {limits.SEMAPHORE} "
+            "are read; nothing was changed. `locksmithctl unlock MACHINE-ID` frees slots"
+        )
+    return raw
 
 
 def decode(raw: bytes, key: str) -> Semaphore:
     """Read a semaphore; whatever is not exactly one raises `CorruptValueError` with the key's name."""
     try:
-        return _parse(jsonread.load_object(raw))
+        return _parse(jsonread.load_record(raw, limits.SEMAPHORE))
     except jsonread.BadJsonError as error:
         raise CorruptValueError(
             key,
@@ -85,6 +91,8 @@ def decode(raw: bytes, key: str) -> Semaphore:
 _GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 _SHORT_ESCAPE = re.compile(r"\\[\\bf]")
 """Python shortens these two control characters, Go does not; an escaped backslash is passed over as one."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _FIELDS = {"semaphore", "max", "holders"}
 
@@ -114,7 +122,7 @@ def _parse_holders(fields: dict[str, object]) -> list[str]:
     names = [name for name in holders if isinstance(name, str) and name and _encodable(name)]
     if len(names) != len(holders):
         raise jsonread.BadJsonError("the field 'holders' must be a list of ids, none of them empty")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = jsonread.twice(names)
     if twice is not None:
         raise jsonread.BadJsonError(f"the holder {twice!r} stands in it twice")
     return names
@@ -122,4 +130,4 @@ def _parse_holders(fields: dict[str, object]) -> list[str]:
 
 def _encodable(name: str) -> bool:
     """Whether a name is Unicode text: JSON can spell half a surrogate pair, UTF-8 can not."""
-    return not any("\ud800" <= char <= "\udfff" for char in name)
+    return name.isascii() or not _SURROGATE.search(name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import SCHEMA
 
@@ -75,7 +75,7 @@ def encode(share: Share) -> bytes:
 def decode(raw: bytes, key: str) -> Share:
     """Read a share; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.SHARE)
         return Share(
             percent=jsonread.convert("percent", jsonread.read(fields, "percent", str), parse),
             wrote=_numbers(jsonread.read(fields, "wrote", list)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from locksmith import jsonread, keys
+from locksmith import jsonread, keys, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import REBOOT, SCHEMA, Claim, moment, read_moment
 
@@ -84,7 +84,7 @@ def encode(waiter: Waiter) -> bytes:
 def decode(raw: bytes, key: str) -> Waiter:
     """Read a place; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.WAITER)
         return Waiter(
             holder=jsonread.read(fields, "holder", str),
             kind=jsonread.read(fields, "kind", str),

@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.output import say_own
 
 
 @click.command(cls=GoCommand)
@@ -15,4 +16,4 @@ def completion(context: click.Context, *, shell: str) -> None:
     program = root.info_name or ""
     maker = get_completion_class(shell)
     if maker is not None:
-        click.echo(maker(root.command, {}, program, f"_{program.upper()}_COMPLETE").source())
+        say_own(maker(root.command, {}, program, f"_{program.upper()}_COMPLETE").source())

@@ -1,5 +1,6 @@
 """`locksmithd`."""
 
+import logging
 import os
 
 import click
@@ -7,11 +8,15 @@ import click
 from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
+from locksmith.cli.output import note, say
 from locksmith.cli.run import run
 from locksmith.config import describe, load_daemon
 from locksmith.daemon import make_strategy, target_of
 from locksmith.daemon import run as run_daemon
 from locksmith.host.paths import Paths
+from locksmith.host.trust import refuse_changeable_folders
+
+log = logging.getLogger(__name__)
 
 
 @click.command(cls=GoCommand)
@@ -32,10 +37,15 @@ def command(*, check_config: bool, **flags: object) -> None:
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
     if check_config:
+        for caution in config.cautions:
+            note(f"Warning: {caution}")
         for key, value, origin in describe(config):
-            click.echo(f"{key} = {value}  (from {origin})")
+            say(f"{key} = {value}  (from {origin})")
         return
+    refuse_changeable_folders(paths)
     set_up(debug=config.debug)
+    for caution in config.cautions:
+        log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))
 
 

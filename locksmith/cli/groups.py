@@ -6,7 +6,7 @@ import click
 
 from locksmith.cli.fleet_json import group_fields
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import LocksmithError
@@ -28,7 +28,7 @@ def groups(session: Session, *, as_json: bool) -> None:
         print_json({"groups": [group_fields(view) for view in views], "problems": problems})
         return
     if views:
-        click.echo("\n".join(table(HEAD, [_row(view, session.config.halt.after) for view in views], width())))
+        say_all(table(HEAD, [_row(view, session.config.halt.after) for view in views], width()))
     for problem in problems:
         note(problem)
     if not views and not problems:

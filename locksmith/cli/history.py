@@ -7,7 +7,7 @@ import click
 
 from locksmith import fleet
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError
@@ -46,7 +46,7 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
     now = datetime.now().astimezone()
     rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(*hold, now) for hold in past.holds)]
     if rows:
-        click.echo("\n".join(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width())))
+        say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
     elif not past.problem:
         note("nothing has happened here in the last 30 days")
     if past.problem:

@@ -16,11 +16,14 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.patience import Patience, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
 from locksmith.cli.session import Session, act, act_on, new_claim, pass_session, reason_option
-from locksmith.errors import UsageError
+from locksmith.errors import LockError, UsageError
 from locksmith.fleet import COMMITTED, MANUAL, Claim
+from locksmith.group_reader import read_group
 from locksmith.history import LOCK, UNLOCK
+from locksmith.names import HOST_NAME, ID, find, is_machine_id
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import NotHeldError
 from locksmith.shown import Shown
 from locksmith.standing import OtherClaimError
 
@@ -46,7 +49,10 @@ def lock(
     that is locked by hand already stays as it is.
     """
     patience = read_patience(note, waits=waits, timeout=timeout)
-    claim = new_claim(_holder(session, machine), MANUAL, reason)
+    holder = _holder(session, machine)
+    if named := _named(session, holder):
+        raise LockError(f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {named}`")
+    claim = new_claim(holder, MANUAL, reason)
     held = boottime.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
@@ -74,7 +80,12 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
         unlock_stale(session, machine, reason, sure=yes, as_json=as_json)
         return
     holder = _holder(session, machine)
-    claim = session.with_lock(partial(free, holder, reason))
+    try:
+        claim = session.with_lock(partial(free, holder, reason))
+    except NotHeldError as error:
+        if named := _named(session, holder):
+            raise LockError(f"{error}: it is the host name of {named}. Say `locksmithctl unlock {named}`") from None
+        raise
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
     tell_freed(holder, claim, as_json=as_json)
@@ -146,6 +157,17 @@ def was(claim: Claim | None) -> str:
     if claim is None:
         return "which held a slot without a record that can be read: a node of the original, or a bare lock"
     return f"which was {claim.describe()}"
+
+
+def _named(session: Session, holder: str) -> str:
+    """Give the id of the present machine that has this as its host name, where no id is meant by it; else nothing."""
+    if is_machine_id(holder):
+        return ""
+    view = session.with_store(lambda store: read_group(store, session.config.group))
+    matches = [one for one in find(view, holder) if one.how in {ID, HOST_NAME}]
+    own = [one for one in matches if one.how == ID]
+    present = [one for one in matches if one.machine_id in view.machines]
+    return "" if own or not present else present[0].machine_id
 
 
 def _holder(session: Session, machine: str | None) -> str:

@@ -1,20 +1,30 @@
-"""Logging: for the journal with its `<N>` prefixes (sd-daemon(3)), elsewhere with the time."""
+"""Logging, a line for each record: for the journal with `<N>` prefixes (sd-daemon(3)), elsewhere with the time."""
 
 import logging
 import os
 import sys
 
+from locksmith.text import one_line
+
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
 
 
-class JournalFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """Writes each record as one line, tracebacks too: what others wrote forges no line, and steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record."""
+        return one_line(super().format(record))
+
+
+class JournalFormatter(LineFormatter):
     """Begins each line with its priority; the journal knows the time, and who spoke."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one record, its priority before each line."""
+        """Write one record, its priority before it."""
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return f"<{priority}>{super().format(record)}"
 
 
 def set_up(*, debug: bool) -> None:
@@ -24,7 +34,7 @@ def set_up(*, debug: bool) -> None:
     handler.setFormatter(
         JournalFormatter("%(message)s")
         if under_systemd
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+        else LineFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     )
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
     # What a library says of a connection that ended is said better by the error that follows.

@@ -9,10 +9,9 @@ import click
 
 from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.patience import SKIPPABLE, timeout_option, wait_option
 from locksmith.cli.patience import patience as read_patience
-from locksmith.cli.run import one_line
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -105,7 +104,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"requested": True, "running": running})
         return
-    click.echo("requested: `locksmithctl why` says what the reboot waits for, `cancel` takes it back")
+    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` takes it back")
     if not running:
         note("locksmithd does not run on this machine: it sees the request when it starts")
 
@@ -126,7 +125,7 @@ def cancel(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json({"cancelled": cancelled, "update_engine": engine})
         return
-    click.echo("cancelled: the wish for a reboot is taken back" if cancelled else "nothing to cancel")
+    say("cancelled: the wish for a reboot is taken back" if cancelled else "nothing to cancel")
     if engine is not None:
         note(
             f"update_engine itself wants a reboot{f' into {engine}' if engine else ''}; to take that back: "
@@ -147,4 +146,4 @@ def recheck(session: Session, *, as_json: bool) -> None:
         print_json({"state": local.state, "code": local.code, "reason": local.reason})
     else:
         words = f": {local.reason}" if local.reason else ""
-        click.echo(one_line(f"locksmithd looks again; it was {local.state}{words}"))
+        say(f"locksmithd looks again; it was {local.state}{words}")

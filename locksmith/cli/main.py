@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoGroup, store_flags, version_flag
+from locksmith.cli.output import say_own
 from locksmith.cli.run import run
 from locksmith.cli.session import Session
 from locksmith.host.paths import Paths
@@ -76,7 +77,7 @@ def locksmithctl(context: click.Context, /, **flags: Any) -> None:
     logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
     context.obj = Session(Paths.from_environment(), flags)
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        say_own(context.get_help())
 
 
 @click.command("help", cls=GoCommand)
@@ -87,7 +88,7 @@ def help_(context: click.Context, *, command: str | None) -> None:
     root = context.find_root()
     found = None if command is None else locksmithctl.get_command(root, command)
     asked = root if found is None else click.Context(found, parent=root, info_name=command)
-    click.echo(asked.get_help())
+    say_own(asked.get_help())
 
 
 def main() -> None:

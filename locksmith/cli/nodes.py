@@ -9,7 +9,7 @@ import click
 from locksmith import states
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.cli.watch import watch, watch_option
@@ -50,7 +50,7 @@ def nodes(session: Session, *, watches: bool, as_json: bool) -> None:
         print_json(view_fields(view))
         return
     now = datetime.now().astimezone()
-    click.echo("\n".join([summary(view, now, session.config.halt.after), *layout(view, now, width())]))
+    say(summary(view, now, session.config.halt.after), *layout(view, now, width()))
     for problem in view.problems:
         note(f"cannot be read: {problem}")
 

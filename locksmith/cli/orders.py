@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import incident_fields, order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
 from locksmith.errors import CorruptValueError, LockError, LocksmithError, UsageError
 from locksmith.group_reader import read_group
 from locksmith.history import FREEZE, HOLD, RELEASE, RESUME, THAW
 from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
-from locksmith.names import find
+from locksmith.names import Match, find, is_machine_id
 from locksmith.operator_orders import OperatorOrders, Ordered, Stood
 from locksmith.orders import Order
 from locksmith.why import group_name
@@ -71,7 +72,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     if as_json:
         print_json({"group": session.config.group, "freeze": order_fields(order), **_fields(done)})
         return
-    click.echo(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
+    say(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
     _tell(done)
     if not fence and done.without_record:
         note(
@@ -124,7 +125,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    click.echo(f"{machine} is held back{_until(order)}; `locksmithctl release {machine}` ends it")
+    say(f"{machine} is held back{_until(order)}; `locksmithctl release {machine}` ends it")
     if late:
         note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -185,8 +186,8 @@ def resume(session: Session, *, reason: str, as_json: bool) -> None:
         print_json({"group": session.config.group, "acknowledged": found})
         return
     for one in done:
-        click.echo(f"acknowledged: {one.describe()}")
-    click.echo(f"{group_name(session.config.group)} may go on" + ("" if done else ": nothing had gone wrong in it"))
+        say(f"acknowledged: {one.describe()}")
+    say(f"{group_name(session.config.group)} may go on" + ("" if done else ": nothing had gone wrong in it"))
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
@@ -225,15 +226,12 @@ def _span(text: str) -> timedelta:
 
 
 def _find(session: Session, wanted: str) -> str:
-    async def look(store: Store) -> list[str]:
+    async def look(store: Store) -> list[Match]:
         return find(await read_group(store, session.config.group), wanted)
 
-    ids = session.with_store(look)
-    if len(ids) > 1:
-        raise LockError(f"{wanted} is more than one machine: name one of {', '.join(ids)}")
-    if ids:
-        return ids[0]
-    if len(wanted) == 32 and set(wanted) <= set("0123456789abcdef"):  # noqa: PLR2004 - machine-id(5)
+    if matches := session.with_store(look):
+        return choose(matches, wanted)
+    if is_machine_id(wanted):
         return wanted
     raise LockError(f"no machine of the group is called {wanted}, nor has such an id: see `locksmithctl nodes`")
 
@@ -268,6 +266,6 @@ def _taken_back(session: Session, before: Stood, who: str, what: str, *, as_json
         fields = order_fields(before) if isinstance(before, Order) else None
         print_json({"group": session.config.group, "ended": before is not None, "was": fields})
     elif before is None:
-        click.echo(f"nothing to end: {who} not {what}")
+        say(f"nothing to end: {who} not {what}")
     else:
-        click.echo(f"{who} no longer {what}; that was {_was(before)}")
+        say(f"{who} no longer {what}; that was {_was(before)}")

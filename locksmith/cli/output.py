@@ -1,21 +1,62 @@
-"""What the tool prints: the result on standard output, everything said beside it on standard error."""
+"""What both programs print: the result on standard output, everything else that is said on standard error.
 
+No other module prints. Records of the store hold text of other machines: here it is made safe for a terminal.
+"""
+
+import io
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
 
 from locksmith import fleet
 from locksmith.cli.go_flags import GoOption
-from locksmith.cli.run import one_line
+from locksmith.cli.painted import painted
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import Claim
 from locksmith.share import Share
+from locksmith.text import one_line
 
 SCHEMA = 1
 
 json_flag = click.option("--json", "as_json", cls=GoOption, is_flag=True, help="Print one JSON object instead.")
+
+
+def say(*lines: str) -> None:
+    """Print lines of the result, each of them as one line whatever is in it."""
+    say_all(lines)
+
+
+def say_all(lines: Iterable[str]) -> None:
+    """Do the same; nothing is printed where there is no line."""
+    if text := "\n".join(map(painted, lines)):
+        click.echo(text)
+
+
+def say_own(text: str) -> None:
+    """Print a text of the program's own, with all its lines: a help, a script for a shell."""
+    click.echo(text)
+
+
+def ask(question: str) -> bool:
+    """Ask a person for a yes or a no, on standard error."""
+    return click.confirm(one_line(question), err=True)
+
+
+def fail(problem: str, usage: str = "") -> None:
+    """Say in one line why the program ends, after its usage where that was wrong."""
+    if usage:
+        click.echo(usage, err=True)
+    click.echo(f"Error: {one_line(problem)}", err=True)
+
+
+def spell_out_unwritable() -> None:
+    """Have what the terminal's encoding does not know spelt out, where it would else be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(text: str) -> None:
@@ -25,7 +66,8 @@ def note(text: str) -> None:
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one object on one line, after the schema's number."""
-    click.echo(json.dumps({"schema": SCHEMA, **fields}))
+    # JSON spells every control character out but this one.
+    click.echo(json.dumps({"schema": SCHEMA, **fields}).replace("\x7f", "\\u007f"))
 
 
 def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:

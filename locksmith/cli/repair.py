@@ -7,14 +7,14 @@ from functools import partial
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import json_flag, note, print_json
-from locksmith.cli.run import printable
+from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.cli.status import parse_slots
 from locksmith.errors import LockError, UsageError
 from locksmith.history import REPAIR, RETIRE
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
+from locksmith.text import printable
 
 MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""
@@ -49,12 +49,12 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
     if as_json:
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
     elif done:
-        kept = printable(", ".join(done.made.holders))
-        click.echo(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
+        kept = ", ".join(done.made.holders)
+        say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
         if kept:
             note(KEPT)
     else:
-        click.echo("nothing to repair: the semaphore is sound")
+        say("nothing to repair: the semaphore is sound")
 
 
 @click.command("retire-v2", cls=GoCommand)
@@ -70,9 +70,9 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"group": session.config.group, "retired": retired})
     elif retired:
-        click.echo("retired: max is 0 on etcd's v2 API, where nobody gets a slot any more; lock on v3 from now on")
+        say("retired: max is 0 on etcd's v2 API, where nobody gets a slot any more; lock on v3 from now on")
     else:
-        click.echo("nothing to retire: the group has no semaphore on etcd's v2 API")
+        say("nothing to retire: the group has no semaphore on etcd's v2 API")
 
 
 async def _retire(reason: str, lock: RebootLock) -> bool:
@@ -99,7 +99,7 @@ async def _repair(lock: RebootLock, slots: int, reason: str, *, sure: bool) -> R
 def _ask(slots: int) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked: look at the value above and say --yes; nothing was changed")
-    if not click.confirm(f"Make it new, with a max of {slots}?", err=True):
+    if not ask(f"Make it new, with a max of {slots}?"):
         raise LockError("not confirmed; nothing was changed")
 
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from locksmith.cli.output import fail, spell_out_unwritable
 from locksmith.errors import LocksmithError, UsageError
 
 FAILED = 1
@@ -28,16 +29,18 @@ def run(command: click.Command, program: str) -> NoReturn:
 
 
 def _status(command: click.Command, program: str) -> int:
+    spell_out_unwritable()
     try:
         status = command.main(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        fail(error.format_message(), _usage(context) if context else "")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except LocksmithError as error:
-        click.echo(f"Error: {one_line(str(error))}", err=True)
+        fail(str(error))
         return BAD_USAGE if isinstance(error, UsageError) else FAILED
     except BrokenPipeError:
         # What is still buffered would fail again, loudly, when the interpreter flushes it at its end.
@@ -46,11 +49,6 @@ def _status(command: click.Command, program: str) -> int:
     return status if isinstance(status, int) else 0
 
 
-def one_line(text: str) -> str:
-    """Keep a foreign text (a server's answer, an id) from breaking the line or steering the terminal."""
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """Spell out what would break the line or steer the terminal, and leave every other character as it is."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def _usage(context: click.Context) -> str:
+    hint = f"\nTry '{context.command_path} {context.help_option_names[0]}' for help.\n"
+    return context.get_usage() + (hint if context.command.get_help_option(context) is not None else "")

@@ -82,6 +82,7 @@ class Session:
     @cached_property
     def config(self) -> "Config":
         """The configuration; with `debug`, the log goes to standard error from here on."""
+        from locksmith.cli.output import note
         from locksmith.config import load_tool
 
         config = load_tool(self.paths, os.environ, self.flags)
@@ -89,6 +90,8 @@ class Session:
             from locksmith.cli.logs import set_up
 
             set_up(debug=True)
+        for caution in config.cautions:
+            note(f"Warning: {caution}")
         return config
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.progress import progress
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.simulate_view import fields, lines
@@ -71,7 +71,7 @@ def simulate(
     if as_json:
         print_json(fields(answer, advice))
     else:
-        click.echo("\n".join(lines(answer, advice)))
+        say_all(lines(answer, advice))
 
 
 def _read(path: Path) -> RolloutPlan:

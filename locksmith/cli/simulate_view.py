@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from locksmith.cli.run import one_line
 from locksmith.cli.table import Row, table, width
 from locksmith.fleet import moment
 from locksmith.forecast import sentences
 from locksmith.forecast.advice import Advice
 from locksmith.forecast.answer import Answer
+from locksmith.text import one_line
 from locksmith.words import span
 
 HEAD = ("GROUP", "MACHINES", "SLOTS", "WINDOWS", "MOST", "DONE (P50)", "DONE (P95)", "LIMIT")

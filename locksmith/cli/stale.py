@@ -8,10 +8,8 @@ import sys
 from datetime import datetime
 from functools import partial
 
-import click
-
 from locksmith.cli.lock import free, tell_freed
-from locksmith.cli.output import claim_fields, note, print_json
+from locksmith.cli.output import ask, claim_fields, note, print_json
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, UsageError
 from locksmith.group_reader import read_group
@@ -36,7 +34,7 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
     for one in found(session, view, now):
         try:
             shown = session.with_lock(partial(_shown, one))
-            if not sure and not click.confirm(f"Free the slot of {holder_words(one, now)}?", err=True):
+            if not sure and not ask(f"Free the slot of {holder_words(one, now)}?"):
                 continue
             claim = session.with_lock(partial(free, one.holder, reason, shown=shown))
         except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:

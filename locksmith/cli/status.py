@@ -7,8 +7,7 @@ import click
 
 from locksmith import share
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import claim_fields, json_flag, note, print_json, share_fields
-from locksmith.cli.run import printable
+from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.history import SET_MAX
@@ -32,7 +31,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     if as_json:
         print_json({"group": session.config.group, **_fields(*session.with_lock(_with_share))})
     else:
-        click.echo("\n".join(_lines(session.with_lock(RebootLock.read))))
+        say_all(_lines(session.with_lock(RebootLock.read)))
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -51,7 +50,7 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     if as_json:
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
         return
-    click.echo(f"Old-Max: {old}\nMax: {new}")
+    say(f"Old-Max: {old}", f"Max: {new}")
     if ended:
         note(ended)
     if percent:
@@ -99,7 +98,7 @@ def parse_slots(text: str) -> int:
 
 def _lines(state: LockState) -> list[str]:
     lines = [f"Available: {state.semaphore.available}", f"Max: {state.semaphore.max}"]
-    holders = [printable(holder) for holder in state.semaphore.holders]
+    holders = state.semaphore.holders
     return [*lines, "", "MACHINE ID", *holders] if holders else lines
 
 

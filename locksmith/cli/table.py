@@ -1,15 +1,13 @@
 """Tables for people: as wide as the terminal, one line a row, no colour where nobody sees it."""
 
-import os
 import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
-
-from locksmith.cli.run import one_line
+from locksmith.cli.painted import Painted, Part
+from locksmith.text import one_line
 
 PIPED_WIDTH = 80
 """Columns where standard output is no terminal."""
@@ -31,11 +29,6 @@ def width() -> int:
     return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
 
 
-def coloured() -> bool:
-    """Whether colour is seen, and wanted (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
 def table(head: Sequence[str], rows: Sequence[Row], columns: int) -> list[str]:
     """Lay out a table in so many columns: the widest cells are cut, with an ellipsis, until a line fits."""
     texts = [[*head], *([one_line(cell) for cell in row.cells] for row in rows)]
@@ -45,11 +38,9 @@ def table(head: Sequence[str], rows: Sequence[Row], columns: int) -> list[str]:
         widest = widths.index(max(widths))
         rival = max((other for place, other in enumerate(widths) if place != widest), default=0)
         widths[widest] = max(NARROWEST, min(widths[widest] - 1, max(rival, widths[widest] - (sum(widths) - room))))
-    lines = [_line(cells, widths) for cells in texts]
-    if not coloured():
-        return lines
-    painted = (click.style(line, fg=row.colour or None) for line, row in zip(lines[1:], rows, strict=True))
-    return [click.style(lines[0], bold=True), *painted]
+    head_line, *lines = [_line(cells, widths) for cells in texts]
+    body = (Painted.of(Part(line, row.colour)) for line, row in zip(lines, rows, strict=True))
+    return [Painted.of(Part(head_line, bold=True)), *body]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -68,8 +59,11 @@ def _wide(char: str) -> int:
 
 
 def _fitted(text: str, wide: int) -> str:
-    if cells_wide(text) > wide:
-        while cells_wide(text) > wide - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (wide - cells_wide(text))
+    taken = cells_wide(text)
+    if taken > wide:
+        end = len(text)
+        while taken > wide - 1:
+            end -= 1
+            taken -= _wide(text[end])
+        text, taken = f"{text[:end]}…", taken + 1
+    return text + " " * (wide - taken)

@@ -6,7 +6,7 @@ import click
 
 from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import json_flag, print_json
+from locksmith.cli.output import json_flag, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.fleet import moment
@@ -42,7 +42,7 @@ def triggers(session: Session, *, as_json: bool) -> None:
         print_json({"triggers": fields})
         return
     rows = [Row((name, word, _ago(looked), text), COLOURS.get(word, "")) for name, word, looked, text in said]
-    click.echo("\n".join(table(("TRIGGER", "SAYS", "LOOKED", "WHY"), rows, width())))
+    say_all(table(("TRIGGER", "SAYS", "LOOKED", "WHY"), rows, width()))
 
 
 def _time(micros: int) -> datetime:

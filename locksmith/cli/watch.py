@@ -12,8 +12,8 @@ import click
 from locksmith import boottime, keys
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
-from locksmith.cli.output import print_json
-from locksmith.cli.run import one_line
+from locksmith.cli.output import print_json, say
+from locksmith.cli.painted import painted
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.group_reader import read_group
@@ -21,6 +21,7 @@ from locksmith.group_view import GroupView
 from locksmith.holding import holdings
 from locksmith.kv.store import Store
 from locksmith.rollout import Rollout
+from locksmith.text import one_line
 from locksmith.why import how_words
 from locksmith.words import clock, span
 
@@ -140,7 +141,7 @@ def _print_block(seen: Seen, *, everything: bool) -> None:
 
     now = _now()
     lines = layout(seen.view, now, width()) if everything else _lines(seen, now)
-    click.echo("\n".join([f"{now:%H:%M:%S} {summary(seen.view, now)}{_stale(seen, now)}", *lines, ""]))
+    say(f"{now:%H:%M:%S} {summary(seen.view, now)}{_stale(seen, now)}", *lines, "")
 
 
 def _lines(seen: Seen, now: datetime) -> list[str]:
@@ -186,7 +187,9 @@ def _picture(seen: Seen, console: "Console", *, everything: bool) -> "Renderable
     lines = layout(seen.view, now, console.width) if everything else _lines(seen, now)[1:]
     room = max(3, console.height - 5)
     cut = [*lines[: room - 1], f"... {len(lines) - room + 1} lines more"] if len(lines) > room else lines
-    parts: list[RenderableType] = [Text(summary(seen.view, now), style="bold", overflow="ellipsis", no_wrap=True)]
+    parts: list[RenderableType] = [
+        Text(painted(summary(seen.view, now)), style="bold", overflow="ellipsis", no_wrap=True)
+    ]
     if seen.away:
         parts.append(Text(_stale(seen, now).strip(), style="red"))
     if seen.rollout.wanted:
@@ -194,7 +197,7 @@ def _picture(seen: Seen, console: "Console", *, everything: bool) -> "Renderable
             total=len(seen.rollout.wanted), completed=len(seen.rollout.done), width=min(60, console.width)
         )
         parts += [Padding(bar, 0), Text(_progress(seen.rollout), overflow="ellipsis", no_wrap=True)]
-    parts.append(Text.from_ansi("\n".join(cut), overflow="ellipsis", no_wrap=True))
+    parts.append(Text.from_ansi("\n".join(map(painted, cut)), overflow="ellipsis", no_wrap=True))
     return Group(*parts)
 
 

@@ -9,17 +9,18 @@ from datetime import datetime
 import click
 
 from locksmith import boottime
+from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import holding_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
-from locksmith.cli.output import json_flag, note, print_json
-from locksmith.cli.run import one_line
+from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.errors import HostError, LockError, LocksmithError, StoreRefusedError, StoreUnavailableError
 from locksmith.group_reader import list_groups, read_group
 from locksmith.group_view import GroupView
 from locksmith.kv.store import Store
-from locksmith.names import find
+from locksmith.names import find, is_machine_id
+from locksmith.text import one_line
 from locksmith.why import Case, case, explain, group_name
 
 
@@ -47,7 +48,7 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
         return
     if view.group != session.config.group:
         note(f"{found.name} is in {group_name(view.group)}")
-    click.echo("\n".join(_fitted(one_line(sentence)) for sentence in explain(found)))
+    say_all(line for sentence in explain(found) for line in _fitted(sentence))
 
 
 def _tell_local() -> None:
@@ -62,23 +63,24 @@ def _tell_local() -> None:
     with contextlib.suppress(HostError):
         local = boottime.run(ask())
         reason = f" ({local.code}): {local.reason}" if local.code else ""
-        click.echo(_fitted(one_line(f"This machine's locksmithd is {local.state}{reason}.")))
+        say(*_fitted(f"This machine's locksmithd is {local.state}{reason}."))
 
 
-def _fitted(sentence: str) -> str:
+def _fitted(sentence: str) -> list[str]:
     """Break a sentence between words where a terminal would within them; piped it stays a line."""
-    return textwrap.fill(sentence, width()) if sys.stdout.isatty() else sentence
+    line = one_line(sentence)
+    return textwrap.wrap(line, width()) if sys.stdout.isatty() else [line]
 
 
 async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
     """Find a machine in its own group first, then in all others; one that is nowhere is shown in this one."""
     own = await read_group(store, group)
-    if ids := find(own, wanted):
-        return own, _only(ids, wanted, own)
+    if matches := find(own, wanted):
+        return own, choose(matches, wanted, f" in {group_name(own.group)}")
     async for view in _others(store, group):
-        if ids := find(view, wanted):
-            return view, _only(ids, wanted, view)
-    if _is_machine_id(wanted):
+        if matches := find(view, wanted):
+            return view, choose(matches, wanted, f" in {group_name(view.group)}")
+    if is_machine_id(wanted):
         return own, wanted
     raise LockError(f"no machine here is called {wanted}, nor has an id that begins so: see `locksmithctl nodes`")
 
@@ -96,16 +98,6 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
             yield await read_group(store, name)
         except LocksmithError as error:
             note(f"{group_name(name)} is passed over: {error}")
-
-
-def _only(ids: list[str], wanted: str, view: GroupView) -> str:
-    if len(ids) > 1:
-        raise LockError(f"{wanted} is more than one machine in {group_name(view.group)}: name one of {', '.join(ids)}")
-    return ids[0]
-
-
-def _is_machine_id(text: str) -> bool:
-    return len(text) == 32 and set(text) <= set("0123456789abcdef")  # noqa: PLR2004 - machine-id(5)
 
 
 def _fields(found: Case) -> dict[str, object]:

@@ -7,7 +7,7 @@ import click
 from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.orders import group_option
-from locksmith.cli.output import json_flag, note, print_json
+from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
 from locksmith.cli.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.errors import CorruptValueError, LockError, UsageError
@@ -85,7 +85,8 @@ def window(
     if as_json:
         print_json({"at": moment(asked.at), "windows": [fields(name, of, asked) for name, of in found.items()]})
         return
-    click.echo("\n\n".join("\n".join(lines(name, of, asked)) for name, of in found.items()))
+    for number, (name, of) in enumerate(found.items()):
+        say_all([*([""] if number else []), *lines(name, of, asked)])
 
 
 @window.command("set", cls=GoCommand)
@@ -123,7 +124,7 @@ def set_(
         return before
 
     before = session.with_store(work)
-    click.echo(f"set {name}: {new.resolved()}")
+    say(f"set {name}: {new.resolved()}")
     if never := warning(new.resolved(), timedelta(0), local_zone()):
         note(f"where a machine has no other window, {never}")
     if isinstance(before, WindowSet):
@@ -153,7 +154,7 @@ def show(session: Session, *, name: str | None, as_json: bool) -> None:
             note(f"set {of} cannot be read: {one}")
             continue
         by = f" (by {one.who} at {moment(one.since)}{f': {one.reason}' if one.reason else ''})" if one.since else ""
-        click.echo(f"{of}: {one.resolved()}{by}")
+        say(f"{of}: {one.resolved()}{by}")
     if not sets:
         note("there is no set of windows in the store; `locksmithctl window set NAME` makes one")
 
@@ -164,7 +165,7 @@ def show(session: Session, *, name: str | None, as_json: bool) -> None:
 def remove(session: Session, *, name: str) -> None:
     """Remove a set of windows from etcd. Machines that still name it do not reboot until they have another."""
     session.with_store(lambda store: WindowStore(store).remove(name))
-    click.echo(f"set {name} is removed; a machine whose window.sets still names it does not reboot")
+    say(f"set {name} is removed; a machine whose window.sets still names it does not reboot")
 
 
 def _zone(name: str | None) -> tzinfo:

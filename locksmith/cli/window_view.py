@@ -1,14 +1,12 @@
 """What people and scripts get to see of windows: open until when, the next ones, the month; and of a set in etcd."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
 
-import click
-
-from locksmith.cli.table import coloured
+from locksmith.cli.painted import Painted, Part
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import moment
 from locksmith.window.duration import format_duration
@@ -100,19 +98,24 @@ def _ends(one: Opening, asked: Asked) -> str:
 def _month(of: Windows, asked: Asked) -> list[str]:
     weeks = month(of, asked.at.date(), asked.zone)
     head = "".join(f"{name:<{CELL}} " for name in WEEKDAYS).rstrip()
-    rows = ("".join(f"{_cell(day, asked)} " for day in week).rstrip() for week in weeks)
+    rows = (_row([_cell(day, asked) for day in week]) for week in weeks)
     return [f"{asked.at:%B %Y}", head, *rows, "* a window is open on that day, x a blackout"]
 
 
-def _cell(day: Day | None, asked: Asked) -> str:
+def _row(cells: list[Part]) -> str:
+    parts = [part for cell in cells for part in (cell, Part(" "))]
+    while parts and not parts[-1].text.strip():
+        parts.pop()
+    return Painted.of(*parts[:-1], replace(parts[-1], text=parts[-1].text.rstrip())) if parts else ""
+
+
+def _cell(day: Day | None, asked: Asked) -> Part:
     if day is None:
-        return " " * CELL
+        return Part(" " * CELL)
     marks = ("*" if day.is_open else "") + ("x" if day.is_black else "")
     text = f"{day.date.day:>2}{marks:<{CELL - 2}}"
-    if not coloured():
-        return text
-    colour = "green" if day.is_open else "red" if day.is_black else None
-    return click.style(text, fg=colour, reverse=day.date == asked.at.date() or None)
+    colour = "green" if day.is_open else "red" if day.is_black else ""
+    return Part(text, colour, reverse=day.date == asked.at.date())
 
 
 def fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:

@@ -16,12 +16,16 @@ from locksmith import jsonread
 from locksmith.gates.settings import AlertSettings
 from locksmith.kv.threads import in_thread
 from locksmith.snapshot import JournalEntry, Objection
+from locksmith.text import cut
 from locksmith.words import listed
 
 LIMIT = 10.0
 """Seconds for one answer."""
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
+
+LONGEST_NAME = 200
+"""Characters of an alert's name that are looked at."""
 
 ACTIVE = "/api/v2/alerts?active=true&silenced=false&inhibited=false"
 
@@ -67,7 +71,7 @@ class Alerts:
         url = f"{self._settings.prometheus}/api/v1/query?{urlencode({'query': self._settings.query})}"
         answer = await self._get(url)
         if not isinstance(answer, dict) or answer.get("status") != "success":
-            raise jsonread.BadJsonError(f"Prometheus did not answer the query: {str(answer)[:200]}")
+            raise jsonread.BadJsonError(f"Prometheus did not answer the query: {cut(str(answer), LONGEST_NAME)}")
         data = jsonread.read(answer, "data", dict)
         result = jsonread.read(data, "result", list)
         if jsonread.read(data, "resultType", str) not in {"vector", "matrix"}:
@@ -83,7 +87,8 @@ class Alerts:
             raise jsonread.BadJsonError("an alert is no object")
         labels = jsonread.read(alert, "labels", dict)
         state = jsonread.read(jsonread.read(alert, "status", dict, {}), "state", str, "active")
-        name, severity = str(labels.get("alertname", "")), str(labels.get("severity", ""))
+        # A pattern of the configuration may take time that grows with the square of a name, or worse.
+        name, severity = (cut(str(labels.get(label, "")), LONGEST_NAME) for label in ("alertname", "severity"))
         settings = self._settings
         if state != "active" or (settings.severities and severity not in settings.severities):
             return ""
@@ -110,13 +115,15 @@ def _read(url: str) -> Any:
 def parse(raw: bytes, url: str) -> Any:
     """Read an answer; `BadJsonError`: it is none."""
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
+        jsonread.check_depth(value, raw)
     except (ValueError, RecursionError) as error:
         raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with no JSON ({error})") from None
+    return value
 
 
 def _labels(result: object) -> str:
     metric = result.get("metric") if isinstance(result, dict) else None
     if not isinstance(metric, dict):
         return "something"
-    return ", ".join(f"{name}={value}" for name, value in sorted(metric.items())) or "a value"
+    return cut(", ".join(f"{name}={value}" for name, value in sorted(metric.items())), LONGEST_NAME) or "a value"

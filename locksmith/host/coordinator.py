@@ -2,6 +2,9 @@
 
 Whoever writes it holds an exclusive flock on it all the time: a login profile that can get the lock knows that nobody
 reboots this machine by itself. So that the lock never lapses, each new file is locked before it takes the name.
+
+Every user can lock a file that they can read. So nothing waits for the lock of the old file. Only a lock of root's,
+which is another coordinator's, keeps the file from being replaced.
 """
 
 import os
@@ -11,12 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from locksmith.errors import HostError
-from locksmith.host.flock import lock
+from locksmith.host.flock import PRIVATE, is_locked_by_root, lock
 
 NAME = "locksmithd"
 
-LOCK_LIMIT = 0.2
-"""Seconds to wait for a lock: a login profile tries it only for a moment, another coordinator keeps it."""
+PUBLIC = 0o644
+"""Its mode: login profiles of all users read it."""
 
 
 class CoordinatorState(StrEnum):
@@ -37,14 +40,12 @@ class Coordinator:
         self._fd: int | None = None
 
     def set(self, strategy: str, state: CoordinatorState) -> None:
-        """Write the file anew. `HostError`: another program holds its lock, or it cannot be written."""
+        """Write the file again. `HostError`: another program of root's holds its lock, or it cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._is_ours():
-                self._take_over()
+            if not self._is_ours() and is_locked_by_root(self._path):
+                raise HostError(f"{self._path} is locked by another program: two reboot coordinators are running")
             self._replace(f"NAME={NAME}\nSTRATEGY={shlex.quote(strategy)}\nSTATE={state}\n")
-        except BlockingIOError:
-            raise HostError(f"{self._path} is locked by another program: two reboot coordinators are running") from None
         except OSError as error:
             raise HostError(f"{self._path} cannot be written: {error.strerror}") from None
 
@@ -58,27 +59,16 @@ class Coordinator:
             return self._fd is not None and os.path.samestat(os.fstat(self._fd), self._path.stat())
         return False
 
-    def _take_over(self) -> None:
-        """Lock the file that is there. Another writer may put a new one in its place meanwhile: then that one."""
-        self._hold(None)
-        while not self._is_ours():
-            try:
-                fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return
-            try:
-                lock(fd, limit=LOCK_LIMIT)
-            except BaseException:
-                os.close(fd)
-                raise
-            self._hold(fd)
-
     def _replace(self, text: str) -> None:
+        """Put a new file in the place of the old one. A lock on that, whose ever it is, is of no account then."""
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        new.unlink(missing_ok=True)
+        # Private until it is locked: whoever can read a file can lock it.
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
         try:
-            lock(fd, limit=LOCK_LIMIT)
+            lock(fd, limit=0)
             os.write(fd, text.encode())
+            os.fchmod(fd, PUBLIC)
             new.rename(self._path)
         except BaseException:
             os.close(fd)

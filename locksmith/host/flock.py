@@ -57,3 +57,31 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def is_locked_by_root(path: Path) -> bool:
+    """Tell whether a program of root's, or of this user's, holds the lock of a file now (proc_locks(5)).
+
+    A lock of whom the kernel does not name here is no such: every user may hold that of a file that they can read.
+    """
+    try:
+        found = path.stat()
+        lines = LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for _, *words in map(str.split, lines):
+        match words:
+            case ["FLOCK", _, _, pid, place, *_] if place == wanted and _owner(pid) in {0, os.geteuid()}:
+                return True
+    return False
+
+
+LOCKS = Path("/proc/locks")
+
+
+def _owner(pid: str) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith import fleet, jsonread
+from locksmith import fleet, jsonread, limits
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
@@ -194,7 +194,7 @@ class JournalFile:
 
     def _parsed(self, raw: bytes) -> Journal | None:
         try:
-            fields = jsonread.load_object(raw)
+            fields = jsonread.load_record(raw, limits.JOURNAL)
             if jsonread.read(fields, "machine_id", str) != self._machine_id:
                 return None
             written_on = jsonread.read(fields, "hardware", str, "")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
+from locksmith.text import one_line
+
 SEND_LIMIT = 0.5
 """Seconds to wait while systemd's queue is full."""
 
@@ -31,7 +33,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Say in one line what it is doing."""
-        self._send(f"STATUS={' '.join(text.split())}")
+        self._send(f"STATUS={one_line(text)}")
 
     def watchdog(self) -> None:
         """Say that it is alive."""

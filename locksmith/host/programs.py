@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dbus_fast import Variant
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_errors import AnsweredError
@@ -28,6 +28,7 @@ from locksmith.host.bus_messages import Call
 from locksmith.host.flock import is_locked
 from locksmith.host.logind import SYSTEMD
 from locksmith.host.paths import Paths
+from locksmith.host.trust import refuse_changeable
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at whether a program has ended."""
@@ -92,6 +93,8 @@ class Programs:
         place = self._folder / f"{stage}-{name}"
         if not is_locked(place.with_suffix(".lock")):
             place.with_suffix(".json").unlink(missing_ok=True)
+            if Path(words[0]).is_absolute():
+                refuse_changeable(Path(words[0]), "the program")
             await self._start(words, place, {"LC_ALL": "C.UTF-8"})
         if not await self._ended(place):
             raise HostError("it ended without a word, as one that was killed does")
@@ -130,6 +133,10 @@ class Programs:
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
             if not os.access(program, os.X_OK):
                 return "it is not executable: `chmod +x` it, or take it out of the folder"
+            try:
+                refuse_changeable(program, "the program")
+            except HostError as error:
+                return str(error)
             await self._start([str(program)], place, environ)
         if not await self._ended(place):
             return "it ended without a word, as one that was killed does"
@@ -220,7 +227,7 @@ def _read(result: Path) -> str:
 def read_outcome(result: Path) -> Outcome:
     """Read how a program ended. `HostError`: the file does not say."""
     try:
-        fields = jsonread.load_object(result.read_bytes())
+        fields = jsonread.load_record(result.read_bytes(), limits.LOCAL)
         return Outcome(
             code=jsonread.read(fields, "code", int),
             reason=jsonread.read(fields, "reason", str),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from locksmith import fleet, jsonread
+from locksmith import fleet, jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
@@ -210,7 +210,7 @@ class SeenRevision:
 
     def _read(self) -> Seen:
         try:
-            fields = jsonread.load_object(self._load_raw())
+            fields = jsonread.load_record(self._load_raw(), limits.LOCAL)
             found = Seen(
                 revision=jsonread.read(fields, "revision", int),
                 at=fleet.read_optional_moment(fields, "at"),

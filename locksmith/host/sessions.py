@@ -16,12 +16,16 @@ from locksmith.host.bus_errors import AnsweredError
 from locksmith.host.bus_messages import Call, Match, Property
 from locksmith.host.logind import LOGIND
 from locksmith.host.paths import Paths
+from locksmith.text import one_line
 
 LIST_SESSIONS = Call(*LOGIND, "ListSessions", reply="a(susso)")
 SESSION = "org.freedesktop.login1.Session"
 SCHEDULED = Property(*LOGIND, "ScheduledShutdown", "(st)")
 CANCEL = Call(*LOGIND, "CancelScheduledShutdown", reply="b")
 DRY_REBOOT = "dry-reboot"
+
+LONGEST_REASON = 300
+"""Characters of the reason in the warning, which stands on every terminal."""
 
 SOMEBODY_SITS = {"tty", "x11", "wayland", "mir", "web"}
 """Types of sessions behind which somebody sits; `unspecified` is a copy over ssh, or a job."""
@@ -55,7 +59,8 @@ class Sessions:
             raise HostError(f"somebody else has scheduled a {kind} of this machine: `shutdown -c` takes it back")
         until = int(at.timestamp() * 1e6)
         self._remember(until)
-        words = f"locksmith reboots this machine{f' ({reason})' if reason else ''}. Save your work and log out."
+        why = f" ({one_line(reason, LONGEST_REASON)})" if reason else ""
+        words = f"locksmith reboots this machine{why}. Save your work and log out."
         await self._bus.call(Call(*LOGIND, "SetWallMessage", "sb", (words, True)))
         await self._bus.call(Call(*LOGIND, "ScheduleShutdown", "st", (DRY_REBOOT, until)))
 

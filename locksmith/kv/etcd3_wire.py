@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from locksmith.errors import ConflictError
-from locksmith.jsonread import BadJsonError, convert, read
+from locksmith.jsonread import BadJsonError, convert, read, shown
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Position, Put, Reading
@@ -214,7 +214,7 @@ def _entries(message: Message) -> list[Entry]:
 
 def _entry(kv: Any) -> Entry:
     if not isinstance(kv, dict):
-        raise BadJsonError(f"a key must be an object, not {kv!r}")
+        raise BadJsonError(f"a key must be an object, not {shown(kv)}")
     return Entry(
         key=_decode(kv, "key").decode(errors="surrogateescape"),
         value=_decode(kv, "value"),

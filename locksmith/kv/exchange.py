@@ -91,10 +91,14 @@ class Exchange:
 
     async def line(self, by: float) -> bytes:
         """Give the next line of the answer, empty at its end; `DoubtError` at the loop's time `by`."""
-        while self._lines.find(b"\n") < 0 and (piece := await self.read(by)):
+        # Only what is new is looked through: a long line comes in a thousand pieces.
+        end, looked = self._lines.find(b"\n"), len(self._lines)
+        while end < 0 and (piece := await self.read(by)):
             self._lines += piece
-        line, _, self._lines = self._lines.partition(b"\n")
-        return bytes(line)
+            end, looked = self._lines.find(b"\n", looked), len(self._lines)
+        line = bytes(self._lines if end < 0 else self._lines[:end])
+        del self._lines[: len(line) + 1]
+        return line
 
     def cut(self) -> bool:
         """End the connection from outside; False where nothing was sent, nor ever will be."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from locksmith.errors import StoreRefusedError
-from locksmith.jsonread import BadJsonError, load_object, read
+from locksmith.jsonread import BadJsonError, load_object, read, shown
 from locksmith.kv.exchange import DoubtError, NotDoneError
 
 Message = dict[str, Any]
@@ -104,4 +104,4 @@ def number(message: Message, name: str) -> int:
     if isinstance(value, str | int) and not isinstance(value, bool):
         with suppress(ValueError):
             return int(value)
-    raise BadJsonError(f"the field {name!r} must be a whole number, not {value!r:.80}")
+    raise BadJsonError(f"the field {name!r} must be a whole number, not {shown(value)}")

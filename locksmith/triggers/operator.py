@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith import fleet, jsonread
+from locksmith import fleet, jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot, Sighting, Wish
@@ -73,7 +73,7 @@ class OperatorWish:
 
     def _read(self, boot: Boot) -> Sighting:
         try:
-            fields = jsonread.load_object(self.path.read_bytes())
+            fields = jsonread.load_record(self.path.read_bytes(), limits.LOCAL)
             made_in = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
             since = jsonread.convert("since", jsonread.read(fields, "since", str), fleet.parse_moment)
             version = jsonread.read(fields, "version", str)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.host.paths import Paths
 from locksmith.snapshot import Boot, Sighting, Wish
 from locksmith.words import listed
@@ -123,7 +123,7 @@ class RebootRequired:
 
     def _read_mark(self) -> _Seen | None:
         try:
-            fields = jsonread.load_object(self._mark.read_bytes())
+            fields = jsonread.load_record(self._mark.read_bytes(), limits.LOCAL)
             boot = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
             return _Seen(boot, _read_file(fields, "file"), _read_file(fields, "left"))
         except (OSError, jsonread.BadJsonError):

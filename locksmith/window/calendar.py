@@ -15,7 +15,7 @@ from itertools import product
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from locksmith.window.calendar_field import MICROSECONDS, Field, Part, days_from_end
+from locksmith.window.calendar_field import MICROSECONDS, Field, Part, TooManyNumbersError, days_from_end
 from locksmith.window.clock_changes import instant
 
 _LONGEST_TEXT = 200
@@ -97,11 +97,25 @@ class Calendar:
     def instants(self, first: date, zone: tzinfo) -> Iterator[datetime]:
         """Give every instant (UTC) from a day on, in order, in the expression's zone or else in `zone`."""
         zone = self.zone or zone
-        for day in _days(first, max(self.years, default=LAST_YEAR)):
+        for day in self._days(first):
             if self.falls_on(day):
                 for at in self.times:
                     if (moment := instant(day, at, zone)) is not None:
                         yield moment
+
+    def _days(self, first: date) -> Iterator[date]:
+        """Give the days from the first on that are in its years and months; none where no year has its day.
+
+        Each look at a window goes through these: a calendar whose days are rare must not cost more than another.
+        """
+        if not _has_days(self.weekdays, self.nth, self.months, self.days, self.days_from_end):
+            return
+        for year in sorted(self.years) if self.years else range(first.year, LAST_YEAR + 1):
+            for month in sorted(self.months) if self.months else range(1, 13):
+                if (year, month) >= (first.year, first.month):
+                    for number in range(1, calendar.monthrange(year, month)[1] + 1):
+                        if (day := date(year, month, number)) >= first:
+                            yield day
 
     def _day_of_month(self, day: date) -> bool:
         if self.days and day.day not in self.days:
@@ -146,9 +160,17 @@ def _looks_like_zone(word: str) -> bool:
     return _ZONE.fullmatch(word) is not None and not known
 
 
-def _days(first: date, last_year: int) -> Iterator[date]:
-    for number in range(first.toordinal(), date(last_year, 12, 31).toordinal() + 1):
-        yield date.fromordinal(number)
+_Numbers = frozenset[int]
+
+
+@lru_cache(maxsize=1024)
+def _has_days(weekdays: _Numbers, nth: _Numbers, months: _Numbers, days: _Numbers, from_end: _Numbers) -> bool:
+    """Whether a calendar has any day in the 28 years after which all days of a week and of a year come again."""
+    kind = Calendar("", (), weekdays, nth, frozenset(), months, days, from_end)
+    if not (nth or days or from_end):
+        return True
+    since, until = date(2000, 1, 1).toordinal(), date(2028, 1, 1).toordinal()
+    return any(kind.falls_on(date.fromordinal(number)) for number in range(since, until))
 
 
 def _read(text: str, words: list[str], zone: tzinfo | None) -> Calendar:
@@ -240,16 +262,22 @@ def _times(text: str, whole: str) -> tuple[time, ...]:
         hour, minute, second = parts if len(parts) == 3 else (*parts, "0")  # noqa: PLR2004 - with seconds
         hours, minutes = Field.parse(hour).values(0, 23), Field.parse(minute).values(0, 59)
         seconds = Field.parse(second, decimal=True).values(0, 60 * MICROSECONDS - 1)
+    except TooManyNumbersError:
+        raise _too_often(whole) from None
     except ValueError:
         raise ValueError(
             f"{whole!r} is not a start: {text!r} is no time: the hour is 0 to 23 and the minute 0 to 59, as in 23:05"
         ) from None
     if len(hours) * len(minutes) * len(seconds) > _MOST_TIMES:
-        raise ValueError(f"{whole!r} is not a start: that is oftener than once a minute")
+        raise _too_often(whole)
     return tuple(
         time(hour, minute, micros // MICROSECONDS, micros % MICROSECONDS)
         for hour, minute, micros in product(sorted(hours), sorted(minutes), sorted(seconds))
     )
+
+
+def _too_often(text: str) -> ValueError:
+    return ValueError(f"{text!r} is not a start: that is oftener than once a minute")
 
 
 def _no_weekday(word: str, text: str) -> ValueError:

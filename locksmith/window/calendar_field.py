@@ -12,6 +12,12 @@ _SHORTEST_MONTH = 28
 _NUMBER = r"[0-9]{1,9}"
 _DECIMAL = r"[0-9]{1,9}(?:\.[0-9]+)?"
 
+_MOST_NUMBERS = 10_000
+
+
+class TooManyNumbersError(ValueError):
+    """More numbers than any calendar has use for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -50,10 +56,14 @@ class Field:
         return cls(tuple(_part(part, decimal=decimal) for part in text.split(",")))
 
     def values(self, low: int, high: int) -> frozenset[int]:
-        """Give every number of the field; `ValueError`: one is outside `low` to `high`."""
+        """Give every number of the field; `ValueError`: one is outside `low` to `high`, or they are too many."""
         if not self.parts:
             return frozenset(range(low, high + 1))
-        return frozenset(number for part in self.parts for number in part.values(low, high))
+        ranges = [part.values(low, high) for part in self.parts]
+        # Counted before they are listed: a second has a million parts.
+        if sum(map(len, ranges)) > _MOST_NUMBERS:
+            raise TooManyNumbersError
+        return frozenset(number for numbers in ranges for number in numbers)
 
 
 def days_from_end(field: Field) -> Iterator[range]:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from locksmith import jsonread
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.fleet import SCHEMA, optional_moment, read_optional_moment
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import parse_zone
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows
+
+MOST_PARTS = 100
+"""Windows and blackouts of a set: each is looked at in each cycle of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class WindowSet:
             known = zone and parse_zone(zone).key
         except ValueError as error:
             raise UsageError(str(error)) from None
+        windows, blackouts = list(windows), list(blackouts)
+        if (number := len(windows) + len(blackouts)) > MOST_PARTS:
+            raise UsageError(f"it has {number} windows and blackouts together, and at most {MOST_PARTS} are looked at")
         return cls(tuple(map(Window.parse, windows)), tuple(map(Blackout.parse, blackouts)), known)
 
     def resolved(self) -> Windows:
@@ -71,7 +77,7 @@ def decode(raw: bytes, key: str) -> WindowSet:
     """Read a set; `CorruptValueError` names its key and the way out."""
     name = key.rpartition("/")[2]
     try:
-        fields = jsonread.load_object(raw)
+        fields = jsonread.load_record(raw, limits.WINDOW_SET)
         read = _parsed(fields)
         return WindowSet(
             read.windows,

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from locksmith import states
 from locksmith.cli.nodes import layout, summary
-from locksmith.cli.run import one_line
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import COMMITTED, HELD, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
@@ -21,6 +20,7 @@ from locksmith.rollout import Rollout
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
 from locksmith.snapshot import DAEMON
+from locksmith.text import one_line
 from locksmith.waiter import Waiter
 from locksmith.why import case, explain
 
@@ -215,13 +215,17 @@ def test_a_void_share_and_a_value_that_cannot_be_read_are_said():
 
 def test_a_machine_is_found_by_what_a_person_calls_it():
     view = group(idle("n1"), replace(idle("n1"), machine_id="id-other"), claims=[rebooting("n2")], line=["n3"])
-    assert find(view, "n1") == ["id-n1", "id-other"]
-    assert find(view, "id-n1") == ["id-n1"]
-    assert find(view, "n2") == ["id-n2"]
-    assert find(view, "n3") == ["id-n3"]
-    assert find(view, "id-o") == ["id-other"]
-    assert find(view, "id-") == []
-    assert find(view, "nobody") == []
+    assert found(view, "n1") == ["id-n1", "id-other"]
+    assert found(view, "id-n1") == ["id-n1"]
+    assert found(view, "n2") == ["id-n2"]
+    assert found(view, "n3") == ["id-n3"]
+    assert found(view, "id-o") == ["id-other"]
+    assert found(view, "id-") == []
+    assert found(view, "nobody") == []
+
+
+def found(view, name):
+    return [match.machine_id for match in find(view, name)]
 
 
 def test_the_table_shows_what_is_lost_first_and_then_the_line():

@@ -1,0 +1,104 @@
+"""Who else may change or read a file of this machine, and files that must be files."""
+
+import errno
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+
+_MOST_LINKS = 40
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a file as a whole: no folder, device or pipe, and not more than `most` bytes; `OSError` says why not."""
+    # Without O_NONBLOCK, opening a pipe waits for a writer that may never come.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(0, "it is not a file")
+        raw = b""
+        while len(raw) <= most and (piece := os.read(fd, most + 1 - len(raw))):
+            raw += piece
+    finally:
+        os.close(fd)
+    if len(raw) > most:
+        raise OSError(0, f"it has more than the {most} bytes that are read")
+    return raw
+
+
+def changeable_by_others(path: Path) -> str:
+    """Say who can change a file or a folder but root and this user, and the command against that; empty: nobody can.
+
+    That is by what stands on the way to it as well: each folder from the root on, each link and its target.
+    """
+    trusted = {0, os.geteuid()}
+    for place, found in _way(path):
+        if found.st_uid not in trusted:
+            return f"{place} belongs to {_user(found.st_uid)}, who can change it: `chown root {place}`"
+        # In a folder like /tmp, each can remove only what is their own.
+        if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+            continue
+        if found.st_mode & stat.S_IWOTH:
+            return f"every user can change {place}: `chmod go-w {place}`"
+        if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
+            return f"the group {found.st_gid} can change {place}: `chmod g-w {place}`"
+    return ""
+
+
+def refuse_changeable(path: Path, what: str) -> None:
+    """Raise `HostError` where root would use something that other users can change; other users risk only their own."""
+    if os.geteuid() != 0:
+        return
+    try:
+        problem = changeable_by_others(path)
+    except OSError as error:
+        raise HostError(f"{what} {path} cannot be examined: {error.strerror}") from None
+    if problem:
+        raise HostError(f"{what} {path} is not used, because other users can change it: {problem}")
+
+
+def refuse_changeable_folders(paths: Paths) -> None:
+    """Raise `HostError` where other users can change what this machine remembers."""
+    for folder in (paths.state, paths.run):
+        if folder.exists() or folder.is_symlink():
+            refuse_changeable(folder, "the folder")
+
+
+def readable_by_others(path: Path) -> str:
+    """Say who can read a file with a secret but root and its owner, and the command against that; empty: nobody can."""
+    *folders, (place, found) = _way(path)
+    modes = [folder.st_mode for _, folder in folders if stat.S_ISDIR(folder.st_mode)]
+    if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in modes):
+        return f"every user can read {place}, which has a secret in it: `chmod go-rwx {place}`"
+    if found.st_mode & stat.S_IRGRP and found.st_gid != 0 and all(mode & 0o011 for mode in modes):
+        return f"the group {found.st_gid} can read {place}, which has a secret in it: `chmod g-rwx {place}`"
+    return ""
+
+
+def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Give all that leads from the root to a file, links and their targets too, and at the end the file."""
+    left, here, links = [*Path(os.path.abspath(path)).parts[1:]], Path("/"), 0  # noqa: PTH100 - keeps links
+    yield here, here.lstat()
+    while left:
+        name = left.pop(0)
+        here = here.parent if name == ".." else here / name
+        found = here.lstat()
+        yield here, found
+        if stat.S_ISLNK(found.st_mode):
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = here.readlink()
+            here = Path("/") if target.is_absolute() else here.parent
+            left[:0] = target.parts[1:] if target.is_absolute() else target.parts
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"the user {uid}"

@@ -1,0 +1,57 @@
+"""Text that somebody else wrote, made safe for a terminal, a log and a variable of the environment. Pure.
+
+Everything that is printed or logged comes through `one_line`: a record in the store may have any character in it.
+"""
+
+import re
+
+LONGEST_LINE = 4000
+"""Characters of a line that is shown."""
+_TAIL = 4
+"""A line that is cut keeps one part in so many of its end: there stands what can be done about it."""
+
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that count as printable and show nothing: two names that look alike would differ."""
+
+
+def printable(text: str) -> str:
+    """Spell out what would break the line or steer the terminal, and leave every other character as it is.
+
+    That is all of Unicode's control and format characters (bidirectional overrides, zero width), lone halves of
+    surrogate pairs, separators of lines and paragraphs, and characters that nobody sees.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return text.translate(_SPELLING)
+
+
+def one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """Make one line of any text, with single spaces; one that is too long is cut, with a mark."""
+    return cut(printable(" ".join(text.split())), most)
+
+
+def cut(text: str, most: int) -> str:
+    """Leave out the middle of a text that is longer than that, and say how much."""
+    if len(text) <= most:
+        return text
+    tail = most // _TAIL
+    head = most - tail
+    return f"{text[:head]}[... {len(text) - head - tail} more characters ...]{text[-tail:]}"
+
+
+class _Spelling(dict[int, str]):
+    """How each character is shown; those that have come are kept, so that a long text costs little."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        seen = char.isprintable() and not _UNSEEN.match(char)
+        spelt = char if seen else char.encode("unicode_escape").decode()
+        if len(self) < _KEPT:
+            self[code] = spelt
+        return spelt
+
+
+_KEPT = 4096
+_SPELLING = _Spelling()
