@@ -36,10 +36,11 @@ class Channel(Protocol):
 
 
 class Plain:
-    """Without TLS."""
+    """Without TLS. `heard` is called whenever bytes have come."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, heard: Callable[[], None]) -> None:
         self._socket = connection
+        self._heard = heard
         self._loop = asyncio.get_running_loop()
         self._reads = 0
 
@@ -51,6 +52,7 @@ class Plain:
         data = await self._loop.sock_recv(self._socket, PIECE)
         if not data:
             raise EOFError
+        self._heard()
         return data
 
     async def send(self, data: bytes) -> None:

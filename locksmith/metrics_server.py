@@ -1,12 +1,13 @@
 """The server of the metrics port. Whatever clients do, it takes little from the control loop.
 
 - One thread, with an event loop of its own: no client can make the control loop wait.
-- At most `CONNECTIONS` descriptors. A new client takes the place of the oldest that has not asked yet.
-- At most a hundred new connections a second, so that the thread leaves the interpreter to the control loop.
+- At most `CONNECTIONS` descriptors. A new client takes the place of one that has not asked yet.
+- A quarter of one core at most: the thread rests for three times as long as it has worked, before it takes more.
 - Each connection ends: a request has to come within `REQUEST_LIMIT`, its answer to be taken within `ANSWER_LIMIT`.
 """
 
 import asyncio
+import enum
 import errno
 import ipaddress
 import logging
@@ -28,16 +29,18 @@ from locksmith.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 16
+CONNECTIONS = 32
 """A Prometheus has one at a time, open for some milliseconds."""
 REQUEST_LIMIT = 5.0
 """Seconds for the TLS handshake and the request."""
 ANSWER_LIMIT = 5.0
 """Seconds for a client to take its answer."""
-ACCEPT_PAUSE = 0.01
-"""Seconds between two new connections. With 16 places a silent client keeps its own for 160 ms at least."""
-BACKLOG = 128
-"""Connections that wait in the kernel: at most 1.3 s."""
+REST = 3.0
+"""How much longer the thread rests than it has worked, before it takes new connections."""
+AT_ONCE = 8
+"""How many it takes then."""
+BACKLOG = 4096
+"""Connections that wait in the kernel. It drops good and bad alike beyond; 900 silent ones leave it in a second."""
 NO_DESCRIPTOR_PAUSE = 1.0
 STOP_LIMIT = 2.0
 WARNINGS = 1 / 600
@@ -48,12 +51,25 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FAILED = plain("500 Internal Server Error", "The metrics cannot be given: see the log of locksmithd.")
 
 
+class Stage(enum.IntEnum):
+    """How far a connection has come."""
+
+    SILENT = 0
+    SPEAKS = 1
+    ASKED = 2
+
+
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A connection that is open. `client` is where it comes from, `asked` whether its request has come."""
+    """A connection that is open, where it comes from, and how far it has come."""
 
     client: str
-    asked: bool = False
+    stage: Stage = Stage.SILENT
+
+    def hear(self) -> None:
+        """Note that it has sent something."""
+        if self.stage is Stage.SILENT:
+            self.stage = Stage.SPEAKS
 
 
 class MetricsServer:
@@ -108,16 +124,35 @@ class MetricsServer:
         self._loop, self._serving = asyncio.get_running_loop(), asyncio.current_task()
         self._ready.set()
         self._listener.setblocking(False)
+        worked = time.thread_time()
         while True:
-            try:
-                connection, address = await self._loop.sock_accept(self._listener)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._warn(self._failed, "the metrics port takes no connection: %s", error.strerror)
-                    await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
-            else:
-                self._welcome(connection, origin(address))
-            await asyncio.sleep(ACCEPT_PAUSE)
+            for _ in range(AT_ONCE):
+                await self._accept(self._loop)
+            rest, worked = REST * (time.thread_time() - worked), time.thread_time()
+            await asyncio.sleep(rest)
+
+    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not the loop's own `sock_accept`: one that is cancelled may lose a connection, with a traceback.
+        try:
+            connection, address = self._listener.accept()
+        except BlockingIOError:
+            await self._incoming(loop)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._warn(self._failed, "the metrics port takes no connection: %s", error.strerror)
+                await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
+        else:
+            connection.setblocking(False)
+            self._welcome(connection, origin(address))
+            await asyncio.sleep(0)  # a request that is there already is answered before the next comes in
+
+    async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
+        incoming = asyncio.Event()
+        loop.add_reader(self._listener, incoming.set)
+        try:
+            await incoming.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     def _welcome(self, connection: socket.socket, client: str) -> None:
         if len(self._visits) >= CONNECTIONS:
@@ -145,10 +180,10 @@ class MetricsServer:
         # Unless it ends well, a reset: the kernel too keeps nothing of a client that never takes its end.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         try:
-            channel = self._channel(connection)
+            channel = self._channel(Plain(connection, visit.hear))
             async with asyncio.timeout(REQUEST_LIMIT):
                 head = await _receive_request(channel)
-            visit.asked = True
+            visit.stage = Stage.ASKED
             async with asyncio.timeout(ANSWER_LIMIT):
                 await channel.send(self._answer(head))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
@@ -158,8 +193,7 @@ class MetricsServer:
         except Exception as error:  # noqa: BLE001  # a defect must not fill the log with tracebacks
             self._warn(self._failed, "a client of the metrics port failed: %s: %s", type(error).__name__, error)
 
-    def _channel(self, connection: socket.socket) -> Channel:
-        below = Plain(connection)
+    def _channel(self, below: Plain) -> Channel:
         return Tls(below, self._context()) if self._context else below
 
     def _answer(self, head: bytes) -> bytes:
@@ -185,13 +219,12 @@ async def _receive_request(channel: Channel) -> bytes:
 
 
 def dispensable(visits: list[Visit]) -> Visit:
-    """Choose whom to end: one that has not asked, of the client with the most connections, the oldest.
+    """Choose whom to end: of the client with the most connections the one that has come least far, of those the oldest.
 
-    So a client with a single connection stays while another has two.
+    So a client with a single connection keeps it while another has more.
     """
     crowd = Counter(visit.client for visit in visits)
-    candidates = [visit for visit in visits if not visit.asked] or visits
-    return max(candidates, key=lambda visit: crowd[visit.client])  # of equals the first, so the oldest
+    return min(visits, key=lambda visit: (-crowd[visit.client], visit.stage))  # of equals the first, so the oldest
 
 
 def origin(address: Any) -> str:
