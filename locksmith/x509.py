@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 SEQUENCE, OCTETS, OBJECT, UTC_TIME, GENERAL_TIME = 0x30, 0x04, 0x06, 0x17, 0x18
 VERSION, EXTENSIONS = 0xA0, 0xA3
 DNS_NAME, IP_ADDRESS = 0x82, 0x87
+LONGEST_NAME = 253
 ALTERNATIVE_NAMES = bytes((0x55, 0x1D, 0x11))
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
@@ -59,7 +60,7 @@ def _names(body: list[tuple[int, bytes]]) -> tuple[str, ...]:
 def _alternative_names(octets: bytes) -> Iterator[str]:
     for tag, content in _parts(next(_parts(octets))[1]):
         if tag == DNS_NAME:
-            yield content.decode("ascii")
+            yield "".join(char if char.isprintable() else "?" for char in content.decode("ascii"))[:LONGEST_NAME]
         elif tag == IP_ADDRESS:
             yield str(ipaddress.ip_address(content))
 
