@@ -7,7 +7,6 @@ import contextlib
 import socket
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeGuard
 
 from locksmith.errors import UsageError
@@ -18,6 +17,8 @@ from locksmith.x509 import Certificate, read_certificate, read_pem
 
 LOOK_LIMIT = 1.0
 """Seconds for a look at a certificate that was not trusted, so that the message can say what is wrong with it."""
+
+SYSTEM = "the system's CAs"
 
 CRL = "-----BEGIN X509 CRL-----"
 
@@ -55,7 +56,8 @@ class Tls:
 
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
         """Say why a server's certificate is not trusted, and the way out. A blocking call."""
-        return _distrust(error, _seen(host, port), host, self._settings.cafile)
+        trusted = f"the CA file {self._settings.cafile}" if self._settings.cafile else SYSTEM
+        return distrust(error, (host, port), trusted, "etcd.endpoints")
 
     def refusal(self, error: ssl.SSLError) -> str:
         """Say why a server refused this client, where it said so."""
@@ -104,17 +106,15 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _distrust(
-    error: ssl.SSLCertVerificationError, certificate: Certificate | None, host: str, cafile: Path | None
-) -> str:
-    trusted, code, why = (
-        f"the CA file {cafile}" if cafile else "the system's CAs",
-        error.verify_code,
-        error.verify_message,
-    )
+def distrust(error: ssl.SSLCertVerificationError, server: tuple[str, int], trusted: str, setting: str) -> str:
+    """Say why a server's certificate is not trusted, and the way out. A blocking call: it looks at the certificate.
+
+    `trusted` is whom this machine trusts, `setting` where the server is named.
+    """
+    certificate, code, why = _seen(*server), error.verify_code, error.verify_message
     if code in {OTHER_NAME, OTHER_ADDRESS}:
-        names = f"for {listed(list(certificate.names)) or 'no name'}, " if certificate else ""
-        return f"its certificate is {names}not for {host}: name it so in etcd.endpoints, or give it one for {host}"
+        names, host = f"for {listed(list(certificate.names)) or 'no name'}, " if certificate else "", server[0]
+        return f"its certificate is {names}not for {host}: name it so in {setting}, or give it one for {host}"
     if certificate and (dates := _dates(code, certificate)):
         return dates
     if code in UNKNOWN_ISSUER:
