@@ -2,7 +2,7 @@
 
 - One thread, with an event loop of its own: no client can make the control loop wait.
 - At most `CONNECTIONS` descriptors. A new client takes the place of one that has not asked yet.
-- A quarter of one core at most: the thread rests for three times as long as it has worked, before it takes more.
+- About a quarter of one core at most: having worked more, the thread rests before it takes new connections.
 - Each connection ends: a request has to come within `REQUEST_LIMIT`, its answer to be taken within `ANSWER_LIMIT`.
 """
 
@@ -35,8 +35,8 @@ REQUEST_LIMIT = 5.0
 """Seconds for the TLS handshake and the request."""
 ANSWER_LIMIT = 5.0
 """Seconds for a client to take its answer."""
-REST = 3.0
-"""How much longer the thread rests than it has worked, before it takes new connections."""
+SHARE = 0.25
+"""Of one core: having worked more, the thread rests before it takes new connections."""
 AT_ONCE = 8
 """How many it takes then."""
 BACKLOG = 4096
@@ -124,12 +124,13 @@ class MetricsServer:
         self._loop, self._serving = asyncio.get_running_loop(), asyncio.current_task()
         self._ready.set()
         self._listener.setblocking(False)
-        worked = time.thread_time()
+        worked, at = time.thread_time(), time.monotonic()
         while True:
             for _ in range(AT_ONCE):
                 await self._accept(self._loop)
-            rest, worked = REST * (time.thread_time() - worked), time.thread_time()
-            await asyncio.sleep(rest)
+            rest = (time.thread_time() - worked) / SHARE - (time.monotonic() - at)
+            worked, at = time.thread_time(), time.monotonic()
+            await asyncio.sleep(max(0.0, rest))
 
     async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
         # Not the loop's own `sock_accept`: one that is cancelled may lose a connection, with a traceback.
