@@ -156,6 +156,7 @@ def established(port: int) -> int:
 def test_without_a_free_descriptor_it_waits_and_then_goes_on(port, monkeypatch, caplog):
     monkeypatch.setattr(metrics_server, "NO_DESCRIPTOR_PAUSE", 0.05)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert IDLE in ask(port)  # it runs
     asks = socket.socket()
     asks.settimeout(10)
     held = []
