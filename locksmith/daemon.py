@@ -267,7 +267,7 @@ def _reporters(
     config: Config, paths: Paths, notifier: Notifier, registry: CollectorRegistry, stack: contextlib.ExitStack
 ) -> list[Reporter]:
     metrics = Metrics(registry)
-    metrics.serve(config.metrics)
+    stack.enter_context(metrics.serve(config.metrics))
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
     return [LogReporter(), SystemdReporter(notifier), metrics, CoordinatorReporter(coordinator, config.strategy)]

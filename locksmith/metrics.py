@@ -1,11 +1,14 @@
 """What Prometheus scrapes: the loop's state and reasons, as gauges and counters of an injected registry."""
 
 import logging
+from contextlib import AbstractContextManager, closing, nullcontext
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
 from locksmith import __version__, states
 from locksmith.config import MetricsSettings
+from locksmith.metrics_server import MetricsServer, listen
+from locksmith.metrics_tls import ServerCertificate
 from locksmith.node_state import next_opening
 from locksmith.snapshot import Granted, Phase, Snapshot
 from locksmith.states import ERRORS
@@ -59,22 +62,28 @@ class Metrics:
         for result in ("completed", "failed"):
             self._reboots.labels(result)
 
-    def serve(self, settings: MetricsSettings) -> None:
-        """Serve the registry over HTTP(S). A port that can't be had is logged, never fatal: reboots matter more."""
+    def serve(self, settings: MetricsSettings) -> AbstractContextManager[object]:
+        """Serve the registry over HTTP(S) until the end of the context that this gives.
+
+        A port that can't be had is logged, never fatal: reboots matter more.
+        """
         if not settings.enabled:
-            return
+            return nullcontext()
         try:
-            server, _thread = start_http_server(
-                settings.port,
-                settings.address,
-                registry=self._registry,
-                certfile=str(settings.certfile) if settings.certfile else None,
-                keyfile=str(settings.keyfile) if settings.keyfile else None,
-            )
-        except (OSError, OverflowError) as error:
+            server = self._start(settings)
+        except (OSError, OverflowError, ValueError, RuntimeError) as error:
             log.error("metrics are not served: %s:%d: %s", settings.address, settings.port, error)  # noqa: TRY400
-        else:
-            log.info("metrics on %s:%d", settings.address, server.server_port)
+            return nullcontext()
+        log.info("metrics on %s:%d", settings.address, server.port)
+        return closing(server)
+
+    def _start(self, settings: MetricsSettings) -> MetricsServer:
+        context = None
+        if settings.certfile and settings.keyfile:
+            context = ServerCertificate(settings.certfile, settings.keyfile).context
+        server = MetricsServer(listen(settings.address, settings.port), self._registry, context)
+        server.start()
+        return server
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
         """Show the step; what the snapshot would tell stays as it was when there is none."""

@@ -6,6 +6,7 @@ Whatever keeps it from asking is an objection: unreachable is a "no".
 """
 
 import json
+import ssl
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,10 @@ import urllib3
 
 from locksmith import jsonread
 from locksmith.gates.settings import AlertSettings
+from locksmith.kv.connections import brief
+from locksmith.kv.exchange import root
 from locksmith.kv.threads import in_thread
+from locksmith.kv.tls import SYSTEM, distrust
 from locksmith.snapshot import JournalEntry, Objection
 from locksmith.text import cut
 from locksmith.words import listed
@@ -26,6 +30,7 @@ LARGEST = 8 * 1024 * 1024
 
 LONGEST_NAME = 200
 """Characters of an alert's name that are looked at."""
+HTTPS = 443
 
 ACTIVE = "/api/v2/alerts?active=true&silenced=false&inhibited=false"
 
@@ -101,6 +106,18 @@ class Alerts:
 
 
 def _read(url: str) -> Any:
+    try:
+        return _ask(url)
+    except urllib3.exceptions.SSLError as error:
+        cause, at = root(error), urllib3.util.parse_url(url)
+        server = f"{at.scheme}://{at.netloc}"
+        if not isinstance(cause, ssl.SSLCertVerificationError):
+            raise OSError(f"{server}: TLS failed: {brief(cause)}") from None
+        where = ((at.host or "").strip("[]"), at.port or HTTPS)
+        raise OSError(f"{server}: {distrust(cause, where, SYSTEM, '[alerts]')}") from None
+
+
+def _ask(url: str) -> Any:
     with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT)) as http:
         answer = http.request("GET", url, preload_content=False, redirect=False)
         raw = answer.read(LARGEST + 1)

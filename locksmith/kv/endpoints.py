@@ -1,13 +1,12 @@
 """The endpoints and TLS files of the settings, made ready to connect to; nothing is connected yet."""
 
-import ssl
-
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from locksmith.errors import UsageError
 from locksmith.kv.exchange import Endpoint
 from locksmith.kv.settings import StoreSettings
+from locksmith.kv.tls import Tls
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -16,11 +15,11 @@ def parse_endpoints(settings: StoreSettings) -> tuple[Endpoint, ...]:
     """Read the endpoints' URLs and the TLS files; `UsageError` names what cannot be used."""
     if not settings.endpoints:
         raise UsageError("no etcd endpoint is configured: name at least one, such as http://127.0.0.1:2379")
-    tls = _context(settings) if any(url.startswith("https:") for url in settings.endpoints) else None
+    tls = Tls(settings) if any(url.startswith("https:") for url in settings.endpoints) else None
     return tuple(_endpoint(url, tls) for url in settings.endpoints)
 
 
-def _endpoint(url: str, tls: ssl.SSLContext | None) -> Endpoint:
+def _endpoint(url: str, tls: Tls | None) -> Endpoint:
     try:
         parts = parse_url(url)
     except LocationParseError:
@@ -37,25 +36,3 @@ def _unusable(url: str) -> UsageError:
     return UsageError(
         f"the etcd endpoint {shown!r} cannot be used: it must look like https://host:2379, without a user or a password"
     )
-
-
-def _context(settings: StoreSettings) -> ssl.SSLContext:
-    """Trust the configured CA alone (the system's where none is), and show a certificate where there is one."""
-    try:
-        context = ssl.create_default_context(cafile=settings.cafile)
-    except OSError as error:
-        raise UsageError(f"the CA file {settings.cafile} cannot be used: {_reason(error)}") from None
-    if settings.certfile is None:
-        return context
-    try:
-        context.load_cert_chain(settings.certfile, settings.keyfile)
-    except OSError as error:
-        files = f"{settings.certfile} and its key {settings.keyfile or settings.certfile}"
-        raise UsageError(f"the client certificate {files} cannot be used: {_reason(error)}") from None
-    return context
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return "it is not in PEM format, or the key does not belong to the certificate"
-    return error.strerror or str(error)

@@ -125,22 +125,23 @@ class Member:
             "allow_redirect": False,
             "allow_reconnect": False,
         }
-        self._pool = open_pool(endpoint.tls)
+        self._endpoint = endpoint
 
     def request(self, call: Call) -> "Request":
         """Prepare a request."""
         client = etcd.Client(**self._client_options)
-        client.http = tap = _Tap(self._pool)
-        return Request(client, tap, call)
+        client.http = tap = _Tap(self._endpoint)
+        return Request(client, tap, call, self._endpoint)
 
 
 class Request:
     """One request, which another thread can end."""
 
-    def __init__(self, client: etcd.Client, tap: "_Tap", call: Call) -> None:
+    def __init__(self, client: etcd.Client, tap: "_Tap", call: Call, endpoint: Endpoint) -> None:
         self._client = client
         self._tap = tap
         self._call = call
+        self._endpoint = endpoint
 
     def run(self, bounds: urllib3.Timeout) -> Answer:
         """Make the request: a blocking call.
@@ -153,6 +154,8 @@ class Request:
             response = self._client.api_execute(path, self._call.method, self._call.params, bounds)
             return _read_answer(response.data, response.headers.get("X-Etcd-Index", ""))
         except etcd.EtcdException as error:
+            if isinstance(error, etcd.EtcdConnectionFailed) and (said := self._endpoint.certificate_fault(error.cause)):
+                raise NotSentError(said) from None
             raise _tell(self._call, error) from None
         except (ValueError, TypeError, RecursionError) as error:  # TypeError: an errorCode of no type to look up
             raise LostError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
@@ -170,8 +173,8 @@ class Request:
 class _Tap:
     """A pool as python-etcd needs it, for one request, with the response under way within reach."""
 
-    def __init__(self, pool: urllib3.PoolManager) -> None:
-        self._pool = pool
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._response: urllib3.BaseHTTPResponse | None = None
         self._closed = threading.Event()
 
@@ -182,7 +185,8 @@ class _Tap:
         """
         if self._closed.is_set():
             raise NotSentError("it was called off")
-        self._response = self._pool.request(method, url, headers={**headers, "Connection": "close"}, **options)
+        pool = open_pool(self._endpoint.context)
+        self._response = pool.request(method, url, headers={**headers, "Connection": "close"}, **options)
         if self._closed.is_set():
             self.close()
         return self._response
@@ -201,7 +205,7 @@ class _Tap:
                 self._response.shutdown()
 
     def clear(self) -> None:
-        """Keep everything: python-etcd asks this when a client goes, but the pool is the member's."""
+        """Keep everything: python-etcd asks this when a client goes, and its request may be under way."""
 
 
 def _tell(call: Call, error: etcd.EtcdException) -> Exception:

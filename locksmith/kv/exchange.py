@@ -17,6 +17,8 @@ from typing import Self
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from locksmith.kv.tls import Tls, is_refusal
+
 LARGEST_ANSWER = 64 * 2**20
 """Bytes; the presence of some 70,000 machines, the longest list that a person asks for."""
 _PIECE = 64 * 2**10
@@ -37,13 +39,28 @@ class Endpoint:
     url: str
     host: str
     port: int
-    tls: ssl.SSLContext | None
+    tls: Tls | None
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What to trust and to show on a new connection."""
+        return self.tls.context if self.tls else None
 
     def connection(self, limit: float) -> HTTPConnection:
         """Prepare a connection; `limit` (seconds) bounds each of its socket calls."""
         if self.tls is None:
             return HTTPConnection(self.host, self.port, timeout=limit)
-        return HTTPSConnection(self.host, self.port, timeout=limit, ssl_context=self.tls)
+        return HTTPSConnection(self.host, self.port, timeout=limit, ssl_context=self.tls.context)
+
+    def certificate_fault(self, error: BaseException) -> str:
+        """Say what is wrong with a certificate, the server's or this client's; empty: the error is another.
+
+        A blocking call: it may look at the server's certificate.
+        """
+        cause = root(error)
+        if self.tls is not None and isinstance(cause, ssl.SSLCertVerificationError):
+            return self.tls.distrust(cause, self.host, self.port)
+        return self.tls.refusal(cause) if self.tls is not None and is_refusal(cause) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,25 +172,17 @@ class Exchange:
     def _fault(self, error: Exception) -> Exception:
         if isinstance(error, DoubtError):
             return error
-        sent = self._socket is not None and not _is_handshake_alert(error)
-        return (DoubtError if sent else NotDoneError)(_describe(error))
+        if said := self._endpoint.certificate_fault(error):
+            return NotDoneError(said)
+        return (DoubtError if self._socket is not None else NotDoneError)(_describe(error))
 
     def _tell(self, news: bytes | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # a closed loop: nobody listens any more
             self._loop.call_soon_threadsafe(self._news.put_nowait, news)
 
 
-def _is_handshake_alert(error: Exception) -> bool:
-    """Tell a server's "no" to this client's certificate: in TLS 1.3 it comes after the client's own handshake."""
-    alerts = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
-    cause = _root(error)
-    return isinstance(cause, ssl.SSLError) and str(cause.reason).endswith(alerts)
-
-
 def _describe(error: Exception) -> str:
-    cause = _root(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate cannot be trusted: {cause.verify_message}"
+    cause = root(error)
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed: {str(cause.reason or cause).replace('_', ' ').lower()}"
     if isinstance(cause, TimeoutError):
@@ -183,7 +192,10 @@ def _describe(error: Exception) -> str:
     return str(cause) or type(cause).__name__
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def root(error: BaseException) -> BaseException:
+    """Find what is under an error; urllib3 wraps the cause, or has it as its argument."""
+    while True:
+        cause = error.__cause__ or next((one for one in error.args if isinstance(one, Exception)), None)
+        if cause is None:
+            return error
+        error = cause

@@ -57,7 +57,7 @@ class _Question:
     def ask(self, endpoint: Endpoint, limit: float) -> bytes | None:
         """Read the semaphore at one endpoint within `limit` seconds; None: there is none, by the v2 API's own word."""
         try:
-            answer = open_pool(endpoint.tls).request(
+            answer = open_pool(endpoint.context).request(
                 "GET",
                 f"{endpoint.url}/v2/keys/{quote(self.key)}",
                 fields={"quorum": "true"},
@@ -67,7 +67,9 @@ class _Question:
             )
         except (HTTPError, OSError) as error:
             unreachable = isinstance(error, NewConnectionError | ConnectTimeoutError)
-            raise (_UnreachableError if unreachable else _DoubtError)(brief(error)) from None
+            raise (_UnreachableError if unreachable else _DoubtError)(
+                endpoint.certificate_fault(error) or brief(error)
+            ) from None
         if answer.status in NO_RIGHTS:
             raise StoreRefusedError(
                 f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: "

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +17,7 @@ import pytest
 from locksmith.gates import alerts as module
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.settings import AlertSettings
+from tests.harness.certificates import Authority, KeyPair
 from tests.harness.waiting import until
 
 
@@ -156,6 +159,55 @@ def test_whatever_keeps_it_from_reading_is_a_no(server, monkeypatch, instead):
     server.instead = instead
     [text] = objections(alertmanager=server.url)
     assert text.startswith("the alerts cannot be read: ")
+
+
+@pytest.fixture
+def authority(tmp_path, monkeypatch) -> Authority:
+    """An authority that the system trusts."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
+    return authority
+
+
+@contextmanager
+def with_tls(server: Prometheus, pair: KeyPair) -> Iterator[str]:
+    """Have the server speak TLS; its URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    yield server.url.replace("http:", "https:")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"names": "subjectAltName=DNS:prometheus.example"},
+            "its certificate is for prometheus.example, not for 127.0.0.1",
+        ),
+        ({"begins": -9, "ends": -2}, "its certificate expired on "),
+        ({"begins": 2, "ends": 9}, "its certificate holds from "),
+    ],
+    ids=["other name", "expired", "not yet valid"],
+)
+def test_a_certificate_that_is_no_good_is_a_no_that_says_why(server, authority, options, says):
+    with with_tls(server, authority.issue("prometheus", **options)) as url:
+        [text] = objections(alertmanager=url)
+        assert text.startswith(f"the alerts cannot be read: {url}: {says}")
+        [text] = objections(prometheus=url, query="up")
+        assert text.startswith(f"the alerts cannot be read: {url}: {says}")
+
+
+def test_a_certificate_of_a_ca_that_the_system_has_is_trusted(server, authority):
+    with with_tls(server, authority.issue("prometheus")) as url:
+        assert objections(alertmanager=url) == []
+
+
+@pytest.mark.usefixtures("authority")
+def test_a_certificate_of_another_ca_is_a_no_that_says_so(server, tmp_path):
+    with with_tls(server, Authority(tmp_path / "other", "another ca").issue("prometheus")) as url:
+        [text] = objections(alertmanager=url)
+        assert text.endswith("the system's CAs must have the CA that signed it")
 
 
 def test_a_server_that_is_not_there_is_a_no_for_each_that_is_asked():

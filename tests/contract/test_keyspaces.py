@@ -191,7 +191,7 @@ def test_a_member_without_a_leader_is_a_doubt(group):
 
 
 def test_a_wrong_ca_is_a_no(etcd_without_v2, group, tmp_path):
-    with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+    with pytest.raises(StoreUnavailableError, match="certificate cannot be trusted"):
         may_lock_on_v3(etcd_without_v2.settings(cafile=Authority(tmp_path, "other").cert), group)
 
 

@@ -419,7 +419,7 @@ class TestBadInput:
             ctl = Ctl(monkeypatch, capfd, *flags_for(etcd))
             assert ctl("status").status == 0
             other = Authority(tmp_path, "other").cert
-            assert "certificate verify failed" in ctl.fails("-etcd-cafile", str(other), "status")
+            assert "certificate cannot be trusted" in ctl.fails("-etcd-cafile", str(other), "status")
             assert "etcd.cafile" in ctl.fails("-etcd-cafile", str(tmp_path / "none"), "status", status=2)
 
     @pytest.mark.parametrize("content", [None, "", "\n", "none\n"])

@@ -1,16 +1,12 @@
-"""What Prometheus sees of the loop, and how it gets to see it."""
+"""What Prometheus sees of the loop."""
 
-import gc
-import ssl
-import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from locksmith import states
-from locksmith.config import MetricsSettings
 from locksmith.errors import LocksmithError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import bus_errors
@@ -29,8 +25,6 @@ from locksmith.snapshot import (
 )
 from locksmith.states import ERRORS
 from locksmith.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
-from tests.harness.certificates import Authority
-from tests.harness.ports import free_ports
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 21, 12, tzinfo=UTC)
@@ -175,74 +169,3 @@ def test_a_turn_that_could_not_look_leaves_what_was_seen_before(scrape):
     scrape.metrics.show(Wait("host", "the boot id cannot be read"), None)
     assert scrape.value("reboot_needed") == 1
     assert scrape.value("last_turn_timestamp_seconds") == NOW.timestamp()
-
-
-@pytest.fixture
-def servers(monkeypatch):
-    """The servers that were started, each stopped at the end."""
-    started = []
-
-    def start(*args, **options):
-        started.append(start_http_server(*args, **options))
-        return started[-1]
-
-    monkeypatch.setattr("locksmith.metrics.start_http_server", start)
-    yield started
-    for server, thread in started:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def read(url, context=None):
-    with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-        return answer.read().decode()
-
-
-@pytest.mark.usefixtures("servers")
-def test_the_metrics_are_served(scrape):
-    [port] = free_ports(1)
-    scrape.metrics.serve(MetricsSettings(port=port))
-    scrape.metrics.show(Idle(), QUIET)
-    assert 'locksmith_state{state="idle"} 1.0\n' in read(f"http://127.0.0.1:{port}/metrics")
-
-
-@pytest.mark.usefixtures("servers")
-def test_the_metrics_are_served_with_tls(scrape, tmp_path):
-    authority, [port] = Authority(tmp_path), free_ports(1)
-    pair = authority.issue("metrics")
-    scrape.metrics.serve(MetricsSettings(port=port, certfile=pair.cert, keyfile=pair.key))
-    trusting = ssl.create_default_context(cafile=authority.cert)
-    assert "locksmith_build_info{version=" in read(f"https://127.0.0.1:{port}/metrics", trusting)
-
-
-def test_a_port_that_is_taken_is_logged_and_not_fatal(servers, caplog):
-    [port] = free_ports(1)
-    Scrape().metrics.serve(MetricsSettings(port=port))
-    Scrape().metrics.serve(MetricsSettings(port=port))
-    assert len(servers) == 1
-    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert record.message.startswith(f"metrics are not served: 127.0.0.1:{port}: ")
-
-
-@pytest.mark.parametrize("address", ["256.0.0.1", "192.0.2.1"])
-def test_an_address_that_is_not_this_machines_is_logged_and_not_fatal(scrape, servers, caplog, address):
-    scrape.metrics.serve(MetricsSettings(address=address, port=0))
-    assert servers == []
-    assert f"metrics are not served: {address}:0" in caplog.text
-
-
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves its socket to the collector
-def test_a_certificate_that_is_none_is_logged_and_not_fatal(scrape, servers, caplog, tmp_path):
-    text = tmp_path / "text.pem"
-    text.write_text("no certificate")
-    [port] = free_ports(1)
-    scrape.metrics.serve(MetricsSettings(port=port, certfile=text, keyfile=text))
-    gc.collect()
-    assert servers == []
-    assert "metrics are not served" in caplog.text
-
-
-def test_nothing_listens_where_metrics_are_off(scrape, servers):
-    scrape.metrics.serve(MetricsSettings(enabled=False))
-    assert servers == []
