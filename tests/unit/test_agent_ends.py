@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -82,12 +83,12 @@ class Windows:
         self.closed = True
 
 
-def play(bench: Bench, story: Callable[[Agent], object], **around: object) -> None:
+def play(bench: Bench, story: Callable[[Agent], object], **around: Any) -> None:
     """Run the agent of a bench for a second, then what `story` does to it, then a second more; then stop it."""
 
     async def main(_loop: VirtualLoop) -> None:
         agent = bench.agent()
-        agent._around = replace(agent._around, **around)  # type: ignore[arg-type] - the fields of Surroundings
+        agent._around = replace(agent._around, **around)
         task = asyncio.ensure_future(agent.run())
         await asyncio.sleep(1)
         story(agent)

@@ -1,4 +1,4 @@
-"""Whose record stands in the store: this machine's own, also where its memory is lost; and what it keeps of the store."""
+"""Whose record stands in the store: this machine's own, also where its memory is lost; what it keeps of the store."""
 
 from dataclasses import replace
 
