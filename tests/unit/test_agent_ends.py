@@ -10,7 +10,7 @@ import pytest
 
 from locksmith.agent import Agent
 from locksmith.errors import StoreUnavailableError
-from locksmith.snapshot import Errand, Objection, WindowSight
+from locksmith.snapshot import Errand, Hooks, Objection, Phase, WindowSight
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import DENIED, Bench, Shown, raising
 
@@ -200,3 +200,28 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open():
     windows, bench = Windows(), Bench(does={"request": lambda: DENIED})
     play(bench, nothing, windows=windows, presence=Broken())
     assert windows.closed
+
+
+def test_hooks_that_have_failed_are_undone_and_not_stopped():
+    class Failing(Endless):
+        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+            if errand is Errand.PREPARE:
+                return (Objection("hooks", "drain: no"),)
+            return await super().run(errand, entry)
+
+    hooks = Failing()
+    bench = Bench(errands=hooks)
+    play(bench, nothing)
+    assert hooks.told == ["undone"]
+    assert bench.calls == ["request", "withdraw"]
+
+
+def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
+    hooks = Endless()
+    bench = Bench(errands=hooks, wish=False)
+    bench.leave_entry(Phase.REQUESTED, "locksmithd")
+    bench.journal.hooks("left", Hooks.BEGUN)
+    play(bench, nothing)
+    assert hooks.told == ["undone"]
+    assert bench.calls == ["withdraw"]
+    assert bench.journal.read().entry is None

@@ -86,3 +86,30 @@ def test_a_mark_that_cannot_be_written_is_an_error_that_the_loop_shows(tmp_path)
             await presence(MemoryServer(), Boots(), mark).show(IDLE)
 
     run(story)
+
+
+def test_the_mark_is_of_one_store_and_is_written_only_when_it_has_moved(tmp_path):
+    mark = SeenRevision(Paths(tmp_path), 3, ["http://b", "http://a"])
+    assert mark.is_of(3, ["http://a", "http://b"])
+    assert not mark.is_of(2, ["http://a", "http://b"])
+    assert not mark.is_of(3, ["http://a"])
+    mark.seen(5)
+    mark.keep()
+    mark.path.write_text("{}")
+    mark.keep()
+    assert mark.path.read_text() == "{}"
+    mark.seen(6)
+    mark.keep()
+    assert not SeenRevision(Paths(tmp_path), 3, ["http://a", "http://b"]).went_back(6, None)
+    assert SeenRevision(Paths(tmp_path), 3, ["http://a", "http://b"]).went_back(5, None)
+
+
+def test_a_machine_that_ends_lets_go_of_its_store():
+    closed: list[bool] = []
+
+    class Closing(MemoryStore):
+        async def close(self) -> None:
+            closed.append(True)
+
+    run(lambda _loop: Presence(Closing(MemoryServer()), "web", "m1").close())
+    assert closed == [True]
