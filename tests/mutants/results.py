@@ -79,7 +79,7 @@ def mutants() -> list[Mutant]:
 def reasons() -> dict[Change, str]:
     """Read why mutants may stay unnoticed."""
     fields = ("path", "function", "was", "now")
-    found = tomllib.loads(REASONS.read_text())["survivor"] if REASONS.exists() else []
+    found = tomllib.loads(REASONS.read_text()).get("survivor", [])
     return {Change(**{name: one[name] for name in fields}): one["reason"] for one in found}
 
 

@@ -134,9 +134,9 @@ def test_a_watch_goes_on_between_two_questions_and_is_opened_once():
         waits: list[str] = []
 
         class Watched(MemoryStore):
-            async def wait(self, key: str, after: int, *, limit: float) -> bool:
+            async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 0.0) -> bool:
                 waits.append(key)
-                return await super().wait(key, after, limit=limit)
+                return await super().wait(key, after, prefix=prefix, limit=limit)
 
         holder, first, second = lock(server), lock(server), lock(server, Watched(server))
         await holder.take(claim("n1"))
@@ -153,7 +153,7 @@ def test_a_watch_goes_on_between_two_questions_and_is_opened_once():
 def test_a_watch_that_fails_says_so_to_who_asks_and_not_to_the_log():
     async def story(server):
         class Broken(MemoryStore):
-            async def wait(self, key: str, after: int, *, limit: float) -> bool:  # noqa: ARG002 - part of the interface
+            async def wait(self, *_: object, **__: object) -> bool:
                 raise StoreUnavailableError("no endpoint answers")
 
         holder, first = lock(server), lock(server, Broken(server))
@@ -300,7 +300,9 @@ def test_what_went_wrong_is_on_record_until_an_operator_knows():
         asking = asyncio.ensure_future(woken_after(machine, HOUR))
         await asyncio.sleep(7)
         assert not asking.done()
-        assert (await machine.lock.read()).claims["n1"].trouble == "web.service has failed"
+        record = (await machine.lock.read()).claims["n1"]
+        assert isinstance(record, Claim)
+        assert record.trouble == "web.service has failed"
         await lock(server).lock.acknowledge("alice: a typo")
         assert await asking == pytest.approx(7)
         assert await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
