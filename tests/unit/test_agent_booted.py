@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.errors import LocksmithError, StoreUnavailableError
+from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.fleet import UNHEALTHY
 from locksmith.snapshot import Done, Errand, Hooks, Objection, Phase
 from locksmith.surroundings import Target
@@ -227,3 +227,20 @@ def test_the_name_of_a_step_that_hangs_is_in_the_sentence():
 
     run(main)
     assert "release took longer than 90 s" in bench.shown[-1]
+
+
+def test_tries_that_fail_in_a_row_are_counted_and_another_version_begins_again():
+    bench = Bench(does={"reboot": raising(RebootRefusedError("inhibited"))})
+
+    def tries() -> int:
+        failure = bench.journal.read().failure
+        assert failure is not None
+        return failure.tries
+
+    for_a_while(bench, 60)
+    assert tries() == 1
+    for_a_while(bench, 16 * 60)
+    assert tries() == 2
+    bench.version = "1.2.4"
+    for_a_while(bench, 60)
+    assert tries() == 1

@@ -173,3 +173,14 @@ def test_how_many_halt_a_group_is_written_as_it_was_configured(text, parsed):
 def test_a_number_that_could_never_halt_a_group_is_refused(text):
     with pytest.raises(ValueError, match="must be a number of machines from 1 on"):
         parse_halt_after(text)
+
+
+def test_the_record_of_incidents_names_the_machine_its_update_and_why():
+    claimed = replace(claim("n1"), hostname="web-1", reason="update 1.2.3")
+    incident = halt.Incident(claimed, "expired", "it was lost, and its slot has expired")
+    assert halt.encode([incident]) == (
+        b'{"schema":1,"incidents":[{"holder":"n1","hostname":"web-1","nonce":"nonce-n1","since":"2026-05-01T02:10:00Z",'
+        b'"reason":"update 1.2.3","how":"expired","why":"it was lost, and its slot has expired"}]}'
+    )
+    assert incident.describe() == "web-1 is expired: it was lost, and its slot has expired"
+    assert replace(incident, why="").describe() == "web-1 is expired"
