@@ -50,6 +50,10 @@ def orders(server: MemoryServer) -> OperatorOrders:
     return OperatorOrders(MemoryStore(server), "", clock=lambda: NOW)
 
 
+def knows_the_line(machine: QueuedLock) -> bool:
+    return machine._queue._look is not None
+
+
 def test_a_take_of_an_earlier_run_may_be_on_its_way_until_one_is_answered():
     async def story(server):
         holder, other, machine = lock(server), lock(server), lock(server)
@@ -191,9 +195,9 @@ def test_where_nothing_is_heard_of_a_freeze_everything_is_looked_at_again():
         machine = lock(server)
         await orders(server).freeze(ORDER)
         await machine.take(claim("n1"))
-        assert machine._queue._look is not None
+        assert knows_the_line(machine)
         assert await woken_after(machine, HOUR) == pytest.approx(LOOK_AFTER)
-        assert machine._queue._look is None
+        assert not knows_the_line(machine)
         await machine.close()
 
     play(story)
@@ -208,7 +212,7 @@ def test_a_thaw_leaves_what_is_known_of_the_line_as_it_is():
         await asyncio.sleep(7)
         await orders(server).thaw()
         assert await asking == pytest.approx(7)
-        assert machine._queue._look is not None
+        assert knows_the_line(machine)
         await machine.close()
 
     play(story)
