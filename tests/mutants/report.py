@@ -1,6 +1,8 @@
 """The table: of each module, how many mutants were noticed and by what; then each that was not, and has no reason."""
 
+import json
 from collections import Counter
+from dataclasses import asdict
 
 from tests.mutants import results
 from tests.mutants.results import NOTICED, OPEN, UNCHECKED, Mutant
@@ -21,7 +23,7 @@ def show(mutants: list[Mutant], modules: list[str]) -> int:
     kinds = {one: _kind(one, played, reasons) for one in mutants if is_of(one, modules)}
     left = [one for one, kind in kinds.items() if kind == OPEN]
     for one in left:
-        print(f"{one.path}:{one.line} {one.function}\n{one.diff}\n")
+        print(f"{one.path}:{one.line}\n{one.diff}\n{_entry(one)}")
     counts = Counter((one.path, kind) for one, kind in kinds.items())
     print(f"| module | mutants | {' | '.join(TITLES)} |  |\n|---|{'---|' * (len(TITLES) + 2)}")
     for path in sorted({one.path for one in kinds}):
@@ -32,6 +34,12 @@ def show(mutants: list[Mutant], modules: list[str]) -> int:
             print(f"{results.REASONS.name} explains what is noticed by now: {change}")
     print(f"{len(left)} not noticed, and without a reason in {results.REASONS.name}")
     return bool(left)
+
+
+def _entry(one: Mutant) -> str:
+    """Write what the file of reasons needs of it."""
+    fields = "".join(f"{name} = {json.dumps(text)}\n" for name, text in asdict(one.change).items())
+    return f'[[survivor]]\n{fields}reason = ""\n'
 
 
 def _kind(one: Mutant, played: dict[str, bool], reasons: dict[results.Change, str]) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from locksmith.agent import Agent
 from locksmith.errors import StoreUnavailableError
-from locksmith.snapshot import Errand, Hooks, Objection, Phase, WindowSight
+from locksmith.snapshot import Errand, Hooks, Objection, Phase, Sighting, WindowSight
+from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import DENIED, Bench, Shown, raising
 
@@ -83,8 +84,8 @@ class Windows:
         self.closed = True
 
 
-def play(bench: Bench, story: Callable[[Agent], object], **around: Any) -> None:
-    """Run the agent of a bench for a second, then what `story` does to it, then a second more; then stop it."""
+def play(bench: Bench, story: Callable[[Agent], object], seconds: float = 1, **around: Any) -> None:
+    """Run the agent of a bench for a second, then what `story` does to it, then some more; then stop it."""
 
     async def main(_loop: VirtualLoop) -> None:
         agent = bench.agent()
@@ -92,7 +93,7 @@ def play(bench: Bench, story: Callable[[Agent], object], **around: Any) -> None:
         task = asyncio.ensure_future(agent.run())
         await asyncio.sleep(1)
         story(agent)
-        await asyncio.sleep(1)
+        await asyncio.sleep(seconds)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
@@ -225,3 +226,31 @@ def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
     assert hooks.told == ["undone"]
     assert bench.calls == ["withdraw"]
     assert bench.journal.read().entry is None
+
+
+def test_a_stop_while_a_reboot_is_undone_tells_the_users_that_nothing_comes_of_it():
+    """The window closed during the commit: the machine stays up, whatever the undoing takes."""
+
+    class Undoing(Endless):
+        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+            if errand is Errand.UNDO:
+                await asyncio.Event().wait()
+            return () if errand is Errand.PREPARE else await super().run(errand, entry)
+
+    class Leaving(Users):
+        async def present(self) -> frozenset[str]:
+            return frozenset() if self.told else frozenset({"alice"})
+
+    users = Leaving()
+    bench = Bench(errands=Undoing(), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0)
+    play(bench, Agent.wake, seconds=4, users=users)
+    assert bench.calls == ["request", "commit"]
+    assert users.told == ["warned", "called off"]
+
+
+def test_what_the_triggers_said_is_there_from_the_first_look_on():
+    said: list[dict[str, Sighting]] = []
+    bench = Bench(does={"request": lambda: DENIED})
+    assert bench.agent().sightings() == {}
+    play(bench, lambda agent: said.append(agent.sightings()))
+    assert said[0]["bench"].wish is not None
