@@ -10,7 +10,7 @@ ARGS   ?=
 
 MINUTES ?= 5
 
-.PHONY: demo test check fuzz lint types layers packages-demo packages-test bench clean
+.PHONY: demo test check fuzz mutants lint types layers packages-demo packages-test bench clean
 
 demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -23,6 +23,10 @@ check: lint types layers
 fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
 	$(BIN)/python -m tests.junk.mutate
 	$(BIN)/python -m tests.sim.fuzz --minutes $(MINUTES)
+
+# MODULE="queue decide": these again; ARGS: --minutes 20 (the next run goes on), --again, --show, --jobs 2
+mutants: $(VENV)/.mutants ## change the core in one place after another: does a test notice?
+	$(BIN)/python -m tests.mutants $(MODULE) $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -55,5 +59,9 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+$(VENV)/.mutants: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .cache .*_cache .hypothesis
+	rm -rf $(VENV) mutants .cache .*_cache .hypothesis

@@ -54,6 +54,7 @@ from locksmith.steps import (
     Withdraw,
 )
 from locksmith.window.splay import Splay
+from tests.harness.examples import times
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -548,7 +549,7 @@ snapshots = st.builds(
     window=st.sampled_from([WindowSight(), WindowSight(OPEN), WindowSight(CLOSED), WindowSight(OPEN, "no set")]),
 )
 towards_a_reboot = (Request, Commit, Reboot)
-many = settings(max_examples=500)
+many = settings(max_examples=times(5))
 
 
 @many

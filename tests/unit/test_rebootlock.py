@@ -26,6 +26,7 @@ from locksmith.semaphore import NotHeldError, Semaphore
 from locksmith.share import Share
 from locksmith.shown import ChangedClaimError, Shown
 from locksmith.standing import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from tests.harness.examples import times
 from tests.harness.weather import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -598,14 +599,14 @@ crowds = st.lists(st.integers(0, 8), min_size=1, max_size=8)
 operators = st.tuples(st.integers(1, 5), st.lists(fates, max_size=3))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(3), deadline=None)
 @given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), st.integers(1, 2))
 def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, stepwise, seed, slots):
     """Every claim runs beside the others; whoever believes to hold is the only one for its id, and within max."""
     asyncio.run(Race(Random(seed), stepwise=stepwise).run(claims, slots))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(1.5), deadline=None)
 @given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, operators)
 def test_nor_does_a_share_while_machines_come_and_go(claims, stepwise, seed, crowds, operators):
     """Only the share's own arithmetic changes `max`, until a number set by an operator ends it, for good."""

@@ -1,0 +1,256 @@
+"""What the loop ends when it calls a reboot off, and when it stops: hooks under way, warnings, connections."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from locksmith.agent import Agent
+from locksmith.errors import StoreUnavailableError
+from locksmith.snapshot import Errand, Hooks, Objection, Phase, Sighting, WindowSight
+from tests.harness.windows import FixedWindows, original
+from tests.sim.virtual_time import VirtualLoop, run
+from tests.unit.test_agent import DENIED, Bench, Shown, raising
+
+
+@dataclass
+class Endless:
+    """Hooks before the reboot that never end by themselves; `told` is what becomes of them, in its order."""
+
+    told: list[str] = field(default_factory=list)
+
+    def wanted(self, errand: Errand) -> bool:
+        return errand in {Errand.PREPARE, Errand.UNDO}
+
+    async def run(self, errand: Errand, _entry) -> tuple[Objection, ...]:
+        if errand is Errand.PREPARE:
+            self.told.append("begun")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.told.append("let go")
+        if errand is Errand.UNDO:
+            self.told.append("undone")
+        return ()
+
+    async def stop(self, errand: Errand, _entry) -> None:
+        self.told.append(f"{errand.name.lower()} stopped")
+
+
+@dataclass
+class Users:
+    """Somebody who is logged in."""
+
+    told: list[str] = field(default_factory=list)
+
+    async def present(self) -> frozenset[str]:
+        return frozenset({"alice"})
+
+    async def warn(self, _at: datetime, _reason: str) -> None:
+        self.told.append("warned")
+
+    async def call_off(self) -> None:
+        self.told.append("called off")
+
+
+@dataclass
+class ToAdopt:
+    """Whether a bare id is to be given back still; a loop that asks for ever without doing so is told no in the end."""
+
+    left: bool = True
+    asked: int = 0
+
+    def adopts(self) -> bool:
+        self.asked += 1
+        return self.left and self.asked < 100
+
+    def adopted(self) -> None:
+        self.left = False
+
+
+@dataclass
+class Windows:
+    """A source of windows that leaves every time free."""
+
+    closed: bool = False
+
+    async def look(self, _now: datetime, *, wanted: bool) -> WindowSight:  # noqa: ARG002 - part of the interface
+        return WindowSight()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def play(bench: Bench, story: Callable[[Agent], object], seconds: float = 1, **around: Any) -> None:
+    """Run the agent of a bench for a second, then what `story` does to it, then some more; then stop it."""
+
+    async def main(_loop: VirtualLoop) -> None:
+        agent = bench.agent()
+        agent._around = replace(agent._around, **around)
+        task = asyncio.ensure_future(agent.run())
+        await asyncio.sleep(1)
+        story(agent)
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run(main)
+
+
+def nothing(_agent: Agent) -> None:
+    pass
+
+
+def test_a_reboot_that_is_called_off_stops_the_hooks_that_run_and_then_undoes_them():
+    """A drain that went on would take down a machine that stays up."""
+    hooks = Endless()
+    bench = Bench(errands=hooks)
+
+    def update_is_reset(agent: Agent) -> None:
+        assert hooks.told == ["begun"]
+        bench.wish = False
+        agent.wake()
+
+    play(bench, update_is_reset)
+    assert sorted(hooks.told[1:3]) == ["let go", "prepare stopped"]
+    assert hooks.told[3:] == ["undone"]
+    assert bench.calls == ["request", "withdraw"]
+
+
+def test_a_daemon_that_stops_lets_go_of_the_hooks_that_run_and_does_not_stop_them():
+    """The next start waits for them: they go on in a unit of their own."""
+    hooks = Endless()
+    bench = Bench(errands=hooks)
+    play(bench, nothing)
+    assert hooks.told == ["begun", "let go"]
+    assert bench.closed
+
+
+def test_a_machine_that_adopts_gives_back_its_bare_id_once():
+    asked: list[str] = []
+    to_adopt = ToAdopt()
+
+    class Adopting(Bench):
+        async def adopt(self, holder: str) -> bool:
+            asked.append(holder)
+            return True
+
+    play(Adopting(wish=False), Agent.wake, adopts=to_adopt.adopts, adopted=to_adopt.adopted)
+    assert asked == ["n1"]
+    assert not to_adopt.left
+
+
+def test_an_adoption_that_fails_is_tried_again():
+    to_adopt = ToAdopt()
+
+    class Failing(Bench):
+        async def adopt(self, _holder: str) -> bool:
+            raising(StoreUnavailableError("no endpoint answers"))()
+            return False
+
+    bench = Failing(wish=False)
+    play(bench, nothing, adopts=to_adopt.adopts, adopted=to_adopt.adopted)
+    assert to_adopt.left
+    assert "no endpoint answers" in bench.shown[-1]
+
+
+def test_users_who_were_warned_are_told_when_the_daemon_stops_before_the_reboot():
+    users = Users()
+    play(Bench(), nothing, users=users)
+    assert users.told == ["warned", "called off"]
+
+
+def test_users_who_were_not_warned_are_told_nothing():
+    users = Users()
+    play(Bench(does={"request": lambda: DENIED}), nothing, users=users)
+    assert users.told == []
+
+
+def test_a_stop_past_the_point_of_no_return_leaves_the_warning_in_force():
+    class Nobody(Users):
+        """Warned, and gone before the reboot."""
+
+        async def present(self) -> frozenset[str]:
+            return frozenset() if self.told else frozenset({"alice"})
+
+    users, bench = Nobody(), Bench()
+    play(bench, Agent.wake, users=users)
+    assert "reboot" in bench.calls
+    assert users.told == ["warned"]
+
+
+@pytest.mark.parametrize("with_presence", [True, False])
+def test_a_daemon_that_stops_lets_go_of_everything_that_it_reached(with_presence):
+    windows, presence = Windows(), Shown() if with_presence else None
+    bench = Bench(does={"request": lambda: DENIED})
+    play(bench, nothing, windows=windows, presence=presence)
+    assert bench.closed
+    assert windows.closed
+    assert presence is None or presence.states[-1] == "closed"
+
+
+def test_a_part_that_cannot_be_closed_keeps_no_other_open():
+    class Broken(Shown):
+        async def close(self) -> None:
+            raise RuntimeError
+
+    windows, bench = Windows(), Bench(does={"request": lambda: DENIED})
+    play(bench, nothing, windows=windows, presence=Broken())
+    assert windows.closed
+
+
+def test_hooks_that_have_failed_are_undone_and_not_stopped():
+    class Failing(Endless):
+        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+            if errand is Errand.PREPARE:
+                return (Objection("hooks", "drain: no"),)
+            return await super().run(errand, entry)
+
+    hooks = Failing()
+    bench = Bench(errands=hooks)
+    play(bench, nothing)
+    assert hooks.told == ["undone"]
+    assert bench.calls == ["request", "withdraw"]
+
+
+def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
+    hooks = Endless()
+    bench = Bench(errands=hooks, wish=False)
+    bench.leave_entry(Phase.REQUESTED, "locksmithd")
+    bench.journal.hooks("left", Hooks.BEGUN)
+    play(bench, nothing)
+    assert hooks.told == ["undone"]
+    assert bench.calls == ["withdraw"]
+    assert bench.journal.read().entry is None
+
+
+def test_a_stop_while_a_reboot_is_undone_tells_the_users_that_nothing_comes_of_it():
+    """The window closed during the commit: the machine stays up, whatever the undoing takes."""
+
+    class Undoing(Endless):
+        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+            if errand is Errand.UNDO:
+                await asyncio.Event().wait()
+            return () if errand is Errand.PREPARE else await super().run(errand, entry)
+
+    class Leaving(Users):
+        async def present(self) -> frozenset[str]:
+            return frozenset() if self.told else frozenset({"alice"})
+
+    users = Leaving()
+    bench = Bench(errands=Undoing(), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0)
+    play(bench, Agent.wake, seconds=4, users=users)
+    assert bench.calls == ["request", "commit"]
+    assert users.told == ["warned", "called off"]
+
+
+def test_what_the_triggers_said_is_there_from_the_first_look_on():
+    said: list[dict[str, Sighting]] = []
+    bench = Bench(does={"request": lambda: DENIED})
+    assert bench.agent().sightings() == {}
+    play(bench, lambda agent: said.append(agent.sightings()))
+    assert said[0]["bench"].wish is not None

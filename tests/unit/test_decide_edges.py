@@ -1,0 +1,175 @@
+"""The diff at the very moment at which a time is over, and until when it says that it waits."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith.decide import decide
+from locksmith.snapshot import Checks, Done, Errand, Failure, Hooks, Journal, Objection, ShutdownState
+from locksmith.steps import Blame, Commit, Reboot, Request, Run, Step, Wait, Withdraw
+from tests.unit.test_decide import (
+    ALERT,
+    BOOTED,
+    BY_HAND,
+    BY_HAND_COMMITTED,
+    COMMITTED,
+    GRANTS,
+    MINUTE,
+    NOW,
+    REBOOTING,
+    SECOND,
+    SICK,
+    WISHING,
+    called,
+    configured,
+    entry,
+)
+
+HOUR, INSTANT = 60 * MINUTE, timedelta(microseconds=1)
+DOWN = ShutdownState.GOING_DOWN
+SETTLE, RETRY, REPEAT, HEALTH, LIMIT, FRESH = 15 * SECOND, 15 * MINUTE, 24 * HOUR, 10 * MINUTE, 10 * MINUTE, 10 * SECOND
+
+
+def failed(ago: timedelta, tries: int = 1, **more) -> Journal:
+    return Journal(failure=Failure(NOW - ago, "no", tries=tries, **more))
+
+
+def done(ago: timedelta) -> Journal:
+    return Journal(done=Done("1.2.3", NOW - ago))
+
+
+NAMELESS = replace(entry(by="locksmithctl"), claim=replace(entry().claim, who=""))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (replace(COMMITTED, unattended=SETTLE - INSTANT), replace(COMMITTED, unattended=SETTLE)),
+        (replace(BY_HAND_COMMITTED, unattended=SETTLE - INSTANT), replace(BY_HAND_COMMITTED, unattended=SETTLE)),
+        (called(SETTLE - INSTANT), called(SETTLE)),
+    ],
+    ids=["a restarted daemon", "a tool that crashed", "logind was asked"],
+)
+def test_a_reboot_that_has_not_come_for_that_long_does_not_come(before, after):
+    assert isinstance(decide(before), Wait)
+    assert isinstance(decide(after), Withdraw)
+
+
+def test_a_shutdown_that_takes_as_long_as_the_limit_is_stuck():
+    assert code(called(LIMIT, shutdown=DOWN, down_for=LIMIT - INSTANT)) == "rebooting"
+    assert code(called(LIMIT, shutdown=DOWN, down_for=LIMIT)) == "stuck"
+
+
+def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
+    assert code(replace(BOOTED, errand=SICK, verifying=HEALTH - INSTANT)) == "verifying"
+    assert isinstance(decide(replace(BOOTED, errand=SICK, verifying=HEALTH)), Blame)
+
+
+def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
+    assert decide(replace(REBOOTING, look_age=FRESH)) == Reboot()
+    assert decide(replace(REBOOTING, look_age=FRESH + INSTANT)) == Withdraw(
+        "the last look is 10 s old: everything is looked at again"
+    )
+
+
+def test_before_the_commit_the_checks_may_be_ten_seconds_old_and_no_more():
+    assert decide(replace(GRANTS, checks=Checks(FRESH))) == Commit()
+    assert decide(replace(GRANTS, checks=Checks(FRESH + INSTANT))) == Run(Errand.CHECKS)
+
+
+def test_before_the_hooks_the_checks_may_be_a_minute_old_and_no_more():
+    ready = replace(GRANTS, prepared=False)
+    assert decide(replace(ready, checks=Checks(MINUTE))) == Run(Errand.PREPARE)
+    assert decide(replace(ready, checks=Checks(MINUTE + INSTANT))) == Run(Errand.CHECKS)
+
+
+def test_behind_the_hooks_old_checks_are_no_reason_to_undo_them():
+    prepared = replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED)), checks=Checks(HOUR))
+    assert decide(prepared) == Run(Errand.CHECKS)
+
+
+def test_what_a_gate_has_objected_stands_for_a_minute():
+    assert code(replace(WISHING, checks=Checks(MINUTE - INSTANT, (ALERT,)))) == "alerts"
+    assert decide(replace(WISHING, checks=Checks(MINUTE, (ALERT,)))) == Run(Errand.CHECKS)
+
+
+def test_a_failed_try_is_made_again_after_its_pause():
+    assert code(replace(WISHING, journal=failed(RETRY - INSTANT))) == "retry"
+    assert decide(replace(WISHING, journal=failed(RETRY))) == Request()
+
+
+def test_a_version_is_wanted_again_after_a_day():
+    assert code(replace(WISHING, journal=done(REPEAT - INSTANT))) == "repeated"
+    assert decide(replace(WISHING, journal=done(REPEAT))) == Request()
+
+
+def test_tries_without_a_limit_are_never_given_up():
+    endless = configured(replace(WISHING, journal=failed(SECOND, tries=99)), tries=0)
+    assert code(endless) == "retry"
+    assert code(configured(endless, tries=99)) == "given_up"
+    assert code(configured(endless, tries=100)) == "retry"
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "ends"),
+    [
+        (replace(COMMITTED, unattended=5 * SECOND), 10 * SECOND),
+        (replace(BY_HAND_COMMITTED, unattended=5 * SECOND), 10 * SECOND),
+        (called(5 * SECOND), 10 * SECOND),
+        (called(MINUTE, shutdown=DOWN, down_for=MINUTE), 9 * MINUTE),
+        (replace(BOOTED, errand=SICK, verifying=3 * MINUTE), 7 * MINUTE),
+        (replace(WISHING, checks=Checks(20 * SECOND, (ALERT,))), 40 * SECOND),
+        (replace(WISHING, journal=done(HOUR)), 23 * HOUR),
+        (replace(WISHING, journal=failed(MINUTE)), 14 * MINUTE),
+        (replace(WISHING, journal=failed(MINUTE, tries=2)), 29 * MINUTE),
+        (replace(WISHING, journal=failed(MINUTE, tries=3)), 59 * MINUTE),
+        (configured(replace(WISHING, journal=failed(HOUR, tries=12)), tries=0), 3 * HOUR),
+        (configured(replace(WISHING, journal=failed(HOUR, tries=500)), tries=0), 3 * HOUR),
+        (configured(replace(WISHING, journal=failed(HOUR)), retry=6 * HOUR), 5 * HOUR),
+        (replace(WISHING, objections=(Objection("uptime", "too young", NOW + HOUR),)), HOUR),
+    ],
+    ids=[
+        "a restarted daemon, after the commit",
+        "a tool that crashed after its commit",
+        "logind was asked",
+        "the machine goes down",
+        "not healthy yet",
+        "an alert",
+        "the version was rebooted for",
+        "a try failed",
+        "two tries failed",
+        "three tries failed",
+        "twelve tries failed: four hours at most",
+        "five hundred tries failed",
+        "a pause of six hours is configured",
+        "a gate that says when",
+    ],
+)
+def test_a_wait_says_its_end_to_the_second(snapshot, ends):
+    step = decide(snapshot)
+    assert isinstance(step, Wait)
+    assert step.until == NOW + ends
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "says"),
+    [
+        (replace(BY_HAND, operator=True), "a reboot by alice is under way"),
+        (
+            replace(BY_HAND, operator=True, journal=Journal(NAMELESS)),
+            "a reboot by an operator is under way",
+        ),
+    ],
+    ids=["by its name", "without one"],
+)
+def test_an_operator_whose_reboot_is_under_way_is_named(snapshot, says):
+    step = decide(snapshot)
+    assert isinstance(step, Wait)
+    assert step.text == says
+
+
+def code(snapshot) -> str:
+    step: Step = decide(snapshot)
+    assert isinstance(step, Wait)
+    return step.code

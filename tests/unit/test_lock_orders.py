@@ -1,0 +1,186 @@
+"""What operators do to a lock that others hold: fences, thaws, the retirement of v2; and slots that expired."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from locksmith import halt, keys
+from locksmith.errors import LockError
+from locksmith.halt import HaltAfter, parse_halt_after
+from locksmith.rebootlock import RebootLock
+from locksmith.semaphore import Semaphore
+from tests.harness.weather import ANSWER_LOST, DROPPED, Script
+from tests.sim.virtual_time import run
+from tests.unit.test_brakes import FREEZE, NOW, Group, claim, scene
+from tests.unit.test_rebootlock import Bench
+
+
+def test_a_fence_and_its_end_leave_every_holder_its_slot():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await group.lock().take(claim("n1"))
+        await group.orders.freeze(FREEZE, fence=True)
+        assert (await group.lock().read()).semaphore == Semaphore(0, ("n1",))
+        await group.orders.thaw()
+        assert (await group.lock().read()).semaphore == Semaphore(2, ("n1",))
+
+    scene(story)
+
+
+def test_a_freeze_until_a_time_can_be_ended_before():
+    async def story(group):
+        await group.orders.freeze(FREEZE, ttl=600)
+        assert await group.orders.thaw() == FREEZE
+        assert await group.orders.thaw() is None
+        await group.lock().take(claim("n1"))
+
+    scene(story)
+
+
+@pytest.mark.parametrize("fates", [[ANSWER_LOST], [DROPPED, ANSWER_LOST]])
+def test_a_thaw_whose_answer_is_lost_says_what_it_ended(fates):
+    async def story(group):
+        await group.orders.freeze(FREEZE)
+        group.orders._store._weather = Script(fates=fates)
+        assert await group.orders.thaw() == FREEZE
+        assert group.server.read(keys.freeze_key("")).entry is None
+
+    scene(story)
+
+
+async def lost(group: Group, name: str) -> None:
+    """Let a machine take a slot long ago, and never be seen again."""
+    long_ago = NOW - timedelta(hours=3)
+    await RebootLock(group.store(), "", clock=lambda: long_ago).take(replace(claim(name), since=long_ago))
+
+
+def noted(group: Group) -> list[str]:
+    entry = group.server.read(keys.incidents_key("")).entry
+    return [one.name for one in halt.decode(entry.value, entry.key)] if entry else []
+
+
+def test_the_slots_of_two_lost_machines_expire_and_both_count_until_a_resume():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await lost(group, "n1")
+        await lost(group, "n2")
+        await group.present("n3")
+        await group.present("n4")
+        await group.lock().take(claim("n3"))
+        await group.lock().take(claim("n4"))
+        assert (await group.lock().read()).semaphore == Semaphore(2, ("n3", "n4"))
+        assert noted(group) == ["n1", "n2"]
+        assert sorted(one.name for one in await group.orders.resume(FREEZE)) == ["n1", "n2"]
+        assert noted(group) == []
+
+    scene(story, halt_after=HaltAfter(5), expire_after=3600.0)
+
+
+def test_a_slot_that_expires_again_is_noted_once():
+    """On v2 its record may be left, with the slot noted already."""
+
+    async def story(group):
+        await lost(group, "n1")
+        brakes, gone = group.lock()._brakes, replace(claim("n1"), acknowledged="alice: known")
+
+        async def note() -> None:
+            read = await group.store().read(brakes.keys("n2"))
+            others = await brakes._others("n2", (await group.lock().read()).semaphore, read[3].entry)
+            put = brakes.note(gone, others, read)
+            group.server.put(put.key, put.value, read[3].version)
+
+        await note()
+        await note()
+        assert noted(group) == ["n1"]
+        entry = group.server.read(keys.incidents_key("")).entry
+        assert entry is not None
+        (incident,) = halt.decode(entry.value, entry.key)
+        assert not incident.claim.acknowledged  # the expiry is news, whatever was known before
+
+    scene(story, halt_after=HaltAfter(5), expire_after=3600.0)
+
+
+def test_a_group_is_retired_from_v2_only_while_no_machine_holds_a_slot():
+    async def story():
+        bench = Bench()
+        await bench.lock.set_max(3)
+        await bench.lock.take(claim("n1"))
+        with pytest.raises(LockError, match="held by n1: wait until it is free"):
+            await bench.lock.retire()
+        assert bench.semaphore() == Semaphore(3, ("n1",))
+        await bench.lock.give_back(claim("n1"))
+        assert await bench.lock.retire()
+        assert bench.semaphore() == Semaphore(0)
+
+    asyncio.run(story())
+
+
+def test_a_group_that_was_retired_stays_so_and_none_is_made_by_it():
+    async def story():
+        bench = Bench()
+        assert not await bench.lock.retire()
+        assert bench.server.read(bench.lock.key).entry is None
+        await bench.lock.set_max(0)
+        version = bench.server.read(bench.lock.key).version
+        assert await bench.lock.retire()
+        assert bench.server.read(bench.lock.key).version == version
+        await bench.lock.set_max(1)
+        assert await bench.lock.retire()
+        assert bench.semaphore() == Semaphore(0)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("key", ["", "another/key"])
+def test_a_wait_ends_with_a_change_of_the_semaphore_or_of_the_key_that_is_named(key):
+    async def story(_loop):
+        bench = Bench()
+        clock = asyncio.get_running_loop().time
+        before = await bench.lock.read()
+        waiting = asyncio.ensure_future(bench.lock.wait(before.revision, 60, key))
+        await asyncio.sleep(7)
+        assert not waiting.done()
+        bench.put(b"{}", key or bench.lock.key)
+        assert await waiting
+        assert clock() == pytest.approx(7, abs=0.1)
+        now = bench.server.revision
+        assert not await bench.lock.wait(now, 60, key)
+        assert clock() == pytest.approx(67, abs=0.1)
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("off", HaltAfter(0)),
+        ("1", HaltAfter(1)),
+        ("20", HaltAfter(20)),
+        ("5%", HaltAfter(percent=Decimal(5))),
+        ("0.5%", HaltAfter(percent=Decimal("0.5"))),
+        ("100%", HaltAfter(percent=Decimal(100))),
+    ],
+)
+def test_how_many_halt_a_group_is_written_as_it_was_configured(text, parsed):
+    assert parse_halt_after(text) == parsed
+    assert str(parsed) == text
+
+
+@pytest.mark.parametrize("text", ["0", "0%", "100.001%", "-1", "1.5", "OFF", ""])
+def test_a_number_that_could_never_halt_a_group_is_refused(text):
+    with pytest.raises(ValueError, match="must be a number of machines from 1 on"):
+        parse_halt_after(text)
+
+
+def test_the_record_of_incidents_names_the_machine_its_update_and_why():
+    claimed = replace(claim("n1"), hostname="web-1", reason="update 1.2.3")
+    incident = halt.Incident(claimed, "expired", "it was lost, and its slot has expired")
+    assert halt.encode([incident]) == (
+        b'{"schema":1,"incidents":[{"holder":"n1","hostname":"web-1","nonce":"nonce-n1","since":"2026-05-01T02:10:00Z",'
+        b'"reason":"update 1.2.3","how":"expired","why":"it was lost, and its slot has expired"}]}'
+    )
+    assert incident.describe() == "web-1 is expired: it was lost, and its slot has expired"
+    assert replace(incident, why="").describe() == "web-1 is expired"

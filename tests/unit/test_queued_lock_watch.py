@@ -1,0 +1,376 @@
+"""The lock with the line before it: who is woken by what, what is told to whom, and what is left at the end."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith import keys
+from locksmith.errors import StoreUnavailableError
+from locksmith.fleet import MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.history import HELD, History
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.meter import Meter
+from locksmith.queue import KNOWN, LOOK_AFTER, Queue
+from locksmith.queued_lock import QueuedLock
+from locksmith.rebootlock import RebootLock
+from locksmith.snapshot import DAEMON, Answer, Denied, Granted
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+HOUR = 3600.0
+
+
+def claim(name: str, **more) -> Claim:
+    return replace(Claim(name, REBOOT, f"nonce-{name}", NOW, who=DAEMON, hostname=name), **more)
+
+
+class Metered(Meter):
+    """Notes what is counted."""
+
+    def __init__(self) -> None:
+        self.given_back: list[tuple[float, float]] = []
+        self.lines: list[tuple[int, int]] = []
+
+    def gave_back(self, waited: float, held: float) -> None:
+        self.given_back.append((waited, held))
+
+    def line(self, position: int, waiters: int) -> None:
+        self.lines.append((position, waiters))
+
+
+class Closing(MemoryStore):
+    """Notes that it is let go of."""
+
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def lock(server: MemoryServer, store: MemoryStore | None = None, meter: Meter | None = None) -> QueuedLock:
+    store = store or MemoryStore(server)
+    return QueuedLock(RebootLock(store, "", clock=lambda: NOW), Queue(store, ""), meter)
+
+
+def play(story) -> None:
+    async def main(_loop) -> None:
+        await story(MemoryServer())
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, "a watch goes on after its lock was closed"
+
+    run(main)
+
+
+def waiters(server: MemoryServer) -> list[str]:
+    return [entry.key.rpartition("/")[2] for entry in server.list(keys.waiters_prefix(""), 0, None).entries]
+
+
+async def denied(answer) -> Denied:
+    found: Answer = await answer
+    assert isinstance(found, Denied)
+    return found
+
+
+async def woken_after(lock_: QueuedLock, limit: float) -> float | None:
+    """Give after how many seconds it is worth asking again; None: not within the limit."""
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    return clock() - start if await lock_.changed(limit) else None
+
+
+def test_a_slot_that_is_given_back_wakes_the_first_in_line_and_it_has_it():
+    async def story(server):
+        holder, first = lock(server), lock(server)
+        assert await holder.take(claim("n1")) == Granted()
+        told = await denied(first.take(claim("n2")))
+        assert (told.code, told.lost, told.called_off) == ("slot", False, False)
+        asking = asyncio.ensure_future(woken_after(first, HOUR))
+        await asyncio.sleep(7)
+        assert not asking.done()
+        await holder.give_back(claim("n1"), settle=False, why="")
+        assert await asking == pytest.approx(7)
+        assert await first.take(claim("n2")) == Granted()
+        assert waiters(server) == []
+
+    play(story)
+
+
+def test_one_who_goes_wakes_the_next_in_line_and_that_knows_its_new_place():
+    async def story(server):
+        holder, first, second = lock(server), lock(server), lock(server)
+        await holder.take(claim("n1"))
+        await first.take(claim("n2"))
+        told = await denied(second.take(claim("n3")))
+        assert (told.code, told.text) == ("line", "number 2 of 2 in line for a slot, behind n2")
+        asking = asyncio.ensure_future(woken_after(second, HOUR))
+        await asyncio.sleep(7)
+        await first.leave(claim("n2"))
+        assert await asking == pytest.approx(7)
+        assert (await denied(second.take(claim("n3")))).code == "slot"
+        await second.close()
+
+    play(story)
+
+
+def test_where_nothing_changes_it_is_worth_asking_again_after_half_a_minute():
+    """A frozen member of etcd is silent: then everything is looked at again, the line as well."""
+
+    async def story(server):
+        holder, first = lock(server), lock(server)
+        await holder.take(claim("n1"))
+        await first.take(claim("n2"))
+        assert await woken_after(first, HOUR) == pytest.approx(LOOK_AFTER)
+        assert first._queue._look is None
+        await first.take(claim("n2"))
+        await first.close()
+
+    play(story)
+
+
+def test_a_watch_goes_on_between_two_questions_and_is_opened_once():
+    async def story(server):
+        waits: list[str] = []
+
+        class Watched(MemoryStore):
+            async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 0.0) -> bool:
+                waits.append(key)
+                return await super().wait(key, after, prefix=prefix, limit=limit)
+
+        holder, first, second = lock(server), lock(server), lock(server, Watched(server))
+        await holder.take(claim("n1"))
+        await first.take(claim("n2"))
+        for _ in range(5):
+            await second.take(claim("n3"))
+            assert await woken_after(second, 1) is None
+        assert len(waits) == 1
+        await second.close()
+
+    play(story)
+
+
+def test_a_watch_that_fails_says_so_to_who_asks_and_not_to_the_log():
+    async def story(server):
+        class Broken(MemoryStore):
+            async def wait(self, *_: object, **__: object) -> bool:
+                raise StoreUnavailableError("no endpoint answers")
+
+        holder, first = lock(server), lock(server, Broken(server))
+        await holder.take(claim("n1"))
+        await first.take(claim("n2"))
+        with pytest.raises(StoreUnavailableError):
+            await first.changed(HOUR)
+        assert await woken_after(first, HOUR) == 0  # with nothing to wait for it is worth asking
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        (claim("n1", nonce="other", hostname="copy"), "clone"),
+        (claim("n1", nonce="other"), "other_claim"),
+        (claim("n1", nonce="other", hostname="copy", kind=MANUAL), "other_claim"),
+    ],
+    ids=["a copy of this machine", "its own earlier claim", "an operator elsewhere"],
+)
+def test_an_id_that_holds_a_slot_already_is_told_from_a_copy_of_the_machine(other, code):
+    async def story(server):
+        await RebootLock(MemoryStore(server), "").take(other)
+        machine = lock(server)
+        told = await denied(machine.take(claim("n1")))
+        assert (told.code, told.lost) == (code, False)
+        assert waiters(server) == []  # it would hold up the others
+        asking = asyncio.ensure_future(woken_after(machine, HOUR))
+        await asyncio.sleep(7)
+        await RebootLock(MemoryStore(server), "").give_back(other)
+        assert await asking == pytest.approx(7)
+
+    play(story)
+
+
+def test_an_id_that_stands_there_without_a_record_is_no_copy_of_the_machine():
+    async def story(server):
+        await MemoryStore(server).create(keys.semaphore_key(""), b'{"semaphore":0,"max":1,"holders":["n1"]}')
+        machine = lock(server)
+        assert (await denied(machine.take(claim("n1")))).code == "other_claim"
+        await machine.close()
+
+    play(story)
+
+
+def test_a_commit_without_a_slot_is_lost_and_says_so():
+    async def story(server):
+        machine = lock(server)
+        await machine.take(claim("n1"))
+        await lock(server).lock.unlock("n1")
+        told = await denied(machine.commit(claim("n1")))
+        assert (told.code, told.lost) == ("unlocked", True)
+
+    play(story)
+
+
+def test_who_passes_the_point_of_no_return_leaves_no_place_in_line():
+    """Its place could not be given up with the slot: the next would wait for a machine that reboots."""
+
+    async def story(server):
+        machine = lock(server)
+        await machine.take(claim("n1"))
+        await machine._queue.stand(claim("n1"))
+        assert waiters(server) == ["n1"]
+        assert await machine.commit(claim("n1")) == Granted()
+        assert waiters(server) == []
+
+    play(story)
+
+
+def test_a_machine_without_a_place_commits_without_a_look_at_the_line():
+    async def story(server):
+        machine = lock(server)
+        await machine.take(claim("n1"))
+        await lock(server)._queue.stand(claim("n1"))  # an earlier run's, which expires by itself
+        assert await machine.commit(claim("n1")) == Granted()
+        assert waiters(server) == ["n1"]
+
+    play(story)
+
+
+def test_who_gives_back_leaves_the_line_and_the_history_says_why_and_how_long():
+    async def story(server):
+        meter = Metered()
+        machine = lock(server, meter=meter)
+        taken = datetime.now(UTC) - timedelta(seconds=50)
+        machine.lock._clock = lambda: taken
+        await machine.take(claim("n1", since=taken - timedelta(seconds=20)))
+        await machine._queue.stand(claim("n1"))
+        await machine.give_back(claim("n1"), settle=True, why="the window has closed")
+        assert waiters(server) == []
+        (event,) = await History(MemoryStore(server), "").read(10)
+        assert (event.act, event.detail) == (HELD, "the window has closed")
+        ((waited, held),) = meter.given_back
+        assert waited == pytest.approx(20, abs=1.5)
+        assert held == pytest.approx(50, abs=5)
+        assert meter.lines[-1] == (0, 0)
+
+    play(story)
+
+
+def test_a_clock_that_was_set_back_counts_no_negative_time():
+    async def story(server):
+        meter = Metered()
+        machine = lock(server, meter=meter)
+        ahead = datetime.now(UTC) + timedelta(hours=1)
+        machine.lock._clock = lambda: ahead
+        await machine.take(claim("n1", since=ahead + timedelta(hours=1)))
+        await machine.give_back(claim("n1"), settle=False, why="")
+        assert meter.given_back == [(0.0, 0.0)]
+
+    play(story)
+
+
+def test_a_give_back_of_nothing_counts_nothing():
+    async def story(server):
+        meter = Metered()
+        await lock(server, meter=meter).give_back(claim("n1"), settle=False, why="")
+        assert meter.given_back == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("settle", [True, False])
+def test_only_a_give_back_that_settles_touches_a_semaphore_that_it_does_not_stand_in(settle):
+    """A take of it that is on its way can then no longer win."""
+
+    async def story(server):
+        await lock(server).lock.set_max(2)
+        before = server.read(keys.semaphore_key("")).version
+        await lock(server).give_back(claim("n1"), settle=settle, why="")
+        assert (server.read(keys.semaphore_key("")).version != before) is settle
+
+    play(story)
+
+
+def test_what_went_wrong_is_on_record_until_an_operator_knows():
+    async def story(server):
+        machine = lock(server)
+        await machine.take(claim("n1"))
+        await machine.commit(claim("n1"))
+        assert not await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+        asking = asyncio.ensure_future(woken_after(machine, HOUR))
+        await asyncio.sleep(7)
+        assert not asking.done()
+        record = (await machine.lock.read()).claims["n1"]
+        assert isinstance(record, Claim)
+        assert record.trouble == "web.service has failed"
+        await lock(server).lock.acknowledge("alice: a typo")
+        assert await asking == pytest.approx(7)
+        assert await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+        assert await woken_after(machine, HOUR) == 0
+
+    play(story)
+
+
+def test_who_holds_nothing_any_more_has_nothing_on_record_and_goes_on():
+    async def story(server):
+        machine = lock(server)
+        await machine.take(claim("n1"))
+        await lock(server).lock.unlock("n1")
+        assert await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+
+    play(story)
+
+
+def test_a_program_that_ends_gives_up_its_place_its_watch_and_its_store():
+    async def story(server):
+        store = Closing(server)
+        machine = lock(server, store)
+        await lock(server).take(claim("n1"))
+        await machine.take(claim("n2"))
+        assert await woken_after(machine, 1) is None
+        await machine.close()
+        assert waiters(server) == []
+        assert store.closed
+
+    play(story)
+
+
+def test_a_program_that_ends_without_a_place_leaves_those_of_others():
+    async def story(server):
+        store, other = Closing(server), lock(server)
+        await lock(server).take(claim("n1"))
+        await other.take(claim("n2"))
+        await lock(server, store).close()
+        assert waiters(server) == ["n2"]
+        assert store.closed
+        await other.close()
+
+    play(story)
+
+
+def test_only_a_claim_whose_take_was_answered_is_decided():
+    """A withdrawal settles what may be on its way: a take that was cut off, and any of an earlier run."""
+
+    async def story(server):
+        machine = lock(server)
+        assert machine.is_undecided(claim("n1"))
+        await machine.take(claim("n1"))
+        assert not machine.is_undecided(claim("n1"))
+        machine._cut_off = 0.0
+        assert machine.is_undecided(claim("n1"))
+
+    play(story)
+
+
+def test_far_back_in_line_the_place_is_not_told_to_the_number():
+    async def story(server):
+        await lock(server).take(claim("holder"))
+        others = [lock(server) for _ in range(KNOWN + 5)]
+        for number, other in enumerate(others):
+            await other._queue.stand(claim(f"n{number}"))
+        last = lock(server)
+        told = await denied(last.take(claim("last")))
+        assert told.text == f"in line for a slot, far back among the {KNOWN + 6} who wait"
+        await last.close()
+
+    play(story)
