@@ -23,6 +23,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from locksmith import boottime
 from locksmith.metrics_channel import Channel, Plain, Tls
 from locksmith.metrics_http import HEAD_END, LARGEST_REQUEST, TOO_LARGE, Exposition, plain
 from locksmith.ratelimit import RateLimit
@@ -111,7 +112,7 @@ class MetricsServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            boottime.run(self._serve())
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001  # whatever it is: reboots matter more than metrics

@@ -314,7 +314,9 @@ def _is_twins(error: OtherClaimError, own: Claim) -> bool:
 def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
     """Tell a claim that this machine's own daemon has made, and forgotten."""
     other = error.claim
-    return other is not None and other.who == own.who == DAEMON and other.hostname == own.hostname
+    if other is None or not other.kind == own.kind == REBOOT:
+        return False
+    return other.who == own.who == DAEMON and other.hostname == own.hostname
 
 
 def _in_line(line: Line) -> str:

@@ -12,7 +12,6 @@ from tests.unit.test_decide import (
     ALERT,
     BOOTED,
     BY_HAND,
-    BY_HAND_COMMITTED,
     COMMITTED,
     GRANTS,
     MINUTE,
@@ -20,6 +19,7 @@ from tests.unit.test_decide import (
     REBOOTING,
     SECOND,
     SICK,
+    TAKEN_COMMITTED,
     WISHING,
     called,
     configured,
@@ -46,7 +46,7 @@ NAMELESS = replace(entry(by="locksmithctl"), claim=replace(entry().claim, who=""
     ("before", "after"),
     [
         (replace(COMMITTED, unattended=SETTLE - INSTANT), replace(COMMITTED, unattended=SETTLE)),
-        (replace(BY_HAND_COMMITTED, unattended=SETTLE - INSTANT), replace(BY_HAND_COMMITTED, unattended=SETTLE)),
+        (replace(TAKEN_COMMITTED, unattended=SETTLE - INSTANT), replace(TAKEN_COMMITTED, unattended=SETTLE)),
         (called(SETTLE - INSTANT), called(SETTLE)),
     ],
     ids=["a restarted daemon", "a tool that crashed", "logind was asked"],
@@ -115,7 +115,7 @@ def test_tries_without_a_limit_are_never_given_up():
     ("snapshot", "ends"),
     [
         (replace(COMMITTED, unattended=5 * SECOND), 10 * SECOND),
-        (replace(BY_HAND_COMMITTED, unattended=5 * SECOND), 10 * SECOND),
+        (replace(TAKEN_COMMITTED, unattended=5 * SECOND), 10 * SECOND),
         (called(5 * SECOND), 10 * SECOND),
         (called(MINUTE, shutdown=DOWN, down_for=MINUTE), 9 * MINUTE),
         (replace(BOOTED, errand=SICK, verifying=3 * MINUTE), 7 * MINUTE),

@@ -68,8 +68,8 @@ def test_a_reboot_that_is_done_ends_the_failures_and_recheck_forgets_both(journa
     assert again(journal) == Journal(done=Done("1.2.3", SINCE))
     journal.begin(entry())
     journal.fail("a", FAILURE)
-    journal.forgive()
-    assert again(journal) == Journal(entry())
+    journal.forgive(SINCE)
+    assert again(journal) == Journal(entry(), rechecked=SINCE)
 
 
 def test_a_journal_of_another_machine_that_cannot_be_moved_aside_stops_the_machine(journal):
@@ -84,7 +84,7 @@ def test_every_name_in_the_journal_is_one_that_the_next_version_reads(journal):
     journal.begin(replace(entry(), before=Before("kernel", "debian 12", ("x.service",), "6.1")))
     journal.fail("a", FAILURE)
     fields = json.loads(journal.path.read_text())
-    assert set(fields) == {"schema", "machine_id", "entry", "failure", "done"}
+    assert set(fields) == {"schema", "machine_id", "hardware", "entry", "failure", "done", "rechecked"}
     assert set(fields["failure"]) == {"at", "reason", "version", "tries"}
     assert set(fields["entry"]) == {
         "holder", "claim", "strategy", "group", "api", "endpoints", "phase", "boot_id", "userspace", "by", "hooks",

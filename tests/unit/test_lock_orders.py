@@ -88,7 +88,7 @@ def test_a_slot_that_expires_again_is_noted_once():
 
         async def note() -> None:
             read = await group.store().read(brakes.keys("n2"))
-            others = await brakes._others("n2", (await group.lock().read()).semaphore, read[3].entry)
+            others = await brakes._others("n2", await group.lock()._standing("n2"), read[3].entry)
             put = brakes.note(gone, others, read)
             group.server.put(put.key, put.value, read[3].version)
 

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-import pytest
-
 from locksmith import keys, node
-from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import Position
 from locksmith.presence import Presence
+from tests.harness.remembered import remembered
 from tests.sim.virtual_time import run
 from tests.unit.test_presence import IDLE, Boots
 
@@ -68,40 +67,15 @@ def test_what_a_machine_has_seen_of_the_store_is_on_disk_once_it_has_shown_itsel
         return SeenRevision(Paths(tmp_path), 3, ["http://etcd"])
 
     async def story(_loop):
-        server = MemoryServer()
+        server, seen = MemoryServer(), mark()
         for number in range(20):
             await MemoryStore(server).create(f"elsewhere/{number}", b"")
-        await presence(server, Boots(), mark()).show(IDLE)
+        await Presence(remembered(server, seen), "web", "m1", Boots(), mark=seen).show(IDLE)
 
     run(story)
-    assert mark().went_back(19, None)
-
-
-def test_a_mark_that_cannot_be_written_is_an_error_that_the_loop_shows(tmp_path):
-    (tmp_path / "var").write_text("no directory")
-
-    async def story(_loop):
-        mark = SeenRevision(Paths(tmp_path), 3, ["http://etcd"])
-        with pytest.raises(HostError, match=r"seen\.json"):
-            await presence(MemoryServer(), Boots(), mark).show(IDLE)
-
-    run(story)
-
-
-def test_the_mark_is_of_one_store_and_is_written_only_when_it_has_moved(tmp_path):
-    mark = SeenRevision(Paths(tmp_path), 3, ["http://b", "http://a"])
-    assert mark.is_of(3, ["http://a", "http://b"])
-    assert not mark.is_of(2, ["http://a", "http://b"])
-    assert not mark.is_of(3, ["http://a"])
-    mark.seen(5)
-    mark.keep()
-    mark.path.write_text("{}")
-    mark.keep()
-    assert mark.path.read_text() == "{}"
-    mark.seen(6)
-    mark.keep()
-    assert not SeenRevision(Paths(tmp_path), 3, ["http://a", "http://b"]).went_back(6, None)
-    assert SeenRevision(Paths(tmp_path), 3, ["http://a", "http://b"]).went_back(5, None)
+    restarted = mark()
+    restarted.answered(Position(19), restarted.sending())
+    assert "its revision is 19" in restarted.verdict
 
 
 def test_a_machine_that_ends_lets_go_of_its_store():

@@ -170,7 +170,7 @@ def test_a_watch_that_fails_says_so_to_who_asks_and_not_to_the_log():
     ("other", "code"),
     [
         (claim("n1", nonce="other", hostname="copy"), "clone"),
-        (claim("n1", nonce="other"), "other_claim"),
+        (claim("n1", nonce="other"), "orphaned"),
         (claim("n1", nonce="other", hostname="copy", kind=MANUAL), "other_claim"),
     ],
     ids=["a copy of this machine", "its own earlier claim", "an operator elsewhere"],
