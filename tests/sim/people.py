@@ -193,6 +193,8 @@ class Operator:
         if not self.store_went_back and not self.machines_forget:
             return
         for machine in self.machines:
+            if machine.forgot and machine.down_by is None and not machine.claims:
+                machine.drained = False  # no journal knows that its hooks have to bring it back
             now = await self.lock.read()
             claim = now.claims.get(machine.name)
             known = isinstance(claim, Claim) and (claim.kind == MANUAL or claim.nonce == machine.nonce)
@@ -200,8 +202,6 @@ class Operator:
                 self.story.tell(WHO, f"unlocks {machine.name}, which is up and holds nothing")
                 with contextlib.suppress(NotHeldError):
                     await self.lock.unlock(machine.name)
-                if machine.forgot:
-                    machine.drained = False  # no journal knows that its hooks have to bring it back
 
     async def resume(self) -> None:
         """Acknowledge what went wrong."""
