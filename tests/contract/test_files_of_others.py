@@ -79,7 +79,7 @@ def with_file(path):
 
 def locked_by_nobody(path):
     """Have a user without rights hold the lock of a file, until their standard input ends."""
-    command = ["/usr/bin/flock", str(path), "sh", "-c", "echo ready; read _"]
+    command = ["/usr/bin/flock", "--timeout", "5", str(path), "sh", "-c", "echo ready; read _"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -240,7 +240,9 @@ def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, 
 
 def test_a_user_who_locks_the_old_coordinator_conf_is_of_no_account(public):
     path = public / "coordinator.conf"
-    Coordinator(path).set("reboot", CoordinatorState.RUNNING)  # an earlier run, which has ended
+    earlier = Coordinator(path)
+    earlier.set("reboot", CoordinatorState.RUNNING)
+    earlier.close()
     foreign = locked_by_nobody(path)
     coordinator = Coordinator(path)
     try:
