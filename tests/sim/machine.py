@@ -74,6 +74,9 @@ class SimJournal(JournalFile):
         self._disk.raw = raw
         self._moment("after a write of the journal")
 
+    def _set_aside(self) -> None:
+        self._disk.raw = None
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         yield  # one process, and nothing awaits while it writes

@@ -27,8 +27,9 @@ LONG = 3600.0
 class World:
     """A store, and two machines of the id `n1`: the second one is made when the first has run for a while."""
 
-    def __init__(self, seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
+    def __init__(self, seed: int, parts: Parts = Parts(), *, firmware: bool = True) -> None:  # noqa: B008 - immutable
         self.parts = parts
+        self.firmware = firmware
         self.rng = Random(seed)
         self.story = Story(replay=f".venv/bin/pytest tests/sim/test_twins.py -k {seed}")
         self.server = SimServer()
@@ -39,7 +40,7 @@ class World:
     def node(self, host: str, original: "Node | None" = None) -> Node:
         """Put a machine up; a copy has the disk of the original as it is now."""
         rng = Random(f"{self.rng.random()} {host}")
-        machine = SimMachine("n1", rng, self.story, Faults, host=host)
+        machine = SimMachine("n1", rng, self.story, Faults, host=host, hardware=host if self.firmware else "")
         if original is not None:
             machine.disk = copy.deepcopy(original.machine.disk)
         node = Node(machine, self.process, rng)
@@ -92,18 +93,18 @@ def shown(node: Node) -> str:
     return node.process.shown if node.process else ""
 
 
-def meet(seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
-    """Have two machines of one id live side by side, and want reboots."""
+def meet(seed: int, parts: Parts = Parts(), *, firmware: bool = True, in_a_claim: bool = True) -> None:  # noqa: B008
+    """Have two machines of one id live side by side, and want reboots; their disks may be copied `in_a_claim`."""
 
     async def main(_loop):
-        world = World(seed, parts)
+        world = World(seed, parts, firmware=firmware)
         original = world.node("original")
         await asyncio.sleep(world.rng.uniform(0, 2000))
         if world.rng.random() < 0.5:
             await wish(world, original, "1.0")
             await asyncio.sleep(world.rng.uniform(0, 200))
-        # A disk without a claim in it: what it names would be given back by both.
-        twin = world.node("copy", original if world.rng.random() < 0.5 and not original.machine.claims else None)
+        copied = world.rng.random() < 0.5 and (in_a_claim or not original.machine.claims)
+        twin = world.node("copy", original if copied else None)
         await asyncio.sleep(world.rng.uniform(0, 2000))
         for node, version in ((original, "2.0"), (twin, "2.1")):
             await asyncio.sleep(world.rng.uniform(0, 400))
@@ -119,6 +120,40 @@ def meet(seed: int, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
 @pytest.mark.parametrize("seed", SEEDS)
 def test_twins_find_each_other_and_none_reboots(seed):
     meet(seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_so_do_containers_which_have_no_firmware_of_their_own(seed):
+    """A copy of one that is made during a claim is what locksmith cannot tell from it (docs/safety.md)."""
+    meet(seed, firmware=False, in_a_claim=False)
+
+
+def copy_during_a_claim(*, firmware: bool) -> None:
+    """Copy the disk of a machine that has its slot and goes down; the copy is up before the original is again."""
+
+    async def main(_loop):
+        world = World(0, firmware=firmware)
+        original = world.node("original")
+        gone = asyncio.Event()
+
+        def lost_power() -> None:
+            original.lose_power()
+            gone.set()
+
+        original.machine.lost_power = lost_power
+        await wish(world, original, "1.0")
+        await gone.wait()
+        world.node("copy", original)
+        await asyncio.sleep(LONG)
+        world.story.check()
+
+    run(main)
+
+
+def test_a_disk_that_was_copied_during_a_claim_releases_nothing():
+    copy_during_a_claim(firmware=True)
+    with pytest.raises(BrokenRuleError, match="copy gave back what original had taken"):
+        copy_during_a_claim(firmware=False)  # this is what the rule sees, and what is said of containers
 
 
 class Blind(Presence):
