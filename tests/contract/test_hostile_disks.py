@@ -20,8 +20,9 @@ WANTED = (0, 0.0, NEED_REBOOT, UPDATE, 0)
 
 def firmware(node: Node, uuid: str) -> None:
     """Give the node a firmware with an id, as virtual machines and servers have it."""
-    node.paths.product_uuid.parent.mkdir(parents=True, exist_ok=True)
-    node.paths.product_uuid.write_text(uuid)
+    path = node.paths.root / "sys/class/dmi/id/product_uuid"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(uuid)
 
 
 def play_with_firmware(site: Site, story: Callable[..., Awaitable[None]], *names: str) -> None:
