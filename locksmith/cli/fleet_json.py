@@ -98,6 +98,7 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "lost": sum(one.how is How.LOST for one in held),
         "unhealthy": sum(one.how is How.UNHEALTHY for one in held),
         "failed": sum(one.how is How.FAILED for one in held),
+        "orphaned": sum(one.how is How.ORPHANED for one in held),
         "freeze": order_fields(view.freeze) if view.freeze else None,
         "spacing": order_fields(view.spacing) if view.spacing else None,
         "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},

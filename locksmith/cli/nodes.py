@@ -27,7 +27,7 @@ SHORT_ID = 8
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 COLOURS = {
-    **dict.fromkeys((How.UNHEALTHY, How.FAILED, How.LOST, How.UNSEEN, How.UNREADABLE), RED),
+    **dict.fromkeys((*WRONG, How.UNSEEN, How.UNREADABLE), RED),
     **dict.fromkeys((How.REBOOTING, How.HELD), YELLOW),
 }
 STATES = {**{how: how.upper() for how in WRONG}, How.MANUAL: "by hand", How.HELD: "holds"}
@@ -113,13 +113,7 @@ def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
     long = span(now - one.since) if one.since else "?"
     if node is not None and node.state == states.STUCK:
         return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
-    state = {
-        How.UNHEALTHY: "UNHEALTHY",
-        How.FAILED: "FAILED",
-        How.LOST: "LOST",
-        How.MANUAL: "by hand",
-        How.HELD: "holds",
-    }.get(one.how, one.how.value)
+    state = STATES.get(one.how, one.how.value)
     reason = one.claim.reason if one.claim and one.how in {How.HELD, How.REBOOTING} else how_words(one)
     return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
 

@@ -121,7 +121,7 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
         await second.says("waiting (halt)")
         assert "n1 is orphaned" in second.said
         assert "does not know its claim any more" in await acts(second, "why", "n1")
-        assert "orphaned" in await acts(second, "nodes")
+        assert "ORPHANED" in await acts(second, "nodes")
         await acts(second, "resume", "--reason", "seen")
         await second.rebooted()
         await until(lambda: site.lock.holders == [first.machine_id], "the other gives its slot back", 20)
