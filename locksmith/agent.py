@@ -120,7 +120,7 @@ class Agent:
         self._journal_read = False
         # The claim whose slot went back, though the journal names it still.
         self._released = ""
-        self._unobserved = Lasting()
+        self._unobserved, self._unable = Lasting(), timedelta()
         self._hidden = False
         self._failures = 0
         self._rng = Random(member.machine_id)  # noqa: S311 - only unlike those of other machines
@@ -169,6 +169,7 @@ class Agent:
         snapshot: Snapshot | None = None
         try:
             snapshot = await self._observe()
+            self._unobserved, self._unable = Lasting(), timedelta()
             step = decide.decide(snapshot)
             self._show(step, snapshot)
             async with asyncio.timeout(STEP_LIMIT):
@@ -210,21 +211,24 @@ class Agent:
         Before the reboot its slot is released. After the reboot, or where the hooks would have to be undone first, it
         has as long as any machine has to prove itself healthy.
         """
-        entry, observed = self._known, snapshot is not None
-        unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=not observed)
+        if snapshot is None:
+            self._unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=True)
+        entry = self._known
         if entry is None or entry.claim.nonce == self._released or self._progress.call is not None:
             return
-        if not observed and self._failures >= decide.GIVE_UP_WRITES and self._is_untouched(entry):
+        same_boot = self._is_of_this_boot(entry)
+        if same_boot and entry.by != DAEMON:
+            return  # it is the tool's, which may be at it
+        if snapshot is None and self._failures >= decide.GIVE_UP_WRITES and same_boot and _is_untouched(entry):
             await self._attempt(self._release_unobserved(entry, failure))
             return
-        long = snapshot.verifying if snapshot is not None else unable
+        long = self._unable if snapshot is None else snapshot.verifying
         if long >= self._settings.health and entry.claim.state not in fleet.BLAMED and self._progress.blamed is None:
             await self._attempt(self._blame(entry, Blame(fleet.UNHEALTHY, f"it cannot be examined: {failure}")))
 
-    def _is_untouched(self, entry: JournalEntry) -> bool:
-        """Whether a claim is of this boot, as far as that is known, and nothing of its reboot has begun."""
-        same_boot = entry.boot == self._boot if self._boot else entry.boot.boot_id == self._member.boot_id
-        return same_boot and entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
+    def _is_of_this_boot(self, entry: JournalEntry) -> bool:
+        """Whether a claim was made in this boot, as far as that is known without the bus."""
+        return entry.boot == self._boot if self._boot else entry.boot.boot_id == self._member.boot_id
 
     async def _release_unobserved(self, entry: JournalEntry, failure: str) -> None:
         """Release the slot; the journal forgets the claim when this machine can look at itself again."""
@@ -241,7 +245,7 @@ class Agent:
 
     async def _present(self, step: Step, snapshot: Snapshot | None) -> None:
         """Show the group what this machine does; that it could not is no reason to do anything else."""
-        if self._around.presence is None:
+        if self._around.presence is None or (snapshot is None and self._unobserved.since is None):
             return
         try:
             async with asyncio.timeout(SHOW_LIMIT):
@@ -257,9 +261,8 @@ class Agent:
         if snapshot is not None:
             return describe(step, snapshot, self._member, self._target)
         claim = self._known.claim.nonce if self._known else ""
-        unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=True)
         # A journal that could not be read yet may name a claim; one that stays so is as good as lost.
-        known = claim if self._journal_read or unable >= self._settings.health else None
+        known = claim if self._journal_read or self._unable >= self._settings.health else None
         return describe_unobserved(step, self._around.clock(), self._member, self._target, known)
 
     def _read_journal(self) -> Journal:
@@ -649,6 +652,11 @@ class Agent:
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await part.close()
+
+
+def _is_untouched(entry: JournalEntry) -> bool:
+    """Whether nothing of a claim's reboot has begun."""
+    return entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
 
 
 def _name(step: Step) -> str:
