@@ -16,7 +16,7 @@ demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minut
 	$(BIN)/python -m demo $(ARGS)
 
 test: packages-test check ## lint, types, layers, all tests; as root on real machines too
-	$(BIN)/pytest $(ARGS)
+	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 check: lint types layers
 
