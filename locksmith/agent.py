@@ -160,7 +160,7 @@ class Agent:
         answer = self._progress.answer
         if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
             return False
-        return not answer.called_off and not self._progress.had
+        return not answer.called_off and not self._progress.had and not self._progress.doubtful
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""
@@ -214,6 +214,8 @@ class Agent:
         unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=not observed)
         if entry is None or entry.claim.nonce == self._released or self._progress.call is not None:
             return
+        if entry.by not in {DAEMON, TAKEN_OVER} and self._around.operator():
+            return  # the tool goes on, whatever keeps this program from looking
         if not observed and self._failures >= decide.GIVE_UP_WRITES and self._is_untouched(entry):
             await self._attempt(self._release_unobserved(entry, failure))
             return
@@ -227,7 +229,12 @@ class Agent:
         return same_boot and entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
 
     async def _release_unobserved(self, entry: JournalEntry, failure: str) -> None:
-        """Release the slot; the journal forgets the claim when this machine can look at itself again."""
+        """Release the slot; the journal forgets the claim when this machine can look at itself again.
+
+        One of the tool, which stands still or has died, becomes the daemon's before: it must not be gone on with.
+        """
+        if entry.by not in {DAEMON, TAKEN_OVER}:
+            self._around.journal.take_over(entry.claim.nonce, self._around.operator)
         await self._strategy(target_of(entry)).withdraw(entry.claim, f"this machine cannot look at itself: {failure}")
         self._released = entry.claim.nonce
 
@@ -460,11 +467,15 @@ class Agent:
         return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
 
     async def _request(self, entry: JournalEntry) -> None:
+        new = self._known is None
         self._around.journal.begin(entry)
         self._follow(entry)
         self._watched = target_of(entry)
+        # One that fails, or is cut off, may be answered later.
+        doubtful, self._progress.doubtful = self._progress.doubtful and not new, True
         with self._noting_what_the_store_knows():
             self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
+        self._progress.doubtful = doubtful
         self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
