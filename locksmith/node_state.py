@@ -52,8 +52,12 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
 
 
 def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
-    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any."""
+    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any.
+
+    With a claim, or where it does not know of any yet (None), it may hold a slot.
+    """
     code, reason, _ = _why(step)
+    now, holds = now.replace(microsecond=0), claim != ""
     return Node(
         machine_id=member.machine_id,
         hostname=member.hostname,
@@ -61,13 +65,15 @@ def describe_unobserved(step: Step, now: datetime, member: Member, target: Targe
         group=target.group,
         strategy=target.strategy,
         state=states.state(step),
-        since=now.replace(microsecond=0),
+        since=now,
         version=__version__,
         code=code,
-        reason=reason,
+        reason=limits.text(reason),
         instance=member.instance,
         hardware=member.hardware,
         claim=claim,
+        written=now if holds else None,
+        lasts=int(TTL) if holds else 0,
     )
 
 
