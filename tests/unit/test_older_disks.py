@@ -271,6 +271,14 @@ def test_a_claim_that_may_still_be_its_machines_is_none(claim):
     assert halt.incidents([claim], {"n1": SHOWN}, [], NOW) == []
 
 
+@pytest.mark.parametrize(("after", "orphaned"), [(1, True), (0, False), (-60, False)])
+def test_an_operators_reboot_that_its_machine_has_forgotten_is_orphaned_once_that_has_shown_itself(after, orphaned):
+    """Its daemon may not have run before: a presence of an earlier boot says nothing of the claim."""
+    shown = replace(SHOWN, since=NOW + timedelta(seconds=after))
+    found = halt.incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
+    assert [one.how for one in found] == (["orphaned"] if orphaned else [])
+
+
 def test_an_earlier_versions_presence_says_nothing_of_claims():
     key = keys.node_key("", "n1")
     old = node.encode(SHOWN).replace(b',"claim":""', b"")
