@@ -160,7 +160,7 @@ class Agent:
         answer = self._progress.answer
         if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
             return False
-        return not answer.called_off and not self._progress.had
+        return not answer.called_off and not self._progress.had and not self._progress.doubtful
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""
@@ -216,10 +216,10 @@ class Agent:
         entry = self._known
         if entry is None or entry.claim.nonce == self._released or self._progress.call is not None:
             return
-        same_boot = self._is_of_this_boot(entry)
-        if same_boot and entry.by != DAEMON:
-            return  # it is the tool's, which may be at it
-        if snapshot is None and self._failures >= decide.GIVE_UP_WRITES and same_boot and _is_untouched(entry):
+        if entry.by not in {DAEMON, TAKEN_OVER} and self._around.operator():
+            return  # the tool goes on, whatever keeps this program from looking
+        untouched = self._is_of_this_boot(entry) and _is_untouched(entry)
+        if snapshot is None and self._failures >= decide.GIVE_UP_WRITES and untouched:
             await self._attempt(self._release_unobserved(entry, failure))
             return
         long = self._unable if snapshot is None else snapshot.verifying
@@ -231,7 +231,12 @@ class Agent:
         return entry.boot == self._boot if self._boot else entry.boot.boot_id == self._member.boot_id
 
     async def _release_unobserved(self, entry: JournalEntry, failure: str) -> None:
-        """Release the slot; the journal forgets the claim when this machine can look at itself again."""
+        """Release the slot; the journal forgets the claim when this machine can look at itself again.
+
+        One of the tool, which stands still or has died, becomes the daemon's before: it must not be gone on with.
+        """
+        if entry.by not in {DAEMON, TAKEN_OVER}:
+            self._around.journal.take_over(entry.claim.nonce, self._around.operator)
         await self._strategy(target_of(entry)).withdraw(entry.claim, f"this machine cannot look at itself: {failure}")
         self._released = entry.claim.nonce
 
@@ -463,11 +468,15 @@ class Agent:
         return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
 
     async def _request(self, entry: JournalEntry) -> None:
+        new = self._known is None
         self._around.journal.begin(entry)
         self._follow(entry)
         self._watched = target_of(entry)
+        # One that fails, or is cut off, may be answered later.
+        doubtful, self._progress.doubtful = self._progress.doubtful and not new, True
         with self._noting_what_the_store_knows():
             self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
+        self._progress.doubtful = doubtful
         self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:

@@ -104,8 +104,13 @@ def incidents(
 
 
 def is_orphan(claim: Claim, machine: Node | None) -> bool:
-    """Whether a claim of a daemon's has outlived what its machine remembers: no journal releases it any more."""
-    return claim.who == DAEMON and machine is not None and machine.has_lost(claim)
+    """Whether a machine's claim has outlived what its machine remembers: no journal releases it any more.
+
+    A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
+    """
+    if machine is None or claim.kind != REBOOT:
+        return False
+    return (claim.who == DAEMON or machine.since > claim.held_since) and machine.has_lost(claim)
 
 
 def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:

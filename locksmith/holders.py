@@ -16,7 +16,6 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.store import Entry, Reading, Store
 from locksmith.node import Node
-from locksmith.snapshot import DAEMON
 from locksmith.standing import read_record
 
 
@@ -24,7 +23,7 @@ from locksmith.standing import read_record
 class Holders:
     """The records of holders by id, the claims of those that can be read, and what those who are present say.
 
-    `present` is sure for the claims of daemons alone: no other can be lost. None: what it says cannot be read.
+    `present` is sure for reboots of machines alone: nothing else can be lost. None: what it says cannot be read.
     """
 
     records: dict[str, Entry]
@@ -49,7 +48,7 @@ async def read_holders(
     listing = {entry.key: entry for entry in (await store.list(keys.holders_prefix(group))).entries}
     records = {one: entry for one in ids if (entry := listing.get(keys.holder_key(group, one)))}
     claims = _claims(records)
-    asked = [one for one, claim in claims.items() if claim.kind == REBOOT and claim.who == DAEMON]
+    asked = [one for one, claim in claims.items() if claim.kind == REBOOT]
     guard = Guard(keys.semaphore_key(group), semaphore)
     nodes = await read_in_chunks(store, [keys.node_key(group, one) for one in asked], guard)
     return Holders(records, claims, _present(asked, nodes, is_gone))

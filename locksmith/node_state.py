@@ -52,9 +52,12 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
 
 
 def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
-    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any."""
+    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any.
+
+    With a claim, or where it does not know of any yet (None), it may hold a slot.
+    """
     code, reason, _ = _why(step)
-    now, may_hold = now.replace(microsecond=0), claim != ""
+    now, holds = now.replace(microsecond=0), claim != ""
     return Node(
         machine_id=member.machine_id,
         hostname=member.hostname,
@@ -69,8 +72,8 @@ def describe_unobserved(step: Step, now: datetime, member: Member, target: Targe
         instance=member.instance,
         hardware=member.hardware,
         claim=claim,
-        written=now if may_hold else None,
-        lasts=int(TTL) if may_hold else 0,
+        written=now if holds else None,
+        lasts=int(TTL) if holds else 0,
     )
 
 

@@ -72,6 +72,8 @@ class Progress:
     answer: Answer | None = None
     had: bool = False
     """Whether the permission was given once: it may be denied again with the slot in hand."""
+    doubtful: bool = True
+    """Whether a request may be on its way still: one of an earlier run, or one that failed in this."""
     committed: bool = False
     commit_sent: float = 0.0
     """When the write was sent that passed the point of no return."""

@@ -61,9 +61,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """`doubtful`: a write of it was cut off, and it may stand otherwise than in `entry` by now."""
+
     claim: Claim
     entry: Entry
     kept: float
+    doubtful: bool = False
 
 
 class Queue:
@@ -128,11 +131,13 @@ class Queue:
     async def leave(self, claim: Claim) -> None:
         """Give the claim's place up, also one that an earlier run of this program had; without one, nothing."""
         place, self._look = self._place, None
-        if place is not None and self.stands(claim):
+        known = place is not None and self.stands(claim)
+        if place is not None and known and not place.doubtful:
             await self._store.revoke(place.entry)
-            self._place = None
         elif (found := (await self._store.get(waiter_key(self._group, claim))).entry) and _nonce(found) == claim.nonce:
             await remove(self._store, found)
+        if known:
+            self._place = None
 
     async def halts_all(self, incidents: int) -> bool:
         """Tell whether so many incidents halt every machine in the queue, by the rule that each of them has written.
@@ -200,6 +205,9 @@ class Queue:
             return await self._store.update(place.entry, waiter.encode(replace(now, beat=now.beat + 1)), self._ttl)
         except OutcomeUnknownError:
             self._place = None
+            raise
+        except asyncio.CancelledError:
+            self._place = replace(place, doubtful=True)
             raise
 
     async def _clear(self, before: Sequence[Entry]) -> bool:

@@ -44,6 +44,7 @@ class QueuedLock:
         self._queue = queue
         self._meter = meter or Meter()
         self._nonce = ""
+        self._rechecked: datetime | None = None
         self._granted = False
         # When a take that may be on its way still was given up (long ago: in an earlier run); None: there is none.
         self._cut_off: float | None = None
@@ -75,7 +76,7 @@ class QueuedLock:
             return Denied("clone" if _is_twins(error, claim) else "orphaned" if orphaned else "other_claim", str(error))
         except RepeatedError as error:
             await self._leave_soon(claim)
-            return Denied("repeated", str(error), done=Done(error.last.version, error.last.at))
+            return _repeated(error)
         except BrakedError as error:
             # A take that was sent before may still win: whoever gives up settles that.
             if not error.held and await self._binds_this_machine_alone(error):
@@ -104,6 +105,8 @@ class QueuedLock:
             sent = await self.lock.commit(claim)
         except LostClaimError as error:
             return Denied("unlocked", str(error), lost=True)
+        except RepeatedError as error:
+            return _repeated(error)
         except BrakedError as error:
             return self._braked(error)
         if self._queue.stands(claim):
@@ -149,6 +152,10 @@ class QueuedLock:
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
             self._watch.stop()
+        if claim.rechecked != self._rechecked:
+            self._rechecked = claim.rechecked
+            self._absence = None
+            self._back_off.forget()
 
     async def _take(self, claim: Claim) -> Answer:
         known = await self._known(claim)
@@ -317,6 +324,10 @@ def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
     if other is None or not other.kind == own.kind == REBOOT:
         return False
     return other.who == own.who == DAEMON and other.hostname == own.hostname
+
+
+def _repeated(error: RepeatedError) -> Denied:
+    return Denied("repeated", str(error), done=Done(error.last.version, error.last.at))
 
 
 def _in_line(line: Line) -> str:

@@ -111,6 +111,7 @@ class RebootLock:
 
         Gives when the write was sent that did it, by the clock of the loop: until then the slot was held for certain.
         `LostClaimError`: the claim holds nothing any more, and must not reboot. `BrakedError`: it must not now.
+        `RepeatedError`: what the claim is for by now is what the machine has rebooted for.
         """
         return await self._decider.decide(lambda: self._commit(claim))
 
@@ -278,6 +279,7 @@ class RebootLock:
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
         standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
         await self._brakes.judge(claim, standing, brakes, held=True, last=True)
+        self._brakes.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
         self._brakes.keep_mark()
         await self._brakes.begin_spacing(claim, brakes)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)

@@ -150,9 +150,15 @@ class JournalFile:
                 self._write(Journal(done=done) if done else replace(found, entry=None))
 
     def forgive(self, now: datetime) -> None:
-        """Forget the failures and the last reboot, and that the group remembers it: the next wish is tried at once."""
+        """Forget the failures and the last reboot, and that the group remembers it: the next wish is tried at once.
+
+        It counts for a claim that waits for its slot as well.
+        """
         with self._locked():
-            self._write(Journal(self._own_or_none_yet().entry, rechecked=now))
+            entry = self._own_or_none_yet().entry
+            if entry is not None and entry.phase is Phase.REQUESTED:
+                entry = replace(entry, claim=replace(entry.claim, rechecked=now))
+            self._write(Journal(entry, rechecked=now))
 
     def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
         """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot.

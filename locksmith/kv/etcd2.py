@@ -147,9 +147,10 @@ class Etcd2Store:
         await self._guarded("PUT", entry.key, refresh, entry.version, self._until())
 
     async def revoke(self, entry: Entry) -> None:
-        """Remove an entry, if it is still the same one."""
+        """Remove an entry, if it is still the same one, with the same value: that may change at one version."""
+        same: Params = {"prevValue": _text(entry.key, entry.value)} if entry.value else {}
         with contextlib.suppress(ConflictError):
-            await self._delete(entry.key, entry.version, self._until())
+            await self._guarded("DELETE", entry.key, same, entry.version, self._until())
 
     async def knows(self, seen: Fingerprint) -> bool | None:
         """Compare with the key as it stands now: v2 cannot read the past."""

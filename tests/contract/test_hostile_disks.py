@@ -132,6 +132,27 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
     play_with_firmware(site, story, "n1", "n2")
 
 
+def test_a_machine_that_lost_its_state_behind_an_operators_reboot_is_an_incident_too(site):
+    async def story(first, second):
+        await site.lock.set_max(2)
+        await first.says("idle")
+        first.while_off = lambda: replace_state(first, None)
+        await acts(first, "reboot", "--reason", "new kernel")
+        await first.rebooted()
+        await first.says("idle", times=2)
+        for _ in range(50):
+            if "orphaned" in await acts(second, "nodes"):
+                break
+        second.need_reboot(UPDATE)
+        await second.says("waiting (halt)")
+        assert "n1 is orphaned" in second.said
+        await acts(second, "unlock", first.machine_id)
+        await second.rebooted()
+        await site.is_free()
+
+    play_with_firmware(site, story, "n1", "n2")
+
+
 def test_the_copy_of_a_disk_does_not_release_the_slot_of_the_original(site):
     """A clone of a virtual machine, made while it holds its slot: another firmware, the same everything else."""
 

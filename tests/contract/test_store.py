@@ -389,6 +389,20 @@ def test_an_expiring_key_gets_a_new_value_and_a_new_time_to_live(stage, base):
     stage.play(story)
 
 
+def test_what_was_written_over_an_expiring_key_outlives_the_end_of_that(stage, base):
+    """On v2 both have the same version: a machine that ends an order that is over must not end the next one."""
+
+    async def story(store):
+        first = await store.swap(base + "key", b"1", ABSENT, ttl=60)
+        second = await store.swap(base + "key", b"2", first.version, ttl=60)
+        await store.revoke(first)
+        assert (await store.get(base + "key")).entry == second
+        await store.revoke(second)
+        assert (await store.get(base + "key")).entry is None
+
+    stage.play(story)
+
+
 def test_an_update_needs_the_entry_that_was_read(stage, base):
     async def story(store):
         first = await store.create(base + "key", b"1", ttl=60)

@@ -203,8 +203,11 @@ class Rules:
             self.heard.setdefault(machine.name, asyncio.get_running_loop().time())
 
     def is_back(self) -> None:
-        """Take note of what the backup says."""
+        """Take note of what the backup says. Its orders may be over by their own word: machines have seen them."""
         self._note_windows()
+        self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
+        for machine in self.machines.values():
+            machine.tried.clear()  # where its disk goes back as well, nobody remembers what it rebooted for
         self.halted, self.version = None, self.server.read(KEY).version
 
     def _note_holders(self, added: set[str], removed: set[str]) -> None:

@@ -14,6 +14,8 @@ from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, Reb
 from locksmith.fleet import REBOOT, Claim
 from locksmith.permit import Permit
 from locksmith.snapshot import (
+    DAEMON,
+    TAKEN_OVER,
     Answer,
     Before,
     Boot,
@@ -28,6 +30,7 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
+from locksmith.snapshot import Hooks as Begun
 from locksmith.steps import Step
 from locksmith.surroundings import Errands, Member, Surroundings, Target, WindowSource
 from tests.harness.windows import FixedWindows, original
@@ -36,6 +39,7 @@ from tests.sim.virtual_time import VirtualLoop, run
 
 START = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 DENIED = Denied("slot", "held by n2")
+LINE = Denied("line", "number 2 of 2 in line for a slot, behind n2")
 
 
 @dataclass
@@ -302,6 +306,41 @@ def test_a_stop_gives_up_the_place_in_line_and_keeps_what_is_held(answer, words,
     agent = for_a_while(bench, 3)
     assert words in agent.leave()
     assert (bench.journal.read().entry is not None) is kept
+
+
+def test_a_stop_keeps_a_claim_whose_request_may_be_answered_late():
+    """A take without an answer may win still: a claim that the journal has forgotten by then is nobody's."""
+    answers: list[Callable[[], Answer | None]] = [raising(OutcomeUnknownError("?")), lambda: LINE]
+    bench = Bench(does={"request": lambda: answers.pop(0)() if len(answers) > 1 else answers[0]()})
+    agent = for_a_while(bench, 30)
+    assert bench.calls[:2] == ["request", "request"]
+    assert "keeps its claim" in agent.leave()
+    assert bench.journal.read().entry is not None
+
+
+def test_a_stop_keeps_a_claim_of_an_earlier_run_that_waits_in_line():
+    bench = Bench(does={"request": lambda: LINE})
+    bench.leave_entry(Phase.REQUESTED, DAEMON)
+    assert "keeps its claim" in for_a_while(bench, 3).leave()
+
+
+@pytest.mark.parametrize("hooks", [Begun.NONE, Begun.BEGUN])
+def test_a_daemon_that_cannot_look_at_its_machine_leaves_a_running_tool_alone(hooks):
+    bench = Bench(operators=[True] * 1000, while_asked=raising(HostError("the bus is away")))
+    bench.leave_entry(Phase.REQUESTED, "locksmithctl")
+    bench.journal.hooks("left", hooks)
+    for_a_while(bench, 1300)
+    assert bench.calls == []
+
+
+def test_a_tool_that_stands_still_cannot_go_on_with_a_claim_that_is_released_blindly():
+    bench = Bench(while_asked=raising(HostError("the bus is away")))
+    bench.leave_entry(Phase.REQUESTED, "locksmithctl")
+    for_a_while(bench, 60)
+    assert bench.calls == ["withdraw"]
+    entry = bench.journal.read().entry
+    assert entry is not None
+    assert entry.by == TAKEN_OVER
 
 
 def test_a_stop_of_an_idle_machine_says_that_it_holds_nothing():

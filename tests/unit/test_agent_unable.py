@@ -48,12 +48,14 @@ def test_two_failures_hours_apart_are_no_failure_that_lasts():
     assert {*bench.calls} == {"request"}
 
 
-def test_a_claim_of_the_tool_is_left_to_the_tool():
+@pytest.mark.parametrize(("runs", "calls"), [(True, []), (False, ["withdraw"])], ids=["it runs", "it crashed"])
+def test_a_claim_of_the_tool_is_left_to_the_tool_while_that_runs(runs, calls):
     bench = Bench(settings=QUICK)
     bench.leave_entry(Phase.REQUESTED, "locksmithctl")
+    bench.operators = [runs] * 10_000
     bench.while_asked = raising(NO_BUS)
     for_a_while(bench, HOUR)
-    assert bench.calls == []
+    assert bench.calls == calls
 
 
 @pytest.mark.parametrize("phase", list(Phase))

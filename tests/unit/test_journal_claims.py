@@ -69,7 +69,18 @@ def test_a_reboot_that_is_done_ends_the_failures_and_recheck_forgets_both(journa
     journal.begin(entry())
     journal.fail("a", FAILURE)
     journal.forgive(SINCE)
-    assert again(journal) == Journal(entry(), rechecked=SINCE)
+    waits = replace(entry(), claim=replace(entry().claim, rechecked=SINCE))
+    assert again(journal) == Journal(waits, rechecked=SINCE)
+
+
+def test_a_recheck_counts_for_a_claim_that_waits_and_not_for_one_past_its_commit(journal):
+    """What keeps it from its slot may be the very thing that a recheck has ignored."""
+    journal.begin(entry())
+    journal.forgive(SINCE)
+    assert kept(journal).claim.rechecked == SINCE
+    journal.commit("a")
+    journal.forgive(SINCE.replace(year=2030))
+    assert kept(journal).claim.rechecked == SINCE
 
 
 def test_a_journal_of_another_machine_that_cannot_be_moved_aside_stops_the_machine(journal):

@@ -7,7 +7,7 @@ import pytest
 
 from locksmith import node
 from locksmith.fleet import Claim
-from locksmith.node_state import describe
+from locksmith.node_state import describe, describe_unobserved
 from locksmith.snapshot import (
     DAEMON,
     Boot,
@@ -84,3 +84,15 @@ def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
     assert [one.written is not None for one in seen] == [False, False, True, True]
     for one in seen:
         assert node.decode(node.encode(one), "key", "m1") == one
+
+
+@pytest.mark.parametrize(("claim", "lasts"), [("n", node.TTL), (None, node.TTL), ("", None)])
+def test_a_machine_that_cannot_look_at_itself_and_may_hold_a_slot_is_not_present_for_ever(claim, lasts):
+    """Each change of etcd's leader starts its lease again."""
+    shown = describe_unobserved(Wait("host", "the bus is away"), NOW, MEMBER, TARGET, claim)
+    assert node.lasts(node.encode(shown), "k", "m1", leased=True) == lasts
+
+
+def test_what_keeps_a_machine_from_looking_at_itself_fits_into_its_record():
+    shown = describe_unobserved(Wait("defect", "x" * 2_000_000), NOW, MEMBER, TARGET, "n")
+    assert node.decode(node.encode(shown), "k", "m1").claim == "n"

@@ -13,8 +13,10 @@ from locksmith.fleet import COMMITTED, FAILED, HELD, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.last_reboot import LastReboot
 from locksmith.node import TTL, Node
+from locksmith.queue import Queue
+from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
+from locksmith.snapshot import DAEMON, Denied, Done, Granted
 from locksmith.standing import RepeatedError
 from tests.harness.weather import StepwiseStore
 
@@ -135,6 +137,23 @@ def test_what_is_no_repetition_takes_a_slot(again):
     asyncio.run(story())
 
 
+@both_manners
+def test_a_repetition_is_refused_at_the_commit_too(kind):
+    """A claim for another version may be for the old one by then: the update was withdrawn."""
+
+    async def story():
+        bench = Bench(kind)
+        await bench.reboots()
+        other = replace(AGAIN, version="1.2.4")
+        await bench.lock.take(other)
+        with pytest.raises(RepeatedError):
+            await bench.lock.commit(AGAIN)
+        await bench.lock.commit(other)
+        await bench.lock.commit(other.committed().reopened())  # an answer was lost
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("later", [DAY, -DAY], ids=["a day later", "a clock that was set back a day"])
 def test_a_repetition_is_refused_for_a_day_at_most(later):
     async def story():
@@ -193,6 +212,38 @@ def test_a_memory_that_cannot_be_read_is_no_permission_until_an_operator_recheck
     asyncio.run(story())
 
 
+def test_a_recheck_brings_a_machine_back_that_stays_out_of_the_queue():
+    async def story():
+        bench = Bench()
+        bench.server.put(MEMORY, b"rubbish", 0)
+        waits = replace(CLAIM, taken=None)
+        machine = QueuedLock(bench.lock, Queue(MemoryStore(bench.server), ""))
+        for _ in range(2):
+            with pytest.raises(CorruptValueError):
+                await machine.take(waits)
+        away = await machine.take(waits)
+        assert isinstance(away, Denied)
+        assert away.code == "take_fails"
+        assert await machine.take(replace(waits, rechecked=NOW)) == Granted()
+        await machine.close()
+
+    asyncio.run(story())
+
+
+def test_a_machine_whose_commit_would_be_a_repetition_hears_what_it_has_rebooted_for():
+    async def story():
+        bench = Bench()
+        await bench.reboots()
+        machine = QueuedLock(bench.lock, Queue(MemoryStore(bench.server), ""))
+        assert await machine.take(replace(AGAIN, version="1.2.4", taken=None)) == Granted()
+        refused = await machine.commit(AGAIN)
+        assert isinstance(refused, Denied)
+        assert refused.done == Done("1.2.3", NOW)
+        await machine.close()
+
+    asyncio.run(story())
+
+
 SHOWN = Node("n1", "web-1", "boot-2", "", "etcd-lock", "idle", NOW, userspace=9, claim="")
 
 
@@ -218,6 +269,14 @@ def test_a_claim_that_its_machine_has_forgotten_is_orphaned(shown, orphaned):
 @pytest.mark.parametrize("claim", [CLAIM, replace(CLAIM.committed(), who="alice"), replace(CLAIM, kind="manual")])
 def test_a_claim_that_may_still_be_its_machines_is_none(claim):
     assert halt.incidents([claim], {"n1": SHOWN}, [], NOW) == []
+
+
+@pytest.mark.parametrize(("after", "orphaned"), [(1, True), (0, False), (-60, False)])
+def test_an_operators_reboot_that_its_machine_has_forgotten_is_orphaned_once_that_has_shown_itself(after, orphaned):
+    """Its daemon may not have run before: a presence of an earlier boot says nothing of the claim."""
+    shown = replace(SHOWN, since=NOW + timedelta(seconds=after))
+    found = halt.incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
+    assert [one.how for one in found] == (["orphaned"] if orphaned else [])
 
 
 def test_an_earlier_versions_presence_says_nothing_of_claims():

@@ -13,7 +13,7 @@ from locksmith.fleet import MANUAL
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
-from locksmith.queue import LOOK_AFTER, Queue
+from locksmith.queue import KEEP_AFTER, LOOK_AFTER, Queue
 from locksmith.queued_lock import DOUBT, QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Granted
@@ -34,6 +34,17 @@ class Wire:
         self.calls[call.name] += 1
         done = call.apply()
         if self.cut and call.name == "swap":
+            self.cut = False
+            await asyncio.Event().wait()
+        return done
+
+
+class CutOff(Wire):
+    """`cut`: the answer to the next beat of a place stays away for ever, though it is written."""
+
+    async def carry(self, call):
+        done = call.apply()
+        if self.cut and call.name == "update":
             self.cut = False
             await asyncio.Event().wait()
         return done
@@ -359,5 +370,23 @@ def test_a_later_claim_whose_take_was_cut_off_is_undecided_too():
         assert machine.is_undecided(later)
         await machine.give_back(later, settle=True, why="")
         assert (await machine.lock.read()).semaphore.holders == ()
+
+    play(story)
+
+
+def test_a_place_whose_beat_was_cut_off_is_given_up_by_who_stops():
+    async def story(server):
+        wire = CutOff()
+        holder, first = lock(server), lock(server, MemoryStore(server, wire))
+        await holder.take(claim("n1"))
+        assert (await denied(first.take(claim("n2")))).code == "slot"
+        await asyncio.sleep(KEEP_AFTER)
+        wire.cut = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(20):
+                await first.take(claim("n2"))
+        assert not wire.cut
+        await first.close()
+        assert waiters(server) == []
 
     play(story)
