@@ -234,6 +234,9 @@ def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, 
         assert f"`chmod go-w {place}`" in node.said
         assert not ran.exists()
         assert node.machine.reboots == 0
+        place.chmod(0o755)
+        assert (await node.tool("recheck"))[0] == 0
+        await until(lambda: node.machine.reboots == 1 and ran.exists(), "an operator who has put it right waits", 10)
 
     site.play(story)
 
