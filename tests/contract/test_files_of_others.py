@@ -1,7 +1,9 @@
 """Files that other users of the machine can read, change, lock or replace. Root is needed, as for the daemon."""
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -356,3 +358,20 @@ def test_lock_and_unlock_name_the_id_of_a_host_name_and_touch_nothing(ctl, fleet
     fleet(bare_lock)
     assert ctl("unlock", "web1").status == 0
     assert [one["id"] for one in json.loads(ctl("status", "--json").out)["holders"]] == [ID]
+
+
+@pytest.mark.parametrize(("members", "refused"), [([], False), (["daemon"], False), (["daemon", "alice"], True)])
+def test_the_group_that_a_user_alone_is_in_is_no_group_of_others(public, monkeypatch, members, refused):
+    """Many systems give each user such a group, and have files be writable for it (umask 002)."""
+    user = pwd.getpwnam("daemon")
+    group = grp.struct_group(("daemon", "x", user.pw_gid, members))
+    monkeypatch.setattr(grp, "getgrgid", lambda _gid: group)
+    monkeypatch.setattr(os, "geteuid", lambda: user.pw_uid)
+    secret = public / "folder/password"
+    secret.parent.mkdir()
+    secret.write_text("x")
+    for path, mode in ((secret, 0o664), (secret.parent, 0o775)):
+        os.chown(path, user.pw_uid, user.pw_gid)
+        path.chmod(mode)
+    said = changeable_by_others(secret)
+    assert said == (f"the group {user.pw_gid} can change {secret.parent}: `chmod g-w {secret.parent}`" * refused)
