@@ -10,6 +10,7 @@ from pathlib import Path
 
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
+from locksmith.words import quoted
 
 _MOST_LINKS = 40
 
@@ -39,14 +40,15 @@ def changeable_by_others(path: Path) -> str:
     trusted, groups = {0, os.geteuid()}, _trusted_groups()
     for place, found in _way(path):
         if found.st_uid not in trusted:
-            return f"{place} belongs to {_user(found.st_uid)}, who can change it: `chown root {place}`"
+            chown = "chown -h root" if stat.S_ISLNK(found.st_mode) else "chown root"
+            return f"{place} belongs to {_user(found.st_uid)}, who can change it: `{chown} {quoted(place)}`"
         # In a folder like /tmp, each can remove only what is their own.
         if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
             continue
         if found.st_mode & stat.S_IWOTH:
-            return f"every user can change {place}: `chmod go-w {place}`"
+            return f"every user can change {place}: `chmod go-w {quoted(place)}`"
         if found.st_mode & stat.S_IWGRP and found.st_gid not in groups:
-            return f"the group {found.st_gid} can change {place}: `chmod g-w {place}`"
+            return f"the group {found.st_gid} can change {place}: `chmod g-w {quoted(place)}`"
     return ""
 
 
@@ -74,9 +76,9 @@ def readable_by_others(path: Path) -> str:
     *folders, (place, found) = _way(path)
     modes = [folder.st_mode for _, folder in folders if stat.S_ISDIR(folder.st_mode)]
     if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in modes):
-        return f"every user can read {place}, which has a secret in it: `chmod go-rwx {place}`"
+        return f"every user can read {place}, which has a secret in it: `chmod go-rwx {quoted(place)}`"
     if found.st_mode & stat.S_IRGRP and found.st_gid not in _trusted_groups() and all(mode & 0o011 for mode in modes):
-        return f"the group {found.st_gid} can read {place}, which has a secret in it: `chmod g-rwx {place}`"
+        return f"the group {found.st_gid} can read {place}, which has a secret in it: `chmod g-rwx {quoted(place)}`"
     return ""
 
 

@@ -245,7 +245,9 @@ def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, 
 
 def test_a_user_who_locks_the_old_coordinator_conf_is_of_no_account(public):
     path = public / "coordinator.conf"
-    Coordinator(path).set("reboot", CoordinatorState.RUNNING)  # an earlier run, which has ended
+    earlier = Coordinator(path)
+    earlier.set("reboot", CoordinatorState.RUNNING)
+    earlier.close()
     foreign = locked_by_nobody(path)
     coordinator = Coordinator(path)
     try:
@@ -358,6 +360,28 @@ def test_lock_and_unlock_name_the_id_of_a_host_name_and_touch_nothing(ctl, fleet
     fleet(bare_lock)
     assert ctl("unlock", "web1").status == 0
     assert [one["id"] for one in json.loads(ctl("status", "--json").out)["holders"]] == [ID]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "file"])
+def test_the_command_against_others_works_when_it_is_pasted(public, kind):
+    """`chown` without -h changes what a link leads to, and leaves the link."""
+    place = public / "it's a secret; $(id)"
+    match kind:
+        case "link":
+            (public / "target").write_text("x")
+            place.symlink_to(public / "target")
+        case "folder":
+            place.mkdir(mode=0o777)
+            place.chmod(0o777)
+        case "file":
+            place.write_text("x")
+            place.chmod(0o666)
+    os.lchown(place, NOBODY, 12345)
+    for _ in range(3):
+        if problem := changeable_by_others(place):
+            command = problem.partition(": `")[2].removesuffix("`")
+            subprocess.run(["/bin/sh", "-c", command], check=True, cwd=public)
+    assert changeable_by_others(place) == ""
 
 
 @pytest.mark.parametrize(("members", "refused"), [([], False), (["daemon"], False), (["daemon", "alice"], True)])
