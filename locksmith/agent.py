@@ -8,6 +8,7 @@ value.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,6 +38,7 @@ from locksmith.snapshot import (
     Answer,
     Before,
     Boot,
+    Checks,
     Denied,
     Done,
     Errand,
@@ -123,11 +125,17 @@ class Agent:
         self._unobserved, self._unable = Lasting(), timedelta()
         self._hidden = False
         self._failures = 0
+        self._rechecked = -math.inf
         self._rng = Random(member.machine_id)  # noqa: S311 - only unlike those of other machines
 
     def wake(self) -> None:
         """Look again now."""
         self._woken.set()
+
+    def recheck(self) -> None:
+        """Look again now, at what the gates that cost something have said as well: what they object may be over."""
+        self._rechecked = asyncio.get_running_loop().time()
+        self.wake()
 
     def sightings(self) -> dict[str, Sighting]:
         """Give what each trigger said last."""
@@ -320,7 +328,7 @@ class Agent:
             adopts=self._around.adopts(),
             twin=self._around.presence.twin if self._around.presence else "",
             objections=objections,
-            checks=progress.asked.checks(time) if progress.asked else None,
+            checks=self._checks(time),
             errand=progress.running.report(time) if progress.running else None,
             prepared=progress.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
             finished=progress.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
@@ -336,6 +344,15 @@ class Agent:
             failed_writes=self._around.journal.failed_writes,
             released=entry is not None and entry.claim.nonce == self._released,
         )
+
+    def _checks(self, time: float) -> Checks | None:
+        """Give what the gates that cost something said; before a `recheck` it was said so long ago that it is over."""
+        asked = self._progress.asked
+        if asked is None:
+            return None
+        checks = asked.checks(time)
+        old = asked.began < self._rechecked
+        return replace(checks, ago=max(checks.ago, self._settings.recheck)) if old else checks
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
         """Ask those that cost next to nothing; nobody is asked where nothing is wanted."""

@@ -149,7 +149,7 @@ async def run(config: Config, paths: Paths) -> None:
 
         def look_anew() -> None:
             windows.forget()
-            agent.wake()
+            agent.recheck()
 
         def recheck() -> None:
             journal.forgive(clock())

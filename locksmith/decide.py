@@ -193,7 +193,9 @@ def _objected(now: Snapshot) -> Step | None:
     first = checks.objections[0]
     if checks.ago < now.settings.recheck:
         return Wait(first.gate, first.text, now.now + now.settings.recheck - checks.ago)
-    return _errand(now, Errand.CHECKS, first.gate, f"asking again: {first.text}")
+    # What was asked before, and is over, is no answer to this question: without another look a slot would be taken.
+    under_way = now.errand is not None and now.errand.errand is Errand.CHECKS and not now.errand.over
+    return Wait(first.gate, f"asking again: {first.text}") if under_way else Run(Errand.CHECKS)
 
 
 def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:

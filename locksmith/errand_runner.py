@@ -62,7 +62,7 @@ class ErrandRunner:
             # However it went: while the slot cannot be given back, they are not undone again and again.
             self._note(entry, Hooks.NONE)
         elif running.errand is Errand.CHECKS:
-            progress.asked = Asked(asyncio.get_running_loop().time(), running.problems)
+            progress.asked = Asked(asyncio.get_running_loop().time(), running.problems, running.began)
         elif running.errand is Errand.PREPARE and not running.problems:
             progress.prepared = True
             self._note(entry, Hooks.PREPARED)

@@ -14,6 +14,7 @@ from typing import Any
 
 from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
+from locksmith.words import quoted
 
 SCHEMA = 1
 
@@ -183,7 +184,8 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(
-            key, f"not a holder's record: {error}; nothing was changed. `locksmithctl unlock {holder}` removes it"
+            key,
+            f"not a holder's record: {error}; nothing was changed. `locksmithctl unlock {quoted(holder)}` removes it",
         ) from None
 
 

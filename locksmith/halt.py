@@ -16,7 +16,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
 from locksmith.node import TTL, Node
 from locksmith.snapshot import DAEMON
-from locksmith.words import named
+from locksmith.words import named, quoted
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
 """What else than the states of `fleet.BLAMED` can be wrong with a claim.
@@ -119,7 +119,7 @@ def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -
     if claim.state in BLAMED:
         return Incident(claim, claim.state, claim.trouble)
     if is_orphan(claim, present.get(claim.holder)):
-        return Incident(claim, ORPHANED, ORPHAN_WORDS.format(claim.holder))
+        return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
     # One that has just got its slot shows itself at the latest before its point of no return.
     young = claim.state == HELD and now - claim.held_since < timedelta(seconds=TTL)
     if claim.who == DAEMON and claim.holder not in present and not young:

@@ -54,10 +54,11 @@ class Running:
 
 @dataclass(slots=True)
 class Asked:
-    """What the gates that cost something said, and when, in the event loop's time."""
+    """What the gates that cost something said, and when they were asked and answered, in the event loop's time."""
 
     at: float
     objections: tuple[Objection, ...]
+    began: float
 
     def checks(self, time: float) -> Checks:
         """Give it as the snapshot has it."""

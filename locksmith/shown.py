@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from locksmith.errors import LockError
 from locksmith.fleet import COMMITTED
 from locksmith.standing import Standing
+from locksmith.words import quoted
 
 
 class ChangedClaimError(LockError):
@@ -12,8 +13,8 @@ class ChangedClaimError(LockError):
 
     def __init__(self, holder: str, change: str) -> None:
         super().__init__(
-            f"{change}; nothing was freed. Look with `locksmithctl nodes`; `locksmithctl unlock {holder}` frees the "
-            "slot whatever it is held for"
+            f"{change}; nothing was freed. Look with `locksmithctl nodes`; `locksmithctl unlock {quoted(holder)}` "
+            "frees the slot whatever it is held for"
         )
 
 

@@ -8,6 +8,7 @@ from locksmith.fleet import BLAMED, FAILED, REBOOT, Claim
 from locksmith.kv.store import ABSENT, Entry, Reading
 from locksmith.last_reboot import LastReboot
 from locksmith.semaphore import Semaphore
+from locksmith.words import quoted
 
 
 class DeniedError(LockError):
@@ -118,12 +119,13 @@ class Standing:
 
     def describe(self) -> str:
         """Say what the id stands in the semaphore for, and where there is no record, the ways out."""
+        unlock = f"`locksmithctl unlock {quoted(self.holder)}`"
         if self.claim is not None:
-            forgotten = f"; if its machine has forgotten that claim, `locksmithctl unlock {self.holder}` releases it"
+            forgotten = f"; if its machine has forgotten that claim, {unlock} releases it"
             return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.kind == REBOOT else ''}"
         return (
             f"{self.holder} stands in the semaphore without a record: a node of the original or a bare lock holds it; "
-            f"`locksmithctl unlock {self.holder}` frees it, `adopt = true` lets its own daemon do so once after a boot"
+            f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"
         )
 
 

@@ -9,10 +9,11 @@ from locksmith.fleet import REBOOT, UNKNOWN_VERSIONS, Claim
 from locksmith.group_view import GroupView
 from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
+from locksmith.names import find
 from locksmith.node import TTL, Node
 from locksmith.orders import FREEZE, HALT, HOLD, OWN_DENIALS, RESTORED, SPACING, TAKE_FAILS, Order
 from locksmith.waiter import Waiter
-from locksmith.words import clock, listed, named, ordinal, span
+from locksmith.words import clock, listed, named, ordinal, quoted, span
 
 MOST_LEFT = 3
 """How many machines that left the queue are named."""
@@ -276,7 +277,7 @@ def _orders(found: Case) -> Iterator[str]:
     """Say what holds the machine back with its group, whether or not it has come to ask."""
     view, now = found.view, found.now
     if (hold := view.holds.get(found.machine_id)) is not None:
-        yield f"It is held back {_by(hold, now)}. `locksmithctl release {found.name}` lets it go on."
+        yield f"It is held back {_by(hold, now)}. `locksmithctl release {quoted(_unique(found))}` lets it go on."
     if view.freeze is not None:
         fence = " and max set to 0 until then" if view.freeze.slots is not None else ""
         yield f"{_name(view)} is frozen {_by(view.freeze, now)}{fence}. `locksmithctl thaw` ends that."
@@ -317,8 +318,14 @@ def _for(reason: str) -> str:
     return f" ({reason})" if reason else ""
 
 
+def _unique(found: Case) -> str:
+    """Give the machine's name, or its id where the name means another machine too."""
+    meant = [one.machine_id for one in find(found.view, found.name)]
+    return found.name if meant == [found.machine_id] else found.machine_id
+
+
 def _unlock(found: Case) -> str:
-    return f"`locksmithctl unlock {found.machine_id}` frees it."
+    return f"`locksmithctl unlock {quoted(found.machine_id)}` frees it."
 
 
 def _is_own(waiter: Waiter, machine_id: str) -> bool:

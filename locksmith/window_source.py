@@ -13,6 +13,7 @@ from locksmith.kv.store import Store
 from locksmith.snapshot import WindowSight
 from locksmith.window import window_set
 from locksmith.window_store import WindowStore
+from locksmith.words import quoted
 
 WAITING, IDLE = 30.0, 900.0
 """Seconds after which the sets are read again while a reboot waits for its window, and while nothing is wanted."""
@@ -72,7 +73,7 @@ class ConfiguredWindows:
             if found is None:
                 return WindowSight(
                     doubt=f"there is no set of windows {name!r} in the file or in the store: "
-                    f"`locksmithctl window set {name}` makes one"
+                    f"`locksmithctl window set {quoted(name)}` makes one"
                 )
             sets.append(found)
         return WindowSight(window_set.union(sets))

@@ -1,5 +1,6 @@
 """Times and numbers as a person reads them, pure."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -16,6 +17,12 @@ def named(things: Sequence[str], between: str = ", ") -> str:
     if more <= 1:  # the last one is as short as the number
         return between.join(things)
     return f"{between.join(things[:MOST_NAMED])} and {more} more"
+
+
+def quoted(argument: object) -> str:
+    """Spell an argument of a command that a message suggests: a shell reads one word, and the tool no option."""
+    word = shlex.quote(str(argument))
+    return f"-- {word}" if word.startswith("-") else word
 
 
 def span(length: timedelta) -> str:

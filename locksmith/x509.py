@@ -58,7 +58,7 @@ def _names(body: list[tuple[int, bytes]]) -> tuple[str, ...]:
 
 
 def _alternative_names(octets: bytes) -> Iterator[str]:
-    for tag, content in _parts(next(_parts(octets))[1]):
+    for tag, content in _parts(next(_parts(octets), (SEQUENCE, b""))[1]):
         if tag == DNS_NAME:
             yield "".join(char if char.isprintable() else "?" for char in content.decode("ascii"))[:LONGEST_NAME]
         elif tag == IP_ADDRESS:

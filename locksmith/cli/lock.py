@@ -26,6 +26,7 @@ from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError
 from locksmith.shown import Shown
 from locksmith.standing import OtherClaimError
+from locksmith.words import quoted
 
 GIVE_UP_LIMIT = 30.0
 """Seconds to give up what one waited for, before the program ends; after that a place in line expires."""
@@ -51,7 +52,9 @@ def lock(
     patience = read_patience(note, waits=waits, timeout=timeout)
     holder = _holder(session, machine)
     if named := _named(session, holder):
-        raise LockError(f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {named}`")
+        raise LockError(
+            f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {quoted(named)}`"
+        )
     claim = new_claim(holder, MANUAL, reason)
     held = boottime.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
     if as_json:
@@ -84,7 +87,9 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
         claim = session.with_lock(partial(free, holder, reason))
     except NotHeldError as error:
         if named := _named(session, holder):
-            raise LockError(f"{error}: it is the host name of {named}. Say `locksmithctl unlock {named}`") from None
+            raise LockError(
+                f"{error}: it is the host name of {named}. Say `locksmithctl unlock {quoted(named)}`"
+            ) from None
         raise
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})

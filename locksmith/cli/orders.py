@@ -23,7 +23,7 @@ from locksmith.orders import Order
 from locksmith.why import group_name
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
-from locksmith.words import named
+from locksmith.words import named, quoted
 
 if TYPE_CHECKING:
     from locksmith.halt import Incident
@@ -125,7 +125,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{machine} is held back{_until(order)}; `locksmithctl release {machine}` ends it")
+    say(f"{machine} is held back{_until(order)}; `locksmithctl release {quoted(machine)}` ends it")
     if late:
         note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
 

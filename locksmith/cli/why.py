@@ -1,6 +1,8 @@
 """`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
 
 import contextlib
+import re
+import shlex
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -43,12 +45,15 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
         _tell_local()
         raise
     found = case(view, machine_id, datetime.now().astimezone(), session.config.halt.after)
+    sentences = explain(found)
+    if view.group != session.config.group:
+        sentences = [_with_group(sentence, view.group) for sentence in sentences]
     if as_json:
-        print_json(_fields(found))
+        print_json(_fields(found, sentences))
         return
     if view.group != session.config.group:
         note(f"{found.name} is in {group_name(view.group)}")
-    say_all(line for sentence in explain(found) for line in _fitted(sentence))
+    say_all(line for sentence in sentences for line in _fitted(sentence))
 
 
 def _tell_local() -> None:
@@ -64,6 +69,14 @@ def _tell_local() -> None:
         local = boottime.run(ask())
         reason = f" ({local.code}): {local.reason}" if local.code else ""
         say(*_fitted(f"This machine's locksmithd is {local.state}{reason}."))
+
+
+def _with_group(sentence: str, group: str) -> str:
+    """Have the commands in a sentence name the group that they are about, as this machine's is another."""
+    return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
+
+
+_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|release|repair|resume|set-max|thaw|unlock)\b)")
 
 
 def _fitted(sentence: str) -> list[str]:
@@ -100,7 +113,7 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
             note(f"{group_name(name)} is passed over: {error}")
 
 
-def _fields(found: Case) -> dict[str, object]:
+def _fields(found: Case, sentences: list[str]) -> dict[str, object]:
     view = found.view
     return {
         "group": view.group,
@@ -111,5 +124,5 @@ def _fields(found: Case) -> dict[str, object]:
         "position": found.place,
         "waiting": len(view.waiters),
         "holding": holding_fields(found.held) if found.held else None,
-        "why": explain(found),
+        "why": sentences,
     }

@@ -116,7 +116,7 @@ def _saving(answer: Answer, changes: Sequence[Change], together: Sequence[GroupP
 def _numbers(answer: Answer, machines: int) -> list[int]:
     runs = len(answer.ends[0])
     ends = [max(group[number] for group in answer.ends) for number in range(runs)]
-    most = max(FEWEST, ENOUGH // machines)
+    most = max(FEWEST, ENOUGH // max(1, machines))  # a group may have slots, and no machine
     return sorted(range(runs), key=lambda number: abs(ends[number] - answer.p50))[:most]
 
 

@@ -43,6 +43,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 LASTING = 10.0
 """Seconds that a connection stands before the next tries are quick again: a bus may throw us off each time."""
 
+POLICY_ADVICE = (
+    "install this version's bus policy as /etc/dbus-1/system.d/org.locksmith1.conf, then `systemctl restart locksmithd`"
+)
+"""The way out where a name is not given: mostly the policy of an earlier version is in place."""
+
 Handler = Callable[[Signal], None]
 
 log = logging.getLogger(__name__)
@@ -61,6 +66,7 @@ class SystemBus:
         self._callers = Callers(self._whose)
         self._ends = RateLimit(burst=5, per_second=1 / 60)
         self._names: list[str] = []
+        self._without: set[str] = set()
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -200,15 +206,22 @@ class SystemBus:
                 self._owners.setdefault(name, owner)
 
     async def _own(self, link: Link, name: str) -> None:
-        """Take the name; without it the daemon works all the same, so a policy that forbids it is only said."""
+        """Take the name; without it the daemon works all the same, so a policy that forbids it is only said, once."""
         try:
             take = Call(BUS_NAME, BUS_PATH, BUS_NAME, "RequestName", "su", (name, DO_NOT_QUEUE), "u")
             [got] = await link.call(take, CALL_LIMIT)
         except AnsweredError as error:
-            log.warning("the bus does not give the name %s: %s", name, error.text)
+            self._miss(name, f"the bus does not give the name {name}: {error.text}; {POLICY_ADVICE}")
         else:
-            if got != PRIMARY_OWNER:
-                log.warning("somebody else has the name %s on the bus", name)
+            if got == PRIMARY_OWNER:
+                self._without.discard(name)
+            else:
+                self._miss(name, f"another program has the name {name} on the bus: see `busctl status {name}`")
+
+    def _miss(self, name: str, what: str) -> None:
+        if name not in self._without:
+            log.warning("%s", what)
+        self._without.add(name)
 
     @property
     def _ears(self) -> Ears:

@@ -1,6 +1,7 @@
 """Who else may change or read a file of this machine, and files that must be files."""
 
 import errno
+import grp
 import os
 import pwd
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
+from locksmith.words import quoted
 
 _MOST_LINKS = 40
 
@@ -35,17 +37,18 @@ def changeable_by_others(path: Path) -> str:
 
     That is by what stands on the way to it as well: each folder from the root on, each link and its target.
     """
-    trusted = {0, os.geteuid()}
+    trusted, groups = {0, os.geteuid()}, _trusted_groups()
     for place, found in _way(path):
         if found.st_uid not in trusted:
-            return f"{place} belongs to {_user(found.st_uid)}, who can change it: `chown root {place}`"
+            chown = "chown -h root" if stat.S_ISLNK(found.st_mode) else "chown root"
+            return f"{place} belongs to {_user(found.st_uid)}, who can change it: `{chown} {quoted(place)}`"
         # In a folder like /tmp, each can remove only what is their own.
         if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
             continue
         if found.st_mode & stat.S_IWOTH:
-            return f"every user can change {place}: `chmod go-w {place}`"
-        if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
-            return f"the group {found.st_gid} can change {place}: `chmod g-w {place}`"
+            return f"every user can change {place}: `chmod go-w {quoted(place)}`"
+        if found.st_mode & stat.S_IWGRP and found.st_gid not in groups:
+            return f"the group {found.st_gid} can change {place}: `chmod g-w {quoted(place)}`"
     return ""
 
 
@@ -73,9 +76,9 @@ def readable_by_others(path: Path) -> str:
     *folders, (place, found) = _way(path)
     modes = [folder.st_mode for _, folder in folders if stat.S_ISDIR(folder.st_mode)]
     if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in modes):
-        return f"every user can read {place}, which has a secret in it: `chmod go-rwx {place}`"
-    if found.st_mode & stat.S_IRGRP and found.st_gid != 0 and all(mode & 0o011 for mode in modes):
-        return f"the group {found.st_gid} can read {place}, which has a secret in it: `chmod g-rwx {place}`"
+        return f"every user can read {place}, which has a secret in it: `chmod go-rwx {quoted(place)}`"
+    if found.st_mode & stat.S_IRGRP and found.st_gid not in _trusted_groups() and all(mode & 0o011 for mode in modes):
+        return f"the group {found.st_gid} can read {place}, which has a secret in it: `chmod g-rwx {quoted(place)}`"
     return ""
 
 
@@ -95,6 +98,17 @@ def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
             target = here.readlink()
             here = Path("/") if target.is_absolute() else here.parent
             left[:0] = target.parts[1:] if target.is_absolute() else target.parts
+
+
+def _trusted_groups() -> set[int]:
+    """Give root's group, and the one that this user alone is in: with that many systems let it write by default."""
+    try:
+        user = pwd.getpwuid(os.geteuid())
+        group = grp.getgrgid(user.pw_gid)
+    except KeyError:
+        return {0}
+    private = group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+    return {0, group.gr_gid} if private else {0}
 
 
 def _user(uid: int) -> str:

@@ -13,6 +13,7 @@ from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import parse_zone
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows
+from locksmith.words import quoted
 
 MOST_PARTS = 100
 """Windows and blackouts of a set: each is looked at in each cycle of the loop."""
@@ -90,7 +91,7 @@ def decode(raw: bytes, key: str) -> WindowSet:
         )
     except (jsonread.BadJsonError, UsageError) as error:
         raise CorruptValueError(
-            key, f"not a set of windows: {error}; `locksmithctl window set {name}` writes it anew"
+            key, f"not a set of windows: {error}; `locksmithctl window set {quoted(name)}` writes it anew"
         ) from None
 
 

@@ -259,3 +259,22 @@ def test_a_bus_that_talks_rubbish_is_one_that_went_away(tmp_path, rubbish, caplo
     asyncio.run(story())
     assert "the system bus went away" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_name_that_the_policy_forbids_is_said_once_with_the_way_out_and_not_at_each_connection(daemon, caplog):
+    """As with the policy of an earlier version. A user who floods the bus ends connections again and again."""
+
+    async def story():
+        bus = SystemBus(daemon.address)
+        bus.take_name("org.locksmith1.Unheard")
+        async with bus:
+            for _ in range(3):
+                assert await bus.call(GET_ID)
+                daemon.restart()
+                await until(lambda: not bus.connected, "its end is noticed")
+                await until(lambda: bus.connected, "the bus is found")
+
+    asyncio.run(story())
+    [said] = [record.getMessage() for record in caplog.records if "the name" in record.getMessage()]
+    assert "the bus does not give the name org.locksmith1.Unheard: Connection" in said
+    assert "org.locksmith1.conf, then `systemctl restart locksmithd`" in said

@@ -1,7 +1,9 @@
 """Files that other users of the machine can read, change, lock or replace. Root is needed, as for the daemon."""
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -234,6 +236,9 @@ def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, 
         assert f"`chmod go-w {place}`" in node.said
         assert not ran.exists()
         assert node.machine.reboots == 0
+        place.chmod(0o755)
+        assert (await node.tool("recheck"))[0] == 0
+        await until(lambda: node.machine.reboots == 1 and ran.exists(), "an operator who has put it right waits", 10)
 
     site.play(story)
 
@@ -355,3 +360,42 @@ def test_lock_and_unlock_name_the_id_of_a_host_name_and_touch_nothing(ctl, fleet
     fleet(bare_lock)
     assert ctl("unlock", "web1").status == 0
     assert [one["id"] for one in json.loads(ctl("status", "--json").out)["holders"]] == [ID]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "file"])
+def test_the_command_against_others_works_when_it_is_pasted(public, kind):
+    """`chown` without -h changes what a link leads to, and leaves the link."""
+    place = public / "it's a secret; $(id)"
+    match kind:
+        case "link":
+            (public / "target").write_text("x")
+            place.symlink_to(public / "target")
+        case "folder":
+            place.mkdir(mode=0o777)
+            place.chmod(0o777)
+        case "file":
+            place.write_text("x")
+            place.chmod(0o666)
+    os.lchown(place, NOBODY, 12345)
+    for _ in range(3):
+        if problem := changeable_by_others(place):
+            command = problem.partition(": `")[2].removesuffix("`")
+            subprocess.run(["/bin/sh", "-c", command], check=True, cwd=public)
+    assert changeable_by_others(place) == ""
+
+
+@pytest.mark.parametrize(("members", "refused"), [([], False), (["daemon"], False), (["daemon", "alice"], True)])
+def test_the_group_that_a_user_alone_is_in_is_no_group_of_others(public, monkeypatch, members, refused):
+    """Many systems give each user such a group, and have files be writable for it (umask 002)."""
+    user = pwd.getpwnam("daemon")
+    group = grp.struct_group(("daemon", "x", user.pw_gid, members))
+    monkeypatch.setattr(grp, "getgrgid", lambda _gid: group)
+    monkeypatch.setattr(os, "geteuid", lambda: user.pw_uid)
+    secret = public / "folder/password"
+    secret.parent.mkdir()
+    secret.write_text("x")
+    for path, mode in ((secret, 0o664), (secret.parent, 0o775)):
+        os.chown(path, user.pw_uid, user.pw_gid)
+        path.chmod(mode)
+    said = changeable_by_others(secret)
+    assert said == (f"the group {user.pw_gid} can change {secret.parent}: `chmod g-w {secret.parent}`" * refused)

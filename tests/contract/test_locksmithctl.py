@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import pty
+import re
+import shlex
 import subprocess
 import sys
 import uuid
@@ -520,6 +522,18 @@ def test_a_share_that_cannot_be_read_stops_nobody_and_is_ended_by_set_max(ctl, l
 def test_an_id_that_would_steer_the_terminal_is_spelt_out(ctl, lock):
     lock.put(semaphore.encode(Semaphore(1, ("n1\x1b[2J\n<&>",))))
     assert ctl("status").out.endswith("MACHINE ID\nn1\\x1b[2J\\n<&>\n")
+
+
+@pytest.mark.parametrize("holder", ["rack 4", "n1; touch x", "$(touch x)", "it's", "-x", "--json"])
+def test_a_command_that_names_an_odd_id_works_when_it_is_pasted(ctl, lock, holder):
+    """Whoever can write to etcd chooses the ids that a message suggests to an operator's shell."""
+    lock.put(semaphore.encode(Semaphore(1, (holder,))))
+    said = ctl.fails("lock", "--", holder)
+    [suggested] = re.findall("`(locksmithctl unlock .*)` frees it", said)
+    program, *words = shlex.split(suggested)
+    assert (program, words[-1]) == ("locksmithctl", holder)
+    assert ctl(*words).status == 0
+    assert json.loads(ctl("status", "--json").out)["holders"] == []
 
 
 @pytest.mark.parametrize("share", ["0%", "101%", "x%", "%"])

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -142,6 +143,23 @@ def test_why_finds_a_machine_of_another_group(ctl, wheel_etcd, api):
     ended = ctl("why", name)
     assert ended.out == f"{name} does not want to reboot: nothing asks for it.\n"
     assert f"{name} is in group {other.group}" in ended.err
+
+
+def test_why_names_the_other_group_in_each_command_so_that_it_works_when_pasted(ctl, wheel_etcd, api):
+    other = Fleet(wheel_etcd, api, f"other {uuid.uuid4()}")
+    name = f"m{uuid.uuid4()}"
+    machine_id = other.present(name).machine_id
+    there = Ctl(ctl._monkeypatch, ctl._capfd, *other.flags)
+    assert there("hold", name, "--reason", "disk swap").status == 0
+    assert there("freeze", "--reason", "release").status == 0
+    assert there("lock", machine_id).status == 0
+    said = ctl("why", name).out
+    assert json.loads(ctl("why", name, "--json").out)["why"] == said.splitlines()
+    commands = [shlex.split(words) for words in re.findall("`locksmithctl (.*?)`", said)]
+    assert sorted(words[1] for words in commands) == ["release", "thaw", "unlock"]
+    for words in commands:
+        assert ctl(*words).status == 0
+    assert not re.search("held back|frozen|holds a slot", ctl("why", name).out)
 
 
 def test_why_of_nobody_and_of_two_at_once_is_an_error_that_helps(ctl, fleet):

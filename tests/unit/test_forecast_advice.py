@@ -178,3 +178,8 @@ def test_no_change_is_a_change_for_the_worse_or_none(plan):
         assert change.plan != plan
         assert change.plan.name == plan.name
         assert change.words
+
+
+def test_groups_that_have_slots_and_no_machines_are_no_error():
+    """A group has a semaphore before its first machine is present, and after its last."""
+    assert advise(answer(group("a", 0, windows=NIGHTS), group("b", 0, spacing=60.0))).savings == ()

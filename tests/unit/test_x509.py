@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.x509 import read_certificate, read_pem
+from locksmith.x509 import ALTERNATIVE_NAMES, OBJECT, read_certificate, read_pem
 from tests.harness.certificates import Authority
 
 
@@ -36,6 +36,15 @@ def test_a_name_does_not_steer_the_terminal(tmp_path):
     pair = Authority(tmp_path).issue("x", "subjectAltName=DNS:abcdef.example")
     der = ssl.PEM_cert_to_DER_cert(pair.cert.read_text()).replace(b"abcdef", b"\x1b[31m\n")
     assert read_certificate(der).names == ("?[31m?.example",)
+
+
+def test_an_extension_for_names_with_nothing_in_it_has_none(tmp_path):
+    """Whoever asks is in a thread, where any other error than a `ValueError` would be lost, and the answer with it."""
+    pair = Authority(tmp_path).issue("x", "subjectAltName=DNS:abcdef.example")
+    der = bytearray(ssl.PEM_cert_to_DER_cert(pair.cert.read_text()))
+    at = der.find(bytes((OBJECT, 3)) + ALTERNATIVE_NAMES)
+    der[at - 1], der[at + 6] = 7, 0
+    assert read_certificate(bytes(der)).names == ()
 
 
 @pytest.mark.parametrize("text", ["", "-----BEGIN CERTIFICATE-----\n", "no certificate"])
