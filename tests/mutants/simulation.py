@@ -10,7 +10,9 @@ from tests.mutants.results import Mutant
 
 SEEDS = 12
 CPU_LIMIT = 150
-"""Seconds of a processor for one mutant, ten times what all of it takes: time that stands still is noticed too."""
+"""Seconds of a processor for one mutant, ten times what all of it takes. A mutant that reaches it is not judged."""
+PASSED, FAILED = 0, 1
+"""What pytest ends with; with anything else it has judged nothing."""
 STORIES = [f"tests/sim/test_{name}.py" for name in ("line", "twins", "bad_days", "fleet")]
 
 
@@ -27,10 +29,10 @@ def play(mutants: list[Mutant], ends: float) -> None:
     print()
 
 
-def _is_noticed(mutant: Mutant) -> bool:
+def _is_noticed(mutant: Mutant) -> bool | None:
+    """Whether a story failed; None: they were not played to an end, which tells nothing."""
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *STORIES]
     environment = os.environ | {"MUTANT_UNDER_TEST": mutant.name, "SIM_SEEDS": str(SEEDS)}
     command = ["prlimit", f"--cpu={CPU_LIMIT}", *pytest]
-    return (
-        subprocess.run(command, cwd=results.FOLDER, env=environment, check=False, capture_output=True).returncode != 0
-    )
+    ended = subprocess.run(command, cwd=results.FOLDER, env=environment, check=False, capture_output=True).returncode
+    return {PASSED: False, FAILED: True}.get(ended)
