@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from mutmut.__main__ import cli
 
-from tests.mutants import operators, report, results, simulation
+from tests.mutants import collected, operators, report, results, simulation
 from tests.mutants.results import OPEN, Mutant
 
 os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -51,6 +51,7 @@ def _options() -> argparse.Namespace:
 
 def _judge(options: argparse.Namespace, ends: float) -> None:
     operators.register()
+    collected.register()
     names = [f"locksmith.*{module}.x*" for module in options.modules]
     if options.again:
         names = [one.name for one in _open(options.modules)]

@@ -1,5 +1,6 @@
 """The heartbeat of a `locksmithctl reboot`, and the claim that the daemon takes over when it stops."""
 
+import asyncio
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.operator_lock import BEAT, STALE, OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
+from tests.sim.virtual_time import run
 
 CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")
 ENTRY = JournalEntry(CLAIM, "etcd-lock", "", 3, (), Phase.REQUESTED, Boot("boot"), "locksmithctl")
@@ -152,3 +154,18 @@ def test_while_a_reboot_is_ordered_the_daemon_cannot_take_its_claim_over(tool, d
     with tool.holding("nonce"), pytest.raises(HostError, match="is held by another program"):
         daemon.take_over("nonce", lambda: False)
     assert daemon.read().entry == replace(ENTRY, phase=Phase.COMMITTED, claim=CLAIM.committed())
+
+
+def test_a_holder_beats_every_two_seconds_until_its_end(paths):
+    async def story(loop):
+        lock = OperatorLock(paths, lambda: loop.now)
+        with lock.held():
+            beating = asyncio.ensure_future(lock.keep_beating())
+            stamps = []
+            for _ in range(4):
+                await asyncio.sleep(BEAT / 2)
+                stamps.append(lock._read()[0])
+            beating.cancel()
+        return stamps
+
+    assert run(story) == [0.0, BEAT, BEAT, 2 * BEAT]

@@ -1,19 +1,22 @@
 """The lock where claims of the same id meet, and where a slot expires: what belongs to another claim stays."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from locksmith import fleet, keys, semaphore
-from locksmith.fleet import UNHEALTHY
+from locksmith.brakes import BrakedError
+from locksmith.errors import CorruptValueError, OlderJournalError
+from locksmith.fleet import COMMITTED, UNHEALTHY
 from locksmith.halt import HaltAfter
 from locksmith.history import EXPIRE
-from locksmith.kv.memory import MemoryStore
+from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
 from locksmith.shown import ChangedClaimError, Shown
-from locksmith.standing import SlotsBusyError
+from locksmith.standing import OtherClaimError, RepeatedError, SlotsBusyError
 from tests.harness.weather import LATE
 from tests.unit.test_brakes import NOW, Group, scene
 from tests.unit.test_brakes import claim as daemons
@@ -121,6 +124,106 @@ def test_a_memory_of_a_reboot_that_cannot_be_read_is_not_removed_with_the_slot()
         assert bench.server.read(memory).entry is not None
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda lock: lock.check(claim("n1")),
+        lambda lock: lock.blame(claim("n1"), UNHEALTHY, "sick"),
+        lambda lock: lock.give_back_bare("n1"),
+    ],
+    ids=["check", "blame", "give_back_bare"],
+)
+def test_a_record_that_cannot_be_read_is_an_error_and_not_the_absence_of_one(ask):
+    async def story():
+        bench = Bench()
+        await bench.lock.take(claim("n1"))
+        key = keys.holder_key("", "n1")
+        bench.put(b"rubbish", key)
+        with pytest.raises(CorruptValueError):
+            await ask(bench.lock)
+        assert bench.semaphore().holders == ("n1",)
+
+    asyncio.run(story())
+
+
+def test_a_check_of_a_claim_whose_id_stands_for_another_is_an_error():
+    async def story():
+        bench = Bench()
+        await bench.lock.take(claim("n1", nonce="2"))
+        with pytest.raises(OtherClaimError) as caught:
+            await bench.lock.check(claim("n1", nonce="1"))
+        assert caught.value.claim == claim("n1", nonce="2")
+
+    asyncio.run(story())
+
+
+def test_who_has_its_slot_keeps_it_while_another_has_just_begun_its_reboot():
+    async def story(group):
+        await group.orders.lock.set_max(2)
+        await group.present("n1")
+        await group.lock().take(daemons("n1"))
+        await group.reboots("n2")
+        assert not await group.lock().take(daemons("n1"))
+        with pytest.raises(BrakedError, match="too soon after a reboot"):
+            await group.lock().commit(daemons("n1"))
+
+    scene(story, spacing=600.0)
+
+
+def test_a_journal_that_knows_fewer_commits_than_the_record_passes_no_point_of_no_return():
+    async def story(group):
+        await group.lock().take(daemons("n1"))
+        await group.lock().commit(daemons("n1"))
+        await group.lock().commit(daemons("n1"))  # an answer that was lost: the same once more
+        entry = group.server.read(keys.holder_key("", "n1")).entry
+        ahead = fleet.decode(entry.value, entry.key, "n1").committed()
+        group.server.put(entry.key, fleet.encode(ahead), entry.version)
+        with pytest.raises(OlderJournalError):
+            await group.lock().commit(daemons("n1"))
+
+    scene(story)
+
+
+def test_the_record_keeps_when_the_slot_was_taken_though_the_journal_does_not_know():
+    async def story(group):
+        await group.lock().take(daemons("n1"))
+        await group.lock().commit(daemons("n1"))
+        state = await group.lock().look("n1")
+        assert (state.claim.state, state.claim.taken) == (COMMITTED, NOW)
+
+    scene(story)
+
+
+def test_a_resume_of_a_group_in_which_nothing_went_wrong_looks_once():
+    class Finite(MemoryStore):
+        asked = 0
+
+        async def get(self, key):
+            self.asked += 1
+            assert self.asked < 10
+            return await super().get(key)
+
+    async def story():
+        store = Finite(MemoryServer())
+        assert await RebootLock(store, "").acknowledge("alice: all is well") == []
+        assert store.asked == 2
+
+    asyncio.run(story())
+
+
+def test_a_second_reboot_for_the_same_version_is_refused_and_the_first_is_named():
+    async def story(group):
+        claimed = replace(daemons("n1"), version="1.2.3", boot_id="boot-1")
+        await group.lock().take(claimed)
+        await group.lock().commit(claimed)
+        await group.lock().give_back(claimed.committed(), rebooted=True)
+        with pytest.raises(RepeatedError) as caught:
+            await group.lock().take(replace(claimed, nonce="again", boot_id="boot-2"))
+        assert (caught.value.last.version, caught.value.last.at) == ("1.2.3", NOW)
+
+    scene(story, repeat=3600.0)
 
 
 class Changed:

@@ -23,3 +23,12 @@ def test_what_was_seen_longest_ago_is_forgotten():
         seen.stood(entry(key=str(number)), 1 + number)
     assert seen.stood(entry(key=str(MOST - 1)), 5000) == 5000 - MOST
     assert seen.stood(entry(key="old"), 5000) == 0
+
+
+def test_of_too_many_the_half_is_kept_that_was_seen_last():
+    seen = Sightings()
+    for number in range(MOST + 1):
+        seen.stood(entry(key=str(number)), number)
+    half = MOST // 2
+    assert seen.stood(entry(key=str(half)), MOST) == MOST - half
+    assert seen.stood(entry(key=str(half - 1)), MOST) == 0
