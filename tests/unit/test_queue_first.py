@@ -1,6 +1,7 @@
-"""The first in line, which writes its place so that the second sees whose that is; and whether a halt binds everybody."""
+"""The first in line, which writes its place so that the second knows whose that is; and whom a halt binds."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,9 @@ from locksmith import keys, queue, waiter
 from locksmith.errors import OutcomeUnknownError
 from locksmith.halt import HaltAfter
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import KEEP_AFTER, Queue
+from locksmith.kv.store import Entry
+from locksmith.queue import FIRST_LASTS, KEEP_AFTER, Queue
+from locksmith.waiter import Waiter
 from tests.sim.virtual_time import run
 from tests.unit.test_queue import claim
 
@@ -125,5 +128,60 @@ def test_a_place_that_cannot_be_read_has_no_rule():
         strict = line.queue(HaltAfter(1))
         await strict.stand(claim("n1"))
         assert await strict.halts_all(1)
+
+    play(story)
+
+
+def test_a_restarted_machine_prolongs_its_place_and_writes_nothing():
+    async def story(line):
+        await line.queue().stand(claim("n1"))
+        before = line.server.read(keys.waiters_prefix("") + "n1").version
+        line.calls.clear()
+        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert "renew" in line.calls
+        assert line.server.read(keys.waiters_prefix("") + "n1").version == before
+
+    play(story)
+
+
+def test_a_restarted_machine_whose_place_has_no_lease_writes_it_with_one():
+    async def story(line):
+        key = keys.waiters_prefix("") + "n1"
+        line.server.put(key, waiter.encode(Waiter.of(claim("n1"))), 0)
+        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert line.server.read(key).entry.lease
+
+    play(story)
+
+
+def test_a_new_claim_stands_in_the_stead_of_an_older_one_and_expires_as_any_other():
+    async def story(line):
+        await line.queue().stand(claim("n1", "older"))
+        await line.queue().stand(claim("n1", "newer"))
+        entry = line.server.read(keys.waiters_prefix("") + "n1").entry
+        assert waiter.decode(entry.value, entry.key).nonce == "newer"
+        assert entry.lease
+
+    play(story)
+
+
+@pytest.mark.parametrize(("beat", "deserted"), [(1, True), (0, False)])
+def test_a_first_place_is_deserted_that_stood_too_long_where_its_machine_writes_it(beat, deserted):
+    async def story(line):
+        first = Entry("key", waiter.encode(replace(Waiter.of(claim("n1")), beat=beat)), 1, 1)
+        second = line.queue()
+        assert not second._is_deserted(first)
+        await asyncio.sleep(FIRST_LASTS)
+        assert not second._is_deserted(first)
+        await asyncio.sleep(1)
+        assert second._is_deserted(first) is deserted
+
+    play(story)
+
+
+def test_who_stands_before_is_called_by_its_hostname():
+    async def story(line):
+        await line.queue().stand(replace(claim("n1"), hostname="web-1"))
+        assert (await line.queue().stand(claim("n2"))).line.behind == "web-1"
 
     play(story)

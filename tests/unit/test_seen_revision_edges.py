@@ -1,0 +1,125 @@
+"""What a machine has seen of the store, where answers, orders and programs of it meet."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from locksmith import fleet
+from locksmith.errors import HostError
+from locksmith.host.seen_revision import SeenRevision
+from locksmith.kv.store import Entry, Fingerprint, Known
+from tests.unit.test_seen_revision import LATER, NOW, Clock, hears, make
+
+SEEN = Entry("key", b"seen", 5, 1)
+
+
+def follows(mark: SeenRevision, entry: Entry, *, part: bool | None = None, known: Known | None = None) -> None:
+    mark.followed(entry, known or mark.sending(), part=part)
+
+
+def of_disk(mark: SeenRevision) -> dict:
+    return json.loads(mark.path.read_text())
+
+
+def test_a_mark_belongs_to_one_store(tmp_path):
+    mark = make(tmp_path)
+    assert mark.is_of(3, ["http://a"])
+    assert not mark.is_of(2, ["http://a"])
+    assert not mark.is_of(3, ["http://b"])
+
+
+def test_what_was_sent_before_an_operators_word_accuses_no_store_after_it(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    early: list[Known] = []
+    for _ in range(3):
+        follows(mark, SEEN)
+        early.append(mark.sending())
+        hears(mark, 9)
+        hears(mark, 1)
+        assert mark.verdict
+        clock.now += timedelta(minutes=1)
+        assert mark.went_back(clock.now) == ""
+        for known in early:
+            follows(mark, SEEN, part=False, known=known)
+        assert not mark.verdict
+        clock.now += timedelta(minutes=1)
+
+
+def test_the_newest_entry_of_the_key_that_is_asked_for_counts(tmp_path):
+    mark = make(tmp_path)
+    follows(mark, SEEN)
+    follows(mark, Entry("key", b"older", 4, 1))
+    assert mark.sending().entry == Fingerprint.of(SEEN)
+    newer, another = Entry("key", b"newer", 6, 1), Entry("of another group", b"", 3, 1)
+    follows(mark, newer)
+    assert mark.sending().entry == Fingerprint.of(newer)
+    follows(mark, another)
+    assert mark.sending().entry == Fingerprint.of(another)
+
+
+def test_a_resume_counts_that_came_after_the_entry_was_first_seen(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    follows(mark, SEEN)
+    clock.now = LATER
+    follows(mark, SEEN)
+    follows(mark, SEEN, part=False)
+    assert mark.verdict
+    assert mark.went_back(NOW + timedelta(seconds=30)) == ""
+
+
+def test_a_resume_is_written_down_once_and_not_forgotten(tmp_path):
+    written = []
+
+    class Counting(SeenRevision):
+        def _store_raw(self, raw: bytes) -> None:
+            written.append(raw)
+            super()._store_raw(raw)
+
+    mark = make(tmp_path)
+    mark.__class__ = Counting
+    for _ in range(3):
+        mark.went_back(NOW)
+    assert len(written) == 1
+    assert of_disk(mark)["resumed"] == fleet.moment(NOW)
+    mark.went_back(None)
+    assert of_disk(mark)["resumed"] == fleet.moment(NOW)
+
+
+def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path):
+    mark = make(tmp_path)
+    hears(mark, 9)
+    mark.keep()
+    writes = mark._store_raw
+
+    def full(_raw: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    mark._store_raw = full
+    hears(mark, 8)
+    assert of_disk(mark)["back"] == ""
+    mark._store_raw = writes
+    assert mark.went_back(None)
+    assert of_disk(mark)["back"] == fleet.moment(NOW)
+
+
+def test_a_resume_of_the_very_second_of_another_programs_verdict_does_not_end_that(tmp_path):
+    daemon, tool = make(tmp_path), make(tmp_path)
+    hears(daemon, 9)
+    hears(daemon, 8)
+    assert tool.went_back(NOW)
+    assert make(tmp_path).verdict
+
+
+def test_a_disk_that_cannot_be_written_is_an_error_where_something_is_to_be_kept(tmp_path):
+    mark = make(tmp_path)
+    hears(mark, 9)
+
+    def full(_raw: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    mark._store_raw = full
+    with pytest.raises(HostError, match="cannot be written: No space left on device"):
+        mark.keep()
