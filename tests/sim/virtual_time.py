@@ -25,7 +25,7 @@ class SpinningError(Exception):
     """Time stands still: there is always something to do at once."""
 
 
-MOST_TURNS = 500_000
+MOST_TURNS = 50_000
 """How many turns one moment may take: the largest fleet needs a small part of them."""
 
 

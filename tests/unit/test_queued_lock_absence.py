@@ -103,3 +103,15 @@ def test_an_order_that_ends_soon_is_looked_at_when_it_ends(left, after):
         assert await away.returns() == pytest.approx(after)
 
     play(story)
+
+
+@pytest.mark.parametrize(("step", "until"), [(-2, 26), (2, 26), (3, 29), (-3, 23)])
+def test_it_says_the_same_end_again_unless_the_clock_was_stepped(step, until):
+    async def story(loop):
+        away = Away(loop, 25.0)
+        assert (await away.told()).until == NOW + timedelta(seconds=26)
+        clock = away.lock.lock.now
+        away.lock.lock.now = lambda: clock() + timedelta(seconds=step)
+        assert (await away.told()).until == NOW + timedelta(seconds=until)
+
+    play(story)

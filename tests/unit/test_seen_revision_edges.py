@@ -9,7 +9,7 @@ from locksmith import fleet
 from locksmith.errors import HostError
 from locksmith.host.seen_revision import SeenRevision
 from locksmith.kv.store import Entry, Fingerprint, Known
-from tests.unit.test_seen_revision import LATER, NOW, Clock, hears, make
+from tests.unit.test_seen_revision import LATER, NOW, Clock, Gauge, hears, make
 
 SEEN = Entry("key", b"seen", 5, 1)
 
@@ -123,3 +123,67 @@ def test_a_disk_that_cannot_be_written_is_an_error_where_something_is_to_be_kept
     mark._store_raw = full
     with pytest.raises(HostError, match="cannot be written: No space left on device"):
         mark.keep()
+
+
+def test_after_an_operators_word_the_store_counts_from_what_it_said_last(tmp_path):
+    mark = make(tmp_path)
+    for revision in (30, 8, 20):
+        hears(mark, revision)
+    assert mark.went_back(LATER) == ""
+    assert mark.sending().revision == 20
+    hears(mark, 19)
+    assert mark.verdict
+
+
+def test_an_answer_that_says_nothing_new_leaves_when_the_store_was_seen_to_come_so_far(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    hears(mark, 9, cluster="1")
+    clock.now = LATER
+    hears(mark, 9, cluster="1")
+    hears(mark, 8, cluster="1")
+    assert mark.verdict
+    assert mark.went_back(NOW + timedelta(seconds=30)) == ""
+
+
+def test_a_reader_that_keeps_nothing_believes_an_operators_word_too(tmp_path):
+    reader = make(tmp_path, keeps=False)
+    hears(reader, 9)
+    hears(reader, 8)
+    assert reader.went_back(LATER) == ""
+    assert not reader.verdict
+
+
+def test_the_metric_shows_the_verdict_of_another_program(tmp_path):
+    gauge = Gauge()
+    tool = make(tmp_path, meter=gauge)
+    daemon = make(tmp_path)
+    hears(daemon, 9)
+    hears(daemon, 8)
+    gauge.values.clear()
+    hears(tool, 9)
+    tool.keep()
+    assert tool.verdict
+    assert gauge.values == [True]
+
+
+def test_what_stands_in_the_file_is_read_by_other_versions_too(tmp_path):
+    mark = make(tmp_path)
+    hears(mark, 9, cluster="1")
+    follows(mark, SEEN)
+    mark.went_back(NOW)
+    hears(mark, 8, cluster="1")
+    assert of_disk(mark) == {
+        "schema": 1,
+        "store": "3 http://a",
+        "revision": 9,
+        "resumed": "2026-05-01T02:10:00Z",
+        "at": "2026-05-01T02:10:00Z",
+        "cluster": "1",
+        "entry": {"key": "key", "version": 5, "digest": Fingerprint.of(SEEN).digest},
+        "entry_at": "2026-05-01T02:10:00Z",
+        "back": "2026-05-01T02:10:00Z",
+        "why": "its revision is 8, and was 9",
+    }
+    again = make(tmp_path)
+    assert again._seen == mark._seen
