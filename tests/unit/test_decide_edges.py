@@ -173,3 +173,30 @@ def code(snapshot) -> str:
     step: Step = decide(snapshot)
     assert isinstance(step, Wait)
     return step.code
+
+
+@pytest.mark.parametrize(
+    ("tries", "retry", "pause"),
+    [
+        (1, RETRY, RETRY),
+        (2, RETRY, 2 * RETRY),
+        (3, RETRY, 4 * RETRY),
+        (6, RETRY, 4 * HOUR),
+        (99, RETRY, 4 * HOUR),
+        (1, 6 * HOUR, 6 * HOUR),
+        (2, 6 * HOUR, 6 * HOUR),
+        (9, 2 * HOUR, 4 * HOUR),
+        (17, SECOND / 8000, 2**16 * SECOND / 8000),
+        (99, SECOND / 8000, 2**16 * SECOND / 8000),
+    ],
+)
+def test_each_failed_try_doubles_the_pause_up_to_four_hours_or_the_first_pause(tries, retry, pause):
+    just_before = configured(replace(WISHING, journal=failed(pause - INSTANT, tries)), tries=0, retry=retry)
+    waits = decide(just_before)
+    assert isinstance(waits, Wait)
+    assert (waits.code, waits.until) == ("retry", NOW + INSTANT)
+    assert decide(configured(replace(WISHING, journal=failed(pause, tries)), tries=0, retry=retry)) == Request()
+
+
+def test_a_failure_from_far_ahead_delays_nothing():
+    assert decide(replace(WISHING, journal=failed(-RETRY))) == Request()

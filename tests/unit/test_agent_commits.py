@@ -1,0 +1,72 @@
+"""The point of no return in the loop: what the store and the journal are told of it, and what a failed try leaves."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from locksmith.errors import StoreUnavailableError
+from locksmith.snapshot import Before, Denied, Phase
+from tests.unit.test_agent import Bench, for_a_while, raising
+
+
+@dataclass
+class Committing(Bench):
+    """Notes the versions for which a commit is asked; each look before a reboot finds another unit that has failed."""
+
+    versions: list[str] = field(default_factory=list)
+    looks: int = 0
+
+    async def commit(self, claim):
+        self.versions.append(claim.version)
+        return await super().commit(claim)
+
+    async def before(self, wish):
+        self.looks += 1
+        return Before(wish.trigger if wish else "", failed_units=(f"{self.looks}.service",))
+
+
+def entry(bench: Bench):
+    found = bench.journal.read().entry
+    assert found is not None
+    return found
+
+
+def test_the_store_is_told_what_is_wanted_at_the_point_of_no_return():
+    bench = Committing()
+
+    def update_again() -> None:
+        bench.version = "1.2.4"
+
+    bench.does["request"] = update_again
+    for_a_while(bench, 1)
+    assert bench.versions == ["1.2.4"]
+    assert (entry(bench).before.trigger, entry(bench).before.version) == ("update_engine", "1.2.4")
+
+
+def test_where_the_wish_has_no_version_any_more_the_store_is_told_that_of_the_claim():
+    bench = Committing()
+
+    def forget() -> None:
+        bench.version = ""
+
+    bench.does["request"] = forget
+    for_a_while(bench, 1)
+    assert bench.versions == ["1.2.3"]
+
+
+def test_what_had_failed_before_the_hooks_is_written_down_with_what_fails_now():
+    bench = Committing()
+    for_a_while(bench, 1)
+    assert entry(bench).before.failed_units == ("1.service", "2.service")
+
+
+@pytest.mark.parametrize(
+    "commit",
+    [raising(StoreUnavailableError("no endpoint answers")), lambda: Denied("spacing", "too soon")],
+    ids=["no answer", "a denial"],
+)
+def test_a_commit_that_did_not_come_off_leaves_a_claim_before_the_point_of_no_return(commit):
+    bench = Committing(does={"commit": commit})
+    for_a_while(bench, 1)
+    assert "reboot" not in bench.calls
+    assert entry(bench).phase is Phase.REQUESTED
