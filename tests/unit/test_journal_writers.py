@@ -61,7 +61,7 @@ def test_a_reboot_is_ordered_only_for_a_claim_past_its_point_of_no_return(tool):
 def test_while_a_reboot_is_ordered_no_other_program_writes(tool, daemon):
     tool.begin(ENTRY)
     tool.commit("nonce")
-    with tool.holding("nonce"), pytest.raises(HostError, match="is held by another program for more than 0.05 s"):
+    with tool.holding("nonce"), pytest.raises(HostError, match=r"is held by another program for more than 0\.05 s"):
         daemon.clear("nonce")
     assert daemon.failed_writes == 1
     daemon.clear("nonce")

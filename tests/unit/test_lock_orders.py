@@ -7,19 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from locksmith import halt, keys, node
+from locksmith import halt, keys, node, orders
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import HaltAfter, parse_halt_after
 from locksmith.kv.store import Entry
 from locksmith.node import Node
+from locksmith.operator_orders import OperatorOrders
+from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
 from locksmith.snapshot import DAEMON
 from tests.harness.weather import ANSWER_LOST, DROPPED, Script
 from tests.sim.virtual_time import run
 from tests.unit.test_brakes import FREEZE, NOW, Group, claim, scene
-from tests.unit.test_rebootlock import Bench
+from tests.unit.test_rebootlock import Bench, Moved
 
 
 def test_a_fence_and_its_end_leave_every_holder_its_slot():
@@ -234,5 +236,37 @@ def test_a_presence_has_outlived_its_word_when_it_stood_for_longer_than_that():
             await asyncio.sleep(seconds)
         ages += [brakes._is_gone("n1", entry)]
         assert ages == [False, False, True]
+
+    scene(story)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (Order("alice", NOW), "by alice since 2026-05-01T02:10:00Z"),
+        (Order("", NOW), "by somebody since 2026-05-01T02:10:00Z"),
+        (Order("alice", NOW, "it moves"), "by alice since 2026-05-01T02:10:00Z: it moves"),
+        (
+            Order("alice", NOW, "it moves", NOW + timedelta(hours=1)),
+            "by alice since 2026-05-01T02:10:00Z, until 2026-05-01T03:10:00Z: it moves",
+        ),
+    ],
+)
+def test_an_order_says_by_whom_since_when_until_when_and_why(order, words):
+    assert order.describe() == words
+
+
+def test_an_order_that_lost_its_race_to_another_is_written_over_that():
+    async def story(group):
+        key = keys.freeze_key("")
+        other = Order("bob", NOW, "not now", nonce="f9")
+
+        async def first() -> None:
+            group.server.put(key, orders.encode(other), 0)
+
+        late = OperatorOrders(Moved(group.store(), first), "", clock=lambda: NOW)
+        assert (await late.freeze(FREEZE)).before == other
+        entry = group.server.read(key).entry
+        assert orders.decode(entry.value, key, "freeze") == FREEZE
 
     scene(story)

@@ -169,3 +169,16 @@ def test_a_holder_beats_every_two_seconds_until_its_end(paths):
         return stamps
 
     assert run(story) == [0.0, BEAT, BEAT, 2 * BEAT]
+
+
+def test_from_the_first_look_that_finds_it_silent_a_holder_has_four_seconds(paths, clock):
+    seen = OperatorLock(paths, clock)
+    with OperatorLock(paths, clock).held():
+        clock.now += STALE
+        assert seen.is_held()
+        clock.now += 2 * BEAT
+        assert seen.is_held()
+        clock.now += 2 * BEAT - 1
+        assert seen.is_held()
+        clock.now += 1
+        assert not seen.is_held()
