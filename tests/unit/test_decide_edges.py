@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.decide import decide
-from locksmith.snapshot import Checks, Done, Errand, Failure, Hooks, Journal, Objection, ShutdownState
+from locksmith.snapshot import Checks, Done, Errand, Failure, Hooks, Journal, Objection, Report, ShutdownState
 from locksmith.steps import Blame, Commit, Reboot, Request, Run, Step, Wait, Withdraw
 from tests.unit.test_decide import (
     ALERT,
@@ -200,3 +200,16 @@ def test_each_failed_try_doubles_the_pause_up_to_four_hours_or_the_first_pause(t
 
 def test_a_failure_from_far_ahead_delays_nothing():
     assert decide(replace(WISHING, journal=failed(-RETRY))) == Request()
+
+
+@pytest.mark.parametrize(
+    ("errand", "step"),
+    [
+        (Report(Errand.CHECKS, SECOND), Wait("checks", "the checks before the reboot run")),
+        (Report(Errand.CHECKS, SECOND, over=True), Run(Errand.CHECKS)),
+        (Report(Errand.PREPARE, SECOND), Run(Errand.CHECKS)),
+        (None, Run(Errand.CHECKS)),
+    ],
+)
+def test_the_checks_are_begun_once_and_waited_for(errand, step):
+    assert decide(replace(GRANTS, checks=None, errand=errand)) == step

@@ -12,7 +12,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
-from locksmith.host.operator_lock import BEAT, STALE, OperatorLock
+from locksmith.host.operator_lock import BEAT, STALE, WIDTH, OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
 from tests.sim.virtual_time import run
@@ -182,3 +182,32 @@ def test_from_the_first_look_that_finds_it_silent_a_holder_has_four_seconds(path
         assert seen.is_held()
         clock.now += 1
         assert not seen.is_held()
+
+
+def test_a_heartbeat_is_as_long_as_every_other_and_needs_a_holder(paths, clock):
+    path = paths.run / "operator.lock"
+    lock = OperatorLock(paths, clock)
+    lock.beat()
+    assert not path.exists()
+    with lock.held():
+        for clock.now in (7.0, 123456.789):
+            lock.beat()
+            assert path.read_bytes() == f"{clock.now:.3f} {os.getpid()}".encode().ljust(WIDTH - 1) + b"\n"
+
+
+def test_a_heartbeat_that_cannot_be_written_is_an_error(paths, clock, monkeypatch):
+    def full(*_args) -> None:
+        raise OSError(28, "No space left on device")
+
+    lock = OperatorLock(paths, clock)
+    with lock.held():
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(HostError, match=r"operator\.lock cannot be written: No space left on device"):
+            lock.beat()
+
+
+def test_fifteen_seconds_of_silence_are_no_standstill_yet(paths, clock):
+    with OperatorLock(paths, clock).held():
+        clock.now += STALE
+        with pytest.raises(HostError, match="is held by another program"), OperatorLock(paths, clock).held():
+            pass

@@ -311,3 +311,12 @@ def test_a_share_that_cannot_be_read_changes_nothing_and_stops_nobody():
         assert group.share is None
 
     asyncio.run(story())
+
+
+def test_a_number_has_landed_when_it_stands_and_another_is_allowed_beside_it():
+    changing = Share("10%", (1, 4))
+    assert changing.has_landed(4)
+    assert not changing.has_landed(1)
+    assert not Share("10%", (4,)).has_landed(4)
+    assert changing.landed() == Share("10%", (4,))
+    assert Share("10%", (1, 2, 4)).landed() == Share("10%", (4,))
