@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from locksmith.errors import StoreUnavailableError
+from locksmith.errors import OlderJournalError, StoreUnavailableError
 from locksmith.snapshot import Before, Denied, Phase
 from tests.unit.test_agent import Bench, for_a_while, raising
 
@@ -70,3 +70,34 @@ def test_a_commit_that_did_not_come_off_leaves_a_claim_before_the_point_of_no_re
     for_a_while(bench, 1)
     assert "reboot" not in bench.calls
     assert entry(bench).phase is Phase.REQUESTED
+
+
+@dataclass
+class Completing(Bench):
+    """A machine that has rebooted for version 1.2.4, which followed the 1.2.3 that its claim was made for."""
+
+    wish: bool = False
+    completed: list[str] = field(default_factory=list)
+
+    def rebooted(self) -> "Completing":
+        self.leave_entry(Phase.REQUESTED, "locksmithd", boot="boot-0")
+        self.journal.commit("left", Before("update_engine", version="1.2.4"))
+        return self
+
+    async def complete(self, claim):
+        self.completed.append(claim.version)
+        await super().complete(claim)
+
+
+def test_the_store_is_told_for_which_version_the_reboot_was():
+    bench = Completing().rebooted()
+    for_a_while(bench, 1)
+    assert bench.completed == ["1.2.4"]
+    assert bench.journal.read().entry is None
+
+
+def test_a_store_that_knows_of_a_later_reboot_keeps_the_claim_and_is_told_that_it_went_wrong():
+    bench = Completing(does={"complete": raising(OlderJournalError("failed", "it was rolled back"))}).rebooted()
+    for_a_while(bench, 5)
+    assert bench.calls == ["complete", "blame"]
+    assert entry(bench).claim.state == "failed"

@@ -320,3 +320,13 @@ def test_a_number_has_landed_when_it_stands_and_another_is_allowed_beside_it():
     assert not Share("10%", (4,)).has_landed(4)
     assert changing.landed() == Share("10%", (4,))
     assert Share("10%", (1, 2, 4)).landed() == Share("10%", (4,))
+
+
+def test_a_record_is_what_other_versions_read():
+    assert share.encode(Share("10%", (1, 4))) == b'{"schema":1,"percent":"10%","wrote":[1,4]}'
+
+
+@pytest.mark.parametrize("wrote", ["[true]", '["1"]', "[1.5]", "[1,null]"])
+def test_a_share_that_wrote_no_whole_numbers_is_corrupt(wrote):
+    with pytest.raises(CorruptValueError, match="must be a list of whole numbers"):
+        share.decode(f'{{"schema":1,"percent":"10%","wrote":{wrote}}}'.encode(), SHARE)
