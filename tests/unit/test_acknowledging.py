@@ -61,27 +61,26 @@ OURS = replace(claim("n1"), state=FAILED, trouble="rolled back", acknowledged="a
 
 
 @pytest.mark.parametrize(
-    ("lost", "moved", "left", "record", "done", "decided"),
+    ("tried", "left", "record", "outcome"),
     [
-        (True, False, True, None, False, False),
-        (True, False, False, None, False, False),
-        (True, False, True, OURS, True, False),
-        (True, True, True, None, False, True),
-        (True, True, False, None, True, True),
-        (True, True, False, claim("n1"), True, True),
-        (True, True, True, claim("n1"), False, True),
-        (True, True, True, replace(OURS, acknowledged="bob: seen"), False, True),
-        (True, True, True, replace(OURS, nonce="the next"), False, True),
-        (False, False, False, None, False, True),
-        (False, True, False, None, False, True),
-        (False, True, True, OURS, True, True),
-        (False, True, False, replace(OURS, acknowledged="bob: seen"), False, True),
+        ((True, False), True, None, (False, False)),
+        ((True, False), False, None, (False, False)),
+        ((True, False), True, OURS, (True, False)),
+        ((True, True), True, None, (False, True)),
+        ((True, True), False, None, (True, True)),
+        ((True, True), False, claim("n1"), (True, True)),
+        ((True, True), True, claim("n1"), (False, True)),
+        ((True, True), True, replace(OURS, acknowledged="bob: seen"), (False, True)),
+        ((True, True), True, replace(OURS, nonce="the next"), (False, True)),
+        ((False, False), False, None, (False, True)),
+        ((False, True), False, None, (False, True)),
+        ((False, True), True, OURS, (True, True)),
+        ((False, True), False, replace(OURS, acknowledged="bob: seen"), (False, True)),
     ],
 )
-def test_what_a_swap_that_failed_has_done_is_seen_by_its_record_or_once_it_is_decided(
-    lost, moved, left, record, done, decided
-):
-    """`lost`: it has no answer. `moved`: the semaphore was written since. `left`: the incident still counts."""
+def test_what_a_swap_that_failed_has_done_is_seen_by_its_record_or_once_it_is_decided(tried, left, record, outcome):
+    """Tried: without an answer, and the semaphore was written since. `left`: the incident still counts."""
+    (lost, moved), (done, decided) = tried, outcome
     work = Acknowledgement(MemoryStore(MemoryServer()), "", "alice: seen", lambda: NOW)
     work._tried = _Tried((INCIDENT,), 5, lost=lost)
     holders = Holders({}, {"n1": record} if record else {}, {})
