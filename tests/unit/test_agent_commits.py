@@ -1,12 +1,14 @@
 """The point of no return in the loop: what the store and the journal are told of it, and what a failed try leaves."""
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from locksmith.errors import OlderJournalError, StoreUnavailableError
 from locksmith.snapshot import Before, Denied, Phase
-from tests.unit.test_agent import Bench, for_a_while, raising
+from tests.sim.virtual_time import run
+from tests.unit.test_agent import DENIED, Bench, for_a_while, raising
 
 
 @dataclass
@@ -101,3 +103,17 @@ def test_a_store_that_knows_of_a_later_reboot_keeps_the_claim_and_is_told_that_i
     for_a_while(bench, 5)
     assert bench.calls == ["complete", "blame"]
     assert entry(bench).claim.state == "failed"
+
+
+def test_a_machine_watches_the_store_that_it_has_asked():
+    async def main(_loop):
+        bench = Bench(does={"request": lambda: DENIED})
+        agent = bench.agent()
+        agent._watched = replace(agent._target, endpoints=("of an earlier claim",))
+        task = asyncio.ensure_future(agent.run())
+        await asyncio.sleep(1)
+        assert agent._watched == agent._target
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main)

@@ -6,7 +6,18 @@ from datetime import timedelta
 import pytest
 
 from locksmith.decide import decide
-from locksmith.snapshot import Checks, Done, Errand, Failure, Hooks, Journal, Objection, Report, ShutdownState
+from locksmith.snapshot import (
+    Checks,
+    Done,
+    Errand,
+    Failure,
+    Hooks,
+    Journal,
+    Objection,
+    Report,
+    ShutdownState,
+    Warned,
+)
 from locksmith.steps import Blame, Commit, Reboot, Request, Run, Step, Wait, Withdraw
 from tests.unit.test_decide import (
     ALERT,
@@ -213,3 +224,18 @@ def test_a_failure_from_far_ahead_delays_nothing():
 )
 def test_the_checks_are_begun_once_and_waited_for(errand, step):
     assert decide(replace(GRANTS, checks=None, errand=errand)) == step
+
+
+def test_at_the_last_moment_a_commit_may_be_ten_seconds_old_and_no_more():
+    assert decide(replace(REBOOTING, commit_age=FRESH)) == Reboot()
+    assert isinstance(decide(replace(REBOOTING, commit_age=FRESH + INSTANT)), Withdraw)
+
+
+@pytest.mark.parametrize(("sessions", "until"), [(0, 5), (60, 5), (12, 2)])
+def test_users_are_waited_for_until_their_time_or_the_time_of_all_is_over(sessions, until):
+    """All of them may hold the slot for `sessions` minutes, of which ten are over; 0: for as long as they come."""
+    alice = frozenset({"alice"})
+    warned = replace(GRANTS, users=alice, warned=Warned(alice, NOW + 5 * MINUTE), warned_for=10 * MINUTE)
+    waits = decide(configured(warned, sessions=sessions * MINUTE))
+    assert isinstance(waits, Wait)
+    assert (waits.code, waits.until) == ("sessions", NOW + until * MINUTE)

@@ -1,17 +1,18 @@
 """The journal between its two programs: whose a claim is, what its owner may do with it, and how writes fail."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.errors import HostError
+from locksmith.errors import CorruptValueError, HostError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.paths import Paths
-from locksmith.snapshot import DAEMON, TAKEN_OVER, Boot, Done, Failure, Hooks, JournalEntry, Phase
+from locksmith.snapshot import DAEMON, TAKEN_OVER, Before, Boot, Done, Failure, Hooks, JournalEntry, Phase
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 CLAIM = Claim("n1", REBOOT, "nonce", NOW, who="alice")
@@ -144,3 +145,50 @@ def test_what_was_taken_first_is_when_a_claim_got_its_slot(daemon):
     found = daemon.read().entry
     assert found is not None
     assert (found.hooks, found.claim.taken) == (Hooks.PREPARED, NOW)
+
+
+def bare(journal: JournalFile, *places: tuple[str, ...]) -> None:
+    """Take fields out of the file, which an earlier version did not write."""
+    fields = json.loads(journal.path.read_text())
+    for *where, name in places:
+        inner = fields
+        for one in where:
+            inner = inner[one]
+        del inner[name]
+    journal.path.write_text(json.dumps(fields))
+
+
+def test_a_journal_of_an_earlier_version_is_read_without_what_that_did_not_write(daemon, paths):
+    daemon.begin(replace(ENTRY, before=Before("kernel", "flatcar", ("a.service",), "6.1"), hooks=Hooks.BEGUN))
+    daemon.fail("nonce", Failure(NOW, "no", "6.1", 3))
+    bare(
+        daemon,
+        ("hardware",),
+        ("rechecked",),
+        ("entry", "holder"),
+        ("entry", "hooks"),
+        ("entry", "before"),
+        ("failure", "version"),
+        ("failure", "tries"),
+    )
+    found = JournalFile(paths, "n1").read()
+    assert (found.entry, found.failure, found.rechecked) == (ENTRY, Failure(NOW, "no", "", 1), None)
+
+
+def test_how_a_machine_was_before_is_read_as_far_as_it_stands_there(daemon, paths):
+    daemon.begin(replace(ENTRY, before=Before("kernel", "flatcar", ("a.service",), "6.1")))
+    bare(daemon, *(("entry", "before", name) for name in ("trigger", "system", "failed_units", "version")))
+    assert JournalFile(paths, "n1").read().entry == ENTRY
+
+
+@pytest.mark.parametrize("where", ["done", "failure"])
+def test_a_moment_that_is_none_is_named(daemon, paths, where):
+    daemon.begin(ENTRY)
+    daemon.fail("nonce", Failure(NOW, "no"))
+    if where == "done":
+        daemon.clear("nonce", done=Done("6.1", NOW))
+    fields = json.loads(daemon.path.read_text())
+    fields[where]["at"] = "yesterday"
+    daemon.path.write_text(json.dumps(fields))
+    with pytest.raises(CorruptValueError, match="'at'"):
+        JournalFile(paths, "n1").read()

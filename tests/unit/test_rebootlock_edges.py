@@ -9,7 +9,7 @@ import pytest
 from locksmith import fleet, keys, semaphore
 from locksmith.brakes import BrakedError
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.fleet import COMMITTED, UNHEALTHY
+from locksmith.fleet import COMMITTED, MANUAL, UNHEALTHY
 from locksmith.halt import HaltAfter
 from locksmith.history import EXPIRE
 from locksmith.kv.memory import MemoryServer, MemoryStore
@@ -270,3 +270,26 @@ def test_the_history_says_who_let_a_slot_expire_and_why():
         assert event.taken == NOW - timedelta(hours=3)
 
     scene(story, **EXPIRES)
+
+
+def test_who_is_in_the_way_is_described_with_the_way_out_where_a_machine_may_have_forgotten_it():
+    async def story():
+        bench = Bench()
+        await bench.lock.set_max(2)
+        await bench.lock.take(claim("n1"))
+        await bench.lock.take(claim("n2", kind=MANUAL))
+        reboot, by_hand = await bench.lock.look("n1"), await bench.lock.look("n2")
+        assert reboot.describe() == (
+            "n1 is held by n1 for its reboot since 2026-05-01T02:10:00Z: disk swap; if its machine has forgotten that "
+            "claim, `locksmithctl unlock n1` releases it"
+        )
+        assert by_hand.describe() == "n2 is held by hand by alice since 2026-05-01T02:10:00Z: disk swap"
+
+    asyncio.run(story())
+
+
+def test_operators_go_by_the_clock_that_they_are_given():
+    async def story(group):
+        assert group.orders.lock.now() == NOW
+
+    scene(story)
