@@ -33,7 +33,7 @@ def register() -> None:
         runner.test_runner.run_tests = run_tests  # type: ignore[method-assign]
         starts(runner)
 
-    ForkRunner.startup = startup  # type: ignore[method-assign]
+    ForkRunner.startup = startup  # type: ignore[assignment,method-assign]
 
 
 def _collected() -> pytest.Session:

@@ -3,11 +3,12 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.progress import Asked, Running, Warned
+from locksmith.progress import Asked, Running
 from locksmith.snapshot import (
     Checks,
     Errand,
@@ -21,6 +22,7 @@ from locksmith.snapshot import (
     ShutdownState,
     Sighting,
     StoredFailure,
+    Warned,
     WindowSight,
     Wish,
 )
@@ -62,7 +64,7 @@ def play(bench: Bench, story, **around):
 
     async def main(_loop):
         await asyncio.sleep(100)
-        agent, all_of_it = bench.agent(), Around()
+        agent, all_of_it = bench.agent(), cast("Any", Around())
         agent._around = replace(
             agent._around, gates=[all_of_it], users=all_of_it, windows=all_of_it, presence=all_of_it, **around
         )

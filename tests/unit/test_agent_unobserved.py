@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -35,7 +36,7 @@ class Blind(Bench):
         agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
         agent._around = replace(agent._around, presence=Presence(self.nodes))
         if not self.readable:
-            agent._around = replace(agent._around, journal=Unreadable())
+            agent._around = replace(agent._around, journal=cast("Any", Unreadable()))
         return agent
 
     async def boot(self) -> Boot:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import pytest
 
@@ -45,7 +46,7 @@ class Site:
         self.told.append("rings")
 
     def runner(self, *, without: bool = False) -> ErrandRunner:
-        return ErrandRunner(None if without else self, self, lambda: NOW, self.wake)
+        return ErrandRunner(None if without else self, cast("Any", self), lambda: NOW, self.wake)
 
 
 def play(story):
@@ -216,7 +217,7 @@ def test_where_nothing_is_under_way_nothing_is_stopped(without):
         site = Site()
         runner = site.runner(without=without)
         await runner.stop(entry(), Progress())
-        done: asyncio.Future[tuple[()]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Sequence[Objection]] = asyncio.get_running_loop().create_future()
         done.set_result(())
         await runner.stop(entry(), replace(Progress(), running=Running(Errand.PREPARE, 0.0, done)))
         assert site.told == []

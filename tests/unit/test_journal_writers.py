@@ -9,6 +9,7 @@ import pytest
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
+from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.paths import Paths
@@ -107,13 +108,12 @@ def test_a_disk_that_takes_nothing_is_counted_until_it_takes_something(daemon, m
     def full(*_args) -> None:
         raise OSError(28, "No space left on device")
 
-    durably = module.write_durably
     monkeypatch.setattr(module, "write_durably", full)
     for failed in (1, 2, 3):
         with pytest.raises(HostError, match="cannot be written: No space left on device"):
             daemon.begin(ENTRY)
         assert daemon.failed_writes == failed
-    monkeypatch.setattr(module, "write_durably", durably)
+    monkeypatch.setattr(module, "write_durably", write_durably)
     daemon.begin(ENTRY)
     assert daemon.failed_writes == 0
 

@@ -1,6 +1,7 @@
 """Presence without a lease, after a keyspace was copied: who removes it, and what stays."""
 
 import asyncio
+from random import Random
 
 import pytest
 
@@ -10,10 +11,11 @@ from locksmith.presence_sweep import SWEEPERS, sweep
 from locksmith.semaphore import Semaphore
 
 
-class Drawn:
+class Drawn(Random):
     """A random number that is no such thing."""
 
     def __init__(self, number: float) -> None:
+        super().__init__()
         self._number = number
 
     def random(self) -> float:

@@ -45,7 +45,7 @@ class Away:
         """Give after how many seconds it is worth asking again."""
         began = self.loop.now
         assert await self.lock.changed(100)
-        return self.loop.now - began
+        return float(self.loop.now - began)
 
 
 def play(story):
@@ -111,7 +111,7 @@ def test_it_says_the_same_end_again_unless_the_clock_was_stepped(step, until):
         away = Away(loop, 25.0)
         assert (await away.told()).until == NOW + timedelta(seconds=26)
         clock = away.lock.lock.now
-        away.lock.lock.now = lambda: clock() + timedelta(seconds=step)
+        away.lock.lock.now = lambda: clock() + timedelta(seconds=step)  # type: ignore[method-assign]
         assert (await away.told()).until == NOW + timedelta(seconds=until)
 
     play(story)

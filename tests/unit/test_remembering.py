@@ -1,6 +1,7 @@
 """A store that remembers asks its store for what it is asked for itself."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ class Asked:
     """Notes each call, with its arguments."""
 
     def __init__(self) -> None:
-        self.calls = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name):
         async def call(*args, **more):
@@ -49,8 +50,8 @@ class Asked:
     ],
 )
 def test_a_call_arrives_with_all_that_it_says(ask, asked):
-    inner = Asked()
-    asyncio.run(ask(RememberingStore(inner, Memory(), "key")))
+    inner, memory = Asked(), cast("Any", Memory())
+    asyncio.run(ask(RememberingStore(inner, memory, "key")))
     assert inner.calls == [asked]
 
 
@@ -93,8 +94,8 @@ class Noted:
 SEEN = Entry("key", b"seen", 5, 1)
 
 
-def told(ask, now: Entry, before: Entry | None = SEEN) -> tuple[list, list]:
-    store, memory = Answering(now), Noted(before)
+def told(ask, now: Entry, before: Entry | None = SEEN) -> tuple[list[Any], list[Any]]:
+    store, memory = cast("Any", Answering(now)), cast("Any", Noted(before))
     asyncio.run(ask(RememberingStore(store, memory, "key")))
     return memory.told, store.asked
 

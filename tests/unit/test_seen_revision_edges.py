@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,9 @@ def follows(mark: SeenRevision, entry: Entry, *, part: bool | None = None, known
     mark.followed(entry, known or mark.sending(), part=part)
 
 
-def of_disk(mark: SeenRevision) -> dict:
-    return json.loads(mark.path.read_text())
+def of_disk(mark: SeenRevision) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(mark.path.read_text())
+    return found
 
 
 def test_a_mark_belongs_to_one_store(tmp_path):
@@ -88,19 +90,18 @@ def test_a_resume_is_written_down_once_and_not_forgotten(tmp_path):
     assert of_disk(mark)["resumed"] == fleet.moment(NOW)
 
 
-def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path):
+def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path, monkeypatch):
     mark = make(tmp_path)
     hears(mark, 9)
     mark.keep()
-    writes = mark._store_raw
 
     def full(_raw: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    mark._store_raw = full
+    monkeypatch.setattr(mark, "_store_raw", full)
     hears(mark, 8)
     assert of_disk(mark)["back"] == ""
-    mark._store_raw = writes
+    monkeypatch.undo()
     assert mark.went_back(None)
     assert of_disk(mark)["back"] == fleet.moment(NOW)
 
@@ -113,14 +114,14 @@ def test_a_resume_of_the_very_second_of_another_programs_verdict_does_not_end_th
     assert make(tmp_path).verdict
 
 
-def test_a_disk_that_cannot_be_written_is_an_error_where_something_is_to_be_kept(tmp_path):
+def test_a_disk_that_cannot_be_written_is_an_error_where_something_is_to_be_kept(tmp_path, monkeypatch):
     mark = make(tmp_path)
     hears(mark, 9)
 
     def full(_raw: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    mark._store_raw = full
+    monkeypatch.setattr(mark, "_store_raw", full)
     with pytest.raises(HostError, match="cannot be written: No space left on device"):
         mark.keep()
 

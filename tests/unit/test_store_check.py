@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,11 @@ class Mark:
         self.kept += 1
 
 
+def marked(*args, **more) -> Any:
+    """Make one, as far as it is asked for here."""
+    return Mark(*args, **more)
+
+
 @dataclass
 class Shown:
     """A presence that notes what becomes of it."""
@@ -77,7 +83,7 @@ def test_how_often_the_store_is_checked(verdict, full, pause):
     async def story(_loop):
         store = Full()
         store.full = full
-        presence = CheckedPresence(Shown(), store, "", Mark(verdict))
+        presence = CheckedPresence(Shown(), store, "", marked(verdict))
         for _ in range(int(2 * pause) // 10 + 1):
             await presence.show(IDLE)
             await asyncio.sleep(10)
@@ -87,19 +93,19 @@ def test_how_often_the_store_is_checked(verdict, full, pause):
 
 
 def test_what_was_seen_is_written_down_with_each_check():
-    mark = Mark("it was restored")
+    mark = marked("it was restored")
     assert asyncio.run(check(Full(), "", mark)) == "it was restored"
     assert mark.kept == 1
 
 
 def test_a_disk_that_is_full_leaves_the_verdict_as_it_is():
-    assert asyncio.run(check(Full(), "", Mark("it was restored", broken=True))) == "it was restored"
+    assert asyncio.run(check(Full(), "", marked("it was restored", broken=True))) == "it was restored"
 
 
 def test_a_store_that_is_not_believed_is_why_a_machine_waits_and_nobody_knows_until_when():
     async def story(_loop):
         shown = Shown()
-        presence = CheckedPresence(shown, Full(), "", Mark("it was restored"))
+        presence = CheckedPresence(shown, Full(), "", marked("it was restored"))
         waiting = replace(IDLE, state=states.WAITING, code="window", reason="closed", until=NOW)
         await presence.show(waiting)
         await presence.show(replace(waiting, state=states.REBOOTING))
@@ -113,7 +119,7 @@ def test_a_store_that_is_not_believed_is_why_a_machine_waits_and_nobody_knows_un
 def test_a_presence_that_is_checked_says_its_last_words_as_any_other():
     async def story(_loop):
         shown = Shown()
-        presence = CheckedPresence(shown, Full(), "", Mark())
+        presence = CheckedPresence(shown, Full(), "", marked())
         await presence.confirm(IDLE, 60.0)
         await presence.close()
         assert shown.ends == [(IDLE, 60.0), "closed"]

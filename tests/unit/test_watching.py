@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,9 @@ class Watches:
         return wait
 
 
-def play(story) -> list[dict]:
+def play(story) -> list[dict[str, Any]]:
     """Play it, and give what the loop complains about."""
-    complaints: list[dict] = []
+    complaints: list[dict[str, Any]] = []
 
     async def main(loop):
         loop.set_exception_handler(lambda _loop, context: complaints.append(context))
