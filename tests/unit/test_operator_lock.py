@@ -158,7 +158,14 @@ def test_while_a_reboot_is_ordered_the_daemon_cannot_take_its_claim_over(tool, d
 
 def test_a_holder_beats_every_two_seconds_until_its_end(paths):
     async def story(loop):
-        lock = OperatorLock(paths, lambda: loop.now)
+        asked: list[float] = []
+
+        def clock() -> float:
+            asked.append(loop.now)
+            assert len(asked) < 50
+            return asked[-1]
+
+        lock = OperatorLock(paths, clock)
         with lock.held():
             beating = asyncio.ensure_future(lock.keep_beating())
             stamps = []

@@ -8,7 +8,7 @@ import pytest
 
 from locksmith import keys, node
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.presence import HOLD_OFF, TWIN_MEMORY
+from locksmith.presence import HOLD_OFF, TWIN_MEMORY, _is_of_this_run
 from tests.sim.virtual_time import run
 from tests.unit.test_presence import IDLE, NOW, WAITING, Registry, days_pass
 
@@ -103,9 +103,10 @@ def test_a_record_that_another_writes_at_this_very_moment_is_written_over_and_it
     play(story)
 
 
-def test_a_machine_without_a_disk_knows_its_record_from_before_it_was_renamed():
+@pytest.mark.parametrize("runs", [None, Forgetful()], ids=["remembers nothing", "cannot be read"])
+def test_a_machine_without_a_disk_knows_its_record_from_before_it_was_renamed(runs):
     async def story(registry):
-        presence = registry.presence(Forgetful())
+        presence = registry.presence(runs)
         await presence.show(IDLE)
         registry.before, registry.writes = "update", IDLE  # a late request of its own
         await presence.show(replace(IDLE, hostname="renamed"))
@@ -128,3 +129,22 @@ def test_a_twin_is_forgotten_when_it_was_not_seen_for_too_long():
         assert (registry.record.twin, registry.record.twin_boot) == ("", "")
 
     play(story)
+
+
+@pytest.mark.parametrize(
+    ("other", "own"),
+    [
+        ({}, True),
+        ({"instance": "run-1"}, True),
+        ({"instance": ""}, True),
+        ({"instance": "run-2"}, False),
+        ({"hostname": "copy"}, False),
+        ({"boot_id": "boot-9"}, False),
+    ],
+)
+def test_a_record_is_of_this_run_unless_it_names_another(other, own):
+    now = replace(IDLE, instance="run-1")
+    assert _is_of_this_run(replace(now, **other), now) is own
+    if not other:
+        assert _is_of_this_run(now, replace(now, instance=""))
+        assert _is_of_this_run(IDLE, IDLE)

@@ -124,9 +124,9 @@ def test_of_a_long_line_the_rules_of_the_first_are_asked(monkeypatch):
 
 def test_a_place_that_cannot_be_read_has_no_rule():
     async def story(line):
-        line.server.put(keys.waiters_prefix("") + "n0", b"rubbish", 0)
         strict = line.queue(HaltAfter(1))
         await strict.stand(claim("n1"))
+        line.server.put(keys.waiters_prefix("") + "n0", b"rubbish", 0)
         assert await strict.halts_all(1)
 
     play(story)
@@ -157,7 +157,10 @@ def test_a_restarted_machine_whose_place_has_no_lease_writes_it_with_one():
 def test_a_new_claim_stands_in_the_stead_of_an_older_one_and_expires_as_any_other():
     async def story(line):
         await line.queue().stand(claim("n1", "older"))
+        line.calls.clear()
         await line.queue().stand(claim("n1", "newer"))
+        assert line.calls.count("create") == 1
+        assert "replace" not in line.calls
         entry = line.server.read(keys.waiters_prefix("") + "n1").entry
         assert waiter.decode(entry.value, entry.key).nonce == "newer"
         assert entry.lease
