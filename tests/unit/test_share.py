@@ -326,6 +326,11 @@ def test_a_record_is_what_other_versions_read():
     assert share.encode(Share("10%", (1, 4))) == b'{"schema":1,"percent":"10%","wrote":[1,4]}'
 
 
+def test_a_share_that_is_none_is_corrupt_and_the_field_is_named():
+    with pytest.raises(CorruptValueError, match="'percent'"):
+        share.decode(b'{"schema":1,"percent":"a few","wrote":[1]}', SHARE)
+
+
 @pytest.mark.parametrize("wrote", ["[true]", '["1"]', "[1.5]", "[1,null]"])
 def test_a_share_that_wrote_no_whole_numbers_is_corrupt(wrote):
     with pytest.raises(CorruptValueError, match="must be a list of whole numbers"):
