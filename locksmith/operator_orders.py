@@ -59,7 +59,6 @@ class OperatorOrders:
         self.lock = RebootLock(store, group, clock=clock, rng=rng)
         self._store = store
         self._group = group
-        self._clock = clock
         self._decider = Decider(rng or Random(), LIMIT, Meter())  # noqa: S311 - jitter, no secret
 
     async def freeze(self, order: Order, ttl: float | None = None, *, fence: bool = False) -> Ordered:

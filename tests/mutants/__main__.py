@@ -7,6 +7,7 @@ pass is played in the simulation. What that lets pass too needs a reason in surv
     python -m tests.mutants --minutes 20       # the same, for so long
     python -m tests.mutants queue decide       # all mutants of two modules, again
     python -m tests.mutants --again            # those that were not noticed, again: after a new test
+    python -m tests.mutants --units            # without the simulation, which takes the most time for each
     python -m tests.mutants --show             # only what is known
 """
 
@@ -21,7 +22,7 @@ from typing import NoReturn
 
 from mutmut.__main__ import cli
 
-from tests.mutants import operators, report, results, simulation
+from tests.mutants import collected, operators, report, results, simulation
 from tests.mutants.results import OPEN, Mutant
 
 os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -32,7 +33,8 @@ def main() -> int:
     ends = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     if not options.show:
         _judge(options, ends)
-        simulation.play(_open(options.modules), ends)
+        if not options.units:
+            simulation.play(_open(options.modules), ends)
     return report.show(results.mutants(), options.modules)
 
 
@@ -41,6 +43,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("modules", nargs="*", help="the last part of their names; none: all that is not known yet")
     parser.add_argument("--minutes", type=float, help="stop after so many; the next run goes on from there")
     parser.add_argument("--again", action="store_true", help="judge those again that were not noticed")
+    parser.add_argument("--units", action="store_true", help="leave the simulation out")
     parser.add_argument("--show", action="store_true", help="judge nothing, show what is known")
     parser.add_argument("--jobs", type=int, default=1, help="how many mutants at a time (1)")
     return parser.parse_args()
@@ -48,6 +51,7 @@ def _options() -> argparse.Namespace:
 
 def _judge(options: argparse.Namespace, ends: float) -> None:
     operators.register()
+    collected.register()
     names = [f"locksmith.*{module}.x*" for module in options.modules]
     if options.again:
         names = [one.name for one in _open(options.modules)]

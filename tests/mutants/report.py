@@ -18,7 +18,7 @@ def is_of(mutant: Mutant, modules: list[str]) -> bool:
 
 
 def show(mutants: list[Mutant], modules: list[str]) -> int:
-    """Print it; 1 where a mutant is not noticed and has no reason."""
+    """Print it; 1 where a mutant is not noticed and has no reason, or the simulation did not end with it."""
     played, reasons = results.simulated(), results.reasons()
     kinds = {one: _kind(one, played, reasons) for one in mutants if is_of(one, modules)}
     left = [one for one, kind in kinds.items() if kind == OPEN]
@@ -33,7 +33,10 @@ def show(mutants: list[Mutant], modules: list[str]) -> int:
         for change in reasons.keys() - {one.change for one in mutants if one.kind == OPEN}:
             print(f"{results.REASONS.name} explains what is noticed by now: {change}")
     print(f"{len(left)} not noticed, and without a reason in {results.REASONS.name}")
-    return bool(left)
+    unended = [one for one, kind in kinds.items() if one.kind == OPEN and kind == UNCHECKED]
+    for one in unended:
+        print(f"not judged, the simulation did not end within its limit: {one.path}:{one.line} {one.name}")
+    return bool(left or unended)
 
 
 def _entry(one: Mutant) -> str:
@@ -42,12 +45,12 @@ def _entry(one: Mutant) -> str:
     return f'[[survivor]]\n{fields}reason = ""\n'
 
 
-def _kind(one: Mutant, played: dict[str, bool], reasons: dict[results.Change, str]) -> str:
+def _kind(one: Mutant, played: dict[str, bool | None], reasons: dict[results.Change, str]) -> str:
     if one.kind != OPEN:
         return one.kind
     if one.change in reasons:
         return REASON
-    return SIMULATION if played.get(one.diff) else OPEN
+    return {True: SIMULATION, None: UNCHECKED}.get(played.get(one.diff, False), OPEN)
 
 
 def _row(name: str, numbers: list[int]) -> None:

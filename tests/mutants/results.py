@@ -18,7 +18,8 @@ REASONS = Path(__file__).with_name("survivors.toml")
 SIMULATED = FOLDER / "simulated.json"
 
 NOTICED, OPEN, UNCHECKED = "noticed", "open", "unchecked"
-_KINDS = {"killed": NOTICED, "timeout": NOTICED, "not checked": UNCHECKED}
+_KINDS = {"killed": NOTICED, "not checked": UNCHECKED}
+"""All else is open, a time-out too: a busy machine looks the same as a loop without an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,13 @@ def reasons() -> dict[Change, str]:
     return {Change(**{name: one[name] for name in fields}): one["reason"] for one in found}
 
 
-def simulated() -> dict[str, bool]:
-    """Read which changes the simulation was tried with, and whether a rule was broken."""
-    found: dict[str, bool] = json.loads(SIMULATED.read_text()) if SIMULATED.exists() else {}
+def simulated() -> dict[str, bool | None]:
+    """Read which changes the simulation was tried with, and whether a rule was broken; None: it did not end."""
+    found: dict[str, bool | None] = json.loads(SIMULATED.read_text()) if SIMULATED.exists() else {}
     return found
 
 
-def keep_simulated(found: dict[str, bool]) -> None:
+def keep_simulated(found: dict[str, bool | None]) -> None:
     """Write that down, so that the next run goes on from there."""
     SIMULATED.write_text(json.dumps(found, indent=1))
 

@@ -1,11 +1,13 @@
 """The loop on made-up time."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
 
-from tests.sim.virtual_time import StalledError, run
+from tests.sim import virtual_time
+from tests.sim.virtual_time import SpinningError, StalledError, run
 
 
 def test_a_day_passes_at_once_and_timers_ring_in_order():
@@ -39,4 +41,15 @@ def test_waiting_for_what_can_never_happen_is_an_error_and_no_hang():
         await asyncio.Event().wait()
 
     with pytest.raises(StalledError):
+        run(main)
+
+
+def test_a_loop_without_an_end_at_one_moment_is_an_error_and_no_hang(monkeypatch):
+    monkeypatch.setattr(virtual_time, "MOST_TURNS", 1000)
+
+    async def main(_loop):
+        for _ in itertools.count():
+            await asyncio.sleep(0)
+
+    with pytest.raises(SpinningError):
         run(main)

@@ -21,6 +21,14 @@ class StalledError(Exception):
     """Everybody waits and no timer is left: nothing can ever happen again."""
 
 
+class SpinningError(Exception):
+    """Time stands still: there is always something to do at once."""
+
+
+MOST_TURNS = 50_000
+"""How many turns one moment may take: the largest fleet needs a small part of them."""
+
+
 class VirtualLoop(BaseEventLoop):
     """`now` is the time in seconds since the start; `after_turn` is called after each turn of the loop.
 
@@ -35,6 +43,7 @@ class VirtualLoop(BaseEventLoop):
         self._stopping = False
         self._timers: list[tuple[float, int, TimerHandle]] = []
         self._set = 0
+        self._turns = 0
 
     def time(self) -> float:
         """Tell the made-up time."""
@@ -58,6 +67,10 @@ class VirtualLoop(BaseEventLoop):
     def _run_once(self) -> None:
         """Take a turn: whatever is ready, or else the next timer. The base's asks the world outside."""
         self.after_turn()
+        self._turns += 1
+        if self._turns > MOST_TURNS:
+            self._turns = 0  # for the end of what is left
+            raise SpinningError
         if not self._ready and not self._stopping:
             self._ring()
         for _ in range(len(self._ready)):
@@ -71,7 +84,8 @@ class VirtualLoop(BaseEventLoop):
             when, _, timer = heapq.heappop(timers)
             if timer.cancelled():
                 continue
-            self.now = max(self.now, when)
+            if when > self.now:
+                self.now, self._turns = when, 0
             self._ready.append(timer)
             return
         raise StalledError

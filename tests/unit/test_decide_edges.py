@@ -6,7 +6,18 @@ from datetime import timedelta
 import pytest
 
 from locksmith.decide import decide
-from locksmith.snapshot import Checks, Done, Errand, Failure, Hooks, Journal, Objection, ShutdownState
+from locksmith.snapshot import (
+    Checks,
+    Done,
+    Errand,
+    Failure,
+    Hooks,
+    Journal,
+    Objection,
+    Report,
+    ShutdownState,
+    Warned,
+)
 from locksmith.steps import Blame, Commit, Reboot, Request, Run, Step, Wait, Withdraw
 from tests.unit.test_decide import (
     ALERT,
@@ -173,3 +184,63 @@ def code(snapshot) -> str:
     step: Step = decide(snapshot)
     assert isinstance(step, Wait)
     return step.code
+
+
+@pytest.mark.parametrize(
+    ("tries", "retry", "pause"),
+    [
+        (1, RETRY, RETRY),
+        (2, RETRY, 2 * RETRY),
+        (3, RETRY, 4 * RETRY),
+        (6, RETRY, 4 * HOUR),
+        (99, RETRY, 4 * HOUR),
+        (1, 6 * HOUR, 6 * HOUR),
+        (2, 6 * HOUR, 6 * HOUR),
+        (9, 2 * HOUR, 4 * HOUR),
+        (17, SECOND / 8000, 2**16 * SECOND / 8000),
+        (99, SECOND / 8000, 2**16 * SECOND / 8000),
+    ],
+)
+def test_each_failed_try_doubles_the_pause_up_to_four_hours_or_the_first_pause(tries, retry, pause):
+    just_before = configured(replace(WISHING, journal=failed(pause - INSTANT, tries)), tries=0, retry=retry)
+    waits = decide(just_before)
+    assert isinstance(waits, Wait)
+    assert (waits.code, waits.until) == ("retry", NOW + INSTANT)
+    assert decide(configured(replace(WISHING, journal=failed(pause, tries)), tries=0, retry=retry)) == Request()
+
+
+def test_a_failure_from_far_ahead_delays_nothing():
+    assert decide(replace(WISHING, journal=failed(-RETRY))) == Request()
+
+
+@pytest.mark.parametrize(
+    ("errand", "step"),
+    [
+        (Report(Errand.CHECKS, SECOND), Wait("checks", "the checks before the reboot run")),
+        (Report(Errand.CHECKS, SECOND, over=True), Run(Errand.CHECKS)),
+        (Report(Errand.PREPARE, SECOND), Run(Errand.CHECKS)),
+        (None, Run(Errand.CHECKS)),
+    ],
+)
+def test_the_checks_are_begun_once_and_waited_for(errand, step):
+    assert decide(replace(GRANTS, checks=None, errand=errand)) == step
+
+
+def test_at_the_last_moment_a_commit_may_be_ten_seconds_old_and_no_more():
+    assert decide(replace(REBOOTING, commit_age=FRESH)) == Reboot()
+    assert isinstance(decide(replace(REBOOTING, commit_age=FRESH + INSTANT)), Withdraw)
+
+
+@pytest.mark.parametrize(("sessions", "until"), [(0, 5), (60, 5), (12, 2)])
+def test_users_are_waited_for_until_their_time_or_the_time_of_all_is_over(sessions, until):
+    """All of them may hold the slot for `sessions` minutes, of which ten are over; 0: for as long as they come."""
+    alice = frozenset({"alice"})
+    warned = replace(GRANTS, users=alice, warned=Warned(alice, NOW + 5 * MINUTE), warned_for=10 * MINUTE)
+    waits = decide(configured(warned, sessions=sessions * MINUTE))
+    assert isinstance(waits, Wait)
+    assert (waits.code, waits.until) == ("sessions", NOW + until * MINUTE)
+
+
+def test_another_program_than_the_daemon_waits_for_its_claim_to_be_given_up():
+    tool = configured(GRANTS, program="locksmithctl")
+    assert decide(tool) == Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")

@@ -7,15 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from locksmith import halt, keys
-from locksmith.errors import LockError
+from locksmith import halt, keys, node, orders
+from locksmith.errors import CorruptValueError, LockError
+from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import HaltAfter, parse_halt_after
+from locksmith.kv.store import Entry
+from locksmith.node import Node
+from locksmith.operator_orders import OperatorOrders
+from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
+from locksmith.snapshot import DAEMON
 from tests.harness.weather import ANSWER_LOST, DROPPED, Script
 from tests.sim.virtual_time import run
 from tests.unit.test_brakes import FREEZE, NOW, Group, claim, scene
-from tests.unit.test_rebootlock import Bench
+from tests.unit.test_rebootlock import Bench, Moved
 
 
 def test_a_fence_and_its_end_leave_every_holder_its_slot():
@@ -184,3 +190,83 @@ def test_the_record_of_incidents_names_the_machine_its_update_and_why():
     )
     assert incident.describe() == "web-1 is expired: it was lost, and its slot has expired"
     assert replace(incident, why="").describe() == "web-1 is expired"
+
+
+def test_incidents_read_back_with_all_that_is_known_of_their_claims():
+    incident = halt.Incident(Claim("n1", REBOOT, "nonce", NOW, who=DAEMON, hostname="web-1", reason="1.2.3"), "lost")
+    assert halt.decode(halt.encode([incident]), "key") == [incident]
+    bare = b'{"schema":1,"incidents":[{"holder":"n1","nonce":"nonce","since":"2026-05-01T02:10:00Z","how":"lost"}]}'
+    assert halt.decode(bare, "key") == [halt.Incident(Claim("n1", REBOOT, "nonce", NOW, who=DAEMON), "lost")]
+    with pytest.raises(CorruptValueError, match="an incident must be an object"):
+        halt.decode(b'{"schema":1,"incidents":[7]}', "key")
+
+
+def test_a_thaw_names_what_it_was_to_end_though_that_is_gone_by_now():
+    async def story(group):
+        key = keys.freeze_key("")
+        await group.orders.freeze(FREEZE)
+        first = group.server.read(key).entry
+        await group.orders.thaw()
+        assert await group.orders._remove(key, "freeze", first) == FREEZE
+
+    scene(story)
+
+
+def test_an_order_that_cannot_be_read_and_came_meanwhile_stands():
+    async def story(group):
+        key = keys.freeze_key("")
+        await group.orders.freeze(FREEZE)
+        first = group.server.read(key).entry
+        group.server.put(key, b"rubbish", first.version)
+        with pytest.raises(LockError, match="another freeze was ordered meanwhile, which cannot be read; it stands"):
+            await group.orders._remove(key, "freeze", first)
+        assert group.server.read(key).entry.value == b"rubbish"
+
+    scene(story)
+
+
+def test_a_presence_has_outlived_its_word_when_it_stood_for_longer_than_that():
+    async def story(group):
+        brakes = group.lock()._brakes
+        shown = Node("n1", "n1", "boot", "", "etcd-lock", "idle", NOW, written=NOW, lasts=900)
+        entry = Entry("key", node.encode(shown), 1, 1, lease=7)
+        ages = []
+        for seconds in (900, 1):
+            ages.append(brakes._is_gone("n1", entry))
+            await asyncio.sleep(seconds)
+        ages += [brakes._is_gone("n1", entry)]
+        assert ages == [False, False, True]
+
+    scene(story)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (Order("alice", NOW), "by alice since 2026-05-01T02:10:00Z"),
+        (Order("", NOW), "by somebody since 2026-05-01T02:10:00Z"),
+        (Order("alice", NOW, "it moves"), "by alice since 2026-05-01T02:10:00Z: it moves"),
+        (
+            Order("alice", NOW, "it moves", NOW + timedelta(hours=1)),
+            "by alice since 2026-05-01T02:10:00Z, until 2026-05-01T03:10:00Z: it moves",
+        ),
+    ],
+)
+def test_an_order_says_by_whom_since_when_until_when_and_why(order, words):
+    assert order.describe() == words
+
+
+def test_an_order_that_lost_its_race_to_another_is_written_over_that():
+    async def story(group):
+        key = keys.freeze_key("")
+        other = Order("bob", NOW, "not now", nonce="f9")
+
+        async def first() -> None:
+            group.server.put(key, orders.encode(other), 0)
+
+        late = OperatorOrders(Moved(group.store(), first), "", clock=lambda: NOW)
+        assert (await late.freeze(FREEZE)).before == other
+        entry = group.server.read(key).entry
+        assert orders.decode(entry.value, key, "freeze") == FREEZE
+
+    scene(story)

@@ -1,5 +1,6 @@
 """The heartbeat of a `locksmithctl reboot`, and the claim that the daemon takes over when it stops."""
 
+import asyncio
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
-from locksmith.host.operator_lock import BEAT, STALE, OperatorLock
+from locksmith.host.operator_lock import BEAT, STALE, WIDTH, OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
+from tests.sim.virtual_time import run
 
 CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")
 ENTRY = JournalEntry(CLAIM, "etcd-lock", "", 3, (), Phase.REQUESTED, Boot("boot"), "locksmithctl")
@@ -152,3 +154,67 @@ def test_while_a_reboot_is_ordered_the_daemon_cannot_take_its_claim_over(tool, d
     with tool.holding("nonce"), pytest.raises(HostError, match="is held by another program"):
         daemon.take_over("nonce", lambda: False)
     assert daemon.read().entry == replace(ENTRY, phase=Phase.COMMITTED, claim=CLAIM.committed())
+
+
+def test_a_holder_beats_every_two_seconds_until_its_end(paths):
+    async def story(loop):
+        asked: list[float] = []
+
+        def clock() -> float:
+            asked.append(loop.now)
+            assert len(asked) < 50
+            return asked[-1]
+
+        lock = OperatorLock(paths, clock)
+        with lock.held():
+            beating = asyncio.ensure_future(lock.keep_beating())
+            stamps = []
+            for _ in range(4):
+                await asyncio.sleep(BEAT / 2)
+                stamps.append(lock._read()[0])
+            beating.cancel()
+        return stamps
+
+    assert run(story) == [0.0, BEAT, BEAT, 2 * BEAT]
+
+
+def test_from_the_first_look_that_finds_it_silent_a_holder_has_four_seconds(paths, clock):
+    seen = OperatorLock(paths, clock)
+    with OperatorLock(paths, clock).held():
+        clock.now += STALE
+        assert seen.is_held()
+        clock.now += 2 * BEAT
+        assert seen.is_held()
+        clock.now += 2 * BEAT - 1
+        assert seen.is_held()
+        clock.now += 1
+        assert not seen.is_held()
+
+
+def test_a_heartbeat_is_as_long_as_every_other_and_needs_a_holder(paths, clock):
+    path = paths.run / "operator.lock"
+    lock = OperatorLock(paths, clock)
+    lock.beat()
+    assert not path.exists()
+    with lock.held():
+        for clock.now in (7.0, 123456.789):
+            lock.beat()
+            assert path.read_bytes() == f"{clock.now:.3f} {os.getpid()}".encode().ljust(WIDTH - 1) + b"\n"
+
+
+def test_a_heartbeat_that_cannot_be_written_is_an_error(paths, clock, monkeypatch):
+    def full(*_args) -> None:
+        raise OSError(28, "No space left on device")
+
+    lock = OperatorLock(paths, clock)
+    with lock.held():
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(HostError, match=r"operator\.lock cannot be written: No space left on device"):
+            lock.beat()
+
+
+def test_fifteen_seconds_of_silence_are_no_standstill_yet(paths, clock):
+    with OperatorLock(paths, clock).held():
+        clock.now += STALE
+        with pytest.raises(HostError, match="is held by another program"), OperatorLock(paths, clock).held():
+            pass

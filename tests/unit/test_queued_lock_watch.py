@@ -172,8 +172,9 @@ def test_a_watch_that_fails_says_so_to_who_asks_and_not_to_the_log():
         (claim("n1", nonce="other", hostname="copy"), "clone"),
         (claim("n1", nonce="other"), "orphaned"),
         (claim("n1", nonce="other", hostname="copy", kind=MANUAL), "other_claim"),
+        (claim("n1", nonce="other", who="alice"), "other_claim"),
     ],
-    ids=["a copy of this machine", "its own earlier claim", "an operator elsewhere"],
+    ids=["a copy of this machine", "its own earlier claim", "an operator elsewhere", "an operator on this machine"],
 )
 def test_an_id_that_holds_a_slot_already_is_told_from_a_copy_of_the_machine(other, code):
     async def story(server):

@@ -311,3 +311,27 @@ def test_a_share_that_cannot_be_read_changes_nothing_and_stops_nobody():
         assert group.share is None
 
     asyncio.run(story())
+
+
+def test_a_number_has_landed_when_it_stands_and_another_is_allowed_beside_it():
+    changing = Share("10%", (1, 4))
+    assert changing.has_landed(4)
+    assert not changing.has_landed(1)
+    assert not Share("10%", (4,)).has_landed(4)
+    assert changing.landed() == Share("10%", (4,))
+    assert Share("10%", (1, 2, 4)).landed() == Share("10%", (4,))
+
+
+def test_a_record_is_what_other_versions_read():
+    assert share.encode(Share("10%", (1, 4))) == b'{"schema":1,"percent":"10%","wrote":[1,4]}'
+
+
+def test_a_share_that_is_none_is_corrupt_and_the_field_is_named():
+    with pytest.raises(CorruptValueError, match="'percent'"):
+        share.decode(b'{"schema":1,"percent":"a few","wrote":[1]}', SHARE)
+
+
+@pytest.mark.parametrize("wrote", ["[true]", '["1"]', "[1.5]", "[1,null]"])
+def test_a_share_that_wrote_no_whole_numbers_is_corrupt(wrote):
+    with pytest.raises(CorruptValueError, match="must be a list of whole numbers"):
+        share.decode(f'{{"schema":1,"percent":"10%","wrote":{wrote}}}'.encode(), SHARE)

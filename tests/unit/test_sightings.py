@@ -23,3 +23,21 @@ def test_what_was_seen_longest_ago_is_forgotten():
         seen.stood(entry(key=str(number)), 1 + number)
     assert seen.stood(entry(key=str(MOST - 1)), 5000) == 5000 - MOST
     assert seen.stood(entry(key="old"), 5000) == 0
+
+
+def test_of_too_many_the_half_is_kept_that_was_seen_last():
+    seen = Sightings()
+    for number in range(MOST + 1):
+        seen.stood(entry(key=str(number)), number)
+    half = MOST // 2
+    assert seen.stood(entry(key=str(half)), MOST) == MOST - half
+    assert seen.stood(entry(key=str(half - 1)), MOST) == 0
+
+
+def test_as_many_as_may_be_are_all_remembered_and_one_that_is_seen_again_is_not_the_oldest():
+    seen = Sightings()
+    for number in range(MOST):
+        seen.stood(entry(key=str(number)), number)
+    assert seen.stood(entry(key="0"), MOST) == MOST
+    seen.stood(entry(key="one too many"), MOST + 1)
+    assert seen.stood(entry(key="0"), MOST + 2) == MOST + 2

@@ -1,0 +1,62 @@
+"""The claim that a machine makes for its own reboot, and whose permission it asked for."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from locksmith.claims import entry_for, new_entry, target_of
+from locksmith.fleet import REBOOT, Claim
+from locksmith.snapshot import DAEMON, Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.surroundings import Member, Target
+
+NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+TARGET = Target("etcd-lock", "web", 3, ("http://a",))
+BEFORE = Before("update_engine", "flatcar 1.0")
+
+
+def made(wish: Wish, rechecked: datetime | None = None) -> JournalEntry:
+    snapshot = Snapshot(NOW, Boot("boot-1", 2), Settings(), journal=Journal(rechecked=rechecked), wishes=(wish,))
+    return new_entry(Member("n1", "web-1"), TARGET, snapshot, BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        (Wish("update_engine", "1.2.3", NOW), "update_engine 1.2.3"),
+        (Wish("kernel", "", NOW), "kernel"),
+        (Wish("kernel", "6.1", NOW, reason="a new kernel is installed"), "a new kernel is installed"),
+    ],
+)
+def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(wish, reason):
+    entry = made(wish, rechecked=NOW)
+    claim = Claim(
+        "n1",
+        REBOOT,
+        entry.claim.nonce,
+        NOW,
+        who=DAEMON,
+        hostname="web-1",
+        boot_id="boot-1",
+        userspace=2,
+        version=wish.version,
+        system="flatcar 1.0",
+        reason=reason,
+        rechecked=NOW,
+    )
+    assert entry == JournalEntry(
+        claim, "etcd-lock", "web", 3, ("http://a",), Phase.REQUESTED, Boot("boot-1", 2), DAEMON, before=BEFORE
+    )
+
+
+def test_no_two_claims_are_the_same():
+    wish = Wish("update_engine", "1.2.3", NOW)
+    assert len(made(wish).claim.nonce) == 32
+    assert made(wish).claim.nonce != made(wish).claim.nonce
+
+
+def test_a_claim_keeps_whose_permission_it_asked_for():
+    claim = Claim("n1", REBOOT, "nonce", NOW)
+    entry = entry_for(claim, TARGET, Boot("boot-1"), by="locksmithctl", before=Before())
+    assert target_of(entry) == TARGET
+    assert target_of(replace(entry, group="db")) == replace(TARGET, group="db")

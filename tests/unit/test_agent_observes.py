@@ -1,0 +1,250 @@
+"""What the loop sees: its surroundings and its own progress, as one snapshot."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from locksmith.errors import HostError
+from locksmith.progress import Asked, Running
+from locksmith.snapshot import (
+    Checks,
+    Errand,
+    GivingUp,
+    Granted,
+    Hooks,
+    Objection,
+    Phase,
+    RebootCall,
+    Report,
+    ShutdownState,
+    Sighting,
+    StoredFailure,
+    Warned,
+    WindowSight,
+    Wish,
+)
+from tests.harness.windows import original
+from tests.sim.virtual_time import run
+from tests.unit.test_agent import START, Bench
+
+ALERT = Objection("alerts", "an alert fires")
+OPEN = original("02:00", "30m")
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+class Around:
+    """A gate, users, windows and a presence in one; `asked` is what they were asked."""
+
+    name = "around"
+    twin = "copy (boot b2)"
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def look(self, _now, *, wanted: bool | None = None):
+        if wanted is None:
+            self.asked.append("gate")
+            return (ALERT,)
+        self.asked.append(("windows", wanted))
+        return WindowSight(OPEN)
+
+    async def present(self) -> frozenset[str]:
+        self.asked.append("users")
+        return frozenset({"alice"})
+
+
+def play(bench: Bench, story, **around):
+    """Tell a story of an agent that has run for a hundred seconds."""
+
+    async def main(_loop):
+        await asyncio.sleep(100)
+        agent, all_of_it = bench.agent(), cast("Any", Around())
+        agent._around = replace(
+            agent._around, gates=[all_of_it], users=all_of_it, windows=all_of_it, presence=all_of_it, **around
+        )
+        return await story(agent, all_of_it)
+
+    return run(main)
+
+
+def test_a_machine_that_has_just_started_sees_what_is_around_it():
+    async def story(agent, around):
+        seen = await agent._observe()
+        assert around.asked == ["gate", ("windows", True)]
+        assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
+        assert seen.wishes == (Wish("update_engine", "1.2.3", START + seconds(100)),)
+        assert (seen.objections, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
+        assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
+        assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
+        assert (seen.answer, seen.call, seen.checks, seen.errand) == (None, None, None, None)
+        assert (seen.prepared, seen.finished, seen.released, seen.retargeted) == (False, False, False, False)
+        assert (seen.commit_age, seen.warned_for, seen.verifying) == (seconds(0), seconds(0), seconds(0))
+        assert seen.look_age == seconds(0)
+
+    play(Bench(), story, adopts=lambda: True)
+
+
+def test_without_gates_users_windows_or_presence_there_is_nothing_to_see_of_them():
+    async def story(agent, _around):
+        agent._around = replace(agent._around, gates=[], users=None, windows=None, presence=None)
+        seen = await agent._observe()
+        assert (seen.objections, seen.twin, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
+        assert not seen.adopts
+
+    play(Bench(), story)
+
+
+def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
+    bench = Bench()
+    bench.leave_entry(Phase.COMMITTED, "locksmithd")
+
+    async def story(agent, around):
+        agent._read_journal()
+        progress = agent._progress
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(())
+        progress.answer, progress.committed, progress.commit_sent = Granted(), True, 95.0
+        progress.call, progress.called, progress.looked = RebootCall(timedelta(), "no"), 90.0, 80.0
+        progress.sightings = [
+            Sighting(Wish("kernel", "6.1", START)),
+            Sighting(doubt="it does not answer"),
+            Sighting(unmet="6.0"),
+        ]
+        progress.asked, progress.running = Asked(60.0, (ALERT,)), Running(Errand.HEALTH, 50.0, done, over=True)
+        progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
+        progress.prepared = progress.finished = progress.acknowledged = True
+        progress.giving_up, progress.stored = GivingUp("why", failed=True), StoredFailure("failed", "rolled back")
+        agent._released = "left"
+        seen = await agent._observe()
+        assert around.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
+        assert (seen.answer, seen.committed_here, seen.commit_age) == (Granted(), True, seconds(5))
+        assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
+        assert seen.wishes == (Wish("kernel", "6.1", START),)
+        assert (seen.doubts, seen.unmet) == (("it does not answer",), ("6.0",))
+        assert (seen.checks, seen.errand) == (
+            Checks(seconds(40), (ALERT,)),
+            Report(Errand.HEALTH, seconds(50), over=True),
+        )
+        assert (seen.warned, seen.warned_for) == (Warned(frozenset({"alice"}), START), seconds(30))
+        assert (seen.prepared, seen.finished, seen.acknowledged, seen.released) == (True, True, True, True)
+        assert (seen.giving_up, seen.stored) == (GivingUp("why", failed=True), StoredFailure("failed", "rolled back"))
+
+    play(bench, story)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "prepared", "finished"),
+    [(Hooks.BEGUN, False, False), (Hooks.PREPARED, True, False), (Hooks.FINISHED, False, True)],
+)
+def test_how_far_the_hooks_have_come_is_known_from_the_journal_too(hooks, prepared, finished):
+    bench = Bench()
+    bench.leave_entry(Phase.REQUESTED, "locksmithd")
+    bench.journal.hooks("left", hooks)
+
+    async def story(agent, _around):
+        seen = await agent._observe()
+        assert (seen.prepared, seen.finished) == (prepared, finished)
+
+    play(bench, story)
+
+
+@pytest.mark.parametrize(
+    ("phase", "by", "operator", "unattended"),
+    [
+        (Phase.COMMITTED, "locksmithd", False, 7),
+        (Phase.COMMITTED, "locksmithd", True, 0),
+        (Phase.COMMITTED, "taken over", True, 7),
+        (Phase.REQUESTED, "locksmithd", False, 0),
+    ],
+)
+def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(phase, by, operator, unattended):
+    bench = Bench()
+    bench.leave_entry(phase, "locksmithd")
+    if by == "taken over":
+        bench.journal.take_over("left", lambda: False)
+
+    async def story(agent, _around):
+        await agent._observe()
+        await asyncio.sleep(7)
+        assert (await agent._observe()).unattended == seconds(unattended)
+
+    play(bench, story, operator=lambda: operator)
+
+
+@pytest.mark.parametrize(("boot", "verifying"), [("boot-0", 7), ("boot-1", 0)])
+def test_how_long_a_machine_proves_itself_counts_from_the_first_look_after_its_reboot(boot, verifying):
+    bench = Bench(shutdown=ShutdownState.UNKNOWN)
+    bench.leave_entry(Phase.REQUESTED, "locksmithd", boot=boot)
+
+    async def story(agent, around):
+        await agent._observe()
+        await asyncio.sleep(7)
+        seen = await agent._observe()
+        assert (seen.verifying, seen.down_for) == (seconds(verifying), seconds(7))
+        assert around.asked[-1] == ("windows", boot == "boot-1")
+
+    play(bench, story)
+
+
+def test_users_are_asked_for_with_the_permission_in_hand_and_no_more_after_the_commit():
+    bench = Bench()
+    bench.leave_entry(Phase.REQUESTED, "locksmithd")
+
+    async def story(agent, _around):
+        assert (await agent._observe()).users == frozenset()
+        agent._progress.answer = Granted()
+        assert (await agent._observe()).users == {"alice"}
+        agent._progress.committed = True
+        assert (await agent._observe()).users == frozenset()
+
+    play(bench, story)
+
+
+def test_where_nothing_is_wanted_no_gate_is_asked():
+    async def story(agent, around):
+        await agent._observe()
+        assert around.asked == [("windows", False)]
+
+    play(Bench(wish=False), story)
+
+
+def test_a_claim_of_another_configuration_is_seen_as_such():
+    bench = Bench()
+    bench.leave_entry(Phase.REQUESTED, "locksmithd", endpoint="moved")
+
+    async def story(agent, _around):
+        assert (await agent._observe()).retargeted
+
+    play(bench, story)
+
+
+def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
+    class Hanging:
+        name = "hanging"
+
+        async def look(self, _now, _boot):
+            await asyncio.Event().wait()
+
+    class Failing:
+        name = "failing"
+
+        async def look(self, _now, _boot):
+            raise HostError("the bus is gone")
+
+    async def story(agent, _around):
+        agent._around = replace(agent._around, triggers=[Hanging(), Failing(), *agent._around.triggers])
+        seen = await agent._observe()
+        assert seen.doubts == (
+            "hanging: it does not answer within 20 s",
+            "failing: HostError: the bus is gone",
+        )
+        assert len(seen.wishes) == 1
+        assert {sight.looked for sight in agent.sightings().values()} == {START + seconds(100)}
+
+    play(Bench(), story)

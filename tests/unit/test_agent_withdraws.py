@@ -1,0 +1,72 @@
+"""What is left when the loop takes a request back: users who were told, and what the journal says from then on."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith.errors import StoreUnavailableError
+from locksmith.snapshot import Denied, Done, Errand, GivingUp, Granted, Hooks, Phase, RebootCall
+from locksmith.steps import Undo, Withdraw
+from tests.sim.virtual_time import run
+from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
+from tests.unit.test_agent_ends import Users
+
+
+def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
+    users = Users()
+    answers = [None, None, Denied("freeze", "frozen", called_off=True)]
+
+    def answer():
+        return answers.pop(0) if answers else DENIED
+
+    class Warned(Bench):
+        def agent(self):
+            agent = super().agent()
+            agent._around = replace(agent._around, users=users)
+            return agent
+
+    bench = Warned(does={"request": answer})
+    for_a_while(bench, 180)
+    assert users.told[:2] == ["warned", "called off"]
+    assert "withdraw" in bench.calls
+
+
+def test_a_reboot_that_the_group_remembers_is_written_down_here_too():
+    done = Done("1.2.3", START)
+    bench = Bench(does={"request": lambda: Denied("repeated", "it has rebooted for 1.2.3 already", done=done)})
+    for_a_while(bench, 3)
+    assert bench.calls == ["request", "withdraw"]
+    assert bench.journal.read().done == done
+
+
+def test_a_reboot_that_is_being_undone_is_given_up_whatever_becomes_of_the_reason():
+    async def main(_loop):
+        bench = Bench()
+        bench.leave_entry(Phase.REQUESTED, "locksmithd")
+        agent = bench.agent()
+        snapshot = await agent._observe()
+        await agent._undo(snapshot.journal.entry, Undo("the window closed", failed=True), snapshot)
+        assert agent._progress.giving_up == GivingUp("the window closed", failed=True)
+        entry = bench.journal.read().entry
+        assert entry is not None
+        assert entry.hooks is Hooks.BEGUN
+        seen = await agent._observe()
+        assert (seen.giving_up, seen.errand.errand, seen.errand.over) == (agent._progress.giving_up, Errand.UNDO, True)
+
+    run(main)
+
+
+def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back():
+    async def main(_loop):
+        bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answers"))})
+        bench.leave_entry(Phase.REQUESTED, "locksmithd")
+        agent = bench.agent()
+        snapshot = await agent._observe()
+        agent._progress.call, agent._progress.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
+        with pytest.raises(StoreUnavailableError):
+            await agent._withdraw(snapshot.journal.entry, Withdraw("inhibited"), snapshot)
+        assert (agent._progress.nonce, agent._progress.call, agent._progress.answer) == ("left", None, None)
+        assert bench.journal.read().entry is not None
+
+    run(main)

@@ -1,0 +1,23 @@
+"""What the loop remembers between two turns."""
+
+from datetime import timedelta
+
+import pytest
+
+from locksmith.progress import Asked, Lasting
+from locksmith.snapshot import Checks, Objection
+
+
+def test_checks_are_as_old_as_their_answer():
+    objections = (Objection("alerts", "an alert fires"),)
+    assert Asked(5.0, objections).checks(12.0) == Checks(timedelta(seconds=7), objections)
+
+
+@pytest.mark.parametrize(
+    ("holds", "lasts"),
+    [([True, True, True], [0, 10, 20]), ([True, False, True], [0, 0, 0]), ([False, True, True], [0, 0, 10])],
+)
+def test_what_is_so_lasts_from_when_it_was_first_seen_without_a_break(holds, lasts):
+    lasting = Lasting()
+    found = [lasting.look(100.0 + 10 * number, holds=one).total_seconds() for number, one in enumerate(holds)]
+    assert found == lasts

@@ -1,0 +1,142 @@
+"""A store that remembers asks its store for what it is asked for itself."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from locksmith.kv.remembering import RememberingStore
+from locksmith.kv.store import Entry, Fingerprint, Known, Reading
+
+
+class Memory:
+    """What has been seen: nothing."""
+
+    def sending(self) -> Known:
+        return Known(0)
+
+    def followed(self, now, known, *, part) -> None:
+        pass
+
+
+class Asked:
+    """Notes each call, with its arguments."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name):
+        async def call(*args, **more):
+            self.calls.append((name, args, more))
+
+        return call
+
+
+@pytest.mark.parametrize(
+    ("ask", "asked"),
+    [
+        (lambda store: store.list("g/"), ("list", ("g/",), {"limit": 0, "last_before": None})),
+        (
+            lambda store: store.list("g/", limit=5, last_before=7),
+            ("list", ("g/",), {"limit": 5, "last_before": 7}),
+        ),
+        (lambda store: store.wait("g/", 7), ("wait", ("g/", 7), {"prefix": False, "limit": 60.0})),
+        (
+            lambda store: store.wait("g/", 7, prefix=True, limit=5.0),
+            ("wait", ("g/", 7), {"prefix": True, "limit": 5.0}),
+        ),
+        (lambda store: store.swap("a", b"", 7, [], ttl=60.0), ("swap", ("a", b"", 7, []), {"ttl": 60.0})),
+        (lambda store: store.close(), ("close", (), {})),
+    ],
+)
+def test_a_call_arrives_with_all_that_it_says(ask, asked):
+    inner, memory = Asked(), cast("Any", Memory())
+    asyncio.run(ask(RememberingStore(inner, memory, "key")))
+    assert inner.calls == [asked]
+
+
+class Answering:
+    """A store with one entry, which a swap writes over; notes whether its history was asked for."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.asked: list[Fingerprint] = []
+
+    async def get(self, key: str) -> Reading:
+        return Reading(self.entry if key == self.entry.key else None, 9)
+
+    async def read(self, keys) -> list[Reading]:
+        return [await self.get(key) for key in keys]
+
+    async def swap(self, key, value, version, also, *, ttl):  # noqa: ARG002 - as a store has it
+        return Entry(key, value, version + 1, 1)
+
+    async def knows(self, seen: Fingerprint) -> bool:
+        self.asked.append(seen)
+        return False
+
+
+class Noted:
+    """What has been seen is one entry; `told` is what follows from each answer."""
+
+    def __init__(self, entry: Entry | None) -> None:
+        self.known = Known(9, Fingerprint.of(entry) if entry else None)
+        self.told: list[tuple[Entry | None, bool | None]] = []
+
+    def sending(self) -> Known:
+        return self.known
+
+    def followed(self, now, known, *, part) -> None:
+        assert known is self.known
+        self.told.append((now, part))
+
+
+SEEN = Entry("key", b"seen", 5, 1)
+
+
+def told(ask, now: Entry, before: Entry | None = SEEN) -> tuple[list[Any], list[Any]]:
+    store, memory = cast("Any", Answering(now)), cast("Any", Noted(before))
+    asyncio.run(ask(RememberingStore(store, memory, "key")))
+    return memory.told, store.asked
+
+
+def test_an_entry_that_stands_as_it_was_seen_is_part_of_the_history_and_nothing_is_asked():
+    assert told(lambda store: store.get("key"), SEEN) == ([(SEEN, True)], [])
+
+
+def test_an_older_entry_or_another_of_the_same_version_is_none_of_the_history():
+    for other in (Entry("key", b"seen", 4, 1), Entry("key", b"other", 5, 1)):
+        assert told(lambda store: store.get("key"), other) == ([(other, False)], [])
+
+
+def test_where_the_key_was_written_since_the_store_is_asked_for_what_was_seen():
+    newer = Entry("key", b"newer", 6, 1)
+    assert told(lambda store: store.get("key"), newer) == ([(newer, False)], [Fingerprint.of(SEEN)])
+
+
+def test_a_write_over_the_very_entry_that_was_seen_proves_the_history():
+    written = Entry("key", b"mine", 6, 1)
+    assert told(lambda store: store.swap("key", b"mine", 5), SEEN) == ([(written, True)], [])
+
+
+def test_a_write_over_a_later_entry_proves_nothing():
+    written = Entry("key", b"mine", 8, 1)
+    assert told(lambda store: store.swap("key", b"mine", 7), SEEN) == ([(written, False)], [Fingerprint.of(SEEN)])
+
+
+def test_what_was_seen_of_another_key_is_asked_for():
+    other = Entry("another", b"seen", 5, 1)
+    written = Entry("key", b"mine", 6, 1)
+    assert told(lambda store: store.swap("key", b"mine", 5), SEEN, other) == (
+        [(written, False)],
+        [Fingerprint.of(other)],
+    )
+
+
+def test_other_keys_say_nothing():
+    assert told(lambda store: store.swap("another", b"mine", 5), SEEN) == ([], [])
+    assert told(lambda store: store.read(["another", "key"]), SEEN) == ([(SEEN, True)], [])
+
+
+def test_the_first_entry_is_compared_with_nothing():
+    assert told(lambda store: store.get("key"), SEEN, None) == ([(SEEN, None)], [])

@@ -1,0 +1,47 @@
+"""What an operator was shown, compared with what is there when the slot is to be freed."""
+
+from dataclasses import replace
+
+import pytest
+
+from locksmith import fleet
+from locksmith.fleet import Claim
+from locksmith.kv.store import Entry, Reading
+from locksmith.semaphore import Semaphore
+from locksmith.shown import Shown
+from locksmith.standing import Standing
+from tests.unit.test_rebootlock import claim
+
+
+def standing(claimed: Claim | None, *, version: int = 7, record: int = 6) -> Standing:
+    entry = Entry("key", b"", version, 1)
+    found = Entry("record", fleet.encode(claimed), record, 1) if claimed else None
+    return Standing("n1", Semaphore(1, ("n1",)), Reading(entry, version), found, claimed)
+
+
+HELD = claim("n1")
+COMMITTED = HELD.committed()
+BLAMED = HELD.committed().blamed(fleet.FAILED, "rolled back")
+REOPENED = replace(COMMITTED, state=fleet.HELD)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "change"),
+    [
+        (HELD, COMMITTED, "n1 is past its point of no return by now: it reboots, or is about to"),
+        (BLAMED, COMMITTED, "n1 is past its point of no return by now: it reboots, or is about to"),
+        (COMMITTED, COMMITTED, "the record of n1 was written since it was shown"),
+        (COMMITTED, BLAMED, "the record of n1 was written since it was shown"),
+        (COMMITTED, REOPENED, "the record of n1 was written since it was shown"),
+        (HELD, BLAMED, "the record of n1 was written since it was shown"),
+    ],
+)
+def test_a_record_that_was_written_since_says_whether_the_machine_reboots(then, now, change):
+    assert Shown(standing(then)).change(standing(now, record=8), present=False) == change
+
+
+def test_an_id_without_a_record_is_the_same_only_while_the_semaphore_is():
+    shown = Shown(standing(None))
+    assert shown.change(standing(None), present=True) == ""
+    assert "whether that is still the same lock cannot be told" in shown.change(standing(None, version=8), present=True)
+    assert Shown(standing(HELD)).change(standing(HELD, version=8), present=True) == ""
