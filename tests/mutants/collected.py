@@ -30,10 +30,10 @@ def register() -> None:
         def run_tests(*, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG001 - mutmut has set it
             return _run(session, tests)
 
-        runner.test_runner.run_tests = run_tests  # type: ignore[method-assign]
+        runner.test_runner.run_tests = run_tests  # type: ignore[method-assign, unused-ignore]
         starts(runner)
 
-    ForkRunner.startup = startup  # type: ignore[assignment,method-assign]
+    ForkRunner.startup = startup  # type: ignore[assignment, method-assign, unused-ignore]
 
 
 def _collected() -> pytest.Session:

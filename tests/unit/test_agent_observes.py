@@ -116,7 +116,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
             Sighting(doubt="it does not answer"),
             Sighting(unmet="6.0"),
         ]
-        progress.asked, progress.running = Asked(60.0, (ALERT,)), Running(Errand.HEALTH, 50.0, done, over=True)
+        progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Errand.HEALTH, 50.0, done, over=True)
         progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
         progress.prepared = progress.finished = progress.acknowledged = True
         progress.giving_up, progress.stored = GivingUp("why", failed=True), StoredFailure("failed", "rolled back")

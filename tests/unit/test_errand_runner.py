@@ -150,7 +150,7 @@ def test_what_an_errand_has_found_is_noted_once_it_is_over(errand, found, writte
         assert site.told == written
         assert progress.prepared is (errand is Errand.PREPARE and not found)
         assert progress.finished is (errand is Errand.FINISH and not found)
-        assert progress.asked == (Asked(loop.now, found) if errand is Errand.CHECKS else None)
+        assert progress.asked == (Asked(loop.now, found, progress.running.began) if errand is Errand.CHECKS else None)
         site.runner().take_note(entry(hooks=Hooks.BEGUN), progress)
         assert site.told == written  # once
 

@@ -96,7 +96,8 @@ def test_a_recheck_keeps_the_claim_and_forgets_what_stood_in_its_way(daemon):
     later = NOW + timedelta(hours=1)
     daemon.forgive(later)
     found = daemon.read()
-    assert (found.entry, found.failure, found.done, found.rechecked) == (ENTRY, None, None, later)
+    waiting = replace(ENTRY, claim=replace(ENTRY.claim, rechecked=later))
+    assert (found.entry, found.failure, found.done, found.rechecked) == (waiting, None, None, later)
     daemon.clear("nonce")
     assert daemon.read().rechecked == later
     daemon.begin(ENTRY)

@@ -10,7 +10,7 @@ from locksmith.snapshot import Checks, Objection
 
 def test_checks_are_as_old_as_their_answer():
     objections = (Objection("alerts", "an alert fires"),)
-    assert Asked(5.0, objections).checks(12.0) == Checks(timedelta(seconds=7), objections)
+    assert Asked(5.0, objections, 3.0).checks(12.0) == Checks(timedelta(seconds=7), objections)
 
 
 @pytest.mark.parametrize(
