@@ -189,9 +189,10 @@ class Network:
         except TimeoutError:
             kind = OutcomeUnknownError if call.write else StoreUnavailableError
             raise kind(f"no answer within {DEADLINE:.0f} s") from None
+        await self.pause(f"after {call.name}")
+        # A process that has died by now has seen nothing of it.
         versions = [entry.version for entry in _entries(result.value) if entry.key == self.watched]
         self.saw(result, max(versions, default=0))
-        await self.pause(f"after {call.name}")
         return result.value
 
     def _send(self, call: Call[T]) -> "asyncio.Future[Answer[T]]":
