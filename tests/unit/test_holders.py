@@ -1,0 +1,69 @@
+"""The holders of slots: how they are read, and which of them are lost."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith import fleet, halt, keys
+from locksmith.brakes import Others
+from locksmith.chunks import READS
+from locksmith.fleet import MANUAL
+from locksmith.holders import read_holders
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.node import TTL
+from tests.unit.test_brakes import NOW, claim, scene
+
+
+@pytest.mark.parametrize(
+    ("slots", "calls"),
+    [(0, []), (1, ["read"]), (READS // 2, ["read"]), (READS // 2 + 1, ["list", "read"])],
+)
+def test_as_many_as_fit_into_one_request_are_read_so(slots, calls):
+    asked: list[str] = []
+
+    class Weather:
+        async def carry(self, call):
+            asked.append(call.name)
+            return call.apply()
+
+    async def story():
+        server = MemoryServer()
+        ids = [f"n{number}" for number in range(slots)]
+        for one in ids:
+            server.put(keys.holder_key("", one), fleet.encode(claim(one)), 0)
+        found = await read_holders(MemoryStore(server, Weather()), "", ids, 0, lambda _id, _entry: False)
+        assert list(found.claims) == ids
+        assert asked == calls
+
+    asyncio.run(story())
+
+
+AGO = {"since": NOW - timedelta(hours=2)}
+
+
+@pytest.mark.parametrize(
+    ("holder", "present", "expires"),
+    [
+        (claim("n1", taken=NOW - timedelta(seconds=3601)), False, True),
+        (claim("n1", taken=NOW - timedelta(seconds=3600)), False, False),
+        (claim("n1"), False, False),
+        (replace(claim("n1"), **AGO), False, True),
+        (replace(claim("n1"), **AGO), True, False),
+        (replace(claim("n1"), **AGO, kind=MANUAL), False, False),
+        (replace(claim("n1"), **AGO, who="alice"), False, False),
+    ],
+)
+def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than_configured(holder, present, expires):
+    async def story(group):
+        others = Others((holder,), {"n1": None} if present else {})
+        assert group.lock()._brakes.expired(others) == (holder if expires else None)
+
+    scene(story, expire_after=3600.0)
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [(TTL - 1, False), (TTL, True)])
+def test_a_machine_that_never_was_present_with_its_slot_is_lost_once_that_is_old_enough(seconds, lost):
+    held = claim("n1", taken=NOW - timedelta(seconds=seconds))
+    assert bool(halt.incidents([held], {}, (), NOW)) is lost
