@@ -5,7 +5,7 @@ from random import Random
 from locksmith.errors import HostError
 from locksmith.fleet import UNHEALTHY
 from locksmith.snapshot import Phase, StoredFailure
-from locksmith.steps import Blame
+from locksmith.steps import Blame, Wait
 from tests.sim.machine import SimJournal
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import START, Bench
@@ -30,6 +30,8 @@ def test_after_three_failures_each_pause_may_be_twice_as_long_up_to_a_minute():
         pauses = []
         for _ in range(8):
             step = agent._trouble("etcd", "no endpoint answers", None)
+            assert isinstance(step, Wait)
+            assert step.until is not None
             pauses.append((step.until - START).total_seconds())
         assert pauses == [5, 5, 5, 5, 10, 20, 30, 30]
         assert drawn.bounds == [(5, 10), (10, 20), (20, 40), (30, 60), (30, 60)]
@@ -48,10 +50,12 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
         bench.leave_entry(Phase.COMMITTED, "locksmithd", boot="boot-0")
         agent = bench.agent()
         entry = agent._read_journal().entry
+        assert entry is not None
         await agent._blame(entry, Blame(UNHEALTHY, "web.service has failed"))
         assert agent._progress.blamed == StoredFailure(UNHEALTHY, "web.service has failed")
-        claimed = agent._read_journal().entry.claim
-        assert (claimed.state, claimed.trouble) == (UNHEALTHY, "web.service has failed")
+        seen = agent._read_journal().entry
+        assert seen is not None
+        assert (seen.claim.state, seen.claim.trouble) == (UNHEALTHY, "web.service has failed")
         assert bench.calls == ["blame"]
 
     run(main)

@@ -40,7 +40,7 @@ def test_as_many_as_fit_into_one_request_are_read_so(slots, calls):
     asyncio.run(story())
 
 
-AGO = {"since": NOW - timedelta(hours=2)}
+OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ AGO = {"since": NOW - timedelta(hours=2)}
         (claim("n1", taken=NOW - timedelta(seconds=3601)), False, True),
         (claim("n1", taken=NOW - timedelta(seconds=3600)), False, False),
         (claim("n1"), False, False),
-        (replace(claim("n1"), **AGO), False, True),
-        (replace(claim("n1"), **AGO), True, False),
-        (replace(claim("n1"), **AGO, kind=MANUAL), False, False),
-        (replace(claim("n1"), **AGO, who="alice"), False, False),
+        (OLD, False, True),
+        (OLD, True, False),
+        (replace(OLD, kind=MANUAL), False, False),
+        (replace(OLD, who="alice"), False, False),
     ],
 )
 def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than_configured(holder, present, expires):
