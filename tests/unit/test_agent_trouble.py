@@ -8,7 +8,7 @@ from locksmith.snapshot import Phase, StoredFailure
 from locksmith.steps import Blame, Wait
 from tests.sim.machine import SimJournal
 from tests.sim.virtual_time import run
-from tests.unit.test_agent import START, Bench
+from tests.unit.test_agent import DENIED, START, Bench, for_a_while
 
 
 class Drawn(Random):
@@ -59,3 +59,13 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
         assert bench.calls == ["blame"]
 
     run(main)
+
+
+def test_a_strategy_in_which_nothing_changes_is_asked_at_the_heartbeat():
+    class Still(Bench):
+        async def changed(self, _limit):
+            return False
+
+    bench = Still(does={"request": lambda: DENIED})
+    for_a_while(bench, 80)
+    assert len(bench.calls) == 3

@@ -67,3 +67,20 @@ def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than
 def test_a_machine_that_never_was_present_with_its_slot_is_lost_once_that_is_old_enough(seconds, lost):
     held = claim("n1", taken=NOW - timedelta(seconds=seconds))
     assert bool(halt.incidents([held], {}, (), NOW)) is lost
+
+
+def test_of_many_holders_the_presence_of_daemons_machines_alone_is_asked_for():
+    async def story():
+        server = MemoryServer()
+        ids = [f"n{number}" for number in range(READS)]
+        claims = {one: claim(one) for one in ids}
+        claims["n0"] = replace(claims["n0"], kind=MANUAL)
+        claims["n1"] = replace(claims["n1"], who="alice")
+        for one in ids:
+            server.put(keys.holder_key("", one), fleet.encode(claims[one]), 0)
+            server.put(keys.node_key("", one), b"{}", 0)
+        found = await read_holders(MemoryStore(server), "", ids, 0, lambda _id, _entry: False)
+        assert found.claims == claims
+        assert list(found.present) == ids[2:]
+
+    asyncio.run(story())
