@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from locksmith.errors import StoreUnavailableError
-from locksmith.snapshot import Phase
+from locksmith.progress import Running
+from locksmith.snapshot import Errand, Phase
 from locksmith.steps import Idle, Wait, Warn
 from tests.sim.virtual_time import run
-from tests.unit.test_agent import START, Bench
+from tests.unit.test_agent import DENIED, START, Bench
 
 
 async def slept(loop, agent, step) -> float:
@@ -99,5 +100,49 @@ def test_users_are_told_why_and_the_time_of_all_counts_from_the_first_warning():
             await agent._perform(Warn(START), snapshot)
         assert agent._progress.warned_since == 7
         assert told == [(START, "update 1.2.3")] * 2
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("errand", "over", "forgotten"),
+    [
+        (Errand.HEALTH, True, True),
+        (Errand.FINISH, True, True),
+        (Errand.HEALTH, False, False),
+        (Errand.PREPARE, True, False),
+    ],
+)
+def test_after_a_look_at_the_health_that_is_over_another_begins(errand, over, forgotten):
+    async def main(loop):
+        agent = Bench().agent()
+        done: Any = loop.create_future()
+        done.set_result(())
+        agent._progress.running = Running(errand, 0.0, done, over=over)
+        snapshot = await agent._observe()
+        agent._progress.running = Running(errand, 0.0, done, over=over)
+        snapshot = replace(snapshot, errand=agent._progress.running.report(1.0))
+        await agent._sleep(Wait("verifying", "sick"), snapshot)
+        assert (agent._progress.running is None) is forgotten
+
+    run(main)
+
+
+def test_without_a_denial_nothing_is_watched():
+    watched: list[float] = []
+
+    class Watched(Bench):
+        async def changed(self, limit):
+            watched.append(limit)
+            return await super().changed(limit)
+
+    async def main(loop):
+        agent = Watched().agent()
+        loop.call_later(3, agent.wake)
+        assert await slept(loop, agent, Idle()) == pytest.approx(3)
+        agent._woken.clear()
+        agent._progress.answer = DENIED
+        assert await slept(loop, agent, Wait("slot", "held")) == pytest.approx(30)
+        assert len(watched) == 1
 
     run(main)
