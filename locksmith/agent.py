@@ -382,7 +382,7 @@ class Agent:
         if nonce != self._progress.nonce:
             self._begin_anew(nonce)
 
-    def _begin_anew(self, nonce: str = "") -> None:
+    def _begin_anew(self, nonce: str) -> None:
         """Forget everything but what the gates have said."""
         before = self._progress
         if before.running is not None:

@@ -30,7 +30,7 @@ def show(mutants: list[Mutant], modules: list[str]) -> int:
         _row(path, [counts[path, kind] for kind in COLUMNS])
     _row("all", [sum(counts[path, kind] for path in {one.path for one in kinds}) for kind in COLUMNS])
     if not modules:
-        for change in reasons.keys() - {one.change for one in mutants if one.kind == OPEN}:
+        for change in reasons.keys() - {one.change for one in mutants if one.kind in {OPEN, UNCHECKED}}:
             print(f"{results.REASONS.name} explains what is noticed by now: {change}")
     print(f"{len(left)} not noticed, and without a reason in {results.REASONS.name}")
     unended = [one for one, kind in kinds.items() if one.kind == OPEN and kind == UNCHECKED]

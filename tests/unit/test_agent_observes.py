@@ -248,3 +248,31 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
         assert {sight.looked for sight in agent.sightings().values()} == {START + seconds(100)}
 
     play(Bench(), story)
+
+
+def test_a_trigger_that_says_when_it_looked_is_believed():
+    class Watching:
+        name = "watching"
+
+        async def look(self, _now, _boot):
+            return Sighting(looked=START)
+
+    async def story(agent, _around):
+        agent._around = replace(agent._around, triggers=[Watching()])
+        await agent._observe()
+        assert agent.sightings()["watching"].looked == START
+
+    play(Bench(), story)
+
+
+def test_the_errand_of_another_claim_is_ended_and_what_the_gates_said_is_kept():
+    async def story(agent, _around):
+        task: Any = asyncio.ensure_future(asyncio.sleep(60, ()))
+        agent._progress.running = Running(Errand.PREPARE, 0.0, task)
+        agent._progress.asked = Asked(60.0, (ALERT,), 59.0)
+        agent._begin_anew("another")
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled()
+        assert (agent._progress.nonce, agent._progress.asked) == ("another", Asked(60.0, (ALERT,), 59.0))
+
+    play(Bench(), story)

@@ -11,22 +11,27 @@ from locksmith.snapshot import (
     Done,
     Errand,
     Failure,
+    GivingUp,
     Hooks,
     Journal,
     Objection,
+    Phase,
     Report,
     ShutdownState,
     Warned,
+    Wish,
 )
-from locksmith.steps import Blame, Commit, Reboot, Request, Run, Step, Wait, Withdraw
+from locksmith.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
 from tests.unit.test_decide import (
     ALERT,
     BOOTED,
     BY_HAND,
     COMMITTED,
+    FOR_UPDATE,
     GRANTS,
     MINUTE,
     NOW,
+    REBOOTED,
     REBOOTING,
     SECOND,
     SICK,
@@ -244,3 +249,40 @@ def test_users_are_waited_for_until_their_time_or_the_time_of_all_is_over(sessio
 def test_another_program_than_the_daemon_waits_for_its_claim_to_be_given_up():
     tool = configured(GRANTS, program="locksmithctl")
     assert decide(tool) == Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        replace(FOR_UPDATE, phase=Phase.REQUESTED),
+        replace(FOR_UPDATE, claim=replace(FOR_UPDATE.claim, version="")),
+    ],
+    ids=["not past its point of no return", "for no version that is known"],
+)
+def test_only_a_reboot_for_a_version_can_have_come_up_without_it(claimed):
+    same = Wish("update-engine", claimed.version, NOW)
+    assert decide(replace(REBOOTED, journal=Journal(claimed), wishes=(same,))) == Release()
+
+
+def test_while_hooks_are_undone_the_reason_is_said():
+    undone = replace(
+        GRANTS,
+        journal=Journal(entry(hooks=Hooks.BEGUN)),
+        giving_up=GivingUp("the window closed", failed=True),
+        errand=Report(Errand.UNDO, SECOND),
+    )
+    assert decide(undone) == Wait("hooks", "undoing the hooks: the window closed")
+    over = replace(undone, errand=Report(Errand.UNDO, SECOND, over=True))
+    assert decide(over) == Withdraw("the window closed", failed=True)
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "words"),
+    [
+        (DOWN, "the machine is going down"),
+        (ShutdownState.UNKNOWN, "the machine may be going down, logind or systemd does not say"),
+    ],
+)
+def test_a_machine_that_is_still_up_says_what_it_waits_for(shutdown, words):
+    waits = decide(called(SECOND, shutdown=shutdown))
+    assert waits == Wait("rebooting", words, NOW + LIMIT)

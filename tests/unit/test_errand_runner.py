@@ -1,6 +1,7 @@
 """Errands beside the loop: what is written down before they begin, how they end, and what is noted of that."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -223,3 +224,22 @@ def test_where_nothing_is_under_way_nothing_is_stopped(without):
         assert site.told == []
 
     play(story)
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "dropped"])
+def test_an_errand_of_which_no_note_is_taken_complains_about_nothing(ends):
+    complaints: list[object] = []
+
+    async def story(loop):
+        loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+        site, progress = Site(takes=1, error=RuntimeError("boom")), Progress()
+        await site.runner().begin(Errand.CHECKS, entry(), progress)
+        assert progress.running is not None
+        if ends == "cancelled":
+            progress.running.task.cancel()
+        await asyncio.sleep(2)
+        progress.running = None
+        gc.collect()
+
+    play(story)
+    assert complaints == []

@@ -270,3 +270,13 @@ def test_an_order_that_lost_its_race_to_another_is_written_over_that():
         assert orders.decode(entry.value, key, "freeze") == FREEZE
 
     scene(story)
+
+
+def test_an_order_is_written_so_that_other_versions_read_it():
+    bare = Order("alice", NOW, "it moves")
+    written = b'{"schema":1,"who":"alice","since":"2026-05-01T02:10:00Z","reason":"it moves","until":""}'
+    assert orders.encode(bare) == written
+    assert orders.decode(written, "key", "freeze") == bare
+    assert orders.decode(b'{"schema":1,"since":"2026-05-01T02:10:00Z"}', "key", "freeze") == Order("", NOW)
+    later = replace(bare, slots=0, nonce="f1", until=NOW, extra={"floor": 2})
+    assert orders.decode(orders.encode(later), "key", "freeze") == later

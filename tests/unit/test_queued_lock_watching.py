@@ -87,3 +87,14 @@ def test_a_watch_that_is_stopped_complains_about_nothing_whether_it_had_failed_o
         del watching
 
     assert play(story) == []
+
+
+def test_a_watch_that_has_failed_and_is_dropped_complains_about_nothing():
+    async def story(watches):
+        watching = Watching()
+        watching.aim("aim", watches.lasting(1, StoreUnavailableError("no endpoint answers")))
+        assert not await watching.ended(0.1)
+        await asyncio.sleep(2)
+        del watching
+
+    assert play(story) == []

@@ -8,7 +8,7 @@ import pytest
 
 from locksmith import fleet
 from locksmith.errors import HostError
-from locksmith.host.seen_revision import SeenRevision
+from locksmith.host.seen_revision import Seen, SeenRevision
 from locksmith.kv.store import Entry, Fingerprint, Known
 from tests.unit.test_seen_revision import LATER, NOW, Clock, Gauge, hears, make
 
@@ -188,3 +188,10 @@ def test_what_stands_in_the_file_is_read_by_other_versions_too(tmp_path):
     }
     again = make(tmp_path)
     assert again._seen == mark._seen
+
+
+def test_a_file_of_an_earlier_version_says_nothing_of_a_cluster_an_entry_or_why(tmp_path):
+    mark = make(tmp_path)
+    mark.path.parent.mkdir(parents=True, exist_ok=True)
+    mark.path.write_text('{"schema":1,"store":"3 http://a","revision":7}')
+    assert make(tmp_path)._seen == Seen(7)

@@ -1,0 +1,71 @@
+"""What the loop makes of failures: how long it pauses, and what it remembers of them."""
+
+from random import Random
+
+from locksmith.errors import HostError
+from locksmith.fleet import UNHEALTHY
+from locksmith.snapshot import Phase, StoredFailure
+from locksmith.steps import Blame, Wait
+from tests.sim.machine import SimJournal
+from tests.sim.virtual_time import run
+from tests.unit.test_agent import DENIED, START, Bench, for_a_while
+
+
+class Drawn(Random):
+    """Notes between what it draws, and gives the least."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bounds: list[tuple[float, float]] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.bounds.append((a, b))
+        return a
+
+
+def test_after_three_failures_each_pause_may_be_twice_as_long_up_to_a_minute():
+    async def main(_loop):
+        agent, drawn = Bench().agent(), Drawn()
+        agent._rng = drawn
+        pauses = []
+        for _ in range(8):
+            step = agent._trouble("etcd", "no endpoint answers", None)
+            assert isinstance(step, Wait)
+            assert step.until is not None
+            pauses.append((step.until - START).total_seconds())
+        assert pauses == [5, 5, 5, 5, 10, 20, 30, 30]
+        assert drawn.bounds == [(5, 10), (10, 20), (20, 40), (30, 60), (30, 60)]
+
+    run(main)
+
+
+def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
+    def full(*_args) -> None:
+        raise HostError("no space left on device")
+
+    monkeypatch.setattr(SimJournal, "blame", full)
+
+    async def main(_loop):
+        bench = Bench()
+        bench.leave_entry(Phase.COMMITTED, "locksmithd", boot="boot-0")
+        agent = bench.agent()
+        entry = agent._read_journal().entry
+        assert entry is not None
+        await agent._blame(entry, Blame(UNHEALTHY, "web.service has failed"))
+        assert agent._progress.blamed == StoredFailure(UNHEALTHY, "web.service has failed")
+        seen = agent._read_journal().entry
+        assert seen is not None
+        assert (seen.claim.state, seen.claim.trouble) == (UNHEALTHY, "web.service has failed")
+        assert bench.calls == ["blame"]
+
+    run(main)
+
+
+def test_a_strategy_in_which_nothing_changes_is_asked_at_the_heartbeat():
+    class Still(Bench):
+        async def changed(self, _limit):
+            return False
+
+    bench = Still(does={"request": lambda: DENIED})
+    for_a_while(bench, 80)
+    assert len(bench.calls) == 3

@@ -1,0 +1,86 @@
+"""The holders of slots: how they are read, and which of them are lost."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith import fleet, halt, keys
+from locksmith.brakes import Others
+from locksmith.chunks import READS
+from locksmith.fleet import MANUAL
+from locksmith.holders import read_holders
+from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.node import TTL
+from tests.unit.test_brakes import NOW, claim, scene
+
+
+@pytest.mark.parametrize(
+    ("slots", "calls"),
+    [(0, []), (1, ["read"]), (READS // 2, ["read"]), (READS // 2 + 1, ["list", "read"])],
+)
+def test_as_many_as_fit_into_one_request_are_read_so(slots, calls):
+    asked: list[str] = []
+
+    class Weather:
+        async def carry(self, call):
+            asked.append(call.name)
+            return call.apply()
+
+    async def story():
+        server = MemoryServer()
+        ids = [f"n{number}" for number in range(slots)]
+        for one in ids:
+            server.put(keys.holder_key("", one), fleet.encode(claim(one)), 0)
+        found = await read_holders(MemoryStore(server, Weather()), "", ids, 0, lambda _id, _entry: False)
+        assert list(found.claims) == ids
+        assert asked == calls
+
+    asyncio.run(story())
+
+
+OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("holder", "present", "expires"),
+    [
+        (claim("n1", taken=NOW - timedelta(seconds=3601)), False, True),
+        (claim("n1", taken=NOW - timedelta(seconds=3600)), False, False),
+        (claim("n1"), False, False),
+        (OLD, False, True),
+        (OLD, True, False),
+        (replace(OLD, kind=MANUAL), False, False),
+        (replace(OLD, who="alice"), False, False),
+    ],
+)
+def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than_configured(holder, present, expires):
+    async def story(group):
+        others = Others((holder,), {"n1": None} if present else {})
+        assert group.lock()._brakes.expired(others) == (holder if expires else None)
+
+    scene(story, expire_after=3600.0)
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [(TTL - 1, False), (TTL, True)])
+def test_a_machine_that_never_was_present_with_its_slot_is_lost_once_that_is_old_enough(seconds, lost):
+    held = claim("n1", taken=NOW - timedelta(seconds=seconds))
+    assert bool(halt.incidents([held], {}, (), NOW)) is lost
+
+
+def test_of_many_holders_the_presence_of_daemons_machines_alone_is_asked_for():
+    async def story():
+        server = MemoryServer()
+        ids = [f"n{number}" for number in range(READS)]
+        claims = {one: claim(one) for one in ids}
+        claims["n0"] = replace(claims["n0"], kind=MANUAL)
+        claims["n1"] = replace(claims["n1"], who="alice")
+        for one in ids:
+            server.put(keys.holder_key("", one), fleet.encode(claims[one]), 0)
+            server.put(keys.node_key("", one), b"{}", 0)
+        found = await read_holders(MemoryStore(server), "", ids, 0, lambda _id, _entry: False)
+        assert found.claims == claims
+        assert list(found.present) == ids[2:]
+
+    asyncio.run(story())
