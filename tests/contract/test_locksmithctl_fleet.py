@@ -154,7 +154,10 @@ def test_why_names_the_other_group_in_each_command_so_that_it_works_when_pasted(
     assert there("freeze", "--reason", "release").status == 0
     assert there("lock", machine_id).status == 0
     said = ctl("why", name).out
-    assert json.loads(ctl("why", name, "--json").out)["why"] == said.splitlines()
+    again = json.loads(ctl("why", name, "--json").out)["why"]
+    assert [re.sub(r"for \d+ s", "for a while", line) for line in again] == [
+        re.sub(r"for \d+ s", "for a while", line) for line in said.splitlines()
+    ]
     commands = [shlex.split(words) for words in re.findall("`locksmithctl (.*?)`", said)]
     assert sorted(words[1] for words in commands) == ["release", "thaw", "unlock"]
     for words in commands:
