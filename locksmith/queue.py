@@ -88,6 +88,8 @@ class Queue:
         self._rng = rng or Random()  # noqa: S311 - when to look, no secret
         self._place: _Place | None = None
         self._look: Look | None = None
+        # Whether it was the first at its last look, also where that is believed no more.
+        self._first = False
         self._sightings = Sightings()
 
     def stands(self, claim: Claim) -> bool:
@@ -106,6 +108,7 @@ class Queue:
             place = await self._keep(place)
         if self._look is None or _now() >= self._look.ends:
             self._look = await self._look_around(place)
+        self._first = self._look.line.position == 1
         return self._look
 
     async def wait(self, look: Look) -> bool:
@@ -187,9 +190,8 @@ class Queue:
 
     async def _keep(self, place: _Place) -> _Place:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
-        first = self._look is not None and self._look.line.position == 1
         try:
-            if first:
+            if self._first:
                 place = replace(place, entry=await self._beat(place))
             else:
                 await self._store.renew(place.entry, self._ttl)

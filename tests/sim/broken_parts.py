@@ -724,12 +724,15 @@ class Broken:
     shape: Callable[[Plan], Plan] = as_drawn
     apart: bool = False
     """With a line that is left after the take."""
+    also: type | None = None
+    """Another part that is wrong too, where either alone is made up for by the other."""
 
     @property
     def parts(self) -> Parts:
         """What a daemon with it is made of."""
         kind = next(name for name, kind in KINDS.items() if issubclass(self.part, kind))
-        return Parts(**{"queue": Apart, kind: self.part} if self.apart else {kind: self.part})
+        others = {name: self.also for name, kind in KINDS.items() if self.also and issubclass(self.also, kind)}
+        return Parts(**{**others, **({"queue": Apart} if self.apart else {}), kind: self.part})
 
 
 BROKEN = [
@@ -757,7 +760,7 @@ BROKEN = [
     Broken(DryRunReboots, "in a dry run"),
     Broken(NoLastLook, "nothing wants it to"),
     Broken(NoLookAfterTheCommit, "nothing wants it to"),
-    Broken(Amnesia, "reboots once more", rolled_back),
+    Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),
     Broken(NoGroupMemory, "reboots once more", old_disks),
     Broken(NoOrphans, "has forgotten its claim", lost_disks),
     Broken(NoWindow, "outside its window"),

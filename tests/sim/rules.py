@@ -375,10 +375,10 @@ class Rules:
             self.story.breaks(f"{name} reboots although the group is halted")
         if orphan := self._orphan(name):
             self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
-        if asyncio.get_running_loop().time() - self.committed.get(machine.nonce, 0.0) > FRESH + 0.1:
-            self.story.breaks(f"{name} orders its reboot long after its commit took effect")
         if not self._committed(name):
             self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
+        if asyncio.get_running_loop().time() - self.committed.get(machine.nonce, 0.0) > FRESH + 0.1:
+            self.story.breaks(f"{name} orders its reboot long after its commit took effect")
 
     def _orphan(self, name: str) -> str:
         """Name a machine that shows itself without the claim by which it rebooted, for longer than a look is old."""

@@ -8,7 +8,7 @@ import pytest
 from locksmith import keys
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import KEEP_AFTER, KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
+from locksmith.queue import FIRST_LASTS, KEEP_AFTER, KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -244,3 +244,19 @@ def test_a_restarted_program_looks_at_once_however_long_the_line_is():
 
 def test_the_looks_of_all_who_stand_far_back_are_ten_a_second_together():
     assert [lasts(waiters) for waiters in (51, 300, 1000, 5000, 100_000)] == [30, 30, 100, 500, LONGEST_LOOK_AFTER]
+
+
+def test_a_first_that_looks_again_each_time_keeps_its_turn():
+    """As in a group that is halted for long: what it saw of the queue is believed no more after each denial."""
+
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        await second.stand(claim("n2"))
+        for _ in range(int(3 * FIRST_LASTS / LOOK_AFTER)):
+            await asyncio.sleep(LOOK_AFTER)
+            first.look_again()
+            assert (await first.stand(claim("n1"))).line.position == 1
+            assert (await second.stand(claim("n2"))).line.position == 2
+
+    play(story)
