@@ -36,4 +36,5 @@ async def seat(
 
 def _shown(name: str, group: str) -> bytes:
     since = datetime(2026, 5, 1, 2, tzinfo=UTC)
-    return node.encode(Node(name, name, f"boot of {name}", group, "etcd-lock", "rebooting", since))
+    shown = Node(name, name, f"boot of {name}", group, "etcd-lock", "rebooting", since)
+    return node.encode(replace(shown, written=datetime.now(UTC).replace(microsecond=0), lasts=int(node.TTL)))
