@@ -198,7 +198,7 @@ class Hasty(EtcdLock):
 
     async def commit(self, claim: Claim) -> Answer:
         answer = await super().commit(claim)
-        await self._lock.give_back(claim, settle=False, why="hasty")
+        await self._lock.give_back(claim.committed(), settle=False, why="hasty")
         return answer
 
 
