@@ -66,6 +66,7 @@ def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(ca
     async def main(_loop):
         agent = Bench().agent()
         agent._around = replace(agent._around, presence=cast("Any", Presence()))
+        agent._unobserved.since = 0.0
         while trouble:
             await agent._present(Idle(), None)
 
