@@ -121,7 +121,7 @@ def test_a_soft_reboot_fulfils_what_packages_asked_for_but_for_a_kernel(machine:
     wait_until(lambda: says_now() == "packages ask for it: dbus", limit=10.0, what="dbus asks for a reboot")
     soft_reboot(machine)
     wait_until(lambda: "is from before this boot" in says_now(), limit=LIMIT, what="that has happened")
-    assert status_text(machine).startswith("idle")
+    wait_until(lambda: status_text(machine).startswith("idle"), limit=LIMIT, what="its slot is released")
 
     machine.run("rm", "/run/reboot-required")
     wait_until(lambda: says_now() == "there is no /run/reboot-required", limit=LIMIT, what="the file is gone")
