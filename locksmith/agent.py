@@ -450,7 +450,7 @@ class Agent:
     async def _blame(self, entry: JournalEntry, step: Blame) -> None:
         """Write the journal first: what was said of this reboot stands, whatever the machine says later.
 
-        A disk that does not take it keeps it from nobody else: a machine without a disk is sick all the more.
+        If the disk does not take it, the group is told all the same.
         """
         if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
             try:
