@@ -184,8 +184,12 @@ class Rules:
 
         Whoever is past its point of no return cannot be called back; whoever has seen more of it has to wait.
         """
-        now = self.restored = asyncio.get_running_loop().time()
+        before, now = self.restored, asyncio.get_running_loop().time()
+        self.restored = now
         for name, machine in self.machines.items():
+            if machine.forgot_at > before:
+                self.knew.pop(name, None)
+                self.heard.pop(name, None)
             if name in self.down or self._committed(name):
                 self.unlocked[name] = _boot_in_question(machine)
             self.left_line[name] = now
