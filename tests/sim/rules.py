@@ -188,8 +188,8 @@ class Rules:
         self.restored = now
         for name, machine in self.machines.items():
             if machine.forgot_at > before:
-                self.knew.pop(name, None)
-                self.heard.pop(name, None)
+                for known in (self.knew, self.heard, self.lost):
+                    known.pop(name, None)
             if name in self.down or self._committed(name):
                 self.unlocked[name] = _boot_in_question(machine)
             self.left_line[name] = now
