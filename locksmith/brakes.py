@@ -6,10 +6,10 @@ take or a commit that was decided before can then no longer win.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from locksmith import halt, keys, last_reboot, node, orders
 from locksmith.errors import CorruptValueError, StoreError
@@ -86,11 +86,22 @@ class HaltedError(BrakedError):
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """The other holders of slots: the claims of those who have one, who of them is present, and what is noted."""
+    """The other holders of slots: the claims of those who have one, who of them is present, and what is noted.
+
+    `records` has each of them that was asked for, also one without a record (None). Where no holder can hold this
+    machine back, none is asked for.
+    """
 
     claims: tuple[Claim, ...] = ()
     present: Mapping[str, Node | None] = field(default_factory=dict)
     noted: tuple[Incident, ...] = ()
+    records: Mapping[str, Entry | None] = field(default_factory=dict)
+
+    def among(self, holders: Collection[str]) -> Self:
+        """Leave out those that are no longer holders."""
+        claims = tuple(claim for claim in self.claims if claim.holder in holders)
+        records = {holder: record for holder, record in self.records.items() if holder in holders}
+        return replace(self, claims=claims, records=records)
 
 
 class Brakes:
@@ -121,11 +132,21 @@ class Brakes:
             keys.resume_key(self._group),
         ]
 
-    async def judge(self, claim: Claim, now: Standing, read: Sequence[Reading], *, held: bool, last: bool) -> Others:
+    async def judge(
+        self,
+        claim: Claim,
+        now: Standing,
+        read: Sequence[Reading],
+        *,
+        held: bool,
+        last: bool,
+        others: Others | None = None,
+    ) -> Others:
         """Raise `BrakedError` for whatever holds this claim back; give the other holders, where they were looked at.
 
         `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
-        from this takes effect only in a swap of the semaphore from the version that `now` has.
+        from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
+        unless they are given.
         """
         if claim.kind != REBOOT:
             return Others()
@@ -143,10 +164,10 @@ class Brakes:
         if (order := await self._standing(hold, HOLD)) is not None:
             key = keys.hold_key(self._group, claim.holder)
             raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
-        others = await self._others(claim.holder, now, noted)
+        others = await self._others(claim.holder, now, noted) if others is None else others
         known = others.claims or others.noted
         found = halt.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
-        if halt.halts(found, await self._limit()):
+        if found and halt.halts(found, await self._limit()):
             raise HaltedError(halt.sentence(found), self._group, revision, held=held, incidents=len(found))
         pause = await self._standing(spacing, SPACING)
         if pause is not None and pause.nonce != claim.nonce and (last or not held):
@@ -224,10 +245,19 @@ class Brakes:
         known = tuple(halt.decode(noted.value, noted.key)) if noted else ()
         ids = [one for one in now.semaphore.holders if one != holder]
         # Only what can halt anybody is asked for.
-        if not ids or (self.rules.halt_after.off and not self.rules.expire_after):
+        if not ids or not self._asks_others:
             return Others(noted=known)
         found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone)
-        return Others(tuple(found.claims.values()), found.present, known)
+        records = {one: found.records.get(one) for one in ids}
+        return Others(tuple(found.claims.values()), found.present, known, records)
+
+    def knows(self, others: Others, holders: Collection[str]) -> bool:
+        """Tell whether these other holders were asked for, or need not be."""
+        return not self._asks_others or others.records.keys() >= set(holders)
+
+    @property
+    def _asks_others(self) -> bool:
+        return not self.rules.halt_after.off or self.rules.expire_after > 0
 
     def _is_gone(self, machine_id: str, entry: Entry) -> bool:
         """Tell whether a presence has outlived its own word: it has stood unchanged for longer than it was to last."""

@@ -117,7 +117,7 @@ class Queue:
         if look.before is None:
             await asyncio.sleep(limit)
             return False
-        return await self._store.wait(look.before.key, look.revision, limit=limit)
+        return await self._store.wait(look.before.key, look.revision, limit=limit) is not None
 
     def place(self, claim: Claim) -> Entry | None:
         """Give the place of a claim, as far as is known here."""

@@ -16,9 +16,10 @@ from locksmith.backoff import Absence, BackOff
 from locksmith.brakes import BrakedError, HaltedError
 from locksmith.errors import CorruptValueError, StoreError, StoreFullError
 from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.store import Entry
+from locksmith.kv.store import Entry, Reading
 from locksmith.meter import Meter
 from locksmith.orders import OWN_DENIALS, SPACING, TAKE_FAILS
+from locksmith.prepared import Prepared, PreparedBusyError
 from locksmith.queue import LOOK_AFTER, Look, Queue
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Answer, Denied, Done, Granted, Line
@@ -52,6 +53,10 @@ class QueuedLock:
         self._back_off = BackOff(rng or Random())  # noqa: S311 - when to come back, no secret
         self._absence: Absence | None = None
         self._returns: datetime | None = None
+        # What the last attempt as the first has read.
+        self._prepared: Prepared | None = None
+        # How the semaphore stands, read or told by its watch, since the look at the line.
+        self._semaphore: tuple[Look, Reading] | None = None
 
     def is_undecided(self, claim: Claim) -> bool:
         """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
@@ -169,10 +174,11 @@ class QueuedLock:
         if place and now and now.created != place.created and await self.lock.check(claim):
             return await self._keep(claim)  # the place went with a take that came late
         self._meter.line(look.line.position, look.line.waiters)
-        if look.line.position > 1:
-            self._watch.aim(look, partial(self._moved_up, look))
-            return Denied("line", _in_line(look.line), line=look.line)
-        return await self._take_as_first(claim, look.line)
+        if look.line.position == 1:
+            return await self._take_as_first(claim, look.line)
+        if look.line.exact and await self._has_slots_for_all(look):
+            return await self._take_one_of_several(claim, look)
+        return self._stands_in_line(look)
 
     async def _known(self, claim: Claim) -> Answer | None:
         """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
@@ -185,27 +191,52 @@ class QueuedLock:
                 return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
         return None
 
-    async def _take_as_first(self, claim: Claim, line: Line) -> Answer:
+    async def _has_slots_for_all(self, look: Look) -> bool:
+        """Tell whether there is a free slot for each place up to this one. The semaphore is read once for each look."""
+        if self._semaphore is None or self._semaphore[0] is not look:
+            self._semaphore = look, await self.lock.peek()
+        return self.lock.free_slots(self._semaphore[1]) >= look.line.position
+
+    def _stands_in_line(self, look: Look) -> Denied:
+        self._watch.aim(look, partial(self._moved_up, look))
+        return Denied("line", _in_line(look.line), line=look.line)
+
+    async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
+        """Take a slot although others stand before this machine: there is one for each of them too."""
         try:
-            left = await self._attempt(claim, self._queue.place(claim))
+            return await self._take_slot(claim, position=look.line.position)
         except SlotsBusyError as error:
             self._back_off.answered()
+            self._semaphore = look, Reading(None, error.revision)
+            return self._stands_in_line(look)
+
+    async def _take_as_first(self, claim: Claim, line: Line) -> Answer:
+        prepared, self._prepared = self._prepared, None
+        try:
+            return await self._take_slot(claim, prepared)
+        except SlotsBusyError as error:
+            self._back_off.answered()
+            self._prepared = error.prepared if isinstance(error, PreparedBusyError) else None
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             return Denied("slot", str(error), line=line)
-        if left:
+
+    async def _take_slot(self, claim: Claim, prepared: Prepared | None = None, position: int = 1) -> Granted:
+        if await self._attempt(claim, self._queue.place(claim), prepared, position):
             self._left()
         else:
             await self._leave_soon(claim)
         return Granted()
 
-    async def _attempt(self, claim: Claim, place: Entry | None = None) -> bool:
+    async def _attempt(
+        self, claim: Claim, place: Entry | None = None, prepared: Prepared | None = None, position: int = 1
+    ) -> bool:
         """Take a slot, or keep it; where that is cut off, remember that it may win still. True: the place has gone too.
 
         Where it fails again and again, the machine is to leave the line: `_absence` says so.
         """
         began = _now()
         try:
-            left = await self.lock.take(claim, place)
+            left = await self.lock.take(claim, place, prepared, position)
         except SlotsBusyError:
             self._cut_off = None
             raise
@@ -279,13 +310,43 @@ class QueuedLock:
             self._queue.look_again()
 
     async def _moved_up(self, look: Look) -> None:
+        """Wait until the place before is gone, or until the semaphore has a free slot for each place up to this."""
+        tasks = [asyncio.ensure_future(self._left_before(look))]
+        if self._semaphore is not None and self._semaphore[0] is look:
+            tasks.append(asyncio.ensure_future(self._freed_for(look, self._semaphore[1].revision)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _left_before(self, look: Look) -> None:
         await self._queue.wait(look)
         self._queue.look_again()
 
+    async def _freed_for(self, look: Look, after: int) -> None:
+        while True:
+            change = await self.lock.wait(after, LOOK_AFTER)
+            if change is None:
+                continue
+            if change.reading is None:
+                self._semaphore = None  # how it stands was not told
+                return
+            self._semaphore = look, change.reading
+            if self.lock.free_slots(change.reading) >= look.line.position:
+                return
+            after = change.reading.revision
+
     async def _slot_freed(self, after: int) -> None:
         """Wait for a change of the semaphore; without one, look at the line as well, whoever is first in it by now."""
-        if not await self.lock.wait(after, LOOK_AFTER):
+        change = await self.lock.wait(after, LOOK_AFTER)
+        if change is None:
             self._queue.look_again()
+        elif self._prepared is not None and change.reading is not None:
+            self._prepared = self._prepared.after(change.reading)
 
     def _left(self) -> None:
         self._queue.left()

@@ -25,9 +25,10 @@ from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
 from locksmith.halt import Incident
 from locksmith.history import EXPIRE, HELD, History, about
-from locksmith.kv.store import ABSENT, Delete, Entry, Put, Reading, Store
+from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store
 from locksmith.last_reboot import LastReboot
 from locksmith.meter import Meter
+from locksmith.prepared import Prepared, PreparedBusyError, TakeReadings
 from locksmith.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.share import Share
 from locksmith.sharing import Shares
@@ -86,18 +87,25 @@ class RebootLock:
         """Give the store's revision by now: one key, where `read` reads every record."""
         return (await self._store.get(self.key)).revision
 
-    async def take(self, claim: Claim, leaving: Entry | None = None) -> bool:
+    async def take(
+        self, claim: Claim, leaving: Entry | None = None, prepared: Prepared | None = None, position: int = 1
+    ) -> bool:
         """Take a slot for a claim; taking it again for the same claim writes nothing.
 
         `leaving` is its place in line, which goes with the same write. True: it has gone. False: it may still be there.
+        `prepared` is what an earlier attempt has read, with the semaphore as it stands by now: one swap from that is
+        tried first, and where it is not done, everything is read again. `position` is that of the place: a slot must be
+        free for each place before it too.
 
         `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `BrakedError`: nor now, but an earlier try
         may win still. `OutcomeUnknownError`: undecided; call again, or `give_back` with `settle`.
         `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
-        places = [leaving]
-        return await self._decider.decide(lambda: self._take(claim, places.pop() if places else None))
+        first = [(leaving, prepared)]
+        return await self._decider.decide(
+            lambda: self._take(claim, position, *(first.pop() if first else (None, None)))
+        )
 
     async def check(self, claim: Claim) -> bool:
         """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
@@ -219,7 +227,15 @@ class RebootLock:
         await self._store.swap(self.key, semaphore.encode(repaired), reading.version)
         return repaired
 
-    async def wait(self, after: int, limit: float, key: str = "") -> bool:
+    async def peek(self) -> Reading:
+        """Read the semaphore alone."""
+        return await self._store.get(self.key)
+
+    def free_slots(self, reading: Reading) -> int:
+        """Count the free slots of the semaphore as it was read; `CorruptValueError`: it is none."""
+        return semaphore.decode(_raw(reading), self.key).available
+
+    async def wait(self, after: int, limit: float, key: str = "") -> Change | None:
         """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds."""
         return await self._store.wait(key or self.key, after, limit=limit)
 
@@ -231,19 +247,54 @@ class RebootLock:
         """Let go of the store."""
         await self._store.close()
 
-    async def _take(self, claim: Claim, leaving: Entry | None) -> bool:
+    async def _take(self, claim: Claim, position: int, leaving: Entry | None, prepared: Prepared | None) -> bool:
         """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts."""
         looking = asyncio.ensure_future(self._look_at_other_keyspace())
         looking.add_done_callback(_retrieve)
         try:
-            return await self._take_unless_in_use(claim, leaving, looking)
-        finally:
+            if prepared is not None and await self._take_prepared(claim, leaving, prepared):
+                await looking
+                return leaving is not None
+            return await self._take_unless_in_use(claim, position, leaving, looking)
+        except SlotsBusyError:
+            raise  # the look goes on: a prepared take needs its answer
+        except BaseException:
             looking.cancel()
+            raise
 
-    async def _take_unless_in_use(self, claim: Claim, leaving: Entry | None, looking: Awaitable[None]) -> bool:
+    async def _take_prepared(self, claim: Claim, leaving: Entry | None, prepared: Prepared) -> bool:
+        """Try one swap from what was read before; False: nothing was written, and it takes a fresh look to say why."""
+        reading, readings = prepared.freed, prepared.readings
+        if reading is None:
+            return False
+        try:
+            own = self._record_key(claim.holder)
+            standing = self._standing_of(claim.holder, reading, readings.read[own])
+            now, others = standing.semaphore, readings.others.among(standing.semaphore.holders)
+            rivals = [holder for holder in now.holders if holder != claim.holder]
+            foreign = standing.claim is not None and not standing.is_of(claim)
+            if foreign or not prepared.suits(claim, now, _now()) or not self._brakes.knows(others, rivals):
+                return False
+            orders = [readings.read[key] for key in self._brakes.keys(claim.holder)]
+            await self._brakes.judge(claim, standing, orders, held=False, last=False, others=others)
+            self._brakes.refuse_repeat(claim, readings.read[keys.reboot_key(self._group, claim.holder)])
+            taken = now.take(claim.holder)
+            if (checks := prepared.checks({self.key, own}, others)) is None:
+                return False
+            put = Put(own, fleet.encode(self._taken(claim)), standing.record_version)
+            place = [Delete(leaving.key, leaving.version)] if leaving else []
+            await self._store.swap(self.key, semaphore.encode(taken), reading.version, also=[put, *place, *checks])
+        except (LockError, CorruptValueError, ConflictError):
+            return False
+        return True
+
+    async def _take_unless_in_use(
+        self, claim: Claim, position: int, leaving: Entry | None, looking: "asyncio.Future[None]"
+    ) -> bool:
+        began = _now()
         own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
         keys_ = [self.key, *own, self._shares.key, *self._brakes.keys(claim.holder)]
-        reading, record, last, share, *brakes = await self._store.read(keys_)
+        reading, record, last, share, *brakes = all_read = await self._store.read(keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
@@ -256,11 +307,14 @@ class RebootLock:
         self._brakes.refuse_repeat(claim, last)
         standing, also = await self._shares.applied(standing, share.entry, looking)
         try:
-            taken = standing.semaphore.take(claim.holder)
+            taken = standing.semaphore.take(claim.holder, position)
         except NoFreeSlotError as error:
-            await self._expire(others, standing, brakes)
+            if position == 1:
+                await self._expire(others, standing, brakes)
             await self._drop_leftover(standing, claim)
-            raise SlotsBusyError(str(error), standing.reading.revision) from None
+            readings = TakeReadings(dict(zip(keys_, all_read, strict=True)), others)
+            prepared = Prepared(self._group, claim.nonce, readings, standing.semaphore.max, looking, began)
+            raise PreparedBusyError(str(error), standing.reading.revision, prepared) from None
         await looking
         version = standing.reading.version
         if standing.claim is not None and standing.claim.nonce != claim.nonce:
@@ -359,7 +413,7 @@ class RebootLock:
                 raise FreedOrNotError(holder, self.key)
         elif not standing.listed and (standing.record is None or standing.claim is not None):
             raise NotHeldError(f"{holder} holds no slot in {self.key}")
-        guards: list[Delete] = []
+        guards: list[Check] = []
         if shown is not None:
             guards = await self._guards(shown, standing, lost)
         elif seen and standing.nonce != seen[0].nonce:
@@ -368,7 +422,7 @@ class RebootLock:
         await self._remove(standing, lost, guards)
         return standing.claim
 
-    async def _guards(self, shown: Shown, now: Standing, lost: list[Standing]) -> list[Delete]:
+    async def _guards(self, shown: Shown, now: Standing, lost: list[Standing]) -> list[Check]:
         """Give what else must hold when the slot is freed, or raise `ChangedClaimError`."""
         node = keys.node_key(self._group, now.holder)
         present = shown.absent and (await self._store.get(node)).entry is not None
@@ -376,7 +430,7 @@ class RebootLock:
             if lost and lost[-1].reading.version == now.reading.version:
                 await self._touch(now)  # an attempt whose answer was lost must not free it later
             raise ChangedClaimError(now.holder, change)
-        return [Delete(node, ABSENT)] if shown.absent else []
+        return [Check(node, ABSENT)] if shown.absent else []
 
     async def _give_back_bare(self, holder: str, lost: list[Standing]) -> bool:
         standing = await self._standing(holder)
@@ -410,7 +464,7 @@ class RebootLock:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
 
-    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Delete] = ()) -> None:
+    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Also] = ()) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
         now = standing.semaphore
         left = now.give_back(standing.holder) if standing.listed else now
@@ -441,6 +495,10 @@ class RebootLock:
 
     def _record_key(self, holder: str) -> str:
         return keys.holder_key(self._group, holder)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _retrieve(looking: "asyncio.Future[None]") -> None:

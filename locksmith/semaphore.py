@@ -40,13 +40,18 @@ class Semaphore:
         """The number of free slots; negative when more are held than `max`."""
         return self.max - len(self.holders)
 
-    def take(self, holder: str) -> "Semaphore":
-        """Add a holder. `NoFreeSlotError` is looked at first, then `AlreadyHeldError`, as in the original."""
+    def take(self, holder: str, position: int = 1) -> "Semaphore":
+        """Add a holder. `NoFreeSlotError` is looked at first, then `AlreadyHeldError`, as in the original.
+
+        With a `position` in the queue, a slot must be free for each place before it too.
+        """
         if self.available <= 0:
             held = named(self.holders) or "nobody"
             raise NoFreeSlotError(f"no slot is free: max is {self.max}, held by {held}")
         if holder in self.holders:
             raise AlreadyHeldError(f"{holder} holds a slot already")
+        if self.available < position:
+            raise NoFreeSlotError(f"{self.available} slots are free, and {position - 1} machines wait before {holder}")
         return Semaphore(self.max, tuple(sorted((*self.holders, holder))))
 
     def give_back(self, holder: str) -> "Semaphore":

@@ -31,6 +31,8 @@ from locksmith.kv.etcd2_member import (
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import (
     ABSENT,
+    Also,
+    Change,
     Delete,
     Entry,
     Fingerprint,
@@ -110,7 +112,7 @@ class Etcd2Store:
         return entry, max(1, sum(other.created <= entry.created for other in listing.entries))
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write `key` if it still has `version`: first the puts, then the key, then the deletes.
 
@@ -157,7 +159,7 @@ class Etcd2Store:
         entry = (await self.get(seen.key)).entry
         return knows_by_present(seen, entry, rewritten=entry is not None and bool(entry.lease))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
         """Wait for an event of `key`, or below the folder, after index `after`: a long poll.
 
         A member that freezes meanwhile is silent: that ends with `limit`.
@@ -167,9 +169,9 @@ class Etcd2Store:
         # Only the index is asked for: for a folder, of a hidden key in it that nobody makes.
         now = await self._get(f"{path}/_" if prefix else path, self._until())
         if now.revision < after:
-            return True  # restored from a backup: the index to wait for may be years away
+            return Change()  # restored from a backup: the index to wait for may be years away
         params: Params = {"wait": "true", "waitIndex": after + 1, "recursive": "true" if prefix else "false"}
-        return await self._cluster.poll(_call("GET", path, params), end)
+        return Change() if await self._cluster.poll(_call("GET", path, params), end) else None
 
     async def close(self) -> None:
         """Let go of every connection: calls under way end, and every further one is refused."""

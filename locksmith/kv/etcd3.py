@@ -12,6 +12,8 @@ from locksmith.kv.grpc import Message
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import (
     ABSENT,
+    Also,
+    Change,
     Delete,
     Entry,
     Fingerprint,
@@ -97,7 +99,7 @@ class Etcd3Store:
             return Entry(key, value, done.revision, done.created, lease), place
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
         lease = 0 if ttl is None else await self._lease(ttl)
@@ -139,27 +141,27 @@ class Etcd3Store:
             return knows_by_present(seen, (await self.get(seen.key)).entry)
         return past.entry is not None and Fingerprint.of(past.entry) == seen
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
         """Watch a key or a prefix from the revision after `after`."""
-        request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after)
+        request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after, before=not prefix)
         try:
             async with asyncio.timeout(limit):
-                return await self._watch(request, wire.Changes(after), limit)
+                return await self._watch(request, wire.Changes(after, None if prefix else key), limit)
         except TimeoutError:
-            return False
+            return None
 
     async def close(self) -> None:
         """End every call under way."""
         await self._gateway.close()
 
-    async def _watch(self, request: Message, changes: wire.Changes, limit: float) -> bool:
+    async def _watch(self, request: Message, changes: wire.Changes, limit: float) -> Change:
         """Watch on and on, until there is something to tell."""
         clock = asyncio.get_running_loop().time
         pause = FIRST_PAUSE
         while True:
             opened = clock()
-            if await self._gateway.follow(WATCH, request, changes, silence=limit + 1):
-                return True
+            if (change := await self._gateway.follow(WATCH, request, changes, silence=limit + 1)) is not None:
+                return change
             if clock() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
@@ -192,10 +194,10 @@ class Etcd3Store:
             if wire.NO_LEASE not in str(error):
                 raise
 
-    async def _put(self, put: Put, also: Sequence[Put | Delete] = (), *, lease: int = 0) -> Entry:
+    async def _put(self, put: Put, also: Sequence[Also] = (), *, lease: int = 0) -> Entry:
         done = await self._commit([put, *also], lease)
         return Entry(put.key, put.value, done.revision, done.created, lease)
 
-    async def _commit(self, changes: Sequence[Put | Delete], lease: int = 0) -> wire.Committed:
+    async def _commit(self, changes: Sequence[Also], lease: int = 0) -> wire.Committed:
         fields = wire.transaction(changes, lease)
         return await self._gateway.call(TXN, fields, lambda message: wire.committed(message, changes), write=True)

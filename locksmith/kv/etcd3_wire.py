@@ -13,7 +13,7 @@ from locksmith.errors import ConflictError
 from locksmith.jsonread import BadJsonError, convert, read, shown
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
-from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Position, Put, Reading
+from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Listing, Position, Put, Reading
 from locksmith.words import named
 
 _NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
@@ -51,20 +51,21 @@ def reads(keys: Sequence[str]) -> Message:
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
-def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, counting: str = "") -> Message:
+def transaction(changes: Sequence[Also], lease: int = 0, *, counting: str = "") -> Message:
     """Ask for all changes if all their guards hold; the first one's key is bound to `lease`.
 
     `counting`: and how many keys there are below that prefix behind them.
     """
-    operations = [_operation(change, lease if change is changes[0] else 0) for change in changes]
+    writes = [change for change in changes if not isinstance(change, Check)]
+    operations = [_operation(change, lease if change is changes[0] else 0) for change in writes]
     if counting:
         operations.append({"request_range": count_request(counting)})
     return {"compare": [_guard(change) for change in changes], "success": operations}
 
 
-def watch_request(keys: Message, after: int) -> Message:
-    """Ask for all changes after a revision, in messages of bounded size."""
-    return {"create_request": {**keys, "start_revision": str(after + 1), "fragment": True}}
+def watch_request(keys: Message, after: int, *, before: bool = False) -> Message:
+    """Ask for all changes after a revision, in messages of bounded size; with what stood `before` each, or without."""
+    return {"create_request": {**keys, "start_revision": str(after + 1), "fragment": True, "prev_kv": before}}
 
 
 def reading(message: Message) -> Reading:
@@ -154,7 +155,7 @@ def position(message: Message) -> Position | None:
     return Position(revision, str(number(header, "cluster_id") or "")) if revision > 0 else None
 
 
-def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:
+def committed(message: Message, changes: Sequence[Also]) -> Committed:
     """Parse the answer to `transaction`; `ConflictError`: a guard did not hold."""
     revision = _revision(message)
     if not read(message, "succeeded", bool, default=False):
@@ -167,7 +168,7 @@ def committed(message: Message, changes: Sequence[Put | Delete]) -> Committed:
     return Committed(revision, _positive(before, "create_revision"))
 
 
-def entered(message: Message, changes: Sequence[Put | Delete]) -> tuple[Committed, int]:
+def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
     """Parse the answer to `transaction` with its count, which the last of its responses has."""
     done = committed(message, changes)
     responses = read(message, "responses", list)
@@ -176,28 +177,49 @@ def entered(message: Message, changes: Sequence[Put | Delete]) -> tuple[Committe
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a message of a watch means for somebody who knows the store up to revision `after`."""
+    """What a message of a watch means for somebody who knows the store up to revision `after`.
+
+    With `key` it is the watch of that one key, and says how the key stands.
+    """
 
     after: int
+    key: str | None = None
 
-    def __call__(self, message: Message) -> bool | None:
-        """Say True for "read again", None for "nothing yet"."""
+    def __call__(self, message: Message) -> Change | None:
+        """Give the change, or None for "nothing yet"."""
         if read(message, "canceled", bool, default=False):
             return self._cancelled(message)
         if read(message, "created", bool, default=False) and _revision(message) < self.after:
-            return True  # a store that went back in time would stay silent until it has caught up
-        return True if message.get("events") else None
+            return Change()  # a store that went back in time would stay silent until it has caught up
+        events = read(message, "events", list, [])
+        if not events:
+            return None
+        return Change() if self.key is None else _change(self.key, events)
 
-    def _cancelled(self, message: Message) -> bool:
+    def _cancelled(self, message: Message) -> Change:
         if number(message, "compact_revision"):
-            return True
+            return Change()
         reason = read(message, "cancel_reason", str, "no reason given")
         if any(text in reason for text in _NO_ACCESS):
             raise TokenRefusedError(f"the watch was refused: {reason}")
         raise DoubtError(f"the watch was cancelled: {reason}")
 
 
-def _guard(change: Put | Delete) -> Message:
+def _change(key: str, events: Sequence[Any]) -> Change:
+    """Read the events of one key: how it stands after the last, and how it stood before the first."""
+    first, last = (event if isinstance(event, dict) else {} for event in (events[0], events[-1]))
+    if last.get("type", "PUT") != "PUT":
+        return Change()
+    entry = _entry(read(last, "kv", dict))
+    before = _entry(first["prev_kv"]) if first.get("prev_kv") else None
+    if entry.key != key or (before is not None and before.key != key):
+        raise BadJsonError(f"the watch of {key} tells of another key")
+    return Change(Reading(entry, entry.version), before)
+
+
+def _guard(change: Also) -> Message:
+    if change.version is None:
+        return {**one(change.key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
     return {**one(change.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(change.version)}
 
 

@@ -13,6 +13,9 @@ from locksmith.errors import ConflictError, StoreRefusedError, StoreUnavailableE
 from locksmith.kv.store import (
     ABSENT,
     MOST_OPERATIONS,
+    Also,
+    Change,
+    Check,
     Delete,
     Entry,
     Fingerprint,
@@ -64,7 +67,7 @@ class Calm:
 class _Watch:
     key: str
     prefix: bool
-    woken: asyncio.Future[None]
+    woken: asyncio.Future[Change]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +137,23 @@ class MemoryServer:
         past = self._past.get((seen.key, seen.version))
         return past is not None and Fingerprint.of(Entry(seen.key, past, seen.version, 0)) == seen
 
-    def commit(self, changes: Sequence[Put | Delete]) -> None:
+    def commit(self, changes: Sequence[Also]) -> None:
         """Make all changes in one revision, or `ConflictError` and none; `StoreRefusedError`: they are too many."""
         _refuse_too_many(len(changes))
+        writes = [change for change in changes if not isinstance(change, Check)]
         for change in changes:
-            if self.read(change.key).version != change.version:
+            if not _holds(change, self.read(change.key)):
                 raise ConflictError(f"{change.key} was changed since it was read; nothing was written")
         self.revision += 1
-        for change in changes:
+        for change in writes:
             self._change(change)
 
-    def put(self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = ()) -> Entry:
+    def put(self, key: str, value: bytes, version: int, also: Sequence[Also] = ()) -> Entry:
         """Write a key and its siblings."""
         self.commit([Put(key, value, version), *also])
         return self._entries[key]
 
-    def lend(self, put: Put, ttl: float, also: Sequence[Put | Delete] = ()) -> Entry:
+    def lend(self, put: Put, ttl: float, also: Sequence[Also] = ()) -> Entry:
         """Write a key, which expires `ttl` seconds from now, and its siblings."""
         self._leases += 1
         written = self.put(put.key, put.value, put.version, also)
@@ -190,6 +194,13 @@ class MemoryServer:
             return any(self._touched[folder] > after for folder in self._below(key))
         return self._changed.get(key, 0) > after
 
+    def change(self, key: str, after: int, *, prefix: bool) -> Change | None:
+        """Give the change of a key, or of anything below it, after a revision; None: there is none yet."""
+        if not self.changed(key, after, prefix=prefix):
+            return None
+        now = self.read(key)
+        return Change(now) if now.entry is not None and now.version > after and not prefix else Change()
+
     def watch(self, key: str, *, prefix: bool) -> _Watch:
         """Register for the next change."""
         watch = _Watch(key, prefix, asyncio.get_running_loop().create_future())
@@ -227,7 +238,7 @@ class MemoryServer:
                 self.prolong(entry, backup.left[entry.lease])
                 self._expire(entry)
         for waiting in (*self._watches.values(), *self._broad.values()):
-            _wake(waiting)
+            _wake(waiting, Change())
 
     def _below(self, prefix: str) -> Sequence[str]:
         return [folder for folder in self._folders if folder.startswith(prefix)]
@@ -255,10 +266,11 @@ class MemoryServer:
         elif before is not None:
             del self._entries[change.key], self._folders[folder][change.key]
             self._changed[change.key] = self._touched[folder] = self.revision
-        _wake(self._watches.get(change.key, ()))
+        now = self.read(change.key)
+        _wake(self._watches.get(change.key, ()), Change(now, before) if now.entry else Change())
         for prefix, waiting in self._broad.items():
             if change.key.startswith(prefix):
-                _wake(waiting)
+                _wake(waiting, Change())
 
     def _expire(self, entry: Entry) -> None:
         """Remove an entry whose time is over; come back later while it isn't."""
@@ -323,7 +335,7 @@ class MemoryStore:
         return await self._carry("enter", key, apply, write=True)
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings in one transaction."""
         put = Put(key, value, version)
@@ -353,20 +365,19 @@ class MemoryStore:
         """Tell whether an entry is part of the store's history."""
         return await self._carry("knows", seen.key, lambda: self._server.knows(seen))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
         """Wait for a change after a revision."""
         watch = self._server.watch(key, prefix=prefix)
         self._watches.add(watch)
         try:
             async with asyncio.timeout(limit):
-                if not await self._carry("wait", key, lambda: self._server.changed(key, after, prefix=prefix)):
-                    await watch.woken
+                change = await self._carry("wait", key, lambda: self._server.change(key, after, prefix=prefix))
+                return change or await watch.woken
         except TimeoutError:
-            return False
+            return None
         finally:
             self._watches.discard(watch)
             self._server.forget(watch)
-        return True
 
     async def close(self) -> None:
         """End every wait under way."""
@@ -374,7 +385,7 @@ class MemoryStore:
             if not watch.woken.done():
                 watch.woken.set_exception(StoreUnavailableError("this client of the store in memory was closed"))
 
-    def _write(self, put: Put, also: Sequence[Put | Delete], ttl: float | None) -> Entry:
+    def _write(self, put: Put, also: Sequence[Also], ttl: float | None) -> Entry:
         if ttl is None:
             return self._server.put(put.key, put.value, put.version, also)
         return self._server.lend(put, ttl, also)
@@ -411,7 +422,11 @@ def _folder(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def _wake(waiting: Iterable[_Watch]) -> None:
+def _holds(guard: Also, now: Reading) -> bool:
+    return now.entry is not None if guard.version is None else now.version == guard.version
+
+
+def _wake(waiting: Iterable[_Watch], change: Change) -> None:
     for watch in waiting:
         if not watch.woken.done():
-            watch.woken.set_result(None)
+            watch.woken.set_result(change)

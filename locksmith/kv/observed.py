@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
-from locksmith.kv.store import Delete, Entry, Fingerprint, Listing, Put, Reading, Store
+from locksmith.kv.store import Also, Change, Entry, Fingerprint, Listing, Reading, Store
 from locksmith.meter import Meter
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class ObservedStore:
         return await self._count("enter", self._store.enter(key, value, among, ttl=ttl))
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings."""
         return await self._count("swap", self._store.swap(key, value, version, also, ttl=ttl))
@@ -85,7 +85,7 @@ class ObservedStore:
         """Tell whether an entry is part of the store's history."""
         return await self._count("knows", self._store.knows(seen))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
         """Wait for a change."""
         return await self._count("wait", self._store.wait(key, after, prefix=prefix, limit=limit))
 

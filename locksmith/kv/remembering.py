@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from locksmith.errors import StoreError
-from locksmith.kv.store import ABSENT, Delete, Entry, Fingerprint, Known, Listing, Observer, Put, Reading, Store
+from locksmith.kv.store import ABSENT, Also, Change, Entry, Fingerprint, Known, Listing, Observer, Reading, Store
 
 
 class Memory(Observer, Protocol):
@@ -66,7 +66,7 @@ class RememberingStore:
         return await self._store.enter(key, value, among, ttl=ttl)
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings. It is done, whatever becomes of a question that follows it."""
         known = self._memory.sending()
@@ -100,9 +100,18 @@ class RememberingStore:
         """Tell whether an entry is part of the store's history."""
         return await self._store.knows(seen)
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
-        """Wait for a change."""
-        return await self._store.wait(key, after, prefix=prefix, limit=limit)
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+        """Wait for a change. Where it is of the lock's key and says how that stands, that is compared too."""
+        change = await self._store.wait(key, after, prefix=prefix, limit=limit)
+        if change is not None and change.reading is not None and key == self._key:
+            known = self._memory.sending()
+            before = known.entry
+            follows = before is not None and change.before is not None and Fingerprint.of(change.before) == before
+            if follows:
+                self._memory.followed(change.reading.entry, known, part=True)
+            else:
+                await self._compare(change.reading.entry, known)
+        return change
 
     async def close(self) -> None:
         """Let go of every connection."""

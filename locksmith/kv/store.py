@@ -129,13 +129,37 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A removal of a sibling key that goes with a swap, guarded by the version it must have.
-
-    `ABSENT` removes nothing and only guards: on v3 and memory the swap fails where the key exists; v2 cannot look.
-    """
+    """A removal of a sibling key that goes with a swap, guarded by the version it must have."""
 
     key: str
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A guard that goes with a swap and writes nothing: the `version` that a key must have (`ABSENT`: none).
+
+    `version` None: the key must exist. On v3 and memory the swap fails where that is not so; v2 does not look.
+    """
+
+    key: str
+    version: int | None
+
+
+Also = Put | Delete | Check
+"""What goes with a swap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a wait was told of a key that was written.
+
+    `reading` is how the key stood then; None: that was not told, so read it. `before` is the entry that stood there
+    until the first of the changes, where that was told too.
+    """
+
+    reading: Reading | None = None
+    before: Entry | None = None
 
 
 class Store(Protocol):
@@ -181,14 +205,14 @@ class Store(Protocol):
         ...
 
     async def swap(
-        self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None
+        self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write `key` if it still has `version`, and its siblings with it; with `ttl` (seconds) the key expires.
 
         One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
         is. With its siblings it has at most `MOST_OPERATIONS` keys, else `StoreRefusedError`. On v2, in this order: the
         puts, the swap, the deletes, each with its own guard; a put that fails stops it; when the swap fails the puts
-        stay (the caller's protocol makes them harmless); a delete whose guard fails is left.
+        stay (the caller's protocol makes them harmless); a delete whose guard fails is left; a check is not made.
         """
         ...
 
@@ -233,11 +257,12 @@ class Store(Protocol):
         """
         ...
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> bool:
+    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
         """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
 
-        True: something changed, or the store can no longer tell (compacted, restored from a backup): read again.
-        False: `limit` seconds went by. A frozen member is silent like an unchanged key: only the limit tells.
+        A change without a reading: it was removed, or the store can no longer tell (compacted, restored from a backup),
+        or does not say how it stands (v2). What is told is a member's own word: a swap from it is guarded as any other.
+        None: `limit` seconds went by. A frozen member is silent like an unchanged key: only the limit tells.
         """
         ...
 

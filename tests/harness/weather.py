@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryStore
-from locksmith.kv.store import Delete, Entry, Put
+from locksmith.kv.store import Change, Delete, Entry, Put
 
 T = TypeVar("T")
 
@@ -66,7 +66,14 @@ class Script:
 
 
 class StepwiseStore(MemoryStore):
-    """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another."""
+    """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another.
+
+    Nor does a wait say how the key stands.
+    """
+
+    async def wait(self, key, after, *, prefix=False, limit=60.0) -> Change | None:
+        """Wait for a change."""
+        return Change() if await super().wait(key, after, prefix=prefix, limit=limit) else None
 
     async def swap(self, key, value, version, also=(), *, ttl=None) -> Entry:
         """Write the puts, then the key, then remove; what fails leaves what was written before it."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from locksmith import keys
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
-from locksmith.kv.store import Delete, Entry, Listing, Put, Reading
+from locksmith.kv.store import Also, Check, Delete, Entry, Listing, Reading
 from tests.sim.plan import STORMY, Faults, Plan
 
 T = TypeVar("T")
@@ -70,9 +70,9 @@ class SimServer(MemoryServer):
         self.author = "LEASE"
         self.commit([Delete(key, self.read(key).version)])
 
-    def commit(self, changes: Sequence[Put | Delete]) -> None:
+    def commit(self, changes: Sequence[Also]) -> None:
         """Make the changes in the sight of the witness."""
-        found = {change.key: self.read(change.key).entry for change in changes}
+        found = {change.key: self.read(change.key).entry for change in changes if not isinstance(change, Check)}
         MemoryServer.commit(self, changes)
         self.witness(self.author, Before(self, found))
 

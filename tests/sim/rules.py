@@ -309,10 +309,10 @@ class Rules:
                 self.left_line[keys.unsegment(key.removeprefix(LINE))] = asyncio.get_running_loop().time()
 
     def _in_turn(self, author: str, before: Before) -> None:
-        """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
+        """Judge the order: as many take as slots are free. A take sent from a place that is gone may win late."""
         gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
-        line = before.line()
-        if author in self.machines and line[:1] != [author] and gone > LATE:
+        line, free = before.line(), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
+        if author in self.machines and author not in line[:free] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 
     def _kept(self, author: str, before: Claim | None, after: Claim | None) -> None:

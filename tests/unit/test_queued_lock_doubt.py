@@ -11,6 +11,7 @@ from locksmith import keys
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import MANUAL
 from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.kv.store import Change
 from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
 from locksmith.queue import KEEP_AFTER, LOOK_AFTER, Queue
@@ -323,7 +324,7 @@ def test_an_error_of_a_watch_that_is_not_asked_for_any_more_goes_unsaid():
 
     async def main(loop) -> None:
         class Broken(MemoryStore):
-            async def wait(self, *_: object, **__: object) -> bool:
+            async def wait(self, *_: object, **__: object) -> Change | None:
                 await asyncio.sleep(5)
                 raise StoreUnavailableError("no endpoint answers")
 

@@ -20,7 +20,7 @@ from locksmith.errors import (
 )
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Delete, Put
+from locksmith.kv.store import Also, Delete
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import NotHeldError, Semaphore
 from locksmith.share import Share
@@ -623,7 +623,7 @@ class Watched(MemoryServer):
         super().__init__()
         self.made = {1}
 
-    def commit(self, changes: Sequence[Put | Delete]) -> None:
+    def commit(self, changes: Sequence[Also]) -> None:
         before = _stored(self)
         super().commit(changes)
         after = _stored(self)
