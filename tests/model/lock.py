@@ -27,7 +27,9 @@ OLDER: the machine has booted with the disk of before its commit, which names a 
 """
 HERE = "here"
 """What the group remembers of a machine's last commit: that was in this boot, or in an EARLIER one."""
-WAITS = {TAKING: TAKE, COMMITTING: COMMIT, GIVING: GIVE}
+AHEAD, TAKING_AHEAD = "take from what it read before", "taking from what it read before"
+"""A take that was prepared while no slot was free: only the semaphore is read after that."""
+WAITS = {TAKING: TAKE, TAKING_AHEAD: AHEAD, COMMITTING: COMMIT, GIVING: GIVE}
 
 
 class Machine(NamedTuple):
@@ -45,6 +47,8 @@ class Machine(NamedTuple):
     """What the group remembers of its last commit."""
     rebooted: bool = False
     """It has gone down for its update."""
+    prepared: bool = False
+    """It has read all that a take needs but the semaphore, and nothing of that held it back."""
 
 
 class World(NamedTuple):
@@ -57,6 +61,9 @@ class World(NamedTuple):
     losses: int
     acts: int
     rollbacks: int = 0
+    freezes: bool = False
+    """Whether the operator's acts are freezes; else they are the others."""
+    frozen: bool = False
 
     @property
     def free(self) -> int:
@@ -84,6 +91,10 @@ class Protocol:
     """A machine whose journal is older than its record reports that, and releases nothing until it is acknowledged."""
     group_remembers: bool = True
     """The commit writes what the machine reboots for, and no take is for the same again after a boot."""
+    checks_what_it_read: bool = True
+    """A prepared take is guarded by all that was read, not by the semaphore's version alone."""
+    freeze_touches: bool = True
+    """A freeze writes the semaphore after its order."""
     starts_again: bool = True
     """A daemon that was killed is started again, and goes on as its journal says."""
 
@@ -106,10 +117,19 @@ class Step(NamedTuple):
     broken: str = ""
 
 
-def start(machines: int, slots: int, *, crashes: int, losses: int, acts: int, rollbacks: int = 0) -> World:
+def start(
+    machines: int, slots: int, *, crashes: int, losses: int, acts: int, rollbacks: int = 0, freezes: bool = False
+) -> World:
     """Give the beginning: all want to reboot, and nobody holds anything."""
     return World(
-        (Machine(),) * machines, slots, manual=False, crashes=crashes, losses=losses, acts=acts, rollbacks=rollbacks
+        (Machine(),) * machines,
+        slots,
+        manual=False,
+        crashes=crashes,
+        losses=losses,
+        acts=acts,
+        rollbacks=rollbacks,
+        freezes=freezes,
     )
 
 
@@ -119,11 +139,11 @@ def steps(world: World, protocol: Protocol) -> Iterator[Step]:
         yield from _daemon(world, number, machine, protocol)
         yield from _wire(world, number, machine, protocol)
         yield from _faults(world, number, machine)
-        if world.acts and machine.slot != NONE:
+        if world.acts and machine.slot != NONE and not world.freezes:
             freed = machine.slot == COMMITTED or machine.at == DOWN
             unlocked = _wrote(_with(world, number, slot=NONE, freed=freed))
             yield Step(f"an operator unlocks {number}", unlocked._replace(acts=world.acts - 1), needed=False)
-    yield from _operator(world)
+    yield from _freezer(world, protocol) if world.freezes else _operator(world)
 
 
 def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
@@ -155,7 +175,9 @@ def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         journal = REQUESTED if protocol.journals_first else NONE
         yield _becomes(world, number, "wants a slot", at=TAKE, journal=journal)
     elif machine.at == DOWN:
-        yield _becomes(world, number, "boots", at=GIVE, journal=EARLIER, freed=False, remembered=_booted(machine))
+        yield _becomes(
+            world, number, "boots", at=GIVE, journal=EARLIER, freed=False, remembered=_booted(machine), prepared=False
+        )
         if not protocol.waits_for_the_boot:
             yield Step(f"{number} gives back", _wrote(_with(world, number, slot=NONE)))
     elif machine.at == DEAD and protocol.starts_again:
@@ -181,12 +203,19 @@ def _take(world: World, number: int, machine: Machine, protocol: Protocol) -> It
     elif machine.slot != NONE:
         yield _becomes(world, number, "finds that it has its slot", at=COMMIT, journal=COMMITTED)
     elif world.free > 0:
-        yield _becomes(world, number, "sends its take", at=TAKING, fresh=True)
+        if not world.frozen:
+            yield _becomes(world, number, "sends its take", at=TAKING, fresh=True)
+        if machine.prepared:
+            yield _becomes(world, number, "sends its prepared take", at=TAKING_AHEAD, fresh=True, prepared=False)
+    elif world.freezes and not world.frozen and not machine.prepared:
+        yield _becomes(world, number, "reads what a take needs", prepared=True)
 
 
 def _commit(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
     if machine.slot == NONE:
         yield _becomes(world, number, "finds its slot gone", at=GIVE, journal=REQUESTED)
+    elif world.frozen:
+        yield _becomes(world, number, "is held back", at=GIVE, journal=REQUESTED)
     elif not protocol.commits or (machine.slot == COMMITTED and not protocol.commits_anew):
         yield _becomes(world, number, "is past the point of no return", at=REBOOT)
     else:
@@ -201,28 +230,35 @@ def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> It
     """Bring requests to the store, and answers back, or lose them."""
     sent = WAITS.get(machine.at)
     if sent is not None:
-        after, broken = _applied(world, number, sent, machine.fresh or not protocol.compares)
-        answered = (
-            _ended(after, number) if sent == GIVE else _with(after, number, at={TAKE: COMMIT, COMMIT: REBOOT}[sent])
-        )
-        if sent == TAKE:
+        wins = (machine.fresh or not protocol.compares) and not _is_refused(world, machine, sent, protocol)
+        after, broken = _applied(world, number, sent, wins)
+        following, again = {TAKE: COMMIT, AHEAD: COMMIT, COMMIT: REBOOT}, TAKE if sent == AHEAD else sent
+        answered = _ended(after, number) if sent == GIVE else _with(after, number, at=following[sent])
+        if sent in {TAKE, AHEAD}:
             answered = _with(answered, number, journal=COMMITTED)
-        if not (machine.fresh or not protocol.compares):
-            answered = _with(world, number, at=sent)
+        if not wins:
+            answered = _with(world, number, at=again)
         yield Step(f"{number} has its {sent} answered", answered, broken=broken)
         if world.losses:
             left = world.losses - 1
-            lost = _with(after, number, at=sent)._replace(losses=left)
+            lost = _with(after, number, at=again)._replace(losses=left)
             yield Step(f"the answer to the {sent} of {number} is lost", lost, needed=False, broken=broken)
-            gone = _with(world, number, at=sent)._replace(losses=left)
+            gone = _with(world, number, at=again)._replace(losses=left)
             yield Step(f"the {sent} of {number} is lost", gone, needed=False)
-            late = _with(world, number, at=sent, late=_late(machine, sent))._replace(losses=left)
+            late = _with(world, number, at=again, late=_late(machine, sent))._replace(losses=left)
             yield Step(f"the {sent} of {number} is late", late, needed=False)
     for request in machine.late:
         waiting = tuple(other for other in machine.late if other != request)
-        after, broken = _applied(_with(world, number, late=waiting), number, request, wins=True)
+        wins = not _is_refused(world, machine, request, protocol)
+        after, broken = _applied(_with(world, number, late=waiting), number, request, wins)
         yield Step(f"a late {request} of {number} arrives", after, needed=False, broken=broken)
         yield Step(f"a late {request} of {number} is lost", _with(world, number, late=waiting))
+
+
+def _is_refused(world: World, machine: Machine, request: str, protocol: Protocol) -> bool:
+    """Whether what a prepared take has read does not stand so any more."""
+    changed = world.frozen or machine.remembered == EARLIER
+    return request == AHEAD and changed and protocol.checks_what_it_read
 
 
 def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
@@ -235,7 +271,7 @@ def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
     left, sent = world.crashes - 1, WAITS.get(machine.at)
     late = _late(machine, sent) if sent is not None else machine.late
     if machine.at != DOWN:
-        killed = _with(world, number, at=DEAD, late=late)
+        killed = _with(world, number, at=DEAD, late=late, prepared=False)
         yield Step(f"the daemon of {number} is killed", killed._replace(crashes=left), needed=False)
     if machine.at != IDLE or machine.journal != NONE:
         journal = machine.journal if machine.journal in {NONE, OLDER} else EARLIER
@@ -256,31 +292,34 @@ def _operator(world: World) -> Iterator[Step]:
         yield Step("an operator adds a slot", _wrote(world._replace(slots=world.slots + 1)))
 
 
+def _freezer(world: World, protocol: Protocol) -> Iterator[Step]:
+    """Freeze, and thaw: a thaw only removes the order."""
+    if world.frozen:
+        yield Step("an operator thaws", world._replace(frozen=False))
+    elif world.acts:
+        frozen = world._replace(frozen=True, acts=world.acts - 1)
+        yield Step("an operator freezes", _wrote(frozen) if protocol.freeze_touches else frozen, needed=False)
+
+
 def _applied(world: World, number: int, request: str, wins: bool) -> tuple[World, str]:
     """Apply a request in the store; one that does not win changes nothing."""
     if not wins:
         return world, ""
     broken = ""
-    if request == TAKE:
+    if request in {TAKE, AHEAD}:
         if world.free <= 0:
             broken = f"{number} takes a slot although none is free"
+        elif world.frozen:
+            broken = f"{number} takes a slot although the group is frozen"
         return _wrote(_with(world, number, slot=HELD)), broken
     if request == COMMIT:
+        broken = f"{number} passes its point of no return although the group is frozen" if world.frozen else ""
         return _wrote(_with(world, number, slot=COMMITTED, remembered=HERE)), broken
     machine = world.machines[number]
     if machine.journal == OLDER and machine.slot == COMMITTED:
         broken = f"{number} releases its slot, and hides that its disk is older"
     kept = machine.remembered if machine.remembered == EARLIER else NONE
     return _wrote(_with(world, number, slot=NONE, remembered=kept)), broken
-
-
-def _answered(world: World, number: int, request: str) -> World:
-    """Go on after a request that was applied."""
-    if request == GIVE:
-        return _ended(world, number)
-    if request == TAKE:
-        return _with(world, number, at=COMMIT, journal=COMMITTED)
-    return _with(world, number, at=REBOOT)
 
 
 def _ended(world: World, number: int) -> World:

@@ -14,8 +14,9 @@ from tests.model.lock import BrokenRuleError, Protocol, explore, must_end, start
         (2, 1, {"crashes": 2, "losses": 2, "acts": 1}),
         (3, 2, {"crashes": 1, "losses": 1, "acts": 1}),
         (2, 1, {"crashes": 1, "losses": 1, "acts": 1, "rollbacks": 2}),
+        (2, 1, {"crashes": 1, "losses": 1, "acts": 2, "rollbacks": 1, "freezes": True}),
     ],
-    ids=["two machines, one slot, two faults of each kind", "three machines, two slots", "disks of some time ago"],
+    ids=["two machines, one slot, two faults of each kind", "three machines, two slots", "older disks", "freezes"],
 )
 def test_in_every_state_the_rules_hold_and_an_end_can_be_reached(machines, slots, faults):
     found = explore(start(machines, slots, **faults))
@@ -41,6 +42,12 @@ def test_a_rule_that_is_taken_away_is_missed(rule, breaks):
         explore(start(2, 1, crashes=1, losses=1, acts=1, rollbacks=1), Protocol(**{rule: False}))
     assert breaks in caught.value.rule
     assert caught.value.path
+
+
+@pytest.mark.parametrize("rule", ["checks_what_it_read", "freeze_touches"])
+def test_a_freeze_needs_its_touch_and_a_prepared_take_its_checks(rule):
+    with pytest.raises(BrokenRuleError, match="although the group is frozen"):
+        explore(start(2, 1, crashes=0, losses=0, acts=2, freezes=True), Protocol(**{rule: False}))
 
 
 def test_a_daemon_that_is_not_started_again_leaves_a_slot_for_ever():
