@@ -6,7 +6,7 @@ A defect of the product that slips through all other tests is to be caught like 
 import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from locksmith import keys
@@ -14,8 +14,10 @@ from locksmith.agent import Agent
 from locksmith.brakes import Others
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.store import Change, Check
 from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.permit import Permit
+from locksmith.prepared import Prepared
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
@@ -253,9 +255,9 @@ class KeepsItsPlace(QueuedLock):
     async def _binds_this_machine_alone(self, error) -> bool:  # noqa: ARG002 - as it is there
         return False
 
-    async def _attempt(self, claim, place=None) -> bool:
+    async def _attempt(self, claim, place=None, prepared=None, position=1) -> bool:
         try:
-            return await super()._attempt(claim, place)
+            return await super()._attempt(claim, place, prepared, position)
         finally:
             self._absence = None
 
@@ -465,7 +467,7 @@ class Stubborn(Agent):
 class Roomy(Semaphore):
     """Always has one more slot."""
 
-    def take(self, holder: str) -> Semaphore:
+    def take(self, holder: str, _position: int = 1) -> Semaphore:
         return Semaphore(self.max, tuple(sorted({*self.holders, holder})))
 
 
@@ -495,14 +497,39 @@ class AllAtOnce(RebootLock):
 BOTH = (keys.holder_key, keys.node_key)
 
 
+class Unchecked(Prepared):
+    """Is not checked in the swap."""
+
+    def checks(self, _written, _others) -> list[Check]:
+        return []
+
+
+class Trusting(RebootLock):
+    """Takes a slot by what it has read before its wait, whether or not that still stands so. It hears late of a change.
+
+    Where it is only late, all is well: the swap is refused.
+    """
+
+    async def wait(self, after, limit, key="") -> Change | None:
+        change = await super().wait(after, limit, key)
+        if change is not None and not key:
+            await asyncio.sleep(0.8)
+            return Change(await self.peek())
+        return change
+
+    async def _take_prepared(self, claim, leaving, prepared) -> bool:
+        values = {part.name: getattr(prepared, part.name) for part in fields(prepared)}
+        return await super()._take_prepared(claim, leaving, Unchecked(**values))
+
+
 class Greedy(RebootLock):
     """Makes the claim that it finds on its own id its own."""
 
-    async def take(self, claim: Claim, leaving=None) -> bool:
+    async def take(self, claim: Claim, leaving=None, prepared=None, position=1) -> bool:
         standing = await self._standing(claim.holder)
         if standing.listed and standing.claim is not None and standing.claim.kind != REBOOT:
             await self._rewrite(standing, claim)
-        return await super().take(claim, leaving)
+        return await super().take(claim, leaving, prepared, position)
 
 
 class Mistaken(EtcdLock):
@@ -705,6 +732,12 @@ def frozen(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
 
 
+def often_frozen(drawn: Plan) -> Plan:
+    """What takes an operator who freezes and thaws again and again."""
+    drawn = disturbed(drawn, Faults())
+    return replace(drawn, slots=1, stepwise=False, operator_acts=300, only=("freeze", "thaw"))
+
+
 def by_hand(drawn: Plan) -> Plan:
     """What takes an operator who locks machines by hand."""
     return replace(drawn, operator_acts=60, busy=5.0)
@@ -774,6 +807,7 @@ BROKEN = [
     Broken(NoHooks, "is not drained"),
     Broken(Unbraked, "the group is frozen"),
     Broken(Untouched, "the group is frozen", slow),
+    Broken(Trusting, "takes a slot although the group is frozen", often_frozen),
     Broken(Unbraked, "the group is halted"),
     Broken(NoCommit, "past its point of no return"),
     Broken(NoTake, "past its point of no return"),

@@ -167,6 +167,7 @@ class Rules:
             if holder == author:
                 self.unlocked.pop(holder, None)
                 self._in_turn(author, before)
+                self._takes_none_while_frozen(author)
                 self._knows_no_better(author)
             elif author != OPERATOR:
                 self.story.breaks(f"{author} took a slot for {holder}")
@@ -314,6 +315,17 @@ class Rules:
         line, free = before.line(), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
         if author in self.machines and author not in line[:free] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
+
+    def _takes_none_while_frozen(self, author: str) -> None:
+        """Judge a take after a freeze that the operator was told of; one that a backup lets win late is none."""
+        if (
+            asyncio.get_running_loop().time() - self.restored < LATE
+            or self.frozen is None
+            or author not in self.machines
+        ):
+            return
+        if self._freeze_stands():
+            self.story.breaks(f"{author} takes a slot although the group is frozen")
 
     def _kept(self, author: str, before: Claim | None, after: Claim | None) -> None:
         if before is not None and before.kind == MANUAL and author != OPERATOR and before != after:
