@@ -372,3 +372,52 @@ def test_a_machine_that_cannot_go_on_with_its_slot_gives_it_back():
         assert (answer.code, answer.called_off) == (TAKE_FAILS, True)
 
     run(story)
+
+
+async def insist(one: QueuedLock, name: str) -> None:
+    """Ask as the loop does: again, as soon as it is worth it."""
+    while not isinstance(await one.take(claim(name)), Granted):
+        assert await one.changed(1)
+
+
+def test_several_free_slots_are_taken_by_as_many_at_the_front_and_no_more():
+    """All of them are woken by the one write that frees the slots."""
+
+    async def story(loop):
+        server = MemoryServer()
+        operator = RebootLock(MemoryStore(server), "", clock=lambda: NOW)
+        holder, waiting = machine(server), [machine(server) for _ in range(6)]
+        assert await holder.take(claim("n0")) == Granted()
+        for number, one in enumerate(waiting, 1):
+            assert isinstance(await one.take(claim(f"n{number}")), Denied)
+        turns = [asyncio.ensure_future(one.changed(25)) for one in waiting]
+        await asyncio.sleep(1)
+        said = loop.time()
+        await operator.set_max(4)
+        await asyncio.sleep(0.1)
+        woken = [number for number, turn in enumerate(turns, 1) if turn.done()]
+        assert woken == [1, 2, 3]
+        await asyncio.gather(*(insist(one, f"n{number}") for number, one in enumerate(waiting[:3], 1)))
+        assert loop.time() - said < 1
+        assert (await operator.read()).semaphore.holders == ("n0", "n1", "n2", "n3")
+        for turn in turns:
+            turn.cancel()
+
+    run(story)
+
+
+def test_the_second_leaves_the_one_free_slot_to_the_first():
+    async def story(_loop):
+        server = MemoryServer()
+        operator = RebootLock(MemoryStore(server), "", clock=lambda: NOW)
+        holder, first, second = machine(server), machine(server), machine(server)
+        await holder.take(claim("n0"))
+        await first.take(claim("n1"))
+        await second.take(claim("n2"))
+        await operator.set_max(2)
+        answer = await second.take(claim("n2"))
+        assert isinstance(answer, Denied)
+        assert answer.code == "line"
+        assert await first.take(claim("n1")) == Granted()
+
+    run(story)
