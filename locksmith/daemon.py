@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
 from locksmith import keys
 from locksmith.agent import Agent
 from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
-from locksmith.config import Config
+from locksmith.config import Config, MetricsSettings
 from locksmith.errands import MachineErrands
-from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
 from locksmith.host.boot import read_boot_id, read_machine_id
@@ -40,10 +38,8 @@ from locksmith.host.seen_revision import SeenRevision
 from locksmith.host.sessions import Sessions
 from locksmith.host.shown_runs import ShownRuns
 from locksmith.kv.connect import open_store
-from locksmith.lock_metrics import LockMetrics
 from locksmith.locks import open_queued_lock
 from locksmith.meter import Meter
-from locksmith.metrics import Metrics
 from locksmith.presence import Presence
 from locksmith.queued_lock import QueuedLock
 from locksmith.reporters import CoordinatorReporter, LogReporter, SystemdReporter
@@ -95,7 +91,15 @@ def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[s
     hooks = Programs(paths, bus, config.programs.hook_limit.total_seconds())
     checks = Programs(paths, bus, config.programs.check_limit.total_seconds())
     health = SystemdHealth(bus, paths, config.health.units)
-    return MachineErrands(hooks, checks, health, Alerts(config.alerts), skip)
+    return MachineErrands(hooks, checks, health, _alerts(config.alerts), skip)
+
+
+def _alerts(settings: AlertSettings) -> Gate | None:
+    if not settings.wanted:
+        return None
+    from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only where it asks
+
+    return Alerts(settings)
 
 
 def make_gates(
@@ -131,8 +135,7 @@ async def run(config: Config, paths: Paths) -> None:
         inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions, paths)
         clock, marker = local_clock(), AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
-        registry = CollectorRegistry()
-        meter = LockMetrics(registry)
+        meter, metrics = _metrics(config.metrics, stack)
         journal = JournalFile(paths, member.machine_id)
         mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
         windows = make_windows(config, meter, mark)
@@ -171,7 +174,7 @@ async def run(config: Config, paths: Paths) -> None:
             journal=journal,
             strategy=partial(make_strategy, config, paths=paths, meter=meter, mark=mark),
             clock=clock,
-            reporters=[*_reporters(config, paths, notifier, registry, stack), service],
+            reporters=[LogReporter(), *_reporters(config, paths, notifier, stack), *metrics, service],
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
@@ -263,11 +266,22 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
     )
 
 
-def _reporters(
-    config: Config, paths: Paths, notifier: Notifier, registry: CollectorRegistry, stack: contextlib.ExitStack
-) -> list[Reporter]:
-    metrics = Metrics(registry)
-    stack.enter_context(metrics.serve(config.metrics))
+def _metrics(settings: MetricsSettings, stack: contextlib.ExitStack) -> tuple[Meter, list[Reporter]]:
+    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded."""
+    if not settings.enabled:
+        return Meter(), []
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from locksmith.lock_metrics import LockMetrics  # noqa: PLC0415
+    from locksmith.metrics import Metrics  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    meter, metrics = LockMetrics(registry), Metrics(registry)
+    stack.enter_context(metrics.serve(settings))
+    return meter, [metrics]
+
+
+def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
-    return [LogReporter(), SystemdReporter(notifier), metrics, CoordinatorReporter(coordinator, config.strategy)]
+    return [SystemdReporter(notifier), CoordinatorReporter(coordinator, config.strategy)]

@@ -4,10 +4,10 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from locksmith.gates.alerts import Alerts
 from locksmith.host.health import SystemdHealth
 from locksmith.host.programs import Programs
 from locksmith.snapshot import Errand, JournalEntry, Objection
+from locksmith.surroundings import Gate
 from locksmith.text import one_line
 
 CHECKS = "checks"
@@ -25,7 +25,7 @@ class MachineErrands:
         hooks: Programs,
         checks: Programs,
         health: SystemdHealth,
-        alerts: Alerts,
+        alerts: Gate | None,
         skip: frozenset[str] = frozenset(),
     ) -> None:
         self._hooks = hooks
@@ -55,7 +55,7 @@ class MachineErrands:
 
     async def _ask(self, entry: JournalEntry | None) -> list[Objection]:
         found: list[Objection] = []
-        if self._alerts.wanted and self._alerts.name not in self._skip:
+        if self._alerts is not None and self._alerts.name not in self._skip:
             found += await self._alerts.look(entry)
         if CHECKS not in self._skip:
             found += [Objection(CHECKS, text) for text in await self._each(CHECK, entry)]

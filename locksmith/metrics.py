@@ -67,8 +67,6 @@ class Metrics:
 
         A port that can't be had is logged, never fatal: reboots matter more.
         """
-        if not settings.enabled:
-            return nullcontext()
         try:
             server = self._start(settings)
         except (OSError, OverflowError, ValueError, RuntimeError) as error:

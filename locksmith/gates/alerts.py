@@ -43,11 +43,6 @@ class Alerts:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anything is to be asked."""
-        return bool(self._settings.alertmanager or self._settings.prometheus)
-
     async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
         """Ask both, where they are configured."""
         found: list[Objection] = []

@@ -21,6 +21,11 @@ class AlertSettings:
     ignore: re.Pattern[str] | None = None
     severities: tuple[str, ...] = ()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be asked."""
+        return bool(self.alertmanager or self.prometheus)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:

@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from locksmith import metrics_server
 from locksmith.config import MetricsSettings
+from locksmith.daemon import _metrics
+from locksmith.meter import Meter
 from locksmith.metrics import Metrics
 from locksmith.metrics_server import Stage, Visit, dispensable, origin
 from tests.harness.certificates import Authority
@@ -227,9 +229,11 @@ def test_an_address_that_is_not_this_machines_is_logged_and_not_fatal(caplog, ad
 
 def test_nothing_listens_where_metrics_are_off():
     [port] = free_ports(1)
-    settings = MetricsSettings(enabled=False, port=port)
-    with Metrics(CollectorRegistry()).serve(settings), pytest.raises(ConnectionRefusedError):
-        client(port)
+    with contextlib.ExitStack() as stack:
+        meter, reporters = _metrics(MetricsSettings(enabled=False, port=port), stack)
+        assert (type(meter), reporters) == (Meter, [])
+        with pytest.raises(ConnectionRefusedError):
+            client(port)
 
 
 # TLS
