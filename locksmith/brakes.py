@@ -9,13 +9,14 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol, Self
 
 from locksmith import halt, keys, last_reboot, node, orders
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
-from locksmith.holders import read_holders
+from locksmith.holders import keys_of, read_holders
 from locksmith.kv.remembering import Memory
 from locksmith.kv.store import Entry, Put, Reading, Store, remove
 from locksmith.node import Node
@@ -84,6 +85,10 @@ class HaltedError(BrakedError):
         self.incidents = incidents
 
 
+NOTHING: Mapping[str, Reading] = MappingProxyType({})
+"""Nothing was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """The other holders of slots: the claims of those who have one, who of them is present, and what is noted.
@@ -141,12 +146,13 @@ class Brakes:
         held: bool,
         last: bool,
         others: Others | None = None,
+        read_too: Mapping[str, Reading] = NOTHING,
     ) -> Others:
         """Raise `BrakedError` for whatever holds this claim back; give the other holders, where they were looked at.
 
         `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
         from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
-        unless they are given.
+        unless they are given, or `known`: read together with the semaphore.
         """
         if claim.kind != REBOOT:
             return Others()
@@ -164,7 +170,7 @@ class Brakes:
         if (order := await self._standing(hold, HOLD)) is not None:
             key = keys.hold_key(self._group, claim.holder)
             raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
-        others = await self._others(claim.holder, now, noted) if others is None else others
+        others = await self._others(claim.holder, now, noted, read_too) if others is None else others
         known = others.claims or others.noted
         found = halt.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if found and halt.halts(found, await self._limit()):
@@ -241,13 +247,20 @@ class Brakes:
         incident = Incident(replace(claim, acknowledged=""), EXPIRED, words)
         return Put(keys.incidents_key(self._group), halt.encode([*kept, incident]), read[3].version)
 
-    async def _others(self, holder: str, now: Standing, noted: Entry | None) -> Others:
+    def keys_of(self, claim: Claim, holders: Collection[str]) -> list[str]:
+        """Name the keys to read about other holders, where they can hold this claim back."""
+        rivals = [one for one in holders if one != claim.holder]
+        return keys_of(self._group, rivals) if claim.kind == REBOOT and self._asks_others else []
+
+    async def _others(
+        self, holder: str, now: Standing, noted: Entry | None, read: Mapping[str, Reading] = NOTHING
+    ) -> Others:
         known = tuple(halt.decode(noted.value, noted.key)) if noted else ()
         ids = [one for one in now.semaphore.holders if one != holder]
         # Only what can halt anybody is asked for.
         if not ids or not self._asks_others:
             return Others(noted=known)
-        found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone)
+        found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone, known=read)
         records = {one: found.records.get(one) for one in ids}
         return Others(tuple(found.claims.values()), found.present, known, records)
 

@@ -7,8 +7,9 @@ machine), it never makes a slot free by itself, and what it says is that of a mo
 machine that goes missing later is seen by the next take; one that comes back later is refused once too often.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from locksmith import keys, node
 from locksmith.chunks import READS, Guard, read_in_chunks
@@ -31,17 +32,31 @@ class Holders:
     present: dict[str, Node | None]
 
 
+def keys_of(group: str, ids: Sequence[str]) -> list[str]:
+    """Name the keys of the holders with these ids, records first; none where they are more than a request takes."""
+    if 2 * len(ids) > READS:
+        return []
+    return [*(keys.holder_key(group, one) for one in ids), *(keys.node_key(group, one) for one in ids)]
+
+
 async def read_holders(
-    store: Store, group: str, ids: Sequence[str], semaphore: int, is_gone: Callable[[str, Entry], bool]
+    store: Store,
+    group: str,
+    ids: Sequence[str],
+    semaphore: int,
+    is_gone: Callable[[str, Entry], bool],
+    *,
+    known: Mapping[str, Reading] = MappingProxyType({}),
 ) -> Holders:
-    """Read the holders with these ids; `semaphore` is its version, read before.
+    """Read the holders with these ids; `semaphore` is its version, read before, or together with what is `known`.
 
     `is_gone` tells a presence that has outlived its machine from one that shows it.
     `ConflictError`: the semaphore was written meanwhile (not looked at where one request does for all).
     """
-    if 2 * len(ids) <= READS:
-        both = [*(keys.holder_key(group, one) for one in ids), *(keys.node_key(group, one) for one in ids)]
-        read = await store.read(both) if both else []
+    both = keys_of(group, ids)
+    if both or not ids:
+        all_known = all(key in known for key in both)
+        read: Sequence[Reading] = [known[key] for key in both] if all_known else await store.read(both)
         found = {one: reading.entry for one, reading in zip(ids, read, strict=False) if reading.entry}
         return Holders(found, _claims(found), _present(ids, read[len(ids) :], is_gone))
     # The records in one request, however many there are; presence, of which the whole group has some, key by key.

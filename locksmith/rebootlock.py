@@ -73,6 +73,8 @@ class RebootLock:
         self._group = group
         self._guard = guard
         self._clock = clock
+        # Who held the other slots when the semaphore was last seen: what is asked of them is read with it.
+        self._holders: tuple[str, ...] = ()
         self._decider = Decider(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
@@ -237,7 +239,11 @@ class RebootLock:
 
     async def wait(self, after: int, limit: float, key: str = "") -> Change | None:
         """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds."""
-        return await self._store.wait(key or self.key, after, limit=limit)
+        change = await self._store.wait(key or self.key, after, limit=limit)
+        if change is not None and change.reading is not None and not key:
+            with suppress(CorruptValueError):
+                self._holders = semaphore.decode(_raw(change.reading), self.key).holders
+        return change
 
     def now(self) -> datetime:
         """Tell the time by this machine's clock."""
@@ -294,13 +300,14 @@ class RebootLock:
         began = _now()
         own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
         keys_ = [self.key, *own, self._shares.key, *self._brakes.keys(claim.holder)]
-        reading, record, last, share, *brakes = all_read = await self._store.read(keys_)
+        read = await self._read(claim, keys_)
+        reading, record, last, share, *brakes = (read[key] for key in keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         standing.refuse_older(claim)
         held = standing.holds(claim)
-        others = await self._brakes.judge(claim, standing, brakes, held=held, last=False)
+        others = await self._brakes.judge(claim, standing, brakes, held=held, last=False, read_too=read)
         if held:
             await looking
             return False
@@ -312,7 +319,7 @@ class RebootLock:
             if position == 1:
                 await self._expire(others, standing, brakes)
             await self._drop_leftover(standing, claim)
-            readings = TakeReadings(dict(zip(keys_, all_read, strict=True)), others)
+            readings = TakeReadings({key: read[key] for key in keys_}, others)
             prepared = Prepared(self._group, claim.nonce, readings, standing.semaphore.max, looking, began)
             raise PreparedBusyError(str(error), standing.reading.revision, prepared) from None
         await looking
@@ -327,12 +334,13 @@ class RebootLock:
     async def _commit(self, claim: Claim) -> float:
         memory = keys.reboot_key(self._group, claim.holder)
         keys_ = [self.key, self._record_key(claim.holder), memory, *self._brakes.keys(claim.holder)]
-        reading, record, last, *brakes = await self._store.read(keys_)
+        read = await self._read(claim, keys_)
+        reading, record, last, *brakes = (read[key] for key in keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
         standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
-        await self._brakes.judge(claim, standing, brakes, held=True, last=True)
+        await self._brakes.judge(claim, standing, brakes, held=True, last=True, read_too=read)
         self._brakes.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
         self._brakes.keep_mark()
         await self._brakes.begin_spacing(claim, brakes)
@@ -482,12 +490,18 @@ class RebootLock:
 
     def _standing_of(self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False) -> Standing:
         now = semaphore.decode(_raw(reading), self.key)
+        self._holders = now.holders
         claim = read_record(holder, record.entry)
         if not isinstance(claim, CorruptValueError):
             return Standing(holder, now, reading, record.entry, claim)
         if not even_corrupt:
             raise claim
         return Standing(holder, now, reading, record.entry, None)
+
+    async def _read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
+        """Read keys, and with them what is asked of the holders that were seen last."""
+        all_keys = list(dict.fromkeys([*keys_, *self._brakes.keys_of(claim, self._holders)]))
+        return dict(zip(all_keys, await self._store.read(all_keys), strict=True))
 
     async def _semaphore(self) -> tuple[Semaphore, Reading]:
         reading = await self._store.get(self.key)
