@@ -104,18 +104,23 @@ class RememberingStore:
         """Wait for a change. Where it is of the lock's key and says how that stands, that is compared too."""
         change = await self._store.wait(key, after, prefix=prefix, limit=limit)
         if change is not None and change.reading is not None and key == self._key:
-            known = self._memory.sending()
-            before = known.entry
-            follows = before is not None and change.before is not None and Fingerprint.of(change.before) == before
-            if follows:
-                self._memory.followed(change.reading.entry, known, part=True)
-            else:
-                await self._compare(change.reading.entry, known)
+            await self._heard(change.reading.entry, change.before)
         return change
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self._store.close()
+
+    async def _heard(self, now: Entry | None, before: Entry | None) -> None:
+        """Compare what a watch has told: news may be older than what is known by now, which says nothing."""
+        known = self._memory.sending()
+        seen = known.entry
+        if seen is not None and now is not None and seen.key == now.key and now.version <= seen.version:
+            return
+        if seen is not None and before is not None and Fingerprint.of(before) == seen:
+            self._memory.followed(now, known, part=True)
+        else:
+            await self._compare(now, known)
 
     async def _get(self, key: str) -> Sequence[Reading]:
         return [await self._store.get(key)]

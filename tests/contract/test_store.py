@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Fingerprint, Known, Put
+from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Change, Check, Delete, Fingerprint, Known, Put, Reading
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -82,22 +82,6 @@ def test_what_is_read_in_chunks_is_nothing_where_its_guard_was_written_meanwhile
             await read_in_chunks(
                 store, [f"{base}{number}" for number in range(READS + 1)], Guard(guard.key, guard.version)
             )
-
-    stage.play(story)
-
-
-def test_a_swap_may_be_guarded_by_a_siblings_absence(stage, base):
-    async def story(store):
-        key = await store.create(base + "key", b"1")
-        key = await store.swap(key.key, b"2", key.version, also=[Delete(base + "gone", ABSENT)])
-        assert [entry.value for entry in (await store.list(base)).entries] == [b"2"]
-        await store.create(base + "back", b"")
-        if stage.atomic:
-            with pytest.raises(ConflictError):
-                await store.swap(key.key, b"3", key.version, also=[Delete(base + "back", ABSENT)])
-        else:
-            await store.swap(key.key, b"3", key.version, also=[Delete(base + "back", ABSENT)])
-        assert (await store.get(base + "back")).entry is not None
 
     stage.play(story)
 
@@ -488,6 +472,46 @@ def test_a_wait_ends_at_once_where_the_key_has_changed_already(stage, base):
         assert await store.wait(base + "key", before.revision, limit=10)
         await store.delete(base + "key", made.version)
         assert await store.wait(base + "key", made.version, limit=10)
+
+    stage.play(story)
+
+
+def test_a_wait_tells_how_the_key_stands_and_what_stood_there_before_or_nothing(stage, base):
+    """v2 tells nothing: a long poll is for the index alone. A removal, or a whole prefix, is told by no store."""
+
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.1)
+        second = await store.swap(base + "key", b"2", made.version)
+        change = await waiting
+        assert change in (Change(Reading(second, second.version), made), Change())
+        third = await store.swap(base + "key", b"3", second.version)
+        late = await store.wait(base + "key", made.version, limit=20)
+        assert late is not None
+        assert late.reading is None or late.reading.entry == third
+        assert late.before in (None, made)
+        await store.delete(base + "key", third.version)
+        assert await store.wait(base + "key", third.version, limit=20) == Change()
+        assert await store.wait(base, third.version, prefix=True, limit=20) == Change()
+
+    stage.play(story)
+
+
+def test_a_swap_checks_keys_that_it_does_not_write(stage, base):
+    async def story(store):
+        key, other = await store.create(base + "key", b"1"), await store.create(base + "other", b"1")
+        for check in (Check(base + "other", other.version), Check(base + "other", None), Check(base + "none", ABSENT)):
+            key = await store.swap(key.key, b"2", key.version, also=[check])
+        assert (await store.get(other.key)).entry == other
+        wrong = Check(base + "other", other.version + 1), Check(base + "none", None), Check(base + "other", ABSENT)
+        for check in wrong:
+            if stage.atomic:
+                with pytest.raises(ConflictError):
+                    await store.swap(key.key, b"3", key.version, also=[check])
+                assert (await store.get(key.key)).entry == key
+            else:
+                key = await store.swap(key.key, b"3", key.version, also=[check])
 
     stage.play(story)
 

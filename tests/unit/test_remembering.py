@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Entry, Fingerprint, Known, Reading
+from locksmith.kv.store import Change, Entry, Fingerprint, Known, Reading
 
 
 class Memory:
@@ -60,6 +60,7 @@ class Answering:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        self.before: Entry | None = None
         self.asked: list[Fingerprint] = []
 
     async def get(self, key: str) -> Reading:
@@ -70,6 +71,9 @@ class Answering:
 
     async def swap(self, key, value, version, also, *, ttl):  # noqa: ARG002 - as a store has it
         return Entry(key, value, version + 1, 1)
+
+    async def wait(self, key, after, *, prefix, limit):  # noqa: ARG002 - as a store has it
+        return Change(Reading(self.entry, self.entry.version), self.before)
 
     async def knows(self, seen: Fingerprint) -> bool:
         self.asked.append(seen)
@@ -140,3 +144,30 @@ def test_other_keys_say_nothing():
 
 def test_the_first_entry_is_compared_with_nothing():
     assert told(lambda store: store.get("key"), SEEN, None) == ([(SEEN, None)], [])
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (SEEN, (True, [])),
+        (None, (False, [Fingerprint.of(SEEN)])),
+        (Entry("key", b"other", 5, 1), (False, [Fingerprint.of(SEEN)])),
+    ],
+)
+def test_a_watch_that_tells_what_stood_there_before_proves_the_history_at_no_cost(before, expected):
+    newer = Entry("key", b"newer", 6, 1)
+    store, memory = Answering(newer), cast("Any", Noted(SEEN))
+    store.before = before
+    asyncio.run(RememberingStore(cast("Any", store), memory, "key").wait("key", 5))
+    part, asked = expected
+    assert (memory.told, store.asked) == ([(newer, part)], asked)
+
+
+def test_old_news_of_a_watch_accuse_no_store():
+    """A member that lags tells of changes that this machine has seen already, in messages of their own."""
+    for version in (4, 5):
+        assert told(lambda store: store.wait("key", 3), Entry("key", b"older", version, 1)) == ([], [])
+
+
+def test_a_watch_of_another_key_says_nothing_of_the_locks():
+    assert told(lambda store: store.wait("another", 3), Entry("another", b"new", 9, 1)) == ([], [])
