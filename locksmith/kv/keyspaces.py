@@ -21,8 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from locksmith import jsonread, keys, semaphore
 from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.connections import as_latin1, brief, open_pool, patience
-from locksmith.kv.endpoints import parse_endpoints
-from locksmith.kv.exchange import Endpoint
+from locksmith.kv.endpoints import Endpoint, parse_endpoints
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.threads import in_thread
 

@@ -80,8 +80,14 @@ class Front:
             return
         at = urlsplit(self.upstream)
         with socket.create_connection((at.hostname, at.port), LIMIT) as server:
-            server.sendall(request)
+            server.sendall(only(request))
             relay(connection, server)
+
+
+def only(request: bytes) -> bytes:
+    """Make a request the only one of its connection: what is relayed after it is not looked at."""
+    first, _, rest = request.partition(b"\r\n")
+    return first + b"\r\nConnection: close\r\n" + rest
 
 
 def relay(client: socket.socket, server: socket.socket) -> None:

@@ -1,0 +1,71 @@
+"""A connected socket: a host's name looked up, its addresses tried, and none of them waited for alone."""
+
+import asyncio
+import contextlib
+import socket
+from functools import partial
+
+from locksmith.kv.threads import in_thread
+
+HEAD_START = 0.25
+"""Seconds that an address has before the next is tried too (RFC 8305)."""
+LOOK_UP_LIMIT = 30.0
+"""Seconds for a look-up of a name; each call has an earlier end of its own."""
+
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    """Connect to the first address of a host that takes the connection; `OSError`: none does."""
+    addresses = await _addresses(host, port)
+    if len(addresses) == 1:
+        return await _connect(addresses[0])
+    return await _first(addresses)
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    """Look a name up, in a daemon thread: the end of the process waits for no name server. An address needs none."""
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    with contextlib.suppress(socket.gaierror):
+        return look_up(flags=socket.AI_NUMERICHOST)
+    return await in_thread(look_up, limit=LOOK_UP_LIMIT)
+
+
+async def _first(addresses: list[Address]) -> socket.socket:
+    attempts = [asyncio.create_task(_late(index * HEAD_START, address)) for index, address in enumerate(addresses)]
+    won: socket.socket | None = None
+
+    def spare(attempt: asyncio.Task[socket.socket]) -> None:
+        if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not won:
+            attempt.result().close()
+
+    try:
+        for attempt in asyncio.as_completed(attempts):
+            try:
+                won = await attempt
+            except OSError as error:
+                failure = error
+            else:
+                return won
+        raise failure
+    finally:
+        for task in attempts:
+            task.cancel()
+            task.add_done_callback(spare)
+
+
+async def _late(delay: float, address: Address) -> socket.socket:
+    await asyncio.sleep(delay)
+    return await _connect(address)
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    new = socket.socket(family, kind, protocol)
+    try:
+        new.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(new, where)
+    except BaseException:
+        new.close()
+        raise
+    return new
