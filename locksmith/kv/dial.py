@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from functools import partial
+from collections.abc import Sequence
+from typing import Any
 
 from locksmith.kv.threads import in_thread
 
@@ -12,7 +13,7 @@ HEAD_START = 0.25
 LOOK_UP_LIMIT = 30.0
 """Seconds for a look-up of a name; each call has an earlier end of its own."""
 
-Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 async def dial(host: str, port: int) -> socket.socket:
@@ -23,15 +24,18 @@ async def dial(host: str, port: int) -> socket.socket:
     return await _first(addresses)
 
 
-async def _addresses(host: str, port: int) -> list[Address]:
+async def _addresses(host: str, port: int) -> Sequence[Address]:
     """Look a name up, in a daemon thread: the end of the process waits for no name server. An address needs none."""
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+
+    def look_up(flags: int = 0) -> Sequence[Address]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
     with contextlib.suppress(socket.gaierror):
-        return look_up(flags=socket.AI_NUMERICHOST)
+        return look_up(socket.AI_NUMERICHOST)
     return await in_thread(look_up, limit=LOOK_UP_LIMIT)
 
 
-async def _first(addresses: list[Address]) -> socket.socket:
+async def _first(addresses: Sequence[Address]) -> socket.socket:
     attempts = [asyncio.create_task(_late(index * HEAD_START, address)) for index, address in enumerate(addresses)]
     won: socket.socket | None = None
 

@@ -245,7 +245,7 @@ def describe(error: Exception) -> str:
         return NO_ANSWER
     if isinstance(cause, OSError) and cause.strerror:
         # asyncio has the address in the place of the system's words.
-        return (cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno)).lower()
+        return (cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno or 0)).lower()
     return str(cause) or type(cause).__name__
 
 

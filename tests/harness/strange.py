@@ -126,7 +126,7 @@ def read_request(connection: socket.socket) -> bytes:
     while b"\r\n\r\n" not in request:
         request += _more(connection)
     head, _, body = request.partition(b"\r\n\r\n")
-    while len(body) < _content_length(head):
+    while len(body) < content_length(head):
         body += _more(connection)
     return head + b"\r\n\r\n" + body
 
@@ -143,7 +143,7 @@ def _more(connection: socket.socket) -> bytes:
     return data
 
 
-def _content_length(head: bytes) -> int:
+def content_length(head: bytes) -> int:
     names = (line.lower().partition(b":") for line in head.split(b"\r\n"))
     return next((int(value) for name, _, value in names if name == b"content-length"), 0)
 
