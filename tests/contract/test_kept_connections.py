@@ -40,8 +40,8 @@ async def entry(etcd, key):
 @pytest.mark.parametrize("drop", BEFORE_THE_BODY, ids=lambda drop: drop.name)
 def test_a_write_on_a_connection_dropped_while_idle_is_done_once_and_known(wheel_etcd, base, drop):
     async def story(store):
-        assert (await store.get(base + "key")).entry is None
         way.drop = drop
+        assert (await store.get(base + "key")).entry is None
         made = await store.create(base + "key", b"1")
         assert (await entry(wheel_etcd, base + "key")) == made
 
@@ -53,8 +53,8 @@ def test_a_write_on_a_connection_dropped_while_idle_is_done_once_and_known(wheel
 @pytest.mark.parametrize("drop", AFTER_IT_WAS_ASKED_FOR, ids=lambda drop: drop.name)
 def test_a_write_whose_body_was_asked_for_is_unknown_without_an_answer(wheel_etcd, base, drop):
     async def story(store):
-        await store.get(base + "key")
         way.drop = drop
+        await store.get(base + "key")
         with pytest.raises(OutcomeUnknownError, match=way.url):
             await store.create(base + "key", b"1")
         done = await entry(wheel_etcd, base + "key") is not None
@@ -68,8 +68,8 @@ def test_a_write_whose_body_was_asked_for_is_unknown_without_an_answer(wheel_etc
 @pytest.mark.parametrize("drop", list(Drop), ids=lambda drop: drop.name)
 def test_a_read_on_a_connection_that_is_dropped_is_repeated_unnoticed(wheel_etcd, base, drop):
     async def story(store):
-        made = await store.create(base + "key", b"1")
         way.drop = drop
+        made = await store.create(base + "key", b"1")
         assert (await store.get(base + "key")).entry == made
 
     with keeping(wheel_etcd.endpoints[0]) as way:

@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import select
 import socket
 import struct
 import threading
@@ -35,10 +36,10 @@ class _DroppedError(Exception):
 class Keeping:
     """The proxy; clients are given its `url`.
 
-    `drop`: what becomes of the first request on a kept connection; `first`: also of a connection's first.
-    `continues`: whether it asks for the body where the client waits for that; `refusal` is what it says instead. `closes`: whether it says
-    `Connection: close` with each answer. `delay` holds each answer up, in seconds. `kept` counts the requests that came
-    on a connection after another, `passed` those that etcd has answered, `connections` what it says.
+    `drop`: what becomes of the first request on a kept connection; `first`: also of a connection's first. `continues`:
+    whether it asks for the body where the client waits for that; `refusal`: what it says instead. `closes`: whether it
+    says `Connection: close` with each answer. `delay` holds each answer up, in seconds. `kept` counts the requests that
+    came on a connection after another, `passed` those that etcd was given, `connections` what it says.
     """
 
     upstream: str
@@ -94,7 +95,7 @@ class Keeping:
         with socket.create_connection((at.hostname, at.port), LIMIT) as server:
             server.sendall(strange.only(request.replace(b"Expect: 100-continue\r\n", b"")))
             self.passed += 1
-            while piece := server.recv(65536):
+            while piece := _relayed(server, client):
                 self._may_drop(number, Drop.DONE)
                 self.over.wait(self.delay)
                 piece = piece if self.closes else piece.replace(b"Connection: close\r\n", b"", 1)
@@ -120,6 +121,12 @@ def _received(client: socket.socket) -> bytes:
     if not data:
         raise _DroppedError
     return data
+
+
+def _relayed(server: socket.socket, client: socket.socket) -> bytes:
+    """Give the next piece of an answer; empty at its end, also where the client has gone."""
+    ready, _, _ = select.select([server, client], [], [], LIMIT)
+    return server.recv(65536) if server in ready else b""
 
 
 @contextmanager
