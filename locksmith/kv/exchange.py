@@ -26,7 +26,11 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
+from locksmith.jsonread import BadJsonError
+from locksmith.kv.diagnosis import Diagnosis
+from locksmith.kv.dial import dial
 from locksmith.kv.endpoints import Endpoint
 from locksmith.kv.link import Link, LinkError, Request, TooLongError
 from locksmith.kv.pool import Pool
@@ -41,11 +45,24 @@ LONGEST_LOOK = 3.0
 NO_ANSWER = "no answer in time"
 
 
-class NotDoneError(Exception):
+Failed = TypeVar("Failed", bound="FailedError")
+
+
+class FailedError(Exception):
+    """An endpoint gave no answer that counts. `odd`: it may be the wrong port, and the HTTP status it gave, or 0."""
+
+    odd: int | None = None
+
+
+class NotDoneError(FailedError):
     """This endpoint has certainly done nothing; another one may."""
 
 
-class DoubtError(Exception):
+class UnreachableError(NotDoneError):
+    """Nothing took the connection."""
+
+
+class DoubtError(FailedError):
     """Whether this endpoint did what was asked is not known."""
 
 
@@ -76,6 +93,7 @@ class Exchange:
         self.endpoint = endpoint
         self._pool = Pool(endpoint)
         self._unproven_until = float("-inf")
+        self._diagnosis = Diagnosis(endpoint)
 
     async def ask(self, request: Request, limits: Limits, *, write: bool) -> Answer:
         """Give the answer to a request.
@@ -136,11 +154,20 @@ class Exchange:
     async def _connect(self, by: float) -> Link:
         try:
             async with asyncio.timeout_at(by):
-                return await self._pool.make()
+                dialled = await dial(self.endpoint.host, self.endpoint.port)
+        except TimeoutError:
+            raise UnreachableError("no connection in time") from None
+        except OSError as error:
+            raise UnreachableError(describe(error)) from None
+        try:
+            async with asyncio.timeout_at(by):
+                return await self._pool.make(dialled)
         except TimeoutError:
             raise NotDoneError("no connection in time") from None
         except (LinkError, OSError) as error:
-            raise NotDoneError(await self._certificate_fault(error, by) or describe(error)) from None
+            if said := await self._certificate_fault(error, by):
+                raise NotDoneError(said) from None
+            raise _odd(NotDoneError(describe(error))) from None
 
     async def _answer(self, link: Link, by: float) -> Answer:
         try:
@@ -153,7 +180,14 @@ class Exchange:
         # A server judges this client's certificate before the first request; in TLS 1.3 that is heard only now.
         if link.answers == 0 and (said := await self._certificate_fault(error, by)):
             return NotDoneError(said)
-        return DoubtError(describe(error))
+        doubt = DoubtError(describe(error))
+        return doubt if link.answers else _odd(doubt)
+
+    async def explain(self, error: FailedError | BadJsonError, by: float) -> str:
+        """Say what went wrong; where the endpoint is a wrong one, how, and the way out."""
+        if isinstance(error, FailedError) and error.odd is not None:
+            return await self._diagnosis.find(by, error.odd) or str(error)
+        return str(error)
 
     async def _certificate_fault(self, error: Exception, by: float) -> str:
         if not isinstance(root(error), ssl.SSLError):
@@ -218,7 +252,12 @@ def _send(link: Link, request: Request) -> None:
     try:
         link.send(request)
     except LinkError as error:
-        raise NotDoneError(describe(error)) from None
+        raise _odd(NotDoneError(describe(error))) from None
+
+
+def _odd(error: Failed) -> Failed:
+    error.odd = 0
+    return error
 
 
 async def _read(link: Link, by: float) -> Answer:
@@ -243,6 +282,8 @@ def describe(error: Exception) -> str:
         return f"TLS failed: {str(cause.reason or cause).replace('_', ' ').lower()}"
     if isinstance(cause, TimeoutError):
         return NO_ANSWER
+    if isinstance(cause, ConnectionResetError) and not cause.errno:
+        return "it closed the connection within the TLS handshake"  # asyncio has no words for it
     if isinstance(cause, OSError) and cause.strerror:
         # asyncio has the address in the place of the system's words.
         return (cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno or 0)).lower()

@@ -18,6 +18,7 @@ from locksmith.kv.store import Known, NoObserver, Observer
 
 T = TypeVar("T")
 
+NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
 
 
@@ -77,7 +78,7 @@ class Gateway:
             nonlocal broken, known
             known = self._observer.sending()
             async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
-                verdict = judged(grpc.decode(await stream.line(turn.limits.answer_by), stream.status))
+                verdict = judged(_decode(await stream.line(turn.limits.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
@@ -107,10 +108,11 @@ class Gateway:
             except (NotDoneError, DoubtError, BadJsonError) as error:
                 url = turn.exchange.endpoint.url
                 self._first = (index + 1) % len(self._exchanges)
-                failures.setdefault(str(error), []).append(url)
+                said = await turn.exchange.explain(error, turn.limits.connect_by)
+                failures.setdefault(said, []).append(url)
                 if write and not isinstance(error, NotDoneError):
                     unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
-                    raise unknown(f"etcd may have done this write or not: {url}: {error}") from None
+                    raise unknown(f"etcd may have done this write or not: {url}: {said}") from None
             except StoreRefusedError as error:
                 raise self._refusal(turn, error) from None
             else:
@@ -154,12 +156,14 @@ class Gateway:
                 return ""
             raise
         except (DoubtError, BadJsonError) as error:
-            raise NotDoneError(f"authentication: {error}") from None
+            failed = NotDoneError(f"authentication: {error}")
+            failed.odd = error.odd if isinstance(error, DoubtError) else None
+            raise failed from None
 
     async def _post(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
         known = self._observer.sending()
         answer = await turn.exchange.ask(_request(path, fields, token), turn.limits, write=write)
-        message = grpc.decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
+        message = _decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
         self._hear(path, message, known)
         return message
 
@@ -181,6 +185,14 @@ def _request(path: str, fields: Message, token: str) -> Request:
     if token:
         headers["Authorization"] = token
     return Request(path, json.dumps(fields).encode(), headers)
+
+
+def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
+    try:
+        return grpc.decode(raw, status, quotable=quotable)
+    except DoubtError as error:
+        error.odd = status if status == NOT_FOUND else None
+        raise
 
 
 async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence: float) -> T | None:

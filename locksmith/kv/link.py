@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import h11
 
-from locksmith.kv.dial import dial
 from locksmith.kv.endpoints import Endpoint
 from locksmith.text import cut
 
@@ -216,17 +215,15 @@ class Link(asyncio.Protocol):
             self._news.set_result(None)
 
 
-async def connect(endpoint: Endpoint) -> Link:
-    """Make a connection, with TLS where the endpoint has it; `OSError`: it could not be made."""
-    context = endpoint.context
-    connected = await dial(endpoint.host, endpoint.port)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+async def connect(endpoint: Endpoint, dialled: socket.socket, context: ssl.SSLContext | None) -> Link:
+    """Make a link of a connected socket, with TLS where there is a context; `OSError`: TLS failed."""
+    dialled.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
+    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
     _, link = await asyncio.get_running_loop().create_connection(
         lambda: Link(endpoint, context),
-        sock=connected,
+        sock=dialled,
         ssl=context,
         server_hostname=endpoint.host if context is not None else None,
     )

@@ -6,6 +6,7 @@ followed by a write. `exchange.py` says what a kept connection may carry.
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 
 from locksmith.kv.endpoints import Endpoint
@@ -35,9 +36,9 @@ class Pool:
         self._drop_old()
         return self._idle.popitem()[0] if self._idle else None
 
-    async def make(self) -> Link:
-        """Make a connection; `OSError`, `LinkError`: it could not be made."""
-        link = await connect(self.endpoint)
+    async def make(self, dialled: socket.socket) -> Link:
+        """Make a connection of a connected socket; `OSError`, `LinkError`: it could not be made."""
+        link = await connect(self.endpoint, dialled, self.endpoint.context)
         self._links.add(link)
         link.ended = lambda: self._forget(link)
         if self._closed:

@@ -54,6 +54,12 @@ class Tls:
         """The context for a new connection."""
         return self._context.get()
 
+    def offering(self, protocol: str) -> ssl.SSLContext:
+        """Give a context for another protocol than HTTP/1.1. A blocking call."""
+        context = _load(self._settings)
+        context.set_alpn_protocols([protocol])
+        return context
+
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
         """Say why a server's certificate is not trusted, and the way out. A blocking call."""
         trusted = f"the CA file {self._settings.cafile}" if self._settings.cafile else SYSTEM

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv import pool
+from locksmith.kv import exchange, pool
+from locksmith.kv.dial import dial
 from locksmith.kv.etcd3 import Etcd3Store
 from locksmith.kv.settings import StoreSettings
 from tests.contract.stories import run, within
@@ -134,30 +135,26 @@ def test_a_restarted_etcd_makes_no_write_unknown(base, binary):
 
 @on_both
 @pytest.mark.parametrize("tls", [Tls.NONE, Tls.MUTUAL], ids=["plain", "mutual"])
-def test_calls_of_a_real_etcd_share_a_connection(base, binary, tls):
+def test_calls_of_a_real_etcd_share_a_connection(base, binary, tls, monkeypatch):
+    dialled = []
+
+    async def counted(host, port):
+        dialled.append(port)
+        return await dial(host, port)
+
     async def story(store):
-        made = pool.Pool.make
-        connections = []
+        version = (await store.create(base + "key", b"")).version
+        for number in range(20):
+            version = (await store.swap(base + "key", str(number).encode(), version)).version
+            assert (await store.get(base + "key")).version == version
+        assert len(dialled) == 1
+        waiting = asyncio.create_task(store.wait(base + "key", version, limit=20))
+        await asyncio.wait([waiting], timeout=0.2)
+        await store.swap(base + "key", b"", version)
+        assert await waiting
+        assert len(dialled) == 2  # the watch has its own
 
-        async def counted(self):
-            connections.append(self)
-            return await made(self)
-
-        pool.Pool.make = counted
-        try:
-            version = (await store.create(base + "key", b"")).version
-            for number in range(20):
-                version = (await store.swap(base + "key", str(number).encode(), version)).version
-                assert (await store.get(base + "key")).version == version
-            assert len(connections) == 1
-            waiting = asyncio.create_task(store.wait(base + "key", version, limit=20))
-            await asyncio.wait([waiting], timeout=0.2)
-            await store.swap(base + "key", b"", version)
-            assert await waiting
-            assert len(connections) == 2
-        finally:
-            pool.Pool.make = made
-
+    monkeypatch.setattr(exchange, "dial", counted)
     with Etcd(binary, tls=tls) as etcd:
         run(etcd.settings(), story)
 
@@ -252,6 +249,7 @@ def test_what_comes_before_a_request_is_no_answer_to_it(base):
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
 
     def handle(client):
+        seen.append(client)
         strange.read_request(client)
         client.sendall(whole + whole)
         strange.silent(client)
@@ -260,8 +258,8 @@ def test_what_comes_before_a_request_is_no_answer_to_it(base):
         for _ in range(2):
             assert (await store.get(base)).entry is None
 
-    seen = []
-    with strange.endpoint(lambda client: (seen.append(1), handle(client))) as url:
+    seen: list[socket.socket] = []
+    with strange.endpoint(handle) as url:
         run(StoreSettings((url,)), story)
     assert len(seen) == 2
 
