@@ -36,7 +36,9 @@ async def _addresses(host: str, port: int) -> Sequence[Address]:
 
 
 async def _first(addresses: Sequence[Address]) -> socket.socket:
-    attempts = [asyncio.create_task(_late(index * HEAD_START, address)) for index, address in enumerate(addresses)]
+    attempts: list[asyncio.Task[socket.socket]] = []
+    for address in addresses:
+        attempts.append(asyncio.create_task(_after(attempts[-1:], len(attempts) * HEAD_START, address)))
     won: socket.socket | None = None
 
     def spare(attempt: asyncio.Task[socket.socket]) -> None:
@@ -58,8 +60,10 @@ async def _first(addresses: Sequence[Address]) -> socket.socket:
             task.add_done_callback(spare)
 
 
-async def _late(delay: float, address: Address) -> socket.socket:
-    await asyncio.sleep(delay)
+async def _after(before: Sequence[asyncio.Task[socket.socket]], longest: float, address: Address) -> socket.socket:
+    """Connect when the attempt before has failed, or when that takes too long."""
+    if before:
+        await asyncio.wait(before, timeout=longest)
     return await _connect(address)
 
 

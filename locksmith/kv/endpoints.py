@@ -1,9 +1,9 @@
 """The endpoints and TLS files of the settings, made ready to connect to; nothing is connected yet."""
 
 import re
+import socket
 import ssl
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from locksmith.errors import UsageError
@@ -63,7 +63,7 @@ def _parts(url: str) -> SplitResult:
         parts = urlsplit(url)
         more = parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc
         usable = parts.scheme in _PORTS and not more and parts.port != 0 and _is_host(parts)
-    except ValueError:
+    except (ValueError, OSError):
         usable = False
     if not usable or not url.isprintable() or " " in url:
         raise _unusable(url)
@@ -73,7 +73,7 @@ def _parts(url: str) -> SplitResult:
 def _is_host(parts: SplitResult) -> bool:
     host = parts.hostname or ""
     if "[" in parts.netloc:
-        return bool(IPv6Address(host))
+        return bool(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
     return _NAME.fullmatch(host) is not None
 
 
