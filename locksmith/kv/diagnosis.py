@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from locksmith.jsonread import BadJsonError, load_object, read
 from locksmith.kv.dial import dial
 from locksmith.kv.endpoints import Endpoint
-from locksmith.kv.link import Link, LinkError, Request, TooLongError, connect
+from locksmith.kv.link import Link, LinkError, Request, connect
 from locksmith.kv.threads import in_thread
 from locksmith.kv.tls import Tls
 
@@ -94,7 +94,7 @@ class Diagnosis:
 
     async def _get(self, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
         """Ask for a page; status 0: there was no answer."""
-        with contextlib.suppress(LinkError, TooLongError, OSError):
+        with contextlib.suppress(LinkError, OSError):
             async with self._link(context) as link:
                 link.send(Request(path, method="GET"))
                 await link.head()

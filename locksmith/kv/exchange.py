@@ -11,8 +11,9 @@ while the next request is on its way. This must not make the outcome of a write 
   connection.
 - A **watch** always has a new connection.
 
-No rule rests on how long a connection was idle. Ages (`pool.py`) only make a second attempt rare. A kept connection has
-half of the time that the endpoint has; a peer that receives nothing is noticed by the kernel (TCP_USER_TIMEOUT).
+No rule rests on how long a connection was idle. Ages (`pool.py`) only make a second attempt rare. If the peer
+receives nothing for a quarter of the endpoint's time, the kernel ends the connection (TCP_USER_TIMEOUT): a firewall has
+forgotten it. A server has half of the time to ask for a body.
 
 On a new connection a request is sent at once. The time limits are those of the event loop's clock: a socket's own would
 start again with every byte that trickles in.
@@ -35,7 +36,7 @@ from locksmith.kv.endpoints import Endpoint
 from locksmith.kv.link import Link, LinkError, Request, TooLongError
 from locksmith.kv.pool import Pool
 from locksmith.kv.threads import in_thread
-from locksmith.kv.tls import root
+from locksmith.kv.tls import is_refusal, root
 
 UNPROVEN = 600.0
 """Seconds for which writes go on new connections, after a server did not ask for the body of one."""
@@ -129,16 +130,16 @@ class Exchange:
         now = _now()
         half = max(0.0, limits.connect_by - now) / 2
         with self._busy(link):
-            link.bound_silence(half)
+            link.bound_silence(half / 2)
             try:
                 link.send(request, hold_body=write)
                 if not write:
                     return await _read(link, limits.answer_by)
                 await self._wait_for_proof(link, now + half)
-            except (LinkError, OSError) as error:
+                link.bound_silence(0)
+                link.send_body()
+            except LinkError as error:
                 raise _StaleError from error
-            link.bound_silence(0)
-            link.send_body()
             return await self._answer(link, limits.answer_by)
 
     async def _wait_for_proof(self, link: Link, by: float) -> None:
@@ -172,14 +173,14 @@ class Exchange:
     async def _answer(self, link: Link, by: float) -> Answer:
         try:
             return await _read(link, by)
-        except (LinkError, OSError) as error:
+        except LinkError as error:
             raise await self.lost(link, error, by) from None
 
     async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | DoubtError:
         """Say what the failure of a connection means for a request that was sent on it."""
         # A server judges this client's certificate before the first request; in TLS 1.3 that is heard only now.
-        if link.answers == 0 and (said := await self._certificate_fault(error, by)):
-            return NotDoneError(said)
+        if link.answers == 0 and is_refusal(root(error)):
+            return NotDoneError(await self._certificate_fault(error, by) or describe(error))
         doubt = DoubtError(describe(error))
         return doubt if link.answers else _odd(doubt)
 
@@ -231,7 +232,7 @@ class Stream:
             raise DoubtError(NO_ANSWER) from None
         except TooLongError as error:
             raise DoubtError(str(error)) from None
-        except (LinkError, OSError) as error:
+        except LinkError as error:
             raise await self._exchange.lost(self._link, error, by) from None
 
     async def _line(self) -> bytes:

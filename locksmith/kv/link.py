@@ -34,7 +34,7 @@ class LinkError(Exception):
     """The connection has failed, or what came on it is no HTTP."""
 
 
-class TooLongError(Exception):
+class TooLongError(LinkError):
     """The answer is longer than any that etcd gives."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Request:
 
 
 class Link(asyncio.Protocol):
-    """The connection; `ended` is called once, when nothing more can be asked on it."""
+    """The connection; `ended` is called when nothing more can be asked on it."""
 
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
         self.context = context
@@ -65,7 +65,7 @@ class Link(asyncio.Protocol):
         self._http = h11.Connection(h11.CLIENT)
         self._transport: asyncio.Transport | None = None
         self._news: asyncio.Future[None] | None = None
-        self._failure: Exception | None = None
+        self._failure: LinkError | None = None
         self._at_end = False
         self._received = 0
         self._body = b""
@@ -91,9 +91,10 @@ class Link(asyncio.Protocol):
         self._transport.write(data if hold_body else data + self._take_body())
 
     def send_body(self) -> None:
-        """Send the body that was held."""
-        if self._transport is not None and self._failure is None:
-            self._transport.write(self._take_body())
+        """Send the body that was held; `LinkError`: nothing of it was sent, because the connection has ended."""
+        if self._transport is None or self._failure is not None or self._at_end:
+            raise LinkError(NOTHING) from self._failure
+        self._transport.write(self._take_body())
 
     async def asked_for_body(self) -> bool:
         """Wait until the server asks for the body that was held; False: it has answered without it."""
@@ -170,7 +171,9 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
-        self._fail(exc or LinkError(NOTHING))
+        failure = LinkError(NOTHING)
+        failure.__cause__ = exc  # by itself, a time limit of the kernel would be taken for one of the caller
+        self._fail(failure)
 
     # Within
 
@@ -204,7 +207,7 @@ class Link(asyncio.Protocol):
             return "it closed the connection within its answer" if self.status else NOTHING
         return f"its answer is not HTTP/1.1: {cut(str(error), LONGEST_ERROR)}"
 
-    def _fail(self, failure: Exception) -> None:
+    def _fail(self, failure: LinkError) -> None:
         if self._failure is None:
             self._failure = failure
             self._wake()

@@ -66,7 +66,7 @@ def test_a_write_whose_body_was_asked_for_is_unknown_without_an_answer(wheel_etc
     assert way.kept == 1
 
 
-@pytest.mark.parametrize("drop", list(Drop), ids=lambda drop: drop.name)
+@pytest.mark.parametrize("drop", [drop for drop in Drop if drop is not Drop.FORGOTTEN], ids=lambda drop: drop.name)
 def test_a_read_on_a_connection_that_is_dropped_is_repeated_unnoticed(wheel_etcd, base, drop):
     async def story(store):
         way.drop = drop
@@ -88,6 +88,22 @@ def test_on_a_new_connection_a_drop_is_what_it_always_was(wheel_etcd, base, drop
         with pytest.raises(StoreUnavailableError, match=f"{way.url}: it closed the connection|reset"):
             told(way, lambda store: store.get(base + "key"))
     assert way.kept == 0
+
+
+@pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
+def test_a_connection_that_a_firewall_forgot_is_left_within_the_deadline(wheel_etcd, base, write):
+    async def story(store):
+        await store.get(base + "key")
+        await asyncio.to_thread(wait_until, lambda: way.drop is None, "the firewall forgets", 5)
+        if write:
+            await store.create(base + "key", b"1")
+            assert (await entry(wheel_etcd, base + "key")).value == b"1"
+        else:
+            assert (await store.get(base + "key")).entry is None
+
+    with keeping(wheel_etcd.endpoints[0], drop=Drop.FORGOTTEN) as way, within(2):
+        told(way, story, timeout=2)
+    assert (way.connections, way.kept) == (2, 0)
 
 
 def test_a_kept_connection_that_ends_after_any_part_of_a_head_leaves_no_write_unknown(wheel_etcd, base):

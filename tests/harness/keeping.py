@@ -1,6 +1,7 @@
 """A proxy to a real etcd that keeps its clients' connections, and drops one at a chosen moment of a request."""
 
 import contextlib
+import ctypes
 import enum
 import select
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from tests.harness import strange
 
 LIMIT = 10.0
+SO_ATTACH_FILTER, BPF_RETURN = 26, 6
 
 
 class Drop(enum.Enum):
@@ -26,6 +28,7 @@ class Drop(enum.Enum):
     AT_BODY = "closed when the request has come, before etcd has it"
     DONE = "closed when etcd has answered, before the client has a byte of it"
     WITHIN = "closed within the answer"
+    FORGOTTEN = "nothing arrives any more, and nothing is said: a firewall has forgotten the connection"
 
 
 class _DroppedError(Exception):
@@ -64,6 +67,9 @@ class Keeping:
             while True:
                 self._one(client, number)
                 number += 1
+                if self._dropping(number, Drop.FORGOTTEN):
+                    _forget(client)
+                    self.over.wait(LIMIT)
                 if self._dropping(number, Drop.IDLE) or self.closes:
                     return
 
@@ -114,6 +120,13 @@ class Keeping:
             return False
         self.drop = None
         return True
+
+
+def _forget(connection: socket.socket) -> None:
+    """Have the kernel drop each packet that comes for a connection (socket(7), SO_ATTACH_FILTER)."""
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(drop_all))
+    connection.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def _received(client: socket.socket) -> bytes:
