@@ -19,7 +19,7 @@ from locksmith import fleet, history, keys, node, waiter
 from locksmith.kv import etcd3
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.connect import open_store
-from locksmith.kv.exchange import LARGEST_ANSWER
+from locksmith.kv.link import LARGEST_ANSWER
 from locksmith.kv.store import ABSENT, Put, Store
 from locksmith.node import Node
 from locksmith.queue import KNOWN

@@ -16,9 +16,8 @@ import urllib3
 from locksmith import jsonread
 from locksmith.gates.settings import AlertSettings
 from locksmith.kv.connections import brief
-from locksmith.kv.exchange import root
 from locksmith.kv.threads import in_thread
-from locksmith.kv.tls import SYSTEM, distrust
+from locksmith.kv.tls import SYSTEM, distrust, root
 from locksmith.snapshot import JournalEntry, Objection
 from locksmith.text import cut
 from locksmith.words import listed

@@ -1,34 +1,80 @@
 """The endpoints and TLS files of the settings, made ready to connect to; nothing is connected yet."""
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
 
 from locksmith.errors import UsageError
-from locksmith.kv.exchange import Endpoint
 from locksmith.kv.settings import StoreSettings
-from locksmith.kv.tls import Tls
+from locksmith.kv.tls import Tls, is_refusal, root
 
 _PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server listens; `tls` is None for plain HTTP."""
+
+    url: str
+    host: str
+    port: int
+    tls: Tls | None
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What to trust and to show on a new connection."""
+        return self.tls.context if self.tls else None
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as an HTTP request names them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def certificate_fault(self, error: BaseException) -> str:
+        """Say what is wrong with a certificate, the server's or this client's; empty: the error is another.
+
+        A blocking call: it may look at the server's certificate.
+        """
+        cause = root(error)
+        if self.tls is not None and isinstance(cause, ssl.SSLCertVerificationError):
+            return self.tls.distrust(cause, self.host, self.port)
+        return self.tls.refusal(cause) if self.tls is not None and is_refusal(cause) else ""
 
 
 def parse_endpoints(settings: StoreSettings) -> tuple[Endpoint, ...]:
     """Read the endpoints' URLs and the TLS files; `UsageError` names what cannot be used."""
     if not settings.endpoints:
         raise UsageError("no etcd endpoint is configured: name at least one, such as http://127.0.0.1:2379")
-    tls = Tls(settings) if any(url.startswith("https:") for url in settings.endpoints) else None
-    return tuple(_endpoint(url, tls) for url in settings.endpoints)
+    parts = [_parts(url) for url in settings.endpoints]
+    tls = Tls(settings) if any(part.scheme == "https" for part in parts) else None
+    return tuple(_endpoint(*each, tls) for each in zip(settings.endpoints, parts, strict=True))
 
 
-def _endpoint(url: str, tls: Tls | None) -> Endpoint:
+def _endpoint(url: str, parts: SplitResult, tls: Tls | None) -> Endpoint:
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    return Endpoint(url.rstrip("/"), parts.hostname or "", port, tls if parts.scheme == "https" else None)
+
+
+def _parts(url: str) -> SplitResult:
     try:
-        parts = parse_url(url)
-    except LocationParseError:
-        raise _unusable(url) from None
-    if parts.scheme not in _PORTS or not parts.host or parts.auth or parts.path not in {None, "/"} or parts.query:
+        parts = urlsplit(url)
+        more = parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc
+        usable = parts.scheme in _PORTS and not more and parts.port != 0 and _is_host(parts)
+    except (ValueError, OSError):
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
         raise _unusable(url)
-    port = parts.port or _PORTS[parts.scheme]
-    host = parts.host.strip("[]")
-    return Endpoint(url.rstrip("/"), host, port, tls if parts.scheme == "https" else None)
+    return parts
+
+
+def _is_host(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    if "[" in parts.netloc:
+        return bool(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
+    return _NAME.fullmatch(host) is not None
 
 
 def _unusable(url: str) -> UsageError:

@@ -21,7 +21,7 @@ import urllib3
 from locksmith import jsonread
 from locksmith.errors import StoreRefusedError
 from locksmith.kv.connections import as_latin1, brief, never_connected, open_pool
-from locksmith.kv.exchange import Endpoint
+from locksmith.kv.endpoints import Endpoint
 from locksmith.kv.settings import StoreSettings
 
 KEY_NOT_FOUND = 100

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,13 +10,15 @@ from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedEr
 from locksmith.jsonread import BadJsonError, read
 from locksmith.kv import etcd3_wire, grpc
 from locksmith.kv.endpoints import parse_endpoints
-from locksmith.kv.exchange import DoubtError, Endpoint, Exchange, NotDoneError, Request
+from locksmith.kv.exchange import DoubtError, Exchange, Limits, NotDoneError, Stream
 from locksmith.kv.grpc import FullError, Message, TokenRefusedError
+from locksmith.kv.link import Request
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import Known, NoObserver, Observer
 
 T = TypeVar("T")
 
+NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
 
 
@@ -25,9 +26,8 @@ AUTHENTICATE = "/v3/auth/authenticate"
 class Turn:
     """One endpoint's part of a call: the loop's times by which it has to connect, and to answer."""
 
-    endpoint: Endpoint
-    connect_by: float
-    answer_by: float
+    exchange: Exchange
+    limits: Limits
 
 
 class Gateway:
@@ -47,17 +47,16 @@ class Gateway:
         self._settings = settings
         self._observer = observer
         self._local = (*local, AUTHENTICATE)
-        self._endpoints = parse_endpoints(settings)
+        self._exchanges = tuple(map(Exchange, parse_endpoints(settings)))
         self._first = 0
         self._token: str | None = None
-        self._under_way: set[Exchange] = set()
         self._closed = False
 
     async def call(self, path: str, fields: Message, parse: Callable[[Message], T], *, write: bool = False) -> T:
         """Post one request and parse its answer; `parse` raises `BadJsonError` for what etcd never says."""
 
         async def attempt(turn: Turn, token: str) -> T:
-            return parse(await self._post(turn, path, fields, token))
+            return parse(await self._post(turn, path, fields, token, write=write))
 
         return await self._everywhere(attempt, write=write)
 
@@ -78,26 +77,26 @@ class Gateway:
         async def attempt(turn: Turn, token: str) -> T | None:
             nonlocal broken, known
             known = self._observer.sending()
-            async with self._open(turn, path, fields, token, longest=silence) as exchange:
-                verdict = judged(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
+            async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
+                verdict = judged(_decode(await stream.line(turn.limits.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
-                    return await _listen(exchange, judged, silence)
+                    return await _listen(stream, judged, silence)
                 except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
                     broken = True
                     return None
 
         verdict = await self._everywhere(attempt, write=False)
         if broken:
-            self._first = (self._first + 1) % len(self._endpoints)
+            self._first = (self._first + 1) % len(self._exchanges)
         return verdict
 
     async def close(self) -> None:
         """End every call under way, and refuse further ones."""
         self._closed = True
-        for exchange in self._under_way:
-            exchange.cut()
+        for exchange in self._exchanges:
+            exchange.close()
 
     async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
         failures: dict[str, list[str]] = {}
@@ -107,11 +106,13 @@ class Gateway:
             try:
                 result = await self._with_token(turn, attempt)
             except (NotDoneError, DoubtError, BadJsonError) as error:
-                self._first = (index + 1) % len(self._endpoints)
-                failures.setdefault(str(error), []).append(turn.endpoint.url)
+                url = turn.exchange.endpoint.url
+                self._first = (index + 1) % len(self._exchanges)
+                said = await turn.exchange.explain(error, turn.limits.connect_by)
+                failures.setdefault(said, []).append(url)
                 if write and not isinstance(error, NotDoneError):
                     unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
-                    raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {error}") from None
+                    raise unknown(f"etcd may have done this write or not: {url}: {said}") from None
             except StoreRefusedError as error:
                 raise self._refusal(turn, error) from None
             else:
@@ -127,11 +128,11 @@ class Gateway:
         """
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.timeout
-        count = len(self._endpoints)
+        count = len(self._exchanges)
         for position, first in enumerate([self._first] * count):
             index = (first + position) % count
             part = clock() + (end - clock()) / (count - position)
-            yield index, Turn(self._endpoints[index], part, end if write else part)
+            yield index, Turn(self._exchanges[index], Limits(part, end if write else part))
 
     async def _with_token(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]]) -> T:
         if self._settings.username is None:
@@ -147,7 +148,7 @@ class Gateway:
     async def _authenticate(self, turn: Turn) -> str:
         """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
         fields = {"name": self._settings.username, "password": self._settings.password or ""}
-        in_its_part = replace(turn, answer_by=turn.connect_by)
+        in_its_part = replace(turn, limits=replace(turn.limits, answer_by=turn.limits.connect_by))
         try:
             return read(await self._post(in_its_part, AUTHENTICATE, fields, ""), "token", str)
         except StoreRefusedError as error:
@@ -155,15 +156,14 @@ class Gateway:
                 return ""
             raise
         except (DoubtError, BadJsonError) as error:
-            raise NotDoneError(f"authentication: {error}") from None
+            failed = NotDoneError(f"authentication: {error}")
+            failed.odd = error.odd if isinstance(error, DoubtError) else None
+            raise failed from None
 
-    async def _post(self, turn: Turn, path: str, fields: Message, token: str) -> Message:
+    async def _post(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
         known = self._observer.sending()
-        async with self._open(turn, path, fields, token) as exchange:
-            answer = bytearray()
-            while piece := await exchange.read(turn.answer_by):
-                answer += piece
-        message = grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
+        answer = await turn.exchange.ask(_request(path, fields, token), turn.limits, write=write)
+        message = _decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
         self._hear(path, message, known)
         return message
 
@@ -172,41 +172,40 @@ class Gateway:
         if at is not None:
             self._observer.answered(at, known, linearizable=path not in self._local)
 
-    @asynccontextmanager
-    async def _open(
-        self, turn: Turn, path: str, fields: Message, token: str, *, longest: float = 0.0
-    ) -> AsyncIterator[Exchange]:
-        # Without a leader a member says so at once, and ends its watches, where it would else keep silent.
-        headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
-        if token:
-            headers["Authorization"] = token
-        request = Request(path, json.dumps(fields).encode(), headers, longest + self._settings.timeout)
-        async with Exchange(turn.endpoint, request) as exchange:
-            self._under_way.add(exchange)
-            try:
-                await exchange.connected(turn.connect_by)
-                yield exchange
-            finally:
-                self._under_way.discard(exchange)
-
     def _refusal(self, turn: Turn, error: StoreRefusedError) -> StoreRefusedError:
         user = self._settings.username
         whom = f"the user {user!r}" if user else "a client without a user"
         text = str(error).removeprefix("etcdserver: ")
-        return StoreRefusedError(f"etcd at {turn.endpoint.url} refused {whom}: {text}")
+        return StoreRefusedError(f"etcd at {turn.exchange.endpoint.url} refused {whom}: {text}")
 
 
-async def _listen(exchange: Exchange, judge: Callable[[Message], T | None], silence: float) -> T | None:
+def _request(path: str, fields: Message, token: str) -> Request:
+    # Without a leader a member says so at once, and ends its watches, where it would else keep silent.
+    headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
+    if token:
+        headers["Authorization"] = token
+    return Request(path, json.dumps(fields).encode(), headers)
+
+
+def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
+    try:
+        return grpc.decode(raw, status, quotable=quotable)
+    except DoubtError as error:
+        error.odd = status if status == NOT_FOUND else None
+        raise
+
+
+async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence: float) -> T | None:
     """Read on in a stream that is open; None after `silence` seconds without a line."""
     clock = asyncio.get_running_loop().time
     while True:
         by = clock() + silence
         try:
-            line = await exchange.line(by)
+            line = await stream.line(by)
         except DoubtError:
             if clock() < by:
                 raise
             return None
-        verdict = judge(grpc.decode(line, exchange.status))
+        verdict = judge(grpc.decode(line, stream.status))
         if verdict is not None:
             return verdict

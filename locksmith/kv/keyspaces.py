@@ -11,36 +11,31 @@ all members or on none.) One that takes the connection and gives no answer of et
 """
 
 import asyncio
+import base64
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import quote
-
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from locksmith import jsonread, keys, semaphore
 from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.connections import as_latin1, brief, open_pool, patience
-from locksmith.kv.endpoints import parse_endpoints
-from locksmith.kv.exchange import Endpoint
+from locksmith.kv.endpoints import Endpoint, parse_endpoints
+from locksmith.kv.exchange import Answer, DoubtError, Exchange, FailedError, Limits, UnreachableError
+from locksmith.kv.link import Request
 from locksmith.kv.settings import StoreSettings
-from locksmith.kv.threads import in_thread
+from locksmith.text import one_line
 
 OK = 200
 NOT_FOUND = 404
 NO_RIGHTS = {401, 403}
 KEY_NOT_FOUND = 100
 """The v2 API's own code, beside HTTP's 404."""
+LONGEST_QUOTE = 200
+"""Characters of an answer that are quoted."""
 NO_V2_API = b"404 page not found"
 """What etcd answers where it does not serve v2: Go's own page."""
 
 
-class _DoubtError(Exception):
-    """An endpoint gave no answer that decides."""
-
-
-class _UnreachableError(_DoubtError):
-    """No connection to it could be made."""
+class _UndecidedError(DoubtError):
+    """An endpoint answered, and that does not decide."""
 
 
 class _NoV2Error(Exception):
@@ -54,36 +49,24 @@ class _Question:
     key: str
     settings: StoreSettings
 
-    def ask(self, endpoint: Endpoint, limit: float) -> bytes | None:
-        """Read the semaphore at one endpoint within `limit` seconds; None: there is none, by the v2 API's own word."""
-        try:
-            answer = open_pool(endpoint.context).request(
-                "GET",
-                f"{endpoint.url}/v2/keys/{quote(self.key)}",
-                fields={"quorum": "true"},
-                headers=self._headers(),
-                timeout=patience(limit),
-                redirect=False,
-            )
-        except (HTTPError, OSError) as error:
-            unreachable = isinstance(error, NewConnectionError | ConnectTimeoutError)
-            raise (_UnreachableError if unreachable else _DoubtError)(
-                endpoint.certificate_fault(error) or brief(error)
-            ) from None
+    async def ask(self, exchange: Exchange, by: float) -> bytes | None:
+        """Read the semaphore at one endpoint until the loop's time `by`; None: there is none, by v2's own word."""
+        request = Request(f"/v2/keys/{quote(self.key)}?quorum=true", headers=self._headers(), method="GET")
+        answer = await exchange.ask(request, Limits(by, by), write=False)
         if answer.status in NO_RIGHTS:
             raise StoreRefusedError(
                 f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: "
-                f"{endpoint.url} answered HTTP {answer.status}; give it a user that may read there"
+                f"{exchange.endpoint.url} answered HTTP {answer.status}; give it a user that may read there"
             )
-        if answer.status == NOT_FOUND and answer.data.strip() == NO_V2_API:
+        if answer.status == NOT_FOUND and answer.body.strip() == NO_V2_API:
             raise _NoV2Error
         return _value(answer)
 
     def _headers(self) -> dict[str, str]:
         if self.settings.username is None:
             return {}
-        credentials = as_latin1(f"{self.settings.username}:{self.settings.password or ''}")
-        return dict(urllib3.make_headers(basic_auth=credentials))
+        credentials = f"{self.settings.username}:{self.settings.password or ''}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 
 
 async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
@@ -104,35 +87,39 @@ async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
 async def _first_answer(question: _Question, endpoints: tuple[Endpoint, ...]) -> bytes | None:
     now = asyncio.get_running_loop().time
     until = now() + question.settings.timeout
-    without_v2, in_doubt = False, False
+    without_v2, in_doubt, answered = False, False, False
     doubts = []
-    for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-        share = max(0.0, until - now()) / left
+    for left, exchange in zip(range(len(endpoints), 0, -1), map(Exchange, endpoints), strict=True):
+        by = now() + max(0.0, until - now()) / left
         try:
-            return await in_thread(partial(question.ask, endpoint, share), limit=share)
+            return await question.ask(exchange, by)
         except _NoV2Error:
             without_v2 = True
-        except (_DoubtError, TimeoutError) as error:
-            in_doubt |= not isinstance(error, _UnreachableError)
-            doubts.append(f"{endpoint.url}: {str(error) or f'no answer within {share:.1f} s'}")
+        except FailedError as error:
+            in_doubt |= not isinstance(error, UnreachableError)
+            answered |= isinstance(error, _UndecidedError)
+            doubts.append(f"{exchange.endpoint.url}: {await exchange.explain(error, by)}")
+        finally:
+            exchange.close()
     if without_v2 and not in_doubt:
         return None
+    # The v2 API is the question only where the endpoints could else be used.
+    why = f"; nothing is done on v3 before one says whether {question.key} exists on the v2 API"
     raise StoreUnavailableError(
-        f"no etcd endpoint could be used: {'; '.join(doubts)}; nothing is done on v3 before one says whether "
-        f"{question.key} exists on the v2 API"
+        f"no etcd endpoint could be used: {'; '.join(doubts)}{why if without_v2 or answered else ''}"
     )
 
 
-def _value(answer: urllib3.BaseHTTPResponse) -> bytes | None:
+def _value(answer: Answer) -> bytes | None:
     if answer.status not in {OK, NOT_FOUND}:
-        raise _DoubtError(f"HTTP {answer.status}: {brief(answer.data.decode(errors='replace'))}")
+        raise _UndecidedError(f"HTTP {answer.status}: {one_line(answer.body.decode(errors='replace'), LONGEST_QUOTE)}")
     try:
-        fields = jsonread.load_object(answer.data)
+        fields = jsonread.load_object(answer.body)
         if answer.status == NOT_FOUND and jsonread.read(fields, "errorCode", int) == KEY_NOT_FOUND:
             return None
         return jsonread.read(jsonread.read(fields, "node", dict), "value", str).encode()
     except ValueError as error:
-        raise _DoubtError(f"the answer is none of etcd's v2 API: {brief(error)}") from None
+        raise _UndecidedError(f"the answer is none of etcd's v2 API: {one_line(str(error), LONGEST_QUOTE)}") from None
 
 
 def _is_retired(value: bytes, key: str) -> bool:

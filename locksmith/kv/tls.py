@@ -54,6 +54,12 @@ class Tls:
         """The context for a new connection."""
         return self._context.get()
 
+    def offering(self, protocol: str) -> ssl.SSLContext:
+        """Give a context for another protocol than HTTP/1.1. A blocking call."""
+        context = _load(self._settings)
+        context.set_alpn_protocols([protocol])
+        return context
+
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
         """Say why a server's certificate is not trusted, and the way out. A blocking call."""
         trusted = f"the CA file {self._settings.cafile}" if self._settings.cafile else SYSTEM
@@ -77,6 +83,15 @@ class Tls:
         return f"is {file} signed by a CA that etcd trusts, for client authentication, and not revoked?"
 
 
+def root(error: BaseException) -> BaseException:
+    """Find what is under an error; urllib3 wraps the cause, or has it as its argument."""
+    while True:
+        cause = error.__cause__ or next((one for one in error.args if isinstance(one, Exception)), None)
+        if cause is None:
+            return error
+        error = cause
+
+
 def is_refusal(error: BaseException) -> TypeGuard[ssl.SSLError]:
     """Tell a server's "no" to this client's certificate: such a server has done nothing."""
     return isinstance(error, ssl.SSLError) and str(error.reason).endswith(REFUSALS)
@@ -88,6 +103,7 @@ def _load(settings: StoreSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.cafile)
         if settings.cafile is not None and CRL in settings.cafile.read_text(errors="replace"):
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        context.set_alpn_protocols(["http/1.1"])
     except OSError as error:
         raise UsageError(f"the CA file {settings.cafile} cannot be used: {_reason(error)}") from None
     if settings.certfile is None:

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +41,14 @@ def nobody_there():
     return f"http://127.0.0.1:{free_ports(1)[0]}"
 
 
-def locksmith_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("locksmith http")]
+def open_sockets():
+    return sum(link.startswith("socket:") for link in map(readlink, Path("/proc/self/fd").iterdir()))
+
+
+def readlink(path):
+    with suppress(FileNotFoundError):
+        return str(path.readlink())
+    return ""
 
 
 def failure(settings, story):
@@ -68,7 +75,7 @@ def drip(connection, *, piece=b" ", every=0.05):
         (REFUSED, "connection refused"),
         (SILENT, "no answer in time"),
         (PAGE, "It works!"),
-        (FORGETFUL, "closed connection"),
+        (FORGETFUL, "closed the connection"),
     ],
 )
 def test_a_read_names_the_endpoint_and_what_was_wrong(wheel_etcd, base, kind, says):
@@ -262,31 +269,44 @@ def test_a_watch_that_broke_is_opened_at_the_next_endpoint(wheel_etcd, base):
 # Ends
 
 
-def test_no_thread_and_no_connection_is_left(wheel_etcd, base):
+def test_waits_take_no_threads_and_no_connection_is_left(wheel_etcd, base):
     async def story(store):
+        threads, sockets = threading.active_count(), open_sockets()
         made = await store.create(base + "key", b"")
         waits = [asyncio.create_task(store.wait(base + "key", made.version, limit=20)) for _ in range(4)]
         await asyncio.wait(waits, timeout=0.2)
-        assert len(locksmith_threads()) == len(waits)
+        assert threading.active_count() == threads
+        assert open_sockets() == sockets + len(waits) + 1  # the last is kept
         for wait in waits[:2]:
             wait.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waits[0]
-        wait_until(lambda: len(locksmith_threads()) == 2, "a cancelled wait ends its thread", limit=5)
+        await asyncio.wait(waits[:2])
+        await until(lambda: open_sockets() == sockets + 3, "a cancelled wait ends its connection")
         await store.close()
         for wait in waits[2:]:
             with pytest.raises(StoreUnavailableError, match="closed"):
                 await wait
         with pytest.raises(StoreUnavailableError, match="closed"):
             await store.get(base + "key")
+        await until(lambda: open_sockets() == sockets, "every connection ends")
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with within(3):
         run(wheel_etcd.settings(), story)
-    wait_until(lambda: not locksmith_threads(), "every thread ends", limit=5)
 
 
-def test_a_call_that_timed_out_leaves_no_thread():
-    with strange.endpoint(strange.silent) as url:
-        with pytest.raises(StoreUnavailableError):
-            run(StoreSettings((url,), timeout=0.2), lambda store: store.get("key"))
-        wait_until(lambda: not locksmith_threads(), "the thread ends", limit=5)
+@pytest.mark.parametrize("handler", [strange.silent, drip], ids=["silent", "trickles"])
+def test_a_call_that_timed_out_leaves_no_connection_and_no_task(handler):
+    async def story(store):
+        sockets = open_sockets()
+        with pytest.raises(StoreUnavailableError, match="no answer in time"):
+            await store.get("key")
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await until(lambda: open_sockets() <= sockets + 1, "the connection ends")  # the endpoint has its own end
+
+    with strange.endpoint(handler) as url:
+        run(StoreSettings((url,), timeout=0.2), story)
+
+
+async def until(condition, what):
+    """Wait for a condition, and let the loop go on meanwhile."""
+    await asyncio.to_thread(wait_until, condition, what, 5)

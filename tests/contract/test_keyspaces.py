@@ -142,7 +142,6 @@ RUBBISH = {
     "etcd's 500": strange.answering('{"errorCode":300,"message":"Raft Internal Error"}', 500, "application/json"),
     "a moved page": strange.answering("", 302),
     "other JSON": strange.answering('{"node": []}', 200, "application/json"),
-    "silence": strange.silent,
 }
 
 
@@ -158,6 +157,15 @@ def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
             may_lock_on_v3(both, group)
 
 
+@pytest.mark.parametrize("handler", [strange.silent, lambda _connection: None], ids=["silent", "hangs up"])
+def test_an_endpoint_without_an_answer_is_a_no_that_is_not_about_v2(etcd, group, handler):
+    with strange.endpoint(handler) as url:
+        with pytest.raises(StoreUnavailableError, match=f"no etcd endpoint could be used: {url}: ") as no:
+            may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
+        assert "v2" not in str(no.value)
+        may_lock_on_v3(etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1), group)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_endpoint_that_does_not_let_us_look_is_a_no(group, status):
     with (
@@ -168,7 +176,7 @@ def test_an_endpoint_that_does_not_let_us_look_is_a_no(group, status):
 
 
 def test_nobody_there_is_a_no(group):
-    with pytest.raises(StoreUnavailableError, match="Connection refused"):
+    with pytest.raises(StoreUnavailableError, match=r"connection refused$"):
         may_lock_on_v3(StoreSettings(endpoints=(nobody_there(),)), group)
 
 

@@ -114,6 +114,9 @@ class Member:
     def freeze(self) -> None:
         """Halt the process: its connections stay, and nothing answers."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None and not self.ended:
+            status = Path(f"/proc/{self._process.pid}/status")  # the signal is taken a little later
+            wait_until(lambda: "State:\tT" in status.read_text(), f"{self.name} is frozen")
 
     def thaw(self) -> None:
         """Let a frozen process go on."""

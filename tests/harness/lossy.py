@@ -54,7 +54,7 @@ class Lossy:
             self._harm(request, upstream, client)
             return
         with _connect(upstream) as server:
-            server.sendall(request)
+            server.sendall(strange.only(request))
             if self.fate == BEHIND and number == self.number + 1:
                 answer = server.recv(65536)
                 self.let_late_ones_arrive()
@@ -73,7 +73,7 @@ class Lossy:
             self.gate.wait(LIMIT)
         if self.fate != BEFORE:
             with _connect(upstream) as server, contextlib.suppress(OSError):
-                server.sendall(request)
+                server.sendall(strange.only(request))
                 server.recv(65536)
         self.arrived.set()
 

@@ -80,8 +80,14 @@ class Front:
             return
         at = urlsplit(self.upstream)
         with socket.create_connection((at.hostname, at.port), LIMIT) as server:
-            server.sendall(request)
+            server.sendall(only(request))
             relay(connection, server)
+
+
+def only(request: bytes) -> bytes:
+    """Make a request the only one of its connection: what is relayed after it is not looked at."""
+    first, _, rest = request.partition(b"\r\n")
+    return first + b"\r\nConnection: close\r\n" + rest
 
 
 def relay(client: socket.socket, server: socket.socket) -> None:
@@ -120,7 +126,7 @@ def read_request(connection: socket.socket) -> bytes:
     while b"\r\n\r\n" not in request:
         request += _more(connection)
     head, _, body = request.partition(b"\r\n\r\n")
-    while len(body) < _content_length(head):
+    while len(body) < content_length(head):
         body += _more(connection)
     return head + b"\r\n\r\n" + body
 
@@ -137,7 +143,7 @@ def _more(connection: socket.socket) -> bytes:
     return data
 
 
-def _content_length(head: bytes) -> int:
+def content_length(head: bytes) -> int:
     names = (line.lower().partition(b":") for line in head.split(b"\r\n"))
     return next((int(value) for name, _, value in names if name == b"content-length"), 0)
 

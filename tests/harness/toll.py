@@ -37,7 +37,7 @@ class Held:
 
 
 class Toll:
-    """The way itself; clients are given its `url`. `passed` counts the connections."""
+    """The way itself; clients are given its `url`. `passed` counts the connections, which carry one request each."""
 
     def __init__(self, upstream: str) -> None:
         at = urlsplit(upstream)
@@ -64,7 +64,7 @@ class Toll:
         if held is not None and not held.answered:
             held.gate.wait(LIMIT)
         with socket.create_connection(self._upstream, LIMIT) as server:
-            server.sendall(request)
+            server.sendall(strange.only(request))
             if held is not None:
                 answer = server.recv(65536)
                 held.arrived = held.done = True

@@ -10,7 +10,8 @@ from locksmith.gates.settings import AlertSettings
 from locksmith.kv import etcd2_member as v2
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv import grpc
-from locksmith.kv.exchange import DoubtError, Endpoint, NotDoneError
+from locksmith.kv.endpoints import Endpoint
+from locksmith.kv.exchange import DoubtError, NotDoneError
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import Put
 from tests.junk.bus_readers import at_once

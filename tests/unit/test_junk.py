@@ -13,8 +13,9 @@ from locksmith.errors import ConflictError, StoreRefusedError
 from locksmith.jsonread import BadJsonError, load_object, read
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv import grpc
+from locksmith.kv.endpoints import Endpoint
 from locksmith.kv.etcd2_member import AnsweredNoError, Call, LostError, Member, NotSentError
-from locksmith.kv.exchange import DoubtError, Endpoint, NotDoneError
+from locksmith.kv.exchange import DoubtError, NotDoneError
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import Delete, Put
 
