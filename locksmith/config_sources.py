@@ -1,6 +1,5 @@
 """Where settings come from: the file and its drop-ins, the environment, the flags. Each remembers its origin."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -184,6 +183,8 @@ def _known(name: str, value: object, path: Path) -> Key[Any]:
         return KEYS[name]
     if name in TABLES:
         raise UsageError(f"{path}: {name} must be a table, not {type_name(value)}")
+    import difflib  # noqa: PLC0415 - only for this error
+
     near = difflib.get_close_matches(name, KEYS if "." in name else [*KEYS, *TABLES], cutoff=0.75)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_siblings(name))}"
     raise UsageError(f"{path}: {name} is not a key of the configuration: {hint}")

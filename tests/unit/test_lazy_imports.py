@@ -1,0 +1,36 @@
+"""A program loads what its configuration uses: memory and time at the start are paid on every machine."""
+
+import subprocess
+import sys
+
+import pytest
+
+DAEMON = {
+    "the v2 API": {"etcd", "urllib3", "locksmith.kv.etcd2"},
+    "the alerts gate": {"locksmith.gates.alerts", "http.client"},
+    "the metrics": {"prometheus_client", "locksmith.metrics", "locksmith.metrics_server", "http.server"},
+    "watches of files": {"asyncinotify"},
+    "triggers": {"locksmith.triggers.needs_restarting", "locksmith.triggers.kernel", "locksmith.triggers.max_uptime"},
+    "the forecast": {"locksmith.forecast"},
+    "tables and pictures": {"rich", "PIL"},
+}
+
+
+def loaded(module: str) -> set[str]:
+    """Name the modules of a fresh interpreter that has loaded one."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize("what", DAEMON)
+def test_the_daemon_does_not_load_what_its_configuration_may_not_use(what):
+    assert loaded("locksmith.cli.daemon").isdisjoint(DAEMON[what])
+
+
+def test_the_store_on_v3_loads_no_other_http_client():
+    assert loaded("locksmith.kv.connect, locksmith.kv.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
+
+
+def test_the_tool_loads_the_client_and_the_tables_of_no_command_that_was_not_called():
+    tool = loaded("locksmith.cli.main")
+    assert tool.isdisjoint({"h11", "urllib3", "dbus_fast", "prometheus_client", "rich", "locksmith.forecast"})
