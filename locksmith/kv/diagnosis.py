@@ -1,4 +1,4 @@
-"""Why a server that takes connections gives no answer of etcd's v3 API: the wrong port, scheme or setting.
+"""Why a server that takes connections gives no answer of etcd's API: the wrong port, scheme or setting.
 
 Asked only after a failure. A probe without trust in the server sends it nothing of this machine's but a request for its
 version.
@@ -47,10 +47,11 @@ TOO_OLD = "this etcd is older than 3.4 and has no API at /v3/: use etcd 3.4 or n
 
 
 class Diagnosis:
-    """What is known of one endpoint."""
+    """What is known of one endpoint. With `v3`, it is asked why it has not that API."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, v3: bool = True) -> None:
         self._endpoint = endpoint
+        self._v3 = v3
         self._finding = ""
         self._until = float("-inf")
 
@@ -75,6 +76,8 @@ class Diagnosis:
         _, members = await self._get("/members", self._endpoint.context)
         if members.startswith(b"["):
             return PEER
+        if not self._v3:
+            return ""
         version = _etcd_version((await self._get("/version", self._endpoint.context))[1])
         if version is None:
             return NO_V3

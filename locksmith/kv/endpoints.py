@@ -11,7 +11,8 @@ from locksmith.kv.settings import StoreSettings
 from locksmith.kv.tls import Tls, is_refusal, root
 
 _PORTS = {"http": 80, "https": 443}
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SERVER = re.compile(r"(\[[^\[\]]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?")
+"""A name or an address, and a port; Python's own reading lets more pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """Host and port, as an HTTP request names them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = self.host.partition("%")[0]  # the zone of an address is this machine's own
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def certificate_fault(self, error: BaseException) -> str:
         """Say what is wrong with a certificate, the server's or this client's; empty: the error is another.
@@ -61,8 +63,8 @@ def _endpoint(url: str, parts: SplitResult, tls: Tls | None) -> Endpoint:
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        more = parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc
-        usable = parts.scheme in _PORTS and not more and parts.port != 0 and _is_host(parts)
+        more = parts.path not in {"", "/"} or parts.query or parts.fragment
+        usable = parts.scheme in _PORTS and not more and parts.port != 0 and _is_server(parts)
     except (ValueError, OSError):
         usable = False
     if not usable or not url.isprintable() or " " in url:
@@ -70,11 +72,10 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _is_host(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
+def _is_server(parts: SplitResult) -> bool:
     if "[" in parts.netloc:
-        return bool(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]))
-    return _NAME.fullmatch(host) is not None
+        socket.inet_pton(socket.AF_INET6, (parts.hostname or "").partition("%")[0])
+    return _SERVER.fullmatch(parts.netloc) is not None
 
 
 def _unusable(url: str) -> UsageError:

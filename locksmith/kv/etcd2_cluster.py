@@ -41,9 +41,10 @@ class Cluster:
             try:
                 return await self._asked(member.request(call), share, counts=call.counts)
             except NotSentError as error:
-                doubts.append(self._doubt(member, str(error)))
+                doubts.append(self._doubt(member, await member.explain(error, until)))
             except (LostError, TimeoutError) as error:
-                doubts.append(self._doubt(member, str(error) or f"no answer within {share:.1f} s"))
+                said = await member.explain(error, until) or f"no answer within {share:.1f} s"
+                doubts.append(self._doubt(member, said))
                 if call.writes:
                     raise OutcomeUnknownError(
                         f"etcd did not say whether {call.method} of {call.key} was done: {doubts[-1]}"

@@ -21,9 +21,11 @@ import urllib3
 from locksmith import jsonread
 from locksmith.errors import StoreRefusedError
 from locksmith.kv.connections import as_latin1, brief, never_connected, open_pool
+from locksmith.kv.diagnosis import Diagnosis
 from locksmith.kv.endpoints import Endpoint
 from locksmith.kv.settings import StoreSettings
 
+NOT_FOUND = 404
 KEY_NOT_FOUND = 100
 COMPARE_FAILED = 101
 NOT_A_FILE = 102
@@ -41,9 +43,14 @@ logging.getLogger("etcd").propagate = False
 class NotSentError(Exception):
     """The request cannot have been carried out: no connection was made, or nobody there knows the v2 API."""
 
+    odd: int | None = None
+
 
 class LostError(Exception):
     """The request was sent, and nothing came back that can be trusted."""
+
+    odd: int | None = None
+    """The port may be a wrong one: the HTTP status that it gave, or 0."""
 
 
 class AnsweredNoError(Exception):
@@ -126,6 +133,12 @@ class Member:
             "allow_reconnect": False,
         }
         self._endpoint = endpoint
+        self._diagnosis = Diagnosis(endpoint, v3=False)
+
+    async def explain(self, error: Exception, by: float) -> str:
+        """Say what went wrong; where the endpoint is a wrong one, how, and the way out."""
+        odd = error.odd if isinstance(error, NotSentError | LostError) else None
+        return (await self._diagnosis.find(by, odd) if odd is not None else "") or str(error)
 
     def request(self, call: Call) -> "Request":
         """Prepare a request."""
@@ -213,7 +226,11 @@ def _tell(call: Call, error: etcd.EtcdException) -> Exception:
     if isinstance(error, etcd.EtcdWatchTimedOut):
         return TimeoutError()
     if isinstance(error, etcd.EtcdConnectionFailed):
-        return (NotSentError if never_connected(error.cause) else LostError)(brief(error.cause))
+        if never_connected(error.cause):
+            return NotSentError(brief(error.cause))
+        lost = LostError(brief(error.cause))
+        lost.odd = None if isinstance(error.cause, urllib3.exceptions.TimeoutError) else 0
+        return lost
     if isinstance(error, etcd.EtcdClusterIdChanged):
         return LostError("another cluster answers than before")
     return _tell_answer(call, error, error.payload if isinstance(error.payload, dict) else {})
@@ -227,7 +244,9 @@ def _tell_answer(call: Call, error: etcd.EtcdException, payload: dict[str, Any])
     if code == NO_RIGHTS or isinstance(error, etcd.EtcdInsufficientPermissions):
         return StoreRefusedError(f"etcd refused {call.method} of {call.key}: {text}: check user, password and role")
     if str(payload.get("cause", "")).startswith("404 page not found"):
-        return NotSentError("this etcd has no v2 API (`--enable-v2` turns it on, up to etcd 3.5)")
+        without = NotSentError("this etcd has no v2 API (`--enable-v2` turns it on, up to etcd 3.5)")
+        without.odd = NOT_FOUND
+        return without
     return LostError(f"no answer of etcd's v2 API that helps: {text}")
 
 

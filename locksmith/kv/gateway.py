@@ -9,7 +9,7 @@ from typing import TypeVar
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.jsonread import BadJsonError, read
 from locksmith.kv import etcd3_wire, grpc
-from locksmith.kv.endpoints import parse_endpoints
+from locksmith.kv.endpoints import Endpoint, parse_endpoints
 from locksmith.kv.exchange import DoubtError, Exchange, Limits, NotDoneError, Stream
 from locksmith.kv.grpc import FullError, Message, TokenRefusedError
 from locksmith.kv.link import Request
@@ -27,7 +27,18 @@ class Turn:
     """One endpoint's part of a call: the loop's times by which it has to connect, and to answer."""
 
     exchange: Exchange
-    limits: Limits
+    connect_by: float
+    answer_by: float
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint itself."""
+        return self.exchange.endpoint
+
+    @property
+    def limits(self) -> Limits:
+        """The times, as an exchange takes them."""
+        return Limits(self.connect_by, self.answer_by)
 
 
 class Gateway:
@@ -47,7 +58,8 @@ class Gateway:
         self._settings = settings
         self._observer = observer
         self._local = (*local, AUTHENTICATE)
-        self._exchanges = tuple(map(Exchange, parse_endpoints(settings)))
+        self._endpoints = parse_endpoints(settings)
+        self._exchanges = tuple(map(Exchange, self._endpoints))
         self._first = 0
         self._token: str | None = None
         self._closed = False
@@ -78,7 +90,7 @@ class Gateway:
             nonlocal broken, known
             known = self._observer.sending()
             async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
-                verdict = judged(_decode(await stream.line(turn.limits.answer_by), stream.status))
+                verdict = judged(_decode(await stream.line(turn.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
@@ -89,7 +101,7 @@ class Gateway:
 
         verdict = await self._everywhere(attempt, write=False)
         if broken:
-            self._first = (self._first + 1) % len(self._exchanges)
+            self._first = (self._first + 1) % len(self._endpoints)
         return verdict
 
     async def close(self) -> None:
@@ -106,13 +118,12 @@ class Gateway:
             try:
                 result = await self._with_token(turn, attempt)
             except (NotDoneError, DoubtError, BadJsonError) as error:
-                url = turn.exchange.endpoint.url
-                self._first = (index + 1) % len(self._exchanges)
-                said = await turn.exchange.explain(error, turn.limits.connect_by)
-                failures.setdefault(said, []).append(url)
+                self._first = (index + 1) % len(self._endpoints)
+                said = await turn.exchange.explain(error, turn.connect_by)
+                failures.setdefault(said, []).append(turn.endpoint.url)
                 if write and not isinstance(error, NotDoneError):
                     unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
-                    raise unknown(f"etcd may have done this write or not: {url}: {said}") from None
+                    raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {said}") from None
             except StoreRefusedError as error:
                 raise self._refusal(turn, error) from None
             else:
@@ -128,11 +139,11 @@ class Gateway:
         """
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.timeout
-        count = len(self._exchanges)
+        count = len(self._endpoints)
         for position, first in enumerate([self._first] * count):
             index = (first + position) % count
             part = clock() + (end - clock()) / (count - position)
-            yield index, Turn(self._exchanges[index], Limits(part, end if write else part))
+            yield index, Turn(self._exchanges[index], part, end if write else part)
 
     async def _with_token(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]]) -> T:
         if self._settings.username is None:
@@ -148,7 +159,7 @@ class Gateway:
     async def _authenticate(self, turn: Turn) -> str:
         """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
         fields = {"name": self._settings.username, "password": self._settings.password or ""}
-        in_its_part = replace(turn, limits=replace(turn.limits, answer_by=turn.limits.connect_by))
+        in_its_part = replace(turn, answer_by=turn.connect_by)
         try:
             return read(await self._post(in_its_part, AUTHENTICATE, fields, ""), "token", str)
         except StoreRefusedError as error:
@@ -176,7 +187,7 @@ class Gateway:
         user = self._settings.username
         whom = f"the user {user!r}" if user else "a client without a user"
         text = str(error).removeprefix("etcdserver: ")
-        return StoreRefusedError(f"etcd at {turn.exchange.endpoint.url} refused {whom}: {text}")
+        return StoreRefusedError(f"etcd at {turn.endpoint.url} refused {whom}: {text}")
 
 
 def _request(path: str, fields: Message, token: str) -> Request:

@@ -14,7 +14,7 @@ from locksmith.kv.etcd3 import Etcd3Store
 from locksmith.kv.settings import StoreSettings
 from tests.contract.stories import run, within
 from tests.harness import strange
-from tests.harness.etcd import wait_until
+from tests.harness.etcd import Etcd, Tls, wait_until
 from tests.harness.ports import free_ports
 
 TIMEOUT = 0.8
@@ -221,11 +221,29 @@ def test_a_write_goes_on_where_the_member_says_that_it_did_nothing(wheel_etcd, b
 
 @pytest.mark.parametrize(
     "url",
-    ["", "127.0.0.1:2379", "ftp://127.0.0.1", "http://", "http://u:p@127.0.0.1", "http://127.0.0.1/v3", "http://[::1"],
+    [
+        *("", "127.0.0.1:2379", "ftp://127.0.0.1", "http://", "http://u:p@127.0.0.1", "http://127.0.0.1/v3"),
+        *(
+            "http://[::1",
+            "http://[x]:1",
+            "http://[::1]x:1",
+            "http://a b:1",
+            "http://a\tb:1",
+            "http://a:0",
+            "http://a:99999",
+        ),
+        *("http://a:x", "http://a?b", "http://a#b", "http://a,http://b", "http:/a", "http://a%2fb"),
+    ],
 )
 def test_an_endpoint_that_is_none_is_refused_by_name(url):
     with pytest.raises(UsageError, match="cannot be used"):
         Etcd3Store(StoreSettings((url,)))
+
+
+def test_a_scheme_in_capitals_is_the_same_scheme():
+    with Etcd(tls=Tls.SERVER) as etcd:
+        url = etcd.endpoints[0].replace("https:", "HTTPS:")
+        assert run(etcd.settings(endpoints=(url,)), lambda store: store.get("k")).entry is None
 
 
 @pytest.mark.parametrize("url", ["https://root:hunter2@etcd:2379", "root:hunter2@etcd", "http://root:hunter2@[::1"])

@@ -141,6 +141,25 @@ def test_a_server_that_knows_no_v3_and_is_no_etcd_is_told_both(wheel_etcd, tool)
         assert "the server knows no /v3/" in tool(wheel_etcd, url)
 
 
+def test_on_the_v2_api_a_wrong_port_or_scheme_is_told_as_well(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    with Configured(WHEEL, v2=True) as etcd, Etcd(WHEEL, v2=True, tls=Tls.SERVER) as secret:
+        for url, says in (
+            (etcd.peer, "this is etcd's port for its peers"),
+            (other_scheme(etcd.endpoints[0]), f"this port speaks no TLS: write {etcd.endpoints[0]}"),
+            (other_scheme(secret.endpoints[0]), f"this port speaks TLS: write {secret.endpoints[0]}"),
+        ):
+            flags = [f"-endpoint={url}", *flags_for(secret, api=2)[1:]]
+            assert says in Ctl(monkeypatch, capfd, *flags).fails("status")
+
+
+def test_without_the_v2_api_its_own_message_stays(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    with Etcd(WHEEL) as etcd:
+        said = Ctl(monkeypatch, capfd, *flags_for(etcd, api=2)).fails("status")
+    assert "this etcd has no v2 API (`--enable-v2` turns it on, up to etcd 3.5)" in said
+
+
 def test_an_endpoint_where_nothing_listens_is_no_matter_of_apis(wheel_etcd, tool):
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     refused(StoreSettings((url,)), "connection refused$")
