@@ -10,7 +10,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from locksmith import keys
+from locksmith import keys, successor
 from locksmith.agent import Agent
 from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
@@ -40,6 +40,7 @@ from locksmith.host.seen_revision import SeenRevision
 from locksmith.host.sessions import Sessions
 from locksmith.host.shown_runs import ShownRuns
 from locksmith.kv.connect import open_store
+from locksmith.kv.store import Observer, Store
 from locksmith.lock_metrics import LockMetrics
 from locksmith.locks import open_queued_lock
 from locksmith.meter import Meter
@@ -83,11 +84,22 @@ def make_strategy(
     )
 
     def open_lock() -> QueuedLock:
-        seen = mark or SeenRevision(paths, config.store.api, config.store.endpoints)
+        seen = mark or make_mark(config, paths)
         own = seen if seen.is_of(target.api, target.endpoints) else None
-        return open_queued_lock(store, target.group, meter, rules, own)
+        return open_queued_lock(store, target.group, meter, rules, own, cluster=target.cluster)
 
     return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
+
+
+def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
+    """Read what this machine has seen of the configured store; another cluster counts when an operator has said so."""
+    mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
+
+    def connect(observer: Observer) -> Store:
+        return open_store(config.store, observer=observer)
+
+    mark.clusters.successor = partial(successor.look, connect, config.group, mark)
+    return mark
 
 
 def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineErrands:
@@ -133,8 +145,8 @@ async def run(config: Config, paths: Paths) -> None:
         notifier = Notifier.from_environment()
         registry = CollectorRegistry()
         meter = LockMetrics(registry)
-        journal = JournalFile(paths, member.machine_id)
-        mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
+        mark = make_mark(config, paths, meter)
+        journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
         windows = make_windows(config, meter, mark)
         agent: Agent
 

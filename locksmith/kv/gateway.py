@@ -10,6 +10,7 @@ from typing import TypeVar
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.jsonread import BadJsonError, read
 from locksmith.kv import etcd3_wire, grpc
+from locksmith.kv.cluster import ForeignError, OneCluster
 from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.exchange import DoubtError, Endpoint, Exchange, NotDoneError, Request
 from locksmith.kv.grpc import FullError, Message, TokenRefusedError
@@ -19,6 +20,8 @@ from locksmith.kv.store import Known, NoObserver, Observer
 T = TypeVar("T")
 
 AUTHENTICATE = "/v3/auth/authenticate"
+STATUS = "/v3/maintenance/status"
+"""What a member says of itself: it needs neither a quorum nor rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,10 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._observer = observer
-        self._local = (*local, AUTHENTICATE)
+        self._local = (*local, AUTHENTICATE, STATUS)
         self._endpoints = parse_endpoints(settings)
+        urls = [endpoint.url for endpoint in self._endpoints]
+        self._one = OneCluster(urls, observer.clusters, self._identify, settings.timeout)
         self._first = 0
         self._token: str | None = None
         self._under_way: set[Exchange] = set()
@@ -71,20 +76,21 @@ class Gateway:
         """
         broken, known = False, self._observer.sending()
 
-        def judged(message: Message) -> T | None:
-            self._hear(path, message, known)
-            return judge(message)
-
         async def attempt(turn: Turn, token: str) -> T | None:
             nonlocal broken, known
             known = self._observer.sending()
+
+            def judged(message: Message) -> T | None:
+                self._hear(turn, path, message, known)
+                return judge(message)
+
             async with self._open(turn, path, fields, token, longest=silence) as exchange:
                 verdict = judged(grpc.decode(await exchange.line(turn.answer_by), exchange.status))
                 if verdict is not None:
                     return verdict
                 try:
                     return await _listen(exchange, judged, silence)
-                except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
+                except (NotDoneError, DoubtError, BadJsonError, ForeignError, StoreRefusedError):
                     broken = True
                     return None
 
@@ -96,19 +102,26 @@ class Gateway:
     async def close(self) -> None:
         """End every call under way, and refuse further ones."""
         self._closed = True
+        self._one.close()
         for exchange in self._under_way:
             exchange.cut()
 
     async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
         failures: dict[str, list[str]] = {}
+        foreign = False
+        await self._one.begin()
         for index, turn in self._turns(write=write):
             if self._closed:
                 raise StoreUnavailableError("the connection to etcd was closed")
             try:
-                result = await self._with_token(turn, attempt)
-            except (NotDoneError, DoubtError, BadJsonError) as error:
+                result = await self._admitted(turn, attempt, write=write)
+            except (NotDoneError, DoubtError, BadJsonError, ForeignError) as error:
                 self._first = (index + 1) % len(self._endpoints)
                 failures.setdefault(str(error), []).append(turn.endpoint.url)
+                if isinstance(error, ForeignError):
+                    foreign = True
+                    continue
+                self._one.clusters.lost(turn.endpoint.url)
                 if write and not isinstance(error, NotDoneError):
                     unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
                     raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {error}") from None
@@ -118,7 +131,34 @@ class Gateway:
                 self._first = index
                 return result
         said = "; ".join(f"{', '.join(urls)}: {failure}" for failure, urls in failures.items())
+        if foreign:
+            raise await self._one.refuse(f"no etcd endpoint could be used: {said}")
         raise StoreUnavailableError(f"no etcd endpoint could be used: {said}")
+
+    async def _admitted(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
+        """Make an attempt at an endpoint of the cluster that counts; `ForeignError`: it belongs to another."""
+        url, clock = turn.endpoint.url, asyncio.get_running_loop().time
+        try:
+            await self._one.admit(url, turn.connect_by - clock(), write=write)
+        except (DoubtError, BadJsonError) as error:
+            raise NotDoneError(f"which cluster it belongs to is not known: {error}") from None
+        try:
+            return await self._with_token(turn, attempt)
+        except StoreRefusedError:
+            await self._one.confirm(url, turn.answer_by - clock())
+            raise
+
+    async def _identify(self, url: str, limit: float) -> str:
+        """Ask one endpoint which cluster it belongs to."""
+        by = asyncio.get_running_loop().time() + limit
+        turn = Turn(next(endpoint for endpoint in self._endpoints if endpoint.url == url), by, by)
+        try:
+            return etcd3_wire.cluster(await self._send(turn, STATUS, {}, ""))
+        except StoreRefusedError:
+            if self._settings.username is None:
+                raise
+        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        return etcd3_wire.cluster(await self._send(turn, AUTHENTICATE, fields, ""))
 
     def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
         """Share the time that is left evenly among the endpoints that are left.
@@ -159,15 +199,19 @@ class Gateway:
 
     async def _post(self, turn: Turn, path: str, fields: Message, token: str) -> Message:
         known = self._observer.sending()
+        message = await self._send(turn, path, fields, token)
+        self._hear(turn, path, message, known)
+        return message
+
+    async def _send(self, turn: Turn, path: str, fields: Message, token: str) -> Message:
         async with self._open(turn, path, fields, token) as exchange:
             answer = bytearray()
             while piece := await exchange.read(turn.answer_by):
                 answer += piece
-        message = grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
-        self._hear(path, message, known)
-        return message
+        return grpc.decode(bytes(answer), exchange.status, quotable=path != AUTHENTICATE)
 
-    def _hear(self, path: str, message: Message, known: Known) -> None:
+    def _hear(self, turn: Turn, path: str, message: Message, known: Known) -> None:
+        self._one.clusters.heard(turn.endpoint.url, etcd3_wire.cluster(message))
         at = etcd3_wire.position(message)
         if at is not None:
             self._observer.answered(at, known, linearizable=path not in self._local)

@@ -20,6 +20,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from locksmith import jsonread, keys, semaphore
 from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavailableError
+from locksmith.kv.cluster import parse_id
 from locksmith.kv.connections import as_latin1, brief, open_pool, patience
 from locksmith.kv.endpoints import parse_endpoints
 from locksmith.kv.exchange import Endpoint
@@ -53,6 +54,8 @@ class _Question:
 
     key: str
     settings: StoreSettings
+    cluster: str = ""
+    """The cluster that counts; empty: that is not known."""
 
     def ask(self, endpoint: Endpoint, limit: float) -> bytes | None:
         """Read the semaphore at one endpoint within `limit` seconds; None: there is none, by the v2 API's own word."""
@@ -70,14 +73,25 @@ class _Question:
             raise (_UnreachableError if unreachable else _DoubtError)(
                 endpoint.certificate_fault(error) or brief(error)
             ) from None
+        if answer.status == NOT_FOUND and answer.data.strip() == NO_V2_API:
+            raise _NoV2Error
+        self._refuse_another_cluster(answer)
         if answer.status in NO_RIGHTS:
             raise StoreRefusedError(
                 f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: "
                 f"{endpoint.url} answered HTTP {answer.status}; give it a user that may read there"
             )
-        if answer.status == NOT_FOUND and answer.data.strip() == NO_V2_API:
-            raise _NoV2Error
         return _value(answer)
+
+    def _refuse_another_cluster(self, answer: urllib3.BaseHTTPResponse) -> None:
+        if not self.cluster:
+            return
+        try:
+            found = parse_id(answer.headers.get("X-Etcd-Cluster-Id"), 16, "X-Etcd-Cluster-Id")
+        except jsonread.BadJsonError as error:
+            raise _DoubtError(str(error)) from None
+        if found != self.cluster:
+            raise _DoubtError(f"it belongs to etcd cluster {found}, not to {self.cluster}")
 
     def _headers(self) -> dict[str, str]:
         if self.settings.username is None:
@@ -86,13 +100,15 @@ class _Question:
         return dict(urllib3.make_headers(basic_auth=credentials))
 
 
-async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
+async def refuse_if_v2_in_use(settings: StoreSettings, group: str, cluster: str = "") -> None:
     """Return when the group may be locked on v3: no v2 API anywhere, no semaphore there, or one that was retired.
+
+    Where it is known which `cluster` counts, what another one says of v2 decides nothing.
 
     `StoreRefusedError`: it is in use on v2 (held or not), or the server does not let us look. `StoreUnavailableError`:
     the answers within `settings.timeout` did not decide.
     """
-    question = _Question(keys.semaphore_key(group), settings)
+    question = _Question(keys.semaphore_key(group), settings, cluster)
     value = await _first_answer(question, parse_endpoints(settings))
     if value is not None and not _is_retired(value, question.key):
         raise StoreRefusedError(
