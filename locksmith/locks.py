@@ -1,5 +1,7 @@
 """The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
 
+from collections.abc import Callable
+
 from locksmith import keys
 from locksmith.brakes import GroupRules, Watermark
 from locksmith.kv.connect import open_store
@@ -24,11 +26,11 @@ def open_queued_lock(
     rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
     mark: Watermark | None = None,
     *,
-    cluster: str = "",
+    cluster: Callable[[], str] = str,
 ) -> QueuedLock:
     """Make the lock of a group with the line before it; nothing is connected before its first call.
 
-    Without a mark, answers of the etcd `cluster` alone count (empty: of the first that answers).
+    Without a mark, answers of the etcd cluster alone count that `cluster` names (empty: of the first that answers).
     """
     store = open_store(settings, meter, mark, keys.semaphore_key(group), Expecting(cluster))
     queue = Queue(store, group, halt_after=rules.halt_after)

@@ -70,6 +70,8 @@ class Clusters:
     own: str = ""
     at: str = ""
     strict: bool = True
+    expects: Callable[[], str] = str
+    """Says which cluster counts, where none does yet; empty: the first that answers."""
     adopted: Callable[[], None] = lambda: None
     """Called when a first cluster counts from now on."""
     changed: Callable[[], None] = lambda: None
@@ -190,6 +192,7 @@ class OneCluster:
         `OtherClusterError`: they disagree, and none of them counts.
         """
         clusters = self.clusters
+        clusters.own = clusters.own or clusters.expects()
         if len(self._urls) > 1 and self._is_due():
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look_around())

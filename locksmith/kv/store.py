@@ -7,7 +7,7 @@ Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefu
 `ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, Self
@@ -128,10 +128,10 @@ class NoObserver:
 
 
 class Expecting(NoObserver):
-    """Hears nothing, and expects one cluster; empty: the first that answers."""
+    """Hears nothing, and expects one cluster, as `cluster` says when it is asked; empty: the first that answers."""
 
-    def __init__(self, cluster: str) -> None:
-        self.clusters = Clusters(cluster, strict=False)
+    def __init__(self, cluster: Callable[[], str]) -> None:
+        self.clusters = Clusters(strict=False, expects=cluster)
 
 
 @dataclass(frozen=True, slots=True)
