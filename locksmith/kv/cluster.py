@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 FRESH = 10.0
 """Seconds for which an endpoint belongs to the cluster that it has named: a write then needs no question before it."""
-ASK_AFTER, ASK_AGAIN_AFTER = 300.0, 60.0
-"""Seconds between two questions to all endpoints: while they agree, and while they do not."""
+ASK_AFTER, ASK_MISSING_AFTER, ASK_FOREIGN_AFTER = 300.0, 60.0, 5.0
+"""Seconds between two questions to all endpoints: while they agree, while one does not answer, while they disagree."""
 PATIENCE = 1.0
 """Seconds for which the other endpoints are waited for, where it is known which cluster counts."""
-SUCCESSOR_AFTER = 15.0
+SUCCESSOR_AFTER = 5.0
 """Seconds between two looks whether an operator has said that another cluster counts from now on."""
 _LARGEST = 2**64 - 1
 
@@ -196,7 +196,7 @@ class OneCluster:
         if len(self._urls) > 1 and self._is_due():
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look_around())
-            if clusters.looked is None or (clusters.split and clusters.strict):
+            if clusters.looked is None or clusters.foreign or clusters.split:
                 await asyncio.shield(self._looking)
         if (clusters.strict or not clusters.own) and (split := clusters.split):
             raise OtherClusterError(split)
@@ -236,8 +236,9 @@ class OneCluster:
         clusters = self.clusters
         if clusters.looked is None:
             return True
-        after = ASK_AGAIN_AFTER if clusters.foreign or set(self._urls) - set(clusters.sights) else ASK_AFTER
-        if clusters.split and (clusters.strict or not clusters.own):
+        missing = set(self._urls) - set(clusters.sights)
+        after = ASK_FOREIGN_AFTER if clusters.foreign else ASK_MISSING_AFTER if missing else ASK_AFTER
+        if clusters.split and not clusters.own:
             after = 0.0
         return asyncio.get_running_loop().time() - clusters.looked >= after
 
