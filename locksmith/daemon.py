@@ -86,7 +86,9 @@ def make_strategy(
     def open_lock() -> QueuedLock:
         seen = mark or make_mark(config, paths)
         own = seen if seen.is_of(target.api, target.endpoints) else None
-        return open_queued_lock(store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own)
+        return open_queued_lock(
+            store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
+        )
 
     return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
 

@@ -3,7 +3,7 @@
 `freeze` and `hold/<id>` stand until they are taken back, or expire by the store's own clock; `spacing` always expires.
 Where that clock fails (a leader change starts every lease again, a copied keyspace has none), an order is over when a
 machine has seen it stand unchanged for as long as it was to last.
-`resume` is an operator's word that a store restored from a backup is to be believed. It may name the etcd clusters whose
+`resume` is an operator's word that a store restored from a backup is to be believed. It may name etcd clusters, whose
 place this one has taken. Times in a record are for showing.
 """
 

@@ -32,7 +32,7 @@ WAY_OUT = "so who is down now is not known: look at the machines, then say `lock
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, seen where.
+    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, and where.
 
     `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
     to have gone back (None: it has not), `why` by what.
@@ -180,7 +180,13 @@ class SeenRevision:
             self._save(self._seen)
 
     def _adopt(self) -> None:
-        """Write the first cluster that answers down at once: after a crash another one may answer first."""
+        """Write the first cluster that answers down at once: after a crash another one may answer first.
+
+        Another program of this machine may have met one before.
+        """
+        other = self._read()
+        if other.cluster:
+            self.clusters.own, self.clusters.at = other.cluster, other.cluster_at
         self._seen = replace(self._seen, cluster=self.clusters.own, cluster_at=self.clusters.at)
         self._insist()
 

@@ -162,7 +162,7 @@ class Clusters:
         )
 
     def _stranger(self, url: str) -> str:
-        seen = f", which {self.at} belongs to" if self.at else ""
+        seen = f", seen before at {self.at}" if self.at else ""
         return f"belongs to etcd cluster {self.sights[url].cluster}, not to {self.own}{seen}"
 
     def _adopt(self, url: str, cluster: str) -> None:

@@ -12,6 +12,8 @@ from locksmith.kv.store import Entry, Fingerprint, Known, Reading
 class Memory:
     """What has been seen: nothing."""
 
+    clusters = None
+
     def sending(self) -> Known:
         return Known(0)
 
