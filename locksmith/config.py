@@ -346,12 +346,12 @@ def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:
     store = config.store
     if config.strategy != "etcd-lock" or not all(is_loopback(url) for url in store.endpoints):
         return ()
-    here = ", ".join(store.endpoints)
-    return (
-        f"all etcd.endpoints are on this machine itself ({here}): if each machine has its own etcd, each has its own lock, "
-        'and all may reboot at once; name the members of the one cluster, as in etcd.endpoints = ["https://etcd1:2379", '
-        '"https://etcd2:2379"], unless a member or a proxy of it listens here',
+    caution = (
+        f"all etcd.endpoints are on this machine itself ({', '.join(store.endpoints)}): if each machine has its own etcd, "
+        "each has its own lock, and all may reboot at once; name the members of the one cluster, as in endpoints = "
+        '["http://etcd1:2379", "http://etcd2:2379"], unless a member or a proxy of it listens here'
     )
+    return (caution,)
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:

@@ -202,8 +202,13 @@ class OneCluster:
             raise OtherClusterError(split)
 
     async def admit(self, url: str, limit: float, *, write: bool) -> None:
-        """Ask an endpoint before a write, unless it has just answered. What `probe` raises, and `ForeignError`."""
-        if url in self.clusters.foreign or (write and not self.clusters.is_known(url)):
+        """Ask an endpoint before a write, unless it has just answered. What `probe` raises, and `ForeignError`.
+
+        The only endpoint of a client that knows no cluster is not asked: there is none to compare it with.
+        """
+        clusters = self.clusters
+        compares = bool(clusters.own) or len(self._urls) > 1
+        if url in clusters.foreign or (write and compares and not clusters.is_known(url)):
             await self._ask(url, limit)
 
     async def confirm(self, url: str, limit: float) -> None:
