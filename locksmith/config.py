@@ -347,9 +347,9 @@ def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:
     if config.strategy != "etcd-lock" or not all(is_loopback(url) for url in store.endpoints):
         return ()
     caution = (
-        f"all etcd.endpoints are on this machine itself ({', '.join(store.endpoints)}): if each machine has its own etcd, "
-        "each has its own lock, and all may reboot at once; name the members of the one cluster, as in endpoints = "
-        '["http://etcd1:2379", "http://etcd2:2379"], unless a member or a proxy of it listens here'
+        f"all etcd.endpoints are on this machine itself ({', '.join(store.endpoints)}): if each machine has its own "
+        "etcd, each has its own lock, and all may reboot at once; name the members of the one cluster, as in endpoints "
+        '= ["http://etcd1:2379", "http://etcd2:2379"], unless a member or a proxy of it listens here'
     )
     return (caution,)
 

@@ -201,6 +201,11 @@ class OneCluster:
         if (clusters.strict or not clusters.own) and (split := clusters.split):
             raise OtherClusterError(split)
 
+    def answers(self, url: str) -> bool:
+        """Whether an endpoint has answered as one of the cluster that counts, and not failed since."""
+        sight = self.clusters.sights.get(url)
+        return sight is not None and sight.cluster == self.clusters.own
+
     async def admit(self, url: str, limit: float, *, write: bool) -> None:
         """Ask an endpoint before a write, unless it has just answered. What `probe` raises, and `ForeignError`.
 
@@ -252,7 +257,9 @@ class OneCluster:
 
     async def _look_around(self) -> None:
         # Without a cluster that counts the slow ones are waited for: the first to answer is believed from then on.
-        limit = min(self._patience, PATIENCE) if self.clusters.own or self.clusters.strict else self._patience
+        limit = self._patience / 2
+        if self.clusters.own or self.clusters.strict:
+            limit = min(limit, PATIENCE)
         found = await asyncio.gather(*(self._named(url, limit) for url in self._urls))
         self.clusters.noted(dict(zip(self._urls, found, strict=True)))
 

@@ -154,6 +154,7 @@ class Cluster:
 
     def _in_turn(self, until: float) -> Iterator[tuple[Member, float]]:
         """Give each member and its fair share of the seconds that are left."""
+        self._line.sort(key=lambda member: not self._one.answers(member.url))
         for left, member in zip(range(len(self._line), 0, -1), tuple(self._line), strict=True):
             share = (until - asyncio.get_running_loop().time()) / left
             if self._closed or share <= 0:

@@ -168,7 +168,9 @@ class Gateway:
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.timeout
         count = len(self._endpoints)
-        for position, first in enumerate([self._first] * count):
+        in_turn = [(self._first + position) % count for position in range(count)]
+        start = next((index for index in in_turn if self._one.answers(self._endpoints[index].url)), self._first)
+        for position, first in enumerate([start] * count):
             index = (first + position) % count
             part = clock() + (end - clock()) / (count - position)
             yield index, Turn(self._endpoints[index], part, end if write else part)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from locksmith.keys import ROOT, resume_key, semaphore_key
+from locksmith.keys import ROOT, freeze_key, resume_key, semaphore_key
 from tests.contract.daemons import STORY_LIMIT, Lock, Site
 from tests.harness.etcd import Etcd
 from tests.harness.logind import RebootMode
@@ -238,15 +238,16 @@ def test_a_cluster_made_anew_from_a_backup_counts_after_the_resume_that_names_it
 
 
 def test_a_fleet_moves_to_another_cluster_in_the_order_of_the_documentation(clusters):
-    """docs/operations: copy the keys, stop the old cluster, change the endpoints, say so once."""
+    """docs/install.md: freeze, copy the keys, stop the old cluster, change the endpoints, say so once, thaw."""
 
     async def story(first, second):
         await know_the_first(first, second)
-        status, said = await first.tool("set-max", "1")
+        status, said = await first.tool("freeze", "--reason", "move to another etcd")
         assert status == 0, said
         before = cluster_id(clusters.first)
+        copied = {semaphore_key(clusters.site.group), freeze_key(clusters.site.group)}
         copying = clusters.first.mirror(f"{ROOT}/", clusters.second)
-        await until(lambda: semaphore_key(clusters.site.group) in clusters.elsewhere.values(), "the keys are copied")
+        await until(lambda: copied <= clusters.elsewhere.values().keys(), "the keys are copied")
         copying.kill()
         copying.wait()
         clusters.kill(clusters.first)
@@ -260,6 +261,9 @@ def test_a_fleet_moves_to_another_cluster_in_the_order_of_the_documentation(clus
             await node.says(WAITS)
         assert (first.reboots, second.reboots) == (0, 0)
         status, said = await second.tool("resume", "--replaces", before)
+        assert status == 0, said
+        await first.says("waiting (freeze)", limit=40)
+        status, said = await first.tool("thaw")
         assert status == 0, said
         await first.rebooted(limit=40)
         await second.rebooted(limit=40)
