@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from locksmith.errors import OtherClusterError
+from locksmith.host.paths import Paths
+from locksmith.host.seen_revision import SeenRevision
 from locksmith.keys import ROOT, freeze_key, resume_key, semaphore_key
+from locksmith.kv.connect import open_store
+from locksmith.kv.store import Entry, Fingerprint, Store
 from tests.contract.daemons import STORY_LIMIT, Lock, Site
-from tests.harness.etcd import Etcd
+from tests.harness.etcd import DEBIAN, WHEEL, Etcd
 from tests.harness.logind import RebootMode
 from tests.harness.node import Node
 from tests.harness.waiting import until
@@ -296,3 +301,106 @@ def test_a_claim_of_before_the_move_is_released_in_its_own_cluster_alone(known):
             await known.site.is_free(30)
 
     asyncio.run(scene())
+
+
+@pytest.fixture(scope="module")
+def two_of_v2():
+    with Etcd(v2=True) as first, Etcd(v2=True) as second:
+        yield first, second
+
+
+CALLS: dict[str, Callable[[Store, Entry], Awaitable[Any]]] = {
+    "get": lambda store, _made: store.get("g/a"),
+    "read": lambda store, _made: store.read(["g/a", "g/b"]),
+    "list": lambda store, _made: store.list("g/"),
+    "create": lambda store, _made: store.create("g/b", b""),
+    "enter": lambda store, _made: store.enter("g/b", b"", "g/", ttl=60),
+    "swap": lambda store, made: store.swap("g/a", b"2", made.version),
+    "delete": lambda store, made: store.delete("g/a", made.version),
+    "update": lambda store, made: store.update(made, b"2", 60),
+    "renew": lambda store, made: store.renew(made, 60),
+    "revoke": lambda store, made: store.revoke(made),
+    "knows": lambda store, made: store.knows(Fingerprint.of(made)),
+    "wait": lambda store, _made: store.wait("g/", 1, prefix=True, limit=5),
+}
+
+
+@pytest.mark.parametrize("api", [2, 3])
+@pytest.mark.parametrize("name", CALLS)
+def test_no_call_believes_another_cluster_or_writes_to_it(two_of_v2, tmp_path, api, name):
+    """Also where the other has the very entry that the call is about."""
+    first, second = two_of_v2
+
+    async def story() -> None:
+        own, other = (open_store(one.settings(api=api)) for one in (first, second))
+        mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
+        known = open_store(first.settings(api=api), memory=mark)
+        astray = open_store(second.settings(api=api), memory=mark)
+        made = [await store.create("g/a", b"1", ttl=60) for store in (own, other)]
+        try:
+            await known.get("g/a")
+            before = await other.list("g/")
+            with pytest.raises(OtherClusterError, match=cluster_id(first)) as caught:
+                await CALLS[name](astray, made[1])
+            assert second.endpoints[0] in str(caught.value)
+            after = await other.list("g/")
+            assert after.entries == before.entries
+            assert not mark.verdict
+            assert mark.clusters.own == cluster_id(first)
+        finally:
+            for store, entry in zip((own, other), made, strict=True):
+                await store.revoke(entry)
+            for store in (own, other, known, astray):
+                await store.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("change", [(2, 3), (3, 2)])
+def test_the_other_api_of_the_same_etcd_is_the_same_cluster(two_of_v2, tmp_path, change):
+    async def story() -> None:
+        for api in change:
+            mark = SeenRevision(Paths(tmp_path), api, two_of_v2[0].endpoints)
+            store = open_store(two_of_v2[0].settings(api=api), memory=mark)
+            await store.get("g/none")
+            mark.keep()
+            await store.close()
+            assert mark.clusters.own == cluster_id(two_of_v2[0])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("api", [2, 3])
+def test_a_write_to_an_endpoint_that_became_another_cluster_goes_on_to_the_own_one(two_of_v2, tmp_path, api):
+    first, second = two_of_v2
+
+    async def story() -> None:
+        mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
+        known = open_store(first.settings(api=api), memory=mark)
+        await known.get("g/c")
+        both = open_store(first.settings(api=api, endpoints=(*second.endpoints, *first.endpoints)), memory=mark)
+        entry = await both.create("g/c", b"")
+        assert (await known.get("g/c")).entry == entry
+        assert second.endpoints[0] in mark.split
+        await both.delete("g/c", entry.version)
+        for store in (both, known):
+            await store.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("binary", "auth"), [(DEBIAN, True), (WHEEL, True), (DEBIAN, False), (WHEEL, False)])
+def test_each_etcd_says_which_cluster_it_belongs_to_before_a_write(tmp_path, binary, auth):
+    async def story(etcd: Etcd) -> None:
+        mark = SeenRevision(Paths(tmp_path), 3, etcd.endpoints)
+        store = open_store(etcd.settings(), memory=mark)
+        key = semaphore_key("")
+        await store.get(key)
+        other = open_store(etcd.settings(), memory=mark)
+        mark.clusters.sights.clear()
+        assert await other.create(key, b"")
+        for one in (store, other):
+            await one.close()
+
+    with Etcd(binary, auth=auth) as etcd:
+        asyncio.run(story(etcd))

@@ -58,7 +58,7 @@ def test_more_than_64_bits_are_no_id():
 
 
 class Endpoints:
-    """Endpoints that say which cluster they belong to (None: they fail; "": they are silent); who was asked is noted."""
+    """Endpoints that name their cluster (None: they fail; "": they are silent), and note who was asked."""
 
     def __init__(self, **clusters: str | None) -> None:
         self.clusters = {f"http://{name}": cluster for name, cluster in clusters.items()}
