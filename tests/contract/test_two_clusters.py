@@ -96,8 +96,7 @@ def seen(node: Node) -> dict[str, Any]:
 
 
 async def know_the_first(*nodes: Node) -> None:
-    for node in nodes:
-        await until(lambda node=node: seen(node).get("cluster_id"), f"{node.name} has seen a cluster", 20)
+    await until(lambda: all(seen(node).get("cluster_id") for node in nodes), "each has seen a cluster", 20)
 
 
 def keys_of(etcd: Etcd) -> int:
