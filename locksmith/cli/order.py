@@ -76,10 +76,8 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             return made
 
         bus = await stack.enter_async_context(SystemBus())
-        machine, journal = (
-            RealMachine(bus, session.paths),
-            JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of),
-        )
+        machine = RealMachine(bus, session.paths)
+        journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of)
         settle = config.reboot.settle.total_seconds()
         windows = make_windows(config, mark=mark)
         stack.push_async_callback(windows.close)

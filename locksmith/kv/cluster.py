@@ -197,7 +197,7 @@ class OneCluster:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look_around())
             if clusters.looked is None or clusters.foreign or clusters.split:
-                await asyncio.shield(self._looking)
+                await asyncio.wait([self._looking])  # a caller that gives up, or a client that is closed, ends no other
         if (clusters.strict or not clusters.own) and (split := clusters.split):
             raise OtherClusterError(split)
 

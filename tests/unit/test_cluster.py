@@ -276,3 +276,15 @@ def test_the_cluster_of_a_claim_is_asked_for_until_it_is_known():
         assert clusters.own == "1"
 
     play(story)
+
+
+def test_a_client_that_is_closed_while_it_asks_cancels_nobody_who_waits_for_that():
+    async def story():
+        client = Endpoints(a="", b="").client()
+        waiting = asyncio.ensure_future(client.begin())
+        await asyncio.sleep(0.1)
+        client.close()
+        await waiting
+        assert client.clusters.own == ""
+
+    play(story)
