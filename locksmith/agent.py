@@ -610,7 +610,7 @@ class Agent:
         except StoreUnavailableError as error:
             if target_of(entry).endpoints == self._target.endpoints:
                 raise
-            raise StoreUnavailableError(
+            raise type(error)(
                 f"{error}; this machine's claim was made there, the configuration names other endpoints now: if those "
                 "are gone for good, see `locksmithctl status`, `unlock` this machine if it holds, remove its journal"
             ) from None

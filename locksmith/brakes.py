@@ -20,7 +20,7 @@ from locksmith.holders import keys_of, read_holders
 from locksmith.kv.remembering import Memory
 from locksmith.kv.store import Entry, Put, Reading, Store, remove
 from locksmith.node import Node
-from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, Order
+from locksmith.orders import FREEZE, HALT, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
 from locksmith.sightings import Sightings
 from locksmith.snapshot import DAEMON
 from locksmith.standing import DeniedError, RepeatedError, Standing
@@ -47,6 +47,11 @@ class Watermark(Memory, Protocol):
     @property
     def verdict(self) -> str:
         """Say why the store is not to be believed, and the way out; empty: it is."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """Say that the endpoints belong to several clusters; empty: they do not."""
         ...
 
     def went_back(self, resumed: datetime | None) -> str:
@@ -165,6 +170,8 @@ class Brakes:
         resumed = _order(resume, RESTORED)
         if self._mark is not None and (verdict := self._mark.went_back(resumed.since if resumed else None)):
             raise refuse(RESTORED, verdict, keys.resume_key(self._group))
+        if self._mark is not None and (split := self._mark.split):
+            raise refuse(OTHER_CLUSTER, split, keys.resume_key(self._group))
         if (order := await self._standing(freeze, FREEZE)) is not None:
             raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
         if (order := await self._standing(hold, HOLD)) is not None:

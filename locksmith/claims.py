@@ -44,4 +44,4 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Befo
 
 def target_of(entry: JournalEntry) -> Target:
     """Say whose permission a claim asked for, whatever the configuration says by now."""
-    return Target(entry.strategy, entry.group, entry.api, entry.endpoints)
+    return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster)

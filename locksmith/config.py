@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
 from locksmith.host.trust import changeable_by_others, read_regular, readable_by_others
 from locksmith.keys import group_prefix
-from locksmith.kv.settings import StoreSettings
+from locksmith.kv.settings import StoreSettings, is_loopback
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.window.duration import format_duration
 from locksmith.window.window_set import WindowSet
@@ -121,7 +121,7 @@ def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, ob
     config = _build(settings)
     _readable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
     _tls_has_use(settings, config.store)
-    return config
+    return replace(config, cautions=(*config.cautions, *_caution_of_own_etcd(config)))
 
 
 def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -339,6 +339,19 @@ def _cautions(settings: Settings) -> tuple[str, ...]:
         with suppress(OSError):  # what cannot be read at all is an error of its own
             found += [readable_by_others(file)]
     return tuple(filter(None, found))
+
+
+def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:
+    """Say that each machine may have an etcd of its own, and so a lock of its own."""
+    store = config.store
+    if config.strategy != "etcd-lock" or not all(is_loopback(url) for url in store.endpoints):
+        return ()
+    caution = (
+        f"all etcd.endpoints are on this machine itself ({', '.join(store.endpoints)}): if each machine has its own "
+        "etcd, each has its own lock, and all may reboot at once; name the members of the one cluster, as in endpoints "
+        '= ["http://etcd1:2379", "http://etcd2:2379"], unless a member or a proxy of it listens here'
+    )
+    return (caution,)
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:

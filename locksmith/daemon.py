@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from locksmith import keys
+from locksmith import keys, successor
 from locksmith.agent import Agent
 from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
@@ -38,6 +38,7 @@ from locksmith.host.seen_revision import SeenRevision
 from locksmith.host.sessions import Sessions
 from locksmith.host.shown_runs import ShownRuns
 from locksmith.kv.connect import open_store
+from locksmith.kv.store import Observer, Store
 from locksmith.locks import open_queued_lock
 from locksmith.meter import Meter
 from locksmith.presence import Presence
@@ -79,11 +80,24 @@ def make_strategy(
     )
 
     def open_lock() -> QueuedLock:
-        seen = mark or SeenRevision(paths, config.store.api, config.store.endpoints)
+        seen = mark or make_mark(config, paths)
         own = seen if seen.is_of(target.api, target.endpoints) else None
-        return open_queued_lock(store, target.group, meter, rules, own)
+        return open_queued_lock(
+            store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
+        )
 
     return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
+
+
+def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
+    """Read what this machine has seen of the configured store; another cluster counts when an operator has said so."""
+    mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
+
+    def connect(observer: Observer) -> Store:
+        return open_store(config.store, observer=observer)
+
+    mark.clusters.successor = partial(successor.look, connect, config.group, mark)
+    return mark
 
 
 def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineErrands:
@@ -136,8 +150,8 @@ async def run(config: Config, paths: Paths) -> None:
         clock, marker = local_clock(), AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
         meter, metrics = _metrics(config.metrics, stack)
-        journal = JournalFile(paths, member.machine_id)
-        mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
+        mark = make_mark(config, paths, meter)
+        journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
         windows = make_windows(config, meter, mark)
         agent: Agent
 

@@ -5,6 +5,7 @@ LocksmithError                 one clear sentence for a person; the command line
 ├── CorruptValueError          a value in the store (or the journal) that is not what it must be: never overwritten
 ├── StoreError                 the store did not do what was asked
 │   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
+│   │   └── OtherClusterError  another etcd cluster answers than the one that counts, or the endpoints disagree
 │   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
 │   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
 │   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
@@ -51,6 +52,12 @@ class StoreError(LocksmithError):
 
 class StoreUnavailableError(StoreError):
     """No endpoint gave an answer that can be trusted; nothing was written."""
+
+
+class OtherClusterError(StoreUnavailableError):
+    """Another cluster answers than the one that counts, or the endpoints belong to several: no answer counts."""
+
+    component = "other_cluster"
 
 
 class StoreRefusedError(StoreError):

@@ -65,6 +65,11 @@ class LockMetrics(Meter):
             "1 while this machine takes nothing, as it has seen the store go back in time; `resume` ends that.",
             registry=registry,
         )
+        self._other_cluster = Gauge(
+            "locksmith_other_cluster",
+            "1 while an endpoint belongs to another etcd cluster than the one that this machine has seen before.",
+            registry=registry,
+        )
         for kind in KINDS:
             self._requests.labels(kind, OK)
 
@@ -98,6 +103,10 @@ class LockMetrics(Meter):
     def went_back(self, *, back: bool) -> None:
         """Show whether the store went back."""
         self._went_back.set(int(back))
+
+    def other_cluster(self, *, seen: bool) -> None:
+        """Show whether there is another one."""
+        self._other_cluster.set(int(seen))
 
     def twins(self, machines: int) -> None:
         """Show whether there is another one."""

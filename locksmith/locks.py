@@ -1,11 +1,13 @@
 """The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
 
+from collections.abc import Callable
+
 from locksmith import keys
 from locksmith.brakes import GroupRules, Watermark
 from locksmith.kv.connect import open_store
 from locksmith.kv.keyspaces import refuse_if_v2_in_use
 from locksmith.kv.settings import V3, StoreSettings
-from locksmith.kv.store import Store
+from locksmith.kv.store import Expecting, Store
 from locksmith.meter import Meter
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
@@ -23,9 +25,14 @@ def open_queued_lock(
     meter: Meter | None = None,
     rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
     mark: Watermark | None = None,
+    *,
+    cluster: Callable[[], str] = str,
 ) -> QueuedLock:
-    """Make the lock of a group with the line before it; nothing is connected before its first call."""
-    store = open_store(settings, meter, mark, keys.semaphore_key(group))
+    """Make the lock of a group with the line before it; nothing is connected before its first call.
+
+    Without a mark, answers of the etcd cluster alone count that `cluster` names (empty: of the first that answers).
+    """
+    store = open_store(settings, meter, mark, keys.semaphore_key(group), Expecting(cluster))
     queue = Queue(store, group, halt_after=rules.halt_after)
     return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), queue, meter)
 
@@ -40,6 +47,6 @@ def _lock(
     mark: Watermark | None = None,
 ) -> RebootLock:
     async def guard() -> None:
-        await refuse_if_v2_in_use(settings, group)
+        await refuse_if_v2_in_use(settings, group, mark.clusters.own if mark and mark.clusters else "")
 
     return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter, rules=rules, mark=mark)

@@ -31,5 +31,8 @@ class Meter:
     def went_back(self, *, back: bool) -> None:
         """Note whether this machine has seen the store go back in time, and no `resume` since."""
 
+    def other_cluster(self, *, seen: bool) -> None:
+        """Note whether an endpoint belongs to another etcd cluster than counts."""
+
     def twins(self, machines: int) -> None:
         """Note how many other machines were seen with this machine's id."""

@@ -24,6 +24,9 @@ from locksmith.standing import LockState
 LIMIT = 30.0
 """Seconds for which an order whose race or answer was lost is tried again."""
 
+MOST_CLUSTERS = 16
+"""Whose place a cluster is known to have taken; the oldest are forgotten."""
+
 Stood = Order | CorruptValueError | None
 """What stood there before: an order, something that cannot be read, or nothing."""
 
@@ -114,7 +117,7 @@ class OperatorOrders:
             slots = stands.slots if isinstance(stands, Order) else None
             if fence and slots is None:
                 slots = (await self.lock.read()).semaphore.max
-            written = replace(order, slots=slots)
+            written = _of_clusters(replace(order, slots=slots), stands)
             if slots is not None and ttl is not None:
                 raise LockError(
                     "a fence does not end by itself, nobody would set max back: freeze without --until and --for, and "
@@ -157,3 +160,15 @@ class OperatorOrders:
         now = semaphore.decode(reading.entry.value, self.lock.key) if reading.entry else semaphore.Semaphore()
         if now.max != slots:
             await self._store.swap(self.lock.key, semaphore.encode(now.resize(slots)), reading.version)
+
+
+def _of_clusters(order: Order, stands: Stood) -> Order:
+    """Keep which clusters this one has taken the place of: also those that one of them took the place of before."""
+    if not isinstance(stands, Order) or not stands.replaces:
+        return order
+    if not order.replaces:
+        return replace(order, cluster=stands.cluster, replaces=stands.replaces)
+    if stands.cluster not in (order.cluster, *order.replaces):
+        return order  # said in a cluster of which these keys are a copy
+    before = [one for one in dict.fromkeys((*order.replaces, *stands.replaces)) if one != order.cluster]
+    return replace(order, replaces=tuple(before[:MOST_CLUSTERS]))

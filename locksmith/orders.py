@@ -3,7 +3,8 @@
 `freeze` and `hold/<id>` stand until they are taken back, or expire by the store's own clock; `spacing` always expires.
 Where that clock fails (a leader change starts every lease again, a copied keyspace has none), an order is over when a
 machine has seen it stand unchanged for as long as it was to last.
-`resume` is an operator's word that a store restored from a backup is to be believed. Times in a record are for showing.
+`resume` is an operator's word that a store restored from a backup is to be believed. It may name etcd clusters, whose
+place this one has taken. Times in a record are for showing.
 """
 
 import json
@@ -20,8 +21,10 @@ FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "re
 """The reasons of a group's own to wait, as codes for the metrics."""
 TAKE_FAILS = "take_fails"
 """The code of a machine that is first in the queue, and whose attempts to take a slot fail."""
+OTHER_CLUSTER = "other_cluster"
+"""The code of a machine whose endpoints belong to several clusters, or to another one than it has seen before."""
 
-OWN_DENIALS = frozenset({HOLD, RESTORED})
+OWN_DENIALS = frozenset({HOLD, RESTORED, OTHER_CLUSTER})
 """Denials that bind the machine that asks, and may bind no other: it leaves the queue, and returns with a back-off.
 
 A machine that keeps its place with such a denial blocks every machine after it. All other denials bind the whole group
@@ -41,7 +44,7 @@ class Order:
     """Who ordered it, why, since when, and when it ends (None: when it is taken back); moments are aware.
 
     `slots` is the `max` that a fence has set to 0 and that `thaw` brings back. `nonce` is the claim that a spacing
-    lets through.
+    lets through. `cluster` is the one in which a `resume` was said, and `replaces` those whose place it has taken.
     """
 
     who: str
@@ -50,6 +53,8 @@ class Order:
     until: datetime | None = None
     slots: int | None = None
     nonce: str = ""
+    cluster: str = ""
+    replaces: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -76,6 +81,7 @@ def encode(order: Order) -> bytes:
         "until": optional_moment(order.until),
         **({"slots": order.slots} if order.slots is not None else {}),
         **({"nonce": order.nonce} if order.nonce else {}),
+        **({"cluster": order.cluster, "replaces": list(order.replaces)} if order.replaces else {}),
     }
     return json.dumps({**order.extra, **known}, separators=(",", ":")).encode()
 
@@ -91,10 +97,12 @@ def decode(raw: bytes, key: str, kind: str) -> Order:
             until=read_optional_moment(fields, "until"),
             slots=jsonread.read(fields, "slots", int) if "slots" in fields else None,
             nonce=jsonread.read(fields, "nonce", str, ""),
+            cluster=jsonread.read(fields, "cluster", str, ""),
+            replaces=tuple(one for one in jsonread.read(fields, "replaces", list, []) if isinstance(one, str)),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not an order: {error}; {WAY_OUT[kind]}") from None
 
 
-_KNOWN = {"schema", "who", "since", "reason", "until", "slots", "nonce"}
+_KNOWN = {"schema", "who", "since", "reason", "until", "slots", "nonce", "cluster", "replaces"}

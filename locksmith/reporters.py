@@ -12,7 +12,7 @@ from locksmith.steps import Blame, Finish, Request, Run, Step, Wait
 
 log = logging.getLogger(__name__)
 
-TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored"}
+TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
 """The reasons to wait that somebody should look at."""
 
 

@@ -108,7 +108,8 @@ class Before:
 class JournalEntry:
     """The claim this machine made, and all that is needed to give it back whatever the configuration says by then.
 
-    `by` names the program that made it (`locksmithd`, `locksmithctl`); `boot` is the boot it was made in.
+    `by` names the program that made it (`locksmithd`, `locksmithctl`); `boot` is the boot it was made in; `cluster` the
+    etcd cluster, where that was known.
     """
 
     claim: Claim
@@ -121,6 +122,7 @@ class JournalEntry:
     by: str
     hooks: Hooks = Hooks.NONE
     before: Before = Before()
+    cluster: str = ""
 
     @property
     def version(self) -> str:

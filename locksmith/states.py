@@ -31,7 +31,10 @@ WITHDRAWING = "withdrawing"
 STUCK = "stuck"
 FINISHED = "finished"
 
-ERRORS = ("store", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout", "defect")
+ERRORS = (
+    *("store", "other_cluster", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout"),
+    "defect",
+)
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
 ALL = (

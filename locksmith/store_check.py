@@ -14,7 +14,7 @@ from locksmith.brakes import Watermark, read_order
 from locksmith.errors import HostError, StoreError
 from locksmith.kv.store import Store
 from locksmith.node import Node
-from locksmith.orders import RESTORED, Order
+from locksmith.orders import OTHER_CLUSTER, RESTORED, Order
 from locksmith.surroundings import Presence
 
 CHECK_AFTER = 300.0
@@ -60,10 +60,10 @@ class CheckedPresence:
 
         The presence comes first: a full etcd refuses the check, and still takes keep-alives.
         """
-        before = self._mark.verdict
+        before = self._mark.verdict, self._mark.split
         await self._presence.show(self._told(now))
         await self._check_in_time()
-        if self._mark.verdict != before:
+        if (self._mark.verdict, self._mark.split) != before:
             await self._presence.show(self._told(now))
 
     async def confirm(self, now: Node, longer: float) -> None:
@@ -87,6 +87,7 @@ class CheckedPresence:
             self._next = time + (RESUME_AFTER if self._mark.verdict else CHECK_AFTER)
 
     def _told(self, now: Node) -> Node:
-        if not self._mark.verdict or now.state not in {states.IDLE, states.WAITING}:
+        code, reason = (RESTORED, self._mark.verdict) if self._mark.verdict else (OTHER_CLUSTER, self._mark.split)
+        if not reason or now.state not in {states.IDLE, states.WAITING}:
             return now
-        return replace(now, code=RESTORED, reason=self._mark.verdict, until=None)
+        return replace(now, code=code, reason=reason, until=None)

@@ -1,7 +1,7 @@
 """What the loop reaches, as small protocols: real in the daemon, simulated in the simulation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -175,12 +175,16 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whose permission this machine asks for, as configured now; it is written into each claim's journal entry."""
+    """Whose permission this machine asks for, as configured now; it is written into each claim's journal entry.
+
+    `cluster` is the etcd cluster in which a claim was made (empty: that is not known).
+    """
 
     strategy: str
     group: str
     api: int
     endpoints: tuple[str, ...]
+    cluster: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import Holding, How, holdings
 from locksmith.names import find
 from locksmith.node import TTL, Node
-from locksmith.orders import FREEZE, HALT, HOLD, OWN_DENIALS, RESTORED, SPACING, TAKE_FAILS, Order
+from locksmith.orders import FREEZE, HALT, HOLD, OTHER_CLUSTER, OWN_DENIALS, RESTORED, SPACING, TAKE_FAILS, Order
 from locksmith.waiter import Waiter
 from locksmith.words import clock, listed, named, ordinal, quoted, span
 
 MOST_LEFT = 3
 """How many machines that left the queue are named."""
+BELIEVES_NOTHING = frozenset({RESTORED, OTHER_CLUSTER})
+"""Codes that an idle machine has too: it would take no slot."""
 _LEFT = {TAKE_FAILS, HALT, *OWN_DENIALS} - {HOLD}
 """The reasons of a machine that left the queue; a hold is an operator's order, and said as such."""
 
@@ -170,7 +172,7 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
         case states.RELEASING:
             yield f"{found.name} has rebooted, and gives its slot back."
-        case states.IDLE if node.code == RESTORED:
+        case states.IDLE if node.code in BELIEVES_NOTHING:
             yield _believes_nothing(found, node)
         case states.IDLE if node.wish:
             yield "It is about to ask for a slot."
@@ -196,11 +198,11 @@ def _waiting(found: Case, node: Node) -> str:
         case _:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
             words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
-            return _believes_nothing(found, node) if node.code == RESTORED else words
+            return _believes_nothing(found, node) if node.code in BELIEVES_NOTHING else words
 
 
 def _believes_nothing(found: Case, node: Node) -> str:
-    return f"{found.name} takes no slot (restored): {node.reason}."
+    return f"{found.name} takes no slot ({node.code}): {node.reason}."
 
 
 def _line(found: Case) -> Iterator[str]:

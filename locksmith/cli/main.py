@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "thaw": "locksmith.cli.orders:thaw",
     "hold": "locksmith.cli.orders:hold",
     "release": "locksmith.cli.orders:release",
-    "resume": "locksmith.cli.orders:resume",
+    "resume": "locksmith.cli.resume:resume",
     "reboot": "locksmith.cli.machine:reboot",
     "send-need-reboot": "locksmith.cli.machine:send_need_reboot",
     "request": "locksmith.cli.machine:request",

@@ -19,8 +19,8 @@ from locksmith.group_view import GroupView
 from locksmith.halt import FIRST, HaltAfter, halts
 from locksmith.holding import WRONG, Holding, How, holdings
 from locksmith.node import Node
-from locksmith.orders import RESTORED, Order
-from locksmith.why import group_name, how_words
+from locksmith.orders import Order
+from locksmith.why import BELIEVES_NOTHING, group_name, how_words
 from locksmith.words import clock, span
 
 SHORT_ID = 8
@@ -119,11 +119,13 @@ def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
 
 
 def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
-    state = node.code if node.code and (node.state == states.WAITING or node.code == RESTORED) else node.state
+    state = node.code if node.code and (node.state == states.WAITING or node.code in BELIEVES_NOTHING) else node.state
     why = f"{node.twin} has the same id" if node.twin else node.reason or _wish(node)
     if hold is not None:
         state, why = "held back", hold.describe()
-    colour = RED if node.twin or state in {states.STUCK, RESTORED} else GREY if node.state == states.IDLE else ""
+    colour = (
+        RED if node.twin or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
+    )
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 
 

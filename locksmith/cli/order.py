@@ -13,7 +13,7 @@ from locksmith.cli.preparation import Preparation
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config import Config
-from locksmith.daemon import make_errands, make_gates, make_strategy, make_windows
+from locksmith.daemon import make_errands, make_gates, make_mark, make_strategy, make_windows
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT
 from locksmith.gates.inhibitors import Inhibitors
@@ -61,7 +61,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
     config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, wanted.words)
     async with AsyncExitStack() as stack:
-        lock = OperatorLock(session.paths)
+        lock, mark = OperatorLock(session.paths), make_mark(config, session.paths)
         stack.enter_context(lock.held())
         stack.callback(asyncio.ensure_future(lock.keep_beating()).cancel)
         daemon = wake_daemon(session.paths)
@@ -71,14 +71,15 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
 
         @cache
         def strategy(of: Target) -> Strategy:
-            made = make_strategy(config, of, session.paths)
+            made = make_strategy(config, of, session.paths, mark=mark)
             stack.push_async_callback(made.close)
             return made
 
         bus = await stack.enter_async_context(SystemBus())
-        machine, journal = RealMachine(bus, session.paths), JournalFile(session.paths, claim.holder, by=PROGRAM)
+        machine = RealMachine(bus, session.paths)
+        journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of)
         settle = config.reboot.settle.total_seconds()
-        windows = make_windows(config)
+        windows = make_windows(config, mark=mark)
         stack.push_async_callback(windows.close)
         preparation = Preparation(
             journal=journal,

@@ -1,20 +1,20 @@
-"""`freeze`, `thaw`, `hold`, `release`, `resume`: who may reboot at all, and who may go on."""
+"""`freeze`, `thaw`, `hold`, `release`: who may reboot at all."""
 
 import secrets
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from locksmith.cli.choose import choose
-from locksmith.cli.fleet_json import incident_fields, order_fields
+from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, LockError, LocksmithError, UsageError
+from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.group_reader import read_group
-from locksmith.history import FREEZE, HOLD, RELEASE, RESUME, THAW
+from locksmith.history import FREEZE, HOLD, RELEASE, THAW
 from locksmith.host.clock import local_zone
 from locksmith.kv.store import Store
 from locksmith.names import Match, find, is_machine_id
@@ -24,9 +24,6 @@ from locksmith.why import group_name
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
 from locksmith.words import named, quoted
-
-if TYPE_CHECKING:
-    from locksmith.halt import Incident
 
 T = TypeVar("T")
 
@@ -61,7 +58,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     Who holds a slot and can still turn back gives it back. Who is past the point of no return is named: nothing stops
     those any more.
     """
-    order, ttl = _order(reason, until, long)
+    order, ttl = order_of(reason, until, long)
 
     async def work(orders: OperatorOrders) -> Ordered:
         done = await orders.freeze(order, ttl, fence=fence)
@@ -112,7 +109,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 
     MACHINE is a hostname, a machine-id, or its first letters (four at least).
     """
-    order, ttl = _order(reason, until, long)
+    order, ttl = order_of(reason, until, long)
     machine_id = _find(session, machine)
 
     async def work(orders: OperatorOrders) -> Ordered:
@@ -149,52 +146,11 @@ def release(session: Session, *, machine: str, reason: str, as_json: bool) -> No
     _taken_back(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
 
 
-@click.command(cls=GoCommand)
-@reason_option
-@group_option
-@json_flag
-@pass_session
-def resume(session: Session, *, reason: str, as_json: bool) -> None:
-    """Let a halted group go on: acknowledge every reboot of it that went wrong, by name.
-
-    Their slots stay taken until those machines are healthy, or are unlocked. The next that goes wrong halts again. Also
-    the word that a store which was restored from a backup is to be believed.
-    """
-    order, _ = _order(reason, None, None)
-    done: list[Incident] = []
-
-    async def work(orders: OperatorOrders) -> None:
-        try:
-            await orders.resume(order, done)
-        finally:
-            if done:
-                detail = named([one.describe() for one in done], "; ")
-                await orders.lock.history.add(act(RESUME, reason, detail))
-        if not done:
-            await orders.lock.history.add(act(RESUME, reason, "nothing had gone wrong"))
-
-    try:
-        _with_orders(session, work)
-    except LocksmithError:
-        for one in done:
-            note(f"acknowledged: {one.describe()}")
-        if done:
-            note("That may not be all: see `locksmithctl nodes`, and say `locksmithctl resume` again")
-        raise
-    if as_json:
-        found = [{**incident_fields(one), "words": one.describe()} for one in done]
-        print_json({"group": session.config.group, "acknowledged": found})
-        return
-    for one in done:
-        say(f"acknowledged: {one.describe()}")
-    say(f"{group_name(session.config.group)} may go on" + ("" if done else ": nothing had gone wrong in it"))
-
-
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
     return session.with_store(lambda store: work(OperatorOrders(store, session.config.group)))
 
 
-def _order(reason: str, until: str | None, long: str | None) -> tuple[Order, float | None]:
+def order_of(reason: str, until: str | None, long: str | None) -> tuple[Order, float | None]:
     """Make an order of the person who types, and say after how many seconds it ends by itself."""
     now = datetime.now(UTC).replace(microsecond=0)
     if until is not None and long is not None:

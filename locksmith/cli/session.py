@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from locksmith.history import Event
     from locksmith.host.seen_revision import SeenRevision
     from locksmith.kv.settings import StoreSettings
-    from locksmith.kv.store import Store
+    from locksmith.kv.store import Observer, Store
     from locksmith.queued_lock import QueuedLock
     from locksmith.rebootlock import RebootLock
 
@@ -119,17 +120,37 @@ class Session:
         """Run `work` with the store, on v3 after a look at the other keyspace."""
         return boottime.run(self.use_store(work, self.config.store))
 
-    async def use_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
-        """Do what `with_store` does, in an event loop that runs already."""
+    def with_new_cluster(self, work: Callable[["Store", Callable[[], str]], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with the store of whichever cluster answers, and a way to name that: its answers count here."""
+        from locksmith.successor import Whereabouts
+
+        here = Whereabouts()
+
+        async def use() -> T:
+            return await self.use_store(
+                lambda store: work(store, lambda: here.position.cluster), self.config.store, observer=here
+            )
+
+        return boottime.run(use())
+
+    async def use_store(
+        self,
+        work: Callable[["Store"], Coroutine[Any, Any, T]],
+        settings: "StoreSettings",
+        observer: "Observer | None" = None,
+    ) -> T:
+        """Do what `with_store` does, in an event loop that runs already. An `observer` hears it, and knows nothing."""
         from locksmith import keys
         from locksmith.kv.connect import open_store
         from locksmith.kv.keyspaces import refuse_if_v2_in_use
         from locksmith.kv.settings import V3
+        from locksmith.kv.store import NoObserver
 
+        mark = self._seen(settings) if observer is None else None
         if settings.api == V3:
-            await refuse_if_v2_in_use(settings, self.config.group)
-        mark = self._seen(settings)
-        store = open_store(settings, memory=mark, key=keys.semaphore_key(self.config.group))
+            await refuse_if_v2_in_use(settings, self.config.group, mark.clusters.own if mark else "")
+        key = keys.semaphore_key(self.config.group)
+        store = open_store(settings, memory=mark, key=key, observer=observer or NoObserver())
         try:
             done = await work(store)
             if mark is not None:
@@ -139,11 +160,16 @@ class Session:
             await store.close()
 
     def _seen(self, settings: "StoreSettings") -> "SeenRevision | None":
-        """Give what this machine's daemon has seen of the store; the tool writes nothing there."""
+        """Give what this machine's daemon has seen of the store; the tool writes nothing there.
+
+        Endpoints of the command line or the environment alone may be another cluster's on purpose.
+        """
+        from locksmith.config_keys import ENDPOINTS
         from locksmith.host.seen_revision import SeenRevision
 
         seen = SeenRevision(self.paths, settings.api, settings.endpoints, keeps=False)
-        return seen if seen.is_known else None
+        of_file = Path(self.config.origins.get(ENDPOINTS.name, "/")).is_absolute()
+        return seen if seen.is_known and (of_file or seen.shares(settings.endpoints)) else None
 
     async def _warn(self, store: "Store", mark: "SeenRevision") -> None:
         """Warn where the store went back in time; what was asked for is done, and the answer is on its way."""
@@ -158,7 +184,7 @@ class Session:
         """Run `work` with the group's lock and the line before it, in an event loop that runs already."""
         from locksmith.locks import open_queued_lock
 
-        lock = open_queued_lock(self.config.store, self.config.group)
+        lock = open_queued_lock(self.config.store, self.config.group, mark=self._seen(self.config.store))
         try:
             return await work(lock)
         finally:

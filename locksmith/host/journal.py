@@ -7,7 +7,7 @@ the old one, and its folder synced; a lock beside it orders `locksmithd` and `lo
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -35,15 +35,25 @@ class JournalFile:
 
     `failed_writes` counts those in a row that did not, or could not begin. `hardware` is what a copied
     disk finds another of (host/hardware.py); empty: this machine has nothing that a copy has not. `by`: the program
-    that writes claims of its own alone. One that the daemon has taken over counts as gone for it.
+    that writes claims of its own alone. One that the daemon has taken over counts as gone for it. `cluster` names the
+    etcd cluster of an API and endpoints (empty: it is not known yet).
     """
 
-    def __init__(self, paths: Paths, machine_id: str, hardware: str | None = None, *, by: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        machine_id: str,
+        hardware: str | None = None,
+        *,
+        by: str | None = None,
+        cluster: Callable[[int, Sequence[str]], str] = lambda _api, _endpoints: "",
+    ) -> None:
         self.path = paths.state / "journal.json"
         self.failed_writes = 0
         self._machine_id = machine_id
         self._hardware = read_hardware(paths, machine_id) if hardware is None else hardware
         self._by = by
+        self._cluster = cluster
         # What stands there seldom changes: the same bytes are not read twice.
         self._read: tuple[bytes, Journal | None] | None = None
 
@@ -222,6 +232,9 @@ class JournalFile:
         return found or Journal()
 
     def _write(self, journal: Journal) -> None:
+        entry = journal.entry
+        if entry is not None and not entry.cluster:
+            journal = replace(journal, entry=replace(entry, cluster=self._cluster(entry.api, entry.endpoints)))
         whose = {"schema": SCHEMA, "machine_id": self._machine_id, "hardware": self._hardware}
         self.failed_writes += 1
         self._store(json.dumps({**whose, **_fields(journal)}, indent=1).encode())
@@ -285,6 +298,7 @@ def _fields(journal: Journal) -> dict[str, Any]:
             "group": entry.group,
             "api": entry.api,
             "endpoints": list(entry.endpoints),
+            **({"cluster": entry.cluster} if entry.cluster else {}),
             "phase": entry.phase.value,
             "boot_id": entry.boot.boot_id,
             "userspace": entry.boot.userspace,
@@ -332,6 +346,7 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         by=jsonread.read(fields, "by", str),
         hooks=jsonread.convert("hooks", jsonread.read(fields, "hooks", str, ""), Hooks),
         before=_parse_before(jsonread.read(fields, "before", dict, {})),
+        cluster=jsonread.read(fields, "cluster", str, ""),
     )
 
 

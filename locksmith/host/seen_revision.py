@@ -1,8 +1,8 @@
 """What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
 
 It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
-cluster of that id; another one is believed after a `resume` alone. (Where the id is not known, it belongs to the
-endpoints.)
+cluster of that id, and no answer of another one counts (kv/cluster.py). A `resume` in that other one ends this if it
+says that it takes this one's place. Where the id is not known, it belongs to the endpoints.
 
 The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
 last progress that this machine had seen, over restarts and reboots, however far the store has come by then.
@@ -19,8 +19,10 @@ from locksmith import fleet, jsonread, limits
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
+from locksmith.kv.cluster import Clusters, parse_id
 from locksmith.kv.store import Entry, Fingerprint, Known, Position
 from locksmith.meter import Meter
+from locksmith.orders import Order
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ WAY_OUT = "so who is down now is not known: look at the machines, then say `lock
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster.
+    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, and where.
 
     `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
     to have gone back (None: it has not), `why` by what.
@@ -40,6 +42,7 @@ class Seen:
     at: datetime | None = None
     resumed: datetime | None = None
     cluster: str = ""
+    cluster_at: str = ""
     entry: Fingerprint | None = None
     entry_at: datetime | None = None
     back: datetime | None = None
@@ -68,20 +71,37 @@ class SeenRevision:
         self._clock = clock
         self._store = _named(api, endpoints)
         self._meter = meter or Meter()
+        self._remembered: Sequence[str] = ()
         self._kept = self._seen = self._read()
         self._epoch = 0
         self._latest = Position(0)
+        self.clusters = Clusters(
+            self._seen.cluster, self._seen.cluster_at, strict=not keeps, adopted=self._adopt, changed=self._show_others
+        )
         self._meter.went_back(back=self._seen.back is not None)
 
     @property
     def is_known(self) -> bool:
         """Whether anything was seen of this store."""
-        return self._seen.revision > 0 or self._seen.back is not None
+        return self._seen.revision > 0 or self._seen.back is not None or bool(self._seen.cluster)
 
     @property
     def verdict(self) -> str:
         """Say that the store went back, by what this was seen, and the way out; empty: it has not."""
         return f"{WENT_BACK}: {self._seen.why}; {WAY_OUT}" if self._seen.back else ""
+
+    @property
+    def split(self) -> str:
+        """Say that the endpoints belong to several clusters, as they said a short while ago; empty: they do not."""
+        return self.clusters.split
+
+    def cluster_of(self, api: int, endpoints: Sequence[str]) -> str:
+        """Give the cluster that these endpoints belong to; empty: that is not known."""
+        return self._seen.cluster if self.is_of(api, endpoints) else ""
+
+    def shares(self, endpoints: Sequence[str]) -> bool:
+        """Whether one of these endpoints is one of those that the machine remembers."""
+        return bool(set(endpoints) & set(self._remembered))
 
     def is_of(self, api: int, endpoints: Sequence[str]) -> bool:
         """Whether it is the mark of this very store."""
@@ -95,17 +115,15 @@ class SeenRevision:
         """Compare an answer with what was known when its request left: answers overtake each other."""
         if known.epoch != self._epoch:
             return  # sent before an operator said that another history counts
+        if position.cluster and self._seen.cluster and position.cluster != self._seen.cluster:
+            return  # another cluster's, of which nothing counts
         self._latest = position
         if self._seen.back is not None:
             self._insist()
-        elif self._seen.cluster and position.cluster and position.cluster != self._seen.cluster:
-            self._convict(f"cluster {position.cluster} answers instead of {self._seen.cluster}")
         elif linearizable and position.revision < known.revision:
             self._convict(f"its revision is {position.revision}, and was {known.revision}")
-        elif position.revision > self._seen.revision or (position.cluster and not self._seen.cluster):
-            higher = max(position.revision, self._seen.revision)
-            cluster = self._seen.cluster or position.cluster
-            self._seen = replace(self._seen, revision=higher, at=self._now(), cluster=cluster)
+        elif position.revision > self._seen.revision:
+            self._seen = replace(self._seen, revision=position.revision, at=self._now(), cluster_at=self.clusters.at)
 
     def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
         """Compare how the lock's key stands with the entry that was known when the request left."""
@@ -134,16 +152,46 @@ class SeenRevision:
             self._insist()
             return self.verdict
         now = self._latest
-        self._save(Seen(now.revision, self._now(), resumed, now.cluster))
+        self._save(Seen(now.revision, self._now(), resumed, self._seen.cluster, self.clusters.at))
         self._epoch += 1
         log.info("an operator has said `resume`: the store is believed again, from revision %d on", now.revision)
         self._meter.went_back(back=False)
         return ""
 
+    def succeed(self, position: Position, order: Order) -> bool:
+        """Believe another cluster from now on, where an operator's `resume` in it says that it takes this one's place.
+
+        False: it does not. `HostError`: it was not written down, and changes nothing.
+        """
+        before = self._seen.cluster
+        if not before or order.cluster != position.cluster or before not in order.replaces:
+            return False
+        self._save(Seen(position.revision, self._now(), order.since, position.cluster))
+        self._epoch += 1
+        self._latest = position
+        self.clusters.replace(position.cluster)
+        log.warning("cluster %s counts from now on instead of %s: %s", position.cluster, before, order.describe())
+        self._meter.went_back(back=False)
+        return True
+
     def keep(self) -> None:
         """Write it down; `HostError`: it did not reach the disk."""
         if self._kept != self._seen:
             self._save(self._seen)
+
+    def _adopt(self) -> None:
+        """Write the first cluster that answers down at once: after a crash another one may answer first.
+
+        Another program of this machine may have met one before.
+        """
+        other = self._read()
+        if other.cluster:
+            self.clusters.own, self.clusters.at = other.cluster, other.cluster_at
+        self._seen = replace(self._seen, cluster=self.clusters.own, cluster_at=self.clusters.at)
+        self._insist()
+
+    def _show_others(self) -> None:
+        self._meter.other_cluster(seen=bool(self.clusters.foreign))
 
     def _convict(self, why: str) -> None:
         """Note that the store went back, before anything is decided on what it said."""
@@ -157,7 +205,7 @@ class SeenRevision:
         try:
             self.keep()
         except HostError as error:
-            log.debug("the verdict on the store is not written down yet: %s", error)
+            log.debug("what was seen of the store is not written down yet: %s", error)
 
     def _is_new(self, resumed: datetime | None) -> bool:
         """Whether a `resume` was said after the store went back: none that the backup has was.
@@ -194,7 +242,8 @@ class SeenRevision:
             "revision": seen.revision,
             "resumed": fleet.optional_moment(seen.resumed),
             "at": fleet.optional_moment(seen.at),
-            "cluster": seen.cluster,
+            "cluster_id": seen.cluster,
+            "cluster_at": seen.cluster_at,
             "entry": {"key": entry.key, "version": entry.version, "digest": entry.digest} if entry else None,
             "entry_at": fleet.optional_moment(seen.entry_at),
             "back": fleet.optional_moment(seen.back),
@@ -211,22 +260,33 @@ class SeenRevision:
     def _read(self) -> Seen:
         try:
             fields = jsonread.load_record(self._load_raw(), limits.LOCAL)
+            store = jsonread.read(fields, "store", str)
+            self._remembered = store.split()[1:]
             found = Seen(
                 revision=jsonread.read(fields, "revision", int),
                 at=fleet.read_optional_moment(fields, "at"),
                 resumed=fleet.read_optional_moment(fields, "resumed"),
-                cluster=jsonread.read(fields, "cluster", str, ""),
+                cluster=_read_cluster(fields, store),
+                cluster_at=jsonread.read(fields, "cluster_at", str, ""),
                 entry=_read_entry(fields.get("entry")),
                 entry_at=fleet.read_optional_moment(fields, "entry_at"),
                 back=fleet.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
             )
-            store = jsonread.read(fields, "store", str)
-            # The same cluster has other endpoints when a member joins. v2 and v3 count apart.
+            # The same cluster has other endpoints when a member joins. On v2 and v3 it counts its revisions apart.
             same = store == self._store or (found.cluster and store.split()[:1] == self._store.split()[:1])
-            return found if same else Seen()
+            return found if same else Seen(cluster=found.cluster, cluster_at=found.cluster_at)
         except (OSError, jsonread.BadJsonError):
             return Seen()
+
+
+def _read_cluster(fields: dict[str, Any], store: str) -> str:
+    """Read the id; a file of an earlier version has it as the API writes it."""
+    if "cluster" in fields and "cluster_id" not in fields:
+        older = jsonread.read(fields, "cluster", str)
+        return parse_id(older, 16 if store.startswith("2 ") else 10, "cluster") if older else ""
+    cluster = jsonread.read(fields, "cluster_id", str, "")
+    return parse_id(cluster, 16, "cluster_id") if cluster else ""
 
 
 def _read_entry(fields: object) -> Fingerprint | None:

@@ -10,14 +10,18 @@ from locksmith.meter import Meter
 
 
 def open_store(
-    settings: StoreSettings, meter: Meter | None = None, memory: Memory | None = None, key: str = ""
+    settings: StoreSettings,
+    meter: Meter | None = None,
+    memory: Memory | None = None,
+    key: str = "",
+    observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
 ) -> Store:
     """Give the store for the API of the settings, which is said and never guessed; the first call connects.
 
     With a meter, each of its calls is counted. With a memory, each of its answers is compared with the earlier ones,
-    and so is what they say of the lock's `key`.
+    and so is what they say of the lock's `key`. Without one the `observer` hears them.
     """
-    store = _open(settings, meter or Meter(), memory or NoObserver())
+    store = _open(settings, meter or Meter(), memory or observer)
     if meter is not None:
         store = ObservedStore(store, meter)
     return RememberingStore(store, memory, key) if memory is not None else store

@@ -20,6 +20,7 @@ import urllib3
 
 from locksmith import jsonread
 from locksmith.errors import StoreRefusedError
+from locksmith.kv.cluster import parse_id
 from locksmith.kv.connections import as_latin1, brief, never_connected, open_pool
 from locksmith.kv.diagnosis import Diagnosis
 from locksmith.kv.endpoints import Endpoint
@@ -175,8 +176,11 @@ class Request:
 
     @property
     def cluster(self) -> str:
-        """The id of the cluster that has answered; empty where it did not say."""
-        return self._tap.header("X-Etcd-Cluster-Id")
+        """The id of the cluster that has answered; `LostError`: the answer does not say it."""
+        try:
+            return parse_id(self._tap.header("X-Etcd-Cluster-Id"), 16, "X-Etcd-Cluster-Id")
+        except jsonread.BadJsonError as error:
+            raise LostError(f"{error}: each etcd sends it, so what is between must let this header pass") from None
 
     def end(self) -> None:
         """Make `run` return soon, where it has not; nothing is sent any more."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from locksmith.errors import ConflictError
 from locksmith.jsonread import BadJsonError, convert, read, shown
+from locksmith.kv.cluster import parse_id
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Listing, Position, Put, Reading
@@ -150,9 +151,13 @@ FUTURE = "required revision is a future revision"
 
 def position(message: Message) -> Position | None:
     """Read how far the store had come; None: the answer does not say it."""
-    header = read(message, "header", dict)
-    revision = number(header, "revision")
-    return Position(revision, str(number(header, "cluster_id") or "")) if revision > 0 else None
+    revision = number(read(message, "header", dict), "revision")
+    return Position(revision, cluster(message)) if revision > 0 else None
+
+
+def cluster(message: Message) -> str:
+    """Read which cluster answers; `BadJsonError`: the answer does not say it."""
+    return parse_id(read(message, "header", dict).get("cluster_id"), 10, "cluster_id")
 
 
 def committed(message: Message, changes: Sequence[Also]) -> Committed:

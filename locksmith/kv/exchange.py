@@ -24,7 +24,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -69,10 +69,11 @@ class DoubtError(FailedError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server has answered."""
+    """What a server has answered; the names of `headers` are in lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ async def _read(link: Link, by: float) -> Answer:
         raise DoubtError(NO_ANSWER) from None
     except TooLongError as error:
         raise DoubtError(str(error)) from None
-    return Answer(link.status, bytes(body))
+    return Answer(link.status, bytes(body), link.headers)
 
 
 def describe(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.jsonread import BadJsonError, read
 from locksmith.kv import etcd3_wire, grpc
+from locksmith.kv.cluster import ForeignError, OneCluster
 from locksmith.kv.endpoints import Endpoint, parse_endpoints
 from locksmith.kv.exchange import DoubtError, Exchange, Limits, NotDoneError, Stream
 from locksmith.kv.grpc import FullError, Message, TokenRefusedError
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
+STATUS = "/v3/maintenance/status"
+"""What a member says of itself: it needs neither a quorum nor rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,11 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._observer = observer
-        self._local = (*local, AUTHENTICATE)
+        self._local = (*local, AUTHENTICATE, STATUS)
         self._endpoints = parse_endpoints(settings)
         self._exchanges = tuple(map(Exchange, self._endpoints))
+        urls = [endpoint.url for endpoint in self._endpoints]
+        self._one = OneCluster(urls, observer.clusters, self._identify, settings.timeout)
         self._first = 0
         self._token: str | None = None
         self._closed = False
@@ -82,20 +87,21 @@ class Gateway:
         """
         broken, known = False, self._observer.sending()
 
-        def judged(message: Message) -> T | None:
-            self._hear(path, message, known)
-            return judge(message)
-
         async def attempt(turn: Turn, token: str) -> T | None:
             nonlocal broken, known
             known = self._observer.sending()
+
+            def judged(message: Message) -> T | None:
+                self._hear(turn, path, message, known)
+                return judge(message)
+
             async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
                 verdict = judged(_decode(await stream.line(turn.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
                     return await _listen(stream, judged, silence)
-                except (NotDoneError, DoubtError, BadJsonError, StoreRefusedError):
+                except (NotDoneError, DoubtError, BadJsonError, ForeignError, StoreRefusedError):
                     broken = True
                     return None
 
@@ -107,20 +113,28 @@ class Gateway:
     async def close(self) -> None:
         """End every call under way, and refuse further ones."""
         self._closed = True
+        self._one.close()
         for exchange in self._exchanges:
             exchange.close()
 
     async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
         failures: dict[str, list[str]] = {}
+        foreign = False
+        await self._one.begin()
         for index, turn in self._turns(write=write):
             if self._closed:
                 raise StoreUnavailableError("the connection to etcd was closed")
             try:
-                result = await self._with_token(turn, attempt)
-            except (NotDoneError, DoubtError, BadJsonError) as error:
+                result = await self._admitted(turn, attempt, write=write)
+            except (NotDoneError, DoubtError, BadJsonError, ForeignError) as error:
                 self._first = (index + 1) % len(self._endpoints)
+                if isinstance(error, ForeignError):
+                    failures.setdefault(str(error), []).append(turn.endpoint.url)
+                    foreign = True
+                    continue
                 said = await turn.exchange.explain(error, turn.connect_by)
                 failures.setdefault(said, []).append(turn.endpoint.url)
+                self._one.clusters.lost(turn.endpoint.url)
                 if write and not isinstance(error, NotDoneError):
                     unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
                     raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {said}") from None
@@ -130,7 +144,34 @@ class Gateway:
                 self._first = index
                 return result
         said = "; ".join(f"{', '.join(urls)}: {failure}" for failure, urls in failures.items())
+        if foreign:
+            raise await self._one.refuse(f"no etcd endpoint could be used: {said}")
         raise StoreUnavailableError(f"no etcd endpoint could be used: {said}")
+
+    async def _admitted(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
+        """Make an attempt at an endpoint of the cluster that counts; `ForeignError`: it belongs to another."""
+        url, clock = turn.endpoint.url, asyncio.get_running_loop().time
+        try:
+            await self._one.admit(url, turn.connect_by - clock(), write=write)
+        except (DoubtError, BadJsonError) as error:
+            raise NotDoneError(f"which cluster it belongs to is not known: {error}") from None
+        try:
+            return await self._with_token(turn, attempt)
+        except StoreRefusedError:
+            await self._one.confirm(url, turn.answer_by - clock())
+            raise
+
+    async def _identify(self, url: str, limit: float) -> str:
+        """Ask one endpoint which cluster it belongs to."""
+        by = asyncio.get_running_loop().time() + limit
+        turn = Turn(next(exchange for exchange in self._exchanges if exchange.endpoint.url == url), by, by)
+        try:
+            return etcd3_wire.cluster(await self._send(turn, STATUS, {}, ""))
+        except StoreRefusedError:
+            if self._settings.username is None:
+                raise
+        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        return etcd3_wire.cluster(await self._send(turn, AUTHENTICATE, fields, ""))
 
     def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
         """Share the time that is left evenly among the endpoints that are left.
@@ -140,7 +181,9 @@ class Gateway:
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.timeout
         count = len(self._endpoints)
-        for position, first in enumerate([self._first] * count):
+        in_turn = [(self._first + position) % count for position in range(count)]
+        start = next((index for index in in_turn if self._one.answers(self._endpoints[index].url)), self._first)
+        for position, first in enumerate([start] * count):
             index = (first + position) % count
             part = clock() + (end - clock()) / (count - position)
             yield index, Turn(self._exchanges[index], part, end if write else part)
@@ -173,12 +216,16 @@ class Gateway:
 
     async def _post(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
         known = self._observer.sending()
-        answer = await turn.exchange.ask(_request(path, fields, token), turn.limits, write=write)
-        message = _decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
-        self._hear(path, message, known)
+        message = await self._send(turn, path, fields, token, write=write)
+        self._hear(turn, path, message, known)
         return message
 
-    def _hear(self, path: str, message: Message, known: Known) -> None:
+    async def _send(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
+        answer = await turn.exchange.ask(_request(path, fields, token), turn.limits, write=write)
+        return _decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
+
+    def _hear(self, turn: Turn, path: str, message: Message, known: Known) -> None:
+        self._one.clusters.heard(turn.endpoint.url, etcd3_wire.cluster(message))
         at = etcd3_wire.position(message)
         if at is not None:
             self._observer.answered(at, known, linearizable=path not in self._local)

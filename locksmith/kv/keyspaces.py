@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from locksmith import jsonread, keys, semaphore
 from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavailableError
+from locksmith.kv.cluster import parse_id
 from locksmith.kv.endpoints import Endpoint, parse_endpoints
 from locksmith.kv.exchange import Answer, DoubtError, Exchange, FailedError, Limits, UnreachableError
 from locksmith.kv.link import Request
@@ -48,19 +49,32 @@ class _Question:
 
     key: str
     settings: StoreSettings
+    cluster: str = ""
+    """The cluster that counts; empty: that is not known."""
 
     async def ask(self, exchange: Exchange, by: float) -> bytes | None:
         """Read the semaphore at one endpoint until the loop's time `by`; None: there is none, by v2's own word."""
         request = Request(f"/v2/keys/{quote(self.key)}?quorum=true", headers=self._headers(), method="GET")
         answer = await exchange.ask(request, Limits(by, by), write=False)
+        if answer.status == NOT_FOUND and answer.body.strip() == NO_V2_API:
+            raise _NoV2Error
+        self._refuse_another_cluster(answer)
         if answer.status in NO_RIGHTS:
             raise StoreRefusedError(
                 f"whether {self.key} exists on etcd's v2 API cannot be told, so nothing is done on v3: "
                 f"{exchange.endpoint.url} answered HTTP {answer.status}; give it a user that may read there"
             )
-        if answer.status == NOT_FOUND and answer.body.strip() == NO_V2_API:
-            raise _NoV2Error
         return _value(answer)
+
+    def _refuse_another_cluster(self, answer: Answer) -> None:
+        if not self.cluster:
+            return
+        try:
+            found = parse_id(answer.headers.get("x-etcd-cluster-id"), 16, "X-Etcd-Cluster-Id")
+        except jsonread.BadJsonError as error:
+            raise _UndecidedError(str(error)) from None
+        if found != self.cluster:
+            raise _UndecidedError(f"it belongs to etcd cluster {found}, not to {self.cluster}")
 
     def _headers(self) -> dict[str, str]:
         if self.settings.username is None:
@@ -69,13 +83,15 @@ class _Question:
         return {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 
 
-async def refuse_if_v2_in_use(settings: StoreSettings, group: str) -> None:
+async def refuse_if_v2_in_use(settings: StoreSettings, group: str, cluster: str = "") -> None:
     """Return when the group may be locked on v3: no v2 API anywhere, no semaphore there, or one that was retired.
+
+    Where it is known which `cluster` counts, what another one says of v2 decides nothing.
 
     `StoreRefusedError`: it is in use on v2 (held or not), or the server does not let us look. `StoreUnavailableError`:
     the answers within `settings.timeout` did not decide.
     """
-    question = _Question(keys.semaphore_key(group), settings)
+    question = _Question(keys.semaphore_key(group), settings, cluster)
     value = await _first_answer(question, parse_endpoints(settings))
     if value is not None and not _is_retired(value, question.key):
         raise StoreRefusedError(

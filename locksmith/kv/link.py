@@ -57,6 +57,7 @@ class Link(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
         self.context = context
         self.status = 0
+        self.headers: dict[str, str] = {}
         self.answers = 0
         self.ended: Callable[[], None] = lambda: None
         self._authority = endpoint.authority
@@ -106,11 +107,12 @@ class Link(asyncio.Protocol):
         return False
 
     async def head(self) -> None:
-        """Wait until the answer begins, and set `status`."""
+        """Wait until the answer begins, and set `status` and `headers`."""
         event = await self._event()
         while not isinstance(event, h11.Response):
             event = await self._event()
         self.status = event.status_code
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
 
     async def piece(self) -> bytes:
         """Give the next piece of the answer, empty at its end."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from locksmith.errors import ConflictError, StoreRefusedError, StoreUnavailableError
+from locksmith.kv.cluster import ForeignError, OneCluster
 from locksmith.kv.store import (
     ABSENT,
     MOST_OPERATIONS,
@@ -30,6 +31,9 @@ from locksmith.kv.store import (
 )
 
 T = TypeVar("T")
+
+URL = "memory:"
+"""Where this store is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class MemoryServer:
     """What all clients share. Nothing here awaits, so each method is a transaction."""
 
     revision: int = 1
-    cluster: str = "memory"
+    cluster: str = "cafe"
     _entries: dict[str, Entry] = field(default_factory=dict)
     _deadlines: dict[int, float] = field(default_factory=dict)
     _changed: dict[str, int] = field(default_factory=dict)
@@ -297,6 +301,7 @@ class MemoryStore:
         self._observer = observer
         self._weather: Weather = weather or Calm()
         self._watches: set[_Watch] = set()
+        self._one = OneCluster([URL], observer.clusters, self._identify, 1.0)
 
     async def get(self, key: str) -> Reading:
         """Read one key."""
@@ -391,6 +396,10 @@ class MemoryStore:
         return self._server.lend(put, ttl, also)
 
     async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
+        try:
+            self._one.clusters.heard(URL, self._server.cluster)
+        except ForeignError as error:
+            raise await self._one.refuse(f"the store in memory: {error}") from None
         known = self._observer.sending()
         at: list[Position] = []
 
@@ -407,6 +416,9 @@ class MemoryStore:
             raise
         self._hear(at, known)
         return result
+
+    async def _identify(self, _url: str, _limit: float) -> str:
+        return self._server.cluster
 
     def _hear(self, at: Sequence[Position], known: Known) -> None:
         if at:

@@ -1,7 +1,10 @@
 """How to reach the store: what the configuration says, and nothing that is connected yet."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 V2, V3 = 2, 3
 """The APIs of etcd, by their own names."""
@@ -25,3 +28,17 @@ class StoreSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     timeout: float = 5.0
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this very machine, by its address or by the name that every machine has for itself."""
+    with suppress(ValueError):  # no URL: whoever connects says so
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        return host == "localhost" or host.endswith(".localhost") or _is_own(host)
+    return False
+
+
+def _is_own(host: str) -> bool:
+    address = ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified

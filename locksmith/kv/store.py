@@ -7,10 +7,12 @@ Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefu
 `ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, Self
+
+from locksmith.kv.cluster import Clusters
 
 ABSENT = 0
 """The version of a key that does not exist; as a guard: it must not exist."""
@@ -60,7 +62,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a store had come when it answered: its revision, and the id of its cluster (empty: it has none)."""
+    """How far a store had come when it answered: its revision, and the id of its cluster (cluster.py)."""
 
     revision: int
     cluster: str = ""
@@ -93,7 +95,12 @@ class Known:
 
 
 class Observer(Protocol):
-    """Hears how far the store had come, from every answer that says so."""
+    """Hears how far the store had come, from every answer that says so, and knows which cluster counts."""
+
+    @property
+    def clusters(self) -> Clusters | None:
+        """Say which cluster counts; None: the first that answers."""
+        ...
 
     def sending(self) -> Known:
         """Say what is known, right before a request leaves."""
@@ -110,12 +117,21 @@ class Observer(Protocol):
 class NoObserver:
     """Hears nothing."""
 
+    clusters: Clusters | None = None
+
     def sending(self) -> Known:
         """Know nothing."""
         return Known(0)
 
     def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
         """Drop it."""
+
+
+class Expecting(NoObserver):
+    """Hears nothing, and expects one cluster, as `cluster` says when it is asked; empty: the first that answers."""
+
+    def __init__(self, cluster: Callable[[], str]) -> None:
+        self.clusters = Clusters(strict=False, expects=cluster)
 
 
 @dataclass(frozen=True, slots=True)

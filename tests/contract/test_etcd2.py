@@ -372,7 +372,7 @@ def test_a_silent_endpoint_leaves_time_for_the_next(etcd, folder):
 
 
 def test_a_write_at_a_silent_endpoint_is_unknown_and_goes_nowhere_else(etcd, folder):
-    with strange.endpoint(strange.silent) as url:
+    with strange.endpoint(strange.named(etcd.endpoints[0], strange.silent)) as url:
         settings = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=0.4)
         with pytest.raises(OutcomeUnknownError, match=f"PUT of {ROOT}.*was done: {url}"):
             run(lambda store: store.create(f"{folder}k", b"{}"), settings)
@@ -389,12 +389,37 @@ def test_a_call_ends_in_time_when_nobody_speaks(folder):
 
 
 def test_a_lost_answer_is_unknown_and_the_write_is_sent_once(etcd, folder):
-    with strange.endpoint(strange.forgetful(etcd.endpoints[0])) as url:
+    with strange.endpoint(strange.named(etcd.endpoints[0], strange.forgetful(etcd.endpoints[0]))) as url:
         settings = etcd.settings(endpoints=(url, *etcd.endpoints))
         with pytest.raises(OutcomeUnknownError, match="closed connection without response"):
             run(lambda store: store.create(f"{folder}k", b"{}"), settings)
     node = raw(etcd, "GET", quote(f"{folder}k"))["node"]
     assert node["modifiedIndex"] == node["createdIndex"]
+
+
+BAD_IDS = ["", "X-Etcd-Cluster-Id: \r\n", "X-Etcd-Cluster-Id: 0\r\n", "X-Etcd-Cluster-Id: rubbish\r\n"]
+BAD_IDS += ["X-Etcd-Cluster-Id: 10000000000000000\r\n", "X-Etcd-Cluster-Id: 0x7\r\n"]
+
+
+@pytest.mark.parametrize("header", BAD_IDS)
+def test_an_answer_that_names_no_cluster_counts_for_nothing(folder, header):
+    """As behind a proxy that removes the header. Each etcd from 2.0 on sends it."""
+    node = '{"action":"get","node":{"key":"/k","value":"1","createdIndex":4,"modifiedIndex":4}}'
+    head = f"HTTP/1.1 200 OK\r\nX-Etcd-Index: 9\r\n{header}Content-Type: application/json\r\nConnection: close\r\n"
+
+    def proxy(connection):
+        strange.read_request(connection)
+        connection.sendall(f"{head}Content-Length: {len(node)}\r\n\r\n{node}".encode())
+
+    words = "each etcd sends it, so what is between must let this header pass"
+    with strange.endpoint(proxy) as url:
+        settings = StoreSettings(endpoints=(url,))
+        with pytest.raises(StoreUnavailableError, match=words):
+            run(lambda store: store.get(f"{folder}k"), settings)
+        with pytest.raises(StoreUnavailableError, match=words):
+            run(lambda store: store.wait(f"{folder}k", 1, limit=2), settings)
+        with pytest.raises(OutcomeUnknownError, match=words):
+            run(lambda store: store.create(f"{folder}k", b""), settings)
 
 
 RUBBISH = {
@@ -420,10 +445,11 @@ def test_rubbish_is_no_answer(etcd, folder, answer):
         assert (await with_etcd.get(f"{folder}k")).entry is None
         with pytest.raises(OutcomeUnknownError):
             await writer.create(f"{folder}k", b"{}")
+        assert await with_etcd.create(f"{folder}k", b"{}"), "a write goes to no endpoint that names no cluster"
 
-    with strange.endpoint(answer) as url:
-        both = etcd.settings(endpoints=(url, *etcd.endpoints))
-        run(story, StoreSettings(endpoints=(url,)), both, both)
+    with strange.endpoint(answer) as url, strange.endpoint(strange.named(etcd.endpoints[0], answer)) as front:
+        both, fronted = (etcd.settings(endpoints=(one, *etcd.endpoints)) for one in (url, front))
+        run(story, StoreSettings(endpoints=(url,)), both, fronted)
 
 
 def test_a_server_without_the_v2_api_says_so():

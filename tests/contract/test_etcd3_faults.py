@@ -134,20 +134,41 @@ def test_an_endless_answer_is_cut_off(base):
     assert "longer than 64 MiB" in str(caught)
 
 
+BAD_IDS = ["", '"cluster_id":"",', '"cluster_id":"0",', '"cluster_id":0,', '"cluster_id":"x",', '"cluster_id":"-1",']
+BAD_IDS += ['"cluster_id":7,', '"cluster_id":"18446744073709551616",', '"cluster_id":"1e9",', '"cluster_id":["7"],']
+"""What etcd never writes: it is a decimal number of 64 bits, not 0, as text."""
+
+
+@pytest.mark.parametrize("cluster", BAD_IDS)
+def test_an_answer_that_names_no_cluster_counts_for_nothing(base, cluster):
+    answer = f'{{"header":{{{cluster}"revision":"7"}},"succeeded":true}}'
+    with strange.endpoint(strange.answering(answer)) as url:
+        with pytest.raises(StoreUnavailableError, match=r"the field 'cluster_id' must be the id of a cluster"):
+            run(StoreSettings((url,)), lambda store: store.get(base))
+        with pytest.raises(OutcomeUnknownError, match="the field 'cluster_id' must be the id of a cluster"):
+            run(StoreSettings((url,)), lambda store: store.create(base, b""))
+
+
+def test_the_largest_cluster_id_is_one(base):
+    answer = '{"header":{"cluster_id":"18446744073709551615","revision":"7"}}'
+    with strange.endpoint(strange.answering(answer)) as url:
+        assert run(StoreSettings((url,)), lambda store: store.get(base)).entry is None
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         "{}",
         "[]",
         '{"header":{}}',
-        '{"header":{"revision":"0"}}',
-        '{"header":{"revision":"x"}}',
-        '{"header":{"revision":1e999}}',
-        '{"header":{"revision":"7"},"kvs":[{"key":"é","mod_revision":"1","create_revision":"1"}]}',
-        '{"header":{"revision":"7"},"kvs":{}}',
-        '{"header":{"revision":"7"},"kvs":[7]}',
-        '{"header":{"revision":"7"},"kvs":[{"key":"a"}]}',
-        '{"header":{"revision":"7"},"kvs":[{"key":"YQ==","value":"YQ=="}]}',
+        '{"header":{"cluster_id":"7","revision":"0"}}',
+        '{"header":{"cluster_id":"7","revision":"x"}}',
+        '{"header":{"cluster_id":"7","revision":1e999}}',
+        '{"header":{"cluster_id":"7","revision":"7"},"kvs":[{"key":"é","mod_revision":"1","create_revision":"1"}]}',
+        '{"header":{"cluster_id":"7","revision":"7"},"kvs":{}}',
+        '{"header":{"cluster_id":"7","revision":"7"},"kvs":[7]}',
+        '{"header":{"cluster_id":"7","revision":"7"},"kvs":[{"key":"a"}]}',
+        '{"header":{"cluster_id":"7","revision":"7"},"kvs":[{"key":"YQ==","value":"YQ=="}]}',
         '{"error":7}',
         '{"error":{"message":7}}',
     ],
@@ -161,10 +182,10 @@ def test_an_answer_that_etcd_never_gives_reads_as_nothing(base, answer):
     "answer",
     [
         "{}",
-        '{"header":{"revision":"0"},"succeeded":true}',
-        '{"header":{"revision":"7"},"succeeded":"yes"}',
-        '{"header":{"revision":"7"},"succeeded":true,"responses":[]}',
-        '{"header":{"revision":"7"},"succeeded":true,"responses":[{"response_put":{}}]}',
+        '{"header":{"cluster_id":"7","revision":"0"},"succeeded":true}',
+        '{"header":{"cluster_id":"7","revision":"7"},"succeeded":"yes"}',
+        '{"header":{"cluster_id":"7","revision":"7"},"succeeded":true,"responses":[]}',
+        '{"header":{"cluster_id":"7","revision":"7"},"succeeded":true,"responses":[{"response_put":{}}]}',
         '{"error":7}',
     ],
 )
@@ -210,7 +231,8 @@ def test_a_write_goes_on_where_nothing_was_sent(wheel_etcd, base):
 )
 def test_a_write_goes_on_where_the_member_says_that_it_did_nothing(wheel_etcd, base, error, applied_nothing):
     answer = f'{{"error":"{error}","message":"{error}","code":14}}'
-    with strange.endpoint(strange.answering(answer, 503, "application/json")) as url:
+    bad = strange.named(wheel_etcd.endpoints[0], strange.answering(answer, 503, "application/json"))
+    with strange.endpoint(bad) as url:
         settings = wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints))
         if applied_nothing:
             assert run(settings, lambda store: store.create(base + "key", b""))
@@ -260,11 +282,15 @@ def test_no_endpoint_at_all_is_refused():
 
 # Streams that break
 
-CREATED = '{"result":{"header":{"revision":"999999999"},"created":true}}\n'
+CREATED = '{"result":{"header":{"cluster_id":"CLUSTER","revision":"999999999"},"created":true}}\n'
+
+
+def created(etcd: Etcd) -> str:
+    return CREATED.replace("CLUSTER", etcd.call("/v3/maintenance/status")["header"]["cluster_id"])
 
 
 def test_watches_that_break_at_once_are_opened_ever_more_seldom(wheel_etcd, base):
-    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", CREATED)
+    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
     with strange.endpoint(front) as url:
         assert not run(wheel_etcd.settings(endpoints=(url,)), lambda store: store.wait(base, 1, limit=1.5))
     assert 2 <= front.answered <= 6
@@ -278,7 +304,7 @@ def test_a_watch_that_broke_is_opened_at_the_next_endpoint(wheel_etcd, base):
         await store.swap(base + "key", b"2", made.version)
         assert await waiting
 
-    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", CREATED)
+    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
     with strange.endpoint(front) as url, within(5):
         run(wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints)), story)
     assert front.answered == 1

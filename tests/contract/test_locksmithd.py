@@ -193,6 +193,17 @@ def test_the_daemon_refuses_what_its_check_refuses(site):
     assert ended.stderr == _run(node, "--check-config").stderr
 
 
+def test_the_daemon_warns_of_an_etcd_of_its_own_at_its_start_and_with_check_config(site):
+    async def story(node):
+        words = f"all etcd.endpoints are on this machine itself ({', '.join(site.endpoints)})"
+        status, said = await node.run("locksmithd", "--check-config")
+        assert (status, f"Warning: {words}" in said) == (0, True)
+        await node.start_daemon()
+        await node.says(f"WARNING {words}")
+
+    site.play_stopped(story)
+
+
 def test_the_check_shows_every_setting_and_where_it_comes_from(site):
     ended = _run(site.node(running=False, group="database"), "--check-config", "-etcd-api=2")
     assert ended.returncode == 0

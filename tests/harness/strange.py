@@ -101,6 +101,18 @@ def relay(client: socket.socket, server: socket.socket) -> None:
             other[ready].sendall(piece)
 
 
+def named(upstream: str, handle: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """Let `upstream` say which cluster it belongs to, and `handle` answer everything else."""
+    front = Front(upstream, b"nothing is answered here", "")
+
+    def serve(connection: socket.socket) -> None:
+        head = connection.recv(1024, socket.MSG_PEEK)
+        asks = any(question in head for question in (b"/v3/maintenance/status", b"/_locksmith/cluster"))
+        (front if asks else handle)(connection)
+
+    return serve
+
+
 def silent(connection: socket.socket) -> None:
     """Read what is asked and never answer."""
     while connection.recv(65536):

@@ -31,6 +31,7 @@ SEEN = (
     b'{"schema":1,"store":"3 http://a","revision":7,"resumed":"2026-05-01T00:00:00Z","cluster":"17",'
     b'"entry":{"key":"k","version":5,"digest":"ab"},"back":"2026-05-01T00:00:00Z","why":"its revision is 3"}'
 )
+SEEN_NOW = SEEN.replace(b'"cluster":"17"', b'"cluster_id":"a1","cluster_at":"http://a"')
 OS_RELEASE = b'# comment\nID=debian\nVERSION_ID="12"\nVERSION="12 (bookworm)"\nPRETTY_NAME=\'a "b"\'\nBUILD_ID=a\\ b\n'
 
 
@@ -86,7 +87,7 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
             packages, lambda: _looked(RebootRequired(paths).look(NOW, BOOT)), b"libc6\nlinux-image-6\n", refuses=False
         ),
         "operator's wish": _file(wish.path, lambda: _looked(wish.look(NOW, BOOT)), WISH),
-        "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, refuses=False),
+        "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, SEEN_NOW, refuses=False),
         "shown boots": _file(ShownRuns(paths).path, lambda: ShownRuns(paths).known() or True, b"a\nb\n", refuses=False),
         "outcome of a program": _file(
             outcome, lambda: read_outcome(outcome), b'{"code":1,"reason":"x","late":false,"digest":"d"}'

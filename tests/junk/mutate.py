@@ -44,6 +44,7 @@ NODE = b"""{"schema":1,"hostname":"n1","boot_id":"b","group":"web","strategy":"e
 "since":"2026-05-01T02:00:00Z","code":"window","reason":"x","until":"2026-05-01T03:00:00Z","wish":"kernel",
 "wish_reasons":["a"],"windows":["02:00 for 1h"],"blackouts":[],"window_opens":"2026-05-01T02:00:00Z"}"""
 ORDER = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","reason":"x","until":"","slots":2,"nonce":"n"}'
+RESUME = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","cluster":"a1","replaces":["b2","c3"]}'
 PLACE = waiter.encode(Waiter.of(fleet.decode(CLAIM, "k", "n1")))
 INCIDENTS = halt.encode([halt.Incident(fleet.decode(CLAIM, "k", "n1"), halt.EXPIRED, "not seen")])
 SET = b'{"schema":1,"open":["Mon..Fri 02:00 for 3h"],"blackouts":["*-12-24..26"],"zone":"Europe/Berlin","who":"a"}'
@@ -120,7 +121,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "place in line": Reader(lambda raw: waiter.decode(raw, "k"), (PLACE,)),
         "presence": Reader(lambda raw: node.decode(raw, "k", "n1"), (NODE,)),
         "share": Reader(lambda raw: share.decode(raw, "k"), (b'{"schema":1,"percent":"10%","wrote":[3,4]}',)),
-        "order": Reader(lambda raw: orders.decode(raw, "k", orders.FREEZE), (ORDER,)),
+        "order": Reader(lambda raw: orders.decode(raw, "k", orders.FREEZE), (ORDER, RESUME)),
         "incidents": Reader(lambda raw: halt.decode(raw, "k"), (INCIDENTS,)),
         "history": Reader(history.decode, (b'{"schema":1,"at":"2026-05-01T02:00:00Z","act":"held","who":"a"}',)),
         "set of windows": Reader(lambda raw: window_set.decode(raw, "k"), (SET,)),

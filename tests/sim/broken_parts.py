@@ -14,6 +14,7 @@ from locksmith.agent import Agent
 from locksmith.brakes import Others
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import REBOOT, Claim
+from locksmith.kv.cluster import Clusters
 from locksmith.kv.store import Change, Check
 from locksmith.operator_orders import OperatorOrders, Ordered
 from locksmith.permit import Permit
@@ -412,6 +413,23 @@ class Forgiving(NoHistory):
         return super()._fields(replace(seen, back=None, why=""))
 
 
+class AnyCluster(Clusters):
+    """Takes every cluster for its own."""
+
+    def heard(self, url: str, cluster: str) -> None:
+        if not self.own:
+            super().heard(url, cluster)
+
+
+class Astray(NoHistory):
+    """Believes whichever cluster answers."""
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        own = self.clusters
+        self.clusters = AnyCluster(own.own, own.at, strict=False, adopted=self._adopt)
+
+
 class Recent(Standing):
     """Takes every journal for as young as the store."""
 
@@ -712,6 +730,16 @@ def disturbed(drawn: Plan, faults: Faults) -> Plan:
     )
 
 
+def astray(drawn: Plan) -> Plan:
+    """What takes machines whose endpoints lead to another cluster, while others are down."""
+    return replace(disturbed(drawn, Faults(astray=12)), slots=1)
+
+
+def alone_astray(drawn: Plan) -> Plan:
+    """What takes a machine that wants nothing, and that is led astray."""
+    return replace(disturbed(drawn, Faults(astray=1)), machines=1, windows=(None,), busy=0.0)
+
+
 def unable(drawn: Plan) -> Plan:
     """What takes machines that cannot take a slot, for reasons of their own."""
     return disturbed(drawn, Faults(unable=4, ahead=1))
@@ -778,6 +806,8 @@ BROKEN = [
     Broken(OnlyTakes, "has seen a semaphore that the store has lost", restored_while_idle),
     Broken(NoHistory, "has seen a semaphore that the store has lost", restored_while_idle),
     Broken(Forgiving, "an answer told it", restored_and_restarted),
+    Broken(Astray, "are down at once", astray),
+    Broken(Astray, "wrote to another cluster", alone_astray),
     Broken(Helpful, "gave back the slot of"),
     Broken(Bare, "without a record"),
     Broken(Rude, "undid the manual claim"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from locksmith.config_windows import WindowSettings
 from locksmith.halt import HaltAfter
@@ -37,6 +37,20 @@ CALM_FAULTS = Faults()
 
 
 @dataclass
+class Astray:
+    """A store whose calls go to another cluster while the machine is led astray."""
+
+    machine: SimMachine
+    own: Store
+    other: Store
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the method of whichever cluster answers now."""
+        here = self.other if asyncio.get_running_loop().time() < self.machine.astray_until else self.own
+        return getattr(here, name)
+
+
+@dataclass
 class Simulation:
     """One run of a plan."""
 
@@ -45,6 +59,8 @@ class Simulation:
     story: Story
     faults: Faults = CALM_FAULTS
     server: SimServer = field(default_factory=SimServer)
+    other: SimServer = field(default_factory=lambda: SimServer(cluster="dead"))
+    """Another cluster, which some machines reach for a while instead."""
     nodes: dict[str, Node] = field(default_factory=dict)
     windows: dict[str, WindowSettings] = field(default_factory=dict)
     dry: set[str] = field(default_factory=set)
@@ -72,6 +88,7 @@ class Simulation:
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         self.server.refused = rules.refused
+        self.other.witness = rules.wrote_elsewhere
         self.told = rules.told
         loop.after_turn = rules.turn
         operator = self._operator(rules)
@@ -89,6 +106,8 @@ class Simulation:
         self.story.tell("CALM", "no more faults from here on")
         for task in self.tasks:
             await self._or_broken(task)
+        rules.ended()
+        self.story.check()
         await operator.tidy(self.plan.slots)
         await self._come_to_an_end(rules, operator)
 
@@ -209,8 +228,30 @@ class Simulation:
         calm: bool = False,
         process: Process | None = None,
     ) -> Store:
-        network = Network(
-            self.server,
+        def of(server: SimServer) -> Store:
+            network = self._network(server, name, rng, pause, lost, calm=calm)
+            if process is None:
+                return kind(server, network)
+            network.saw = process.saw if server is self.server else network.saw
+            return RememberingStore(kind(server, network, process.seen), process.seen, KEY)
+
+        kind = StepwiseStore if self.plan.stepwise else MemoryStore
+        if process is None or not self.plan.faults.astray:
+            return of(self.server)
+        return cast("Store", Astray(process.machine, of(self.server), of(self.other)))
+
+    def _network(
+        self,
+        server: SimServer,
+        name: str,
+        rng: Random | None,
+        pause: Callable[[str], Coroutine[Any, Any, None]] | None,
+        lost: Callable[[], None],
+        *,
+        calm: bool,
+    ) -> Network:
+        return Network(
+            server,
             name,
             rng or self.plan.draw(f"{name} network"),
             lambda: CALM_FAULTS if calm else self.faults,
@@ -220,11 +261,6 @@ class Simulation:
             partial(self.story.tell, name),
             watched=KEY,
         )
-        kind = StepwiseStore if self.plan.stepwise else MemoryStore
-        if process is None:
-            return kind(self.server, network)
-        network.saw = process.saw
-        return RememberingStore(kind(self.server, network, process.seen), process.seen, KEY)
 
     def _let_loose(self, operator: Operator, rules: Rules) -> None:
         for number in range(self.plan.go_nodes):

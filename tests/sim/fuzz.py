@@ -58,6 +58,8 @@ EVENTS = {
     "leader changes that started all leases again": "has another leader",
     "keyspaces that were copied, without leases": "is a copy",
     "machines that went from the queue for good": "goes for good",
+    "machines that reached another cluster alone": "reaches another cluster alone",
+    "machines that waited for their own cluster": "- other_cluster",
     "machines that left the queue, and returned later": "- take_fails",
     "users who logged in before a reboot": "logged in",
     "daemons that stood still, or had no bus, after a commit": "after its commit",

@@ -151,6 +151,8 @@ class SimMachine:
     blocked_since: float | None = None
     unable_until: float = 0.0
     """Until when its look at the other keyspace fails."""
+    astray_until: float = 0.0
+    """Until when its endpoints lead to another cluster."""
     is_ahead: bool = False
     """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
     halt_after: HaltAfter = FIRST

@@ -95,6 +95,8 @@ class Faults:
     """Another user logs in, at a look at who is there, and stays for minutes."""
     traffic: int = 0
     """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
+    astray: int = 0
+    """Times at which one machine's endpoints lead to another cluster for minutes."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
@@ -190,6 +192,7 @@ def plan(seed: int) -> Plan:
     drawn = _blocked(Random(f"{seed} queue"), drawn)
     drawn = _late(Random(f"{seed} late"), drawn)
     drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
+    drawn = _astray(Random(f"{seed} other cluster"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -292,6 +295,11 @@ def _late(rng: Random, faults: Faults) -> Faults:
 def _crowded_store(rng: Random, faults: Faults) -> Faults:
     """Add others who use the store too, to half of those that go back."""
     return replace(faults, traffic=rng.choice((0, 3000))) if faults.restores else faults
+
+
+def _astray(rng: Random, faults: Faults) -> Faults:
+    """Add endpoints that lead to another cluster, to a fifth of the storms."""
+    return faults if faults == Faults() or rng.random() < 0.8 else replace(faults, astray=rng.randint(1, 6))
 
 
 def _window(rng: Random) -> str | None:

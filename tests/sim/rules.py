@@ -120,6 +120,17 @@ class Rules:
     """Since when a slot is free that a machine in the queue may take, and nothing was written to the semaphore."""
     takeable_version: int = 0
     looked: float = 0.0
+    elsewhere: dict[str, None] = field(default_factory=dict)
+    """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
+
+    def wrote_elsewhere(self, author: str, _before: Before) -> None:
+        """Take note of a write to another cluster."""
+        self.elsewhere[author] = None
+
+    def ended(self) -> None:
+        """Judge what is left of the storm."""
+        if self.elsewhere:
+            self.story.breaks(f"{', '.join(self.elsewhere)} wrote to another cluster")
 
     def wrote(self, author: str, before: Before) -> None:
         """Judge one write, and take note of what holds from then on."""

@@ -63,6 +63,7 @@ class Storm:
         self._at_times("ahead", faults.ahead, self._see_more)
         self._at_times("elections", faults.elections, self._elect)
         self._at_times("copy", faults.copies, self._copy)
+        self._at_times("astray", faults.astray, self._lead_astray)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -156,6 +157,12 @@ class Storm:
         loop, rng = asyncio.get_running_loop(), self.plan.draw(f"unable {asyncio.get_running_loop().time()}")
         node.machine.unable_until = min(STORMY, loop.time() + rng.uniform(100, 900))
         self.story.tell(node.machine.name, f"cannot look at the other keyspace until {node.machine.unable_until:.0f}")
+
+    async def _lead_astray(self, node: Node) -> None:
+        loop, rng = asyncio.get_running_loop(), self.plan.draw(f"astray {asyncio.get_running_loop().time()}")
+        node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
+        self.story.tell(node.machine.name, f"reaches another cluster alone until {node.machine.astray_until:.0f}")
+        node.wake()
 
     async def _see_more(self, node: Node) -> None:
         """Let a machine have the mark of a store that has come further, as a restored store makes it."""

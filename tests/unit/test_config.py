@@ -1,3 +1,4 @@
+import json
 import os
 import re
 from dataclasses import replace
@@ -480,6 +481,35 @@ def test_a_file_that_cannot_be_read_never_counts_as_absent(machine):
     assert f"{machine.file} is not TOML: 'utf-8' codec" in machine.refusal()
     machine.write("").secret("locksmith.toml.d")
     assert machine.refusal() == f"{machine.file}.d cannot be read: Not a directory"
+
+
+LOOPBACK = ["http://127.0.0.1:2379", "http://127.1.2.3:2379", "https://localhost:2379", "http://[::1]:2379"]
+LOOPBACK += ["http://etcd.localhost:1", "http://LOCALHOST.:1", "http://0.0.0.0:2379", "http://[::ffff:127.0.0.1]:2379"]
+ELSEWHERE = ["http://10.0.0.1:2379", "http://[fd00::1]:2379", "http://etcd1:2379", "http://localhost.example:2379"]
+
+
+def cautions_of(machine, endpoints, strategy="etcd-lock"):
+    machine.write(f'strategy = "{strategy}"\netcd.endpoints = {json.dumps(endpoints)}\n')
+    return machine.daemon().cautions
+
+
+@pytest.mark.parametrize("endpoint", LOOPBACK)
+def test_a_daemon_whose_endpoints_are_all_on_its_machine_is_warned(machine, endpoint):
+    [caution] = cautions_of(machine, [endpoint])
+    assert f"all etcd.endpoints are on this machine itself ({endpoint})" in caution
+    assert "all may reboot at once" in caution
+    assert machine.tool().cautions == (), "the tool is asked too often to say it each time"
+
+
+@pytest.mark.parametrize("endpoint", ELSEWHERE)
+def test_one_endpoint_elsewhere_is_enough(machine, endpoint):
+    assert cautions_of(machine, ["http://127.0.0.1:2379", endpoint]) == ()
+
+
+def test_the_default_endpoints_are_warned_of_too_and_no_strategy_without_a_lock_is(machine):
+    machine.write('strategy = "etcd-lock"')
+    assert len(machine.daemon().cautions) == 1
+    assert cautions_of(machine, LOOPBACK[:1], "reboot") == ()
 
 
 def test_check_config_shows_every_value_and_its_origin_but_no_password(machine):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from locksmith.claims import target_of
 from locksmith.errors import HostError
 from locksmith.fleet import UNHEALTHY
 from locksmith.host.journal import JournalFile
@@ -104,3 +105,24 @@ def test_every_name_in_the_journal_is_one_that_the_next_version_reads(journal):
     assert set(fields["entry"]["before"]) == {"trigger", "system", "failed_units", "version"}
     journal.clear("a", done=Done("6.1", SINCE))
     assert json.loads(journal.path.read_text())["done"] == {"at": "2026-05-01T02:10:00Z", "version": "6.1"}
+
+
+def test_the_cluster_of_a_claim_is_written_as_soon_as_it_is_known_and_stays(tmp_path):
+    known: list[str] = [""]
+    asked = []
+
+    def cluster(api, endpoints):
+        asked.append((api, tuple(endpoints)))
+        return known[0]
+
+    journal = JournalFile(Paths(tmp_path), ME, cluster=cluster)
+    journal.begin(entry())
+    assert kept(journal).cluster == ""
+    known[0] = "a1"
+    journal.hooks("a", Hooks.BEGUN)
+    assert kept(journal).cluster == "a1"
+    known[0] = "b2"
+    journal.commit("a")
+    assert kept(journal).cluster == "a1", "the claim was made there, whatever counts by now"
+    assert set(asked) == {(entry().api, entry().endpoints)}
+    assert target_of(kept(journal)).cluster == "a1"

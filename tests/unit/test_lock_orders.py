@@ -13,7 +13,7 @@ from locksmith.fleet import REBOOT, Claim
 from locksmith.halt import HaltAfter, parse_halt_after
 from locksmith.kv.store import Entry
 from locksmith.node import Node
-from locksmith.operator_orders import OperatorOrders
+from locksmith.operator_orders import MOST_CLUSTERS, OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
@@ -280,3 +280,43 @@ def test_an_order_is_written_so_that_other_versions_read_it():
     assert orders.decode(b'{"schema":1,"since":"2026-05-01T02:10:00Z"}', "key", "freeze") == Order("", NOW)
     later = replace(bare, slots=0, nonce="f1", until=NOW, extra={"floor": 2})
     assert orders.decode(orders.encode(later), "key", "freeze") == later
+
+
+def resume(cluster: str = "", *replaces: str) -> Order:
+    return Order("alice", NOW, cluster=cluster, replaces=replaces, nonce=f"{cluster} {replaces}")
+
+
+SAID = [
+    # what was said one after another; what stands in the end
+    ([resume("b", "a"), resume()], ("b", ("a",))),
+    ([resume("b", "a"), resume("c", "b")], ("c", ("b", "a"))),
+    ([resume("b", "a"), resume("b", "x")], ("b", ("x", "a"))),
+    ([resume("b", "a"), resume("c", "x")], ("c", ("x",))),
+    ([resume("b", "a"), resume("a", "b")], ("a", ("b",))),
+    ([resume(), resume("b", "a")], ("b", ("a",))),
+]
+
+
+@pytest.mark.parametrize(("said", "stands"), SAID)
+def test_a_later_resume_keeps_whose_place_its_cluster_has_taken(said, stands):
+    """A machine that was off through two moves still finds its own cluster named; a copy's words count in no other."""
+
+    async def story(group):
+        for order in said:
+            await group.orders.resume(order)
+        entry = group.server.read(keys.resume_key("")).entry
+        found = orders.decode(entry.value, entry.key, orders.RESTORED)
+        assert (found.cluster, found.replaces) == stands
+
+    scene(story)
+
+
+def test_of_many_clusters_the_last_ones_are_kept():
+    async def story(group):
+        for number in range(30):
+            await group.orders.resume(resume(f"c{number + 1}", f"c{number}"))
+        entry = group.server.read(keys.resume_key("")).entry
+        found = orders.decode(entry.value, entry.key, orders.RESTORED)
+        assert found.replaces == tuple(f"c{number}" for number in range(29, 29 - MOST_CLUSTERS, -1))
+
+    scene(story)

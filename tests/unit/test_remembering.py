@@ -12,6 +12,8 @@ from locksmith.kv.store import Change, Entry, Fingerprint, Known, Reading
 class Memory:
     """What has been seen: nothing."""
 
+    clusters = None
+
     def sending(self) -> Known:
         return Known(0)
 

@@ -12,6 +12,7 @@ from locksmith import keys, node, orders, states
 from locksmith.errors import ConflictError, HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
+from locksmith.kv.cluster import ForeignError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.observed import KINDS
 from locksmith.kv.remembering import RememberingStore
@@ -28,6 +29,15 @@ NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 KEY = keys.semaphore_key("")
 RESUME = keys.resume_key("")
+
+
+def in_loop(act):
+    """Do what needs the clock of a loop."""
+
+    async def main(_loop):
+        return act()
+
+    return run(main)
 
 
 class Clock:
@@ -88,37 +98,108 @@ def test_a_member_that_lags_accuses_no_store_but_what_it_knows_counts(mark):
     assert mark.verdict
 
 
-def test_another_cluster_is_a_store_that_went_back(mark):
-    hears(mark, 9, cluster="1")
-    hears(mark, 10, cluster="1")
+def test_an_answer_of_another_cluster_says_nothing_of_the_store(mark):
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+    hears(mark, 9, cluster="a1")
+    for revision in (900, 8):
+        hears(mark, revision, cluster="b2")
     assert not mark.verdict
-    hears(mark, 900, cluster="2")
-    assert "cluster 2 answers instead of 1" in mark.verdict
-
-
-def test_a_file_of_an_earlier_version_learns_the_cluster(mark, tmp_path):
-    fields = {"schema": 1, "store": "3 http://a", "revision": 7, "resumed": "", "at": "2026-05-01T02:00:00Z"}
-    mark.path.parent.mkdir(parents=True)
-    mark.path.write_text(json.dumps(fields))
-    mark = make(tmp_path)
-    hears(mark, 7, cluster="1")
-    assert not mark.verdict
-    hears(mark, 7, cluster="2")
+    hears(mark, 10, cluster="a1")
+    hears(mark, 9, cluster="a1")
     assert mark.verdict
+
+
+@pytest.mark.parametrize(
+    ("store", "cluster"), [("3 http://a", "14841639068965178418"), ("2 http://a", "cdf818194e3a8c32")]
+)
+@pytest.mark.parametrize("api", [2, 3])
+def test_a_file_of_an_earlier_version_has_the_cluster_as_its_api_writes_it(mark, tmp_path, store, cluster, api):
+    """And v2 and v3 of one etcd are one cluster, though they count their revisions apart."""
+    fields = {"schema": 1, "store": store, "revision": 7, "resumed": "", "at": "2026-05-01T02:00:00Z"}
+    mark.path.parent.mkdir(parents=True)
+    mark.path.write_text(json.dumps({**fields, "cluster": cluster}))
+    found = SeenRevision(Paths(tmp_path), api, ["http://a"])
+    assert found.clusters.own == "cdf818194e3a8c32"
+    assert found.sending().revision == (7 if store.startswith(str(api)) else 0)
+
+
+def test_a_file_of_an_earlier_version_that_knows_no_cluster_learns_it(mark, tmp_path):
+    mark.path.parent.mkdir(parents=True)
+    mark.path.write_text(json.dumps({"schema": 1, "store": "3 http://a", "revision": 7, "cluster": ""}))
+    mark = make(tmp_path)
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+    assert make(tmp_path).clusters.own == "a1", "it is written down at once"
+
+
+def test_the_cluster_that_another_program_of_this_machine_has_seen_first_counts(tmp_path):
+    daemon, tool = make(tmp_path), make(tmp_path)
+    in_loop(lambda: daemon.clusters.heard("http://a", "a1"))
+    with pytest.raises(ForeignError):
+        in_loop(lambda: tool.clusters.heard("http://b", "b2"))
+    assert (tool.clusters.own, make(tmp_path).clusters.own) == ("a1", "a1")
+
+
+def test_a_claim_is_of_the_cluster_that_its_endpoints_belong_to(mark):
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+    assert mark.cluster_of(3, ["http://a"]) == "a1"
+    assert mark.cluster_of(3, ["http://b"]) == mark.cluster_of(2, ["http://a"]) == ""
+
+
+WORDS = [
+    # where it was said, what it replaces; whether it ends the time of a1, where b2 answers
+    ("b2", ("a1",), True),
+    ("b2", ("c3", "a1"), True),
+    ("b2", (), False),
+    ("", ("a1",), False),
+    ("b2", ("c3",), False),
+    ("a1", ("a1",), False),
+    ("c3", ("a1",), False),
+]
+
+
+@pytest.mark.parametrize(("where", "replaces", "counts"), WORDS)
+def test_a_resume_counts_that_names_the_cluster_and_the_one_before(tmp_path, where, replaces, counts):
+    gauge = Gauge()
+    mark = make(tmp_path, meter=gauge)
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+    hears(mark, 900, cluster="a1")
+    early = mark.sending()
+    # Its time decides nothing: an old one of such words counts too.
+    order = Order("alice", NOW - timedelta(days=9), cluster=where, replaces=replaces)
+    assert mark.succeed(Position(5, "b2"), order) is counts
+    assert make(tmp_path).clusters.own == ("b2" if counts else "a1")
+    if counts:
+        hears(mark, 1, early, cluster="b2")
+        hears(mark, 5, cluster="b2")
+        assert not mark.verdict
+        hears(mark, 4, cluster="b2")
+        assert mark.verdict
+
+
+def test_no_cluster_takes_the_place_of_none(mark):
+    assert not mark.succeed(Position(5, "b2"), Order("alice", NOW, cluster="b2", replaces=("a1",)))
+
+
+def test_a_succession_that_is_not_written_down_changes_nothing(mark, monkeypatch):
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+
+    def full(_raw):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mark, "_store_raw", full)
+    with pytest.raises(HostError):
+        mark.succeed(Position(5, "b2"), Order("alice", NOW, cluster="b2", replaces=("a1",)))
+    assert mark.clusters.own == "a1"
 
 
 def test_another_list_of_endpoints_is_the_same_store_where_the_cluster_is(tmp_path):
-    hears(mark := make(tmp_path), 9, cluster="1")
+    mark = make(tmp_path)
+    in_loop(lambda: mark.clusters.heard("http://a", "a1"))
+    hears(mark, 9, cluster="a1")
     mark.keep()
-    others = ["http://a", "http://b"]
-    mark = SeenRevision(Paths(tmp_path), 3, others)
-    hears(mark, 10, cluster="1")
-    assert not mark.verdict
-    hears(mark := SeenRevision(Paths(tmp_path), 3, others), 8, cluster="1")
+    mark = SeenRevision(Paths(tmp_path), 3, ["http://a", "http://b"])
+    hears(mark, 8, cluster="a1")
     assert mark.verdict
-    hears(mark := SeenRevision(Paths(tmp_path), 3, ["http://c"]), 10, cluster="2")
-    assert mark.verdict, "a migration ends with an operator's `resume`"
-    assert not SeenRevision(Paths(tmp_path), 2, others).is_known, "v2 and v3 count apart"
 
 
 def test_a_mark_without_a_cluster_belongs_to_its_endpoints(tmp_path):

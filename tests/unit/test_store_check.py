@@ -39,8 +39,11 @@ class Mark:
     """What a machine has seen of the store: its verdict, and how often that was written down."""
 
     verdict: str = ""
+    split: str = ""
     kept: int = 0
     broken: bool = False
+
+    clusters = None
 
     def went_back(self, _resumed) -> str:
         if self.broken:
