@@ -94,8 +94,8 @@ class Rules:
     free_since: float | None = None
     frozen: set[str] | None = None
     """While the group is frozen, as the operator was told: who is past the point of no return all the same."""
-    halted: set[str] | None = None
-    """While a reboot went wrong and nobody has seen that: who was past the point of no return before."""
+    halted: dict[int, set[str]] = field(default_factory=dict)
+    """For each number of reboots that went wrong and are not acknowledged: who was past the point of no return before."""
     version: int = 0
     """The semaphore's, at the last write."""
     judged: tuple[int, int] = (0, 0)
@@ -224,7 +224,7 @@ class Rules:
         self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
         for machine in self.machines.values():
             machine.tried.clear()  # where its disk goes back as well, nobody remembers what it rebooted for
-        self.halted, self.version = None, self.server.read(KEY).version
+        self.halted, self.version = {}, self.server.read(KEY).version
 
     def _note_holders(self, added: set[str], removed: set[str]) -> None:
         for holder in removed:
@@ -295,11 +295,12 @@ class Rules:
         """A reboot that went wrong halts from the touch of the semaphore on that follows its record."""
         version = self.server.read(KEY).version
         touched, self.version = version != self.version, version
-        if not any(self._is_wrong(_record(after, name)) for name in self.semaphore().holders):
-            self.halted = None
-        elif touched and self.halted is None:
+        wrong = sum(self._is_wrong(_record(after, name)) for name in self.semaphore().holders)
+        self.halted = {number: late for number, late in self.halted.items() if number <= wrong}
+        if touched and wrong > len(self.halted):
             records = {name: _record(before, name) for name in _semaphore(before.value(KEY)).holders}
-            self.halted = {name for name, claim in records.items() if claim is not None and claim.state != HELD}
+            late = {name for name, claim in records.items() if claim is not None and claim.state != HELD}
+            self.halted |= {number: late for number in range(len(self.halted) + 1, wrong + 1)}
 
     def _is_wrong(self, claim: Claim | None) -> bool:
         return claim is not None and claim.state in BLAMED and not claim.acknowledged
@@ -398,7 +399,8 @@ class Rules:
             self.story.breaks(f"{', '.join(down)} are down at once")
         if self._freeze_stands() and self.frozen is not None and name not in self.frozen:
             self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
-        if self.halted is not None and name not in self.halted:
+        limit = machine.halt_after.of(len(self.machines))
+        if limit in self.halted and name not in self.halted[limit]:
             self.story.breaks(f"{name} reboots although the group is halted")
         if orphan := self._orphan(name):
             self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
