@@ -95,7 +95,7 @@ class Rules:
     frozen: set[str] | None = None
     """While the group is frozen, as the operator was told: who is past the point of no return all the same."""
     halted: dict[int, set[str]] = field(default_factory=dict)
-    """For each number of reboots that went wrong and are not acknowledged: who was past the point of no return before."""
+    """For each number of reboots that went wrong, not acknowledged: who was past the point of no return before."""
     version: int = 0
     """The semaphore's, at the last write."""
     judged: tuple[int, int] = (0, 0)
@@ -300,7 +300,7 @@ class Rules:
         if touched and wrong > len(self.halted):
             records = {name: _record(before, name) for name in _semaphore(before.value(KEY)).holders}
             late = {name for name, claim in records.items() if claim is not None and claim.state != HELD}
-            self.halted |= {number: late for number in range(len(self.halted) + 1, wrong + 1)}
+            self.halted |= dict.fromkeys(range(len(self.halted) + 1, wrong + 1), late)
 
     def _is_wrong(self, claim: Claim | None) -> bool:
         return claim is not None and claim.state in BLAMED and not claim.acknowledged
