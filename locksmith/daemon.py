@@ -14,6 +14,7 @@ from locksmith.boottime import boot_time
 from locksmith.brakes import GroupRules
 from locksmith.config import Config, MetricsSettings
 from locksmith.errands import MachineErrands
+from locksmith.errors import LocksmithError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
@@ -150,8 +151,7 @@ async def run(config: Config, paths: Paths) -> None:
         clock, marker = local_clock(), AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()
         meter, metrics = _metrics(config.metrics, stack)
-        mark = make_mark(config, paths, meter)
-        journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
+        mark, journal = _memory(config, paths, member, meter)
         windows = make_windows(config, meter, mark)
         agent: Agent
 
@@ -250,6 +250,22 @@ def _member(paths: Paths) -> Member:
         instance=read_instance(paths),
         hardware=read_hardware(paths, machine_id),
     )
+
+
+def _memory(config: Config, paths: Paths, member: Member, meter: Meter) -> tuple[SeenRevision, JournalFile]:
+    """Give what this machine remembers of the store, and of its own reboot; each knows the cluster of the other."""
+    mark = make_mark(config, paths, meter)
+    journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
+    mark.clusters.expects = partial(_claimed_cluster, journal, mark)
+    return mark, journal
+
+
+def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
+    """Name the cluster of the claim in the journal, for a machine that has lost what it had seen of the store."""
+    with contextlib.suppress(LocksmithError):
+        entry = journal.read().entry
+        return entry.cluster if entry is not None and mark.is_of(entry.api, entry.endpoints) else ""
+    return ""
 
 
 def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> CheckedPresence:

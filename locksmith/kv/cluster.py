@@ -98,6 +98,11 @@ class Clusters:
         said = listed([f"{', '.join(urls)} to cluster {cluster}" for cluster, urls in sorted(named.items())])
         return f"the etcd endpoints belong to different clusters: {said}; correct etcd.endpoints"
 
+    def expect(self) -> None:
+        """Let the expected cluster count, where none does yet."""
+        if not self.own and (cluster := self.expects()):
+            self._adopt("", cluster)
+
     def heard(self, url: str, cluster: str) -> None:
         """Take note which cluster an endpoint belongs to; `ForeignError`: to another than counts."""
         before, was_foreign = self.sights.get(url), self.foreign
@@ -192,7 +197,7 @@ class OneCluster:
         `OtherClusterError`: they disagree, and none of them counts.
         """
         clusters = self.clusters
-        clusters.own = clusters.own or clusters.expects()
+        clusters.expect()
         if len(self._urls) > 1 and self._is_due():
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look_around())

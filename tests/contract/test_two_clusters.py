@@ -191,6 +191,26 @@ def test_while_both_answer_a_slot_is_released_in_the_own_cluster_and_none_is_tak
     known.play(story)
 
 
+def test_a_machine_that_lost_what_it_had_seen_knows_its_cluster_by_its_claim(known):
+    """Somebody removes seen.json while the machine is down with its slot, and the other cluster answers."""
+
+    async def story(node):
+        await know_the_first(node)
+        node.machine.mode = RebootMode.DELAY
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (rebooting)")
+        with known.only_second():
+            node.while_off = (node.paths.state / "seen.json").unlink
+            node.doubles.logind.end_delay()
+            await node.rebooted()
+            await node.says(WAITS)
+            assert node.claim is not None
+            assert (seen(node)["cluster_id"], keys_of(known.second)) == (known.ids[0], 0)
+        await known.site.is_free(30)
+
+    known.site.play(story)
+
+
 def command_in(text: str) -> list[str]:
     """Give the arguments of the last `locksmithctl` command that a text suggests."""
     return shlex.split(re.findall(r"`locksmithctl (resume --replaces [^`]+)`", text)[-1])

@@ -297,6 +297,8 @@ class SimMachine:
         committed = bool(disk.raw) and b'"committed"' in (disk.raw or b"")
         self.disk.raw, self.disk.boots, self.disk.seen = disk.raw, [*disk.boots], disk.seen
         self.forgot_at = asyncio.get_running_loop().time()
+        if self.disk.seen is None:
+            self.astray_until = 0.0  # without memory it would believe the other cluster
         if nonce and not (self.nonce == nonce and committed):
             self.forgot = nonce
         return rolled_back

@@ -159,6 +159,9 @@ class Storm:
         self.story.tell(node.machine.name, f"cannot look at the other keyspace until {node.machine.unable_until:.0f}")
 
     async def _lead_astray(self, node: Node) -> None:
+        """Let a machine reach another cluster alone. (One without memory would believe it, as docs/safety.md says.)"""
+        if node.machine.disk.seen is None:
+            return
         loop, rng = asyncio.get_running_loop(), self.plan.draw(f"astray {asyncio.get_running_loop().time()}")
         node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
         self.story.tell(node.machine.name, f"reaches another cluster alone until {node.machine.astray_until:.0f}")
