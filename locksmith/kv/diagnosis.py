@@ -47,7 +47,7 @@ TOO_OLD = "this etcd is older than 3.4 and has no API at /v3/: use etcd 3.4 or n
 
 
 class Diagnosis:
-    """What is known of one endpoint. With `v3`, it is asked why it has not that API."""
+    """What is known of one endpoint. With `v3`, also why it does not have that API."""
 
     def __init__(self, endpoint: Endpoint, *, v3: bool = True) -> None:
         self._endpoint = endpoint
@@ -61,7 +61,7 @@ class Diagnosis:
         `status` is the HTTP status of the answer that was none of etcd's, 0 where nothing came.
         """
         now = asyncio.get_running_loop().time()
-        if now >= self._until:
+        if now >= self._until and by > now:
             self._finding = ""
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(by, now + LIMIT)):

@@ -214,7 +214,7 @@ def test_a_proxy_that_closes_each_connection_gets_a_new_one_for_each_request(whe
     assert (way.connections, way.kept) == (9, 0)
 
 
-def test_a_connection_is_closed_when_it_was_idle_for_a_while_but_one_beside_a_watch(wheel_etcd, base, monkeypatch):
+def test_an_idle_connection_is_closed_but_for_one_while_a_watch_is_open(wheel_etcd, base, monkeypatch):
     async def story(store):
         made = await store.create(base + "key", b"")
         await asyncio.to_thread(wait_until, lambda: not store._gateway._exchanges[0]._pool._links, "it is closed", 5)
