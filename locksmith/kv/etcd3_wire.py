@@ -12,12 +12,9 @@ from typing import Any
 from locksmith.errors import ConflictError
 from locksmith.jsonread import BadJsonError, convert, read, shown
 from locksmith.kv.exchange import DoubtError
-from locksmith.kv.grpc import Message, TokenRefusedError, number
+from locksmith.kv.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Position, Put, Reading
 from locksmith.words import named
-
-_NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
-
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -189,10 +186,10 @@ class Changes:
         return True if message.get("events") else None
 
     def _cancelled(self, message: Message) -> bool:
-        if number(message, "compact_revision"):
-            return True
         reason = read(message, "cancel_reason", str, "no reason given")
-        if any(text in reason for text in _NO_ACCESS):
+        if number(message, "compact_revision") or COMPACTED in reason:
+            return True
+        if any(reason.endswith(text) for text in TOKEN_TROUBLE):
             raise TokenRefusedError(f"the watch was refused: {reason}")
         raise DoubtError(f"the watch was cancelled: {reason}")
 
