@@ -239,10 +239,36 @@ class Etcd:
         """Forget what was before a revision."""
         self.call("/v3/kv/compaction", revision=str(revision), physical=True)
 
+    def outlive_tokens(self) -> None:
+        """Wait until every token has expired that was given before, if it is not used meanwhile."""
+        token = self.token(USER, PASSWORD)
+        wait_until(lambda: self._is_expired(token), f"a token expires after {self._token_ttl} s")
+
+    def _is_expired(self, token: str) -> bool:
+        if not self._jwt:
+            return any("deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines())
+        try:
+            self.call("/v3/kv/range", token, key=_base64(f"{ROOT}/"))
+        except AssertionError:
+            return True
+        return False
+
+    def change_users(self) -> None:
+        """Add a user: etcd takes no signed token any more that it gave before."""
+        self.call("/v3/auth/user/add", self.root_token(), name=f"user{time.monotonic_ns()}", password="x")
+
+    def change_password(self, password: str) -> None:
+        """Give `USER` another password."""
+        self.call("/v3/auth/user/changepw", self.root_token(), name=USER, password=password)
+
+    def token(self, name: str, password: str) -> str:
+        """Authenticate."""
+        token: str = self.call("/v3/auth/authenticate", name=name, password=password)["token"]
+        return token
+
     def root_token(self) -> str:
         """Authenticate as root."""
-        token: str = self.call("/v3/auth/authenticate", name=ROOT_USER, password=ROOT_PASSWORD)["token"]
-        return token
+        return self.token(ROOT_USER, ROOT_PASSWORD)
 
     def save(self, snapshot: Path) -> None:
         """Save a snapshot, as a nightly backup does."""
