@@ -16,6 +16,7 @@ from locksmith.kv.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Delete, Entry, Listing, Position, Put, Reading
 from locksmith.words import named
 
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """A transaction that was done: its revision, and the create revision of the key it was about."""

@@ -41,7 +41,7 @@ TOKEN_TROUBLE = {
     "etcdserver: invalid auth token",
     "etcdserver: user name is empty",
     "etcdserver: revision of auth store is old",
-    "auth: revision in header is old",  # the same before 3.5.2, as an unknown error; it too is said before anything is done
+    "auth: revision in header is old",  # the same in 3.5.1; it too is said before anything is done
     # What a watch says to a token that is not valid any more, and every call to no token at all.
     "etcdserver: permission denied",
 }

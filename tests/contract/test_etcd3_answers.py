@@ -6,7 +6,9 @@ package: its answers come from the table, over HTTP, to the real client.
 """
 
 import asyncio
+import itertools
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +28,7 @@ from locksmith.kv.store import Fingerprint
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, USER, Etcd, wait_until
-from tests.harness.etcd_versions import EVERY_VERSION, on_every_version
+from tests.harness.etcd_versions import on_every_version
 
 AUTHENTICATE, RANGE, TXN, WATCH = "/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
 
@@ -112,11 +114,358 @@ class Said:
         return bool(wanted == found)
 
 
-def ask(etcd, path, token=None, **fields):
-    """Ask one member as the store does; of a stream the first lines are read."""
+def ask(etcd, path, token=None, most=1, **fields):
+    """Ask one member as the store does, and read so many lines of its answer."""
     headers = {"Grpc-Metadata-hasleader": "true"} | ({"Authorization": token} if token else {})
     with urllib3.PoolManager(retries=False, timeout=5) as http:
         answer = http.request("POST", etcd.endpoints[0] + path, json=fields, headers=headers, preload_content=False)
-        lines = [json.loads(line) for line, _ in zip(answer, range(2 if path == WATCH and answer.status == 200 else 1))]
+        lines = [json.loads(line) for line in itertools.islice(answer, most)]
         answer.close()
     return Said(answer.status, lines)
+
+
+def shape_of(etcd):
+    """The shape in which a server writes: its answer to a user, while authentication is off."""
+    return new if "error" not in ask(etcd, AUTHENTICATE, name="n", password="p").lines[0] else old
+
+
+@on_every_version
+def test_every_version_says_what_the_table_says(binary):
+    key, range_of_one = "a2V5", {"key": "a2V5"}
+    with Etcd(binary, quota=1_000_000, auth=False) as etcd:
+        write = shape_of(etcd)
+        assert ask(etcd, AUTHENTICATE, name="n", password="p").is_refusal("authentication off", write, stream=False)
+        assert ask(etcd, RANGE, **range_of_one, revision="99").is_refusal("future", write, stream=False)
+        assert ask(etcd, "/v3/lease/revoke", ID="77").is_refusal("no lease", write, stream=False)
+        etcd.write_others(3)
+        etcd.compact(4)
+        assert ask(etcd, RANGE, **range_of_one, revision="2").is_refusal("compacted", write, stream=False)
+        cancelled = ask(etcd, WATCH, most=2, create_request={**range_of_one, "start_revision": "2"}).lines[1]["result"]
+        assert cancelled["canceled"]
+        assert cancelled["compact_revision"] == "4"
+        etcd.fill()
+        assert ask(etcd, "/v3/kv/put", key=key, value="").is_refusal("no space", write, stream=False)
+        etcd.disarm()
+        etcd.require_passwords()
+        assert ask(etcd, AUTHENTICATE, name=USER, password="p").is_refusal("wrong password", write, stream=False)
+        assert ask(etcd, RANGE, **range_of_one, token="old.1").is_refusal("invalid token", write, stream=False)
+        assert ask(etcd, RANGE, **range_of_one).is_refusal("no token", write, stream=False)
+        token = etcd.token(USER, PASSWORD)
+        assert ask(etcd, RANGE, **range_of_one, token=token).is_refusal("permission denied", write, stream=False)
+        cancelled = ask(etcd, WATCH, create_request=range_of_one, token=token).lines[0]["result"]
+        assert cancelled["cancel_reason"].endswith(REFUSALS["permission denied"].text)
+    with Etcd(binary, members=2) as etcd:
+        large = "x" * 2 * 1024 * 1024
+        assert ask(etcd, "/v3/kv/put", key=key, value=large).is_refusal("too large", write, stream=False)
+        etcd.members[1].kill()
+        wait_until(lambda: ask(etcd, RANGE, **range_of_one).status == REFUSALS["no leader"].status, "no leader")
+        assert ask(etcd, RANGE, **range_of_one).is_refusal("no leader", write, stream=False)
+        assert ask(etcd, WATCH, create_request=range_of_one).is_refusal("no leader", write, stream=True)
+
+
+# What the client makes of it
+
+HEADER = {"cluster_id": "7", "member_id": "8", "revision": "5", "raft_term": "2"}
+FOUND = json.dumps({"header": HEADER})
+DONE = json.dumps({"header": HEADER, "succeeded": True})
+CREATED = {"result": {"header": HEADER, "created": True}}
+CHANGED = {"result": {"header": HEADER, "events": [{}]}}
+
+
+@dataclass
+class Double:
+    """Answers each path with what is written for it, one answer after another, the last for ever; keeps what it got."""
+
+    answers: dict[str, list[tuple[int, str]]]
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, connection):
+        request = strange.read_request(connection)
+        path = request.split(b" ")[1].decode()
+        tokens = [line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization: ")]
+        with self.lock:
+            self.asked.append((path, tokens[0].split()[1].decode() if tokens else ""))
+            left = self.answers[path]
+            status, body = left.pop(0) if len(left) > 1 else left[0]
+        head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
+
+
+def told(write: Writer, name: str, stream: bool = False) -> tuple[int, str]:
+    refusal = REFUSALS[name]
+    return refusal.status, write(refusal, stream)
+
+
+def lines(*messages: dict[str, Any]) -> tuple[int, str]:
+    return 200, "".join(json.dumps(message) + "\n" for message in messages)
+
+
+def token(number: int) -> tuple[int, str]:
+    return 200, json.dumps({"header": HEADER, "token": f"token{number}"})
+
+
+def failure(double, call, **settings) -> StoreError:
+    with strange.endpoint(double) as url, within(1), pytest.raises(StoreError) as caught:
+        run(StoreSettings((url,), **settings), call)
+    return caught.value
+
+
+def read_it(store):
+    return store.get("key")
+
+
+def write_it(store):
+    return store.swap("key", b"", 4)
+
+
+def wait_for_it(store):
+    return store.wait("key", 5, limit=5)
+
+
+AS_USER = {"username": USER, "password": PASSWORD}
+
+MEANINGS = {
+    "invalid token": (StoreRefusedError, StoreRefusedError),
+    "no token": (StoreRefusedError, StoreRefusedError),
+    "old token": (StoreRefusedError, StoreRefusedError),
+    "authentication off": (StoreRefusedError, StoreRefusedError),
+    "wrong password": (StoreRefusedError, StoreRefusedError),
+    "permission denied": (StoreRefusedError, StoreRefusedError),
+    "no space": (StoreUnavailableError, StoreFullError),
+    "too many requests": (StoreUnavailableError, StoreUnavailableError),
+    "no leader": (StoreUnavailableError, StoreUnavailableError),
+    "not capable": (StoreUnavailableError, StoreUnavailableError),
+    "learner": (StoreUnavailableError, StoreUnavailableError),
+    "timed out": (StoreUnavailableError, OutcomeUnknownError),
+    "compacted": (StoreRefusedError, StoreRefusedError),
+    "future": (StoreRefusedError, StoreRefusedError),
+    "no lease": (StoreRefusedError, StoreRefusedError),
+    "too large": (StoreRefusedError, StoreRefusedError),
+    "unknown": (StoreUnavailableError, OutcomeUnknownError),
+    "unknown code": (StoreUnavailableError, OutcomeUnknownError),
+}
+"""What each means for a read or a watch, and for a write: refused, not done here, or perhaps done."""
+
+
+@pytest.mark.parametrize("name", list(REFUSALS))
+def test_each_refusal_means_the_same_in_both_shapes(write, name):
+    unary, stream = told(write, name), told(write, name, stream=True)
+    double = Double({RANGE: [unary], TXN: [unary], WATCH: [stream]})
+    reading, writing = MEANINGS[name]
+    for call, kind in ((read_it, reading), (wait_for_it, reading), (write_it, writing)):
+        caught = failure(double, call)
+        assert type(caught) is kind
+        assert REFUSALS[name].text.removeprefix("etcdserver: ") in str(caught)
+
+
+@pytest.mark.parametrize("name", ["no leader", "too many requests", "not capable", "learner"])
+def test_what_one_member_cannot_do_another_is_asked_for_writes_too(write, name):
+    unable = Double({TXN: [told(write, name)], WATCH: [told(write, name, stream=True)]})
+    able = Double({TXN: [(200, json.dumps({"header": HEADER, "succeeded": True, "responses": [PUT]}))], WATCH: [EVENT]})
+    with strange.endpoint(unable) as first, strange.endpoint(able) as second:
+        run(StoreSettings((first, second)), write_it)
+        assert run(StoreSettings((first, second)), wait_for_it)
+
+
+PUT = {"response_put": {"header": HEADER, "prev_kv": {"create_revision": "3"}}}
+EVENT = lines(CREATED, CHANGED)
+
+
+@pytest.mark.parametrize("name", ["invalid token", "no token", "old token", "permission denied"])
+def test_a_token_that_is_refused_is_renewed_and_the_call_made_again(write, name):
+    refused = told(write, name)
+    answers = {
+        AUTHENTICATE: [token(1), token(2)],
+        RANGE: [(200, FOUND), refused, (200, FOUND)],
+        TXN: [refused, (200, json.dumps({"header": HEADER, "succeeded": True, "responses": [PUT]}))],
+        WATCH: [told(write, name, stream=True), EVENT],
+    }
+
+    async def story(store):
+        await store.get("key")
+        await store.get("key")
+        await store.swap("key", b"", 4)
+        assert await store.wait("key", 5, limit=5)
+
+    double = Double(answers)
+    with strange.endpoint(double) as url:
+        run(StoreSettings((url,), **AS_USER), story)
+    assert double.asked[:5] == [
+        (AUTHENTICATE, ""),
+        (RANGE, "token1"),
+        (RANGE, "token1"),
+        (AUTHENTICATE, ""),
+        (RANGE, "token2"),
+    ]
+
+
+def test_a_token_that_is_always_refused_is_not_renewed_for_ever(write):
+    double = Double({AUTHENTICATE: [token(1), token(2), token(3)], RANGE: [told(write, "invalid token")]})
+    assert "refused the user 'locksmith': invalid auth token" in str(failure(double, read_it, **AS_USER))
+    assert [path for path, _ in double.asked] == [AUTHENTICATE, RANGE]
+
+
+def test_authentication_that_is_off_needs_no_token(write):
+    double = Double({AUTHENTICATE: [told(write, "authentication off")], RANGE: [(200, FOUND)], WATCH: [EVENT]})
+
+    async def story(store):
+        await store.get("key")
+        assert await store.wait("key", 5, limit=5)
+
+    with strange.endpoint(double) as url:
+        run(StoreSettings((url,), **AS_USER), story)
+    assert double.asked == [(AUTHENTICATE, ""), (RANGE, ""), (WATCH, "")]
+
+
+def test_a_wrong_password_is_told(write):
+    double = Double({AUTHENTICATE: [told(write, "wrong password")]})
+    for call in (read_it, write_it, wait_for_it):
+        caught = failure(double, call, **AS_USER)
+        assert type(caught) is StoreRefusedError
+        assert "the user 'locksmith': authentication failed, invalid user ID or password" in str(caught)
+
+
+def test_a_full_store_tells_the_way_out(write):
+    double = Double({RANGE: [told(write, "no space")], TXN: [told(write, "no space")]})
+    for call in (read_it, write_it):
+        assert "say `etcdctl alarm disarm`" in str(failure(double, call))
+
+
+def test_a_revision_that_was_compacted_or_never_was_is_known(write):
+    seen = Fingerprint("key", 4, "digest")
+    present = (200, json.dumps({"header": HEADER}))
+    with strange.endpoint(Double({RANGE: [told(write, "compacted"), present]})) as url:
+        assert run(StoreSettings((url,)), lambda store: store.knows(seen)) is not True
+    with strange.endpoint(Double({RANGE: [told(write, "future")]})) as url:
+        assert run(StoreSettings((url,)), lambda store: store.knows(seen)) is False
+
+
+@pytest.mark.parametrize(
+    "cancelled",
+    [
+        {"canceled": True, "compact_revision": "4"},
+        {"canceled": True, "cancel_reason": "etcdserver: mvcc: required revision has been compacted"},
+    ],
+)
+def test_a_watch_of_a_compacted_revision_says_read_again(cancelled):
+    double = Double({WATCH: [lines(CREATED, {"result": {"header": HEADER, **cancelled}})]})
+    with strange.endpoint(double) as url, within(1):
+        assert run(StoreSettings((url,)), wait_for_it)
+
+
+@pytest.mark.parametrize("name", ["invalid token", "old token", "permission denied"])
+@pytest.mark.parametrize("how", ["cancelled", "cut off"])
+def test_a_watch_that_is_refused_after_it_was_created_is_opened_with_a_new_token(write, name, how):
+    refusal = REFUSALS[name]
+    reason = f"rpc error: code = Whatever desc = {refusal.text}"
+    end = {
+        "cancelled": {"result": {"header": HEADER, "canceled": True, "cancel_reason": reason}},
+        "cut off": json.loads(write(refusal, True)),
+    }[how]
+    double = Double({AUTHENTICATE: [token(1), token(2)], WATCH: [lines(CREATED, end), EVENT]})
+    with strange.endpoint(double) as url, within(1):
+        assert run(StoreSettings((url,), **AS_USER), wait_for_it)
+    assert double.asked == [(AUTHENTICATE, ""), (WATCH, "token1"), (AUTHENTICATE, ""), (WATCH, "token2")]
+
+
+# What only others say, or nobody
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, '{"code":5,"message":"Not Found","details":[]}'),  # the gateway's own, for a path it does not know
+        (404, '{"error":"Not Found","code":5,"message":"Not Found"}'),
+        (401, '{"code":16,"message":"jwt is missing"}'),  # a proxy
+        (403, '{"code":7,"message":"RBAC: access denied"}'),
+        (403, '{"code":403,"message":"etcdserver: permission denied by the proxy"}'),
+        (401, '{"code":"16","message":"etcdserver: invalid auth token"}'),
+        (401, '{"code":16,"message":null}'),
+        (401, '{"code":16}'),
+        (401, '{"message":"etcdserver: invalid auth token"}'),
+        (401, '{"error":"etcdserver: invalid auth token"}'),
+        (401, '{"error":"etcdserver: invalid auth token","code":16,"message":"another"}'),
+        (401, '{"error":{"grpc_code":16,"code":7,"message":"etcdserver: invalid auth token"}}'),
+        (401, '{"error":{"message":"etcdserver: invalid auth token"}}'),
+        (401, '{"error":{"code":true,"message":"etcdserver: invalid auth token"}}'),
+        (401, '{"error":[],"code":16,"message":"etcdserver: invalid auth token"}'),
+        (200, '{"code":16,"message":"etcdserver: invalid auth token"}'),
+        (200, '{"error":"etcdserver: invalid auth token","code":16}'),
+        (200, '{"code":0,"message":""}'),
+        (503, "upstream connect error or disconnect/reset before headers"),
+        (503, ""),
+        (401, ""),
+        (502, FOUND),
+        (502, DONE),
+        (200, '{"header":{"revision":"5"},"code":16,"message":"etcdserver: invalid auth token"}'),
+        (200, '{"header":{"revision":"5"},"succeeded":true,"error":"x"}'),
+        (200, '{"result":{"header":{"revision":"5"},"succeeded":true},"error":{"code":16,"message":"x"}}'),
+    ],
+)
+def test_what_is_neither_an_answer_nor_a_refusal_of_etcds_is_in_doubt(status, body):
+    double = Double({AUTHENTICATE: [token(1)], RANGE: [(status, body)], TXN: [(status, body)], WATCH: [(status, body)]})
+    for call in (read_it, wait_for_it):
+        assert type(failure(double, call, **AS_USER)) is StoreUnavailableError
+    assert type(failure(double, write_it, **AS_USER)) is OutcomeUnknownError
+    assert [path for path, _ in double.asked].count(AUTHENTICATE) == 3  # none of them means a new token
+
+
+FULL_ANSWERS = {
+    "old refusal": (401, old(REFUSALS["invalid token"], False)),
+    "new refusal": (401, new(REFUSALS["invalid token"], False)),
+    "old stream": (401, old(REFUSALS["invalid token"], True)),
+    "new stream": (401, new(REFUSALS["invalid token"], True).strip()),
+    "success": (200, json.dumps({"header": HEADER, "succeeded": True, "responses": [PUT]})),
+    "result": (200, json.dumps({"result": {"header": HEADER, "events": [{}]}})),
+}
+
+
+@pytest.mark.parametrize("name", list(FULL_ANSWERS))
+def test_an_answer_that_is_cut_off_at_any_byte_is_no_answer(name):
+    status, body = FULL_ANSWERS[name]
+    cuts = [(status, body[:length]) for length in range(len(body))]
+
+    async def story(store):
+        for _ in cuts:
+            with pytest.raises(StoreUnavailableError):
+                await store.get("key")
+            with pytest.raises(OutcomeUnknownError):
+                await store.swap("key", b"", 4)
+            with pytest.raises(StoreUnavailableError):
+                await store.wait("key", 5, limit=5)
+
+    double = Double({RANGE: list(cuts), TXN: list(cuts), WATCH: list(cuts)})
+    with strange.endpoint(double) as url:
+        run(StoreSettings((url,)), story)
+    assert len(double.asked) == 3 * len(cuts)
+
+
+@pytest.mark.parametrize("write", [old, new], ids=["old", "new"])
+def test_a_stream_that_is_cut_off_at_any_byte_after_its_beginning_is_opened_again(write):
+    created = json.dumps(CREATED) + "\n"
+    ends = [json.dumps(CHANGED), write(REFUSALS["no leader"], True).strip()]
+    cuts = [(200, created + end[:length]) for end in ends for length in range(len(end))]
+
+    async def story(store):
+        assert all(await asyncio.gather(*(store.wait("key", 5, limit=20) for _ in cuts)))
+
+    double = Double({WATCH: [*cuts, EVENT]})
+    with strange.endpoint(double) as url:
+        run(StoreSettings((url,)), story)
+    assert len(double.asked) == 2 * len(cuts)  # none of them ended a wait
+
+
+def test_an_authentication_that_is_cut_off_at_any_byte_does_nothing(write):
+    bodies = [token(1)[1], told(write, "authentication off")[1], told(write, "wrong password")[1]]
+    cuts = [(400, body[:length]) for body in bodies for length in range(len(body))]
+
+    async def story(store):
+        for _ in cuts:
+            with pytest.raises(StoreUnavailableError, match="authentication"):
+                await store.swap("key", b"", 4)
+
+    double = Double({AUTHENTICATE: list(cuts)})
+    with strange.endpoint(double) as url:
+        run(StoreSettings((url,), **AS_USER), story)
+    assert {path for path, _ in double.asked} == {AUTHENTICATE}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from locksmith.errors import StoreRefusedError
+from locksmith.kv.etcd3 import Etcd3Store
 from tests.contract.stories import run
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, Etcd, wait_until
@@ -61,32 +62,30 @@ async def begun(coroutine):
     return task
 
 
-def test_a_wait_that_outlives_its_token_hears_of_the_change(brief, base):
+def test_a_wait_that_outlives_its_token_goes_on_also_when_its_watch_breaks(brief, base):
     async def story(store):
         made = await store.create(base + "key", b"1")
         waiting = await begun(store.wait(made.key, made.version, limit=20))
-        await asyncio.to_thread(brief.outlive_tokens)
-        changed = await store.swap(made.key, b"2", made.version)
-        assert await waiting
-        assert (await store.get(made.key)).entry == changed
-
-    run(brief.settings(), story)
-
-
-def test_a_watch_that_breaks_after_its_token_expired_is_opened_with_a_new_one(brief, base):
-    async def story(store):
-        made = await store.create(base + "key", b"1")
-        waiting = await begun(store.wait(made.key, made.version, limit=20))
+        open_once = await begun(direct.wait(made.key, made.version, limit=20))
         await asyncio.to_thread(brief.outlive_tokens)
         way.break_off()
-        await asyncio.wait([waiting], timeout=SOON)
+        await asyncio.wait([waiting, open_once], timeout=SOON)
         assert not waiting.done()
-        await store.delete(made.key, made.version)
+        assert not open_once.done()
+        changed = await store.swap(made.key, b"2", made.version)
         assert await waiting
+        assert await open_once
+        assert (await direct.get(made.key)).entry == changed
 
-    way = Way(brief.endpoints[0])
+    async def scene(store):
+        try:
+            await story(store)
+        finally:
+            await direct.close()
+
+    way, direct = Way(brief.endpoints[0]), Etcd3Store(brief.settings())
     with strange.endpoint(way) as url:
-        run(brief.settings(endpoints=(url,)), story)
+        run(brief.settings(endpoints=(url,)), scene)
 
 
 def test_a_watch_that_breaks_after_the_users_changed_is_opened_with_a_new_token(brief, base):

@@ -246,7 +246,9 @@ class Etcd:
 
     def _is_expired(self, token: str) -> bool:
         if not self._jwt:
-            return any("deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines())
+            return any(
+                "deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines()
+            )
         try:
             self.call("/v3/kv/range", token, key=_base64(f"{ROOT}/"))
         except AssertionError:
