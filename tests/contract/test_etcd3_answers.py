@@ -5,85 +5,47 @@ the table is true of 3.4, 3.5.1, 3.5.16 and the newest 3.5. etcd 3.6 writes the 
 package: its answers come from the table, over HTTP, to the real client.
 """
 
-import asyncio
 import itertools
 import json
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import urllib3
 
-from locksmith.errors import (
-    OutcomeUnknownError,
-    StoreError,
-    StoreFullError,
-    StoreRefusedError,
-    StoreUnavailableError,
-)
+from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import Fingerprint
+from tests.contract.refusals import (
+    AS_USER,
+    AUTHENTICATE,
+    CREATED,
+    EVENT,
+    FOUND,
+    HEADER,
+    OLD_STATUS,
+    PUT,
+    RANGE,
+    REFUSALS,
+    SHAPES,
+    TXN,
+    WATCH,
+    Double,
+    Writer,
+    failure,
+    lines,
+    new,
+    old,
+    read_it,
+    token,
+    told,
+    wait_for_it,
+    write_it,
+)
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, USER, Etcd, wait_until
 from tests.harness.etcd_versions import on_every_version
-
-AUTHENTICATE, RANGE, TXN, WATCH = "/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An error of etcd's: what its gRPC server says, and the HTTP status that goes with the code."""
-
-    status: int
-    code: int
-    text: str
-
-
-REFUSALS = {
-    "invalid token": Refusal(401, 16, "etcdserver: invalid auth token"),
-    "no token": Refusal(400, 3, "etcdserver: user name is empty"),
-    "old token": Refusal(400, 3, "etcdserver: revision of auth store is old"),
-    "authentication off": Refusal(400, 9, "etcdserver: authentication is not enabled"),
-    "wrong password": Refusal(400, 3, "etcdserver: authentication failed, invalid user ID or password"),
-    "permission denied": Refusal(403, 7, "etcdserver: permission denied"),
-    "no space": Refusal(429, 8, "etcdserver: mvcc: database space exceeded"),
-    "too many requests": Refusal(429, 8, "etcdserver: too many requests"),
-    "no leader": Refusal(503, 14, "etcdserver: no leader"),
-    "not capable": Refusal(400, 9, "etcdserver: not capable"),
-    "learner": Refusal(503, 14, "etcdserver: rpc not supported for learner"),
-    "timed out": Refusal(503, 14, "etcdserver: request timed out"),
-    "compacted": Refusal(400, 11, "etcdserver: mvcc: required revision has been compacted"),
-    "future": Refusal(400, 11, "etcdserver: mvcc: required revision is a future revision"),
-    "no lease": Refusal(404, 5, "etcdserver: requested lease not found"),
-    "too large": Refusal(400, 3, "etcdserver: request is too large"),
-    "unknown": Refusal(500, 2, "etcdserver: something that no version says"),
-    "unknown code": Refusal(500, 99, "etcdserver: something that no version says"),
-}
-
-OLD_STATUS = {"authentication off": 412}
-"""What 3.4 answers with another HTTP status."""
-
-
-def old(refusal: Refusal, stream: bool) -> str:
-    """Write it as grpc-gateway v1 does: etcd up to upstream's 3.5."""
-    code, text = refusal.code, refusal.text
-    if stream:
-        said = {"grpc_code": code, "http_code": refusal.status, "message": text, "http_status": "Some Words"}
-        return json.dumps({"error": said}, separators=(",", ":"))
-    return json.dumps({"error": text, "code": code, "message": text}, separators=(",", ":"))
-
-
-def new(refusal: Refusal, stream: bool) -> str:
-    """Write it as grpc-gateway v2 does: etcd 3.6, and Debian's 3.5."""
-    said = {"code": refusal.code, "message": refusal.text, "details": []}
-    return json.dumps({"error": said}) + "\n" if stream else json.dumps(said)
-
-
-SHAPES = {"old": old, "new": new}
-Writer = Callable[[Refusal, bool], str]
 
 
 @pytest.fixture(params=list(SHAPES))
@@ -165,66 +127,6 @@ def test_every_version_says_what_the_table_says(binary):
 
 # What the client makes of it
 
-HEADER = {"cluster_id": "7", "member_id": "8", "revision": "5", "raft_term": "2"}
-FOUND = json.dumps({"header": HEADER})
-DONE = json.dumps({"header": HEADER, "succeeded": True})
-CREATED = {"result": {"header": HEADER, "created": True}}
-CHANGED = {"result": {"header": HEADER, "events": [{}]}}
-
-
-@dataclass
-class Double:
-    """Answers each path with what is written for it, one answer after another, the last for ever; keeps what it got."""
-
-    answers: dict[str, list[tuple[int, str]]]
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, connection):
-        request = strange.read_request(connection)
-        path = request.split(b" ")[1].decode()
-        tokens = [line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization: ")]
-        with self.lock:
-            self.asked.append((path, tokens[0].split()[1].decode() if tokens else ""))
-            left = self.answers[path]
-            status, body = left.pop(0) if len(left) > 1 else left[0]
-        head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        connection.sendall(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
-
-
-def told(write: Writer, name: str, stream: bool = False) -> tuple[int, str]:
-    refusal = REFUSALS[name]
-    return refusal.status, write(refusal, stream)
-
-
-def lines(*messages: dict[str, Any]) -> tuple[int, str]:
-    return 200, "".join(json.dumps(message) + "\n" for message in messages)
-
-
-def token(number: int) -> tuple[int, str]:
-    return 200, json.dumps({"header": HEADER, "token": f"token{number}"})
-
-
-def failure(double, call, **settings) -> StoreError:
-    with strange.endpoint(double) as url, within(1), pytest.raises(StoreError) as caught:
-        run(StoreSettings((url,), **settings), call)
-    return caught.value
-
-
-def read_it(store):
-    return store.get("key")
-
-
-def write_it(store):
-    return store.swap("key", b"", 4)
-
-
-def wait_for_it(store):
-    return store.wait("key", 5, limit=5)
-
-
-AS_USER = {"username": USER, "password": PASSWORD}
-
 MEANINGS = {
     "invalid token": (StoreRefusedError, StoreRefusedError),
     "no token": (StoreRefusedError, StoreRefusedError),
@@ -266,10 +168,6 @@ def test_what_one_member_cannot_do_another_is_asked_for_writes_too(write, name):
     with strange.endpoint(unable) as first, strange.endpoint(able) as second:
         run(StoreSettings((first, second)), write_it)
         assert run(StoreSettings((first, second)), wait_for_it)
-
-
-PUT = {"response_put": {"header": HEADER, "prev_kv": {"create_revision": "3"}}}
-EVENT = lines(CREATED, CHANGED)
 
 
 @pytest.mark.parametrize("name", ["invalid token", "no token", "old token", "permission denied"])
@@ -367,105 +265,3 @@ def test_a_watch_that_is_refused_after_it_was_created_is_opened_with_a_new_token
     with strange.endpoint(double) as url, within(1):
         assert run(StoreSettings((url,), **AS_USER), wait_for_it)
     assert double.asked == [(AUTHENTICATE, ""), (WATCH, "token1"), (AUTHENTICATE, ""), (WATCH, "token2")]
-
-
-# What only others say, or nobody
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (404, '{"code":5,"message":"Not Found","details":[]}'),  # the gateway's own, for a path it does not know
-        (404, '{"error":"Not Found","code":5,"message":"Not Found"}'),
-        (401, '{"code":16,"message":"jwt is missing"}'),  # a proxy
-        (403, '{"code":7,"message":"RBAC: access denied"}'),
-        (403, '{"code":403,"message":"etcdserver: permission denied by the proxy"}'),
-        (401, '{"code":"16","message":"etcdserver: invalid auth token"}'),
-        (401, '{"code":16,"message":null}'),
-        (401, '{"code":16}'),
-        (401, '{"message":"etcdserver: invalid auth token"}'),
-        (401, '{"error":"etcdserver: invalid auth token"}'),
-        (401, '{"error":"etcdserver: invalid auth token","code":16,"message":"another"}'),
-        (401, '{"error":{"grpc_code":16,"code":7,"message":"etcdserver: invalid auth token"}}'),
-        (401, '{"error":{"message":"etcdserver: invalid auth token"}}'),
-        (401, '{"error":{"code":true,"message":"etcdserver: invalid auth token"}}'),
-        (401, '{"error":[],"code":16,"message":"etcdserver: invalid auth token"}'),
-        (200, '{"code":16,"message":"etcdserver: invalid auth token"}'),
-        (200, '{"error":"etcdserver: invalid auth token","code":16}'),
-        (200, '{"code":0,"message":""}'),
-        (503, "upstream connect error or disconnect/reset before headers"),
-        (503, ""),
-        (401, ""),
-        (502, FOUND),
-        (502, DONE),
-        (200, '{"header":{"revision":"5"},"code":16,"message":"etcdserver: invalid auth token"}'),
-        (200, '{"header":{"revision":"5"},"succeeded":true,"error":"x"}'),
-        (200, '{"result":{"header":{"revision":"5"},"succeeded":true},"error":{"code":16,"message":"x"}}'),
-    ],
-)
-def test_what_is_neither_an_answer_nor_a_refusal_of_etcds_is_in_doubt(status, body):
-    double = Double({AUTHENTICATE: [token(1)], RANGE: [(status, body)], TXN: [(status, body)], WATCH: [(status, body)]})
-    for call in (read_it, wait_for_it):
-        assert type(failure(double, call, **AS_USER)) is StoreUnavailableError
-    assert type(failure(double, write_it, **AS_USER)) is OutcomeUnknownError
-    assert [path for path, _ in double.asked].count(AUTHENTICATE) == 3  # none of them means a new token
-
-
-FULL_ANSWERS = {
-    "old refusal": (401, old(REFUSALS["invalid token"], False)),
-    "new refusal": (401, new(REFUSALS["invalid token"], False)),
-    "old stream": (401, old(REFUSALS["invalid token"], True)),
-    "new stream": (401, new(REFUSALS["invalid token"], True).strip()),
-    "success": (200, json.dumps({"header": HEADER, "succeeded": True, "responses": [PUT]})),
-    "result": (200, json.dumps({"result": {"header": HEADER, "events": [{}]}})),
-}
-
-
-@pytest.mark.parametrize("name", list(FULL_ANSWERS))
-def test_an_answer_that_is_cut_off_at_any_byte_is_no_answer(name):
-    status, body = FULL_ANSWERS[name]
-    cuts = [(status, body[:length]) for length in range(len(body))]
-
-    async def story(store):
-        for _ in cuts:
-            with pytest.raises(StoreUnavailableError):
-                await store.get("key")
-            with pytest.raises(OutcomeUnknownError):
-                await store.swap("key", b"", 4)
-            with pytest.raises(StoreUnavailableError):
-                await store.wait("key", 5, limit=5)
-
-    double = Double({RANGE: list(cuts), TXN: list(cuts), WATCH: list(cuts)})
-    with strange.endpoint(double) as url:
-        run(StoreSettings((url,)), story)
-    assert len(double.asked) == 3 * len(cuts)
-
-
-@pytest.mark.parametrize("write", [old, new], ids=["old", "new"])
-def test_a_stream_that_is_cut_off_at_any_byte_after_its_beginning_is_opened_again(write):
-    created = json.dumps(CREATED) + "\n"
-    ends = [json.dumps(CHANGED), write(REFUSALS["no leader"], True).strip()]
-    cuts = [(200, created + end[:length]) for end in ends for length in range(len(end))]
-
-    async def story(store):
-        assert all(await asyncio.gather(*(store.wait("key", 5, limit=20) for _ in cuts)))
-
-    double = Double({WATCH: [*cuts, EVENT]})
-    with strange.endpoint(double) as url:
-        run(StoreSettings((url,)), story)
-    assert len(double.asked) == 2 * len(cuts)  # none of them ended a wait
-
-
-def test_an_authentication_that_is_cut_off_at_any_byte_does_nothing(write):
-    bodies = [token(1)[1], told(write, "authentication off")[1], told(write, "wrong password")[1]]
-    cuts = [(400, body[:length]) for body in bodies for length in range(len(body))]
-
-    async def story(store):
-        for _ in cuts:
-            with pytest.raises(StoreUnavailableError, match="authentication"):
-                await store.swap("key", b"", 4)
-
-    double = Double({AUTHENTICATE: list(cuts)})
-    with strange.endpoint(double) as url:
-        run(StoreSettings((url,), **AS_USER), story)
-    assert {path for path, _ in double.asked} == {AUTHENTICATE}
