@@ -5,17 +5,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # What no Python package brings: a message bus for the demo; for the tests, a second etcd, certificates and machines.
 DEMO_PACKAGES := dbus-daemon
+# The Debian suites whose etcd the tests run too, fetched into .cache/etcd.
+ETCD_SUITES   := trixie sid
 TEST_PACKAGES := curl dbus-daemon debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
 MINUTES ?= 5
 
-.PHONY: demo test check fuzz mutants lint types layers packages-demo packages-test bench clean
+.PHONY: demo test check fuzz mutants lint types layers packages-demo packages-test etcds bench clean
 
 demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
 
-test: packages-test check ## lint, types, layers, all tests; as root on real machines too
+test: packages-test etcds check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 check: lint types layers
@@ -52,6 +54,9 @@ packages-demo:
 
 packages-test:
 	./scripts/need-packages $(TEST_PACKAGES)
+
+etcds:
+	./scripts/fetch-etcd $(ETCD_SUITES)
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "locksmith needs Python 3.11 or newer: make PYTHON=...")'

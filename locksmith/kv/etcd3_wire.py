@@ -13,11 +13,9 @@ from locksmith.errors import ConflictError
 from locksmith.jsonread import BadJsonError, convert, read, shown
 from locksmith.kv.cluster import parse_id
 from locksmith.kv.exchange import DoubtError
-from locksmith.kv.grpc import Message, TokenRefusedError, number
+from locksmith.kv.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
 from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Listing, Position, Put, Reading
 from locksmith.words import named
-
-_NO_ACCESS = ("permission denied", "invalid auth token", "user name is empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +200,10 @@ class Changes:
         return Change() if self.key is None else _change(self.key, events)
 
     def _cancelled(self, message: Message) -> Change:
-        if number(message, "compact_revision"):
-            return Change()
         reason = read(message, "cancel_reason", str, "no reason given")
-        if any(text in reason for text in _NO_ACCESS):
+        if number(message, "compact_revision") or COMPACTED in reason:
+            return Change()
+        if any(reason.endswith(text) for text in TOKEN_TROUBLE):
             raise TokenRefusedError(f"the watch was refused: {reason}")
         raise DoubtError(f"the watch was cancelled: {reason}")
 

@@ -83,7 +83,8 @@ class Gateway:
         """Read a stream until `judge` makes something of a message.
 
         None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
-        is opened again. After a break the next endpoint has its turn first.
+        is opened again. After a break the next endpoint has its turn first. A stream that outlived its token is opened
+        again with a new one.
         """
         broken, known = False, self._observer.sending()
 
@@ -101,6 +102,9 @@ class Gateway:
                     return verdict
                 try:
                     return await _listen(stream, judged, silence)
+                except TokenRefusedError:
+                    self._forget(token)
+                    return None
                 except (NotDoneError, DoubtError, BadJsonError, ForeignError, StoreRefusedError):
                     broken = True
                     return None
@@ -191,13 +195,18 @@ class Gateway:
     async def _with_token(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]]) -> T:
         if self._settings.username is None:
             return await attempt(turn, "")
-        if self._token is not None:
+        if (token := self._token) is not None:
             try:
-                return await attempt(turn, self._token)
+                return await attempt(turn, token)
             except TokenRefusedError:
-                self._token = None
+                self._forget(token)
         self._token = await self._authenticate(turn)
         return await attempt(turn, self._token)
+
+    def _forget(self, token: str) -> None:
+        """Use a token no more; a newer one that another call has got meanwhile stays."""
+        if self._token == token:
+            self._token = None
 
     async def _authenticate(self, turn: Turn) -> str:
         """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""

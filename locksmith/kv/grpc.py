@@ -1,18 +1,23 @@
 """What an answer of etcd's HTTP gateway means: the message, or the error with its gRPC code.
 
-The code is in the body; the HTTP status of one and the same error differs between 3.4 and 3.5. Codes and texts are
-those of etcd's api/v3rpc/rpctypes/error.go; on what an error says of a write, server/etcdserver/v3_server.go and
-apply.go decide.
+The text decides, then the code. The HTTP status of the same error differs between 3.4 and 3.5, a code between 3.5 and
+3.6. Codes and texts are those of etcd's api/v3rpc/rpctypes/error.go; on what an error says of a write,
+server/etcdserver/v3_server.go and apply.go decide.
 """
 
 from contextlib import suppress
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
 
 from locksmith.errors import StoreRefusedError
 from locksmith.jsonread import BadJsonError, load_object, read, shown
 from locksmith.kv.exchange import DoubtError, NotDoneError
 
+T = TypeVar("T")
 Message = dict[str, Any]
+
+OK = 200
+_ETCD = "etcdserver: "
 
 _REFUSALS = {
     3: "INVALID_ARGUMENT",
@@ -32,10 +37,11 @@ _NOT_HERE = {
     "etcdserver: rpc not supported for learner",
 }
 
-_TOKEN_TROUBLE = {
+TOKEN_TROUBLE = {
     "etcdserver: invalid auth token",
     "etcdserver: user name is empty",
     "etcdserver: revision of auth store is old",
+    "auth: revision in header is old",  # the same in 3.5.1; it too is said before anything is done
     # What a watch says to a token that is not valid any more, and every call to no token at all.
     "etcdserver: permission denied",
 }
@@ -59,43 +65,80 @@ class FullError(DoubtError):
         super().__init__(f"its database is full ({_FULL}): {way_out}")
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of etcd's: its gRPC code and its text."""
+
+    code: int
+    text: str
+
+
 def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
-    """Read one message; what is no answer of etcd's is a `DoubtError`, and an error answer what `check` says.
+    """Read one message; what is no answer of etcd's is a `DoubtError`, and an error answer what `fail` says.
 
     An answer that may repeat a secret of the request is not `quotable` in the error.
     """
     try:
         message = load_object(raw)
-        check(message)
-        message = read(message, "result", dict, message)  # streams wrap each message in it
-        read(message, "header", dict)
+        failure = find_failure(message, status)
+        if failure is None:
+            message = read(message, "result", dict, message)  # streams wrap each message in it
+            read(message, "header", dict)
     except BadJsonError as error:
         said = f" {raw[:80].decode(errors='replace').strip()!r}" if quotable else ""
         raise DoubtError(f"no answer of etcd's v3 API, HTTP {status}{said}: {error}") from None
+    if failure is not None:
+        fail(failure)
     return message
 
 
-def check(message: Message) -> None:
-    """Raise what an error answer means: flat in unary calls, nested in streams."""
-    if "error" not in message:
-        return
-    nested = message["error"]
-    if isinstance(nested, dict):
-        fail(read(nested, "grpc_code", int, 2), read(nested, "message", str, ""))
-    fail(read(message, "code", int, 2), read(message, "error", str))
+def find_failure(message: Message, status: int) -> Failure | None:
+    """Find the error in an answer, in the shape of either gateway; None: it is no error.
+
+    The gateway of 3.4 and of upstream's 3.5 writes the text twice, and in streams `grpc_code`:
+    `{"error":TEXT,"code":16,"message":TEXT}`, `{"error":{"grpc_code":16,"message":TEXT,...}}`. That of 3.6, and of
+    Debian's 3.5: `{"code":16,"message":TEXT}`, `{"error":{"code":16,"message":TEXT}}`. `BadJsonError`: anything between
+    these, which only others write, who may answer in etcd's place.
+    """
+    marks = [name for name in ("error", "code") if name in message]
+    if "header" in message or "result" in message:
+        if marks:
+            raise BadJsonError(f"an answer has no field {marks[0]!r}")
+        if status != OK:
+            raise BadJsonError("an answer comes with HTTP 200 alone")
+        return None
+    if not marks:
+        return None
+    if isinstance(nested := message.get("error"), dict):
+        return Failure(_agreed(nested, "grpc_code", "code", int), read(nested, "message", str))
+    if status == OK:
+        raise BadJsonError("an error does not come with HTTP 200")
+    return Failure(read(message, "code", int), _agreed(message, "error", "message", str))
 
 
-def fail(code: int, text: str) -> NoReturn:
-    """Raise what a gRPC error means for the one who asked."""
+def _agreed(fields: Message, one: str, other: str, kind: type[T]) -> T:
+    """Read a field that has either of two names; where it has both, they say the same."""
+    found = {read(fields, name, kind) for name in (one, other) if name in fields}
+    if len(found) != 1:
+        raise BadJsonError(f"the fields {one!r} and {other!r} must agree, or be one of them")
+    return found.pop()
+
+
+def fail(failure: Failure) -> NoReturn:
+    """Raise what an error means for the one who asked.
+
+    A refusal is etcd's own word alone: what a proxy or the gateway itself refuses has not etcd's prefix.
+    """
+    text = failure.text
     if text in _NOT_HERE:
         raise NotDoneError(text)
-    if text in _TOKEN_TROUBLE:
+    if text in TOKEN_TROUBLE:
         raise TokenRefusedError(text)
     if text == _FULL:
         raise FullError
-    if code in _REFUSALS:
+    if failure.code in _REFUSALS and text.startswith(_ETCD):
         raise StoreRefusedError(text)
-    raise DoubtError(text or f"gRPC code {code}")
+    raise DoubtError(text or f"gRPC code {failure.code}")
 
 
 def number(message: Message, name: str) -> int:

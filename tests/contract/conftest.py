@@ -16,7 +16,8 @@ from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.remembering import Memory
 from locksmith.kv.store import NoObserver, Store
 from tests.contract.daemons import Site
-from tests.harness.etcd import DEBIAN, WHEEL, Etcd
+from tests.harness.etcd import DEBIAN, SID, TRIXIE, WHEEL, Etcd
+from tests.harness.etcd_versions import VERSIONS, version
 
 T = TypeVar("T")
 
@@ -64,7 +65,26 @@ def wheel_etcd() -> Iterator[Etcd]:
         yield etcd
 
 
-@pytest.fixture(params=["memory", "v3-debian", "v3-wheel", "v2-debian", "v2-wheel"])
+@pytest.fixture(scope="session")
+def trixie_etcd() -> Iterator[Etcd]:
+    with Etcd(TRIXIE) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="session")
+def sid_etcd() -> Iterator[Etcd]:
+    with Etcd(SID) as etcd:
+        yield etcd
+
+
+STAGES = [
+    "memory",
+    *(version(name, f"v3-{name}", f"v3-{name}") for name in VERSIONS),
+    *(version(name, f"v2-{name}", f"v2-{name}") for name in ("debian", "wheel")),
+]
+
+
+@pytest.fixture(params=STAGES)
 def stage(request: pytest.FixtureRequest) -> Stage:
     if request.param == "memory":
         server = MemoryServer()

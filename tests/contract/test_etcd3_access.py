@@ -13,9 +13,8 @@ from locksmith.kv.store import ABSENT
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.certificates import Authority
-from tests.harness.etcd import DEBIAN, ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls, wait_until
-
-on_both = pytest.mark.parametrize("binary", [DEBIAN, WHEEL], ids=["debian", "wheel"])
+from tests.harness.etcd import ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls, wait_until
+from tests.harness.etcd_versions import on_every_version
 
 
 async def everything(store, base):
@@ -50,7 +49,7 @@ def servers():
 # TLS
 
 
-@on_both
+@on_every_version
 def test_a_ca_alone_is_tls_for_the_server_only(servers, base, binary):
     etcd = servers(binary=binary, tls=Tls.SERVER)
     settings = etcd.settings()
@@ -89,12 +88,12 @@ def test_http_to_a_tls_port_and_tls_to_an_http_port_are_told(servers, wheel_etcd
         run(secret, lambda store: store.create(base, b""))
 
 
-@on_both
+@on_every_version
 def test_mutual_tls_lets_a_client_in_by_its_certificate(servers, base, binary):
     run(servers(binary=binary, tls=Tls.MUTUAL).settings(), lambda store: everything(store, base))
 
 
-@on_both
+@on_every_version
 def test_mutual_tls_refuses_a_client_without_its_certificate(servers, base, binary, tmp_path):
     etcd = servers(binary=binary, tls=Tls.MUTUAL)
     stranger = Authority(tmp_path).issue("stranger")
@@ -129,13 +128,13 @@ def test_tls_files_that_cannot_be_used_are_named(tmp_path):
 # Users
 
 
-@on_both
+@on_every_version
 @pytest.mark.parametrize("tls", [Tls.NONE, Tls.MUTUAL], ids=["plain", "mutual"])
 def test_a_user_with_a_password_gets_in(servers, base, binary, tls):
     run(servers(binary=binary, tls=tls, auth=True, token_ttl=1).settings(), lambda store: everything(store, base))
 
 
-@on_both
+@on_every_version
 def test_a_wrong_password_is_refused_by_name(servers, base, binary):
     etcd = servers(binary=binary, tls=Tls.NONE, auth=True, token_ttl=1)
     says = rf"etcd at {etcd.endpoints[0]} refused the user 'locksmith': .*invalid user ID or password"
@@ -144,7 +143,7 @@ def test_a_wrong_password_is_refused_by_name(servers, base, binary):
             run(etcd.settings(password="guessed"), call)
 
 
-@on_both
+@on_every_version
 def test_nobody_gets_in_without_a_user(servers, base, binary):
     settings = servers(binary=binary, tls=Tls.NONE, auth=True, token_ttl=1).settings(username=None)
     for call in (
@@ -156,7 +155,7 @@ def test_nobody_gets_in_without_a_user(servers, base, binary):
             run(settings, call)
 
 
-@on_both
+@on_every_version
 def test_a_user_is_kept_to_its_rights(servers, binary):
     settings = servers(binary=binary, tls=Tls.NONE, auth=True, token_ttl=1).settings()
     for call in (
@@ -169,7 +168,7 @@ def test_a_user_is_kept_to_its_rights(servers, binary):
             run(settings, call)
 
 
-@on_both
+@on_every_version
 def test_an_expired_token_is_renewed_by_whatever_call_comes_next(base, binary):
     calls = [
         lambda store, _: store.get(base),

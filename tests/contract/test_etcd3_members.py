@@ -8,12 +8,13 @@ import pytest
 from locksmith.errors import StoreUnavailableError
 from locksmith.kv.etcd3 import Etcd3Store
 from tests.contract.stories import run, within
-from tests.harness.etcd import DEBIAN, WHEEL, Etcd, wait_until
+from tests.harness.etcd import Etcd, wait_until
+from tests.harness.etcd_versions import EVERY_VERSION
 
 TIMEOUT = 1.2
 
 
-@pytest.fixture(scope="module", params=[DEBIAN, WHEEL], ids=["debian", "wheel"])
+@pytest.fixture(scope="module", params=EVERY_VERSION)
 def cluster(request):
     with Etcd(request.param, members=3) as etcd:
         yield etcd

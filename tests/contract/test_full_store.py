@@ -16,7 +16,8 @@ from locksmith.rebootlock import RebootLock
 from tests.contract.daemons import Lock, Site
 from tests.contract.stories import run, within
 from tests.contract.turns import TURN, new_claim, open_lock, story, turn
-from tests.harness.etcd import DEBIAN, WHEEL, Etcd, wait_until
+from tests.harness.etcd import Etcd, wait_until
+from tests.harness.etcd_versions import EVERY_VERSION
 from tests.harness.small_disk import small_disk
 from tests.harness.waiting import until
 
@@ -30,7 +31,7 @@ FULL = (
 )
 
 
-@pytest.fixture(params=[DEBIAN, WHEEL], ids=["debian", "wheel"])
+@pytest.fixture(params=EVERY_VERSION)
 def small(request):
     with Etcd(request.param, quota=QUOTA) as etcd:
         yield etcd

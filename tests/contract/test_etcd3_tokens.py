@@ -1,0 +1,179 @@
+"""A daemon that waits for longer than its token lives, on every version of etcd and with both kinds of tokens.
+
+A simple token lives on while it is used, at the member where it is used; a signed one (JWT) ends at its time, and with
+every change of etcd's users.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from locksmith.errors import StoreRefusedError
+from locksmith.kv.etcd3 import Etcd3Store
+from tests.contract.stories import run
+from tests.harness import strange
+from tests.harness.etcd import PASSWORD, Etcd, wait_until
+from tests.harness.etcd_versions import EVERY_VERSION, on_every_version
+
+SOON = 0.3
+"""Seconds in which a wait begins."""
+
+
+@pytest.fixture(scope="module", params=["simple", "jwt"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=EVERY_VERSION)
+def brief(request, kind):
+    """An etcd whose tokens live for a second; etcd cuts the end of a signed one to whole seconds."""
+    jwt = kind == "jwt"
+    with Etcd(request.param, auth=True, token_ttl=2 if jwt else 1, jwt=jwt) as etcd:
+        yield etcd
+
+
+class Way:
+    """A way to etcd whose connections a test can break."""
+
+    def __init__(self, upstream):
+        self._at = urlsplit(upstream)
+        self._under_way = []
+
+    def __call__(self, connection):
+        with socket.create_connection((self._at.hostname, self._at.port), strange.LIMIT) as server:
+            self._under_way.append(connection)
+            strange.relay(connection, server)
+
+    def break_off(self):
+        """End every connection there has been."""
+        for connection in self._under_way:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+async def begun(coroutine):
+    """Begin a wait; give its task."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.wait([task], timeout=SOON)
+    assert not task.done(), task
+    return task
+
+
+def test_a_wait_that_outlives_its_token_goes_on_also_when_its_watch_breaks(brief, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = await begun(store.wait(made.key, made.version, limit=20))
+        open_once = await begun(direct.wait(made.key, made.version, limit=20))
+        await asyncio.to_thread(brief.outlive_tokens)
+        way.break_off()
+        await asyncio.wait([waiting, open_once], timeout=SOON)
+        assert not waiting.done()
+        assert not open_once.done()
+        changed = await store.swap(made.key, b"2", made.version)
+        assert await waiting
+        assert await open_once
+        assert (await direct.get(made.key)).entry == changed
+
+    async def scene(store):
+        try:
+            await story(store)
+        finally:
+            await direct.close()
+
+    way, direct = Way(brief.endpoints[0]), Etcd3Store(brief.settings())
+    with strange.endpoint(way) as url:
+        run(brief.settings(endpoints=(url,)), scene)
+
+
+def test_a_watch_that_breaks_after_the_users_changed_is_opened_with_a_new_token(brief, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = await begun(store.wait(made.key, made.version, limit=20))
+        await asyncio.to_thread(brief.change_users)
+        way.break_off()
+        await asyncio.wait([waiting], timeout=SOON)
+        assert not waiting.done()
+        await store.delete(made.key, made.version)
+        assert await waiting
+
+    way = Way(brief.endpoints[0])
+    with strange.endpoint(way) as url:
+        run(brief.settings(endpoints=(url,)), story)
+
+
+@pytest.mark.parametrize("call", ["get", "list", "create", "swap", "renew", "wait"])
+def test_every_call_gets_a_new_token_after_the_users_changed(brief, base, call):
+    async def story(store):
+        made = await store.create(base + "key", b"1", ttl=60)
+        calls = {
+            "get": lambda: store.get(made.key),
+            "list": lambda: store.list(base),
+            "create": lambda: store.create(base + "other", b"", ttl=60),
+            "swap": lambda: store.swap(made.key, b"2", made.version),
+            "renew": lambda: store.renew(made, 60),
+            "wait": lambda: store.wait(made.key, made.version - 1, limit=20),
+        }
+        await asyncio.to_thread(brief.change_users)
+        await calls[call]()
+
+    run(brief.settings(), story)
+
+
+def test_a_password_that_changes_is_refused_by_name_and_the_new_one_is_taken(brief, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = await begun(store.wait(made.key, made.version, limit=20))
+        await asyncio.to_thread(brief.change_password, "another")
+        for call in (
+            lambda: store.swap(made.key, b"2", made.version),
+            lambda: store.get(made.key),
+            lambda: store.wait(made.key, made.version, limit=20),
+        ):
+            with pytest.raises(StoreRefusedError, match="invalid user ID or password"):
+                await call()
+        assert not waiting.done()  # an open watch needs no token
+        return made, waiting
+
+    async def change_with_the_new_one(store):
+        made = await store.create(base + "other", b"1")
+        await store.swap(made.key, b"2", made.version)
+
+    try:
+        run(brief.settings(), story)
+        run(brief.settings(password="another"), change_with_the_new_one)
+    finally:
+        brief.change_password(PASSWORD)
+
+
+@on_every_version
+def test_a_token_that_one_member_forgot_while_another_kept_it_is_renewed(binary, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = await begun(store.wait(made.key, made.version, limit=25))
+        expiring = asyncio.create_task(asyncio.to_thread(wait_until, expired_elsewhere, "a token expires"))
+        while not expiring.done():
+            await store.get(made.key)
+            await asyncio.wait([expiring], timeout=0.2)
+        await expiring
+        etcd.members[0].kill()
+        changed = await changes(store, made)
+        assert await waiting
+        assert (await store.get(made.key)).entry == changed
+
+    async def changes(store, made):
+        """The first try may meet the members before they have a leader again; the key is read before the next."""
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(Exception):
+                    found = (await store.get(made.key)).entry
+                    return found if found.value == b"2" else await store.swap(made.key, b"2", found.version)
+                await asyncio.sleep(0.1)
+
+    def expired_elsewhere():
+        return "deleted a simple token" in etcd.members[1].log.read_text()
+
+    with Etcd(binary, members=3, auth=True, token_ttl=1) as etcd:
+        run(etcd.settings(), story)
