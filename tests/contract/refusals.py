@@ -12,6 +12,7 @@ import pytest
 from locksmith.errors import StoreError
 from locksmith.kv.etcd3 import Etcd3Store
 from locksmith.kv.settings import StoreSettings
+from locksmith.kv.store import Change
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, USER
@@ -138,7 +139,7 @@ def write_it(store: Etcd3Store) -> Awaitable[object]:
     return store.swap("key", b"", 4)
 
 
-def wait_for_it(store: Etcd3Store) -> Awaitable[bool]:
+def wait_for_it(store: Etcd3Store) -> Awaitable[Change | None]:
     return store.wait("key", 5, limit=5)
 
 
