@@ -6,6 +6,7 @@ LocksmithError                 one clear sentence for a person; the command line
 ├── StoreError                 the store did not do what was asked
 │   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
 │   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
+│   │   └── PastGoneError      the store no longer knows what was at that revision: read as it is now
 │   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
 │   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
 │   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
@@ -55,6 +56,10 @@ class StoreUnavailableError(StoreError):
 
 class StoreRefusedError(StoreError):
     """The store said no: wrong credentials, missing rights, or the other keyspace is in use."""
+
+
+class PastGoneError(StoreRefusedError):
+    """The store cannot tell any more what was at a revision: it was compacted, or went back in time."""
 
 
 class OutcomeUnknownError(StoreError):

@@ -85,6 +85,13 @@ class Etcd2Store:
         entries = sorted(map(_entry, below), key=lambda entry: entry.created)
         return Listing(tuple(_bounded(entries, limit, last_before)), answer.index, len(entries))
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two: v2 sends the whole folder, as it is now, and its order is made here."""
+        del at
+        found = await self.list(start[: start.rfind("/") + 1])
+        between = sorted((entry for entry in found.entries if start <= entry.key < end), key=lambda entry: entry.key)
+        return Listing(tuple(between[:limit] if limit else between), found.revision, len(between))
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a folder: v2 sends all of it."""
         return (await self.list(prefix)).total
@@ -103,11 +110,29 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, then look how many there are that are no younger."""
+    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
+        """Write a key that must not exist, then count."""
+        entry = await self.create(key, value)
+        return entry, await self.count(among)
+
+    async def join(
+        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
+    ) -> tuple[Entry, Entry]:
+        """Look at the other key, then write this one, which expires by itself; then the deletes."""
+        until = self._until()
+        if (await self._get(other.key, until)).version != other.version:
+            raise ConflictError(f"{other.key} was changed or removed meanwhile")
         entry = await self.create(key, value, ttl=ttl)
-        listing = await self.list(among)
-        return entry, max(1, sum(other.created <= entry.created for other in listing.entries))
+        for gone in also:
+            if gone.version != ABSENT:
+                with contextlib.suppress(StoreError):
+                    await self._delete(gone.key, gone.version, until)
+        return entry, other
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write the one that expires."""
+        write = self.update if entry.lease else self.replace
+        return await write(entry, value, ttl), other
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None

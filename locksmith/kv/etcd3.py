@@ -4,8 +4,9 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
+from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreError, StoreRefusedError
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
@@ -63,6 +64,15 @@ class Etcd3Store:
         """Read the keys below a prefix, linearizably."""
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two, linearizably where they are read as they are now."""
+        try:
+            return await self._gateway.call(RANGE, wire.range_request(start, end, limit, at), wire.in_order)
+        except StoreRefusedError as error:
+            if wire.COMPACTED in str(error) or wire.FUTURE in str(error):
+                raise PastGoneError(f"the store no longer has its revision {at}: {error}") from None
+            raise
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix; etcd reads no value for it."""
         return await self._gateway.call(RANGE, wire.count_request(prefix), wire.counted)
@@ -86,15 +96,30 @@ class Etcd3Store:
         async with self._new_lease(ttl) as lease:
             return await self._put(Put(key, value, ABSENT), lease=lease)
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
+    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
         """Write a key that must not exist, and count those below `among` in the same transaction."""
         changes = [Put(key, value, ABSENT)]
+        fields = wire.transaction(changes, counting=among)
+        done, count = await self._gateway.call(TXN, fields, lambda answer: wire.entered(answer, changes), write=True)
+        return Entry(key, value, done.revision, done.created), count
+
+    async def join(
+        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
+    ) -> tuple[Entry, Entry]:
+        """Bind a new key and another to a new lease."""
+        return await self._together(Put(key, value, ABSENT), other, also, ttl)
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Bind both to a new lease; the old one has nothing left to end, and expires."""
+        return await self._together(Put(entry.key, value, entry.version), other, (), ttl)
+
+    async def _together(self, put: Put, other: Entry, also: Sequence[Delete], ttl: float) -> tuple[Entry, Entry]:
+        changes: list[Put | Delete] = [put, Put(other.key, other.value, other.version), *also]
         async with self._new_lease(ttl) as lease:
-            fields = wire.transaction(changes, lease, counting=among)
-            done, place = await self._gateway.call(
-                TXN, fields, lambda answer: wire.entered(answer, changes), write=True
-            )
-            return Entry(key, value, done.revision, done.created, lease), place
+            fields = wire.transaction(changes, lease, leased=2)
+            done = await self._gateway.call(TXN, fields, lambda message: wire.committed(message, changes), write=True)
+        entry = Entry(put.key, put.value, done.revision, done.created, lease)
+        return entry, replace(other, version=done.revision, lease=lease)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None

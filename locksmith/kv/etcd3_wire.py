@@ -46,17 +46,28 @@ def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
     return fields
 
 
+def range_request(start: str, end: str, limit: int, at: int) -> Message:
+    """Ask for the keys from `start` on, before `end`, in the order of their names: etcd's own, so it sorts nothing."""
+    bounds: Message = {"key": _encode(_raw(start)), "range_end": _encode(_raw(end))}
+    return {**bounds, "limit": str(limit), "revision": str(at)}
+
+
+def in_order(message: Message) -> Listing:
+    """Parse the answer to `range_request`; `count` is of all keys in the range."""
+    return Listing(tuple(_entries(message)), _revision(message), number(message, "count"))
+
+
 def reads(keys: Sequence[str]) -> Message:
     """Ask for several keys as they are at one moment."""
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
-def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, counting: str = "") -> Message:
-    """Ask for all changes if all their guards hold; the first one's key is bound to `lease`.
+def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, leased: int = 1, counting: str = "") -> Message:
+    """Ask for all changes if all their guards hold; the first `leased` keys are bound to `lease`.
 
     `counting`: and how many keys there are below that prefix behind them.
     """
-    operations = [_operation(change, lease if change is changes[0] else 0) for change in changes]
+    operations = [_operation(change, lease if place < leased else 0) for place, change in enumerate(changes)]
     if counting:
         operations.append({"request_range": count_request(counting)})
     return {"compare": [_guard(change) for change in changes], "success": operations}

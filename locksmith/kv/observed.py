@@ -11,8 +11,8 @@ from locksmith.meter import Meter
 T = TypeVar("T")
 
 KINDS = (
-    *("get", "read", "list", "count", "folders"),
-    *("create", "enter", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
+    *("get", "read", "list", "range", "count", "folders"),
+    *("create", "enter", "join", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -39,6 +39,10 @@ class ObservedStore:
         """Read the keys below a prefix."""
         return await self._count("list", self._store.list(prefix, limit=limit, last_before=last_before))
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two."""
+        return await self._count("range", self._store.range(start, end, limit=limit, at=at))
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
         return await self._count("count", self._store.count(prefix))
@@ -51,9 +55,19 @@ class ObservedStore:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, and tell its place."""
-        return await self._count("enter", self._store.enter(key, value, among, ttl=ttl))
+    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
+        """Write a key that must not exist, and count."""
+        return await self._count("enter", self._store.enter(key, value, among))
+
+    async def join(
+        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
+    ) -> tuple[Entry, Entry]:
+        """Write a key that expires with another."""
+        return await self._count("join", self._store.join(key, value, other, also, ttl=ttl))
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over an entry that expires with another."""
+        return await self._count("rejoin", self._store.rejoin(entry, value, other, ttl=ttl))
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None

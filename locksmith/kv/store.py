@@ -161,6 +161,15 @@ class Store(Protocol):
         """
         ...
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys from `start` on, before `end`, in the order of their names; both are below one folder.
+
+        `limit` bounds how many, from the first on (0: all), and `total` counts all between the two. With `at`, as they
+        were at that revision (else `PastGoneError`); v2 reads them as they are. On v3 the cost grows with the keys
+        between the two, not with those around them.
+        """
+        ...
+
     async def count(self, prefix: str) -> int:
         """Count the keys that begin with `prefix` (it ends in `/`); on v3 far cheaper than a list of any length."""
         ...
@@ -173,10 +182,27 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Do what `create` does, and tell its place among the keys that begin with `among`, in the order of creation.
+    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
+        """Do what `create` does, and tell how many keys begin with `among` (it ends in `/`), this one counted.
 
-        On v3 and memory both at one moment; on v2 the place is looked up right afterwards. 1 is the first.
+        On v3 and memory both at one moment; on v2 they are counted right afterwards.
+        """
+        ...
+
+    async def join(
+        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
+    ) -> tuple[Entry, Entry]:
+        """Write a key that must not exist, if `other` is still as it is; both expire together after `ttl`.
+
+        That is one transaction, or `ConflictError`. On v2 `other` is only looked at and expires no sooner than before,
+        and of `also` a guard that must be absent is not looked at.
+        """
+        ...
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over an entry that was joined; from now on both expire together after `ttl`.
+
+        Either may have lost its lease. `ConflictError`: they are no longer so. On v2 `other` stays as it is.
         """
         ...
 

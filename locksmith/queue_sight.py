@@ -1,0 +1,158 @@
+"""Where a place stands in the queue, seen at a cost that does not grow with the queue.
+
+etcd walks over each key of a range that it is asked for, and sorts them all for any order but that of their names. So a
+place far back asks for a span right before its own, never for all that is before it: where that holds more places than
+it has to know of, it is far back. The span grows until that is so, or until it reaches the first place.
+"""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+
+from locksmith import keys, places, semaphore
+from locksmith.errors import CorruptValueError
+from locksmith.kv.store import Entry, Store
+
+KNOWN = 50
+"""How many places from the first on know exactly where they stand, and watch the one before."""
+SLOTS_KNOWN = 2
+"""How many places watch for each slot, where those are more: as many may go at one moment."""
+LONG = 1000
+"""From how many places on a queue is long: it is counted by a slice of its tickets."""
+SPAN, GROWTH = 128, 16
+"""How many numbers before its own a place looks at first, and how many times as many where those are not enough."""
+COUNT_AFTER = 300.0
+"""Seconds after which a long queue is counted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen: the position (1: the first), the length of the queue, and the places right before the own one.
+
+    `exact`: the position is that, and `before` has all of them. Else it is that or a later one, and `before` is the one
+    right before where that is to be watched; nothing where the place stands far back. `counted`: so is the length.
+    `leaseless` are places before the own one that no lease ends. `own` is None where the own place is gone.
+    """
+
+    own: Entry | None
+    position: int
+    length: int
+    before: tuple[Entry, ...]
+    revision: int
+    exact: bool = True
+    counted: bool = True
+    leaseless: tuple[Entry, ...] = ()
+    known: int = KNOWN
+    """How many places from the first on watch the one before."""
+
+
+class QueueSight:
+    """One place's view of its queue. Errors are the store's."""
+
+    def __init__(self, store: Store, group: str) -> None:
+        self._store = store
+        self._group = group
+        self._length = 0
+        self._counted = 0.0
+        self._span = SPAN
+        self._far = False
+
+    def entered(self, tickets: int) -> int:
+        """Take note of how many tickets the own slice had when the own was drawn; give the queue's length if it is long."""
+        length = estimate(tickets)
+        self._length = length if length > LONG else 0
+        self._counted, self._span, self._far = _now(), SPAN, self._length > 0
+        return self._length
+
+    async def look(self, place: Entry) -> Sight:
+        """See where a place stands."""
+        if (self._far or self._length > LONG) and _now() - self._counted > COUNT_AFTER:
+            await self._count(place)
+        if not self._far and (sight := await self._near(place)):
+            return sight
+        return await self._from_afar(place)
+
+    async def _count(self, place: Entry) -> None:
+        tickets = await self._store.count(keys.tickets_prefix(self._group, places.name_in(place.key)))
+        self.entered(max(1, tickets))
+
+    async def _near(self, place: Entry) -> Sight | None:
+        """Look from the first place on; None: the own one stands too far back for that."""
+        short = self._length <= LONG
+        upto = places.end(self._group) if short else _after(place.key)
+        seen = await self._store.range(places.bound(self._group, 0), upto, limit=KNOWN + 1)
+        if short:
+            self._length = seen.total
+        before = tuple(itertools.takewhile(lambda entry: entry.key < place.key, seen.entries))
+        if len(before) > KNOWN:
+            return None
+        own = next((entry for entry in seen.entries if entry.key == place.key), None)
+        leaseless = tuple(itertools.takewhile(lambda entry: not entry.lease, reversed(before)))
+        length = max(self._length, len(before) + 1)
+        return Sight(own, len(before) + 1, length, before, seen.revision, counted=short, leaseless=leaseless)
+
+    async def _from_afar(self, place: Entry) -> Sight:
+        own, known = await self._own_and_known(place)
+        while True:
+            low = max(0, _number(place) - self._span)
+            seen = await self._store.range(places.bound(self._group, low), _after(place.key), limit=1)
+            if low == 0 or seen.total > known + 1:
+                break
+            self._span *= GROWTH
+        self._far = seen.total > known + 1
+        if not self._far and seen.total <= KNOWN + 1 and (sight := await self._near(place)):
+            return sight
+        return Sight(
+            own,
+            seen.total,
+            max(self._length, seen.total),
+            () if self._far else await self._right_before(place),
+            seen.revision,
+            exact=False,
+            counted=False,
+            leaseless=await self._leaseless(place, low) if any(not entry.lease for entry in seen.entries) else (),
+            known=known,
+        )
+
+    async def _leaseless(self, place: Entry, low: int) -> tuple[Entry, ...]:
+        """Find places without a lease, of which the first in a span is one: those of a copied keyspace are many."""
+        page = await self._store.range(places.bound(self._group, low), place.key, limit=KNOWN)
+        return tuple(entry for entry in page.entries if not entry.lease)
+
+    async def _own_and_known(self, place: Entry) -> tuple[Entry | None, int]:
+        """Read the own place, and how many places are to watch: as many as slots may become free at one moment."""
+        key = keys.semaphore_key(self._group)
+        own, lock = await self._store.read([place.key, key])
+        try:
+            slots = semaphore.decode(lock.entry.value, key).max if lock.entry else 1
+        except CorruptValueError:  # told of by whoever is first
+            slots = 1
+        return own.entry, max(KNOWN, SLOTS_KNOWN * slots)
+
+    async def _right_before(self, place: Entry) -> tuple[Entry, ...]:
+        span, low = SPAN, 1
+        while low:
+            low = max(0, _number(place) - span)
+            seen = await self._store.range(places.bound(self._group, low), place.key)
+            if seen.entries:
+                return seen.entries[-1:]
+            span *= GROWTH
+        return ()
+
+
+def estimate(tickets: int) -> int:
+    """Estimate how many wait, by the tickets in one slice, the own one counted."""
+    return keys.SLICES * (tickets - 1)
+
+
+def _number(place: Entry) -> int:
+    """Read the number of a place of one's own, which has one."""
+    return places.number_of(place.key) or 0
+
+
+def _after(key: str) -> str:
+    return key + "\0"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
