@@ -1,9 +1,9 @@
 """The keys of the queue: tickets, and the places that they number. Pure.
 
 Who enters draws a ticket, `tickets/<slice>/<name>`. The store's revision at which it was made is its number, and its
-place is the key `waiters/!<number>-<name>`. So the keys sort in the order of the queue, without any machine's clock, and
-a machine finds its place again by its name. `!` sorts before whatever a name begins with, and begins none. So a place
-that a version before this one made, `waiters/<name>`, sorts after all others; its turn is by its creation.
+place is the key `waiters/!<number>-<name>`. So the keys sort in the order of the queue, by no machine's clock, and a
+machine finds its place again by its name. `!` sorts before whatever a name begins with, and begins none. So a place that
+a version before this one made, `waiters/<name>`, sorts after all others; its turn is by its creation.
 """
 
 import re

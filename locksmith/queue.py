@@ -12,7 +12,6 @@ too long. A place that has no lease belongs to no machine: whoever sees it remov
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -193,7 +192,7 @@ class Queue:
 
     async def _clear(self, sight: Sight) -> bool:
         """Remove the places before one's own that belong to no machine; True: there were any, look again."""
-        left: Sequence[Entry] = sight.leaseless
+        left = sight.leaseless
         if not left and sight.exact and len(sight.before) == 1 and self._is_deserted(sight.before[0]):
             left = sight.before
         for place in left:

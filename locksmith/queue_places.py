@@ -100,6 +100,8 @@ class Places:
         for entry in (found.place, found.older):
             if entry is not None and _nonce(entry) == claim.nonce:
                 await remove(self._store, entry)
+                if found.ticket is not None and found.ticket.lease != entry.lease:
+                    await self._remove(found.ticket)
 
     def gone(self, place: Place) -> None:
         """Take note that a place is gone, and not its ticket."""

@@ -1,8 +1,8 @@
 """Where a place stands in the queue, seen at a cost that does not grow with the queue.
 
 etcd walks over each key of a range that it is asked for, and sorts them all for any order but that of their names. So a
-place far back asks for a span right before its own, never for all that is before it: where that holds more places than
-it has to know of, it is far back. The span grows until that is so, or until it reaches the first place.
+place far back never asks for all that is before it. It has the places counted in a span right before its own, which
+grows until there are enough in it for a long rest, or until it reaches the first place.
 """
 
 import asyncio
@@ -19,8 +19,11 @@ SLOTS_KNOWN = 2
 """How many places watch for each slot, where those are more: as many may go at one moment."""
 LONG = 1000
 """From how many places on a queue is long: it is counted by a slice of its tickets."""
-SPAN, GROWTH = 128, 16
-"""How many numbers before its own a place looks at first, and how many times as many where those are not enough."""
+SPAN, GROWTH = 1024, 8
+"""How many numbers before its own a place looks at first, and how many times as many where those are not enough.
+
+A ticket and its place are two revisions: so many numbers are at most half as many places.
+"""
 COUNT_AFTER = 300.0
 """Seconds after which a long queue is counted again."""
 
@@ -58,7 +61,7 @@ class QueueSight:
         self._far = False
 
     def entered(self, tickets: int) -> int:
-        """Take note of how many tickets the own slice had when the own was drawn; give the queue's length if it is long."""
+        """Take note of how many tickets are in the own slice, with the own one; give the queue's length if it is long."""
         length = estimate(tickets)
         self._length = length if length > LONG else 0
         self._counted, self._span, self._far = _now(), SPAN, self._length > 0
@@ -92,11 +95,12 @@ class QueueSight:
         return Sight(own, len(before) + 1, length, before, seen.revision, counted=short, leaseless=leaseless)
 
     async def _from_afar(self, place: Entry) -> Sight:
+        """Look at a span before the own place, and have its first place shown: a copied keyspace has no leases."""
         own, known = await self._own_and_known(place)
         while True:
             low = max(0, _number(place) - self._span)
             seen = await self._store.range(places.bound(self._group, low), _after(place.key), limit=1)
-            if low == 0 or seen.total > known + 1:
+            if low == 0 or seen.total > max(LONG, known + 1):
                 break
             self._span *= GROWTH
         self._far = seen.total > known + 1
@@ -109,7 +113,7 @@ class QueueSight:
             () if self._far else await self._right_before(place),
             seen.revision,
             exact=False,
-            counted=False,
+            counted=self._length <= LONG,
             leaseless=await self._leaseless(place, low) if any(not entry.lease for entry in seen.entries) else (),
             known=known,
         )

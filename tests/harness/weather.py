@@ -1,13 +1,14 @@
 """Weather for the store in memory that loses exactly the answers a test names."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryStore
-from locksmith.kv.store import Delete, Entry, Put
+from locksmith.kv.store import ABSENT, Delete, Entry, Put
 
 T = TypeVar("T")
 
@@ -67,6 +68,22 @@ class Script:
 
 class StepwiseStore(MemoryStore):
     """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another."""
+
+    async def join(self, key, value, other, also=(), *, ttl) -> tuple[Entry, Entry]:
+        """Look at the other, then write the key, which expires by itself, then remove."""
+        if (await self.get(other.key)).entry != other:
+            raise ConflictError(f"{other.key} was changed")
+        entry = await self.create(key, value, ttl=ttl)
+        for gone in also:
+            if gone.version != ABSENT:
+                with contextlib.suppress(ConflictError):
+                    await self.delete(gone.key, gone.version)
+        return entry, other
+
+    async def rejoin(self, entry, value, other, *, ttl) -> tuple[Entry, Entry]:
+        """Write the one that expires."""
+        write = self.update if entry.lease else self.replace
+        return await write(entry, value, ttl), other
 
     async def swap(self, key, value, version, also=(), *, ttl=None) -> Entry:
         """Write the puts, then the key, then remove; what fails leaves what was written before it."""

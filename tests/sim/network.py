@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
 from locksmith.kv.store import Delete, Entry, Listing, Put, Reading
@@ -56,7 +56,6 @@ class SimServer(MemoryServer):
     def line(self) -> list[str]:
         """Name who stands in line, the first first."""
         return _names(self.list(LINE, 0, None).entries)
-
     def has_forgotten(self, revision: int) -> bool:
         """Whether it can no longer tell what was at a revision."""
         return revision <= self._compacted
@@ -96,15 +95,15 @@ class Before:
         """Name who stood in line, the first first."""
         now = [entry for entry in self.server.list(LINE, 0, None).entries if entry.key not in self.found]
         before = [entry for key, entry in self.found.items() if entry and key.startswith(LINE)]
-        return _names(sorted([*now, *before], key=lambda entry: (entry.created, entry.key)))
+        return _names([*now, *before])
 
 
 def _value(entry: Entry | None) -> bytes | None:
     return entry.value if entry else None
 
 
-def _names(places: Sequence[Entry]) -> list[str]:
-    return [keys.unsegment(entry.key.removeprefix(LINE)) for entry in places]
+def _names(stand: Sequence[Entry]) -> list[str]:
+    return [places.name_in(entry.key) for entry in sorted(stand, key=lambda entry: places.turn(entry.key, entry.created))]
 
 
 @dataclass(frozen=True, slots=True)

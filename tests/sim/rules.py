@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from locksmith import fleet, keys, orders, semaphore, share
+from locksmith import fleet, keys, orders, places, semaphore, share
 from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
@@ -302,7 +302,7 @@ class Rules:
     def _note_who_left_the_line(self, gone: Sequence[str]) -> None:
         for key in gone:
             if key.startswith(LINE):
-                self.left_line[keys.unsegment(key.removeprefix(LINE))] = asyncio.get_running_loop().time()
+                self.left_line[places.name_in(key)] = asyncio.get_running_loop().time()
 
     def _in_turn(self, author: str, before: Before) -> None:
         """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""

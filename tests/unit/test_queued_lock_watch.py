@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.history import HELD, History
@@ -64,7 +64,7 @@ def play(story) -> None:
 
 
 def waiters(server: MemoryServer) -> list[str]:
-    return [entry.key.rpartition("/")[2] for entry in server.list(keys.waiters_prefix(""), 0, None).entries]
+    return [places.name_in(entry.key) for entry in server.list(keys.waiters_prefix(""), 0, None).entries]
 
 
 async def denied(answer) -> Denied:
