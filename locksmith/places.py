@@ -2,8 +2,8 @@
 
 Who enters draws a ticket, `tickets/<slice>/<name>`. The store's revision at which it was made is its number, and its
 place is the key `waiters/!<number>-<name>`. So the keys sort in the order of the queue, by no machine's clock, and a
-machine finds its place again by its name. `!` sorts before whatever a name begins with, and begins none. So a place that
-a version before this one made, `waiters/<name>`, sorts after all others; its turn is by its creation.
+machine finds its place again by its name. `!` sorts before whatever a name begins with, and begins none. So a place of
+a version before this one, `waiters/<name>`, sorts after all others; its turn is by its creation.
 """
 
 import re
@@ -18,6 +18,11 @@ _PLACE = re.compile(r"!([0-9a-f]{16})-(.*)")
 def name_of(claim: Claim | Waiter) -> str:
     """Name who waits, as the keys do: a machine is its id, so that an operator who waits for it is another."""
     return claim.holder if claim.kind == REBOOT else f"{claim.kind}:{claim.holder}"
+
+
+def ticket_key(group: str, claim: Claim | Waiter) -> str:
+    """Name the key of a claim's ticket."""
+    return keys.ticket_key(group, name_of(claim))
 
 
 def place_key(group: str, claim: Claim | Waiter, number: int) -> str:
@@ -35,9 +40,9 @@ def bound(group: str, number: int) -> str:
     return f"{keys.waiters_prefix(group)}!{number:016x}"
 
 
-def end(group: str) -> str:
-    """Name what sorts after each place that has a number, and before each that has none."""
-    return f'{keys.waiters_prefix(group)}"'
+def past(prefix: str) -> str:
+    """Name what sorts after each key that begins with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def number_of(key: str) -> int | None:

@@ -138,7 +138,7 @@ class Queue:
         Only the first `SEEN_FOR_HALT` are asked. A rule that is not known halts.
         """
         prefix = keys.waiters_prefix(self._group)
-        found = await self._store.range(prefix, _past(prefix), limit=SEEN_FOR_HALT)
+        found = await self._store.range(prefix, places.past(prefix), limit=SEEN_FOR_HALT)
         rules = {rule for place in found.entries if (rule := _halt_after(place)) is not None}
         if not rules:
             return True
@@ -235,11 +235,6 @@ class Queue:
 def lasts(position: int, known: int = KNOWN) -> float:
     """Say for how many seconds one who stands far back believes what it saw: as many as so many do not go in."""
     return min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, LOOK_AFTER * position / known))
-
-
-def _past(prefix: str) -> str:
-    """Name what sorts after each key that begins with `prefix`."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _now() -> float:

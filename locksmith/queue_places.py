@@ -109,8 +109,7 @@ class Places:
 
     async def _draw(self, claim: Claim, number: str = "") -> tuple[Entry, int]:
         """Make a ticket; `number` is the one of its place, where that is not its own revision."""
-        name = places.name_of(claim)
-        key, among = keys.ticket_key(self._group, name), keys.tickets_prefix(self._group, name)
+        key, among = places.ticket_key(self._group, claim), keys.tickets_prefix(self._group, places.name_of(claim))
         return await self._store.enter(key, number.encode(), among)
 
     async def _join(self, claim: Claim, ticket: Entry, number: int, ttl: float, older: int = ABSENT) -> Place:
@@ -139,7 +138,7 @@ class Places:
         return await (self.renew(place) if entry.lease else self.write(place))
 
     async def _find(self, claim: Claim) -> _Found:
-        wanted = [keys.ticket_key(self._group, places.name_of(claim)), places.older_key(self._group, claim)]
+        wanted = [places.ticket_key(self._group, claim), places.older_key(self._group, claim)]
         ticket, older = [reading.entry for reading in await self._store.read(wanted)]
         if ticket is None:
             return _Found(None, None, older)

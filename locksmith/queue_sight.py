@@ -34,7 +34,8 @@ class Sight:
 
     `exact`: the position is that, and `before` has all of them. Else it is that or a later one, and `before` is the one
     right before where that is to be watched; nothing where the place stands far back. `counted`: so is the length.
-    `leaseless` are places before the own one that no lease ends. `own` is None where the own place is gone.
+    `leaseless` are places that no lease ends: before the own one, or of an older version, for which no machine waits.
+    `own` is None where the own place is gone.
     """
 
     own: Entry | None
@@ -61,7 +62,7 @@ class QueueSight:
         self._far = False
 
     def entered(self, tickets: int) -> int:
-        """Take note of how many tickets are in the own slice, with the own one; give the queue's length if it is long."""
+        """Take note of how many tickets the own slice has, with the own one; give the queue's length if it is long."""
         length = estimate(tickets)
         self._length = length if length > LONG else 0
         self._counted, self._span, self._far = _now(), SPAN, self._length > 0
@@ -82,7 +83,7 @@ class QueueSight:
     async def _near(self, place: Entry) -> Sight | None:
         """Look from the first place on; None: the own one stands too far back for that."""
         short = self._length <= LONG
-        upto = places.end(self._group) if short else _after(place.key)
+        upto = places.past(keys.waiters_prefix(self._group)) if short else _after(place.key)
         seen = await self._store.range(places.bound(self._group, 0), upto, limit=KNOWN + 1)
         if short:
             self._length = seen.total
@@ -90,7 +91,11 @@ class QueueSight:
         if len(before) > KNOWN:
             return None
         own = next((entry for entry in seen.entries if entry.key == place.key), None)
-        leaseless = tuple(itertools.takewhile(lambda entry: not entry.lease, reversed(before)))
+        older = [entry for entry in seen.entries if places.number_of(entry.key) is None]
+        leaseless = (
+            *itertools.takewhile(lambda entry: not entry.lease, reversed(before)),
+            *(entry for entry in older if not entry.lease),
+        )
         length = max(self._length, len(before) + 1)
         return Sight(own, len(before) + 1, length, before, seen.revision, counted=short, leaseless=leaseless)
 

@@ -56,6 +56,7 @@ class SimServer(MemoryServer):
     def line(self) -> list[str]:
         """Name who stands in line, the first first."""
         return _names(self.list(LINE, 0, None).entries)
+
     def has_forgotten(self, revision: int) -> bool:
         """Whether it can no longer tell what was at a revision."""
         return revision <= self._compacted
@@ -103,7 +104,9 @@ def _value(entry: Entry | None) -> bytes | None:
 
 
 def _names(stand: Sequence[Entry]) -> list[str]:
-    return [places.name_in(entry.key) for entry in sorted(stand, key=lambda entry: places.turn(entry.key, entry.created))]
+    return [
+        places.name_in(entry.key) for entry in sorted(stand, key=lambda entry: places.turn(entry.key, entry.created))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

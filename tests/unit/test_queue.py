@@ -260,12 +260,12 @@ def test_who_comes_to_a_long_line_is_told_about_how_long_it_is_and_looks_later()
 
 def test_a_look_from_far_back_asks_for_a_span_and_never_for_the_line(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        MemoryServer, "range", lambda _self, start, end, limit, at: asked.append((start, end)) or ranged(start, limit)
-    )
 
-    def ranged(_start, _limit):
+    def counted(_server, start, end, _limit, _at):
+        asked.append((start, end))
         return Listing((), 100_000, 2000)
+
+    monkeypatch.setattr(MemoryServer, "range", counted)
 
     async def story(line):
         sight = QueueSight(MemoryStore(line.server), "")
