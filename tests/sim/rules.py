@@ -91,6 +91,8 @@ class Rules:
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
     left_line: dict[str, float] = field(default_factory=dict)
     """For each id whose place in line was given up, or has expired: when."""
+    overtaken: dict[str, float] = field(default_factory=dict)
+    """For each id that stands in line: when a place came before its own whose ticket was older; it sees that later."""
     free_since: float | None = None
     frozen: set[str] | None = None
     """While the group is frozen, as the operator was told: who is past the point of no return all the same."""
@@ -127,6 +129,7 @@ class Rules:
             self._judge_slots(author, before)
             self._note_halt(before, self.server)
         self._note_who_left_the_line(before.gone())
+        self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
             self._note_windows()
         if RESUME in before.found:
@@ -304,9 +307,18 @@ class Rules:
             if key.startswith(LINE):
                 self.left_line[places.name_in(key)] = asyncio.get_running_loop().time()
 
+    def _note_who_was_overtaken(self, before: Before) -> None:
+        """Take note of each place after a new one: it was made between that one's ticket and its place."""
+        new = [key for key, entry in before.found.items() if key.startswith(LINE) and entry is None]
+        line = self.server.line()
+        for key in new:
+            if (name := places.name_in(key)) in line:
+                self.overtaken |= dict.fromkeys(line[line.index(name) + 1 :], asyncio.get_running_loop().time())
+
     def _in_turn(self, author: str, before: Before) -> None:
         """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
-        gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
+        excused = max(self.left_line.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
+        gone = asyncio.get_running_loop().time() - excused
         line = before.line()
         if author in self.machines and line[:1] != [author] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
