@@ -106,9 +106,9 @@ class Crowd:
         for numbers in _batches(count):
             self.places += await asyncio.gather(*(self._enter(number) for number in numbers))
         self.places.sort(key=lambda place: place.number)
-        near = self.places[: max(0, KNOWN - self.ahead)]
-        for before, place in itertools.pairwise(near):
-            self.streams.append(await self._watch(before, place))
+        near, now = self.places[: max(0, KNOWN - self.ahead)], max(place.entry.version for place in self.places)
+        for before, _ in itertools.pairwise(near):
+            self.streams.append(await self._watch(before, now))
 
     async def keep_up(self) -> None:
         """Prolong each place, and look again, as often as the whole line does."""
@@ -136,9 +136,9 @@ class Crowd:
         async with self._lane() as lane:
             await look(lane, self.group, place)
 
-    async def _watch(self, before: Place, place: Place) -> asyncio.StreamWriter:
+    async def _watch(self, before: Place, revision: int) -> asyncio.StreamWriter:
         """Open the watch, and return once it stands; whatever it says later, nobody listens."""
-        request = wire.watch_request(wire.one(before.entry.key), place.entry.version)
+        request = wire.watch_request(wire.one(before.entry.key), revision)
         return await Raw(self.url).open_stream(etcd3.WATCH, request)
 
     async def _renew(self, place: Place) -> None:

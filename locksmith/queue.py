@@ -39,6 +39,8 @@ LOOKS = 25
 """How often in a row one looks at the queue: after each removal of places that belong to no machine."""
 FIRST_LASTS = 180.0
 """Seconds for which the place of the first may stand unchanged: the longest step of a loop, a pause, a heartbeat."""
+SECOND = 2
+"""The position from which the first is watched."""
 SEEN_FOR_HALT = 1000
 """How many places, the first ones, a halted machine compares its rule with: 280 kB in one request."""
 
@@ -193,7 +195,7 @@ class Queue:
     async def _clear(self, sight: Sight) -> bool:
         """Remove the places before one's own that belong to no machine; True: there were any, look again."""
         left = sight.leaseless
-        if not left and sight.exact and len(sight.before) == 1 and self._is_deserted(sight.before[0]):
+        if not left and sight.position == len(sight.before) + 1 == SECOND and self._is_deserted(sight.before[0]):
             left = sight.before
         for place in left:
             log.info("removing %s: it belongs to no machine that is there", place.key)
@@ -228,7 +230,8 @@ class Queue:
         before = sight.before[-1] if sight.before else None
         line = Line(sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted)
         # Who comes near does so at different moments.
-        longer = LOOK_AFTER if sight.exact or before else lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1)
+        far = before is None and sight.position > 1
+        longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER
         return Look(line, before, sight.revision, at + longer)
 
 

@@ -13,10 +13,10 @@ from locksmith import keys, places, semaphore
 from locksmith.errors import CorruptValueError
 from locksmith.kv.store import Entry, Store
 
-KNOWN = 50
-"""How many places from the first on know exactly where they stand, and watch the one before."""
-SLOTS_KNOWN = 2
-"""How many places watch for each slot, where those are more: as many may go at one moment."""
+KNOWN = 20
+"""How many places from the first on watch the one before: each watch costs etcd 140 KB."""
+KNOWN_FOR_A_SLOT, MOST_KNOWN = 4, 1000
+"""How many do so for each slot, where those are more: as many go in before others look again; and how many at most."""
 LONG = 1000
 """From how many places on a queue is long: it is counted by a slice of its tickets."""
 SPAN, GROWTH = 1024, 8
@@ -32,8 +32,8 @@ COUNT_AFTER = 300.0
 class Sight:
     """What was seen: the position (1: the first), the length of the queue, and the places right before the own one.
 
-    `exact`: the position is that, and `before` has all of them. Else it is that or a later one, and `before` is the one
-    right before where that is to be watched; nothing where the place stands far back. `counted`: so is the length.
+    `before` has all of the few before the first ones, and at least the one that is to be watched; it is empty where the
+    place stands far back. Not `exact`: the position is that or a later one. Not `counted`: the length is an estimate.
     `leaseless` are places that no lease ends: before the own one, or of an older version, for which no machine waits.
     `own` is None where the own place is gone.
     """
@@ -117,7 +117,7 @@ class QueueSight:
             max(self._length, seen.total),
             () if self._far else await self._right_before(place),
             seen.revision,
-            exact=False,
+            exact=low == 0,
             counted=self._length <= LONG,
             leaseless=await self._leaseless(place, low) if any(not entry.lease for entry in seen.entries) else (),
             known=known,
@@ -136,7 +136,7 @@ class QueueSight:
             slots = semaphore.decode(lock.entry.value, key).max if lock.entry else 1
         except CorruptValueError:  # told of by whoever is first
             slots = 1
-        return own.entry, max(KNOWN, SLOTS_KNOWN * slots)
+        return own.entry, max(KNOWN, min(MOST_KNOWN, KNOWN_FOR_A_SLOT * slots))
 
     async def _right_before(self, place: Entry) -> tuple[Entry, ...]:
         span, low = SPAN, 1

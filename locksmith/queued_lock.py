@@ -333,5 +333,6 @@ def _repeated(error: RepeatedError) -> Denied:
 def _in_line(line: Line) -> str:
     about = "" if line.counted else "about "
     if line.exact:
-        return f"number {line.position} of {about}{line.waiters} in line for a slot, behind {line.behind}"
+        behind = f", behind {line.behind}" if line.behind else ""
+        return f"number {line.position} of {about}{line.waiters} in line for a slot{behind}"
     return f"in line for a slot, far back among {about or 'the '}{line.waiters} who wait"

@@ -67,7 +67,11 @@ def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, leased: int 
 
     `counting`: and how many keys there are below that prefix behind them.
     """
-    operations = [_operation(change, lease if place < leased else 0) for place, change in enumerate(changes)]
+    operations = [
+        _operation(change, lease if place < leased else 0)
+        for place, change in enumerate(changes)
+        if isinstance(change, Put) or change.version != ABSENT  # of what is absent there is nothing to remove
+    ]
     if counting:
         operations.append({"request_range": count_request(counting)})
     return {"compare": [_guard(change) for change in changes], "success": operations}
@@ -215,8 +219,9 @@ def _guard(change: Put | Delete) -> Message:
 def _operation(change: Put | Delete, lease: int) -> Message:
     if isinstance(change, Delete):
         return {"request_delete_range": one(change.key)}
-    put = {**one(change.key), "value": _encode(change.value), "lease": str(lease), "prev_kv": True}
-    return {"request_put": put}
+    put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
+    # A new key is created by this very write.
+    return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}
 
 
 def _entries(message: Message) -> list[Entry]:

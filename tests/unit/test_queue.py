@@ -227,12 +227,12 @@ def test_far_back_no_watch_is_held_and_looks_are_rare():
         queue = line.queue()
         clock = asyncio.get_running_loop().time
         far = await queue.stand(claim("last"))
-        assert (far.line.position, far.line.waiters, far.line.exact) == (KNOWN + 201, KNOWN + 201, False)
+        assert (far.line.position, far.line.waiters, far.line.exact) == (KNOWN + 201, KNOWN + 201, True)
         assert far.before is None
         assert lasts(far.line.position) * 0.7 <= far.ends - clock() <= lasts(far.line.position)
-        deep = await line.queue().stand(claim("n49"))
+        deep = await line.queue().stand(claim("n19"))
         assert deep.line.exact
-        assert deep.line.position == 50
+        assert deep.line.position == KNOWN
         line.calls.clear()
         assert not await queue.wait(far)
         assert "wait" not in line.calls
@@ -317,7 +317,7 @@ def test_a_restarted_program_looks_at_once_however_long_the_line_is():
 
 
 def test_who_stands_further_back_looks_less_often():
-    assert [lasts(position) for position in (20, 51, 300, 999, 5000)] == [30, 30.6, 180, 599.4, LONGEST_LOOK_AFTER]
+    assert [lasts(position) for position in (20, 22, 100, 390, 5000)] == [30, 33, 150, 585, LONGEST_LOOK_AFTER]
     assert lasts(300, known=200) == 45
 
 

@@ -363,7 +363,7 @@ def test_only_a_claim_whose_take_was_answered_is_decided():
     play(story)
 
 
-def test_far_back_in_line_the_place_is_not_told_to_the_number():
+def test_far_back_in_line_the_one_before_is_not_told():
     async def story(server):
         await lock(server).take(claim("holder"))
         others = [lock(server) for _ in range(KNOWN + 5)]
@@ -371,7 +371,7 @@ def test_far_back_in_line_the_place_is_not_told_to_the_number():
             await other._queue.stand(claim(f"n{number}"))
         last = lock(server)
         told = await denied(last.take(claim("last")))
-        assert told.text == f"in line for a slot, far back among the {KNOWN + 6} who wait"
+        assert told.text == f"number {KNOWN + 6} of {KNOWN + 6} in line for a slot"
         await last.close()
 
     play(story)
