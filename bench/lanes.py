@@ -7,7 +7,7 @@ import asyncio
 import json
 from urllib.parse import urlsplit
 
-from bench.raw import Raw, RawError
+from bench.raw import LIMIT, Raw, RawError
 from locksmith.kv.grpc import Message
 
 END_OF_CHUNKS = b"0\r\n\r\n"
@@ -16,7 +16,8 @@ END_OF_CHUNKS = b"0\r\n\r\n"
 class Lane(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = LIMIT) -> None:
+        self._limit = limit
         self._transport: asyncio.Transport | None = None
         self._got = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
@@ -45,7 +46,8 @@ class Lane(asyncio.Protocol):
         body = json.dumps(fields).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: etcd\r\nContent-Length: {len(body)}\r\n\r\n"
         self._transport.write(head.encode() + body)
-        answer = await self._answer
+        async with asyncio.timeout(self._limit):
+            answer = await self._answer
         if not self._got.startswith(b"HTTP/1.1 200"):
             raise RawError(f"{path}: {answer.decode()}")
         return Raw.message(answer)
@@ -56,10 +58,11 @@ class Lane(asyncio.Protocol):
             self._transport.close()
 
 
-async def open_lane(url: str) -> Lane:
-    """Connect."""
+async def open_lane(url: str, limit: float = LIMIT) -> Lane:
+    """Connect; `limit` is for each call, in seconds."""
     at = urlsplit(url)
-    _, lane = await asyncio.get_running_loop().create_connection(Lane, at.hostname, at.port)
+    async with asyncio.timeout(limit):
+        _, lane = await asyncio.get_running_loop().create_connection(lambda: Lane(limit), at.hostname, at.port)
     return lane
 
 

@@ -1,9 +1,9 @@
-"""The keys of the queue: tickets, and the places that they number. Pure.
+"""The keys of the queue: places in the order of their names, and the tickets that lead to them. Pure.
 
-Who enters draws a ticket, `tickets/<slice>/<name>`. The store's revision at which it was made is its number, and its
-place is the key `waiters/!<number>-<name>`. So the keys sort in the order of the queue, by no machine's clock, and a
-machine finds its place again by its name. `!` sorts before whatever a name begins with, and begins none. So a place of
-a version before this one, `waiters/<name>`, sorts after all others; its turn is by its creation.
+A place is the key `waiters/!<number>-<name>`; its number is the store's revision right before it was made. So the keys
+sort in the order of the queue, by no machine's clock. A ticket, `tickets/<slice>/<name>`, says the number: by it a
+machine finds its place again, and makes no second one. `!` sorts before whatever a name begins with, and begins none.
+So a place of a version before this one, `waiters/<name>`, sorts after all others; its turn is by its creation.
 """
 
 import re

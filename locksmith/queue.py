@@ -29,9 +29,12 @@ log = logging.getLogger(__name__)
 
 TTL = 90.0
 """Seconds after which a place expires that nobody keeps: three heartbeats of the loop."""
+FAR_TTL = 900.0
+"""The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
 KEEP_AFTER = 25.0
 """Seconds after which a place is prolonged when its claim asks again; a little less than a heartbeat."""
 KEEP_FAR_AFTER = 300.0
+"""The same, of a place that lasts for `FAR_TTL`."""
 LOOK_AFTER = 30.0
 """Seconds after which one of the first looks again whatever its watch says: a frozen member is silent."""
 LONGEST_LOOK_AFTER = 600.0
@@ -156,35 +159,37 @@ class Queue:
 
     async def _enter(self, claim: Claim) -> Place:
         self._place = self._look = None
-        self._place, tickets = await self._places.enter(claim)
-        length = self._sight.entered(tickets)
-        if length:
-            self._look = self._look_from_afar(length)
+        self._place, ahead = await self._places.enter(claim)
+        if self._sight.entered(ahead):
+            self._look = self._look_from_afar(ahead + 1)
         return self._place
 
     def _is_to_keep(self, place: Place) -> bool:
         keep_after = KEEP_AFTER if place.ttl <= self._ttl else KEEP_FAR_AFTER
-        return _now() - place.kept >= keep_after or self._comes_near(place)
+        return _now() - place.kept >= keep_after or self._ttl_of(place) < place.ttl
 
-    def _comes_near(self, place: Place) -> bool:
-        """Tell whether the place is to expire as soon as others do, since it will be one of the first."""
-        return place.ttl > self._ttl and self._look is not None and self._look.line.position <= LONG
+    def _ttl_of(self, place: Place) -> float:
+        """Say how long a place is to last: one that will be among the first is not to stay when its machine is gone."""
+        if self._look is None:
+            return place.ttl
+        return FAR_TTL if self._look.line.position > LONG else self._ttl
 
     async def _keep(self, place: Place) -> Place:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
         try:
-            if self._first or place.doubtful or self._comes_near(place):
-                self._place = await self._write(place)
+            ttl = self._ttl_of(place)
+            if self._first or place.doubtful or ttl != place.ttl:
+                self._place = await self._write(place, ttl)
             else:
                 self._place = await self._places.renew(place)
         except ConflictError:
             return await self._enter(place.claim)
         return self._place
 
-    async def _write(self, place: Place) -> Place:
+    async def _write(self, place: Place, ttl: float) -> Place:
         """Write the place once more. Where the answer is lost, it is looked for before the next step."""
         try:
-            return await self._places.write(place)
+            return await self._places.write(place, ttl)
         except OutcomeUnknownError:
             self._place = None
             raise
@@ -208,10 +213,13 @@ class Queue:
         stood = self._sightings.stood(first, _now())
         return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
 
-    def _look_from_afar(self, length: int) -> Look:
-        """Put off the first look of one who came far back: of thousands who come at one moment all would look."""
-        later = _now() + self._rng.uniform(0, lasts(length // 4))
-        return Look(Line(length, length, exact=False, counted=False), None, 0, later)
+    def _look_from_afar(self, position: int) -> Look:
+        """Put off the first look of one who came far back: of thousands who come at one moment all would look.
+
+        Whoever came among the first knows it from its very coming, and looks at once.
+        """
+        later = _now() + self._rng.uniform(0, lasts(position))
+        return Look(Line(position, position, exact=False, counted=False), None, 0, later)
 
     async def _look_around(self, place: Place) -> Look:
         for _ in range(LOOKS):

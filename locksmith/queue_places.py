@@ -10,18 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from locksmith import keys, places, waiter
+from locksmith import places, waiter
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.fleet import Claim
-from locksmith.kv.store import ABSENT, Delete, Entry, Store, remove
-from locksmith.queue_sight import LONG, estimate
+from locksmith.kv.store import ABSENT, Delete, Entering, Entry, Put, Store, remove
+from locksmith.queue_sight import SPAN
 from locksmith.waiter import Waiter
 
-FAR_TTL = 900.0
-"""Seconds after which a place expires that nobody keeps, where more than `LONG` are before it: 100,000 of them would be
-prolonged 4,000 times a second."""
-DIGITS = 19
-"""Digits of the highest number that a ticket may name."""
+DIGITS = 18
+"""Digits of the highest number that a ticket may have."""
 
 T = TypeVar("T")
 
@@ -62,31 +59,29 @@ class Places:
         self._used: Entry | None = None
 
     async def enter(self, claim: Claim) -> tuple[Place, int]:
-        """Draw a ticket and make its place at the end, or find the one there is; and the tickets in its slice.
+        """Make a place at the end, or find the one there is; and tell how many are right before it.
 
-        Of a place that was there nothing is known: then it is as if there were no other ticket.
+        Of a place that was there that is not known: then it is as if there were none.
         """
         used, self._used = self._used, None
         try:
             if used is not None:
                 await remove(self._store, used)
-            ticket, tickets = await self._draw(claim)
-            far = estimate(tickets) > LONG
-            return await self._join(claim, ticket, ticket.created, FAR_TTL if far else self._ttl), tickets
+            return await self._enter(claim)
         except ConflictError:
-            return await self._again(claim), 1
+            return await self._again(claim), 0
 
     async def renew(self, place: Place) -> Place:
         """Prolong a place; `ConflictError`: it is gone."""
         await self._store.renew(place.entry, place.ttl)
         return replace(place, kept=_now())
 
-    async def write(self, place: Place) -> Place:
-        """Write a place once more, to last as long as one near the front; `ConflictError`: it is no longer so."""
+    async def write(self, place: Place, ttl: float) -> Place:
+        """Write a place once more, to last for `ttl`; `ConflictError`: it is no longer so."""
         now = waiter.decode(place.entry.value, place.entry.key)
-        record = waiter.encode(replace(now, beat=now.beat + 1, lasts=int(self._ttl)))
-        entry, ticket = await self._store.rejoin(place.entry, record, place.ticket, ttl=self._ttl)
-        return Place(place.claim, ticket, entry, _now(), self._ttl)
+        record = waiter.encode(replace(now, beat=now.beat + 1, lasts=int(ttl)))
+        entry, ticket = await self._store.rejoin(place.entry, record, place.ticket, ttl=ttl)
+        return Place(place.claim, ticket, entry, _now(), ttl)
 
     async def remove(self, place: Place) -> None:
         """Remove a place and its ticket."""
@@ -107,17 +102,25 @@ class Places:
         """Take note that a place is gone, and not its ticket."""
         self._used = place.ticket
 
-    async def _draw(self, claim: Claim, number: str = "") -> tuple[Entry, int]:
-        """Make a ticket; `number` is the one of its place, where that is not its own revision."""
-        key, among = places.ticket_key(self._group, claim), keys.tickets_prefix(self._group, places.name_of(claim))
-        return await self._store.enter(key, number.encode(), among)
+    async def _enter(self, claim: Claim, turn: int | None = None, older: int = ABSENT) -> tuple[Place, int]:
+        """Make a ticket and its place, in the stead of one of that version that an older version of locksmith made.
 
-    async def _join(self, claim: Claim, ticket: Entry, number: int, ttl: float, older: int = ABSENT) -> Place:
-        """Make the place of a ticket, and remove the one that a version before this one made."""
-        key, gone = places.place_key(self._group, claim, number), places.older_key(self._group, claim)
-        record = waiter.encode(Waiter.of(claim, self._halt_after, int(ttl)))
-        entry, ticket = await self._store.join(key, record, ticket, [Delete(gone, older)], ttl=ttl)
-        return Place(claim, ticket, entry, _now(), ttl)
+        `turn` is the number, where that is not the revision.
+        """
+        record = waiter.encode(Waiter.of(claim, self._halt_after, int(self._ttl)))
+        gone = Delete(places.older_key(self._group, claim), older)
+
+        def make(revision: int) -> Entering:
+            number = revision if turn is None else turn
+            return Entering(
+                Put(places.place_key(self._group, claim, number), record, ABSENT),
+                Put(places.ticket_key(self._group, claim), str(number).encode(), ABSENT),
+                gone,
+                since=places.bound(self._group, max(0, number - SPAN)),
+            )
+
+        entry, ticket, ahead = await self._store.enter(make, ttl=self._ttl)
+        return Place(claim, ticket, entry, _now(), self._ttl), ahead
 
     async def _again(self, claim: Claim) -> Place:
         """Take over the place that an earlier run of this program had, or put this claim's in the stead of another."""
@@ -128,22 +131,23 @@ class Places:
             if entry is not None:
                 await self._remove(entry)
         older = found.older
-        turn = older.created if older is not None and _nonce(older) == claim.nonce else 0
-        ticket, _ = await self._draw(claim, str(turn or ""))
-        return await self._join(claim, ticket, turn or ticket.created, self._ttl, older.version if older else ABSENT)
+        turn = older.created if older is not None and _nonce(older) == claim.nonce else None
+        place, _ = await self._enter(claim, turn, older.version if older else ABSENT)
+        return place
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
         lasts = read(entry, lambda found: found.lasts)
         place = Place(claim, ticket, entry, _now(), float(lasts or self._ttl))
-        return await (self.renew(place) if entry.lease else self.write(place))
+        return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:
         wanted = [places.ticket_key(self._group, claim), places.older_key(self._group, claim)]
         ticket, older = [reading.entry for reading in await self._store.read(wanted)]
         if ticket is None:
             return _Found(None, None, older)
-        named = ticket.value.isdigit() and len(ticket.value) < DIGITS
-        key = places.place_key(self._group, claim, int(ticket.value) if named else ticket.created)
+        if not ticket.value.isdigit() or len(ticket.value) > DIGITS:
+            return _Found(ticket, None, older)
+        key = places.place_key(self._group, claim, int(ticket.value))
         return _Found(ticket, (await self._store.get(key)).entry, older)
 
     async def _remove(self, entry: Entry) -> None:

@@ -22,7 +22,7 @@ LONG = 1000
 SPAN, GROWTH = 1024, 8
 """How many numbers before its own a place looks at first, and how many times as many where those are not enough.
 
-A ticket and its place are two revisions: so many numbers are at most half as many places.
+More places have one number only where they came at one moment: before each place that is made the revision counts up.
 """
 COUNT_AFTER = 300.0
 """Seconds after which a long queue is counted again."""
@@ -57,16 +57,15 @@ class QueueSight:
         self._store = store
         self._group = group
         self._length = 0
-        self._counted = 0.0
+        self._counted = float("-inf")
         self._span = SPAN
         self._far = False
 
-    def entered(self, tickets: int) -> int:
-        """Take note of how many tickets the own slice has, with the own one; give the queue's length if it is long."""
-        length = estimate(tickets)
-        self._length = length if length > LONG else 0
-        self._counted, self._span, self._far = _now(), SPAN, self._length > 0
-        return self._length
+    def entered(self, ahead: int) -> bool:
+        """Take note of how many places were right before a new one; True: it stands far back."""
+        self._length, self._counted, self._span = 0, float("-inf"), SPAN
+        self._far = ahead > KNOWN
+        return self._far
 
     async def look(self, place: Entry) -> Sight:
         """See where a place stands."""
@@ -77,8 +76,10 @@ class QueueSight:
         return await self._from_afar(place)
 
     async def _count(self, place: Entry) -> None:
+        """Count the tickets of the own slice; where they are few, the first ones of the queue are looked at too."""
         tickets = await self._store.count(keys.tickets_prefix(self._group, places.name_in(place.key)))
-        self.entered(max(1, tickets))
+        length, self._counted = keys.SLICES * (tickets - 1), _now()
+        self._length, self._far = (length, self._far) if length > LONG else (0, False)
 
     async def _near(self, place: Entry) -> Sight | None:
         """Look from the first place on; None: the own one stands too far back for that."""
@@ -147,11 +148,6 @@ class QueueSight:
                 return seen.entries[-1:]
             span *= GROWTH
         return ()
-
-
-def estimate(tickets: int) -> int:
-    """Estimate how many wait, by the tickets in one slice, the own one counted."""
-    return keys.SLICES * (tickets - 1)
 
 
 def _number(place: Entry) -> int:

@@ -335,4 +335,4 @@ def _in_line(line: Line) -> str:
     if line.exact:
         behind = f", behind {line.behind}" if line.behind else ""
         return f"number {line.position} of {about}{line.waiters} in line for a slot{behind}"
-    return f"in line for a slot, far back among {about or 'the '}{line.waiters} who wait"
+    return f"in line for a slot, far back: {line.position - 1} or more are before it"

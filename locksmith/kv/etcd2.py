@@ -14,7 +14,7 @@ What v2 does otherwise than the protocol, and what is made of it:
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, StoreError, StoreRefusedError
@@ -32,6 +32,7 @@ from locksmith.kv.settings import StoreSettings
 from locksmith.kv.store import (
     ABSENT,
     Delete,
+    Entering,
     Entry,
     Fingerprint,
     Listing,
@@ -110,24 +111,16 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
-    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
-        """Write a key that must not exist, then count."""
-        entry = await self.create(key, value)
-        return entry, await self.count(among)
-
-    async def join(
-        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
-    ) -> tuple[Entry, Entry]:
-        """Look at the other key, then write this one, which expires by itself; then the deletes."""
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Read the index, then write the ticket, then the place, which expires by itself; then remove, and count."""
         until = self._until()
-        if (await self._get(other.key, until)).version != other.version:
-            raise ConflictError(f"{other.key} was changed or removed meanwhile")
-        entry = await self.create(key, value, ttl=ttl)
-        for gone in also:
-            if gone.version != ABSENT:
-                with contextlib.suppress(StoreError):
-                    await self._delete(gone.key, gone.version, until)
-        return entry, other
+        entering = make((await self._get(make(0).ticket.key, until)).revision)
+        ticket = await self.create(entering.ticket.key, entering.ticket.value)
+        place = await self.create(entering.place.key, entering.place.value, ttl=ttl)
+        if entering.gone.version != ABSENT:
+            with contextlib.suppress(StoreError):
+                await self._delete(entering.gone.key, entering.gone.version, until)
+        return place, ticket, (await self.range(entering.since, place.key)).total
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write the one that expires."""

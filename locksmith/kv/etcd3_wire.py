@@ -62,10 +62,12 @@ def reads(keys: Sequence[str]) -> Message:
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
-def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, leased: int = 1, counting: str = "") -> Message:
+def transaction(
+    changes: Sequence[Put | Delete], lease: int = 0, *, leased: int = 1, counting: Message | None = None
+) -> Message:
     """Ask for all changes if all their guards hold; the first `leased` keys are bound to `lease`.
 
-    `counting`: and how many keys there are below that prefix behind them.
+    `counting`: and the answer to that request, after them.
     """
     operations = [
         _operation(change, lease if place < leased else 0)
@@ -73,7 +75,7 @@ def transaction(changes: Sequence[Put | Delete], lease: int = 0, *, leased: int 
         if isinstance(change, Put) or change.version != ABSENT  # of what is absent there is nothing to remove
     ]
     if counting:
-        operations.append({"request_range": count_request(counting)})
+        operations.append({"request_range": counting})
     return {"compare": [_guard(change) for change in changes], "success": operations}
 
 
@@ -146,6 +148,11 @@ def next_key(key: str) -> str:
 def lease_id(message: Message) -> int:
     """Parse the grant of a lease."""
     return _positive(message, "ID")
+
+
+def granted(message: Message) -> tuple[int, int]:
+    """Parse the grant of a lease, and the store's revision then."""
+    return lease_id(message), _revision(message)
 
 
 def seconds_left(message: Message) -> int:

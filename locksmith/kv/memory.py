@@ -14,6 +14,7 @@ from locksmith.kv.store import (
     ABSENT,
     MOST_OPERATIONS,
     Delete,
+    Entering,
     Entry,
     Fingerprint,
     Known,
@@ -168,9 +169,14 @@ class MemoryServer:
         self._expire(entry)
         return entry
 
-    def join(self, put: Put, other: Entry, also: Sequence[Delete], ttl: float) -> tuple[Entry, Entry]:
-        """Write a key, and have it and another expire together `ttl` seconds from now."""
-        self.commit([put, Put(other.key, other.value, other.version), *also])
+    def enter(self, entering: Entering, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket, and count."""
+        place, ticket = self.join(entering.place, entering.ticket, [entering.gone], ttl)
+        return place, ticket, self.range(entering.since, place.key, 0, 0).total
+
+    def join(self, put: Put, other: Put, also: Sequence[Delete], ttl: float) -> tuple[Entry, Entry]:
+        """Write two keys, which expire together `ttl` seconds from now."""
+        self.commit([put, other, *also])
         self._leases += 1
         both = self._bind(self._entries[put.key], self._leases), self._bind(self._entries[other.key], self._leases)
         self.prolong(both[0], ttl)
@@ -357,25 +363,16 @@ class MemoryStore:
 
         return await self._carry("create", key, apply, write=True)
 
-    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
-        """Write a key that must not exist, and tell how many there are with it."""
-
-        def apply() -> tuple[Entry, int]:
-            return self._write(Put(key, value, ABSENT), (), None), self._server.count(among)
-
-        return await self._carry("enter", key, apply, write=True)
-
-    async def join(
-        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
-    ) -> tuple[Entry, Entry]:
-        """Write a key that expires with another."""
-        put = Put(key, value, ABSENT)
-        return await self._carry("join", key, lambda: self._server.join(put, other, also, ttl), write=True)
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        key = make(0).ticket.key
+        return await self._carry("enter", key, lambda: self._server.enter(make(self._server.revision), ttl), write=True)
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write a new value over an entry that expires with another."""
         put = Put(entry.key, value, entry.version)
-        return await self._carry("rejoin", entry.key, lambda: self._server.join(put, other, (), ttl), write=True)
+        also = Put(other.key, other.value, other.version)
+        return await self._carry("rejoin", entry.key, lambda: self._server.join(put, also, (), ttl), write=True)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Put | Delete] = (), *, ttl: float | None = None

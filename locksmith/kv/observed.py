@@ -1,18 +1,18 @@
 """A store that counts what is asked of it: each call, and how it ended."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
-from locksmith.kv.store import Delete, Entry, Fingerprint, Listing, Put, Reading, Store
+from locksmith.kv.store import Delete, Entering, Entry, Fingerprint, Listing, Put, Reading, Store
 from locksmith.meter import Meter
 
 T = TypeVar("T")
 
 KINDS = (
     *("get", "read", "list", "range", "count", "folders"),
-    *("create", "enter", "join", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
+    *("create", "enter", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -55,15 +55,9 @@ class ObservedStore:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
 
-    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
-        """Write a key that must not exist, and count."""
-        return await self._count("enter", self._store.enter(key, value, among))
-
-    async def join(
-        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
-    ) -> tuple[Entry, Entry]:
-        """Write a key that expires with another."""
-        return await self._count("join", self._store.join(key, value, other, also, ttl=ttl))
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        return await self._count("enter", self._store.enter(make, ttl=ttl))
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write a new value over an entry that expires with another."""

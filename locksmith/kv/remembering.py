@@ -10,7 +10,19 @@ from contextlib import suppress
 from typing import Protocol
 
 from locksmith.errors import StoreError
-from locksmith.kv.store import ABSENT, Delete, Entry, Fingerprint, Known, Listing, Observer, Put, Reading, Store
+from locksmith.kv.store import (
+    ABSENT,
+    Delete,
+    Entering,
+    Entry,
+    Fingerprint,
+    Known,
+    Listing,
+    Observer,
+    Put,
+    Reading,
+    Store,
+)
 
 
 class Memory(Observer, Protocol):
@@ -65,15 +77,9 @@ class RememberingStore:
         """Write a key that must not exist."""
         return await self._store.create(key, value, ttl=ttl)
 
-    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
-        """Write a key that must not exist, and count."""
-        return await self._store.enter(key, value, among)
-
-    async def join(
-        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
-    ) -> tuple[Entry, Entry]:
-        """Write a key that expires with another."""
-        return await self._store.join(key, value, other, also, ttl=ttl)
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        return await self._store.enter(make, ttl=ttl)
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write a new value over an entry that expires with another."""

@@ -7,7 +7,7 @@ Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefu
 `ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, Self
@@ -138,6 +138,19 @@ class Delete:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """What is written to enter a queue: a place and its ticket, neither of which may exist; they expire together.
+
+    `gone` is removed with it, or must not exist. From `since` on the keys before the place are counted.
+    """
+
+    place: Put
+    ticket: Put
+    gone: Delete
+    since: str
+
+
 class Store(Protocol):
     """A linearizable key-value store. Every call ends within the store's own deadline."""
 
@@ -182,27 +195,18 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
-    async def enter(self, key: str, value: bytes, among: str) -> tuple[Entry, int]:
-        """Do what `create` does, and tell how many keys begin with `among` (it ends in `/`), this one counted.
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write what is to be written where the store's revision is the one that `make` is told, or a later one.
 
-        On v3 and memory both at one moment; on v2 they are counted right afterwards.
-        """
-        ...
-
-    async def join(
-        self, key: str, value: bytes, other: Entry, also: Sequence[Delete] = (), *, ttl: float
-    ) -> tuple[Entry, Entry]:
-        """Write a key that must not exist, if `other` is still as it is; both expire together after `ttl`.
-
-        That is one transaction, or `ConflictError`. On v2 `other` is only looked at and expires no sooner than before,
-        and of `also` a guard that must be absent is not looked at.
+        Gives the place, its ticket, and how many keys there are from `since` on before the place. On v3 and memory one
+        transaction, or `ConflictError`. On v2, in this order: the ticket, which never expires, the place, the removal.
         """
         ...
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
-        """Write a new value over an entry that was joined; from now on both expire together after `ttl`.
+        """Write a new value over a place that was entered; from now on it and its ticket, `other`, expire after `ttl`.
 
-        Either may have lost its lease. `ConflictError`: they are no longer so. On v2 `other` stays as it is.
+        Either may have lost its lease. `ConflictError`: they are no longer so. On v2 the ticket stays as it is.
         """
         ...
 

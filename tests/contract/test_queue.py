@@ -174,8 +174,8 @@ def test_places_without_a_lease_are_removed_by_the_next_and_no_live_one_is(stage
 
 def test_a_place_of_its_own_without_a_lease_is_taken_again(stage, group):
     async def story(store):
-        ticket = await store.create(places.ticket_key(group, claim("n1")), b"")
-        key = places.place_key(group, claim("n1"), ticket.created)
+        await store.create(places.ticket_key(group, claim("n1")), b"1")
+        key = places.place_key(group, claim("n1"), 1)
         await store.create(key, waiter.encode(Waiter.of(claim("n1"))))
         assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
         place = (await store.get(key)).entry

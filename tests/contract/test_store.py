@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Fingerprint, Known, Put
+from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Delete, Entering, Fingerprint, Known, Put
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -456,56 +456,82 @@ def test_a_list_counts_what_its_bounds_leave_out(stage, base):
     stage.play(story)
 
 
-def test_who_enters_knows_how_many_are_there_from_the_very_moment(stage, base):
+def entering(base, name, *, gone=0, value=b"place", turn=None):
+    """What `name` writes to enter a queue below `base`."""
+
+    def make(revision):
+        number = revision if turn is None else turn
+        return Entering(
+            Put(f"{base}waiters/!{number:08}-{name}", value, 0),
+            Put(f"{base}tickets/00/{name}", str(number).encode(), 0),
+            Delete(f"{base}waiters/{name}", gone),
+            f"{base}waiters/!",
+        )
+
+    return make
+
+
+def test_who_enters_stands_at_the_end_and_knows_how_many_are_before_it(stage, base):
     async def story(store):
-        crowd = await asyncio.gather(*(store.enter(f"{base}{number}", b"x", base) for number in range(20)))
-        if stage.atomic:  # on v2 they are counted afterwards
-            assert [count for _, count in sorted(crowd, key=lambda one: one[0].created)] == list(range(1, 21))
-        for entry, _ in crowd:
-            assert (await store.get(entry.key)).entry == entry
+        for ahead, name in enumerate(("c", "a", "b")):
+            before = (await store.get(f"{base}none")).revision
+            place, ticket, seen = await store.enter(entering(base, name), ttl=60)
+            assert seen == ahead
+            assert int(ticket.value) >= before
+            assert (await store.get(place.key)).entry == place
+            assert (await store.get(ticket.key)).entry == ticket
+        found = await store.range(f"{base}waiters/!", f"{base}waiters/~")
+        assert [entry.key[-1] for entry in found.entries] == ["c", "a", "b"]
         with pytest.raises(ConflictError):
-            await store.enter(f"{base}3", b"y", base)
-        assert await store.count(base) == 20
+            await store.enter(entering(base, "a"), ttl=60)
+        assert (await store.range(f"{base}waiters/!", f"{base}waiters/~")).total == 3
 
     stage.play(story)
 
 
-def test_keys_that_are_joined_expire_and_go_together(stage, base):
+def test_of_a_crowd_that_enters_at_one_moment_each_has_a_place(stage, base):
     async def story(store):
-        ticket, _ = await store.enter(f"{base}tickets/n1", b"", f"{base}tickets/")
-        place, joined = await store.join(f"{base}places/!1-n1", b"place", ticket, [Delete(f"{base}older", 0)], ttl=60)
-        assert (await store.get(place.key)).entry == place
-        assert (await store.get(ticket.key)).entry == joined
-        assert joined.created == ticket.created
-        with pytest.raises(ConflictError):
-            await store.join(place.key, b"another", joined, ttl=60)
-        again, rejoined = await store.rejoin(place, b"again", joined, ttl=60)
+        crowd = await asyncio.gather(*(store.enter(entering(base, f"n{one}"), ttl=60) for one in range(20)))
+        found = await store.range(f"{base}waiters/!", f"{base}waiters/~")
+        assert {entry.key for entry in found.entries} == {place.key for place, _, _ in crowd}
+
+    stage.play(story)
+
+
+def test_a_place_and_its_ticket_expire_and_go_together(stage, base):
+    async def story(store):
+        place, ticket, _ = await store.enter(entering(base, "n1"), ttl=60)
+        again, rejoined = await store.rejoin(place, b"again", ticket, ttl=60)
         assert (await store.get(place.key)).entry == again
         assert (await store.get(ticket.key)).entry == rejoined
         assert (again.value, again.created) == (b"again", place.created)
+        with pytest.raises(ConflictError):
+            await store.rejoin(replace(place, version=1, lease=1), b"late", ticket, ttl=60)
         await store.renew(again, 60)
         await store.revoke(again)
         assert (await store.get(place.key)).entry is None
         if rejoined.lease:
             assert (await store.get(ticket.key)).entry is None
+        short, _, _ = await store.enter(entering(base, "n2"), ttl=1)
+        await store.wait(short.key, short.version, limit=10)
+        assert (await store.get(short.key)).entry is None
+        with pytest.raises(ConflictError):
+            await store.renew(short, 60)
 
     stage.play(story)
 
 
-def test_a_key_joins_only_what_is_as_it_was_and_removes_another_with_it(stage, base):
+def test_who_enters_takes_the_turn_of_a_place_of_an_older_version(stage, base):
     async def story(store):
-        ticket, _ = await store.enter(f"{base}tickets/n1", b"", f"{base}tickets/")
-        older = await store.create(f"{base}older", b"")
-        stale = await store.swap(ticket.key, b"changed", ticket.version)
-        with pytest.raises(ConflictError):
-            await store.join(f"{base}place", b"", ticket, ttl=60)
-        assert (await store.get(f"{base}place")).entry is None
-        place, _ = await store.join(f"{base}place", b"", stale, [Delete(older.key, older.version)], ttl=1)
+        older = await store.create(f"{base}waiters/n1", b"")
+        await store.enter(entering(base, "n2"), ttl=60)
+        if stage.atomic:  # v2 cannot look at what is to be absent
+            with pytest.raises(ConflictError):
+                await store.enter(entering(base, "n1"), ttl=60)
+        place, _, ahead = await store.enter(entering(base, "n1", gone=older.version, turn=older.created), ttl=60)
+        assert ahead == 0
         assert (await store.get(older.key)).entry is None
-        await store.wait(place.key, place.version, limit=10)
-        assert (await store.get(place.key)).entry is None
-        with pytest.raises(ConflictError):
-            await store.rejoin(place, b"", stale, ttl=60)
+        assert (await store.range(f"{base}waiters/!", f"{base}waiters/~")).entries[0] == place
 
     stage.play(story)
 
@@ -764,7 +790,7 @@ def test_every_answer_says_how_far_the_store_has_come(stage, base):
             store.swap(base + "a", b"2", made.version),
             store.swap(base + "a", b"2", made.version),
             store.knows(Fingerprint.of(made)),
-            store.enter(base + "b", b"1", base),
+            store.enter(entering(base, "n1"), ttl=60),
             store.range(base, base + "~"),
             store.wait(base, made.version, prefix=True, limit=5),
         ):

@@ -69,16 +69,15 @@ class Script:
 class StepwiseStore(MemoryStore):
     """The store in memory with the manners of etcd v2: no transactions, but one guarded write after another."""
 
-    async def join(self, key, value, other, also=(), *, ttl) -> tuple[Entry, Entry]:
-        """Look at the other, then write the key, which expires by itself, then remove."""
-        if (await self.get(other.key)).entry != other:
-            raise ConflictError(f"{other.key} was changed")
-        entry = await self.create(key, value, ttl=ttl)
-        for gone in also:
-            if gone.version != ABSENT:
-                with contextlib.suppress(ConflictError):
-                    await self.delete(gone.key, gone.version)
-        return entry, other
+    async def enter(self, make, *, ttl) -> tuple[Entry, Entry, int]:
+        """Write the ticket, which does not expire, then the place, then remove."""
+        entering = make((await self.get(make(0).ticket.key)).revision)
+        ticket = await self.create(entering.ticket.key, entering.ticket.value)
+        place = await self.create(entering.place.key, entering.place.value, ttl=ttl)
+        if entering.gone.version != ABSENT:
+            with contextlib.suppress(ConflictError):
+                await self.delete(entering.gone.key, entering.gone.version)
+        return place, ticket, (await self.range(entering.since, place.key)).total
 
     async def rejoin(self, entry, value, other, *, ttl) -> tuple[Entry, Entry]:
         """Write the one that expires."""

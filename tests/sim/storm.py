@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from locksmith import keys, places, waiter
+from locksmith import places, waiter
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv.store import ABSENT, Position, Put
 from locksmith.queue import TTL
@@ -185,9 +185,9 @@ class Storm:
         """Leave a place in the queue that is of no machine any more."""
         self.story.tell(name, "goes for good, and stands in the queue")
         claim = Claim(name, REBOOT, f"nonce of {name}", MIDNIGHT, hostname=name)
-        self.server.author, key = name, keys.ticket_key(GROUP, name)
-        ticket = self.server.put(key, b"", self.server.read(key).version)
-        place = Put(places.place_key(GROUP, claim, ticket.version), waiter.encode(Waiter.of(claim)), ABSENT)
+        self.server.author, number = name, self.server.revision
+        place = Put(places.place_key(GROUP, claim, number), waiter.encode(Waiter.of(claim)), ABSENT)
+        ticket = Put(places.ticket_key(GROUP, claim), str(number).encode(), ABSENT)
         self.server.join(place, ticket, (), ttl)
 
     async def _restart(self, node: Node) -> None:
