@@ -51,28 +51,27 @@ def claim(number: int) -> Claim:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One waiter's place, how many tickets its slice had then, and from where on it counts those before it."""
+    """One waiter's place, how many were right before it then, and from where on it counts them."""
 
     entry: Entry
     number: int
-    tickets: int
+    ahead: int
     low: int = 0
 
 
 async def enter(lane: Lane, group: str, number: int) -> Place:
     """Let one make its place, by the requests of a real one."""
     member = claim(FIRST + number)
-    draw = [Put(places.ticket_key(group, member), b"", ABSENT)]
-    among = keys.tickets_prefix(group, places.name_of(member))
-    drawn, tickets = wire.entered(await lane.post(etcd3.TXN, wire.transaction(draw, counting=among)), draw)
-    lease = wire.lease_id(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
-    join = [
-        Put(places.place_key(group, member, drawn.revision), waiter.encode(Waiter.of(member, "1", 900)), ABSENT),
-        Put(draw[0].key, b"", drawn.revision),
+    lease, at = wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
+    changes = [
+        Put(places.place_key(group, member, at), waiter.encode(Waiter.of(member, "1", 90)), ABSENT),
+        Put(places.ticket_key(group, member), str(at).encode(), ABSENT),
         Delete(places.older_key(group, member), ABSENT),
     ]
-    done = wire.committed(await lane.post(etcd3.TXN, wire.transaction(join, lease, leased=2)), join)
-    return Place(Entry(join[0].key, b"", done.revision, done.created, lease), drawn.revision, tickets)
+    between = wire.range_request(places.bound(group, max(0, at - SPAN)), changes[0].key, 0, 0) | {"count_only": True}
+    fields = wire.transaction(changes, lease, leased=2, counting=between)
+    done, ahead = wire.entered(await lane.post(etcd3.TXN, fields), changes)
+    return Place(Entry(changes[0].key, b"", done.revision, done.created, lease), at, ahead)
 
 
 async def look(lane: Lane, group: str, place: Place) -> Place:

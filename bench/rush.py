@@ -20,9 +20,7 @@ from bench.meters import Meters
 from bench.raw import RawError
 from locksmith.agent import LONGEST_RETRY, RETRY, SOON
 from locksmith.kv.settings import StoreSettings
-from locksmith.queue import lasts
-from locksmith.queue_places import estimate
-from locksmith.queue_sight import LONG
+from locksmith.queue import KNOWN, lasts
 from tests.harness.etcd import Etcd
 
 T = TypeVar("T")
@@ -51,8 +49,8 @@ class Rush:
         await asyncio.sleep(after)
         place = await self._at_last(lambda lane: crowd.enter(lane, GROUP, number))
         self.came.append(clock() - began)
-        if (length := estimate(place.tickets)) > LONG:
-            await asyncio.sleep(self.rng.uniform(0, lasts(length // 4)))
+        if place.ahead > KNOWN:
+            await asyncio.sleep(self.rng.uniform(0, lasts(place.ahead + 1)))
         await self._at_last(lambda lane: crowd.look(lane, GROUP, place))
         self.looked.append(clock() - began)
 

@@ -48,7 +48,9 @@ def main(up_to: int) -> None:
         with Etcd() as etcd:
             cost = costs[size] = asyncio.run(measure(etcd, size))
         above, times = cost.memory - costs[SIZES[0]].memory, cost.look / costs.get(LOOK_FROM, cost).look
-        print(f"{size:7,} {cost.memory:10.0f} {above:9.0f} {cost.look:18.2f} ms {times:16.2f} {100 * cost.upkeep:16.1f} %")
+        print(
+            f"{size:7,} {cost.memory:10.0f} {above:9.0f} {cost.look:18.2f} ms {times:16.2f} {100 * cost.upkeep:16.1f} %"
+        )
         if size in AIMS:
             print(f"  aim {AIMS[size]:g} MiB: {'met' if above <= AIMS[size] else 'MISSED'}", flush=True)
 
@@ -73,7 +75,7 @@ async def _look(etcd: Etcd, last: crowd.Place) -> float:
     """Time looks of a daemon's own from the end of the line, after the first, which finds out how far to look."""
     store = open_store(etcd.settings())
     sight, taken = QueueSight(store, "bench"), []
-    sight.entered(last.tickets)
+    sight.entered(last.ahead)
     for _ in range(LOOKS):
         began = time.perf_counter()
         await sight.look(last.entry)

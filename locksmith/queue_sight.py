@@ -118,7 +118,7 @@ class QueueSight:
             max(self._length, seen.total),
             () if self._far else await self._right_before(place),
             seen.revision,
-            exact=low == 0,
+            exact=not self._far,
             counted=self._length <= LONG,
             leaseless=await self._leaseless(place, low) if any(not entry.lease for entry in seen.entries) else (),
             known=known,

@@ -97,6 +97,8 @@ class RebootLock:
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
         places = [leaving]
+        if leaving is None:
+            return await self._decider.contend(lambda: self._take(claim, None), SlotsBusyError)
         return await self._decider.decide(lambda: self._take(claim, places.pop() if places else None))
 
     async def check(self, claim: Claim) -> bool:
