@@ -19,10 +19,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 """Seconds, at most, before the first try after a lost race, and before any."""
 CROWDING = 5
 """How many times as long as its lost attempt a loser may pause: attempts are slow where many are at it."""
-FIRST_DISTANCE, LONGEST_DISTANCE = 0.02, 8.0
-"""Seconds, at most, for which one who lost to others in the crowd stays away before it asks: at first, and ever."""
+LEAST_DISTANCE, LONGEST_DISTANCE = 0.02, 8.0
+"""Seconds, at most, for which one who lost to others in the crowd stays away before it asks. Below the least: none."""
 NEARER, FARTHER = 0.5, 2.0
-"""What becomes of that distance after an attempt that won, and after one that lost: half of all attempts win then."""
+"""What becomes of that distance after an attempt that won, and after one that lost: half of all attempts win then.
+
+It is also at least so many times as long as the attempt that lost took.
+"""
 
 
 class Decider:
@@ -42,28 +45,29 @@ class Decider:
         An attempt has lost if another write came first, or if it ended with `busy` twice in a row. The first attempt of
         all, and each one after a win without rivals, begins at once.
         """
+        clock = asyncio.get_running_loop()
         if self._distance:
             await asyncio.sleep(self._rng.uniform(0, self._distance))
-        races, was_busy = self._races, self._lost
+        began, races, was_busy = clock.time(), self._races, self._lost
         self._lost = True
         try:
             done = await self.decide(attempt)
         except busy:
             if was_busy:
-                self._keep_away()
+                self._keep_away(clock.time() - began)
             raise
         except BaseException:
             self._lost = was_busy
             raise
         self._lost = False
         if self._races != races:
-            self._keep_away()
+            self._keep_away(clock.time() - began)
         else:
-            self._distance = self._distance * NEARER if self._distance > FIRST_DISTANCE else 0.0
+            self._distance = self._distance * NEARER if self._distance > LEAST_DISTANCE else 0.0
         return done
 
-    def _keep_away(self) -> None:
-        self._distance = min(LONGEST_DISTANCE, max(FIRST_DISTANCE, self._distance * FARTHER))
+    def _keep_away(self, took: float) -> None:
+        self._distance = min(LONGEST_DISTANCE, FARTHER * max(LEAST_DISTANCE, self._distance, took))
 
     async def decide(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Give what the first attempt gives that is decided; an outcome that stayed unknown outlives other errors."""

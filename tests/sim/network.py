@@ -94,9 +94,21 @@ class Before:
 
     def line(self) -> list[str]:
         """Name who stood in line, the first first."""
+        return _names(self.places())
+
+    def line_of(self, name: str) -> list[str]:
+        """Name who stood in line as `name` sees it: an older version knows but one order, that of creation."""
+        stood = self.places()
+        older = any(places.number_of(entry.key) is None for entry in stood if places.name_in(entry.key) == name)
+        if older:
+            return [places.name_in(entry.key) for entry in sorted(stood, key=lambda entry: entry.created)]
+        return _names([entry for entry in stood if places.number_of(entry.key) is not None])
+
+    def places(self) -> list[Entry]:
+        """Give the places that there were."""
         now = [entry for entry in self.server.list(LINE, 0, None).entries if entry.key not in self.found]
         before = [entry for key, entry in self.found.items() if entry and key.startswith(LINE)]
-        return _names([*now, *before])
+        return [*now, *before]
 
 
 def _value(entry: Entry | None) -> bytes | None:

@@ -95,9 +95,11 @@ class Faults:
     """Another user logs in, at a look at who is there, and stays for minutes."""
     traffic: int = 0
     """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
+    older: float = 0.0
+    """How many machines have an older version of the queue, until some time of the storm."""
 
 
-QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
+QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
 """Those after which the queue has to go on within a bound, where nothing else goes wrong."""
 
 
@@ -190,6 +192,7 @@ def plan(seed: int) -> Plan:
     drawn = _blocked(Random(f"{seed} queue"), drawn)
     drawn = _late(Random(f"{seed} late"), drawn)
     drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
+    drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -292,6 +295,11 @@ def _late(rng: Random, faults: Faults) -> Faults:
 def _crowded_store(rng: Random, faults: Faults) -> Faults:
     """Add others who use the store too, to half of those that go back."""
     return replace(faults, traffic=rng.choice((0, 3000))) if faults.restores else faults
+
+
+def _of_two_versions(rng: Random, faults: Faults) -> Faults:
+    """Have a fifth of the fleets upgraded during the storm."""
+    return faults if faults == Faults() else replace(faults, older=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5)))
 
 
 def _window(rng: Random) -> str | None:

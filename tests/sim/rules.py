@@ -4,6 +4,7 @@ Nothing here asks the code under test: the rules read the store's values, the ma
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,6 +83,8 @@ class Rules:
     """Nothing keeps a machine from telling its group what becomes of it."""
     unable_since: dict[str, float] = field(default_factory=dict)
     """For each id that holds a slot and cannot go on: since when."""
+    stepwise: bool = False
+    """The store has no transactions: a place may come late, when its ticket is gone."""
     sociable: bool = False
     """Nothing goes wrong but that users log in."""
     held_since: dict[str, float] = field(default_factory=dict)
@@ -308,9 +311,11 @@ class Rules:
                 self.left_line[places.name_in(key)] = asyncio.get_running_loop().time()
 
     def _note_who_was_overtaken(self, before: Before) -> None:
-        """Take note of each place after a new one: it was made between that one's ticket and its place."""
+        """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""
         new = [key for key, entry in before.found.items() if key.startswith(LINE) and entry is None]
         line = self.server.line()
+        if new and not self.stepwise and (twice := [name for name, count in Counter(line).items() if count > 1]):
+            self.story.breaks(f"{twice[0]} stands twice in the queue")
         for key in new:
             if (name := places.name_in(key)) in line:
                 self.overtaken |= dict.fromkeys(line[line.index(name) + 1 :], asyncio.get_running_loop().time())
@@ -319,7 +324,7 @@ class Rules:
         """Judge the order: the first in line takes. A take sent from a place that is gone by now may win late."""
         excused = max(self.left_line.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
         gone = asyncio.get_running_loop().time() - excused
-        line = before.line()
+        line = before.line_of(author)
         if author in self.machines and line[:1] != [author] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 

@@ -232,7 +232,7 @@ async def crowd(line, count):
 
 async def looked(queue, look):
     """Wait until one who came to a long line has looked, and give what it saw."""
-    while (again := await queue.stand(claim("last"))) is look:
+    while (again := await queue.stand(claim("last"))) is look:  # noqa: ASYNC110 - made-up time
         await asyncio.sleep(KEEP_AFTER)
     return again
 
