@@ -24,7 +24,7 @@ LEAST_DISTANCE, LONGEST_DISTANCE = 0.02, 8.0
 NEARER, FARTHER = 0.5, 2.0
 """What becomes of that distance after an attempt that won, and after one that lost: half of all attempts win then.
 
-It is also at least so many times as long as the attempt that lost took.
+It is also at least `CROWDING` times as long as the attempt that lost took.
 """
 
 
@@ -67,7 +67,8 @@ class Decider:
         return done
 
     def _keep_away(self, took: float) -> None:
-        self._distance = min(LONGEST_DISTANCE, FARTHER * max(LEAST_DISTANCE, self._distance, took))
+        farther = max(LEAST_DISTANCE, FARTHER * self._distance, CROWDING * took)
+        self._distance = min(LONGEST_DISTANCE, farther)
 
     async def decide(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Give what the first attempt gives that is decided; an outcome that stayed unknown outlives other errors."""
