@@ -1,6 +1,6 @@
 """HTTP to etcd's gateway over kept connections, as cheap as ten thousand clients in one process have to be.
 
-A connection carries one request at a time. Its answer is whole when the length that it names is there, or the last chunk.
+A connection carries one request at a time. An answer is whole when the length that it names is there, or its last chunk.
 """
 
 import asyncio

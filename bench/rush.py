@@ -1,9 +1,9 @@
 """`python -m bench.rush [--machines N] [--within S]`: many machines ask for the slot of one group at the same time.
 
 Each makes its place by a daemon's own requests, over a connection of its own, with the store's limit for each call.
-After a failure it tries again when the daemon's loop would. Where the line is long it looks later, as a daemon does. All
-are clients in this one process, which takes its part of the same cores. What else a daemon asks before it stands in line
-(its lock, its orders) is not in it.
+After a failure it tries again when the daemon's loop would. Where the line is long it looks later, as a daemon does.
+All are clients in this one process, which takes its part of the same cores. What else a daemon asks before it stands in
+line (its lock, its orders) is not in it.
 """
 
 import asyncio
