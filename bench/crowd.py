@@ -1,30 +1,30 @@
-"""A crowd of waiters in a process of its own: real places in line, each with a raw watch on the one before its own.
+"""A crowd of waiters in a process of its own: real places in line; the first of the line watch the one before.
 
-`python -m bench.crowd URL GROUP COUNT` says `ready` when all of them stand there. A line `upkeep` on its standard input
-lets them prolong their places and look at the line again as often as real ones do, `quiet` lets them do nothing. It
-ends with its standard input.
+`python -m bench.crowd URL GROUP COUNT AHEAD` says `ready` when all of them stand there, behind AHEAD others. A line
+`upkeep` on its standard input lets them prolong their places and look at the line again as often as real ones do,
+`quiet` lets them do nothing. It ends with its standard input.
 """
 
 import asyncio
 import itertools
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
+from bench.lanes import Lane, open_lane
 from bench.raw import Raw
-from locksmith import keys, waiter
+from locksmith import keys, places, queue, waiter
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv import etcd3
 from locksmith.kv import etcd3_wire as wire
-from locksmith.kv.store import ABSENT, Entry, Put
-from locksmith.queue import KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, LOOKS_PER_SECOND
+from locksmith.kv.store import ABSENT, Delete, Entry, Put
+from locksmith.queue_sight import GROWTH, KNOWN, LONG, SPAN
 from locksmith.surroundings import HEARTBEAT
 from locksmith.waiter import Waiter
-
-T = TypeVar("T")
 
 TTL = 3600
 """Seconds: longer than a real place's, so that a crowd that is quiet for a while stays there."""
@@ -51,63 +51,98 @@ def claim(number: int) -> Claim:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One waiter's place, and the one it watches from a revision on."""
+    """One waiter's place, how many were right before it then, and from where on it counts them."""
 
     entry: Entry
-    before: str = ""
-    revision: int = 0
+    number: int
+    ahead: int
+    low: int = 0
+
+
+async def enter(lane: Lane, group: str, number: int) -> Place:
+    """Let one make its place, by the requests of a real one."""
+    member = claim(FIRST + number)
+    lease, at = wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
+    changes = [
+        Put(places.place_key(group, member, at), waiter.encode(Waiter.of(member, "1", 90)), ABSENT),
+        Put(places.ticket_key(group, member), str(at).encode(), ABSENT),
+        Delete(places.older_key(group, member), ABSENT),
+    ]
+    between = wire.range_request(places.bound(group, max(0, at - SPAN)), changes[0].key, 0, 0) | {"count_only": True}
+    fields = wire.transaction(changes, lease, leased=2, counting=between)
+    done, ahead = wire.entered(await lane.post(etcd3.TXN, fields), changes)
+    return Place(Entry(changes[0].key, b"", done.revision, done.created, lease), at, ahead)
+
+
+async def look(lane: Lane, group: str, place: Place) -> Place:
+    """Let one that stands far back look how many are before it, by the requests of a real one."""
+    await lane.post(etcd3.TXN, wire.reads([place.entry.key, keys.semaphore_key(group)]))
+    low, span = place.low or max(0, place.number - SPAN), SPAN
+    while True:
+        request = wire.range_request(places.bound(group, low), place.entry.key + "\0", 1, 0)
+        seen = wire.in_order(await lane.post(etcd3.RANGE, request))
+        if low == 0 or seen.total > LONG:
+            return replace(place, low=low)
+        span *= GROWTH
+        low = max(0, place.number - span)
 
 
 @dataclass(slots=True)
 class Crowd:
-    """Waiters of one group."""
+    """Waiters of one group, behind `ahead` others."""
 
-    raw: Raw
+    url: str
     group: str
+    ahead: int = 0
     places: list[Place] = field(default_factory=list)
     streams: list[asyncio.StreamWriter] = field(default_factory=list)
+    lanes: asyncio.Queue[Lane] = field(default_factory=asyncio.Queue)
 
     async def gather(self, count: int) -> None:
         """Let `count` waiters come, a few at a time."""
-        self.places = await _few_at_a_time(self._stand(number) for number in range(count))
-        self.streams = await _few_at_a_time(map(self._watch, self.places))
+        for _ in range(AT_ONCE):
+            self.lanes.put_nowait(await open_lane(self.url))
+        for numbers in _batches(count):
+            self.places += await asyncio.gather(*(self._enter(number) for number in numbers))
+        self.places.sort(key=lambda place: place.number)
+        near, now = self.places[: max(0, KNOWN - self.ahead)], max(place.entry.version for place in self.places)
+        for before, _ in itertools.pairwise(near):
+            self.streams.append(await self._watch(before, now))
 
     async def keep_up(self) -> None:
-        """Prolong each place once in a heartbeat, and look again as often as the whole line does."""
-        count = len(self.places)
-        look_after = min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, count / LOOKS_PER_SECOND))
+        """Prolong each place, and look again, as often as the whole line does."""
+        renew, again = 0.0, 0.0
+        for place in range(self.ahead + 1, self.ahead + len(self.places) + 1):
+            renew += 1 / (queue.KEEP_FAR_AFTER if place > LONG else HEARTBEAT)
+            again += 1 / (0.85 * queue.lasts(place))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._at_rate(count / HEARTBEAT, self._renew))
-            tasks.create_task(self._at_rate(count / look_after, self.look))
+            tasks.create_task(self._at_rate(renew, self._renew))
+            tasks.create_task(self._at_rate(again, self._look))
 
-    async def enter(self, number: int) -> Place:
-        """Let one make its place."""
-        member = claim(FIRST + number)
-        lease = wire.lease_id(await self.raw.call(etcd3.GRANT, {"TTL": str(TTL)}))
-        put = Put(waiter.waiter_key(self.group, member), waiter.encode(Waiter.of(member)), ABSENT)
-        done = wire.committed(await self.raw.call(etcd3.TXN, wire.transaction([put], lease)), [put])
-        return Place(Entry(put.key, put.value, done.revision, done.created, lease))
+    @asynccontextmanager
+    async def _lane(self) -> AsyncIterator[Lane]:
+        lane = await self.lanes.get()
+        try:
+            yield lane
+        finally:
+            self.lanes.put_nowait(lane)
 
-    async def count(self) -> int:
-        """Count the line."""
-        return wire.counted(await self.raw.call(etcd3.RANGE, wire.count_request(keys.waiters_prefix(self.group))))
+    async def _enter(self, number: int) -> Place:
+        async with self._lane() as lane:
+            return await enter(lane, self.group, number)
 
-    async def look(self, place: Place) -> Place:
-        """Let one look at the line, and see who is before it."""
-        request = wire.list_request(keys.waiters_prefix(self.group), KNOWN + 1, place.entry.created + 1)
-        seen = wire.listing(await self.raw.call(etcd3.RANGE, request))
-        before = seen.entries[-2].key if len(seen.entries) > 1 else ""
-        return replace(place, before=before, revision=seen.revision)
+    async def _look(self, place: Place) -> None:
+        async with self._lane() as lane:
+            await look(lane, self.group, place)
 
-    async def _stand(self, number: int) -> Place:
-        return await self.look(await self.enter(number))
-
-    async def _watch(self, place: Place) -> asyncio.StreamWriter:
+    async def _watch(self, before: Place, revision: int) -> asyncio.StreamWriter:
         """Open the watch, and return once it stands; whatever it says later, nobody listens."""
-        return await self.raw.open_stream(etcd3.WATCH, wire.watch_request(wire.one(place.before), place.revision))
+        request = wire.watch_request(wire.one(before.entry.key), revision)
+        return await Raw(self.url).open_stream(etcd3.WATCH, request)
 
     async def _renew(self, place: Place) -> None:
-        await self.raw.call(etcd3.KEEP_ALIVE, {"ID": str(place.entry.lease)})
+        async with self._lane() as lane:
+            await lane.post(etcd3.KEEP_ALIVE, {"ID": str(place.entry.lease)})
 
     async def _at_rate(self, per_second: float, act: Callable[[Place], Coroutine[Any, Any, object]]) -> None:
         """Let one after another act, evenly, whether or not the one before has done."""
@@ -119,19 +154,14 @@ class Crowd:
                 tasks.create_task(act(place))
 
 
-async def _few_at_a_time(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(job: Awaitable[T]) -> T:
-        async with gate:
-            return await job
-
-    return await asyncio.gather(*map(one, jobs))
+def _batches(count: int) -> list[Sequence[int]]:
+    size = 1000
+    return [range(start, min(count, start + size)) for start in range(0, count, size)]
 
 
-async def main(url: str, group: str, count: int) -> None:
+async def main(url: str, group: str, count: int, ahead: int) -> None:
     """Stand in line, and do as told."""
-    crowd = Crowd(Raw(url), group)
+    crowd = Crowd(url, group, ahead)
     await crowd.gather(count)
     print("ready", flush=True)
     orders = asyncio.StreamReader()
@@ -144,4 +174,4 @@ async def main(url: str, group: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

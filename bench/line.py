@@ -19,6 +19,8 @@ from tests.harness.etcd import Etcd
 
 LIMIT = 60.0
 """Seconds for one thing to happen."""
+FRONT = 3
+"""How many watch at least while slots are handed over: the recorder, the first, and the one after it."""
 HOSTS = 2
 """How many processes the real waiters are in; neighbours are in different ones."""
 LOOKS_AT_V2 = "look at the v2 keyspace"
@@ -47,7 +49,8 @@ class Line:
         self._recorder = Recorder(etcd, keys.semaphore_key(group))
         self._hosts = [Child(fellows.__name__, etcd.endpoints[0], group) for _ in range(HOSTS)]
         self._order = deque(range(min(real, waiters) + 1))
-        self._crowd = Child(crowd.__name__, etcd.endpoints[0], group, str(waiters + 1 - len(self._order)))
+        behind = waiters + 1 - len(self._order)
+        self._crowd = Child(crowd.__name__, etcd.endpoints[0], group, str(behind), str(len(self._order) - 1))
         self._news: dict[int, tuple[str, float]] = {}
         self._looks = 0
         self._happened = asyncio.Event()
@@ -64,8 +67,8 @@ class Line:
             await self._ask(number)
         await self._stack.enter_async_context(self._crowd)
         assert await self._crowd.hear() == "ready", "the crowd did not come"
-        # Each watches what it is to watch; one watcher more is the recorder.
-        await self._settled(self._waiters + 1)
+        # The first ones watch what they are to watch; one watcher more is the recorder.
+        await self._settled(min(KNOWN, self._waiters) + 1)
         return self
 
     async def __aexit__(
@@ -91,13 +94,13 @@ class Line:
         await self._hears(holder, GIVEN_BACK)
         granted_at = await self._hears(following, GRANTED)
         self._order.rotate(-1)
-        await self._settled(before.watchers - 1)
+        await self._settled(min(before.watchers - 1, FRONT))
         requests = self.reading().since(before) | {LOOKS_AT_V2: self._looks - looks}
         await asyncio.to_thread(self._recorder.wait, lambda written: len(written) >= seen + 2, LIMIT)
         freed, taken = self._recorder.written[seen : seen + 2]
         await self._ask(holder)
-        # Where the line is long, it looks who is before it, and watches that, some time later.
-        await self._settled(before.watchers - (self._waiters > KNOWN))
+        # Where the line is long, it stands far back, and the next one comes near some time later.
+        await self._settled(min(before.watchers - (self._waiters > KNOWN), FRONT))
         return HandOver(taken.at - freed.at, granted_at - began, requests)
 
     async def _ask(self, number: int) -> None:

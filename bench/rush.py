@@ -1,8 +1,9 @@
 """`python -m bench.rush [--machines N] [--within S]`: many machines ask for the slot of one group at the same time.
 
-Each does what a daemon does that begins to wait: it makes its place, counts the line, and looks who is before it, at
-once or where the line is long some time later. Each call has the store's limit; after a failure it tries again when the
-daemon's loop would. All are clients in this one process, which takes its part of the same cores.
+Each makes its place by a daemon's own requests, over a connection of its own, with the store's limit for each call.
+After a failure it tries again when the daemon's loop would. Where the line is long it looks later, as a daemon does.
+All are clients in this one process, which takes its part of the same cores. What else a daemon asks before it stands in
+line (its lock, its orders) is not in it.
 """
 
 import asyncio
@@ -13,9 +14,10 @@ from typing import TypeVar
 
 import click
 
-from bench.crowd import Crowd
+from bench import crowd
+from bench.lanes import Lane, open_lane
 from bench.meters import Meters
-from bench.raw import Raw, RawError
+from bench.raw import RawError
 from locksmith.agent import LONGEST_RETRY, RETRY, SOON
 from locksmith.kv.settings import StoreSettings
 from locksmith.queue import KNOWN, lasts
@@ -23,6 +25,7 @@ from tests.harness.etcd import Etcd
 
 T = TypeVar("T")
 
+GROUP = "bench"
 CALL_LIMIT = StoreSettings().timeout
 """Seconds that one call of the store may take."""
 AWAY = (TimeoutError, OSError, EOFError, RawError)
@@ -33,7 +36,7 @@ AWAY = (TimeoutError, OSError, EOFError, RawError)
 class Rush:
     """What becomes of it: when each machine stood in line, and when it had looked, seconds after the first asked."""
 
-    crowd: Crowd
+    url: str
     rng: Random
     came: list[float] = field(default_factory=list)
     looked: list[float] = field(default_factory=list)
@@ -44,21 +47,23 @@ class Rush:
         clock = asyncio.get_running_loop().time
         began = clock()
         await asyncio.sleep(after)
-        place = await self._at_last(lambda: self.crowd.enter(number))
-        waiters = await self._at_last(self.crowd.count)
+        place = await self._at_last(lambda lane: crowd.enter(lane, GROUP, number))
         self.came.append(clock() - began)
-        if waiters > KNOWN:
-            await asyncio.sleep(self.rng.uniform(0, lasts(waiters)))
-        await self._at_last(lambda: self.crowd.look(place))
+        if place.ahead > KNOWN:
+            await asyncio.sleep(self.rng.uniform(0, lasts(place.ahead + 1)))
+        await self._at_last(lambda lane: crowd.look(lane, GROUP, place))
         self.looked.append(clock() - began)
 
-    async def _at_last(self, act: Callable[[], Awaitable[T]]) -> T:
+    async def _at_last(self, act: Callable[[Lane], Awaitable[T]]) -> T:
         """Try until it succeeds, with the pauses of the loop (agent.py)."""
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(CALL_LIMIT):
-                    return await act()
+                lane = await open_lane(self.url, CALL_LIMIT)
+                try:
+                    return await act(lane)
+                finally:
+                    lane.close()
             except AWAY:
                 failures += 1
                 self.failures += 1
@@ -79,7 +84,7 @@ def main(machines: int, within: float, limit: float) -> None:
 async def measure(etcd: Etcd, machines: int, within: float, limit: float) -> None:
     """Let all come, and tell."""
     meters, rng = Meters(etcd.endpoints[0]), Random(1)
-    rush = Rush(Crowd(Raw(etcd.endpoints[0]), "bench"), rng)
+    rush = Rush(etcd.endpoints[0], rng)
     before = meters.read()
     coming = [asyncio.ensure_future(rush.come(number, rng.uniform(0, within))) for number in range(machines)]
     await asyncio.wait(coming, timeout=limit)

@@ -15,14 +15,15 @@ import click
 from bench import crowd
 from bench.meters import Meters
 from bench.raw import Raw
-from locksmith import fleet, history, keys, node, waiter
+from locksmith import fleet, history, keys, node, places, waiter
 from locksmith.kv import etcd3
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.connect import open_store
 from locksmith.kv.link import LARGEST_ANSWER
 from locksmith.kv.store import ABSENT, Put, Store
 from locksmith.node import Node
-from locksmith.queue import KNOWN
+from locksmith.pages import read_all
+from locksmith.queue_sight import KNOWN, SPAN
 from locksmith.waiter import Waiter
 from tests.harness.etcd import Etcd
 
@@ -85,7 +86,7 @@ def _presence_put(number: int) -> Put:
 
 def _place_put(number: int) -> Put:
     claim = crowd.claim(number)
-    return Put(waiter.waiter_key("bench", claim), waiter.encode(Waiter.of(claim)), ABSENT)
+    return Put(places.place_key("bench", claim, number), waiter.encode(Waiter.of(claim, "1", 90)), ABSENT)
 
 
 async def measure(etcd: Etcd, size: int) -> None:
@@ -104,7 +105,6 @@ async def measure(etcd: Etcd, size: int) -> None:
     )
     for what, read in _reads(store, size).items():
         print(f"  {await _typical(read):9.1f} ms  {what}")
-    print(f"  {await _typical(lambda: _by_key(raw)):9.1f} ms  the same look, if keys stood in the line's order")
     answer = await _length_of_list(raw)
     limit = LARGEST_ANSWER * size // answer
     print(f"  {answer / 2**20:9.1f} MiB that answer; {LARGEST_ANSWER >> 20} MiB, the limit, is {limit:,} machines")
@@ -115,15 +115,14 @@ def _reads(store: Store, size: int) -> dict[str, Callable[[], Awaitable[object]]
     line, nodes = keys.waiters_prefix("bench"), keys.nodes_prefix("bench")
     return {
         "one key": lambda: store.get(keys.semaphore_key("bench")),
-        "a look at the line from its end": lambda: store.list(line, limit=KNOWN + 1, last_before=2**62),
+        "a look at the line as versions before had it": lambda: store.list(line, limit=KNOWN + 1, last_before=2**62),
+        "a look at the line from its end": lambda: store.range(
+            places.bound("bench", size - SPAN), places.bound("bench", size), limit=1
+        ),
+        "all of it, page by page": lambda: read_all(store, nodes),
         "how many are present, as a share asks": lambda: store.list(nodes, limit=1),
         **({ALL: lambda: store.list(nodes)} if size <= SIZES[1] else {}),
     }
-
-
-async def _by_key(raw: Raw) -> object:
-    """Ask for the first keys in their own order: etcd stops there, where any other order makes it read them all."""
-    return await raw.call(etcd3.RANGE, {**wire.below(keys.waiters_prefix("bench")), "limit": str(KNOWN + 1)})
 
 
 async def _length_of_list(raw: Raw) -> int:

@@ -7,6 +7,7 @@ LocksmithError                 one clear sentence for a person; the command line
 │   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
 │   │   └── OtherClusterError  another etcd cluster answers than the one that counts, or the endpoints disagree
 │   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
+│   │   └── PastGoneError      the store no longer knows what was at that revision: read as it is now
 │   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
 │   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
 │   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
@@ -62,6 +63,10 @@ class OtherClusterError(StoreUnavailableError):
 
 class StoreRefusedError(StoreError):
     """The store said no: wrong credentials, missing rights, or the other keyspace is in use."""
+
+
+class PastGoneError(StoreRefusedError):
+    """The store cannot tell any more what was at a revision: it was compacted, or went back in time."""
 
 
 class OutcomeUnknownError(StoreError):

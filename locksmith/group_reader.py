@@ -3,16 +3,17 @@
 The parts are read one after another, not at one moment: nothing is decided by it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from locksmith import halt, keys, node, orders, share, waiter
+from locksmith import halt, keys, node, orders, places, share, waiter
 from locksmith.errors import CorruptValueError
 from locksmith.group_view import GroupView
 from locksmith.kv.store import Entry, Store
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HOLD, SPACING, Order
+from locksmith.pages import read_all
 from locksmith.rebootlock import RebootLock
 from locksmith.waiter import Waiter
 
@@ -27,7 +28,7 @@ async def read_group(store: Store, group: str) -> GroupView:
     problems: list[CorruptValueError] = []
     now = datetime.now(UTC)
 
-    def kept(parse: Callable[[Entry], T], entries: tuple[Entry, ...]) -> list[T]:
+    def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
         found = []
         for entry in entries:
             try:
@@ -57,18 +58,18 @@ async def read_group(store: Store, group: str) -> GroupView:
         return found
 
     state = await RebootLock(store, group).read()
-    line = (await store.list(keys.waiters_prefix(group))).entries
-    present = (await store.list(keys.nodes_prefix(group))).entries
+    line = await read_all(store, keys.waiters_prefix(group))
+    present = await read_all(store, keys.nodes_prefix(group))
     single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))
     # Not in one transaction: etcd refuses those when it has no space left, and then all the more somebody asks why.
     shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
-    held_back = (await store.list(keys.holds_prefix(group))).entries
+    held_back = await read_all(store, keys.holds_prefix(group))
     problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
     return GroupView(
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(kept(parse_place, line)),
+        waiters=tuple(kept(parse_place, sorted(line, key=lambda place: places.turn(place.key, place.created)))),
         machines={one.machine_id: one for one in kept(parse_node, present) if not one.is_overdue(now)},
         share=only(lambda entry: share.decode(entry.value, entry.key), shared),
         freeze=only(lambda entry: orders.decode(entry.value, entry.key, FREEZE), freeze),
@@ -84,5 +85,5 @@ async def list_groups(store: Store) -> list[str]:
     """Name every group that has anything in the store, the default one ("") where it has a semaphore or a machine."""
     named = [keys.group_of_folder(folder) for folder in await store.folders(keys.groups_prefix())]
     semaphore = (await store.get(keys.semaphore_key(""))).entry
-    present = semaphore or (await store.list(keys.nodes_prefix(""), limit=1)).total
+    present = semaphore or await store.count(keys.nodes_prefix(""))
     return [*([""] if present else []), *sorted(named)]

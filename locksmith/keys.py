@@ -1,5 +1,6 @@
 """Where everything stands in the store (the original's keys, one folder for each group, escaped as Go does)."""
 
+from hashlib import sha256
 from urllib.parse import quote_plus, unquote_plus
 
 from locksmith.errors import UsageError
@@ -40,6 +41,20 @@ def holder_key(group: str, holder: str) -> str:
 def waiters_prefix(group: str) -> str:
     """Name the prefix of a group's line: who waits for a slot."""
     return f"{group_prefix(group)}waiters/"
+
+
+def tickets_prefix(group: str, name: str) -> str:
+    """Name the prefix of the tickets among which that of `name` is: one of `SLICES`, each as likely as any other."""
+    return f"{group_prefix(group)}tickets/{sha256(name.encode()).hexdigest()[:2]}/"
+
+
+SLICES = 256
+"""How many prefixes the tickets of a group have: one of them tells roughly how many tickets there are."""
+
+
+def ticket_key(group: str, name: str) -> str:
+    """Name the key of the ticket by which `name` finds its place in the queue."""
+    return tickets_prefix(group, name) + segment(name)
 
 
 def nodes_prefix(group: str) -> str:

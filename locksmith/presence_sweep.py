@@ -11,6 +11,7 @@ from random import Random
 from locksmith import keys, semaphore
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.kv.store import Store, remove
+from locksmith.pages import read_all
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ async def sweep(store: Store, group: str, rng: Random) -> None:
     except CorruptValueError:
         return
     kept = {keys.node_key(group, holder) for holder in held}
-    left = [entry for entry in (await store.list(prefix)).entries if not entry.lease and entry.key not in kept]
+    left = [entry for entry in await read_all(store, prefix) if not entry.lease and entry.key not in kept]
     for entry in left:
         with suppress(ConflictError):
             await remove(store, entry)

@@ -392,6 +392,8 @@ def _repeated(error: RepeatedError) -> Denied:
 
 
 def _in_line(line: Line) -> str:
+    about = "" if line.counted else "about "
     if line.exact:
-        return f"number {line.position} of {line.waiters} in line for a slot, behind {line.behind}"
-    return f"in line for a slot, far back among the {line.waiters} who wait"
+        behind = f", behind {line.behind}" if line.behind else ""
+        return f"number {line.position} of {about}{line.waiters} in line for a slot{behind}"
+    return f"in line for a slot, far back: {line.position - 1} or more are before it"

@@ -104,6 +104,8 @@ class RebootLock:
         `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
+        if leaving is None:
+            return await self._decider.contend(lambda: self._take(claim, position, None, None), SlotsBusyError)
         first = [(leaving, prepared)]
         return await self._decider.decide(
             lambda: self._take(claim, position, *(first.pop() if first else (None, None)))

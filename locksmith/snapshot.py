@@ -229,13 +229,14 @@ class Granted:
 class Line:
     """A place in the line for a slot: `position` (1: the first), `waiters` in all, the name of the one before.
 
-    Not `exact`: the position is that or a later one.
+    Not `exact`: the position is that or a later one. Not `counted`: there are about so many waiters.
     """
 
     position: int
     waiters: int
     behind: str = ""
     exact: bool = True
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""A place in the line for a slot, as it stands in `waiters/<name>`: pure, and its JSON.
+"""A place in the queue for a slot, as a record: for whom it is, and why. Pure, and its JSON.
 
-Its order is that of the keys' creation, which the store knows; the record says for whom the place is, and why.
+Where it stands is said by its key (places.py).
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from locksmith import jsonread, keys, limits
+from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import REBOOT, SCHEMA, Claim, moment, read_moment
 
@@ -20,7 +20,8 @@ class Waiter:
 
     `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
     of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured
-    (empty: not known).
+    (empty: not known). `lasts` is for how many seconds the place stays if nobody keeps it (0: a version before this one
+    made it).
     """
 
     holder: str
@@ -33,10 +34,11 @@ class Waiter:
     version: str = ""
     halt_after: str = ""
     beat: int = 0
+    lasts: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, claim: Claim, halt_after: str = "") -> "Waiter":
+    def of(cls, claim: Claim, halt_after: str = "", lasts: int = 0) -> "Waiter":
         """Make the place of a claim."""
         return cls(
             holder=claim.holder,
@@ -49,18 +51,13 @@ class Waiter:
             version=claim.version,
             halt_after=halt_after,
             beat=1,
+            lasts=lasts,
         )
 
     @property
     def name(self) -> str:
         """What people call the one who waits."""
         return self.hostname if self.kind == REBOOT and self.hostname else self.holder
-
-
-def waiter_key(group: str, claim: Claim | Waiter) -> str:
-    """Name the key of a claim's place: a machine's own is its id, so that an operator's for it is another."""
-    name = claim.holder if claim.kind == REBOOT else f"{claim.kind}:{claim.holder}"
-    return keys.waiters_prefix(group) + keys.segment(name)
 
 
 def encode(waiter: Waiter) -> bytes:
@@ -77,6 +74,7 @@ def encode(waiter: Waiter) -> bytes:
         "version": waiter.version,
         "halt_after": waiter.halt_after,
         "beat": waiter.beat,
+        "lasts": waiter.lasts,
     }
     return json.dumps({**waiter.extra, **known}, separators=(",", ":")).encode()
 
@@ -96,10 +94,14 @@ def decode(raw: bytes, key: str) -> Waiter:
             version=jsonread.read(fields, "version", str, ""),
             halt_after=jsonread.read(fields, "halt_after", str, ""),
             beat=jsonread.read(fields, "beat", int, 0),
+            lasts=jsonread.read(fields, "lasts", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a place in line: {error}; it expires by itself unless it is kept") from None
 
 
-_KNOWN = {"schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version", "halt_after", "beat"}
+_KNOWN = {
+    *("schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version"),
+    *("halt_after", "beat", "lasts"),
+}

@@ -49,7 +49,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def cells_wide(text: str) -> int:
     """Tell how many columns a text takes: two for a wide character, none for one that joins the one before."""
-    return sum(_wide(char) for char in text)
+    return len(text) if text.isascii() else sum(_wide(char) for char in text)
 
 
 def _wide(char: str) -> int:
@@ -61,7 +61,8 @@ def _wide(char: str) -> int:
 def _fitted(text: str, wide: int) -> str:
     taken = cells_wide(text)
     if taken > wide:
-        end = len(text)
+        end = wide - 1 if text.isascii() else len(text)
+        taken = cells_wide(text[:end])
         while taken > wide - 1:
             end -= 1
             taken -= _wide(text[end])

@@ -14,7 +14,7 @@ What v2 does otherwise than the protocol, and what is made of it:
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, StoreError, StoreRefusedError
@@ -34,6 +34,7 @@ from locksmith.kv.store import (
     Also,
     Change,
     Delete,
+    Entering,
     Entry,
     Fingerprint,
     Listing,
@@ -87,6 +88,13 @@ class Etcd2Store:
         entries = sorted(map(_entry, below), key=lambda entry: entry.created)
         return Listing(tuple(_bounded(entries, limit, last_before)), answer.index, len(entries))
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two: v2 sends the whole folder, as it is now, and its order is made here."""
+        del at
+        found = await self.list(start[: start.rfind("/") + 1])
+        between = sorted((entry for entry in found.entries if start <= entry.key < end), key=lambda entry: entry.key)
+        return Listing(tuple(between[:limit] if limit else between), found.revision, len(between))
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a folder: v2 sends all of it."""
         return (await self.list(prefix)).total
@@ -105,11 +113,21 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, then look how many there are that are no younger."""
-        entry = await self.create(key, value, ttl=ttl)
-        listing = await self.list(among)
-        return entry, max(1, sum(other.created <= entry.created for other in listing.entries))
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Read the index, then write the ticket, then the place, which expires by itself; then remove, and count."""
+        until = self._until()
+        entering = make((await self._get(make(0).ticket.key, until)).revision)
+        ticket = await self.create(entering.ticket.key, entering.ticket.value)
+        place = await self.create(entering.place.key, entering.place.value, ttl=ttl)
+        if isinstance(entering.gone, Delete):
+            with contextlib.suppress(StoreError):
+                await self._delete(entering.gone.key, entering.gone.version, until)
+        return place, ticket, (await self.range(entering.since, place.key)).total
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write the one that expires."""
+        write = self.update if entry.lease else self.replace
+        return await write(entry, value, ttl), other
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None

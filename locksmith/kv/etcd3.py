@@ -2,10 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
+from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreError, StoreRefusedError
 from locksmith.kv import etcd3_wire as wire
 from locksmith.kv.gateway import Gateway
 from locksmith.kv.grpc import Message
@@ -15,6 +16,7 @@ from locksmith.kv.store import (
     Also,
     Change,
     Delete,
+    Entering,
     Entry,
     Fingerprint,
     Listing,
@@ -65,6 +67,15 @@ class Etcd3Store:
         """Read the keys below a prefix, linearizably."""
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two, linearizably where they are read as they are now."""
+        try:
+            return await self._gateway.call(RANGE, wire.range_request(start, end, limit, at), wire.in_order)
+        except StoreRefusedError as error:
+            if wire.COMPACTED in str(error) or wire.FUTURE in str(error):
+                raise PastGoneError(f"the store no longer has its revision {at}: {error}") from None
+            raise
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix; etcd reads no value for it."""
         return await self._gateway.call(RANGE, wire.count_request(prefix), wire.counted)
@@ -85,24 +96,38 @@ class Etcd3Store:
         """Write a key that must not exist; its time to live is rounded up to whole seconds."""
         if ttl is None:
             return await self._put(Put(key, value, ABSENT))
-        async with self._new_lease(ttl) as lease:
+        async with self._new_lease(ttl) as (lease, _):
             return await self._put(Put(key, value, ABSENT), lease=lease)
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, and count those below `among` in the same transaction."""
-        changes = [Put(key, value, ABSENT)]
-        async with self._new_lease(ttl) as lease:
-            fields = wire.transaction(changes, lease, counting=among)
-            done, place = await self._gateway.call(
-                TXN, fields, lambda answer: wire.entered(answer, changes), write=True
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write both under a new lease: the revision that its grant tells is one that the quorum has reached."""
+        async with self._new_lease(ttl) as (lease, revision):
+            entering = make(revision)
+            changes: list[Also] = [entering.place, entering.ticket, entering.gone]
+            between = wire.range_request(entering.since, entering.place.key, 0, 0) | {"count_only": True}
+            fields = wire.transaction(changes, lease, leased=2, counting=between)
+            done, ahead = await self._gateway.call(
+                TXN, fields, lambda message: wire.entered(message, changes), write=True
             )
-            return Entry(key, value, done.revision, done.created, lease), place
+        place, ticket = (
+            Entry(put.key, put.value, done.revision, done.revision, lease) for put in (entering.place, entering.ticket)
+        )
+        return place, ticket, ahead
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Bind both to a new lease; the old one has nothing left to end, and expires."""
+        changes = [Put(entry.key, value, entry.version), Put(other.key, other.value, other.version)]
+        lease, _ = await self._lease(ttl)
+        fields = wire.transaction(changes, lease, leased=2)
+        done = await self._gateway.call(TXN, fields, lambda message: wire.committed(message, changes), write=True)
+        written = replace(entry, value=value, version=done.revision, lease=lease)
+        return written, replace(other, version=done.revision, lease=lease)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings in one transaction; a key that had a time to live loses it."""
-        lease = 0 if ttl is None else await self._lease(ttl)
+        lease = 0 if ttl is None else (await self._lease(ttl))[0]
         return await self._put(Put(key, value, version), also, lease=lease)
 
     async def delete(self, key: str, version: int) -> None:
@@ -111,7 +136,8 @@ class Etcd3Store:
 
     async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Bind the key to a new lease; the old one has nothing left to end, and expires."""
-        return await self._put(Put(entry.key, value, entry.version), lease=await self._lease(ttl))
+        lease, _ = await self._lease(ttl)
+        return await self._put(Put(entry.key, value, entry.version), lease=lease)
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Bind the key to a new lease, then end the old one, which has no key any more."""
@@ -168,19 +194,19 @@ class Etcd3Store:
             self._meter.watch_restarted()
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _lease(self, ttl: float) -> int:
-        """Get a lease; one that no key came to be bound to expires all the same: it may be asked for again."""
-        return await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.lease_id)
+    async def _lease(self, ttl: float) -> tuple[int, int]:
+        """Get a lease, and the store's revision; one that no key came to be bound to expires: it may be asked again."""
+        return await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.granted)
 
     @asynccontextmanager
-    async def _new_lease(self, ttl: float) -> AsyncIterator[int]:
+    async def _new_lease(self, ttl: float) -> AsyncIterator[tuple[int, int]]:
         """Get a lease for a key that is new; where it is not known whether that was made, the lease ends at once.
 
         Without its lease the write can be done no more: come late, it would make a key that nobody keeps or removes.
         """
-        lease = await self._lease(ttl)
+        lease, revision = await self._lease(ttl)
         try:
-            yield lease
+            yield lease, revision
         except OutcomeUnknownError:
             with suppress(StoreError):
                 await self._end(lease, anywhere=True)

@@ -45,20 +45,36 @@ def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
     return fields
 
 
+def range_request(start: str, end: str, limit: int, at: int) -> Message:
+    """Ask for the keys from `start` on, before `end`, in the order of their names: etcd's own, so it sorts nothing."""
+    bounds: Message = {"key": _encode(_raw(start)), "range_end": _encode(_raw(end))}
+    return {**bounds, "limit": str(limit), "revision": str(at)}
+
+
+def in_order(message: Message) -> Listing:
+    """Parse the answer to `range_request`; `count` is of all keys in the range."""
+    return Listing(tuple(_entries(message)), _revision(message), number(message, "count"))
+
+
 def reads(keys: Sequence[str]) -> Message:
     """Ask for several keys as they are at one moment."""
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
-def transaction(changes: Sequence[Also], lease: int = 0, *, counting: str = "") -> Message:
-    """Ask for all changes if all their guards hold; the first one's key is bound to `lease`.
+def transaction(
+    changes: Sequence[Also], lease: int = 0, *, leased: int = 1, counting: Message | None = None
+) -> Message:
+    """Ask for all changes if all their guards hold; the first `leased` keys are bound to `lease`.
 
-    `counting`: and how many keys there are below that prefix behind them.
+    `counting`: and the answer to that request, after them.
     """
-    writes = [change for change in changes if not isinstance(change, Check)]
-    operations = [_operation(change, lease if change is changes[0] else 0) for change in writes]
+    operations = [
+        _operation(change, lease if place < leased else 0)
+        for place, change in enumerate(changes)
+        if not isinstance(change, Check)
+    ]
     if counting:
-        operations.append({"request_range": count_request(counting)})
+        operations.append({"request_range": counting})
     return {"compare": [_guard(change) for change in changes], "success": operations}
 
 
@@ -131,6 +147,11 @@ def next_key(key: str) -> str:
 def lease_id(message: Message) -> int:
     """Parse the grant of a lease."""
     return _positive(message, "ID")
+
+
+def granted(message: Message) -> tuple[int, int]:
+    """Parse the grant of a lease, and the store's revision then."""
+    return lease_id(message), _revision(message)
 
 
 def seconds_left(message: Message) -> int:
@@ -229,8 +250,9 @@ def _guard(change: Also) -> Message:
 def _operation(change: Put | Delete, lease: int) -> Message:
     if isinstance(change, Delete):
         return {"request_delete_range": one(change.key)}
-    put = {**one(change.key), "value": _encode(change.value), "lease": str(lease), "prev_kv": True}
-    return {"request_put": put}
+    put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
+    # A new key is created by this very write.
+    return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}
 
 
 def _entries(message: Message) -> list[Entry]:

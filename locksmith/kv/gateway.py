@@ -158,7 +158,9 @@ class Gateway:
         try:
             await self._one.admit(url, turn.connect_by - clock(), write=write)
         except (DoubtError, BadJsonError) as error:
-            raise NotDoneError(f"which cluster it belongs to is not known: {error}") from None
+            unknown = NotDoneError(f"which cluster it belongs to is not known: {error}")
+            unknown.odd = error.odd if isinstance(error, DoubtError) else None
+            raise unknown from None
         try:
             return await self._with_token(turn, attempt)
         except StoreRefusedError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from locksmith.errors import ConflictError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import ConflictError, PastGoneError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.cluster import ForeignError, OneCluster
 from locksmith.kv.store import (
     ABSENT,
@@ -18,6 +18,7 @@ from locksmith.kv.store import (
     Change,
     Check,
     Delete,
+    Entering,
     Entry,
     Fingerprint,
     Known,
@@ -102,6 +103,8 @@ class MemoryServer:
     _watches: dict[str, dict[_Watch, None]] = field(default_factory=dict)
     _broad: dict[str, dict[_Watch, None]] = field(default_factory=dict)
     _leases: int = 0
+    # The keys of each lease.
+    _bound: dict[int, dict[str, None]] = field(default_factory=dict)
 
     def read(self, key: str) -> Reading:
         """Read one key."""
@@ -122,6 +125,14 @@ class MemoryServer:
         elif limit:
             found = found[:limit]
         return Listing(tuple(found), self.revision, total)
+
+    def range(self, start: str, end: str, limit: int, at: int) -> Listing:
+        """Read the keys between two, as `Store.range` says; of the past no more is known than that it is gone."""
+        if at and at != self.revision:
+            raise PastGoneError(f"the store in memory no longer has its revision {at}")
+        found = sorted(key for key in self._folders.get(_folder(start), ()) if start <= key < end)
+        entries = tuple(self._entries[key] for key in (found[:limit] if limit else found))
+        return Listing(entries, self.revision, len(found))
 
     def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
@@ -161,10 +172,24 @@ class MemoryServer:
         """Write a key, which expires `ttl` seconds from now, and its siblings."""
         self._leases += 1
         written = self.put(put.key, put.value, put.version, also)
-        entry = self._entries[put.key] = replace(written, lease=self._leases)
+        entry = self._bind(written, self._leases)
         self.prolong(entry, ttl)
         self._expire(entry)
         return entry
+
+    def enter(self, entering: Entering, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket, and count."""
+        place, ticket = self.join(entering.place, entering.ticket, [entering.gone], ttl)
+        return place, ticket, self.range(entering.since, place.key, 0, 0).total
+
+    def join(self, put: Put, other: Put, also: Sequence[Also], ttl: float) -> tuple[Entry, Entry]:
+        """Write two keys, which expire together `ttl` seconds from now."""
+        self.commit([put, other, *also])
+        self._leases += 1
+        both = self._bind(self._entries[put.key], self._leases), self._bind(self._entries[other.key], self._leases)
+        self.prolong(both[0], ttl)
+        self._expire(both[0])
+        return both
 
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
@@ -177,7 +202,7 @@ class MemoryServer:
             self._leased(entry)
         created = self.put(entry.key, value, entry.version)
         self._leases += 1
-        written = self._entries[entry.key] = replace(created, lease=self._leases)
+        written = self._bind(created, self._leases)
         self.prolong(written, ttl)
         self._expire(written)
         return written
@@ -185,7 +210,7 @@ class MemoryServer:
     def revoke(self, entry: Entry) -> None:
         """Remove an entry that expires, unless it is gone."""
         with contextlib.suppress(ConflictError):
-            self.commit([Delete(entry.key, self._leased(entry).version)])
+            self.commit([Delete(one.key, one.version) for one in self._bound_to(self._leased(entry).lease)])
 
     def changed(self, key: str, after: int, *, prefix: bool) -> bool:
         """Whether a key, or anything below it, was changed after a revision, or nobody can tell any more.
@@ -235,8 +260,11 @@ class MemoryServer:
         """
         self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
         self._entries, self._folders, self._touched, self._deadlines, self._past = {}, {}, {}, {}, {}
+        self._bound = {}
         for entry in backup.entries:
             self._keep(entry)
+            if entry.lease:
+                self._bind(entry, entry.lease)
         for entry in backup.entries:
             if entry.lease in backup.left:
                 self.prolong(entry, backup.left[entry.lease])
@@ -253,6 +281,22 @@ class MemoryServer:
             raise ConflictError(f"{entry.key} has expired or was revoked")
         return now
 
+    def _bind(self, entry: Entry, lease: int) -> Entry:
+        bound = self._entries[entry.key] = replace(entry, lease=lease)
+        self._bound.setdefault(lease, {})[entry.key] = None
+        return bound
+
+    def _unbind(self, entry: Entry) -> None:
+        """Take a key from its lease, which ends with its last one."""
+        keys = self._bound.get(entry.lease, {})
+        keys.pop(entry.key, None)
+        if not keys:
+            self._bound.pop(entry.lease, None)
+            self._deadlines.pop(entry.lease, None)
+
+    def _bound_to(self, lease: int) -> Sequence[Entry]:
+        return [self._entries[key] for key in self._bound.get(lease, ())]
+
     def _keep(self, entry: Entry) -> None:
         folder = _folder(entry.key)
         self._entries[entry.key] = entry
@@ -263,7 +307,7 @@ class MemoryServer:
     def _change(self, change: Put | Delete) -> None:
         before, folder = self._entries.get(change.key), _folder(change.key)
         if before is not None:
-            self._deadlines.pop(before.lease, None)
+            self._unbind(before)
         if isinstance(change, Put):
             created = before.created if before else self.revision
             self._keep(Entry(change.key, change.value, self.revision, created))
@@ -285,7 +329,8 @@ class MemoryServer:
         if loop.time() < deadline:
             loop.call_at(deadline, self._expire, entry)
             return
-        self.commit([Delete(entry.key, self.read(entry.key).version)])
+        if gone := self._bound_to(entry.lease):
+            self.commit([Delete(one.key, one.version) for one in gone])
 
 
 class MemoryStore:
@@ -315,6 +360,10 @@ class MemoryStore:
         """Read the keys below a prefix."""
         return await self._carry("list", prefix, lambda: self._server.list(prefix, limit, last_before))
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two."""
+        return await self._carry("range", start, lambda: self._server.range(start, end, limit, at))
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
         return await self._carry("count", prefix, lambda: self._server.count(prefix))
@@ -331,13 +380,16 @@ class MemoryStore:
 
         return await self._carry("create", key, apply, write=True)
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, and tell how many there are with it."""
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        key = make(0).ticket.key
+        return await self._carry("enter", key, lambda: self._server.enter(make(self._server.revision), ttl), write=True)
 
-        def apply() -> tuple[Entry, int]:
-            return self._write(Put(key, value, ABSENT), (), ttl), self._server.count(among)
-
-        return await self._carry("enter", key, apply, write=True)
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over an entry that expires with another."""
+        put = Put(entry.key, value, entry.version)
+        also = Put(other.key, other.value, other.version)
+        return await self._carry("rejoin", entry.key, lambda: self._server.join(put, also, (), ttl), write=True)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None

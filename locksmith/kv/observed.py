@@ -1,18 +1,18 @@
 """A store that counts what is asked of it: each call, and how it ended."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
-from locksmith.kv.store import Also, Change, Entry, Fingerprint, Listing, Reading, Store
+from locksmith.kv.store import Also, Change, Entering, Entry, Fingerprint, Listing, Reading, Store
 from locksmith.meter import Meter
 
 T = TypeVar("T")
 
 KINDS = (
-    *("get", "read", "list", "count", "folders"),
-    *("create", "enter", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
+    *("get", "read", "list", "range", "count", "folders"),
+    *("create", "enter", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -39,6 +39,10 @@ class ObservedStore:
         """Read the keys below a prefix."""
         return await self._count("list", self._store.list(prefix, limit=limit, last_before=last_before))
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two."""
+        return await self._count("range", self._store.range(start, end, limit=limit, at=at))
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
         return await self._count("count", self._store.count(prefix))
@@ -51,9 +55,13 @@ class ObservedStore:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, and tell its place."""
-        return await self._count("enter", self._store.enter(key, value, among, ttl=ttl))
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        return await self._count("enter", self._store.enter(make, ttl=ttl))
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over an entry that expires with another."""
+        return await self._count("rejoin", self._store.rejoin(entry, value, other, ttl=ttl))
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None

@@ -10,7 +10,19 @@ from contextlib import suppress
 from typing import Protocol
 
 from locksmith.errors import StoreError
-from locksmith.kv.store import ABSENT, Also, Change, Entry, Fingerprint, Known, Listing, Observer, Reading, Store
+from locksmith.kv.store import (
+    ABSENT,
+    Also,
+    Change,
+    Entering,
+    Entry,
+    Fingerprint,
+    Known,
+    Listing,
+    Observer,
+    Reading,
+    Store,
+)
 
 
 class Memory(Observer, Protocol):
@@ -49,6 +61,10 @@ class RememberingStore:
         """Read the keys below a prefix."""
         return await self._store.list(prefix, limit=limit, last_before=last_before)
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys between two."""
+        return await self._store.range(start, end, limit=limit, at=at)
+
     async def count(self, prefix: str) -> int:
         """Count the keys below a prefix."""
         return await self._store.count(prefix)
@@ -61,9 +77,13 @@ class RememberingStore:
         """Write a key that must not exist."""
         return await self._store.create(key, value, ttl=ttl)
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Write a key that must not exist, and tell its place."""
-        return await self._store.enter(key, value, among, ttl=ttl)
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write a place and its ticket."""
+        return await self._store.enter(make, ttl=ttl)
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over an entry that expires with another."""
+        return await self._store.rejoin(entry, value, other, ttl=ttl)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None

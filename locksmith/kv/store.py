@@ -178,6 +178,19 @@ class Change:
     before: Entry | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """What is written to enter a queue: a place and its ticket, neither of which may exist; they expire together.
+
+    `gone` is removed with it, or must not exist. From `since` on the keys before the place are counted.
+    """
+
+    place: Put
+    ticket: Put
+    gone: Delete | Check
+    since: str
+
+
 class Store(Protocol):
     """A linearizable key-value store. Every call ends within the store's own deadline."""
 
@@ -201,6 +214,15 @@ class Store(Protocol):
         """
         ...
 
+    async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
+        """Read the keys from `start` on, before `end`, in the order of their names; both are below one folder.
+
+        `limit` bounds how many, from the first on (0: all), and `total` counts all between the two. With `at`, as they
+        were at that revision (else `PastGoneError`); v2 reads them as they are. On v3 the cost grows with the keys
+        between the two, not with those around them.
+        """
+        ...
+
     async def count(self, prefix: str) -> int:
         """Count the keys that begin with `prefix` (it ends in `/`); on v3 far cheaper than a list of any length."""
         ...
@@ -213,10 +235,18 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
-    async def enter(self, key: str, value: bytes, among: str, *, ttl: float) -> tuple[Entry, int]:
-        """Do what `create` does, and tell its place among the keys that begin with `among`, in the order of creation.
+    async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
+        """Write what is to be written where the store's revision is the one that `make` is told, or a later one.
 
-        On v3 and memory both at one moment; on v2 the place is looked up right afterwards. 1 is the first.
+        Gives the place, its ticket, and how many keys there are from `since` on before the place. On v3 and memory one
+        transaction, or `ConflictError`. On v2, in this order: the ticket, which never expires, the place, the removal.
+        """
+        ...
+
+    async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
+        """Write a new value over a place that was entered; from now on it and its ticket, `other`, expire after `ttl`.
+
+        Either may have lost its lease. `ConflictError`: they are no longer so. On v2 the ticket stays as it is.
         """
         ...
 

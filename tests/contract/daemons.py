@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from locksmith import places
 from locksmith.fleet import MANUAL, Claim
 from locksmith.keys import group_prefix, node_key, semaphore_key
 from locksmith.kv.connect import open_store
@@ -66,7 +67,7 @@ class Lock:
     @property
     def waiters(self) -> list[str]:
         """Who stands in line for it now, in no order."""
-        return [key.rpartition("/")[2] for key in self._read(0) if "/waiters/" in key]
+        return [places.name_in(key) for key in self._read(0) if "/waiters/" in key]
 
     @property
     def history(self) -> list[Moment]:

@@ -175,17 +175,19 @@ def put(etcd, key, value):
     etcd.call("/v3/kv/put", key=encoded[0], value=encoded[1])
 
 
-def test_a_place_without_a_lease_does_not_block_the_queue(site):
+@pytest.mark.parametrize("name", ["gone", "!0000000000000001-gone"], ids=["older", "numbered"])
+def test_a_place_without_a_lease_does_not_block_the_queue(site, name):
     place = json.dumps(
         {"schema": 1, "holder": "gone", "kind": REBOOT, "nonce": "of gone", "since": moment(NOW), "hostname": "gone"}
     )
 
     async def story(one):
-        put(site.etcd, keys.waiters_prefix(site.group) + "gone", place.encode())
+        put(site.etcd, keys.waiters_prefix(site.group) + name, place.encode())
         _, told = await one.tool("nodes")
         assert "has no lease" in told
         one.need_reboot("4081.2.0")
         await one.rebooted()
+        assert "gone" not in (await one.tool("nodes"))[1]
 
     site.play(story)
 
@@ -195,15 +197,13 @@ def test_a_machine_whose_place_lost_its_lease_keeps_its_turn(site):
         rival = await site.lock.take("rack")
         one.need_reboot("4081.2.0")
         await one.says("waiting (slot)")
-        key = keys.waiters_prefix(site.group) + one.machine_id
         store = open_store(site.etcd.settings())
-        place = (await store.get(key)).entry
-        assert place is not None
-        put(site.etcd, key, place.value)
+        [place] = (await store.list(keys.waiters_prefix(site.group))).entries
+        put(site.etcd, place.key, place.value)
         await one.kill_daemon()
         await one.start_daemon()
         await one.says("waiting (slot)", times=2)
-        again = (await store.get(key)).entry
+        again = (await store.get(place.key)).entry
         await store.close()
         assert again is not None
         assert again.created == place.created

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.fleet import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.host.bus import SystemBus
 from locksmith.host.bus_messages import Match, Signal
@@ -499,7 +499,7 @@ async def line(node) -> list[str]:
     store = open_store(node.settings)
     try:
         entries = (await store.list(keys.waiters_prefix(node.group))).entries
-        return [keys.unsegment(entry.key.rpartition("/")[2]) for entry in entries]
+        return [places.name_in(entry.key) for entry in entries]
     finally:
         await store.close()
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from locksmith import keys, node
+from locksmith import keys, node, places
 from locksmith.kv.connect import open_store
 from tests.contract.daemons import CLOSED
 from tests.harness.node import Node
@@ -38,7 +38,7 @@ async def line(site):
     store = open_store(site.etcd.settings())
     try:
         entries = (await store.list(keys.waiters_prefix(site.group))).entries
-        return [json.loads(entry.value)["hostname"] and entry.key.rpartition("/")[2] for entry in entries]
+        return [json.loads(entry.value)["hostname"] and places.name_in(entry.key) for entry in entries]
     finally:
         await store.close()
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys, queue, waiter
+from locksmith import keys, places, queue, waiter
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import Denied, Granted
-from locksmith.waiter import Waiter, waiter_key
+from locksmith.waiter import Waiter
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -159,8 +159,9 @@ def test_one_who_is_first_and_is_locked_by_hand_then_steps_out(stage, group):
 def test_places_without_a_lease_are_removed_by_the_next_and_no_live_one_is(stage, group):
     async def story(store):
         for number in range(60):
-            key = f"{keys.waiters_prefix(group)}gone{number}"
-            await store.create(key, waiter.encode(Waiter.of(claim(f"gone{number}"))))
+            gone = claim(f"gone{number}")
+            key = places.older_key(group, gone) if number % 2 else places.place_key(group, gone, number + 1)
+            await store.create(key, waiter.encode(Waiter.of(gone)))
         first, second = Queue(store, group), Queue(store, group)
         look = await first.stand(claim("n1"))
         first.look_again()
@@ -173,7 +174,8 @@ def test_places_without_a_lease_are_removed_by_the_next_and_no_live_one_is(stage
 
 def test_a_place_of_its_own_without_a_lease_is_taken_again(stage, group):
     async def story(store):
-        key = waiter_key(group, claim("n1"))
+        await store.create(places.ticket_key(group, claim("n1")), b"1")
+        key = places.place_key(group, claim("n1"), 1)
         await store.create(key, waiter.encode(Waiter.of(claim("n1"))))
         assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
         place = (await store.get(key)).entry
@@ -186,7 +188,7 @@ def test_a_place_of_its_own_without_a_lease_is_taken_again(stage, group):
 
 def test_a_place_of_its_own_that_no_lease_ends_can_be_left(stage, group):
     async def story(store):
-        await store.create(waiter_key(group, claim("n1")), waiter.encode(Waiter.of(claim("n1"))))
+        await store.create(places.older_key(group, claim("n1")), waiter.encode(Waiter.of(claim("n1"))))
         await Queue(store, group).leave(claim("n1"))
         assert (await store.list(keys.waiters_prefix(group))).total == 0
 
@@ -202,7 +204,7 @@ def test_the_first_writes_its_place_and_takes_its_slot_from_there(stage, group, 
         machine = Machine(store, group, "n1")
         for _ in range(3):
             assert (await machine.ask()).code == "slot"
-        place = (await store.get(waiter_key(group, machine.claim))).entry
+        [place] = (await store.list(keys.waiters_prefix(group))).entries
         assert waiter.decode(place.value, place.key).beat == 3
         await lock.unlock("rack")
         assert isinstance(await machine.ask(), Granted)

@@ -7,7 +7,18 @@ import pytest
 
 from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.kv.store import ABSENT, MOST_OPERATIONS, Change, Check, Delete, Fingerprint, Known, Put, Reading
+from locksmith.kv.store import (
+    ABSENT,
+    MOST_OPERATIONS,
+    Change,
+    Check,
+    Delete,
+    Entering,
+    Fingerprint,
+    Known,
+    Put,
+    Reading,
+)
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""
@@ -440,17 +451,100 @@ def test_a_list_counts_what_its_bounds_leave_out(stage, base):
     stage.play(story)
 
 
-def test_who_enters_knows_its_place_from_the_very_moment(stage, base):
+def entering(base, name, *, gone=0, value=b"place", turn=None):
+    """What `name` writes to enter a queue below `base`."""
+
+    def make(revision):
+        number = revision if turn is None else turn
+        return Entering(
+            Put(f"{base}waiters/!{number:08}-{name}", value, 0),
+            Put(f"{base}tickets/00/{name}", str(number).encode(), 0),
+            Delete(f"{base}waiters/{name}", gone) if gone else Check(f"{base}waiters/{name}", ABSENT),
+            f"{base}waiters/!",
+        )
+
+    return make
+
+
+def test_who_enters_stands_at_the_end_and_knows_how_many_are_before_it(stage, base):
     async def story(store):
-        crowd = await asyncio.gather(*(store.enter(f"{base}{number}", b"x", base, ttl=60) for number in range(20)))
-        places = {entry.key: place for entry, place in crowd}
-        order = [entry.key for entry in (await store.list(base)).entries]
-        assert [places[key] for key in order] == list(range(1, 21))
-        for entry, _ in crowd:
-            assert (await store.get(entry.key)).entry == entry
+        for ahead, name in enumerate(("c", "a", "b")):
+            before = (await store.get(f"{base}none")).revision
+            place, ticket, seen = await store.enter(entering(base, name), ttl=60)
+            assert seen == ahead
+            assert int(ticket.value) >= before
+            assert (await store.get(place.key)).entry == place
+            assert (await store.get(ticket.key)).entry == ticket
+        found = await store.range(f"{base}waiters/!", f"{base}waiters/~")
+        assert [entry.key[-1] for entry in found.entries] == ["c", "a", "b"]
         with pytest.raises(ConflictError):
-            await store.enter(f"{base}3", b"y", base, ttl=60)
-        assert await store.count(base) == 20
+            await store.enter(entering(base, "a"), ttl=60)
+        assert (await store.range(f"{base}waiters/!", f"{base}waiters/~")).total == 3
+
+    stage.play(story)
+
+
+def test_of_a_crowd_that_enters_at_one_moment_each_has_a_place(stage, base):
+    async def story(store):
+        crowd = await asyncio.gather(*(store.enter(entering(base, f"n{one}"), ttl=60) for one in range(20)))
+        found = await store.range(f"{base}waiters/!", f"{base}waiters/~")
+        assert {entry.key for entry in found.entries} == {place.key for place, _, _ in crowd}
+
+    stage.play(story)
+
+
+def test_a_place_and_its_ticket_expire_and_go_together(stage, base):
+    async def story(store):
+        place, ticket, _ = await store.enter(entering(base, "n1"), ttl=60)
+        again, rejoined = await store.rejoin(place, b"again", ticket, ttl=60)
+        assert (await store.get(place.key)).entry == again
+        assert (await store.get(ticket.key)).entry == rejoined
+        assert (again.value, again.created) == (b"again", place.created)
+        with pytest.raises(ConflictError):
+            await store.rejoin(replace(place, version=1, lease=1), b"late", ticket, ttl=60)
+        await store.renew(again, 60)
+        await store.revoke(again)
+        assert (await store.get(place.key)).entry is None
+        if rejoined.lease:
+            assert (await store.get(ticket.key)).entry is None
+        short, _, _ = await store.enter(entering(base, "n2"), ttl=1)
+        await store.wait(short.key, short.version, limit=10)
+        assert (await store.get(short.key)).entry is None
+        with pytest.raises(ConflictError):
+            await store.renew(short, 60)
+
+    stage.play(story)
+
+
+def test_who_enters_takes_the_turn_of_a_place_of_an_older_version(stage, base):
+    async def story(store):
+        older = await store.create(f"{base}waiters/n1", b"")
+        await store.enter(entering(base, "n2"), ttl=60)
+        if stage.atomic:  # v2 cannot look at what is to be absent
+            with pytest.raises(ConflictError):
+                await store.enter(entering(base, "n1"), ttl=60)
+        place, _, ahead = await store.enter(entering(base, "n1", gone=older.version, turn=older.created), ttl=60)
+        assert ahead == 0
+        assert (await store.get(older.key)).entry is None
+        assert (await store.range(f"{base}waiters/!", f"{base}waiters/~")).entries[0] == place
+
+    stage.play(story)
+
+
+def test_a_range_gives_the_keys_between_two_in_the_order_of_their_names(stage, base):
+    async def story(store):
+        for name in ("!2-b", "n1", "!1-a", "!3-c"):
+            await store.create(base + name, name.encode())
+
+        async def names(start, end, **bounds):
+            seen = await store.range(base + start, base + end, **bounds)
+            return [entry.value.decode() for entry in seen.entries], seen.total
+
+        assert await names("!", "!3") == (["!1-a", "!2-b"], 2)
+        assert await names("!2", "!3-c\0") == (["!2-b", "!3-c"], 2)
+        assert await names("!", "~", limit=2) == (["!1-a", "!2-b"], 4)
+        assert await names("x", "y") == ([], 0)
+        assert (await store.range(base, base + "~")).revision == (await store.get(base + "n1")).revision
 
     stage.play(story)
 
@@ -731,7 +825,8 @@ def test_every_answer_says_how_far_the_store_has_come(stage, base):
             store.swap(base + "a", b"2", made.version),
             store.swap(base + "a", b"2", made.version),
             store.knows(Fingerprint.of(made)),
-            store.enter(base + "b", b"1", base, ttl=60),
+            store.enter(entering(base, "n1"), ttl=60),
+            store.range(base, base + "~"),
             store.wait(base, made.version, prefix=True, limit=5),
         ):
             _, now = await told(call, linearizable=False)

@@ -343,12 +343,13 @@ def two_of_v2():
         yield first, second
 
 
+ENTERING = Entering(Put("g/b", b"", ABSENT), Put("g/t", b"", ABSENT), Check("g/n", ABSENT), "g/")
 CALLS: dict[str, Callable[[Store, Entry], Awaitable[Any]]] = {
     "get": lambda store, _made: store.get("g/a"),
     "read": lambda store, _made: store.read(["g/a", "g/b"]),
     "list": lambda store, _made: store.list("g/"),
     "create": lambda store, _made: store.create("g/b", b""),
-    "enter": lambda store, _made: store.enter("g/b", b"", "g/", ttl=60),
+    "enter": lambda store, _made: store.enter(lambda _revision: ENTERING, ttl=60),
     "swap": lambda store, made: store.swap("g/a", b"2", made.version),
     "delete": lambda store, made: store.delete("g/a", made.version),
     "update": lambda store, made: store.update(made, b"2", 60),

@@ -1,6 +1,7 @@
 """Weather for the store in memory that loses exactly the answers a test names."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -74,6 +75,21 @@ class StepwiseStore(MemoryStore):
     async def wait(self, key, after, *, prefix=False, limit=60.0) -> Change | None:
         """Wait for a change."""
         return Change() if await super().wait(key, after, prefix=prefix, limit=limit) else None
+
+    async def enter(self, make, *, ttl) -> tuple[Entry, Entry, int]:
+        """Write the ticket, which does not expire, then the place, then remove."""
+        entering = make((await self.get(make(0).ticket.key)).revision)
+        ticket = await self.create(entering.ticket.key, entering.ticket.value)
+        place = await self.create(entering.place.key, entering.place.value, ttl=ttl)
+        if isinstance(entering.gone, Delete):
+            with contextlib.suppress(ConflictError):
+                await self.delete(entering.gone.key, entering.gone.version)
+        return place, ticket, (await self.range(entering.since, place.key)).total
+
+    async def rejoin(self, entry, value, other, *, ttl) -> tuple[Entry, Entry]:
+        """Write the one that expires."""
+        write = self.update if entry.lease else self.replace
+        return await write(entry, value, ttl), other
 
     async def swap(self, key, value, version, also=(), *, ttl=None) -> Entry:
         """Write the puts, then the key, then remove; what fails leaves what was written before it."""

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.agent import Agent
 from locksmith.brakes import Others
 from locksmith.errors import StoreUnavailableError
@@ -268,6 +268,41 @@ class TrustsLeases(Queue):
 
     async def _clear(self, before) -> bool:  # noqa: ARG002 - as it is there
         return False
+
+
+class NeverNear(Queue):
+    """Far back it believes what it saw once, for ever."""
+
+    def _looked(self, sight, at):
+        look = super()._looked(sight, at)
+        return look if look.before or look.line.position == 1 else replace(look, ends=float("inf"))
+
+
+class Forgetful(Queue):
+    """Makes another place after a restart, whatever there is."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._places._take_over = self._another  # type: ignore[method-assign]
+
+    async def _another(self, claim, ticket, _place):
+        await self._store.delete(ticket.key, ticket.version)
+        return (await self._places._enter(claim))[0]
+
+
+class WaitsForOlder(Queue):
+    """Waits for the places of older versions too, which wait for its own."""
+
+    def _looked(self, sight, at):
+        look = super()._looked(sight, at)
+        if look.line.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
+            return replace(look, before=older[0], line=replace(look.line, position=2))
+        return look
+
+    async def _look_around(self, place):
+        listing = await self._store.list(keys.waiters_prefix(self._group))
+        self._sight.older = [e for e in listing.entries if places.number_of(e.key) is None]  # type: ignore[attr-defined]
+        return await super()._look_around(place)
 
 
 class EndlessOrders(RebootLock):
@@ -755,6 +790,22 @@ def copied(drawn: Plan) -> Plan:
     return disturbed(drawn, Faults(copies=1))
 
 
+def upgraded(drawn: Plan) -> Plan:
+    """What takes machines of two versions."""
+    return disturbed(drawn, Faults(older=0.5))
+
+
+def long_queue(drawn: Plan) -> Plan:
+    """What takes more machines than watch the one before."""
+    quiet = replace(calm(drawn), busy=0.0, calendars=Calendars(), stepwise=False)
+    return replace(quiet, machines=40, slots=1, windows=("00:05 for 2h",) * 40)
+
+
+def restarted(drawn: Plan) -> Plan:
+    """What takes daemons that are killed while they wait."""
+    return replace(crowded(drawn), faults=Faults(crash=0.02), stepwise=False)
+
+
 def frozen(drawn: Plan) -> Plan:
     """What takes an operator who freezes for two minutes, and leaders that change all the time."""
     return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
@@ -857,6 +908,9 @@ BROKEN = [
     Broken(KeepsItsPlace, "stays free although", unable),
     Broken(TrustsLeases, "stays free although", deserted),
     Broken(TrustsLeases, "stays free although", copied),
+    Broken(NeverNear, "stays free for", long_queue),
+    Broken(WaitsForOlder, "stays free although", upgraded),
+    Broken(Forgetful, "stands twice", restarted),
     Broken(EndlessOrders, "stays free although", frozen),
     Broken(ShortOrders, "ended an order before its time", frozen),
     Broken(Fragile, "ended by itself"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -22,6 +22,7 @@ from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
+from tests.sim.older_queue import OlderQueue
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.rules import KEY, OPERATOR, Rules
@@ -84,6 +85,7 @@ class Simulation:
             prompt=self.plan.is_prompt,
             orderly=self.plan.is_orderly,
             sociable=self.plan.is_sociable,
+            stepwise=self.plan.stepwise,
             down=self.down,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
@@ -204,7 +206,7 @@ class Simulation:
         rng = self.plan.draw(f"{name} daemon {asyncio.get_running_loop().time()}")
         return Process(
             machine,
-            self.parts,
+            self._parts_of(name),
             rng,
             self.story,
             lambda process: self._client(name, rng, process.pause, process.lost_an_answer, process=process),
@@ -217,6 +219,14 @@ class Simulation:
             spacing=self.plan.spacing,
             stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
         )
+
+    def _parts_of(self, name: str) -> Parts:
+        """Give what a machine's daemon is made of: an older version's queue, until the machine is upgraded."""
+        rng, now = self.plan.draw(f"{name} version"), asyncio.get_running_loop().time()
+        if rng.random() >= self.plan.faults.older or now > rng.uniform(0, STORMY):
+            return self.parts
+        self.story.tell(name, "has an older version of the queue")
+        return replace(self.parts, queue=OlderQueue)
 
     def _client(
         self,

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryServer
 from locksmith.kv.store import Also, Check, Delete, Entry, Listing, Reading
@@ -94,17 +94,31 @@ class Before:
 
     def line(self) -> list[str]:
         """Name who stood in line, the first first."""
+        return _names(self.places())
+
+    def line_of(self, name: str) -> list[str]:
+        """Name who stood in line as `name` sees it: an older version knows but one order, that of creation."""
+        stood = self.places()
+        older = any(places.number_of(entry.key) is None for entry in stood if places.name_in(entry.key) == name)
+        if older:
+            return [places.name_in(entry.key) for entry in sorted(stood, key=lambda entry: entry.created)]
+        return _names([entry for entry in stood if places.number_of(entry.key) is not None])
+
+    def places(self) -> list[Entry]:
+        """Give the places that there were."""
         now = [entry for entry in self.server.list(LINE, 0, None).entries if entry.key not in self.found]
         before = [entry for key, entry in self.found.items() if entry and key.startswith(LINE)]
-        return _names(sorted([*now, *before], key=lambda entry: (entry.created, entry.key)))
+        return [*now, *before]
 
 
 def _value(entry: Entry | None) -> bytes | None:
     return entry.value if entry else None
 
 
-def _names(places: Sequence[Entry]) -> list[str]:
-    return [keys.unsegment(entry.key.removeprefix(LINE)) for entry in places]
+def _names(stand: Sequence[Entry]) -> list[str]:
+    return [
+        places.name_in(entry.key) for entry in sorted(stand, key=lambda entry: places.turn(entry.key, entry.created))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,11 @@ class Faults:
     """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
     astray: int = 0
     """Times at which one machine's endpoints lead to another cluster for minutes."""
+    older: float = 0.0
+    """How many machines have an older version of the queue, until some time of the storm."""
 
 
-QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies")
+QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
 """Those after which the queue has to go on within a bound, where nothing else goes wrong."""
 
 
@@ -193,6 +195,7 @@ def plan(seed: int) -> Plan:
     drawn = _late(Random(f"{seed} late"), drawn)
     drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
     drawn = _astray(Random(f"{seed} other cluster"), drawn)
+    drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -300,6 +303,11 @@ def _crowded_store(rng: Random, faults: Faults) -> Faults:
 def _astray(rng: Random, faults: Faults) -> Faults:
     """Add endpoints that lead to another cluster, to a fifth of the storms."""
     return faults if faults == Faults() or rng.random() < 0.8 else replace(faults, astray=rng.randint(1, 6))
+
+
+def _of_two_versions(rng: Random, faults: Faults) -> Faults:
+    """Have a fifth of the fleets upgraded during the storm."""
+    return faults if faults == Faults() else replace(faults, older=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5)))
 
 
 def _window(rng: Random) -> str | None:

@@ -4,13 +4,14 @@ Nothing here asks the code under test: the rules read the store's values, the ma
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from locksmith import fleet, keys, orders, semaphore, share
+from locksmith import fleet, keys, orders, places, semaphore, share
 from locksmith.config_windows import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
@@ -82,6 +83,8 @@ class Rules:
     """Nothing keeps a machine from telling its group what becomes of it."""
     unable_since: dict[str, float] = field(default_factory=dict)
     """For each id that holds a slot and cannot go on: since when."""
+    stepwise: bool = False
+    """The store has no transactions: a place may come late, when its ticket is gone."""
     sociable: bool = False
     """Nothing goes wrong but that users log in."""
     held_since: dict[str, float] = field(default_factory=dict)
@@ -91,6 +94,8 @@ class Rules:
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
     left_line: dict[str, float] = field(default_factory=dict)
     """For each id whose place in line was given up, or has expired: when."""
+    overtaken: dict[str, float] = field(default_factory=dict)
+    """For each id that stands in line: when a place came before its own whose ticket was older; it sees that later."""
     free_since: float | None = None
     frozen: set[str] | None = None
     """While the group is frozen, as the operator was told: who is past the point of no return all the same."""
@@ -138,6 +143,7 @@ class Rules:
             self._judge_slots(author, before)
             self._note_halt(before, self.server)
         self._note_who_left_the_line(before.gone())
+        self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
             self._note_windows()
         if RESUME in before.found:
@@ -319,12 +325,23 @@ class Rules:
     def _note_who_left_the_line(self, gone: Sequence[str]) -> None:
         for key in gone:
             if key.startswith(LINE):
-                self.left_line[keys.unsegment(key.removeprefix(LINE))] = asyncio.get_running_loop().time()
+                self.left_line[places.name_in(key)] = asyncio.get_running_loop().time()
+
+    def _note_who_was_overtaken(self, before: Before) -> None:
+        """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""
+        new = [key for key, entry in before.found.items() if key.startswith(LINE) and entry is None]
+        line = self.server.line()
+        if new and not self.stepwise and (twice := [name for name, count in Counter(line).items() if count > 1]):
+            self.story.breaks(f"{twice[0]} stands twice in the queue")
+        for key in new:
+            if (name := places.name_in(key)) in line:
+                self.overtaken |= dict.fromkeys(line[line.index(name) + 1 :], asyncio.get_running_loop().time())
 
     def _in_turn(self, author: str, before: Before) -> None:
         """Judge the order: as many take as slots are free. A take sent from a place that is gone may win late."""
-        gone = asyncio.get_running_loop().time() - self.left_line.get(author, float("-inf"))
-        line, free = before.line(), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
+        excused = max(self.left_line.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
+        gone = asyncio.get_running_loop().time() - excused
+        line, free = before.line_of(author), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
         if author in self.machines and author not in line[:free] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
 

@@ -8,11 +8,11 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from locksmith import waiter
+from locksmith import places, waiter
 from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.store import Position, Put
+from locksmith.kv.store import ABSENT, Position, Put
 from locksmith.queue import TTL
-from locksmith.waiter import Waiter, waiter_key
+from locksmith.waiter import Waiter
 from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT, PERSON
 from tests.sim.network import SimServer
@@ -195,8 +195,10 @@ class Storm:
         """Leave a place in the queue that is of no machine any more."""
         self.story.tell(name, "goes for good, and stands in the queue")
         claim = Claim(name, REBOOT, f"nonce of {name}", MIDNIGHT, hostname=name)
-        key, self.server.author = waiter_key(GROUP, claim), name
-        self.server.lend(Put(key, waiter.encode(Waiter.of(claim)), self.server.read(key).version), ttl)
+        self.server.author, number = name, self.server.revision
+        place = Put(places.place_key(GROUP, claim, number), waiter.encode(Waiter.of(claim)), ABSENT)
+        ticket = Put(places.ticket_key(GROUP, claim), str(number).encode(), ABSENT)
+        self.server.join(place, ticket, (), ttl)
 
     async def _restart(self, node: Node) -> None:
         if node.process is not None:

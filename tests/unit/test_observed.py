@@ -8,7 +8,7 @@ import pytest
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.observed import CUT_OFF, KINDS, OK, ObservedStore
-from locksmith.kv.store import Fingerprint, Put, Store
+from locksmith.kv.store import Check, Entering, Fingerprint, Put, Store
 from locksmith.meter import Meter
 from tests.harness.weather import ANSWER_LOST, NEVER_SENT, Script
 
@@ -62,7 +62,11 @@ def test_every_call_goes_through_and_is_counted():
         assert await store.folders("g/") == ("c",)
         assert await store.knows(Fingerprint.of(plain))
         assert await store.wait("g/", changed.version, prefix=True, limit=1)
-        assert (await store.enter("g/e", b"5", "g/", ttl=60))[1] == 3
+        entering = Entering(Put("g/e", b"5", 0), Put("g/t", b"", 0), Check("g/n", 0), "g/")
+        place, ticket, ahead = await store.enter(lambda _revision: entering, ttl=60)
+        assert ahead == 1
+        assert (await store.rejoin(place, b"6", ticket, ttl=60))[0].value == b"6"
+        assert (await store.range("g/e", "g/f")).total == 1
         await store.delete("g/b", plain.version)
         await store.close()
         assert {kind for kind, _ in calls} == {*KINDS}

@@ -1,14 +1,28 @@
 """The line, on the store in memory and on made-up time: who stands where, who is woken, what of the dead."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import FIRST_LASTS, KEEP_AFTER, KNOWN, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
+from locksmith.kv.store import Entry, Listing
+from locksmith.queue import (
+    FAR_TTL,
+    FIRST_LASTS,
+    KEEP_AFTER,
+    KNOWN,
+    LONG,
+    LONGEST_LOOK_AFTER,
+    LOOK_AFTER,
+    TTL,
+    Queue,
+    lasts,
+)
+from locksmith.queue_sight import SPAN, QueueSight
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -35,8 +49,18 @@ class Line:
 
     @property
     def names(self) -> list[str]:
+        return [places.name_in(key) for key in self.keys]
+
+    @property
+    def keys(self) -> list[str]:
+        """The places' keys, in the order of their turn."""
         entries = self.server.list(keys.waiters_prefix(""), 0, None).entries
-        return [keys.unsegment(entry.key.rpartition("/")[2]) for entry in entries]
+        return [entry.key for entry in sorted(entries, key=lambda entry: places.turn(entry.key, entry.created))]
+
+    def key(self, name: str) -> str:
+        """The key of a name's place."""
+        [found] = [key for key in self.keys if places.name_in(key) == name]
+        return found
 
 
 def play(story):
@@ -52,7 +76,7 @@ def test_who_comes_first_stands_first():
             (2, 2, "n3"),
             (3, 3, "n1"),
         ]
-        assert [look.before and look.before.key.rpartition("/")[2] for look in looks] == [None, "n3", "n1"]
+        assert [look.before and places.name_in(look.before.key) for look in looks] == [None, "n3", "n1"]
         assert line.names == ["n3", "n1", "n2"]
 
     play(story)
@@ -70,7 +94,7 @@ def test_asking_again_costs_nothing_until_it_is_time():
         assert line.calls == ["renew"]
         await asyncio.sleep(LOOK_AFTER - KEEP_AFTER)
         assert await second.stand(claim("n2")) is not look
-        assert line.calls == ["renew", "list"]
+        assert line.calls == ["renew", "range"]
 
     play(story)
 
@@ -152,7 +176,7 @@ def test_a_place_that_somebody_removed_is_found_out_at_the_next_look():
         await first.stand(claim("n1"))
         await second.stand(claim("n2"))
         store = MemoryStore(line.server)
-        key = keys.waiters_prefix("") + "n1"
+        key = line.key("n1")
         await store.delete(key, (await store.get(key)).version)
         first.look_again()
         assert (await first.stand(claim("n1"))).line.position == 2
@@ -200,32 +224,97 @@ def test_an_operator_stands_beside_the_machine_that_it_is_about():
     play(story)
 
 
-def test_far_back_only_the_order_right_before_is_known_and_looks_are_rare():
+async def crowd(line, count):
+    """Have so many stand in line for an hour, without a look."""
+    for number in range(count):
+        await Queue(MemoryStore(line.server), "", ttl=3600)._places.enter(claim(f"n{number}"))
+
+
+async def looked(queue, look):
+    """Wait until one who came to a long line has looked, and give what it saw."""
+    while (again := await queue.stand(claim("last"))) is look:  # noqa: ASYNC110 - made-up time
+        await asyncio.sleep(KEEP_AFTER)
+    return again
+
+
+def test_far_back_no_watch_is_held_and_looks_are_rare():
     async def story(line):
-        for number in range(KNOWN + 200):
-            await line.queue().stand(claim(f"n{number}"))
+        await crowd(line, KNOWN + 200)
         queue = line.queue()
-        line.calls.clear()
-        afar = await queue.stand(claim("last"))
-        assert (afar.line.position, afar.line.waiters, afar.line.exact) == (KNOWN + 201, KNOWN + 201, False)
-        assert "list" not in line.calls
         clock = asyncio.get_running_loop().time
-        while (last := await queue.stand(claim("last"))) is afar:
-            assert not await queue.wait(afar)
-        assert clock() <= LOOK_AFTER
-        assert (last.line.position, last.line.waiters, last.line.exact) == (KNOWN + 1, KNOWN + 201, False)
-        assert last.line.behind == f"n{KNOWN + 199}"
-        assert last.ends - clock() == pytest.approx(LOOK_AFTER)
-        deep = await line.queue().stand(claim("n49"))
+        far = await looked(queue, await queue.stand(claim("last")))
+        assert (far.line.position, far.line.waiters, far.line.exact) == (KNOWN + 201, KNOWN + 201, False)
+        assert far.before is None
+        assert lasts(far.line.position) * 0.7 <= far.ends - clock() <= lasts(far.line.position)
+        deep = await line.queue().stand(claim("n19"))
         assert deep.line.exact
-        assert deep.line.position == 50
+        assert deep.line.position == KNOWN
+        line.calls.clear()
+        assert not await queue.wait(far)
+        assert "wait" not in line.calls
+
+    play(story)
+
+
+def test_who_comes_to_a_long_line_is_told_so_and_looks_later():
+    async def story(line):
+        await crowd(line, 3 * LONG)
+        line.calls.clear()
+        queue = line.queue()
+        afar = await queue.stand(claim("last"))
+        assert afar.line.position == SPAN + 1
+        assert (afar.line.exact, afar.line.counted, afar.before) == (False, False, None)
+        assert line.calls == ["enter"]
+        last = await looked(queue, afar)
+        assert last.line.position > LONG
+        assert last.ends - asyncio.get_running_loop().time() > LOOK_AFTER
+
+    play(story)
+
+
+def test_a_look_from_far_back_asks_for_a_span_and_never_for_the_line(monkeypatch):
+    asked = []
+
+    def counted(_server, start, end, _limit, _at):
+        asked.append((start, end))
+        return Listing((), 100_000, 2000)
+
+    monkeypatch.setattr(MemoryServer, "range", counted)
+
+    async def story(line):
+        sight = QueueSight(MemoryStore(line.server), "")
+        sight.entered(2000)
+        sight._counted = 0.0
+        place = Entry(places.place_key("", claim("last"), 1_000_000), b"", 1, 1, 1)
+        await sight.look(place)
+        assert asked == [(places.bound("", 1_000_000 - SPAN), place.key + "\0")]
+
+    play(story)
+
+
+def test_who_comes_near_shortens_its_life_and_watches_the_one_before():
+    async def story(line):
+        others = [line.queue() for _ in range(KNOWN + 1)]
+        for number, other in enumerate(others):
+            await other.stand(claim(f"n{number}"))
+        queue = line.queue()
+        far = await looked(queue, await queue.stand(claim("last")))
+        assert far.before is None
+        queue._place = replace(queue._place, ttl=FAR_TTL)
+        await others[0].leave(claim("n0"))
+        await others[1].leave(claim("n1"))
+        await queue.wait(far)
+        near = await queue.stand(claim("last"))
+        assert (near.line.position, near.line.behind) == (KNOWN, f"n{KNOWN}")
+        await queue.stand(claim("last"))
+        assert queue._place.ttl == TTL
 
     play(story)
 
 
 def test_a_place_that_cannot_be_read_is_waited_for_like_any_other():
     async def story(line):
-        await MemoryStore(line.server).create(keys.waiters_prefix("") + "n0", b"rubbish", ttl=TTL)
+        await MemoryStore(line.server).create(places.bound("", 1) + "-n0", b"rubbish", ttl=TTL)
         look = await line.queue().stand(claim("n1"))
         assert (look.line.position, look.line.behind) == (2, "n0")
 
@@ -242,8 +331,9 @@ def test_a_restarted_program_looks_at_once_however_long_the_line_is():
     play(story)
 
 
-def test_the_looks_of_all_who_stand_far_back_are_ten_a_second_together():
-    assert [lasts(waiters) for waiters in (51, 300, 1000, 5000, 100_000)] == [30, 30, 100, 500, LONGEST_LOOK_AFTER]
+def test_who_stands_further_back_looks_less_often():
+    assert [lasts(position) for position in (20, 22, 100, 390, 5000)] == [30, 33, 150, 585, LONGEST_LOOK_AFTER]
+    assert lasts(300, known=200) == 45
 
 
 def test_a_first_that_looks_again_each_time_keeps_its_turn():

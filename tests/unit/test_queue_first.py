@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from locksmith import keys, queue, waiter
+from locksmith import keys, places, queue, waiter
 from locksmith.errors import OutcomeUnknownError
 from locksmith.halt import HaltAfter
 from locksmith.kv.memory import MemoryServer, MemoryStore
@@ -37,8 +37,13 @@ class Line:
         return Queue(MemoryStore(self.server, self), "", halt_after=halt_after)
 
     def beat(self, name: str) -> int:
-        entry = self.server.read(keys.waiters_prefix("") + name).entry
+        entry = self.entry(name)
         return waiter.decode(entry.value, entry.key).beat if entry else 0
+
+    def entry(self, name: str) -> Entry | None:
+        """The place of a name."""
+        entries = self.server.list(keys.waiters_prefix(""), 0, None).entries
+        return next((entry for entry in entries if places.name_in(entry.key) == name), None)
 
     async def halted_by(self, *rules: HaltAfter) -> Queue:
         """Have a machine stand in line for each rule; give the queue of the last."""
@@ -68,7 +73,7 @@ def test_the_first_looks_for_a_place_whose_writing_was_not_answered():
         first = line.queue()
         await first.stand(claim("n1"))
         await asyncio.sleep(KEEP_AFTER)
-        line.lost.append("update")
+        line.lost.append("rejoin")
         with pytest.raises(OutcomeUnknownError):
             await first.stand(claim("n1"))
         assert not first.stands(claim("n1"))
@@ -135,21 +140,23 @@ def test_a_place_that_cannot_be_read_has_no_rule():
 def test_a_restarted_machine_prolongs_its_place_and_writes_nothing():
     async def story(line):
         await line.queue().stand(claim("n1"))
-        before = line.server.read(keys.waiters_prefix("") + "n1").version
+        before = line.entry("n1").version
         line.calls.clear()
         assert (await line.queue().stand(claim("n1"))).line.position == 1
         assert "renew" in line.calls
-        assert line.server.read(keys.waiters_prefix("") + "n1").version == before
+        assert line.entry("n1").version == before
 
     play(story)
 
 
 def test_a_restarted_machine_whose_place_has_no_lease_writes_it_with_one():
     async def story(line):
-        key = keys.waiters_prefix("") + "n1"
+        ticket = line.server.put(keys.ticket_key("", "n1"), b"1", 0)
+        key = places.place_key("", claim("n1"), 1)
         line.server.put(key, waiter.encode(Waiter.of(claim("n1"))), 0)
         assert (await line.queue().stand(claim("n1"))).line.position == 1
         assert line.server.read(key).entry.lease
+        assert line.server.read(ticket.key).entry.lease
 
     play(story)
 
@@ -159,9 +166,9 @@ def test_a_new_claim_stands_in_the_stead_of_an_older_one_and_expires_as_any_othe
         await line.queue().stand(claim("n1", "older"))
         line.calls.clear()
         await line.queue().stand(claim("n1", "newer"))
-        assert line.calls.count("create") == 1
-        assert "replace" not in line.calls
-        entry = line.server.read(keys.waiters_prefix("") + "n1").entry
+        assert line.calls.count("enter") == 2  # the first finds the older ticket
+        assert "rejoin" not in line.calls
+        entry = line.entry("n1")
         assert waiter.decode(entry.value, entry.key).nonce == "newer"
         assert entry.lease
 

@@ -62,7 +62,7 @@ def test_who_gives_up_its_place_stands_nowhere_and_gives_it_up_once():
         assert line.names == []
         assert line.calls == ["revoke"]
         await queue.leave(claim("n1"))
-        assert line.calls == ["revoke", "get"]
+        assert line.calls == ["revoke", "read"]
 
     play(story)
 
@@ -109,7 +109,7 @@ def test_a_place_that_was_kept_lasts_from_then_on():
             await asyncio.sleep(KEEP_AFTER)
             line.calls.clear()
             await queue.stand(claim("n1"))
-            assert {"renew", "update"} & {*line.calls}
+            assert {"renew", "rejoin"} & {*line.calls}
         await asyncio.sleep(TTL - 1)
         assert line.names == ["n1"]
 

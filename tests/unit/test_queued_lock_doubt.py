@@ -45,7 +45,7 @@ class CutOff(Wire):
 
     async def carry(self, call):
         done = call.apply()
-        if self.cut and call.name == "update":
+        if self.cut and call.name == "rejoin":
             self.cut = False
             await asyncio.Event().wait()
         return done

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys
+from locksmith import keys, places
 from locksmith.errors import StoreUnavailableError
 from locksmith.fleet import MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.history import HELD, History
@@ -67,7 +67,7 @@ def play(story) -> None:
 
 
 def waiters(server: MemoryServer) -> list[str]:
-    return [entry.key.rpartition("/")[2] for entry in server.list(keys.waiters_prefix(""), 0, None).entries]
+    return [places.name_in(entry.key) for entry in server.list(keys.waiters_prefix(""), 0, None).entries]
 
 
 async def denied(answer) -> Denied:
@@ -366,7 +366,7 @@ def test_only_a_claim_whose_take_was_answered_is_decided():
     play(story)
 
 
-def test_far_back_in_line_the_place_is_not_told_to_the_number():
+def test_far_back_in_line_the_one_before_is_not_told():
     async def story(server):
         await lock(server).take(claim("holder"))
         others = [lock(server) for _ in range(KNOWN + 5)]
@@ -374,7 +374,7 @@ def test_far_back_in_line_the_place_is_not_told_to_the_number():
             await other._queue.stand(claim(f"n{number}"))
         last = lock(server)
         told = await denied(last.take(claim("last")))
-        assert told.text == f"in line for a slot, far back among the {KNOWN + 6} who wait"
+        assert told.text == f"in line for a slot, far back: {KNOWN + 5} or more are before it"
         await last.close()
 
     play(story)

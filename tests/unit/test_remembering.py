@@ -48,6 +48,9 @@ class Asked:
             ("wait", ("g/", 7), {"prefix": True, "limit": 5.0}),
         ),
         (lambda store: store.swap("a", b"", 7, [], ttl=60.0), ("swap", ("a", b"", 7, []), {"ttl": 60.0})),
+        (lambda store: store.range("a", "b", limit=3, at=7), ("range", ("a", "b"), {"limit": 3, "at": 7})),
+        (lambda store: store.enter(str, ttl=60.0), ("enter", (str,), {"ttl": 60.0})),
+        (lambda store: store.rejoin(1, b"", 2, ttl=60.0), ("rejoin", (1, b"", 2), {"ttl": 60.0})),
         (lambda store: store.close(), ("close", (), {})),
     ],
 )

@@ -16,7 +16,7 @@ from locksmith.kv.cluster import ForeignError
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.observed import KINDS
 from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Fingerprint, Position, Put
+from locksmith.kv.store import Check, Entering, Fingerprint, Position, Put
 from locksmith.meter import Meter
 from locksmith.node import Node
 from locksmith.orders import RESTORED, Order
@@ -527,6 +527,10 @@ def test_a_resume_that_cannot_be_read_keeps_no_machine_from_its_presence(tmp_pat
     play(story, tmp_path)
 
 
+def _entering(revision):
+    return Entering(Put("g/b", b"", 0), Put("g/t", str(revision).encode(), 0), Check("g/c", 0), "g/")
+
+
 CALLS = {
     "get": lambda store, _made, _leased: store.get("g/a"),
     "read": lambda store, _made, _leased: store.read(["g/a"]),
@@ -534,7 +538,9 @@ CALLS = {
     "count": lambda store, _made, _leased: store.count("g/"),
     "folders": lambda store, _made, _leased: store.folders("g/"),
     "create": lambda store, _made, _leased: store.create("g/b", b""),
-    "enter": lambda store, _made, _leased: store.enter("g/b", b"", "g/", ttl=60),
+    "range": lambda store, _made, _leased: store.range("g/a", "g/b"),
+    "enter": lambda store, _made, _leased: store.enter(_entering, ttl=60),
+    "rejoin": lambda store, made, leased: store.rejoin(leased, b"2", made, ttl=60),
     "swap": lambda store, made, _leased: store.swap("g/a", b"2", made.version),
     "delete": lambda store, made, _leased: store.delete("g/a", made.version),
     "update": lambda store, _made, leased: store.update(leased, b"2", 60),
