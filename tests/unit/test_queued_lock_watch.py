@@ -12,7 +12,8 @@ from locksmith.fleet import MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.history import HELD, History
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.meter import Meter
-from locksmith.queue import KNOWN, LOOK_AFTER, Queue
+from locksmith.queue import LOOK_AFTER, Queue
+from locksmith.queue_sight import KNOWN
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Answer, Denied, Granted
