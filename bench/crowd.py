@@ -63,15 +63,16 @@ async def enter(lane: Lane, group: str, number: int) -> Place:
     """Let one make its place, by the requests of a real one."""
     member = claim(FIRST + number)
     lease, at = wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
-    changes = [
-        Put(places.place_key(group, member, at), waiter.encode(Waiter.of(member, "1", 90)), ABSENT),
+    place = Put(places.place_key(group, member, at), waiter.encode(Waiter.of(member, "1", 90)), ABSENT)
+    changes: list[Put | Delete] = [
+        place,
         Put(places.ticket_key(group, member), str(at).encode(), ABSENT),
         Delete(places.older_key(group, member), ABSENT),
     ]
-    between = wire.range_request(places.bound(group, max(0, at - SPAN)), changes[0].key, 0, 0) | {"count_only": True}
+    between = wire.range_request(places.bound(group, max(0, at - SPAN)), place.key, 0, 0) | {"count_only": True}
     fields = wire.transaction(changes, lease, leased=2, counting=between)
     done, ahead = wire.entered(await lane.post(etcd3.TXN, fields), changes)
-    return Place(Entry(changes[0].key, b"", done.revision, done.created, lease), at, ahead)
+    return Place(Entry(place.key, b"", done.revision, done.created, lease), at, ahead)
 
 
 async def look(lane: Lane, group: str, place: Place) -> Place:

@@ -18,7 +18,7 @@ from bench import polling
 from bench.line import HandOver, Line
 from locksmith import keys
 from locksmith.kv.connect import open_store
-from locksmith.queue import KNOWN
+from locksmith.queue_sight import KNOWN
 from tests.harness.etcd import Etcd
 
 SIZES = (10, 100, 1_000, 10_000)

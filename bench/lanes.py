@@ -1,6 +1,6 @@
 """HTTP to etcd's gateway over kept connections, as cheap as ten thousand clients in one process have to be.
 
-A connection carries one request at a time. An answer is whole when the length that it names is there, or its last chunk.
+A connection carries one request at a time. An answer is whole once all that it names is there, or the last chunk.
 """
 
 import asyncio
@@ -62,7 +62,9 @@ async def open_lane(url: str, limit: float = LIMIT) -> Lane:
     """Connect; `limit` is for each call, in seconds."""
     at = urlsplit(url)
     async with asyncio.timeout(limit):
-        _, lane = await asyncio.get_running_loop().create_connection(lambda: Lane(limit), at.hostname, at.port)
+        _, lane = await asyncio.get_running_loop().create_connection(
+            lambda: Lane(limit), str(at.hostname), at.port or 80
+        )
     return lane
 
 

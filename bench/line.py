@@ -14,7 +14,7 @@ from bench.fellows import GIVEN_BACK, GRANTED, LOOKED
 from bench.meters import Meters, Reading
 from bench.recorder import Recorder
 from locksmith import keys
-from locksmith.queue import KNOWN
+from locksmith.queue_sight import KNOWN
 from tests.harness.etcd import Etcd
 
 LIMIT = 60.0

@@ -20,7 +20,8 @@ from bench.meters import Meters
 from bench.raw import RawError
 from locksmith.agent import LONGEST_RETRY, RETRY, SOON
 from locksmith.kv.settings import StoreSettings
-from locksmith.queue import KNOWN, lasts
+from locksmith.queue import lasts
+from locksmith.queue_sight import KNOWN
 from tests.harness.etcd import Etcd
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ Machines of both versions stand in one queue while a fleet is upgraded.
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 from locksmith import keys, places, waiter
 from locksmith.kv.store import remove
@@ -38,7 +39,7 @@ class OlderPlaces(Places):
     async def write(self, place, ttl) -> Place:
         """Write the place once more."""
         then = waiter.decode(place.entry.value, place.entry.key)
-        record = waiter.encode(Waiter(**{**_fields(then), "beat": then.beat + 1}))
+        record = waiter.encode(replace(then, beat=then.beat + 1))
         entry = await self._store.update(place.entry, record, ttl)
         return Place(place.claim, entry, entry, now(), ttl)
 
@@ -83,7 +84,3 @@ class OlderQueue(Queue):
 def now() -> float:
     """Tell the loop's time."""
     return asyncio.get_running_loop().time()
-
-
-def _fields(record: Waiter) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}

@@ -10,19 +10,8 @@ from locksmith import keys, places
 from locksmith.fleet import MANUAL, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.store import Entry, Listing
-from locksmith.queue import (
-    FAR_TTL,
-    FIRST_LASTS,
-    KEEP_AFTER,
-    KNOWN,
-    LONG,
-    LONGEST_LOOK_AFTER,
-    LOOK_AFTER,
-    TTL,
-    Queue,
-    lasts,
-)
-from locksmith.queue_sight import SPAN, QueueSight
+from locksmith.queue import FAR_TTL, FIRST_LASTS, KEEP_AFTER, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
+from locksmith.queue_sight import KNOWN, LONG, SPAN, QueueSight
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)

@@ -13,7 +13,8 @@ from locksmith.history import HELD, History
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.store import Change
 from locksmith.meter import Meter
-from locksmith.queue import KNOWN, LOOK_AFTER, Queue
+from locksmith.queue import LOOK_AFTER, Queue
+from locksmith.queue_sight import KNOWN
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
 from locksmith.snapshot import DAEMON, Answer, Denied, Granted
