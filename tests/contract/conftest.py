@@ -67,21 +67,17 @@ def wheel_etcd() -> Iterator[Etcd]:
 
 @pytest.fixture(scope="session")
 def trixie_etcd() -> Iterator[Etcd]:
-    with Etcd(TRIXIE) as etcd:
+    with Etcd(TRIXIE, v2=True) as etcd:
         yield etcd
 
 
 @pytest.fixture(scope="session")
 def sid_etcd() -> Iterator[Etcd]:
-    with Etcd(SID) as etcd:
+    with Etcd(SID, v2=True) as etcd:
         yield etcd
 
 
-STAGES = [
-    "memory",
-    *(version(name, f"v3-{name}", f"v3-{name}") for name in VERSIONS),
-    *(version(name, f"v2-{name}", f"v2-{name}") for name in ("debian", "wheel")),
-]
+STAGES = ["memory", *(version(name, f"{api}-{name}", f"{api}-{name}") for api in ("v3", "v2") for name in VERSIONS)]
 
 
 @pytest.fixture(params=STAGES)

@@ -29,9 +29,9 @@ def kind(request):
 
 @pytest.fixture(scope="module", params=EVERY_VERSION)
 def brief(request, kind):
-    """An etcd whose tokens live for a second; etcd cuts the end of a signed one to whole seconds."""
+    """An etcd whose tokens live for a second after their last use; signed ones for two to three seconds."""
     jwt = kind == "jwt"
-    with Etcd(request.param, auth=True, token_ttl=2 if jwt else 1, jwt=jwt) as etcd:
+    with Etcd(request.param, auth=True, token_ttl=3 if jwt else 1, jwt=jwt) as etcd:
         yield etcd
 
 
