@@ -21,7 +21,7 @@ from locksmith import keys, places, queue, waiter
 from locksmith.fleet import REBOOT, Claim
 from locksmith.kv import etcd3
 from locksmith.kv import etcd3_wire as wire
-from locksmith.kv.store import ABSENT, Delete, Entry, Put
+from locksmith.kv.store import ABSENT, Check, Entry, Put
 from locksmith.queue_sight import GROWTH, KNOWN, LONG, SPAN
 from locksmith.surroundings import HEARTBEAT
 from locksmith.waiter import Waiter
@@ -64,10 +64,10 @@ async def enter(lane: Lane, group: str, number: int) -> Place:
     member = claim(FIRST + number)
     lease, at = wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
     place = Put(places.place_key(group, member, at), waiter.encode(Waiter.of(member, "1", 90)), ABSENT)
-    changes: list[Put | Delete] = [
+    changes: list[Put | Check] = [
         place,
         Put(places.ticket_key(group, member), str(at).encode(), ABSENT),
-        Delete(places.older_key(group, member), ABSENT),
+        Check(places.older_key(group, member), ABSENT),
     ]
     between = wire.range_request(places.bound(group, max(0, at - SPAN)), place.key, 0, 0) | {"count_only": True}
     fields = wire.transaction(changes, lease, leased=2, counting=between)
@@ -106,7 +106,10 @@ class Crowd:
         for numbers in _batches(count):
             self.places += await asyncio.gather(*(self._enter(number) for number in numbers))
         self.places.sort(key=lambda place: place.number)
-        near, now = self.places[: max(0, KNOWN - self.ahead)], max(place.entry.version for place in self.places)
+        near, now = (
+            self.places[: max(0, KNOWN - self.ahead)],
+            max((one.entry.version for one in self.places), default=0),
+        )
         for before, _ in itertools.pairwise(near):
             self.streams.append(await self._watch(before, now))
 

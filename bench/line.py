@@ -67,8 +67,10 @@ class Line:
             await self._ask(number)
         await self._stack.enter_async_context(self._crowd)
         assert await self._crowd.hear() == "ready", "the crowd did not come"
-        # The first ones watch what they are to watch; one watcher more is the recorder.
-        await self._settled(min(KNOWN, self._waiters) + 1)
+        # Those near the front watch the place before their own, and the real ones of them the semaphore. The first has
+        # no place before its own; the recorder is one watcher more.
+        near, real = min(KNOWN, self._waiters), min(KNOWN, len(self._order) - 1)
+        await self._settled(near + real)
         return self
 
     async def __aexit__(
@@ -94,13 +96,13 @@ class Line:
         await self._hears(holder, GIVEN_BACK)
         granted_at = await self._hears(following, GRANTED)
         self._order.rotate(-1)
-        await self._settled(min(before.watchers - 1, FRONT))
+        await self._settled(min(before.watchers - 2, FRONT))
         requests = self.reading().since(before) | {LOOKS_AT_V2: self._looks - looks}
         await asyncio.to_thread(self._recorder.wait, lambda written: len(written) >= seen + 2, LIMIT)
         freed, taken = self._recorder.written[seen : seen + 2]
         await self._ask(holder)
         # Where the line is long, it stands far back, and the next one comes near some time later.
-        await self._settled(min(before.watchers - (self._waiters > KNOWN), FRONT))
+        await self._settled(min(before.watchers - 2 * (self._waiters > KNOWN), FRONT))
         return HandOver(taken.at - freed.at, granted_at - began, requests)
 
     async def _ask(self, number: int) -> None:

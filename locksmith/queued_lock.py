@@ -328,17 +328,10 @@ class QueuedLock:
         self._queue.look_again()
 
     async def _freed_for(self, look: Look, after: int) -> None:
-        while True:
-            change = await self.lock.wait(after, LOOK_AFTER)
-            if change is None:
-                continue
-            if change.reading is None:
-                self._semaphore = None  # how it stands was not told
-                return
-            self._semaphore = look, change.reading
-            if self.lock.free_slots(change.reading) >= look.line.position:
-                return
-            after = change.reading.revision
+        while (change := await self.lock.wait(after, LOOK_AFTER, slots=look.line.position)) is None:
+            continue
+        # Where how it stands was not told, it is read.
+        self._semaphore = (look, change.reading) if change.reading else None
 
     async def _slot_freed(self, after: int) -> None:
         """Wait for a change of the semaphore; without one, look at the line as well, whoever is first in it by now."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 from locksmith import fleet, keys, last_reboot, semaphore
@@ -104,7 +105,7 @@ class RebootLock:
         `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
-        if leaving is None:
+        if leaving is None and prepared is None:
             return await self._decider.contend(lambda: self._take(claim, position, None, None), SlotsBusyError)
         first = [(leaving, prepared)]
         return await self._decider.decide(
@@ -239,9 +240,12 @@ class RebootLock:
         """Count the free slots of the semaphore as it was read; `CorruptValueError`: it is none."""
         return semaphore.decode(_raw(reading), self.key).available
 
-    async def wait(self, after: int, limit: float, key: str = "") -> Change | None:
-        """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds."""
-        change = await self._store.wait(key or self.key, after, limit=limit)
+    async def wait(self, after: int, limit: float, key: str = "", slots: int | None = None) -> Change | None:
+        """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds.
+
+        With a number of `slots`, until so many are free.
+        """
+        change = await self._store.wait(key or self.key, after, limit=limit, until=partial(self._has_free, slots))
         if change is not None and change.reading is not None and not key:
             with suppress(CorruptValueError):
                 self._holders = semaphore.decode(_raw(change.reading), self.key).holders
@@ -499,6 +503,14 @@ class RebootLock:
         if not even_corrupt:
             raise claim
         return Standing(holder, now, reading, record.entry, None)
+
+    def _has_free(self, slots: int | None, change: Change) -> bool:
+        if slots is None or change.reading is None:
+            return True
+        try:
+            return self.free_slots(change.reading) >= slots
+        except CorruptValueError:
+            return True
 
     async def _read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
         """Read keys, and with them what is asked of the holders that were seen last."""

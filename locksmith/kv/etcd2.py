@@ -42,6 +42,8 @@ from locksmith.kv.store import (
     Observer,
     Put,
     Reading,
+    Until,
+    any_change,
     knows_by_present,
 )
 from locksmith.meter import Meter
@@ -177,11 +179,14 @@ class Etcd2Store:
         entry = (await self.get(seen.key)).entry
         return knows_by_present(seen, entry, rewritten=entry is not None and bool(entry.lease))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Wait for an event of `key`, or below the folder, after index `after`: a long poll.
 
-        A member that freezes meanwhile is silent: that ends with `limit`.
+        A member that freezes meanwhile is silent: that ends with `limit`. How the key stands is not told.
         """
+        del until
         end = asyncio.get_running_loop().time() + limit
         path = key.rstrip("/")
         # Only the index is asked for: for a folder, of a hidden key in it that nobody makes.

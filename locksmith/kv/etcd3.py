@@ -24,6 +24,8 @@ from locksmith.kv.store import (
     Observer,
     Put,
     Reading,
+    Until,
+    any_change,
     knows_by_present,
 )
 from locksmith.meter import Meter
@@ -167,12 +169,14 @@ class Etcd3Store:
             return knows_by_present(seen, (await self.get(seen.key)).entry)
         return past.entry is not None and Fingerprint.of(past.entry) == seen
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Watch a key or a prefix from the revision after `after`."""
         request = wire.watch_request(wire.below(key) if prefix else wire.one(key), after, before=not prefix)
         try:
             async with asyncio.timeout(limit):
-                return await self._watch(request, wire.Changes(after, None if prefix else key), limit)
+                return await self._watch(request, wire.Changes(after, None if prefix else key, until), limit)
         except TimeoutError:
             return None
 

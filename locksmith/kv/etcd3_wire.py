@@ -14,7 +14,20 @@ from locksmith.jsonread import BadJsonError, convert, read, shown
 from locksmith.kv.cluster import parse_id
 from locksmith.kv.exchange import DoubtError
 from locksmith.kv.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
-from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Listing, Position, Put, Reading
+from locksmith.kv.store import (
+    ABSENT,
+    Also,
+    Change,
+    Check,
+    Delete,
+    Entry,
+    Listing,
+    Position,
+    Put,
+    Reading,
+    Until,
+    any_change,
+)
 from locksmith.words import named
 
 
@@ -203,11 +216,12 @@ def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
 class Changes:
     """What a message of a watch means for somebody who knows the store up to revision `after`.
 
-    With `key` it is the watch of that one key, and says how the key stands.
+    With `key` it is the watch of that one key, and says how the key stands; only what `until` wants is told.
     """
 
     after: int
     key: str | None = None
+    until: Until = any_change
 
     def __call__(self, message: Message) -> Change | None:
         """Give the change, or None for "nothing yet"."""
@@ -218,7 +232,8 @@ class Changes:
         events = read(message, "events", list, [])
         if not events:
             return None
-        return Change() if self.key is None else _change(self.key, events)
+        change = Change() if self.key is None else _change(self.key, events)
+        return change if change.reading is None or self.until(change) else None
 
     def _cancelled(self, message: Message) -> Change:
         reason = read(message, "cancel_reason", str, "no reason given")

@@ -5,7 +5,7 @@ For tests and for the simulation of fleets, which draws its faults through `Weat
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -28,6 +28,8 @@ from locksmith.kv.store import (
     Position,
     Put,
     Reading,
+    Until,
+    any_change,
     knows_by_present,
 )
 
@@ -422,16 +424,29 @@ class MemoryStore:
         """Tell whether an entry is part of the store's history."""
         return await self._carry("knows", seen.key, lambda: self._server.knows(seen))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Wait for a change after a revision."""
+        try:
+            async with asyncio.timeout(limit):
+                with self._watching(key, prefix=prefix) as watch:
+                    change = await self._carry("wait", key, lambda: self._server.change(key, after, prefix=prefix))
+                    change = change or await watch.woken
+                while change.reading is not None and not until(change):
+                    with self._watching(key, prefix=prefix) as watch:
+                        later = self._server.change(key, change.reading.revision, prefix=prefix)
+                        change = later or await watch.woken
+                return change
+        except TimeoutError:
+            return None
+
+    @contextlib.contextmanager
+    def _watching(self, key: str, *, prefix: bool) -> Iterator[_Watch]:
         watch = self._server.watch(key, prefix=prefix)
         self._watches.add(watch)
         try:
-            async with asyncio.timeout(limit):
-                change = await self._carry("wait", key, lambda: self._server.change(key, after, prefix=prefix))
-                return change or await watch.woken
-        except TimeoutError:
-            return None
+            yield watch
         finally:
             self._watches.discard(watch)
             self._server.forget(watch)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreRefusedError
-from locksmith.kv.store import Also, Change, Entering, Entry, Fingerprint, Listing, Reading, Store
+from locksmith.kv.store import Also, Change, Entering, Entry, Fingerprint, Listing, Reading, Store, Until, any_change
 from locksmith.meter import Meter
 
 T = TypeVar("T")
@@ -93,9 +93,11 @@ class ObservedStore:
         """Tell whether an entry is part of the store's history."""
         return await self._count("knows", self._store.knows(seen))
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Wait for a change."""
-        return await self._count("wait", self._store.wait(key, after, prefix=prefix, limit=limit))
+        return await self._count("wait", self._store.wait(key, after, prefix=prefix, limit=limit, until=until))
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -22,6 +22,8 @@ from locksmith.kv.store import (
     Observer,
     Reading,
     Store,
+    Until,
+    any_change,
 )
 
 
@@ -120,9 +122,11 @@ class RememberingStore:
         """Tell whether an entry is part of the store's history."""
         return await self._store.knows(seen)
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Wait for a change. Where it is of the lock's key and says how that stands, that is compared too."""
-        change = await self._store.wait(key, after, prefix=prefix, limit=limit)
+        change = await self._store.wait(key, after, prefix=prefix, limit=limit, until=until)
         if change is not None and change.reading is not None and key == self._key:
             await self._heard(change.reading.entry, change.before)
         return change

@@ -178,6 +178,15 @@ class Change:
     before: Entry | None = None
 
 
+Until = Callable[[Change], bool]
+"""Whether a change is what is waited for."""
+
+
+def any_change(_change: Change) -> bool:
+    """Wait for the next change."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Entering:
     """What is written to enter a queue: a place and its ticket, neither of which may exist; they expire together.
@@ -303,11 +312,14 @@ class Store(Protocol):
         """
         ...
 
-    async def wait(self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0) -> Change | None:
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
         """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
 
         A change without a reading: it was removed, or the store can no longer tell (compacted, restored from a backup),
         or does not say how it stands (v2). What is told is a member's own word: a swap from it is guarded as any other.
+        A change with a reading is given only where `until` says so of it; until then the same watch goes on.
         None: `limit` seconds went by. A frozen member is silent like an unchanged key: only the limit tells.
         """
         ...

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.kv.memory import Call, MemoryStore
-from locksmith.kv.store import Change, Delete, Entry, Put
+from locksmith.kv.store import Change, Delete, Entry, Put, any_change
 
 T = TypeVar("T")
 
@@ -72,8 +72,9 @@ class StepwiseStore(MemoryStore):
     Nor does a wait say how the key stands.
     """
 
-    async def wait(self, key, after, *, prefix=False, limit=60.0) -> Change | None:
-        """Wait for a change."""
+    async def wait(self, key, after, *, prefix=False, limit=60.0, until=any_change) -> Change | None:
+        """Wait for a change, whatever it is waited for."""
+        del until
         return Change() if await super().wait(key, after, prefix=prefix, limit=limit) else None
 
     async def enter(self, make, *, ttl) -> tuple[Entry, Entry, int]:

@@ -563,8 +563,8 @@ class Trusting(RebootLock):
     Where it is only late, all is well: the swap is refused.
     """
 
-    async def wait(self, after, limit, key="") -> Change | None:
-        change = await super().wait(after, limit, key)
+    async def wait(self, after, limit, key="", slots=None) -> Change | None:
+        change = await super().wait(after, limit, key, slots)
         if change is not None and not key:
             await asyncio.sleep(0.8)
             return Change(await self.peek())

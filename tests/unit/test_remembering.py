@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Change, Entry, Fingerprint, Known, Reading
+from locksmith.kv.store import Change, Entry, Fingerprint, Known, Reading, any_change
 
 
 class Memory:
@@ -42,10 +42,10 @@ class Asked:
             lambda store: store.list("g/", limit=5, last_before=7),
             ("list", ("g/",), {"limit": 5, "last_before": 7}),
         ),
-        (lambda store: store.wait("g/", 7), ("wait", ("g/", 7), {"prefix": False, "limit": 60.0})),
+        (lambda store: store.wait("g/", 7), ("wait", ("g/", 7), {"prefix": False, "limit": 60.0, "until": any_change})),
         (
             lambda store: store.wait("g/", 7, prefix=True, limit=5.0),
-            ("wait", ("g/", 7), {"prefix": True, "limit": 5.0}),
+            ("wait", ("g/", 7), {"prefix": True, "limit": 5.0, "until": any_change}),
         ),
         (lambda store: store.swap("a", b"", 7, [], ttl=60.0), ("swap", ("a", b"", 7, []), {"ttl": 60.0})),
         (lambda store: store.range("a", "b", limit=3, at=7), ("range", ("a", "b"), {"limit": 3, "at": 7})),
@@ -77,7 +77,7 @@ class Answering:
     async def swap(self, key, value, version, also, *, ttl):  # noqa: ARG002 - as a store has it
         return Entry(key, value, version + 1, 1)
 
-    async def wait(self, key, after, *, prefix, limit):  # noqa: ARG002 - as a store has it
+    async def wait(self, key, after, *, prefix, limit, until):  # noqa: ARG002 - as a store has it
         return Change(Reading(self.entry, self.entry.version), self.before)
 
     async def knows(self, seen: Fingerprint) -> bool:
