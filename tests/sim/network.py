@@ -66,9 +66,9 @@ class SimServer(MemoryServer):
         return [key for key, entry in self._entries.items() if entry.lease]
 
     def lose(self, key: str) -> None:
-        """Let a key expire before its time."""
+        """Let a key expire before its time, with all others of its lease."""
         self.author = "LEASE"
-        self.commit([Delete(key, self.read(key).version)])
+        self.commit([Delete(one.key, one.version) for one in self._bound_to(self._entries[key].lease)])
 
     def commit(self, changes: Sequence[Also]) -> None:
         """Make the changes in the sight of the witness."""
