@@ -49,7 +49,7 @@ class Fellow:
 
     async def give_back(self) -> None:
         """Give the slot back, as the daemon does after a reboot."""
-        await self._lock.give_back(self._claim, settle=False, why="rebooted")
+        await self._lock.give_back(self._claim, settle=False, why="rebooted", rebooted=True)
         self._tell(GIVEN_BACK)
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.fleet import Claim
 from locksmith.halt import Incident
 from locksmith.history import EXPIRE, HELD, History, about
-from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store
+from locksmith.kv.store import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
 from locksmith.last_reboot import LastReboot
 from locksmith.meter import Meter
 from locksmith.prepared import Prepared, PreparedBusyError, TakeReadings
@@ -245,11 +245,8 @@ class RebootLock:
 
         With a number of `slots`, until so many are free.
         """
-        change = await self._store.wait(key or self.key, after, limit=limit, until=partial(self._has_free, slots))
-        if change is not None and change.reading is not None and not key:
-            with suppress(CorruptValueError):
-                self._holders = semaphore.decode(_raw(change.reading), self.key).holders
-        return change
+        until = any_change if key else partial(self._frees, slots)
+        return await self._store.wait(key or self.key, after, limit=limit, until=until)
 
     def now(self) -> datetime:
         """Tell the time by this machine's clock."""
@@ -504,13 +501,14 @@ class RebootLock:
             raise claim
         return Standing(holder, now, reading, record.entry, None)
 
-    def _has_free(self, slots: int | None, change: Change) -> bool:
-        if slots is None or change.reading is None:
-            return True
+    def _frees(self, slots: int | None, change: Change) -> bool:
+        """Take note who holds a slot by now, and tell whether so many are free; None: that does not matter."""
         try:
-            return self.free_slots(change.reading) >= slots
+            now = semaphore.decode(_raw(change.reading), self.key) if change.reading else Semaphore()
         except CorruptValueError:
             return True
+        self._holders = now.holders
+        return slots is None or now.available >= slots
 
     async def _read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
         """Read keys, and with them what is asked of the holders that were seen last."""
