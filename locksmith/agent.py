@@ -26,6 +26,7 @@ from locksmith.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from locksmith.fleet import DAEMON
 from locksmith.node import Node
 from locksmith.node_state import describe, describe_unobserved
 from locksmith.orders import TAKE_FAILS
@@ -33,7 +34,6 @@ from locksmith.permit import Permit
 from locksmith.progress import Lasting, Progress
 from locksmith.ratelimit import RateLimit
 from locksmith.snapshot import (
-    DAEMON,
     TAKEN_OVER,
     Answer,
     Before,

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from locksmith import halt, keys, last_reboot, node, orders
 from locksmith.errors import CorruptValueError, StoreError
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.halt import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.holders import keys_of, read_holders
 from locksmith.kv.remembering import Memory
@@ -22,7 +22,6 @@ from locksmith.kv.store import Entry, Put, Reading, Store, remove
 from locksmith.node import Node
 from locksmith.orders import FREEZE, HALT, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
 from locksmith.sightings import Sightings
-from locksmith.snapshot import DAEMON
 from locksmith.standing import DeniedError, RepeatedError, Standing
 
 

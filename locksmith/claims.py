@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from locksmith import fleet, limits
 from locksmith.decide import wanted
-from locksmith.fleet import Claim
-from locksmith.snapshot import DAEMON, Before, Boot, JournalEntry, Phase, Snapshot
+from locksmith.fleet import DAEMON, Claim
+from locksmith.snapshot import Before, Boot, JournalEntry, Phase, Snapshot
 from locksmith.surroundings import Member, Target
 
 

@@ -8,9 +8,8 @@ Whatever is in doubt ends in a step that does not reboot.
 
 from datetime import timedelta
 
-from locksmith.fleet import BLAMED, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
+from locksmith.fleet import BLAMED, DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
 from locksmith.snapshot import (
-    DAEMON,
     TAKEN_OVER,
     Denied,
     Done,

@@ -23,6 +23,9 @@ REBOOT = "reboot"
 MANUAL = "manual"
 """The claim of an operator; only `unlock` gives it back."""
 
+DAEMON = "locksmithd"
+"""The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+
 UNKNOWN_VERSIONS = {"", "0.0.0"}
 """Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
 

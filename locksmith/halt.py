@@ -13,9 +13,8 @@ from decimal import Decimal
 
 from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import BLAMED, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
+from locksmith.fleet import BLAMED, DAEMON, HELD, REBOOT, SCHEMA, Claim, moment, read_moment
 from locksmith.node import TTL, Node
-from locksmith.snapshot import DAEMON
 from locksmith.words import named, quoted
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"

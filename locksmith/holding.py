@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import BLAMED, COMMITTED, MANUAL, REBOOT, Claim
+from locksmith.fleet import BLAMED, COMMITTED, DAEMON, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
 from locksmith.halt import is_orphan
 from locksmith.node import Node
-from locksmith.snapshot import DAEMON
 
 
 class How(StrEnum):

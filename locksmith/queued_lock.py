@@ -15,14 +15,14 @@ from locksmith import keys
 from locksmith.backoff import Absence, BackOff
 from locksmith.brakes import BrakedError, HaltedError
 from locksmith.errors import CorruptValueError, StoreError, StoreFullError
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.kv.store import Entry, Reading
 from locksmith.meter import Meter
 from locksmith.orders import OWN_DENIALS, SPACING, TAKE_FAILS
 from locksmith.prepared import Prepared, PreparedBusyError
 from locksmith.queue import LOOK_AFTER, Look, Queue
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON, Answer, Denied, Done, Granted, Line
+from locksmith.snapshot import Answer, Denied, Done, Granted, Line
 from locksmith.standing import DeniedError, LostClaimError, OtherClaimError, RepeatedError, SlotsBusyError
 from locksmith.watching import Watching
 

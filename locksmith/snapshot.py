@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from locksmith.fleet import Claim
+from locksmith.fleet import DAEMON, Claim
 from locksmith.window.splay import Splay
 from locksmith.window.windows import Windows
 
-DAEMON = "locksmithd"
-"""The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
 TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
 """Whose an operator's claim is from the moment on at which the daemon gives it back."""
 

@@ -11,10 +11,9 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import Claim
+from locksmith.fleet import DAEMON, Claim
 from locksmith.history import HELD, REBOOTED, Event
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
 from locksmith.words import span
 
 Held = Claim | CorruptValueError | None

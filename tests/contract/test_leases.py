@@ -13,14 +13,13 @@ import pytest
 
 from locksmith import keys, node, orders, queue
 from locksmith.brakes import BrakedError
-from locksmith.fleet import REBOOT, Claim, moment
+from locksmith.fleet import DAEMON, REBOOT, Claim, moment
 from locksmith.keys import ROOT
 from locksmith.kv.connect import open_store
 from locksmith.node import Node
 from locksmith.orders import Order
 from locksmith.queue import Queue
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
 from tests.contract.daemons import Site
 from tests.harness.etcd import Etcd
 from tests.harness.waiting import until

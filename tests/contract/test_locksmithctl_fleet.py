@@ -17,12 +17,11 @@ from pathlib import Path
 import pytest
 
 from locksmith import keys, node
-from locksmith.fleet import MANUAL, REBOOT, Claim
+from locksmith.fleet import DAEMON, MANUAL, REBOOT, Claim
 from locksmith.kv.connect import open_store
 from locksmith.node import Node
 from locksmith.queue import Queue
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import wait_until
 

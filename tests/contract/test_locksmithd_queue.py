@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith import keys
-from locksmith.fleet import REBOOT, UNHEALTHY, Claim
+from locksmith.fleet import DAEMON, REBOOT, UNHEALTHY, Claim
 from locksmith.kv.connect import open_store
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
 from tests.contract.daemons import Site
 from tests.harness import strange
 from tests.harness.etcd import Etcd

@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from locksmith import fleet, keys, node, semaphore
-from locksmith.fleet import COMMITTED, REBOOT, Claim
+from locksmith.fleet import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.kv.store import ABSENT, Put, Store
 from locksmith.node import Node
 from locksmith.semaphore import Semaphore
-from locksmith.snapshot import DAEMON
 
 AT_ONCE = 100
 """Keys in one write."""

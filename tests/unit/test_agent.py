@@ -11,10 +11,9 @@ from locksmith import states
 from locksmith.agent import Agent
 from locksmith.claims import entry_for
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.permit import Permit
 from locksmith.snapshot import (
-    DAEMON,
     TAKEN_OVER,
     Answer,
     Before,

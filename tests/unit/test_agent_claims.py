@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.claims import entry_for, new_entry, target_of
-from locksmith.fleet import REBOOT, Claim
-from locksmith.snapshot import DAEMON, Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.fleet import DAEMON, REBOOT, Claim
+from locksmith.snapshot import Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
 from locksmith.surroundings import Member, Target
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from locksmith.errors import HostError, OlderJournalError
-from locksmith.snapshot import DAEMON, Denied, Done, Phase, Settings
+from locksmith.fleet import DAEMON
+from locksmith.snapshot import Denied, Done, Phase, Settings
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
 
 HOUR = 3600.0

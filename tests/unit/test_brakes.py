@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from locksmith import acknowledging, halt, keys, node, orders
 from locksmith.brakes import BrakedError, GroupRules
 from locksmith.errors import CorruptValueError, HostError, LockError, StoreUnavailableError
-from locksmith.fleet import COMMITTED, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.fleet import COMMITTED, DAEMON, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.halt import HaltAfter, Incident, parse_halt_after
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
@@ -22,7 +22,6 @@ from locksmith.node import Node
 from locksmith.operator_orders import OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON
 from tests.harness.remembered import remembered
 from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 from tests.sim.virtual_time import run

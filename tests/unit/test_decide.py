@@ -8,9 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from locksmith.decide import decide, latest
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.snapshot import (
-    DAEMON,
     TAKEN_OVER,
     Before,
     Boot,

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.errors import CorruptValueError, HostError
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.paths import Paths
-from locksmith.snapshot import DAEMON, TAKEN_OVER, Before, Boot, Done, Failure, Hooks, JournalEntry, Phase
+from locksmith.snapshot import TAKEN_OVER, Before, Boot, Done, Failure, Hooks, JournalEntry, Phase
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 CLAIM = Claim("n1", REBOOT, "nonce", NOW, who="alice")

@@ -9,7 +9,7 @@ import pytest
 
 from locksmith import halt, keys, node, orders
 from locksmith.errors import CorruptValueError, LockError
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.halt import HaltAfter, parse_halt_after
 from locksmith.kv.store import Entry
 from locksmith.node import Node
@@ -17,7 +17,6 @@ from locksmith.operator_orders import MOST_CLUSTERS, OperatorOrders
 from locksmith.orders import Order
 from locksmith.rebootlock import RebootLock
 from locksmith.semaphore import Semaphore
-from locksmith.snapshot import DAEMON
 from tests.harness.weather import ANSWER_LOST, DROPPED, Script
 from tests.sim.virtual_time import run
 from tests.unit.test_brakes import FREEZE, NOW, Group, claim, scene

@@ -6,20 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith import node
-from locksmith.fleet import Claim
+from locksmith.fleet import DAEMON, Claim
 from locksmith.node_state import describe, describe_unobserved
-from locksmith.snapshot import (
-    DAEMON,
-    Boot,
-    Granted,
-    Journal,
-    JournalEntry,
-    Phase,
-    Settings,
-    Snapshot,
-    WindowSight,
-    Wish,
-)
+from locksmith.snapshot import Boot, Granted, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
 from locksmith.steps import Commit, Idle, Wait
 from locksmith.surroundings import Member, Target
 from tests.harness.windows import original

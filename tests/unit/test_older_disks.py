@@ -9,14 +9,14 @@ import pytest
 from locksmith import halt, keys, last_reboot, node
 from locksmith.brakes import GroupRules
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.fleet import COMMITTED, FAILED, HELD, REBOOT, Claim
+from locksmith.fleet import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.last_reboot import LastReboot
 from locksmith.node import TTL, Node
 from locksmith.queue import Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON, Denied, Done, Granted
+from locksmith.snapshot import Denied, Done, Granted
 from locksmith.standing import RepeatedError
 from tests.harness.weather import StepwiseStore
 

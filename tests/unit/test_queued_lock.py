@@ -10,7 +10,7 @@ from locksmith import keys
 from locksmith.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from locksmith.brakes import GroupRules
 from locksmith.errors import CorruptValueError, StoreError, StoreUnavailableError
-from locksmith.fleet import REBOOT, UNHEALTHY, Claim
+from locksmith.fleet import DAEMON, REBOOT, UNHEALTHY, Claim
 from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
 from locksmith.host.seen_revision import SeenRevision
@@ -20,7 +20,7 @@ from locksmith.orders import HALT, RESTORED, TAKE_FAILS, Order
 from locksmith.queue import LOOK_AFTER, Queue
 from locksmith.queued_lock import RETURN_DELAY, QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON, Denied, Granted
+from locksmith.snapshot import Denied, Granted
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

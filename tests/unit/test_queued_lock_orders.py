@@ -7,7 +7,7 @@ import pytest
 
 from locksmith import keys
 from locksmith.brakes import GroupRules
-from locksmith.fleet import REBOOT, Claim
+from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.node import Node, encode
 from locksmith.operator_orders import OperatorOrders
@@ -15,7 +15,7 @@ from locksmith.orders import Order
 from locksmith.queue import LOOK_AFTER, Queue
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON, Denied, Granted
+from locksmith.snapshot import Denied, Granted
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 
 from locksmith import keys, places
 from locksmith.errors import StoreUnavailableError
-from locksmith.fleet import MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.fleet import DAEMON, MANUAL, REBOOT, UNHEALTHY, Claim
 from locksmith.history import HELD, History
 from locksmith.kv.memory import MemoryServer, MemoryStore
 from locksmith.kv.store import Change
@@ -18,7 +18,7 @@ from locksmith.queue import LOOK_AFTER, Queue
 from locksmith.queue_sight import KNOWN
 from locksmith.queued_lock import QueuedLock
 from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import DAEMON, Answer, Denied, Granted
+from locksmith.snapshot import Answer, Denied, Granted
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from locksmith import states
 from locksmith.cli.nodes import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.fleet import COMMITTED, DAEMON, HELD, MANUAL, REBOOT, Claim
 from locksmith.group_view import GroupView
 from locksmith.holding import How, holdings
 from locksmith.names import find
@@ -19,7 +19,6 @@ from locksmith.orders import Order
 from locksmith.rollout import Rollout
 from locksmith.semaphore import Semaphore
 from locksmith.share import Share
-from locksmith.snapshot import DAEMON
 from locksmith.text import one_line
 from locksmith.waiter import Waiter
 from locksmith.why import case, explain
