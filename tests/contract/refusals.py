@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from tests.harness import strange
 from tests.harness.etcd import PASSWORD, USER
 
 AUTHENTICATE, RANGE, TXN, WATCH = "/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
+STATUS = "/v3/maintenance/status"
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,18 @@ HEADER = {"cluster_id": "7", "member_id": "8", "revision": "5", "raft_term": "2"
 FOUND = json.dumps({"header": HEADER})
 DONE = json.dumps({"header": HEADER, "succeeded": True})
 CREATED = {"result": {"header": HEADER, "created": True}}
-CHANGED = {"result": {"header": HEADER, "events": [{}]}}
+KEY = b64encode(b"key").decode()
+WRITTEN = {"kv": {"key": KEY, "create_revision": "3", "mod_revision": "6", "value": ""}}
+CHANGED = {"result": {"header": HEADER, "events": [WRITTEN]}}
 PUT = {"response_put": {"header": HEADER, "prev_kv": {"create_revision": "3"}}}
 
 
 @dataclass
 class Double:
-    """Answers each path with what is written for it, one answer after another, the last for ever; keeps what it got."""
+    """Answers each path with what is written for it, one answer after another, the last for ever; keeps what it got.
+
+    It names its cluster when it is asked for that, which is not kept.
+    """
 
     answers: dict[str, list[Told]]
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -96,10 +103,16 @@ class Double:
         request = strange.read_request(connection)
         path = request.split(b" ")[1].decode()
         tokens = [line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization: ")]
+        if path == STATUS and path not in self.answers:
+            self._send(connection, 200, FOUND)
+            return
         with self.lock:
             self.asked.append((path, tokens[0].split()[1].decode() if tokens else ""))
             left = self.answers[path]
             status, body = left.pop(0) if len(left) > 1 else left[0]
+        self._send(connection, status, body)
+
+    def _send(self, connection: socket.socket, status: int, body: str) -> None:
         head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nConnection: close\r\n"
         connection.sendall(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode())
 
