@@ -91,7 +91,7 @@ PUT = {"response_put": {"header": HEADER, "prev_kv": {"create_revision": "3"}}}
 class Double:
     """Answers each path with what is written for it, one answer after another, the last for ever; keeps what it got.
 
-    It names its cluster when it is asked for that, which is not kept.
+    It names its cluster when it is asked for that, and has no other page; neither question is kept.
     """
 
     answers: dict[str, list[Told]]
@@ -103,8 +103,8 @@ class Double:
         request = strange.read_request(connection)
         path = request.split(b" ")[1].decode()
         tokens = [line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization: ")]
-        if path == STATUS and path not in self.answers:
-            self._send(connection, 200, FOUND)
+        if path not in self.answers:
+            self._send(connection, *((200, FOUND) if path == STATUS else (404, "404 page not found\n")))
             return
         with self.lock:
             self.asked.append((path, tokens[0].split()[1].decode() if tokens else ""))
