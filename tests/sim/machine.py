@@ -132,7 +132,8 @@ class SimMachine:
     snapshots: list[Disk] = field(default_factory=list)
     """The disk as it was before the last writes of its journal."""
     forgot: str = ""
-    """The nonce of the claim whose reboot its disk does not know any more."""
+    """The nonce of the claim whose commits its disk does not all know any more; `remembers`: how many it knows."""
+    remembers: int = 0
     forgot_at: float = float("-inf")
     full_until: float = 0.0
     no_bus_until: float = 0.0
@@ -190,6 +191,12 @@ class SimMachine:
         """The nonce of the claim that its journal names; empty: none."""
         entry = self.disk.raw and jsonread.load_object(self.disk.raw).get("entry")
         return entry["claim"]["nonce"] if entry else ""
+
+    @property
+    def commits(self) -> int:
+        """How many commits of its claim its journal knows."""
+        entry = self.disk.raw and jsonread.load_object(self.disk.raw).get("entry")
+        return entry["claim"].get("commits", 0) if entry else 0
 
     def clock(self) -> datetime:
         """What the machine takes for the time."""
@@ -292,15 +299,15 @@ class SimMachine:
         rolled_back = bool(self.snapshots) and rng.random() < faults.disk_rollback
         if not rolled_back and rng.random() >= faults.disk_lost:
             return False
-        nonce, disk = self.nonce, rng.choice(self.snapshots) if rolled_back else Disk()
+        nonce, commits, disk = self.nonce, self.commits, rng.choice(self.snapshots) if rolled_back else Disk()
         self.story.tell(self.name, f"comes up with {'the disk of some time ago' if rolled_back else 'an empty state'}")
-        committed = bool(disk.raw) and b'"committed"' in (disk.raw or b"")
         self.disk.raw, self.disk.boots, self.disk.seen = disk.raw, [*disk.boots], disk.seen
         self.forgot_at = asyncio.get_running_loop().time()
         if self.disk.seen is None:
             self.astray_until = 0.0  # without memory it would believe the other cluster
-        if nonce and not (self.nonce == nonce and committed):
-            self.forgot = nonce
+        known = self.commits if self.nonce == nonce else -1
+        if nonce and known < commits:
+            self.forgot, self.remembers = nonce, known
         return rolled_back
 
     async def look_at_other_keyspace(self) -> None:

@@ -280,7 +280,7 @@ class Rules:
             self.story.breaks(f"{name} undid the manual claim of {record.who}")
         elif not self._has_rebooted(machine, record):
             return
-        elif record.state == COMMITTED and machine.forgot == record.nonce:
+        elif record.state == COMMITTED and machine.forgot == record.nonce and record.commits > machine.remembers:
             self.story.breaks(f"{name} gave its slot back, and hides that its disk was rolled back")
         elif machine.problems():
             self.story.breaks(f"{name} gave its slot back before it was healthy")
