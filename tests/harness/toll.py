@@ -110,7 +110,8 @@ def give_back(operations: list[Operation]) -> bool:
 
 def _states(operations: list[Operation]) -> list[str]:
     puts = [operation["request_put"] for operation in operations if "request_put" in operation]
-    return [json.loads(base64.b64decode(put["value"])).get("state", "") for put in puts]
+    records = [json.loads(base64.b64decode(put["value"])) for put in puts]
+    return [record.get("state", "") for record in records if isinstance(record, dict)]
 
 
 def _operations(request: bytes) -> list[Operation]:
