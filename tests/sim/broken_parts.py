@@ -811,6 +811,11 @@ def frozen(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
 
 
+def called_off(drawn: Plan) -> Plan:
+    """What takes people who call a reboot off at the last moment."""
+    return disturbed(drawn, Faults(cancelled=0.3))
+
+
 def often_frozen(drawn: Plan) -> Plan:
     """What takes an operator who freezes and thaws again and again."""
     drawn = disturbed(drawn, Faults())
@@ -873,7 +878,7 @@ BROKEN = [
     # The order to reboot
     Broken(DryRunReboots, "in a dry run"),
     Broken(NoLastLook, "nothing wants it to"),
-    Broken(NoLookAfterTheCommit, "nothing wants it to"),
+    Broken(NoLookAfterTheCommit, "nothing wants it to", called_off),
     Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),
     Broken(NoGroupMemory, "reboots once more", old_disks),
     Broken(NoOrphans, "has forgotten its claim", lost_disks),
