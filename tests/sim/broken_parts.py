@@ -495,12 +495,12 @@ class NoOrphans(RebootLock):
         super().__init__(*args, **kwargs)
         look = self._brakes._others
 
-        async def others(holder, now, noted) -> Others:
-            found = await look(holder, now, noted)
+        async def others(*args) -> Others:
+            found = await look(*args)
             nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
             return replace(found, present=nodes)
 
-        self._brakes._others = others  # type: ignore[method-assign, assignment]
+        self._brakes._others = others  # type: ignore[method-assign]
 
 
 class Quiet(Agent):
