@@ -500,7 +500,7 @@ class NoOrphans(RebootLock):
             nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
             return replace(found, present=nodes)
 
-        self._brakes._others = others  # type: ignore[method-assign]
+        self._brakes._others = others  # type: ignore[method-assign, assignment]
 
 
 class Quiet(Agent):
