@@ -199,7 +199,7 @@ def test_a_second_daemon_on_the_machine_is_refused(site):
         await node.says("idle")
         status, said = await node.run("locksmithd")
         assert status == 1
-        assert said.startswith("Error: another locksmithd runs on this machine")
+        assert said.splitlines()[-1].startswith("Error: another locksmithd runs on this machine")
         await stops(node, HOLDS_NOTHING)
 
     site.play(story)
