@@ -24,7 +24,7 @@ from tests.sim.rules import Rules
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
 
-SEEDS, SICK_SEEDS = range(5), range(9)
+SEEDS, SICK_SEEDS = range(5), range(41)
 LOOKS = 5.0
 """Seconds after which the operator looks again for machines that were repaired, and says `resume`."""
 
