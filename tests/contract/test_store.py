@@ -781,6 +781,8 @@ def test_a_compacted_history_answers_by_what_stands_there_now(stage, base):
 class Heard:
     """An observer that notes what it is told."""
 
+    clusters = None
+
     def __init__(self):
         self.answers = []
 
