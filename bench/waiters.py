@@ -75,7 +75,7 @@ async def _look(etcd: Etcd, last: crowd.Place) -> float:
     """Time looks of a daemon's own from the end of the line, after the first, which finds out how far to look."""
     store = open_store(etcd.settings())
     sight, taken = QueueSight(store, "bench"), []
-    sight.entered(last.ahead)
+    sight.entered(last.ahead, 1)
     for _ in range(LOOKS):
         began = time.perf_counter()
         await sight.look(last.entry)

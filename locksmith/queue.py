@@ -21,7 +21,7 @@ from locksmith.fleet import Claim
 from locksmith.halt import FIRST, HaltAfter, parse_halt_after
 from locksmith.kv.store import Entry, Store, remove
 from locksmith.queue_places import Place, Places, read
-from locksmith.queue_sight import KNOWN, LONG, QueueSight, Sight
+from locksmith.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
 from locksmith.sightings import Sightings
 from locksmith.snapshot import Line
 
@@ -89,14 +89,14 @@ class Queue:
         """Whether this claim has a place, as far as is known here."""
         return self._place is not None and self._place.claim.nonce == claim.nonce
 
-    async def stand(self, claim: Claim) -> Look:
-        """Stand in line for a claim, or keep its place, and say where that is.
+    async def stand(self, claim: Claim, slots: int = 1) -> Look:
+        """Stand in line for a claim, or keep its place, and say where that is; `slots` are those of the group.
 
         A place that was lost (expired while the store or this program was away) is taken anew, at the end.
         """
         place = self._place
         if place is None or not self.stands(claim):
-            place = await self._enter(claim)
+            place = await self._enter(claim, slots)
         elif self._is_to_keep(place):
             place = await self._keep(place)
         if self._look is None or _now() >= self._look.ends:
@@ -157,11 +157,11 @@ class Queue:
         if self._place is not None:
             await self.leave(self._place.claim)
 
-    async def _enter(self, claim: Claim) -> Place:
+    async def _enter(self, claim: Claim, slots: int = 1) -> Place:
         self._place = self._look = None
         self._place, ahead = await self._places.enter(claim)
-        if self._sight.entered(ahead):
-            self._look = self._look_from_afar(ahead + 1)
+        if self._sight.entered(ahead, slots):
+            self._look = self._look_from_afar(ahead + 1, known_for(slots))
         return self._place
 
     def _is_to_keep(self, place: Place) -> bool:
@@ -213,12 +213,12 @@ class Queue:
         stood = self._sightings.stood(first, _now())
         return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
 
-    def _look_from_afar(self, position: int) -> Look:
+    def _look_from_afar(self, position: int, known: int) -> Look:
         """Put off the first look of one who came far back: of thousands who come at one moment all would look.
 
         Whoever came among the first knows it from its very coming, and looks at once.
         """
-        later = _now() + self._rng.uniform(0, lasts(position))
+        later = _now() + self._rng.uniform(0, lasts(position, known))
         return Look(Line(position, position, exact=False, counted=False), None, 0, later)
 
     async def _look_around(self, place: Place) -> Look:

@@ -61,10 +61,10 @@ class QueueSight:
         self._span = SPAN
         self._far = False
 
-    def entered(self, ahead: int) -> bool:
-        """Take note of how many places were right before a new one; True: it stands far back."""
+    def entered(self, ahead: int, slots: int) -> bool:
+        """Take note of how many places were right before a new one, with so many slots; True: it stands far back."""
         self._length, self._counted, self._span = 0, float("-inf"), SPAN
-        self._far = ahead > KNOWN
+        self._far = ahead > known_for(slots)
         return self._far
 
     async def look(self, place: Entry) -> Sight:
@@ -137,7 +137,7 @@ class QueueSight:
             slots = semaphore.decode(lock.entry.value, key).max if lock.entry else 1
         except CorruptValueError:  # told of by whoever is first
             slots = 1
-        return own.entry, max(KNOWN, min(MOST_KNOWN, KNOWN_FOR_A_SLOT * slots))
+        return own.entry, known_for(slots)
 
     async def _right_before(self, place: Entry) -> tuple[Entry, ...]:
         span, low = SPAN, 1
@@ -148,6 +148,11 @@ class QueueSight:
                 return seen.entries[-1:]
             span *= GROWTH
         return ()
+
+
+def known_for(slots: int) -> int:
+    """Say how many places watch the one before: at least as many as slots may become free at one moment."""
+    return max(KNOWN, min(MOST_KNOWN, KNOWN_FOR_A_SLOT * slots))
 
 
 def _number(place: Entry) -> int:

@@ -169,7 +169,7 @@ class QueuedLock:
         if self._absence is not None:
             return await self._away(claim, self._absence)
         place = self._queue.place(claim)
-        look = await self._queue.stand(claim)
+        look = await self._queue.stand(claim, self.lock.slots)
         now = self._queue.place(claim)
         if place and now and now.created != place.created and await self.lock.check(claim):
             return await self._keep(claim)  # the place went with a take that came late

@@ -76,6 +76,8 @@ class RebootLock:
         self._clock = clock
         # Who held the other slots when the semaphore was last seen: what is asked of them is read with it.
         self._holders: tuple[str, ...] = ()
+        self.slots = 1
+        """How many slots the group had when the semaphore was last seen."""
         self._decider = Decider(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
@@ -493,7 +495,7 @@ class RebootLock:
 
     def _standing_of(self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False) -> Standing:
         now = semaphore.decode(_raw(reading), self.key)
-        self._holders = now.holders
+        self._holders, self.slots = now.holders, now.max
         claim = read_record(holder, record.entry)
         if not isinstance(claim, CorruptValueError):
             return Standing(holder, now, reading, record.entry, claim)

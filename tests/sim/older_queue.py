@@ -56,9 +56,9 @@ class OlderPlaces(Places):
 class OlderSight(QueueSight):
     """Every place that was made before the own one is before it, of whatever version."""
 
-    def entered(self, ahead) -> bool:
+    def entered(self, ahead, slots) -> bool:
         """Look at once."""
-        del ahead
+        del ahead, slots
         return False
 
     async def look(self, place) -> Sight:

@@ -272,7 +272,7 @@ def test_a_look_from_far_back_asks_for_a_span_and_never_for_the_line(monkeypatch
 
     async def story(line):
         sight = QueueSight(MemoryStore(line.server), "")
-        sight.entered(2000)
+        sight.entered(2000, 1)
         sight._counted = 0.0
         place = Entry(places.place_key("", claim("last"), 1_000_000), b"", 1, 1, 1)
         await sight.look(place)
