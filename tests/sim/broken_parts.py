@@ -782,17 +782,17 @@ def unable(drawn: Plan) -> Plan:
 
 def deserted(drawn: Plan) -> Plan:
     """What takes a machine that goes for good, and leaders that change all the time."""
-    return disturbed(drawn, Faults(elections=1))
+    return replace(disturbed(drawn, Faults(elections=1)), slots=1)
 
 
 def copied(drawn: Plan) -> Plan:
     """What takes a keyspace without leases."""
-    return disturbed(drawn, Faults(copies=1))
+    return replace(disturbed(drawn, Faults(copies=1)), slots=1)
 
 
 def upgraded(drawn: Plan) -> Plan:
     """What takes machines of two versions."""
-    return disturbed(drawn, Faults(older=0.5))
+    return replace(disturbed(drawn, Faults(older=0.5)), slots=1)
 
 
 def long_queue(drawn: Plan) -> Plan:
