@@ -34,7 +34,7 @@ class Lane(asyncio.Protocol):
             self._answer.set_result(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Wake the request that waits."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or EOFError("etcd closed the connection"))
 

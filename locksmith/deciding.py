@@ -40,7 +40,7 @@ class Decider:
         self._lost = False
 
     async def contend(self, attempt: Callable[[], Awaitable[T]], busy: type[Exception]) -> T:
-        """Do what `decide` does in a crowd that no queue puts in order: whoever keeps losing asks less often.
+        """Do what `decide` does in a crowd without a queue: a process that keeps losing asks less often.
 
         An attempt has lost if another write came first, or if it ended with `busy` twice in a row. The first attempt of
         all, and each one after a win without rivals, begins at once.

@@ -6,7 +6,7 @@ its owner looks again after a time that grows with what is before it, at a cost 
 
 A lease may fail to end a place: each change of etcd's leader starts it again, and a copied keyspace has none. So the
 first writes its place instead of prolonging it. The second, which watches it, removes a place that stands unchanged for
-too long. A place that has no lease belongs to no machine: whoever sees it removes it.
+too long. A place that has no lease belongs to no machine: a machine that sees it removes it.
 """
 
 import asyncio

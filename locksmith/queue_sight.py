@@ -135,7 +135,7 @@ class QueueSight:
         own, lock = await self._store.read([place.key, key])
         try:
             slots = semaphore.decode(lock.entry.value, key).max if lock.entry else 1
-        except CorruptValueError:  # told of by whoever is first
+        except CorruptValueError:  # the first machine reports it
             slots = 1
         return own.entry, known_for(slots)
 

@@ -1,4 +1,4 @@
-"""The lock with a line before it: first come, first served, and only the first tries the semaphore.
+"""The lock with a queue before it: first come, first served, and as many try the semaphore as slots are free.
 
 Who may not have a slot at all (its id stands in the semaphore for something else) does not stand in line, or it would
 hold up the others. A machine that cannot take one for reasons of its own leaves the line, and returns later: as the

@@ -20,8 +20,8 @@ class Waiter:
 
     `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
     of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured
-    (empty: not known). `lasts` is for how many seconds the place stays if nobody keeps it (0: a version before this one
-    made it).
+    (empty: not known). `lasts` is for how many seconds the place stays if its machine does not keep it (0: an older
+    version made it).
     """
 
     holder: str

@@ -214,7 +214,7 @@ def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a message of a watch means for somebody who knows the store up to revision `after`.
+    """What a message of a watch means for a client that knows the store up to revision `after`.
 
     With `key` it is the watch of that one key, and says how the key stands; only what `until` wants is told.
     """

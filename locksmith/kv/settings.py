@@ -32,7 +32,7 @@ class StoreSettings:
 
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this very machine, by its address or by the name that every machine has for itself."""
-    with suppress(ValueError):  # no URL: whoever connects says so
+    with suppress(ValueError):  # no URL: the connection reports it
         host = (urlsplit(url).hostname or "").rstrip(".")
         return host == "localhost" or host.endswith(".localhost") or _is_own(host)
     return False

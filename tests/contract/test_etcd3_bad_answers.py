@@ -42,7 +42,7 @@ def write(request) -> Writer:
     return SHAPES[request.param]
 
 
-# What only others say, or nobody
+# What no etcd says
 
 
 @pytest.mark.parametrize(
