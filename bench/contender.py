@@ -12,12 +12,12 @@ from multiprocessing.synchronize import Barrier
 from typing import TYPE_CHECKING
 
 from locksmith.errors import LocksmithError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.settings import StoreSettings
-from locksmith.locks import open_lock
-from locksmith.meter import Meter
-from locksmith.rebootlock import RebootLock
-from locksmith.standing import SlotsBusyError
+from locksmith.lock.connect import open_lock
+from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.store.meter import Meter
+from locksmith.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue  # only in annotations can it be subscripted

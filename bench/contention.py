@@ -16,9 +16,9 @@ import click
 
 from bench import contender, history
 from bench.contender import Contest, Tally, Turn
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 
 CONTESTS = ((2, 1), (4, 1), (8, 1), (16, 1), (32, 1), (64, 1), (16, 3))

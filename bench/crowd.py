@@ -17,14 +17,15 @@ from typing import Any
 
 from bench.lanes import Lane, open_lane
 from bench.raw import Raw
-from locksmith import keys, places, queue, waiter
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv import etcd3
-from locksmith.kv import etcd3_wire as wire
-from locksmith.kv.store import ABSENT, Check, Entry, Put
-from locksmith.queue_sight import GROWTH, KNOWN, LONG, SPAN
-from locksmith.surroundings import HEARTBEAT
-from locksmith.waiter import Waiter
+from locksmith.agent.ports import HEARTBEAT
+from locksmith.lock import places, queue
+from locksmith.lock.queue_sight import GROWTH, KNOWN, LONG, SPAN
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store import etcd3
+from locksmith.store import etcd3_wire as wire
+from locksmith.store.protocol import ABSENT, Check, Entry, Put
 
 TTL = 3600
 """Seconds: longer than a real place's, so that a crowd that is quiet for a while stays there."""

@@ -11,15 +11,15 @@ import sys
 import time
 
 from bench.crowd import claim
-from locksmith import queue
-from locksmith.kv.connect import open_store
-from locksmith.kv.keyspaces import refuse_if_v2_in_use
-from locksmith.kv.settings import StoreSettings
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Granted
-from locksmith.surroundings import HEARTBEAT
+from locksmith.agent.ports import HEARTBEAT
+from locksmith.lock import queue
+from locksmith.lock.answer import Granted
+from locksmith.lock.keyspaces import refuse_if_v2_in_use
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.store.connect import open_store
+from locksmith.store.settings import StoreSettings
 
 GRANTED, GIVEN_BACK, LOOKED = "granted", "given-back", "looked"
 queue.LOOK_AFTER = 1.0  # slots are handed over far faster here than machines reboot, and who is far back comes near

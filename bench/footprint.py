@@ -22,9 +22,9 @@ import click
 import locksmith
 import locksmith_strategies
 from bench import processes
-from locksmith.fleet import MANUAL, Claim
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import MANUAL, Claim
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 from tests.harness.node import BIN, Node
 from tests.harness.ports import free_ports

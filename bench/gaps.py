@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.recorder import Written
-from locksmith import fleet, keys, semaphore
-from locksmith.fleet import COMMITTED
+from locksmith.lock.records import claim, keys, semaphore
+from locksmith.lock.records.claim import COMMITTED
 
 PARTS = ("start", "give back", "take", "commit", "logind")
 """What a gap is made of; `Gap.parts` has them in this order."""
@@ -90,7 +90,7 @@ def _holders(write: Written) -> tuple[str, ...]:
 def _is_commit(write: Written, group: str, machine: str) -> bool:
     if write.key != keys.holder_key(group, machine) or write.value is None:
         return False
-    return fleet.decode(write.value, write.key, machine).state == COMMITTED
+    return claim.decode(write.value, write.key, machine).state == COMMITTED
 
 
 def _first(moments: Iterable[float], after: float) -> float:

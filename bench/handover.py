@@ -16,9 +16,9 @@ import click
 
 from bench import polling
 from bench.line import HandOver, Line
-from locksmith import keys
-from locksmith.kv.connect import open_store
-from locksmith.queue_sight import KNOWN
+from locksmith.lock.queue_sight import KNOWN
+from locksmith.lock.records import keys
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 
 SIZES = (10, 100, 1_000, 10_000)

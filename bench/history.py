@@ -7,9 +7,9 @@ from typing import Any
 
 import urllib3
 
-from locksmith import semaphore
-from locksmith.keys import semaphore_key
-from locksmith.semaphore import Semaphore
+from locksmith.lock.records import semaphore
+from locksmith.lock.records.keys import semaphore_key
+from locksmith.lock.records.semaphore import Semaphore
 from tests.harness.etcd import Etcd
 
 SILENCE = 30.0

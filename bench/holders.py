@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import click
 
-from locksmith.brakes import GroupRules
-from locksmith.fleet import COMMITTED, UNHEALTHY
-from locksmith.halt import HaltAfter
-from locksmith.kv.connect import open_store
-from locksmith.kv.observed import ObservedStore
-from locksmith.meter import Meter
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import COMMITTED, UNHEALTHY
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.store.connect import open_store
+from locksmith.store.meter import Meter
+from locksmith.store.observed import ObservedStore
 from tests.harness.etcd import Etcd
 from tests.harness.seats import claim, seat
 

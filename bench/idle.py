@@ -14,16 +14,16 @@ from datetime import datetime
 import click
 
 from bench.meters import Meters, Reading
-from locksmith.agent import Agent
+from locksmith.agent.loop import Agent
+from locksmith.agent.permit import Permit
+from locksmith.agent.ports import HEARTBEAT, Member, Surroundings, Target
+from locksmith.agent.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Wish
+from locksmith.agent.strategy import Strategy, StrategyContext
 from locksmith.host.clock import local_clock
-from locksmith.kv.connect import open_store
-from locksmith.kv.settings import StoreSettings
-from locksmith.locks import open_queued_lock
-from locksmith.permit import Permit
-from locksmith.presence import Presence
-from locksmith.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Wish
-from locksmith.strategy import Strategy, StrategyContext
-from locksmith.surroundings import HEARTBEAT, Member, Surroundings, Target
+from locksmith.lock.connect import open_queued_lock
+from locksmith.lock.presence import Presence
+from locksmith.store.connect import open_store
+from locksmith.store.settings import StoreSettings
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.harness.etcd import Etcd
 from tests.sim.machine import Disk, SimJournal

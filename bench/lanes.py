@@ -8,7 +8,7 @@ import json
 from urllib.parse import urlsplit
 
 from bench.raw import LIMIT, Raw, RawError
-from locksmith.kv.grpc import Message
+from locksmith.store.grpc import Message
 
 END_OF_CHUNKS = b"0\r\n\r\n"
 

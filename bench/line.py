@@ -13,8 +13,8 @@ from bench.child import Child
 from bench.fellows import GIVEN_BACK, GRANTED, LOOKED
 from bench.meters import Meters, Reading
 from bench.recorder import Recorder
-from locksmith import keys
-from locksmith.queue_sight import KNOWN
+from locksmith.lock.queue_sight import KNOWN
+from locksmith.lock.records import keys
 from tests.harness.etcd import Etcd
 
 LIMIT = 60.0

@@ -4,7 +4,7 @@ import asyncio
 import json
 from urllib.parse import urlsplit
 
-from locksmith.kv.grpc import Message
+from locksmith.store.grpc import Message
 
 LIMIT = 600.0
 """Seconds for one answer: etcd is slow while thousands come at once."""

@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.settings import StoreSettings
 
 KEY = "coreos.com/updateengine/rebootlock/bench"
 FIRST = 20
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure, and print the figures."""
     url, cafile, count, kept = sys.argv[1:5]
     if kept == "no":
-        from locksmith.kv import pool  # noqa: PLC0415  # another work tree may have none
+        from locksmith.store import pool  # noqa: PLC0415  # another work tree may have none
 
         pool.SPARE = 0
     print(json.dumps(asyncio.run(measure(url, cafile, int(count)))))

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import click
 
 from bench.requester import KEY
-from locksmith.kv import etcd3, etcd3_wire
-from locksmith.kv.store import Put
+from locksmith.store import etcd3, etcd3_wire
+from locksmith.store.protocol import Put
 from tests.harness.etcd import Etcd, Tls
 
 COLUMNS = ("memory", "read", "read cpu", "write", "write p99", "write cpu")

@@ -20,7 +20,7 @@ from bench import gaps
 from bench.gaps import Gap, Trip
 from bench.meters import Meters, Reading
 from bench.recorder import Recorder, Written
-from locksmith import keys, semaphore
+from locksmith.lock.records import keys, semaphore
 from tests.harness import image
 from tests.harness.etcd import Etcd
 from tests.harness.machines import GOES_DOWN, STARTS_A_UNIT, Machine

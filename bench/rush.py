@@ -18,10 +18,10 @@ from bench import crowd
 from bench.lanes import Lane, open_lane
 from bench.meters import Meters
 from bench.raw import RawError
-from locksmith.agent import LONGEST_RETRY, RETRY, SOON
-from locksmith.kv.settings import StoreSettings
-from locksmith.queue import lasts
-from locksmith.queue_sight import KNOWN
+from locksmith.agent.loop import LONGEST_RETRY, RETRY, SOON
+from locksmith.lock.queue import lasts
+from locksmith.lock.queue_sight import KNOWN
+from locksmith.store.settings import StoreSettings
 from tests.harness.etcd import Etcd
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Rush:
         self.looked.append(clock() - began)
 
     async def _at_last(self, act: Callable[[Lane], Awaitable[T]]) -> T:
-        """Try until it succeeds, with the pauses of the loop (agent.py)."""
+        """Try until it succeeds, with the pauses of the loop (loop.py)."""
         failures = 0
         while True:
             try:

@@ -15,16 +15,18 @@ import click
 from bench import crowd
 from bench.meters import Meters
 from bench.raw import Raw
-from locksmith import fleet, history, keys, node, places, waiter
-from locksmith.kv import etcd3
-from locksmith.kv import etcd3_wire as wire
-from locksmith.kv.connect import open_store
-from locksmith.kv.link import LARGEST_ANSWER
-from locksmith.kv.store import ABSENT, Put, Store
-from locksmith.node import Node
-from locksmith.pages import read_all
-from locksmith.queue_sight import KNOWN, SPAN
-from locksmith.waiter import Waiter
+from locksmith.lock import history, places
+from locksmith.lock.pages import read_all
+from locksmith.lock.queue_sight import KNOWN, SPAN
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, node, waiter
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store import etcd3
+from locksmith.store import etcd3_wire as wire
+from locksmith.store.connect import open_store
+from locksmith.store.link import LARGEST_ANSWER
+from locksmith.store.protocol import ABSENT, Put, Store
 from tests.harness.etcd import Etcd
 
 SIZES = (1_000, 10_000, 100_000)
@@ -72,7 +74,7 @@ def _show_records() -> None:
     records = {
         "presence": _presence_put(1),
         "place in line": _place_put(1),
-        "holder": Put(keys.holder_key("bench", claim.holder), fleet.encode(claim), ABSENT),
+        "holder": Put(keys.holder_key("bench", claim.holder), claim_record.encode(claim), ABSENT),
         "history": Put(f"{keys.history_prefix('bench')}{'0' * 22}", history.encode(done), ABSENT),
     }
     print("bytes of one record, key and value:", end=" ")

@@ -15,8 +15,8 @@ from bench import crowd
 from bench.child import Child
 from bench.lanes import open_lane
 from bench.meters import Meters
-from locksmith.kv.connect import open_store
-from locksmith.queue_sight import QueueSight
+from locksmith.lock.queue_sight import QueueSight
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)

@@ -22,12 +22,12 @@ from rich.table import Table
 
 from demo.picture import Picture
 from demo.rollout import Rollout
-from locksmith import semaphore
 from locksmith.errors import CorruptValueError, StoreError
-from locksmith.keys import semaphore_key
-from locksmith.kv.connect import open_store
-from locksmith.kv.store import Store
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import semaphore
+from locksmith.lock.records.keys import semaphore_key
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Store
 from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.node import Node
 

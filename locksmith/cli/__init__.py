@@ -1,1 +1,1 @@
-"""The command line: locksmithd and locksmithctl, the only place that prints."""
+"""The two command lines: the only place that prints."""

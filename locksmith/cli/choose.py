@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from locksmith.cli.output import ask, note
 from locksmith.errors import LockError
-from locksmith.names import Match
+from locksmith.fleet.lookup import Match
 
 
 def choose(matches: Sequence[Match], wanted: str, where: str = "") -> str:

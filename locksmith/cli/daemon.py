@@ -5,16 +5,16 @@ import os
 
 import click
 
-from locksmith import boottime
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.output import note, say
 from locksmith.cli.run import run
-from locksmith.config import describe, load_daemon
-from locksmith.daemon import make_strategy, target_of
-from locksmith.daemon import run as run_daemon
+from locksmith.config.load import describe, load_daemon
+from locksmith.daemon.assembly import make_strategy, target_of
+from locksmith.daemon.assembly import run as run_daemon
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
+from locksmith.util import boottime
 
 log = logging.getLogger(__name__)
 

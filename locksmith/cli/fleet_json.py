@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 
-from locksmith import fleet
 from locksmith.cli.output import claim_fields, share_fields
-from locksmith.group_view import GroupView
-from locksmith.halt import Incident
-from locksmith.holding import Holding, How, holdings
-from locksmith.node import Node
-from locksmith.orders import Order
-from locksmith.waiter import Waiter
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.waiter import Waiter
+from locksmith.util import records
 
 
 def node_fields(node: Node) -> dict[str, object]:
@@ -24,19 +24,19 @@ def node_fields(node: Node) -> dict[str, object]:
         "state": node.state,
         "code": node.code,
         "reason": node.reason,
-        "since": fleet.moment(node.since),
-        "until": fleet.optional_moment(node.until) or None,
+        "since": records.moment(node.since),
+        "until": records.optional_moment(node.until) or None,
         "wish": {
             "trigger": node.wish,
             "version": node.wish_version,
-            "since": fleet.optional_moment(node.wish_since) or None,
+            "since": records.optional_moment(node.wish_since) or None,
             "reasons": list(node.wish_reasons),
         }
         if node.wish
         else None,
         "window": {
-            "opens": fleet.moment(node.window_opens),
-            "closes": fleet.optional_moment(node.window_closes) or None,
+            "opens": records.moment(node.window_opens),
+            "closes": records.optional_moment(node.window_closes) or None,
         }
         if node.window_opens
         else None,
@@ -50,7 +50,7 @@ def holding_fields(holding: Holding) -> dict[str, object]:
         "id": holding.holder,
         "name": holding.name,
         "how": holding.how.value,
-        "since": fleet.optional_moment(holding.since) or None,
+        "since": records.optional_moment(holding.since) or None,
         "claim": claim_fields(holding.claim),
     }
 
@@ -62,7 +62,7 @@ def waiter_fields(waiter: Waiter) -> dict[str, object]:
         "hostname": waiter.hostname,
         "kind": waiter.kind,
         "who": waiter.who,
-        "since": fleet.moment(waiter.since),
+        "since": records.moment(waiter.since),
         "reason": waiter.reason,
         "version": waiter.version,
     }
@@ -72,8 +72,8 @@ def order_fields(order: Order) -> dict[str, object]:
     """Give an operator's order, or the pause after a reboot."""
     return {
         "who": order.who,
-        "since": fleet.moment(order.since),
-        "until": fleet.optional_moment(order.until) or None,
+        "since": records.moment(order.since),
+        "until": records.optional_moment(order.until) or None,
         "reason": order.reason,
         "fenced_max": order.slots,
     }

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from locksmith.text import one_line
+from locksmith.util.text import one_line
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from locksmith import fleet
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.painted import painted
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import Claim
-from locksmith.share import Share
-from locksmith.text import one_line
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.share import Share
+from locksmith.util import records
+from locksmith.util.text import one_line
 
 SCHEMA = 1
 
@@ -83,7 +83,7 @@ def claim_fields(claim: Claim | CorruptValueError | None) -> dict[str, str] | No
         "kind": claim.kind,
         "who": claim.who,
         "hostname": claim.hostname,
-        "since": fleet.moment(claim.since),
+        "since": records.moment(claim.since),
         "state": claim.state,
         "reason": claim.reason,
         "version": claim.version,

@@ -7,7 +7,7 @@ from typing import Self
 
 import click
 
-from locksmith.text import LONGEST_LINE, cut, printable
+from locksmith.util.text import LONGEST_LINE, cut, printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import io
 
 from locksmith.errors import UsageError
-from locksmith.forecast.drawing import Area, Drawing, Line
+from locksmith.fleet.forecast.drawing import Area, Drawing, Line
 
 try:
     from PIL import Image, ImageDraw, ImageFont

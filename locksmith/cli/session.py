@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from locksmith import boottime
 from locksmith.cli.go_flags import GoOption
 from locksmith.errors import StoreError
-from locksmith.fleet import Claim
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
+from locksmith.lock.records.claim import Claim
+from locksmith.util import boottime
 
 if TYPE_CHECKING:
-    from locksmith.config import Config
-    from locksmith.history import Event
-    from locksmith.host.seen_revision import SeenRevision
-    from locksmith.kv.settings import StoreSettings
-    from locksmith.kv.store import Observer, Store
-    from locksmith.queued_lock import QueuedLock
-    from locksmith.rebootlock import RebootLock
+    from locksmith.config.load import Config
+    from locksmith.host.watermark import SeenRevision
+    from locksmith.lock.history import Event
+    from locksmith.lock.queued_lock import QueuedLock
+    from locksmith.lock.reboot_lock import RebootLock
+    from locksmith.store.protocol import Observer, Store
+    from locksmith.store.settings import StoreSettings
 
 T = TypeVar("T")
 
@@ -58,14 +58,14 @@ def new_claim(holder: str, kind: str, reason: str) -> Claim:
 
 def act(name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what the person who types has done, here and now."""
-    from locksmith.history import Event
+    from locksmith.lock.history import Event
 
     return Event(datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
 
 
 def act_on(claim: Claim, name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what was done to a claim."""
-    from locksmith.history import about
+    from locksmith.lock.history import about
 
     return about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
 
@@ -84,7 +84,7 @@ class Session:
     def config(self) -> "Config":
         """The configuration; with `debug`, the log goes to standard error from here on."""
         from locksmith.cli.output import note
-        from locksmith.config import load_tool
+        from locksmith.config.load import load_tool
 
         config = load_tool(self.paths, os.environ, self.flags)
         if config.debug:
@@ -112,7 +112,7 @@ class Session:
 
     async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
         """Do what `with_lock` does, in an event loop that runs already."""
-        from locksmith.rebootlock import RebootLock
+        from locksmith.lock.reboot_lock import RebootLock
 
         return await self.use_store(lambda store: work(RebootLock(store, self.config.group)), settings)
 
@@ -122,7 +122,7 @@ class Session:
 
     def with_new_cluster(self, work: Callable[["Store", Callable[[], str]], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the store of whichever cluster answers, and a way to name that: its answers count here."""
-        from locksmith.successor import Whereabouts
+        from locksmith.lock.successor import Whereabouts
 
         here = Whereabouts()
 
@@ -140,11 +140,11 @@ class Session:
         observer: "Observer | None" = None,
     ) -> T:
         """Do what `with_store` does, in an event loop that runs already. An `observer` hears it, and knows nothing."""
-        from locksmith import keys
-        from locksmith.kv.connect import open_store
-        from locksmith.kv.keyspaces import refuse_if_v2_in_use
-        from locksmith.kv.settings import V3
-        from locksmith.kv.store import NoObserver
+        from locksmith.lock.keyspaces import refuse_if_v2_in_use
+        from locksmith.lock.records import keys
+        from locksmith.store.connect import open_store
+        from locksmith.store.protocol import NoObserver
+        from locksmith.store.settings import V3
 
         mark = self._seen(settings) if observer is None else None
         if settings.api == V3:
@@ -164,8 +164,8 @@ class Session:
 
         Endpoints of the command line or the environment alone may be another cluster's on purpose.
         """
-        from locksmith.config_keys import ENDPOINTS
-        from locksmith.host.seen_revision import SeenRevision
+        from locksmith.config.keys import ENDPOINTS
+        from locksmith.host.watermark import SeenRevision
 
         seen = SeenRevision(self.paths, settings.api, settings.endpoints, keeps=False)
         of_file = Path(self.config.origins.get(ENDPOINTS.name, "/")).is_absolute()
@@ -174,7 +174,7 @@ class Session:
     async def _warn(self, store: "Store", mark: "SeenRevision") -> None:
         """Warn where the store went back in time; what was asked for is done, and the answer is on its way."""
         from locksmith.cli.output import note
-        from locksmith.store_check import check
+        from locksmith.daemon.store_check import check
 
         with contextlib.suppress(StoreError):
             if verdict := await check(store, self.config.group, mark):
@@ -182,7 +182,7 @@ class Session:
 
     async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the group's lock and the line before it, in an event loop that runs already."""
-        from locksmith.locks import open_queued_lock
+        from locksmith.lock.connect import open_queued_lock
 
         lock = open_queued_lock(self.config.store, self.config.group, mark=self._seen(self.config.store))
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locksmith.cli.painted import Painted, Part
-from locksmith.text import one_line
+from locksmith.util.text import one_line
 
 PIPED_WIDTH = 80
 """Columns where standard output is no terminal."""

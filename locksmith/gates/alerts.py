@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from locksmith import jsonread
+from locksmith.agent.snapshot import JournalEntry, Objection
 from locksmith.gates.settings import AlertSettings
-from locksmith.kv.connections import brief
-from locksmith.kv.threads import in_thread
-from locksmith.kv.tls import SYSTEM, distrust, root
-from locksmith.snapshot import JournalEntry, Objection
-from locksmith.text import cut
-from locksmith.words import listed
+from locksmith.store.connections import brief
+from locksmith.store.tls import SYSTEM, distrust, root
+from locksmith.util import jsonread
+from locksmith.util.text import cut
+from locksmith.util.threads import in_thread
+from locksmith.util.words import listed
 
 LIMIT = 10.0
 """Seconds for one answer."""

@@ -6,11 +6,11 @@
 import os
 from collections.abc import Callable, Sequence
 
+from locksmith.agent.snapshot import JournalEntry, Objection
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_messages import Call, Match, Signal
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.messages import Call, Match, Signal
 from locksmith.host.logind import LOGIND
-from locksmith.snapshot import JournalEntry, Objection
 
 LIST_INHIBITORS = Call(*LOGIND, "ListInhibitors", reply="a(ssssuu)")
 CAN_REBOOT = Call(*LOGIND, "CanReboot", reply="s")

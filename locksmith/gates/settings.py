@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-INTERACTIVE, ALL, NONE = "interactive", "all", "none"
-
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
@@ -25,14 +23,3 @@ class AlertSettings:
     def wanted(self) -> bool:
         """Whether anything is to be asked."""
         return bool(self.alertmanager or self.prometheus)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """Which sessions count: those with a terminal or a desktop (`interactive`), `all` of users, or `none`.
-
-    `ignore` names users whose sessions do not.
-    """
-
-    which: str = INTERACTIVE
-    ignore: tuple[str, ...] = ()

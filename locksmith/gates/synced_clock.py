@@ -5,10 +5,10 @@ A clock that is wrong after a boot, or was never set, would open windows at the 
 
 from collections.abc import Sequence
 
+from locksmith.agent.snapshot import JournalEntry, Objection
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_messages import Property
-from locksmith.snapshot import JournalEntry, Objection
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.messages import Property
 
 _TIMEDATED = ("org.freedesktop.timedate1", "/org/freedesktop/timedate1", "org.freedesktop.timedate1")
 NTP_SYNCHRONIZED = Property(*_TIMEDATED, "NTPSynchronized", "b")

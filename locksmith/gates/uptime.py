@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from locksmith.snapshot import Boot, JournalEntry, Objection
-from locksmith.words import span
+from locksmith.agent.snapshot import Boot, JournalEntry, Objection
+from locksmith.util.words import span
 
 
 class MinimumUptime:

@@ -1,1 +1,1 @@
-"""This machine: its identity, its bus, its journal, its reboot."""
+"""This machine: systemd, logind and the files of locksmith."""

@@ -2,13 +2,13 @@
 
 import re
 
+from locksmith.agent.snapshot import Boot
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import NobodyError
-from locksmith.host.bus_messages import Property
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import NobodyError
+from locksmith.host.dbus.messages import Property
 from locksmith.host.logind import SYSTEMD
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot
 
 USERSPACE_START = Property(*SYSTEMD, "UserspaceTimestampMonotonic", "t")
 """In microseconds; an unsigned 64-bit number."""

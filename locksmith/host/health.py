@@ -6,14 +6,14 @@ The interface is org.freedesktop.systemd1(5)'s. Nothing here is remembered: each
 import shlex
 from typing import Any
 
+from locksmith.agent.snapshot import Before
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import AnsweredError, NobodyError
-from locksmith.host.bus_messages import Call, Property
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import AnsweredError, NobodyError
+from locksmith.host.dbus.messages import Call, Property
 from locksmith.host.logind import SYSTEM_STATE, SYSTEMD
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Before
-from locksmith.words import listed
+from locksmith.util.words import listed
 
 FAILED_UNITS = Call(*SYSTEMD, "ListUnitsFiltered", "as", (["failed"],), reply="a(ssssssouso)")
 UNIT = "org.freedesktop.systemd1.Unit"

@@ -13,13 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith import fleet, jsonread, limits
+from locksmith.agent.snapshot import TAKEN_OVER, Before, Boot, Failure, Hooks, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.hardware import read_hardware
 from locksmith.host.paths import Paths
-from locksmith.snapshot import TAKEN_OVER, Before, Boot, Done, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.lock.answer import Done
+from locksmith.lock.records import claim as claim_record
+from locksmith.util import jsonread, limits, records
 
 SCHEMA = 1
 LOCK_LIMIT = 0.5
@@ -78,7 +80,7 @@ class JournalFile:
             elif found.entry.claim.nonce != entry.claim.nonce:
                 raise HostError(
                     f"{found.entry.by} has a claim on the lock for this machine already, since "
-                    f"{fleet.moment(found.entry.claim.since)}; see {self.path}"
+                    f"{records.moment(found.entry.claim.since)}; see {self.path}"
                 )
 
     def commit(self, nonce: str, before: Before | None = None) -> None:
@@ -293,7 +295,7 @@ def _fields(journal: Journal) -> dict[str, Any]:
         "entry": entry
         and {
             "holder": entry.claim.holder,
-            "claim": json.loads(fleet.encode(entry.claim)),
+            "claim": json.loads(claim_record.encode(entry.claim)),
             "strategy": entry.strategy,
             "group": entry.group,
             "api": entry.api,
@@ -313,13 +315,13 @@ def _fields(journal: Journal) -> dict[str, Any]:
         },
         "failure": failure
         and {
-            "at": fleet.moment(failure.at),
+            "at": records.moment(failure.at),
             "reason": failure.reason,
             "version": failure.version,
             "tries": failure.tries,
         },
-        "done": journal.done and {"at": fleet.moment(journal.done.at), "version": journal.done.version},
-        "rechecked": fleet.optional_moment(journal.rechecked),
+        "done": journal.done and {"at": records.moment(journal.done.at), "version": journal.done.version},
+        "rechecked": records.optional_moment(journal.rechecked),
     }
 
 
@@ -329,14 +331,14 @@ def _parse(fields: dict[str, Any], machine_id: str) -> Journal:
         _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,
         _parse_failure(jsonread.read(fields, "failure", dict)) if failure is not None else None,
         _parse_done(jsonread.read(fields, "done", dict)) if done is not None else None,
-        fleet.read_optional_moment(fields, "rechecked"),
+        records.read_optional_moment(fields, "rechecked"),
     )
 
 
 def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
     claim = json.dumps(jsonread.read(fields, "claim", dict)).encode()
     return JournalEntry(
-        claim=fleet.decode(claim, "the journal's claim", jsonread.read(fields, "holder", str, machine_id)),
+        claim=claim_record.decode(claim, "the journal's claim", jsonread.read(fields, "holder", str, machine_id)),
         strategy=jsonread.read(fields, "strategy", str),
         group=jsonread.read(fields, "group", str),
         api=jsonread.read(fields, "api", int),
@@ -371,13 +373,13 @@ def _parse_before(fields: dict[str, Any]) -> Before:
 def _parse_done(fields: dict[str, Any]) -> Done:
     return Done(
         version=jsonread.read(fields, "version", str),
-        at=jsonread.convert("at", jsonread.read(fields, "at", str), fleet.parse_moment),
+        at=jsonread.convert("at", jsonread.read(fields, "at", str), records.parse_moment),
     )
 
 
 def _parse_failure(fields: dict[str, Any]) -> Failure:
     return Failure(
-        at=jsonread.convert("at", jsonread.read(fields, "at", str), fleet.parse_moment),
+        at=jsonread.convert("at", jsonread.read(fields, "at", str), records.parse_moment),
         reason=jsonread.read(fields, "reason", str),
         version=jsonread.read(fields, "version", str, ""),
         tries=jsonread.read(fields, "tries", int, 1),

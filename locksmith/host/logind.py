@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from locksmith.agent.permit import Permit
+from locksmith.agent.snapshot import ShutdownState
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import AnsweredError, BusGoneError
-from locksmith.host.bus_messages import Call, Match, Property
-from locksmith.permit import Permit
-from locksmith.snapshot import ShutdownState
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import AnsweredError, BusGoneError
+from locksmith.host.dbus.messages import Call, Match, Property
 
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")

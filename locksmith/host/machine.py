@@ -1,11 +1,11 @@
 """This machine, as the loop sees it."""
 
+from locksmith.agent.snapshot import Before, Boot, Wish
 from locksmith.host.boot import read_boot
-from locksmith.host.bus import SystemBus
+from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth, read_system
 from locksmith.host.logind import Logind
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Before, Boot, Wish
 
 
 class RealMachine(Logind):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
-from locksmith.text import one_line
+from locksmith.util.text import one_line
 
 SEND_LIMIT = 0.5
 """Seconds to wait while systemd's queue is full."""

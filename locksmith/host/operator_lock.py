@@ -11,11 +11,11 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-from locksmith.boottime import boot_time
 from locksmith.errors import HostError
 from locksmith.host.flock import is_locked
 from locksmith.host.journal import holding
 from locksmith.host.paths import Paths
+from locksmith.util.boottime import boot_time
 
 BEAT = 2.0
 """Seconds between two heartbeats."""

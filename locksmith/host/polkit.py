@@ -12,8 +12,8 @@ from typing import Any
 from dbus_fast import Variant
 
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_messages import Call, RefusedError
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.messages import Call, RefusedError
 
 ACTION = "org.locksmith1.manage"
 ASK_LIMIT = 120.0

@@ -20,15 +20,15 @@ from pathlib import Path
 
 from dbus_fast import Variant
 
-from locksmith import jsonread, limits
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import AnsweredError
-from locksmith.host.bus_messages import Call
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import AnsweredError
+from locksmith.host.dbus.messages import Call
 from locksmith.host.flock import is_locked
 from locksmith.host.logind import SYSTEMD
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable
+from locksmith.util import jsonread, limits
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at whether a program has ended."""

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from locksmith.errors import HostError
-from locksmith.gates.settings import ALL, NONE, SessionSettings
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import AnsweredError
-from locksmith.host.bus_messages import Call, Match, Property
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import AnsweredError
+from locksmith.host.dbus.messages import Call, Match, Property
 from locksmith.host.logind import LOGIND
 from locksmith.host.paths import Paths
-from locksmith.text import one_line
+from locksmith.host.settings import ALL, NONE, SessionSettings
+from locksmith.util.text import one_line
 
 LIST_SESSIONS = Call(*LOGIND, "ListSessions", reply="a(susso)")
 SESSION = "org.freedesktop.login1.Session"

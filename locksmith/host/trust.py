@@ -10,7 +10,7 @@ from pathlib import Path
 
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
-from locksmith.words import quoted
+from locksmith.util.words import quoted
 
 _MOST_LINKS = 40
 

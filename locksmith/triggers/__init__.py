@@ -1,1 +1,1 @@
-"""Why a reboot is needed: each module is one source of wishes."""
+"""Why a reboot is needed: the triggers, and what a plugin of a trigger must do."""

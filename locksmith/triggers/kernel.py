@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Sighting, Wish
 
 if TYPE_CHECKING:
-    from locksmith.trigger import TriggerContext
+    from locksmith.triggers.plugin import TriggerContext
 
 _NUMBERS = re.compile(r"[0-9]+")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Sighting, Wish
-from locksmith.words import span
+from locksmith.util.words import span
 
 if TYPE_CHECKING:
-    from locksmith.trigger import TriggerContext
+    from locksmith.triggers.plugin import TriggerContext
 
 
 class MaxUptime:

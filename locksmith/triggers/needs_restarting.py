@@ -14,14 +14,14 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
-from locksmith.snapshot import Boot, Sighting, Wish
 from locksmith.triggers.settings import TriggerSettings
 
 if TYPE_CHECKING:
-    from locksmith.trigger import TriggerContext
+    from locksmith.triggers.plugin import TriggerContext
 
 JITTER = 0.1
 """The share of the period by which two machines' may differ, and two of one machine's."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from locksmith import jsonread, limits
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Sighting, Wish
-from locksmith.words import listed
+from locksmith.util import jsonread, limits
+from locksmith.util.words import listed
 
 if TYPE_CHECKING:
-    from locksmith.trigger import TriggerContext
+    from locksmith.triggers.plugin import TriggerContext
 
 NAME = "reboot-required"
 MOST_READ = 65536

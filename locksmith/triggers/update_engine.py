@@ -9,15 +9,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.errors import HostError
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import NobodyError
-from locksmith.host.bus_messages import Call, Match, Signal
-from locksmith.snapshot import Boot, Sighting, Wish
-from locksmith.triggers.strangers import OnOperator, Strangers
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import NobodyError
+from locksmith.host.dbus.messages import Call, Match, Signal
+from locksmith.triggers.untrusted import OnOperator, Strangers
 
 if TYPE_CHECKING:
-    from locksmith.trigger import TriggerContext
+    from locksmith.triggers.plugin import TriggerContext
 
 NAME = "com.coreos.update1"
 PATH = "/com/coreos/update1"

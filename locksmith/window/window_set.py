@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from locksmith import jsonread, limits
 from locksmith.errors import CorruptValueError, UsageError
-from locksmith.fleet import SCHEMA, optional_moment, read_optional_moment
+from locksmith.util import jsonread, limits
+from locksmith.util.records import SCHEMA, optional_moment, read_optional_moment
+from locksmith.util.words import quoted
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import parse_zone
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows
-from locksmith.words import quoted
 
 MOST_PARTS = 100
 """Windows and blackouts of a set: each is looked at in each cycle of the loop."""

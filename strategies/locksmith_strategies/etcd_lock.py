@@ -2,11 +2,11 @@
 
 from functools import cached_property
 
-from locksmith.fleet import BLAMED, COMMITTED, HELD, Claim
-from locksmith.history import REBOOTED
-from locksmith.queued_lock import QueuedLock
-from locksmith.snapshot import Answer
-from locksmith.strategy import StrategyContext
+from locksmith.agent.strategy import StrategyContext
+from locksmith.lock.answer import Answer
+from locksmith.lock.history import REBOOTED
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import BLAMED, COMMITTED, HELD, Claim
 
 
 class EtcdLock:

@@ -1,6 +1,6 @@
 """`off`: this machine never reboots by itself."""
 
-from locksmith.snapshot import Denied
+from locksmith.lock.answer import Denied
 from locksmith_strategies.storeless import Storeless
 
 

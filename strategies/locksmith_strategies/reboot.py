@@ -1,6 +1,6 @@
 """`reboot`: this machine reboots as soon as it wants to and its window is open; nobody else is asked."""
 
-from locksmith.snapshot import Granted
+from locksmith.lock.answer import Granted
 from locksmith_strategies.storeless import Storeless
 
 

@@ -1,8 +1,8 @@
 """What strategies have in common that ask nobody."""
 
-from locksmith.fleet import Claim
-from locksmith.snapshot import Answer
-from locksmith.strategy import StrategyContext
+from locksmith.agent.strategy import StrategyContext
+from locksmith.lock.answer import Answer
+from locksmith.lock.records.claim import Claim
 
 
 class Storeless:

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import pytest
 
-from locksmith.keys import ROOT
-from locksmith.kv.connect import open_store
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.remembering import Memory
-from locksmith.kv.store import NoObserver, Store
+from locksmith.lock.records.keys import ROOT
+from locksmith.store.connect import open_store
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import NoObserver, Store
+from locksmith.store.remembering import Memory
 from tests.contract.daemons import Site
 from tests.harness.etcd import DEBIAN, SID, TRIXIE, WHEEL, Etcd
 from tests.harness.etcd_versions import VERSIONS, version

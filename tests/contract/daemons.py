@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith import places
-from locksmith.fleet import MANUAL, Claim
-from locksmith.keys import group_prefix, node_key, semaphore_key
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
+from locksmith.lock import places
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import MANUAL, Claim
+from locksmith.lock.records.keys import group_prefix, node_key, semaphore_key
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 from tests.harness.node import Node
 from tests.harness.toll import Toll, toll

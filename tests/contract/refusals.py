@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from locksmith.errors import StoreError
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import Change
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.protocol import Change
+from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, USER

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.settings import StoreSettings
 
 T = TypeVar("T")
 

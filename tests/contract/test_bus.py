@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.host import bus as system_bus
-from locksmith.host import bus_link
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
-from locksmith.host.bus_messages import Call, Match, Property, Signal, to_bus
+from locksmith.host.dbus import bus as system_bus
+from locksmith.host.dbus import link
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
+from locksmith.host.dbus.messages import Call, Match, Property, Signal, to_bus
 from tests.harness import engine as update_engine
 from tests.harness.bus import PrivateBus
 from tests.harness.engine import Engine
@@ -34,7 +34,7 @@ def daemon():
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(bus_link, "CONNECT_LIMIT", 0.3)
+    monkeypatch.setattr(link, "CONNECT_LIMIT", 0.3)
     monkeypatch.setattr(system_bus, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(system_bus, "LONGEST_PAUSE", 0.05)
 
@@ -134,7 +134,7 @@ def test_a_call_on_a_bus_that_died_this_moment_fails_at_once_and_in_silence(daem
 
     asyncio.run(story())
     gc.collect()
-    assert {record.name for record in caplog.records} <= {"locksmith.host.bus"}
+    assert {record.name for record in caplog.records} <= {"locksmith.host.dbus.bus"}
 
 
 def test_a_frozen_bus_costs_no_more_than_the_limit(daemon):

@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
-from locksmith.host.bus_errors import BusGoneError
-from locksmith.host.bus_wire import MOST_UNSENT, MOST_UNSENT_ANSWERS, Wire, unix_paths
+from locksmith.host.dbus.errors import BusGoneError
+from locksmith.host.dbus.wire import MOST_UNSENT, MOST_UNSENT_ANSWERS, Wire, unix_paths
 from tests.harness.waiting import until
 
 

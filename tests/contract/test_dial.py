@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from locksmith.kv import dial as dialling
-from locksmith.kv.dial import dial
+from locksmith.store import dial as dialling
+from locksmith.store.dial import dial
 from tests.contract.stories import within
 from tests.harness.ports import free_ports
 

@@ -17,10 +17,10 @@ from locksmith.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from locksmith.keys import ROOT
-from locksmith.kv.etcd2 import Etcd2Store
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import Delete, Put
+from locksmith.lock.records.keys import ROOT
+from locksmith.store.etcd2 import Etcd2Store
+from locksmith.store.protocol import Delete, Put
+from locksmith.store.settings import StoreSettings
 from tests.harness import strange
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd, Tls, wait_until

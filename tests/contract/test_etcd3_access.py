@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from locksmith.errors import StoreError, StoreRefusedError, StoreUnavailableError, UsageError
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import ABSENT
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.protocol import ABSENT
+from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.certificates import Authority

@@ -14,8 +14,8 @@ import pytest
 import urllib3
 
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import Fingerprint
+from locksmith.store.protocol import Fingerprint
+from locksmith.store.settings import StoreSettings
 from tests.contract.refusals import (
     AS_USER,
     AUTHENTICATE,

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv.settings import StoreSettings
+from locksmith.store.settings import StoreSettings
 from tests.contract.refusals import (
     AS_USER,
     AUTHENTICATE,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreError, StoreUnavailableError, UsageError
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import Etcd, Tls, wait_until

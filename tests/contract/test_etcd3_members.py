@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from locksmith.errors import StoreUnavailableError
-from locksmith.kv.etcd3 import Etcd3Store
+from locksmith.store.etcd3 import Etcd3Store
 from tests.contract.stories import run, within
 from tests.harness.etcd import Etcd, wait_until
 from tests.harness.etcd_versions import EVERY_VERSION

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from locksmith.errors import StoreRefusedError
-from locksmith.kv.etcd3 import Etcd3Store
+from locksmith.store.etcd3 import Etcd3Store
 from tests.contract.stories import run
 from tests.harness import strange
 from tests.harness.etcd import PASSWORD, Etcd, wait_until

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from locksmith import keys, node, semaphore
 from locksmith.errors import HostError
-from locksmith.fleet import MANUAL
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.trust import changeable_by_others, read_regular, readable_by_others
-from locksmith.semaphore import Semaphore
+from locksmith.lock.records import keys, node, semaphore
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.test_locksmithctl_fleet import MACHINE, WISH, ctl, fleet, root
 from tests.harness.waiting import until
 

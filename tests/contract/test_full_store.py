@@ -12,7 +12,7 @@ import pytest
 from urllib3.exceptions import HTTPError
 
 from locksmith.errors import StoreError
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.reboot_lock import RebootLock
 from tests.contract.daemons import Lock, Site
 from tests.contract.stories import run, within
 from tests.contract.turns import TURN, new_claim, open_lock, story, turn

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from dbus_fast import MessageType
 
-from locksmith.host import bus as system_bus
+from locksmith.daemon.bus_service import INTERFACE, NAME, PATH, SHIELD
 from locksmith.host import polkit as polkit_host
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_messages import RefusedError
-from locksmith.host.bus_service import INTERFACE, NAME, PATH, SHIELD
+from locksmith.host.dbus import bus as system_bus
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.messages import RefusedError
 from locksmith.host.polkit import MOST, MOST_OF_ONE
 from tests.contract.test_locksmithd_bus import call, caller
 from tests.harness import flooder

@@ -16,16 +16,20 @@ from datetime import timedelta
 import click
 import pytest
 
-from locksmith import fleet, halt, history, keys, node, orders, semaphore, share, waiter
 from locksmith.cli.main import locksmithctl
-from locksmith.fleet import FAILED, MANUAL, REBOOT, Claim
-from locksmith.halt import EXPIRED, Incident
-from locksmith.history import Event
-from locksmith.node import Node
-from locksmith.orders import Order
-from locksmith.semaphore import Semaphore
-from locksmith.share import Share
-from locksmith.waiter import Waiter
+from locksmith.lock import history
+from locksmith.lock.history import Event
+from locksmith.lock.records import claim as fleet
+from locksmith.lock.records import incident, keys, node, semaphore, share, waiter
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import FAILED, MANUAL, REBOOT, Claim
+from locksmith.lock.records.incident import EXPIRED, Incident
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.lock.records.waiter import Waiter
+from locksmith.util import records
 from tests.contract.test_locksmithctl_fleet import NOW, TOOL, Fleet, root
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import Ctl
@@ -86,14 +90,14 @@ class HostileFleet(Fleet):
             f"{keys.waiters_prefix(group)}{OTHER}": waiter.encode(Waiter.of(self.of(OTHER, ""))),
             f"{keys.waiters_prefix(group)}evil": waiter.encode(Waiter(EVIL, MANUAL, "n", NOW, BROKEN, BROKEN, LONG)),
             keys.share_key(group): share.encode(Share("10%", (9, 9))),
-            keys.freeze_key(group): orders.encode(order),
-            keys.hold_key(group, OTHER): orders.encode(order),
+            keys.freeze_key(group): order_record.encode(order),
+            keys.hold_key(group, OTHER): order_record.encode(order),
             keys.hold_key(group, EVIL): b"\x1b]0;pwned\x07",
-            keys.spacing_key(group): orders.encode(order),
-            keys.incidents_key(group): halt.encode([Incident(lost, EXPIRED, BROKEN)]),
-            keys.resume_key(group): orders.encode(order),
+            keys.spacing_key(group): order_record.encode(order),
+            keys.incidents_key(group): incident.encode([Incident(lost, EXPIRED, BROKEN)]),
+            keys.resume_key(group): order_record.encode(order),
             keys.window_key(f"{group}-set"): json.dumps(
-                {"schema": 1, "open": ["02:00 for 1h"], "who": BROKEN, "reason": LONG, "since": fleet.moment(NOW)}
+                {"schema": 1, "open": ["02:00 for 1h"], "who": BROKEN, "reason": LONG, "since": records.moment(NOW)}
             ).encode(),
             keys.window_key(f"{group}{EVIL}"): b'{"open":["\\u001b]0;pwned\\u0007"]}',
             f"{keys.history_prefix(group)}1700000000000-00000000": history.encode(event),
@@ -268,7 +272,7 @@ def on_a_terminal(hostile, words):
 def test_a_reason_of_another_node_forges_no_line_of_a_daemons_log(site):
     async def story(node):
         order = Order(f"alice\n00:00:00 INFO rebooted and healthy{EVIL}", NOW, f"x\r\n<3>forged{LONG}")
-        site.lock.put(orders.encode(order), keys.freeze_key(site.group))
+        site.lock.put(order_record.encode(order), keys.freeze_key(site.group))
         node.need_reboot("4081.2.0")
         await node.says("waiting (freeze): frozen by alice 00:00:00 INFO rebooted and healthyevil\\x1b]0;pwned\\x07")
         for line in node.said.splitlines():

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv import exchange, pool
-from locksmith.kv.dial import dial
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
+from locksmith.store import exchange, pool
+from locksmith.store.dial import dial
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
 from tests.harness import strange
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd, Tls, wait_until

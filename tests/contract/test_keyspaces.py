@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from locksmith import keys, semaphore
 from locksmith.errors import StoreRefusedError, StoreUnavailableError
-from locksmith.kv.etcd2 import Etcd2Store
-from locksmith.kv.keyspaces import refuse_if_v2_in_use
-from locksmith.kv.settings import StoreSettings
-from locksmith.semaphore import Semaphore
+from locksmith.lock.keyspaces import refuse_if_v2_in_use
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.etcd2 import Etcd2Store
+from locksmith.store.settings import StoreSettings
 from tests.harness import strange
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls
@@ -204,7 +204,7 @@ def test_a_wrong_ca_is_a_no(etcd_without_v2, group, tmp_path):
 
 
 def test_the_library_for_v2_is_not_loaded_for_it():
-    story = "import sys, locksmith.kv.keyspaces; sys.exit('etcd' in sys.modules)"
+    story = "import sys, locksmith.lock.keyspaces; sys.exit('etcd' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", story], timeout=10, check=False).returncode == 0
 
 

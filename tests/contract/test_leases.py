@@ -11,15 +11,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys, node, orders, queue
-from locksmith.brakes import BrakedError
-from locksmith.fleet import DAEMON, REBOOT, Claim, moment
-from locksmith.keys import ROOT
-from locksmith.kv.connect import open_store
-from locksmith.node import Node
-from locksmith.orders import Order
-from locksmith.queue import Queue
-from locksmith.rebootlock import RebootLock
+from locksmith.lock import queue
+from locksmith.lock.admission import BrakedError
+from locksmith.lock.queue import Queue
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, node
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.keys import ROOT
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.store.connect import open_store
+from locksmith.util.records import moment
 from tests.contract.daemons import Site
 from tests.harness.etcd import Etcd
 from tests.harness.waiting import until
@@ -99,7 +102,7 @@ def test_a_freeze_ends_in_its_time_though_elections_extend_its_lease(members, gr
 def test_a_freeze_never_ends_early_whatever_a_machines_clock_says(members, group):
     async def story(store):
         order = Order("alice", NOW, "the database moves", NOW + timedelta(seconds=SHORT))
-        await store.create(keys.freeze_key(group), orders.encode(order), ttl=SHORT)
+        await store.create(keys.freeze_key(group), order_record.encode(order), ttl=SHORT)
         ahead = RebootLock(store, group, clock=lambda: NOW + timedelta(days=1))
         began = time.monotonic()
         while True:
@@ -223,7 +226,7 @@ def test_an_order_without_a_lease_ends_in_its_time(site, kind):
             "hold": keys.hold_key(site.group, one.machine_id),
             "spacing": keys.spacing_key(site.group),
         }[kind]
-        put(site.etcd, key, orders.encode(order))
+        put(site.etcd, key, order_record.encode(order))
         began = time.monotonic()
         one.need_reboot("4081.2.0")
         await one.says(f"waiting ({kind})")
@@ -236,7 +239,7 @@ def test_an_order_without_a_lease_ends_in_its_time(site, kind):
 
 def test_an_order_without_an_end_and_without_a_lease_stands(site):
     async def story(one):
-        put(site.etcd, keys.freeze_key(site.group), orders.encode(Order("alice", NOW, "for good")))
+        put(site.etcd, keys.freeze_key(site.group), order_record.encode(Order("alice", NOW, "for good")))
         one.need_reboot("4081.2.0")
         await one.says("waiting (freeze)")
         await asyncio.sleep(1)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from locksmith import fleet, keys, semaphore
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.connect import open_store
+from locksmith.util import records
 from tests.harness import strange
 from tests.harness.certificates import Authority
 from tests.harness.ctl import Ctl, flags_for
@@ -127,7 +128,7 @@ def test_status_as_json_says_why_each_holds(ctl, lock, group):
     lock.put(semaphore.encode(Semaphore(3, ("bare", "n1", "n2"))))
     status = json.loads(ctl("status", "--json").out)
     since = status["holders"][1]["claim"].pop("since")
-    assert fleet.parse_moment(since) <= datetime.now(UTC)
+    assert records.parse_moment(since) <= datetime.now(UTC)
     assert status == {
         "schema": 1,
         "group": group,

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from locksmith import keys, node
-from locksmith.fleet import DAEMON, MANUAL, REBOOT, Claim
-from locksmith.kv.connect import open_store
-from locksmith.node import Node
-from locksmith.queue import Queue
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.queue import Queue
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, node
+from locksmith.lock.records.claim import DAEMON, MANUAL, REBOOT, Claim
+from locksmith.lock.records.node import Node
+from locksmith.store.connect import open_store
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import wait_until
 

@@ -16,17 +16,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from locksmith import keys, places
-from locksmith.fleet import COMMITTED, MANUAL, REBOOT, Claim
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_messages import Match, Signal
+from locksmith.agent.snapshot import Boot, JournalEntry, Phase
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.messages import Match, Signal
 from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Boot, JournalEntry, Phase
-from locksmith.triggers.operator import OperatorWish
+from locksmith.lock import places
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import COMMITTED, MANUAL, REBOOT, Claim
+from locksmith.store.connect import open_store
+from locksmith.triggers.operator_request import OperatorWish
 from tests.harness import strange
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import flags_for

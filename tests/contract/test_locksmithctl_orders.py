@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith import keys, semaphore
-from locksmith.fleet import MANUAL, UNHEALTHY
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.claim import MANUAL, UNHEALTHY
+from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.test_locksmithctl_fleet import NOW, WISH, api, ctl, fleet, root
 
 __all__ = ["api", "ctl", "fleet", "root"]

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from locksmith.fleet import REBOOT
+from locksmith.lock.records.claim import REBOOT
 from tests.harness.node import BIN
 from tests.harness.toll import commit, give_back, take
 from tests.harness.waiting import until

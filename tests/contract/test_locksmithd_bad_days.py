@@ -6,8 +6,8 @@ import signal
 from itertools import count
 from pathlib import Path
 
-from locksmith import keys
-from locksmith.kv.connect import open_store
+from locksmith.lock.records import keys
+from locksmith.store.connect import open_store
 from tests.contract.daemons import QUICK
 from tests.harness.node import Node
 from tests.harness.waiting import until

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from locksmith.keys import holder_key
+from locksmith.lock.records.keys import holder_key
 from tests.contract.daemons import QUICK
 from tests.harness.engine import IDLE
 from tests.harness.toll import commit, give_back

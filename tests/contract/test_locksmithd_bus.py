@@ -8,7 +8,7 @@ from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.introspection import Node as Described
 
-from locksmith.host.bus_service import INTERFACE, NAME, PATH
+from locksmith.daemon.bus_service import INTERFACE, NAME, PATH
 from tests.contract.daemons import QUICK
 from tests.contract.test_locksmithd_bad_days import BACKUP, program
 from tests.harness.waiting import until
@@ -139,8 +139,8 @@ def test_why_tells_what_the_daemon_says_where_etcd_is_away(site):
 
 @pytest.mark.parametrize("member", ["Request", "Cancel", "Recheck"])
 def test_who_is_not_root_needs_polkit(member):
-    from locksmith.host.bus_messages import Incoming, RefusedError  # noqa: PLC0415
-    from locksmith.host.bus_service import BusService, Orders  # noqa: PLC0415
+    from locksmith.daemon.bus_service import BusService, Orders  # noqa: PLC0415
+    from locksmith.host.dbus.messages import Incoming, RefusedError  # noqa: PLC0415
 
     class Bus:
         def __init__(self, answer):

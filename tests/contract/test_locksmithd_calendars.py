@@ -13,10 +13,10 @@ from dbus_fast.annotations import DBusBool
 from dbus_fast.service import ServiceInterface, dbus_property
 
 from locksmith.host.clock import local_zone
-from locksmith.kv.connect import open_store
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.connect import open_store
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
-from locksmith.window_store import WindowStore
 from tests.contract.daemons import CLOSED
 from tests.contract.test_locksmithd_bad_days import program
 from tests.harness.bus import leave_bus

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from locksmith import keys, limits
+from locksmith.lock.records import keys
+from locksmith.util import limits
 from tests.contract.test_locksmithctl_fleet import MACHINE, WISH, ctl, fleet, root
 
 __all__ = ["ctl", "fleet", "root"]

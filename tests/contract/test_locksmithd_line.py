@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from locksmith import keys, node, places
-from locksmith.kv.connect import open_store
+from locksmith.lock import places
+from locksmith.lock.records import keys, node
+from locksmith.store.connect import open_store
 from tests.contract.daemons import CLOSED
 from tests.harness.node import Node
 from tests.harness.waiting import until

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys
-from locksmith.fleet import DAEMON, REBOOT, UNHEALTHY, Claim
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
+from locksmith.store.connect import open_store
 from tests.contract.daemons import Site
 from tests.harness import strange
 from tests.harness.etcd import Etcd

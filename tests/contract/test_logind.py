@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 import pytest
 from dbus_fast import Message
 
+from locksmith.agent.permit import until as until_time
+from locksmith.agent.snapshot import Boot, ShutdownState
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host import logind as module
 from locksmith.host.boot import read_boot
-from locksmith.host.bus import SystemBus
+from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.logind import Logind
 from locksmith.host.paths import Paths
-from locksmith.permit import until as until_time
-from locksmith.snapshot import Boot, ShutdownState
 from tests.harness.bus import PrivateBus
 from tests.harness.logind import LOGIND, SYSTEMD, LogindAndSystemd, RebootMode, shutdown_job
 from tests.harness.waiting import until

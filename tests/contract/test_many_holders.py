@@ -9,13 +9,13 @@ import uuid
 
 import pytest
 
-from locksmith.brakes import BrakedError, GroupRules
 from locksmith.errors import OutcomeUnknownError
-from locksmith.fleet import COMMITTED, HELD, MANUAL, UNHEALTHY, Claim
-from locksmith.halt import LOST, HaltAfter
-from locksmith.kv.connect import open_store
-from locksmith.rebootlock import RebootLock
-from locksmith.standing import SlotsBusyError
+from locksmith.lock.admission import BrakedError, GroupRules
+from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, UNHEALTHY, Claim
+from locksmith.lock.records.incident import LOST, HaltAfter
+from locksmith.store.connect import open_store
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.seats import claim, seat
 from tests.harness.waiting import until

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.host.bus import SystemBus
+from locksmith.agent.snapshot import Boot
+from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
-from locksmith.snapshot import Boot
 from locksmith.triggers import needs_restarting
 from locksmith.triggers.needs_restarting import NeedsRestarting
 from locksmith.triggers.settings import TriggerSettings

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys, places, queue, waiter
-from locksmith.fleet import MANUAL, REBOOT, Claim
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Denied, Granted
-from locksmith.waiter import Waiter
+from locksmith.lock import places, queue
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
+from locksmith.lock.records.waiter import Waiter
 
 SHORT = 1.0
 """Seconds: the shortest time to live that all stores know."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from locksmith import keys
+from locksmith.daemon.store_check import check
 from locksmith.errors import OtherClusterError
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.connect import open_store
-from locksmith.kv.store import ABSENT, Store
-from locksmith.store_check import check
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.records import keys
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import ABSENT, Store
 from tests.contract.daemons import Site
 from tests.contract.test_locksmithd_bad_days import BACKUP
 from tests.harness.etcd import Etcd

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys, semaphore
-from locksmith.fleet import REBOOT, Claim
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
-from locksmith.standing import SlotsBusyError
+from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.semaphore import Semaphore
 
 
 @pytest.fixture

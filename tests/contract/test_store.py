@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.kv.store import (
+from locksmith.lock.chunks import READS, Guard, read_in_chunks
+from locksmith.store.protocol import (
     ABSENT,
     MOST_OPERATIONS,
     Change,

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from locksmith.errors import StoreError, StoreUnavailableError, UsageError
-from locksmith.kv.connect import open_store
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import ABSENT
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import ABSENT
+from locksmith.store.settings import StoreSettings
 from tests.contract.daemons import Site
 from tests.harness.certificates import Authority, KeyPair
 from tests.harness.ctl import Ctl, flags_for

@@ -13,10 +13,10 @@ import pytest
 
 from locksmith.errors import OtherClusterError
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.keys import ROOT, freeze_key, resume_key, semaphore_key
-from locksmith.kv.connect import open_store
-from locksmith.kv.store import ABSENT, Check, Entering, Entry, Fingerprint, Put, Store
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.records.keys import ROOT, freeze_key, resume_key, semaphore_key
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import ABSENT, Check, Entering, Entry, Fingerprint, Put, Store
 from tests.contract.daemons import STORY_LIMIT, Lock, Site
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd
 from tests.harness.logind import RebootMode

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith import keys, semaphore
-from locksmith.fleet import MANUAL
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.test_locksmithctl_fleet import WISH, api, ctl, fleet, root
 from tests.harness.asked import asked
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.host import bus as system_bus
-from locksmith.host.bus import SystemBus
-from locksmith.snapshot import Boot, Sighting, Wish
+from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.host.dbus import bus as system_bus
+from locksmith.host.dbus.bus import SystemBus
 from locksmith.triggers import update_engine
 from locksmith.triggers.update_engine import UpdateEngine
 from tests.harness.bus import PrivateBus

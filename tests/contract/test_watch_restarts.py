@@ -7,9 +7,9 @@ import pytest
 import urllib3
 
 from locksmith.errors import StoreUnavailableError
-from locksmith.kv.connect import open_store
-from locksmith.kv.settings import V2, V3
-from locksmith.meter import Meter
+from locksmith.store.connect import open_store
+from locksmith.store.meter import Meter
+from locksmith.store.settings import V2, V3
 from tests.harness.etcd import WHEEL, Etcd, wait_until
 
 WATCHERS = {V2: "etcd_debugging_store_watchers", V3: "etcd_debugging_mvcc_watcher_total"}

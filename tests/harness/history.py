@@ -3,7 +3,7 @@
 import base64
 import json
 
-from locksmith.keys import semaphore_key
+from locksmith.lock.records.keys import semaphore_key
 from tests.harness.etcd import Etcd
 
 

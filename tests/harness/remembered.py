@@ -1,8 +1,8 @@
 """The store in memory as a machine reaches it that remembers what it has seen."""
 
-from locksmith import keys
-from locksmith.kv.memory import MemoryServer, MemoryStore, Weather
-from locksmith.kv.remembering import Memory, RememberingStore
+from locksmith.lock.records import keys
+from locksmith.store.memory import MemoryServer, MemoryStore, Weather
+from locksmith.store.remembering import Memory, RememberingStore
 
 
 def remembered(

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from locksmith import fleet, keys, node, semaphore
-from locksmith.fleet import COMMITTED, DAEMON, REBOOT, Claim
-from locksmith.kv.store import ABSENT, Put, Store
-from locksmith.node import Node
-from locksmith.semaphore import Semaphore
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, node, semaphore
+from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.protocol import ABSENT, Put, Store
 
 AT_ONCE = 100
 """Keys in one write."""
@@ -24,7 +25,7 @@ async def seat(
     store: Store, group: str, names: Sequence[str], slots: int, state: str = COMMITTED, *, present: bool = True
 ) -> None:
     """Have these machines hold slots, in that state of their reboot, and show themselves or not."""
-    puts = [Put(keys.holder_key(group, one), fleet.encode(claim(one, state=state)), ABSENT) for one in names]
+    puts = [Put(keys.holder_key(group, one), claim_record.encode(claim(one, state=state)), ABSENT) for one in names]
     puts += [Put(keys.node_key(group, one), _shown(one, group), ABSENT) for one in names if present]
     for start in range(0, len(puts), AT_ONCE):
         first, *others = puts[start : start + AT_ONCE]

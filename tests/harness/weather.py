@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv.memory import Call, MemoryStore
-from locksmith.kv.store import Change, Delete, Entry, Put, any_change
+from locksmith.store.memory import Call, MemoryStore
+from locksmith.store.protocol import Change, Delete, Entry, Put, any_change
 
 T = TypeVar("T")
 

@@ -9,23 +9,23 @@ from typing import Any
 
 from dbus_fast import Message, MessageType, Variant
 
+from locksmith.agent.permit import Permit
+from locksmith.agent.snapshot import Before, Boot
+from locksmith.daemon import bus_service
+from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError
 from locksmith.gates.inhibitors import Inhibitors
-from locksmith.gates.settings import ALL, SessionSettings
 from locksmith.gates.synced_clock import SyncedClock
-from locksmith.host import bus_service
 from locksmith.host.boot import read_boot
-from locksmith.host.bus import SystemBus
-from locksmith.host.bus_frames import Frame, Frames
-from locksmith.host.bus_link import Link, read_message, read_reply
-from locksmith.host.bus_messages import BUS_NAME, BUS_PATH, Call, Incoming
-from locksmith.host.bus_service import BusService, Orders
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.frames import Frame, Frames
+from locksmith.host.dbus.link import Link, read_message, read_reply
+from locksmith.host.dbus.messages import BUS_NAME, BUS_PATH, Call, Incoming
 from locksmith.host.health import SystemdHealth
 from locksmith.host.logind import LOGIND, Logind
 from locksmith.host.paths import Paths
 from locksmith.host.sessions import Sessions
-from locksmith.permit import Permit
-from locksmith.snapshot import Before, Boot
+from locksmith.host.settings import ALL, SessionSettings
 from locksmith.triggers import update_engine
 from locksmith.triggers.update_engine import UpdateEngine
 from tests.junk import bodies

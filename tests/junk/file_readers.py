@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith.config import load_daemon, load_tool
+from locksmith.agent.snapshot import Boot
+from locksmith.config.load import load_daemon, load_tool
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot_id, read_machine_id
 from locksmith.host.health import read_system
 from locksmith.host.hostname import read_hostname
+from locksmith.host.known_runs import ShownRuns
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.host.programs import read_outcome
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.host.shown_runs import ShownRuns
-from locksmith.snapshot import Boot
+from locksmith.host.watermark import SeenRevision
 from locksmith.triggers.kernel import NewerKernel
-from locksmith.triggers.operator import OperatorWish
+from locksmith.triggers.operator_request import OperatorWish
 from locksmith.triggers.reboot_required import RebootRequired
 from tests.junk.reader import Reader, of_text
 

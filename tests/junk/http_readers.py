@@ -7,13 +7,13 @@ from typing import Any
 from locksmith.errors import HostError, StoreRefusedError
 from locksmith.gates.alerts import Alerts, parse
 from locksmith.gates.settings import AlertSettings
-from locksmith.kv import etcd2_member as v2
-from locksmith.kv import etcd3_wire as wire
-from locksmith.kv import grpc
-from locksmith.kv.endpoints import Endpoint
-from locksmith.kv.exchange import DoubtError, NotDoneError
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import Put
+from locksmith.store import etcd2_member as v2
+from locksmith.store import etcd3_wire as wire
+from locksmith.store import grpc
+from locksmith.store.endpoints import Endpoint
+from locksmith.store.exchange import DoubtError, NotDoneError
+from locksmith.store.protocol import Put
+from locksmith.store.settings import StoreSettings
 from tests.junk.bus_readers import at_once
 from tests.junk.reader import Reader
 

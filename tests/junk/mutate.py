@@ -15,17 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from locksmith import fleet, halt, history, node, orders, semaphore, share, waiter
-from locksmith.cli import orders as order_commands
-from locksmith.cli import window as window_command
-from locksmith.config import load_daemon
+from locksmith.cli.commands import freeze as order_commands
+from locksmith.cli.commands import window as window_command
+from locksmith.config.load import load_daemon
 from locksmith.errors import LocksmithError
-from locksmith.forecast.plan import parse_plan
-from locksmith.forecast.spread import Spread
+from locksmith.fleet.forecast.plan import parse_plan
+from locksmith.fleet.forecast.spread import Spread
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.jsonread import BadJsonError
-from locksmith.waiter import Waiter
+from locksmith.lock import history
+from locksmith.lock.records import claim, incident, node, order, semaphore, share, waiter
+from locksmith.lock.records.waiter import Waiter
+from locksmith.util.jsonread import BadJsonError
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import Calendar
@@ -45,8 +46,8 @@ NODE = b"""{"schema":1,"hostname":"n1","boot_id":"b","group":"web","strategy":"e
 "wish_reasons":["a"],"windows":["02:00 for 1h"],"blackouts":[],"window_opens":"2026-05-01T02:00:00Z"}"""
 ORDER = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","reason":"x","until":"","slots":2,"nonce":"n"}'
 RESUME = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","cluster":"a1","replaces":["b2","c3"]}'
-PLACE = waiter.encode(Waiter.of(fleet.decode(CLAIM, "k", "n1")))
-INCIDENTS = halt.encode([halt.Incident(fleet.decode(CLAIM, "k", "n1"), halt.EXPIRED, "not seen")])
+PLACE = waiter.encode(Waiter.of(claim.decode(CLAIM, "k", "n1")))
+INCIDENTS = incident.encode([incident.Incident(claim.decode(CLAIM, "k", "n1"), incident.EXPIRED, "not seen")])
 SET = b'{"schema":1,"open":["Mon..Fri 02:00 for 3h"],"blackouts":["*-12-24..26"],"zone":"Europe/Berlin","who":"a"}'
 JOURNAL = (
     b"""{"schema":1,"machine_id":"n1","entry":{"claim":%s,"holder":"n1","strategy":"etcd-lock","group":"web","api":3,"endpoints":["http://a"],
@@ -117,12 +118,12 @@ def readers(folder: Path) -> dict[str, Reader]:
         **bus_readers(paths),
         **http_readers(),
         "semaphore": Reader(lambda raw: semaphore.decode(raw, "k"), (b'{"semaphore":0,"max":1,"holders":["n1"]}',)),
-        "claim": Reader(lambda raw: fleet.decode(raw, "k", "n1"), (CLAIM,)),
+        "claim": Reader(lambda raw: claim.decode(raw, "k", "n1"), (CLAIM,)),
         "place in line": Reader(lambda raw: waiter.decode(raw, "k"), (PLACE,)),
         "presence": Reader(lambda raw: node.decode(raw, "k", "n1"), (NODE,)),
         "share": Reader(lambda raw: share.decode(raw, "k"), (b'{"schema":1,"percent":"10%","wrote":[3,4]}',)),
-        "order": Reader(lambda raw: orders.decode(raw, "k", orders.FREEZE), (ORDER, RESUME)),
-        "incidents": Reader(lambda raw: halt.decode(raw, "k"), (INCIDENTS,)),
+        "order": Reader(lambda raw: order.decode(raw, "k", order.FREEZE), (ORDER, RESUME)),
+        "incidents": Reader(lambda raw: incident.decode(raw, "k"), (INCIDENTS,)),
         "history": Reader(history.decode, (b'{"schema":1,"at":"2026-05-01T02:00:00Z","act":"held","who":"a"}',)),
         "set of windows": Reader(lambda raw: window_set.decode(raw, "k"), (SET,)),
         "journal": Reader(_journal, (JOURNAL,)),

@@ -9,35 +9,26 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from locksmith import keys, places
-from locksmith.agent import Agent
-from locksmith.brakes import Others
+from locksmith.agent.loop import Agent
+from locksmith.agent.permit import Permit
+from locksmith.agent.snapshot import Boot, Errand, Hooks, ShutdownState, Snapshot, WindowSight, Wish
+from locksmith.agent.steps import Withdraw
+from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import StoreUnavailableError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.cluster import Clusters
-from locksmith.kv.store import Change, Check
-from locksmith.operator_orders import OperatorOrders, Ordered
-from locksmith.permit import Permit
-from locksmith.prepared import Prepared
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
-from locksmith.snapshot import (
-    Answer,
-    Boot,
-    Denied,
-    Errand,
-    Granted,
-    Hooks,
-    ShutdownState,
-    Snapshot,
-    WindowSight,
-    Wish,
-)
-from locksmith.standing import Standing
-from locksmith.steps import Withdraw
-from locksmith.window_source import ConfiguredWindows
+from locksmith.lock import places
+from locksmith.lock.admission import Others
+from locksmith.lock.answer import Answer, Denied, Granted
+from locksmith.lock.holder import Standing
+from locksmith.lock.orders import OperatorOrders, Ordered
+from locksmith.lock.prepared import Prepared
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.cluster import Clusters
+from locksmith.store.protocol import Change, Check
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.machine import SimSeen

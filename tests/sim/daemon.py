@@ -8,18 +8,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from locksmith.agent import Agent
-from locksmith.brakes import GroupRules
-from locksmith.config_windows import WindowSettings
-from locksmith.errors import HostError
-from locksmith.kv.store import Store
-from locksmith.operator_orders import OperatorOrders
-from locksmith.permit import Permit
-from locksmith.presence import Presence
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import (
+from locksmith.agent.loop import Agent
+from locksmith.agent.permit import Permit
+from locksmith.agent.ports import Member, Surroundings, Target
+from locksmith.agent.snapshot import (
     Before,
     Boot,
     Errand,
@@ -32,12 +24,20 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
-from locksmith.steps import Step, Wait
-from locksmith.store_check import CheckedPresence
-from locksmith.strategy import Strategy, StrategyContext, StrategyFactory
-from locksmith.surroundings import Member, Surroundings, Target
+from locksmith.agent.steps import Step, Wait
+from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
+from locksmith.config.windows import WindowSettings
+from locksmith.daemon.store_check import CheckedPresence
+from locksmith.daemon.windows import ConfiguredWindows
+from locksmith.errors import HostError
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.presence import Presence
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.store.protocol import Store
 from locksmith.window.splay import Splay
-from locksmith.window_source import ConfiguredWindows
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.machine import SimJournal, SimMachine, SimSeen
 from tests.sim.network import Answer

@@ -8,15 +8,15 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from locksmith.config_windows import WindowSettings
-from locksmith.halt import HaltAfter
-from locksmith.kv.memory import MemoryStore
-from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Store
-from locksmith.rebootlock import RebootLock
+from locksmith.config.windows import WindowSettings
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.memory import MemoryStore
+from locksmith.store.protocol import Store
+from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
-from locksmith.window_store import WindowStore
 from tests.harness.weather import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine

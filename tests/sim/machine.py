@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from locksmith import jsonread
+from locksmith.agent.snapshot import Boot, Objection, ShutdownState, Sighting, Wish
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
-from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.snapshot import Boot, Objection, ShutdownState, Sighting, Wish
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.records.incident import FIRST, HaltAfter
+from locksmith.util import jsonread
 from tests.sim.plan import STORMY, Faults
 from tests.sim.story import Story
 

@@ -7,10 +7,11 @@ from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from locksmith import keys, places
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.memory import Call, MemoryServer
-from locksmith.kv.store import Also, Check, Delete, Entry, Listing, Reading
+from locksmith.lock import places
+from locksmith.lock.records import keys
+from locksmith.store.memory import Call, MemoryServer
+from locksmith.store.protocol import Also, Check, Delete, Entry, Listing, Reading
 from tests.sim.plan import STORMY, Faults, Plan
 
 T = TypeVar("T")

@@ -7,12 +7,13 @@ import asyncio
 import itertools
 from dataclasses import replace
 
-from locksmith import keys, places, waiter
-from locksmith.kv.store import remove
-from locksmith.queue import Queue
-from locksmith.queue_places import Place, Places
-from locksmith.queue_sight import QueueSight, Sight
-from locksmith.waiter import Waiter
+from locksmith.lock import places
+from locksmith.lock.queue import Queue
+from locksmith.lock.queue_places import Place, Places
+from locksmith.lock.queue_sight import QueueSight, Sight
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store.protocol import remove
 
 KNOWN = 50
 

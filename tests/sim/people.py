@@ -8,16 +8,16 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 
-from locksmith import semaphore
 from locksmith.errors import LocksmithError
-from locksmith.fleet import MANUAL, Claim
-from locksmith.kv.store import Store
-from locksmith.operator_orders import OperatorOrders
-from locksmith.orders import Order
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import NotHeldError, Semaphore
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import semaphore
+from locksmith.lock.records.claim import MANUAL, Claim
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import NotHeldError, Semaphore
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
-from locksmith.window_store import WindowStore
 from tests.sim.machine import MIDNIGHT, SimMachine
 from tests.sim.rules import KEY
 from tests.sim.story import Story

@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from locksmith import fleet, keys, orders, places, semaphore, share
-from locksmith.config_windows import WindowSettings
+from locksmith.config.windows import WindowSettings
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import BLAMED, COMMITTED, HELD, MANUAL, Claim
-from locksmith.operator_orders import Ordered
-from locksmith.semaphore import Semaphore
+from locksmith.lock import places
+from locksmith.lock.orders import Ordered
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, semaphore, share
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import BLAMED, COMMITTED, HELD, MANUAL, Claim
+from locksmith.lock.records.semaphore import Semaphore
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
@@ -164,7 +167,7 @@ class Rules:
             raw = self.server.value(key)
             if raw is None and author in self.machines and now < self.ends.get(key, float("inf")):
                 self.story.breaks(f"{author} ended an order before its time")
-            order = orders.decode(raw, key, "freeze") if raw else None
+            order = order_record.decode(raw, key, "freeze") if raw else None
             lasts = order.lasts if order else None
             self.ends[key] = now + lasts if lasts is not None else float("inf")
 
@@ -562,7 +565,7 @@ def _record(values: SimServer | Before, holder: str) -> Claim | None:
 @lru_cache(maxsize=1024)
 def _claim(raw: bytes | None, holder: str) -> Claim | None:
     try:
-        return fleet.decode(raw, keys.holder_key(GROUP, holder), holder) if raw else None
+        return claim_record.decode(raw, keys.holder_key(GROUP, holder), holder) if raw else None
     except CorruptValueError:
         return None
 

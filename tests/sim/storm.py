@@ -8,11 +8,12 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from locksmith import places, waiter
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.store import ABSENT, Position, Put
-from locksmith.queue import TTL
-from locksmith.waiter import Waiter
+from locksmith.lock import places
+from locksmith.lock.queue import TTL
+from locksmith.lock.records import waiter
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store.protocol import ABSENT, Position, Put
 from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT, PERSON
 from tests.sim.network import SimServer

@@ -8,10 +8,11 @@ from typing import get_args
 
 import pytest
 
-from locksmith import states
-from locksmith.agent import Agent
-from locksmith.fleet import FAILED, UNHEALTHY
-from locksmith.steps import Adopt, Finish, Step, TakeOver, Warn
+from locksmith.agent.loop import Agent
+from locksmith.agent.state import state_of
+from locksmith.agent.steps import Adopt, Finish, Step, TakeOver, Warn
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import FAILED, UNHEALTHY
 from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation
 from tests.sim.plan import Faults, plan
@@ -46,7 +47,7 @@ class Begins:
         class Watched(Agent):
             def _show(self, step, snapshot) -> None:
                 super()._show(step, snapshot)
-                if begins.word in {states.state(step), type(step).__name__} and begins.done < begins.times:
+                if begins.word in {state_of(step), type(step).__name__} and begins.done < begins.times:
                     begins.done += 1
                     begins.act(self._member.machine_id)
 

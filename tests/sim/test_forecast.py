@@ -9,10 +9,10 @@ from statistics import median
 
 import pytest
 
-from locksmith.config_windows import WindowSettings
-from locksmith.forecast.answer import forecast
-from locksmith.forecast.plan import GroupPlan, RolloutPlan
-from locksmith.forecast.spread import Spread
+from locksmith.config.windows import WindowSettings
+from locksmith.fleet.forecast.answer import forecast
+from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan
+from locksmith.fleet.forecast.spread import Spread
 from locksmith.window.window_set import WindowSet
 from tests.harness.windows import plan as windows
 from tests.sim.daemon import Parts
@@ -87,7 +87,7 @@ def one_reboot(rng: Random) -> float:
 
 
 def both_hooks(rng: Random) -> float:
-    """Draw what the hooks take there, before and after (daemon.py)."""
+    """Draw what the hooks take there, before and after (assembly.py)."""
     return rng.uniform(0.1, 20) + rng.uniform(0.1, 20)
 
 

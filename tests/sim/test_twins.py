@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from locksmith import semaphore
-from locksmith.kv.memory import MemoryStore
-from locksmith.presence import KEEP_AFTER, Presence
+from locksmith.lock.presence import KEEP_AFTER, Presence
+from locksmith.lock.records import semaphore
+from locksmith.store.memory import MemoryStore
 from tests.sim.daemon import Parts, Process
 from tests.sim.machine import SimMachine
 from tests.sim.network import Before, Network, Outages, SimServer

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith import acknowledging, halt, keys
-from locksmith.acknowledging import Acknowledgement, _Tried
-from locksmith.fleet import FAILED
-from locksmith.halt import EXPIRED, Incident
-from locksmith.holders import Holders
-from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.lock import acknowledge
+from locksmith.lock.acknowledge import Acknowledgement, _Tried
+from locksmith.lock.claim_reader import Holders
+from locksmith.lock.records import incident, keys
+from locksmith.lock.records.claim import FAILED
+from locksmith.lock.records.incident import EXPIRED, Incident
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.unit.test_brakes import NOW, claim, scene
 from tests.unit.test_lock_orders import noted
 
@@ -18,11 +19,11 @@ def note(group, *names: str) -> None:
     """Write that the slots of these machines have expired."""
     key = keys.incidents_key("")
     found = [Incident(claim(name), EXPIRED, "it was lost") for name in names]
-    group.server.put(key, halt.encode(found), group.server.read(key).version)
+    group.server.put(key, incident.encode(found), group.server.read(key).version)
 
 
 def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypatch):
-    monkeypatch.setattr(acknowledging, "WRITES", 1)
+    monkeypatch.setattr(acknowledge, "WRITES", 1)
 
     async def story(group):
         await group.orders.lock.set_max(2)
@@ -43,7 +44,7 @@ def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypat
             claim("n2"), taken=NOW, state=FAILED, trouble="rolled back", acknowledged="alice: seen"
         )
 
-    scene(story, halt_after=halt.HaltAfter(9))
+    scene(story, halt_after=incident.HaltAfter(9))
 
 
 def test_a_resume_leaves_no_empty_note_behind():

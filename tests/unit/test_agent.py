@@ -7,20 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import states
-from locksmith.agent import Agent
-from locksmith.claims import entry_for
-from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
-from locksmith.fleet import DAEMON, REBOOT, Claim
-from locksmith.permit import Permit
-from locksmith.snapshot import (
+from locksmith.agent import state
+from locksmith.agent.claim import entry_for
+from locksmith.agent.loop import Agent
+from locksmith.agent.permit import Permit
+from locksmith.agent.ports import Errands, Member, Surroundings, Target, WindowSource
+from locksmith.agent.snapshot import (
     TAKEN_OVER,
-    Answer,
     Before,
     Boot,
-    Denied,
     Errand,
-    Granted,
     Objection,
     Phase,
     Settings,
@@ -29,9 +25,12 @@ from locksmith.snapshot import (
     Snapshot,
     Wish,
 )
-from locksmith.snapshot import Hooks as Begun
-from locksmith.steps import Step
-from locksmith.surroundings import Errands, Member, Surroundings, Target, WindowSource
+from locksmith.agent.snapshot import Hooks as Begun
+from locksmith.agent.steps import Step
+from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
+from locksmith.lock.answer import Answer, Denied, Granted
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from tests.harness.windows import FixedWindows, original
 from tests.sim.machine import Disk, SimJournal
 from tests.sim.virtual_time import VirtualLoop, run
@@ -94,7 +93,7 @@ class Bench:
         return SimJournal("n1", self.disk, lambda _moment: None)
 
     def show(self, step: Step, _snapshot: Snapshot | None) -> None:
-        self.shown.append(states.sentence(step))
+        self.shown.append(state.sentence(step))
 
     def performed(self, _step: Step) -> None:
         pass

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.ports import Target
+from locksmith.agent.snapshot import Errand, Hooks, Objection, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
-from locksmith.fleet import UNHEALTHY
-from locksmith.snapshot import Done, Errand, Hooks, Objection, Phase
-from locksmith.surroundings import Target
+from locksmith.lock.answer import Done
+from locksmith.lock.records.claim import UNHEALTHY
 from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import START, Bench, for_a_while, raising

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith.claims import entry_for, new_entry, target_of
-from locksmith.fleet import DAEMON, REBOOT, Claim
-from locksmith.snapshot import Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
-from locksmith.surroundings import Member, Target
+from locksmith.agent.claim import entry_for, new_entry, target_of
+from locksmith.agent.ports import Member, Target
+from locksmith.agent.snapshot import Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 TARGET = Target("etcd-lock", "web", 3, ("http://a",))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from locksmith.agent.snapshot import Before, Phase
 from locksmith.errors import OlderJournalError, StoreUnavailableError
-from locksmith.snapshot import Before, Denied, Phase
+from locksmith.lock.answer import Denied
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import DENIED, Bench, for_a_while, raising
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from locksmith.agent import Agent
+from locksmith.agent.loop import Agent
+from locksmith.agent.snapshot import Errand, Hooks, Objection, Phase, Sighting, WindowSight
 from locksmith.errors import StoreUnavailableError
-from locksmith.snapshot import Errand, Hooks, Objection, Phase, Sighting, WindowSight
 from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import DENIED, Bench, Shown, raising

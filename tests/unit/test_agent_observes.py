@@ -7,13 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.errors import HostError
-from locksmith.progress import Asked, Running
-from locksmith.snapshot import (
+from locksmith.agent.memory import Asked, Running
+from locksmith.agent.snapshot import (
     Checks,
     Errand,
     GivingUp,
-    Granted,
     Hooks,
     Objection,
     Phase,
@@ -26,6 +24,8 @@ from locksmith.snapshot import (
     WindowSight,
     Wish,
 )
+from locksmith.errors import HostError
+from locksmith.lock.answer import Granted
 from tests.harness.windows import original
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import START, Bench

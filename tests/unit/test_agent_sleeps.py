@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from locksmith.agent.memory import Running
+from locksmith.agent.snapshot import Errand, Phase
+from locksmith.agent.steps import Idle, Wait, Warn
 from locksmith.errors import StoreUnavailableError
-from locksmith.progress import Running
-from locksmith.snapshot import Errand, Phase
-from locksmith.steps import Idle, Wait, Warn
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import DENIED, START, Bench
 

@@ -2,10 +2,10 @@
 
 from random import Random
 
+from locksmith.agent.snapshot import Phase, StoredFailure
+from locksmith.agent.steps import Blame, Wait
 from locksmith.errors import HostError
-from locksmith.fleet import UNHEALTHY
-from locksmith.snapshot import Phase, StoredFailure
-from locksmith.steps import Blame, Wait
+from locksmith.lock.records.claim import UNHEALTHY
 from tests.sim.machine import SimJournal
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while

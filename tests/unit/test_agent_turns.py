@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from locksmith.agent.memory import Running
+from locksmith.agent.snapshot import Errand, Phase
+from locksmith.agent.steps import Wait
 from locksmith.errors import HostError
-from locksmith.fleet import UNHEALTHY
-from locksmith.progress import Running
-from locksmith.snapshot import Errand, Phase
-from locksmith.steps import Wait
+from locksmith.lock.records.claim import UNHEALTHY
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import Bench, for_a_while
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.snapshot import Phase, Settings
 from locksmith.errors import HostError, OlderJournalError
-from locksmith.fleet import DAEMON
-from locksmith.snapshot import Denied, Done, Phase, Settings
+from locksmith.lock.answer import Denied, Done
+from locksmith.lock.records.claim import DAEMON
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
 
 HOUR = 3600.0

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from locksmith.agent.snapshot import Boot, Hooks, Phase, Settings
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.fleet import UNHEALTHY
-from locksmith.node import Node
-from locksmith.snapshot import Boot, Hooks, Phase, Settings
+from locksmith.lock.records.claim import UNHEALTHY
+from locksmith.lock.records.node import Node
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import Bench, for_a_while, raising
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.memory import Progress
+from locksmith.agent.snapshot import Errand, GivingUp, Hooks, Phase, RebootCall
+from locksmith.agent.steps import Undo, Withdraw
 from locksmith.errors import StoreUnavailableError
-from locksmith.progress import Progress
-from locksmith.snapshot import Denied, Done, Errand, GivingUp, Granted, Hooks, Phase, RebootCall
-from locksmith.steps import Undo, Withdraw
+from locksmith.lock.answer import Denied, Done, Granted
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
 from tests.unit.test_agent_ends import Users

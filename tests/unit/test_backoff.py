@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.backoff import FAILING_LIMIT, FAILURES, FIRST_PAUSE, JITTER, LONGEST_PAUSE, BackOff
+from locksmith.lock.backoff import FAILING_LIMIT, FAILURES, FIRST_PAUSE, JITTER, LONGEST_PAUSE, BackOff
 
 
 def fail(back_off: BackOff, now: float, began: float | None = None):

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import locksmith
-from locksmith import boottime
+from locksmith.util import boottime
 
 
 def test_a_loop_goes_by_boot_time(monkeypatch):

@@ -9,19 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import acknowledging, halt, keys, node, orders
-from locksmith.brakes import BrakedError, GroupRules
 from locksmith.errors import CorruptValueError, HostError, LockError, StoreUnavailableError
-from locksmith.fleet import COMMITTED, DAEMON, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
-from locksmith.halt import HaltAfter, Incident, parse_halt_after
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Position
-from locksmith.node import Node
-from locksmith.operator_orders import OperatorOrders
-from locksmith.orders import Order
-from locksmith.rebootlock import RebootLock
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock import acknowledge
+from locksmith.lock.admission import BrakedError, GroupRules
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import incident as incident_record
+from locksmith.lock.records import keys, node
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.lock.records.incident import HaltAfter, Incident, parse_halt_after
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Position
 from tests.harness.remembered import remembered
 from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 from tests.sim.virtual_time import run
@@ -361,7 +364,7 @@ async def _sick(group: Group, *names: str) -> None:
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("fates", [[], [ANSWER_LOST], [DROPPED], [ANSWER_LOST, DROPPED]])
 def test_a_resume_in_several_swaps_names_each_incident_once(kind, fates, monkeypatch):
-    monkeypatch.setattr(acknowledging, "WRITES", 2)
+    monkeypatch.setattr(acknowledge, "WRITES", 2)
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
@@ -374,7 +377,7 @@ def test_a_resume_in_several_swaps_names_each_incident_once(kind, fates, monkeyp
 
 
 def test_a_resume_that_fails_halfway_has_named_what_it_acknowledged(monkeypatch):
-    monkeypatch.setattr(acknowledging, "WRITES", 2)
+    monkeypatch.setattr(acknowledge, "WRITES", 2)
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
@@ -394,7 +397,7 @@ def test_a_resume_that_fails_halfway_has_named_what_it_acknowledged(monkeypatch)
 
 
 def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
-    monkeypatch.setattr(acknowledging, "WRITES", 2)
+    monkeypatch.setattr(acknowledge, "WRITES", 2)
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3")
@@ -497,12 +500,12 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
 @given(st.builds(Order, texts, moments, texts, st.none() | moments, st.none() | st.integers(0, 99), texts))
 def test_an_order_reads_back_as_it_was_written(order):
-    assert orders.decode(orders.encode(order), "key", orders.FREEZE) == order
+    assert order_record.decode(order_record.encode(order), "key", order_record.FREEZE) == order
 
 
 @given(st.lists(st.builds(lambda name, why: Incident(claim(name), "expired", why), texts.filter(bool), texts)))
 def test_incidents_read_back_as_they_were_written(found):
-    read = halt.decode(halt.encode(found), "key")
+    read = incident_record.decode(incident_record.encode(found), "key")
     assert [(one.claim.nonce, one.name, one.how, one.why) for one in read] == [
         (one.claim.nonce, one.name, one.how, one.why) for one in found
     ]
@@ -510,7 +513,10 @@ def test_incidents_read_back_as_they_were_written(found):
 
 @given(st.binary(max_size=60))
 def test_junk_is_a_corrupt_value_and_nothing_else(raw):
-    for decode in (lambda: orders.decode(raw, "the key", orders.HOLD), lambda: halt.decode(raw, "the key")):
+    for decode in (
+        lambda: order_record.decode(raw, "the key", order_record.HOLD),
+        lambda: incident_record.decode(raw, "the key"),
+    ):
         with contextlib.suppress(CorruptValueError):
             decode()
 
@@ -564,7 +570,7 @@ def test_an_order_that_is_given_again_has_all_of_its_time():
 def test_an_order_without_an_end_and_a_fence_are_never_over():
     async def story(group):
         for order in (FREEZE, replace(FREEZE, until=NOW + timedelta(minutes=10), slots=3)):
-            await group.store().create(keys.freeze_key(""), orders.encode(order))
+            await group.store().create(keys.freeze_key(""), order_record.encode(order))
             waiting = group.lock()
             for _ in range(3):
                 with pytest.raises(BrakedError) as caught:

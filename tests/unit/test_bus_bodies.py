@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from dbus_fast import Message, Variant
 
+from locksmith.daemon import bus_service
 from locksmith.errors import HostError
-from locksmith.host import bus_service
-from locksmith.host.bus_link import sendable
+from locksmith.host.dbus.link import sendable
 from locksmith.triggers import update_engine
 from tests.junk.bodies import Body
 from tests.junk.bus_readers import ANSWERS, STRANGER, JunkBus, at_once, hear

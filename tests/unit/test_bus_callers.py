@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.host import bus_callers
-from locksmith.host.bus_callers import Callers, TooManyError, Verdict
+from locksmith.host.dbus import callers
+from locksmith.host.dbus.callers import Callers, TooManyError, Verdict
 
 
 class Bus:
@@ -92,10 +92,10 @@ def test_who_stops_is_answered_again():
 
 
 def test_whatever_comes_little_is_remembered(monkeypatch):
-    monkeypatch.setattr(bus_callers.log, "disabled", True)
+    monkeypatch.setattr(callers.log, "disabled", True)
     bus, _ = verdicts([f":{number}" for number in range(5000)])
-    assert len(bus.callers._users._held) <= bus_callers.MOST_USERS
-    assert len(bus.callers._accounts._held) <= bus_callers.MOST_ACCOUNTS
+    assert len(bus.callers._users._held) <= callers.MOST_USERS
+    assert len(bus.callers._accounts._held) <= callers.MOST_ACCOUNTS
     assert not bus.callers._unknown
     assert not bus.callers._asking
 
@@ -105,9 +105,9 @@ def test_as_long_as_a_user_is_unknown_few_calls_are_under_way():
 
     async def story():
         seen = Counter(bus.callers.enter(":1.5") for _ in range(100))
-        assert seen[Verdict.TAKE] == bus_callers.MOST_UNKNOWN_OF_ONE
+        assert seen[Verdict.TAKE] == callers.MOST_UNKNOWN_OF_ONE
         others = Counter(bus.callers.enter(f":2.{number}") for number in range(100))
-        assert others[Verdict.TAKE] == bus_callers.MOST_UNKNOWN - bus_callers.MOST_UNKNOWN_OF_ONE
+        assert others[Verdict.TAKE] == callers.MOST_UNKNOWN - callers.MOST_UNKNOWN_OF_ONE
 
     asyncio.run(story())
 

@@ -7,7 +7,7 @@ from dbus_fast import Message, MessageFlag, MessageType, Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.host.bus_frames import CALL, ERROR, RETURN, SIGNAL, Frames, NoMessageError
+from locksmith.host.dbus.frames import CALL, ERROR, RETURN, SIGNAL, Frames, NoMessageError
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 LIMITS = {CALL: 500, SIGNAL: 500, RETURN: 5000, ERROR: 500}

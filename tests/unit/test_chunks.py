@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from locksmith.chunks import READS, Guard, read_in_chunks
 from locksmith.errors import ConflictError
-from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.lock.chunks import READS, Guard, read_in_chunks
+from locksmith.store.memory import MemoryServer, MemoryStore
 
 
 class Asked(MemoryStore):

@@ -14,7 +14,7 @@ from locksmith import __version__
 from locksmith.cli import run as running
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption, store_flags, version_flag
 from locksmith.cli.main import COMMANDS, PROGRAM, locksmithctl
-from locksmith.config_keys import FLAGS
+from locksmith.config.keys import FLAGS
 from locksmith.errors import CorruptValueError, LocksmithError, UsageError
 
 TOOL = Path(sys.executable).with_name(PROGRAM)

@@ -9,23 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.cli import operator_reboot as module
-from locksmith.cli import preparation
-from locksmith.cli.operator_reboot import PROGRAM, OperatorReboot
-from locksmith.cli.patience import Patience
-from locksmith.cli.preparation import Preparation
+from locksmith.agent.permit import Permit
+from locksmith.agent.ports import Target
+from locksmith.agent.snapshot import Before, Boot, Errand, JournalEntry, Objection, Phase, ShutdownState, Wish
+from locksmith.agent.strategy import StrategyContext
+from locksmith.cli.reboot import operator as module
+from locksmith.cli.reboot import preparation
+from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
+from locksmith.cli.reboot.preparation import Preparation
+from locksmith.cli.reboot.wait import Patience
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
-from locksmith.fleet import REBOOT, Claim
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.permit import Permit
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Before, Boot, Errand, JournalEntry, Objection, Phase, ShutdownState, Wish
-from locksmith.strategy import StrategyContext
-from locksmith.surroundings import Target
+from locksmith.lock.answer import Answer
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith_strategies.etcd_lock import EtcdLock
 
 CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")

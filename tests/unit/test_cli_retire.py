@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from locksmith import keys, semaphore
 from locksmith.errors import LockError
-from locksmith.kv.memory import Call, MemoryServer, MemoryStore, T
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.memory import Call, MemoryServer, MemoryStore, T
 
 KEY = keys.semaphore_key("")
 HELD = semaphore.encode(Semaphore(1, ("go-1",)))

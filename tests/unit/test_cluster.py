@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from locksmith.errors import OtherClusterError, StoreUnavailableError
-from locksmith.jsonread import BadJsonError
-from locksmith.kv.cluster import (
+from locksmith.store.cluster import (
     ASK_AFTER,
     ASK_FOREIGN_AFTER,
     ASK_MISSING_AFTER,
@@ -21,6 +20,7 @@ from locksmith.kv.cluster import (
     OneCluster,
     parse_id,
 )
+from locksmith.util.jsonread import BadJsonError
 from tests.sim.virtual_time import run
 
 A, B = "http://a", "http://b"

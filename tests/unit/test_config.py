@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from locksmith.config import Config, describe, load_daemon, load_tool
-from locksmith.config_keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
+from locksmith.config.keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
+from locksmith.config.load import Config, describe, load_daemon, load_tool
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.window.blackout import Blackout

@@ -7,19 +7,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from locksmith.decide import decide, latest
-from locksmith.fleet import DAEMON, REBOOT, Claim
-from locksmith.snapshot import (
+from locksmith.agent.decide import decide, latest
+from locksmith.agent.snapshot import (
     TAKEN_OVER,
     Before,
     Boot,
     Checks,
-    Denied,
-    Done,
     Errand,
     Failure,
     GivingUp,
-    Granted,
     Hooks,
     Journal,
     JournalEntry,
@@ -35,7 +31,7 @@ from locksmith.snapshot import (
     WindowSight,
     Wish,
 )
-from locksmith.steps import (
+from locksmith.agent.steps import (
     Adopt,
     Blame,
     Commit,
@@ -52,6 +48,8 @@ from locksmith.steps import (
     Warn,
     Withdraw,
 )
+from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.window.splay import Splay
 from tests.harness.examples import times
 from tests.harness.windows import original

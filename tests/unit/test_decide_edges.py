@@ -5,10 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.decide import decide
-from locksmith.snapshot import (
+from locksmith.agent.decide import decide
+from locksmith.agent.snapshot import (
     Checks,
-    Done,
     Errand,
     Failure,
     GivingUp,
@@ -21,7 +20,8 @@ from locksmith.snapshot import (
     Warned,
     Wish,
 )
-from locksmith.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
+from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
+from locksmith.lock.answer import Done
 from tests.unit.test_decide import (
     ALERT,
     BOOTED,

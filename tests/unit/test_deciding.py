@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from locksmith.deciding import LEAST_DISTANCE, LONGEST_DISTANCE, Decider
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError
-from locksmith.meter import Meter
+from locksmith.lock.cas import LEAST_DISTANCE, LONGEST_DISTANCE, Decider
+from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
 

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from locksmith.deciding import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, Decider, remembered
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreFullError, StoreUnavailableError
-from locksmith.meter import Meter
+from locksmith.lock.cas import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, Decider, remembered
+from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
 LIMIT = 30.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.config import load_daemon
+from locksmith.config.load import load_daemon
 from locksmith.host.paths import Paths
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.errand_runner import SHORTLY, ErrandRunner
-from locksmith.progress import Asked, Progress, Running
-from locksmith.snapshot import Errand, Hooks, JournalEntry, Objection
+from locksmith.agent.memory import Asked, Progress, Running
+from locksmith.agent.snapshot import Errand, Hooks, JournalEntry, Objection
+from locksmith.agent.stages import SHORTLY, ErrandRunner
 from tests.sim.virtual_time import run
 from tests.unit.test_decide import NOW, entry
 

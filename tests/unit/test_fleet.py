@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import fleet
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.util import records
 
 KEY = "coreos.com/updateengine/rebootlock/holders/n1"
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -37,27 +38,27 @@ claims = st.builds(
 
 @given(claims)
 def test_a_claim_survives_its_record(claim):
-    assert fleet.decode(fleet.encode(claim), KEY, "n1") == claim
+    assert claim_record.decode(claim_record.encode(claim), KEY, "n1") == claim
 
 
 def test_a_record_reads_as_it_always_did():
     """Other machines run other versions: these bytes are a contract."""
-    assert fleet.encode(CLAIM) == (
+    assert claim_record.encode(CLAIM) == (
         b'{"schema":1,"kind":"manual","nonce":"nonce","since":"2026-05-01T02:10:00Z","who":"alice","hostname":"web-1",'
         b'"boot_id":"","version":"","state":"held","reason":"disk swap"}'
     )
 
 
 def test_a_later_schema_is_read_and_what_it_added_is_kept():
-    raw = json.dumps({**json.loads(fleet.encode(CLAIM)), "schema": 9, "rack": {"row": [1, 2]}}).encode()
-    claim = fleet.decode(raw, KEY, "n1")
+    raw = json.dumps({**json.loads(claim_record.encode(CLAIM)), "schema": 9, "rack": {"row": [1, 2]}}).encode()
+    claim = claim_record.decode(raw, KEY, "n1")
     assert claim == replace(CLAIM, schema=9, extra={"rack": {"row": [1, 2]}})
-    assert json.loads(fleet.encode(claim.committed()))["rack"] == {"row": [1, 2]}
+    assert json.loads(claim_record.encode(claim.committed()))["rack"] == {"row": [1, 2]}
 
 
 def test_only_four_fields_are_needed():
     raw = b'{"schema":1,"kind":"reboot","nonce":"x","since":"2026-05-01T04:10:00+02:00"}'
-    assert fleet.decode(raw, KEY, "n1") == Claim("n1", REBOOT, "x", SINCE)
+    assert claim_record.decode(raw, KEY, "n1") == Claim("n1", REBOOT, "x", SINCE)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,9 @@ def test_only_four_fields_are_needed():
     ],
 )
 def test_a_record_with_a_wrong_field_is_refused_with_its_key_and_the_way_out(field, value, problem):
-    raw = json.dumps({**json.loads(fleet.encode(CLAIM)), field: value}).encode()
+    raw = json.dumps({**json.loads(claim_record.encode(CLAIM)), field: value}).encode()
     with pytest.raises(CorruptValueError) as caught:
-        fleet.decode(raw, KEY, "n1")
+        claim_record.decode(raw, KEY, "n1")
     assert str(caught.value).startswith(f"{KEY}: not a holder's record: ")
     assert problem in str(caught.value)
     assert "`locksmithctl unlock n1` removes it" in str(caught.value)
@@ -98,25 +99,27 @@ fields = st.fixed_dictionaries(
 @given(st.binary(max_size=60) | fields.map(lambda obj: json.dumps(obj).encode()))
 def test_whatever_stands_there_is_a_claim_or_corrupt(raw):
     try:
-        claim = fleet.decode(raw, KEY, "n1")
+        claim = claim_record.decode(raw, KEY, "n1")
     except CorruptValueError:
         return
-    assert fleet.decode(fleet.encode(claim), KEY, "n1") == replace(claim, since=claim.since.replace(microsecond=0))
+    assert claim_record.decode(claim_record.encode(claim), KEY, "n1") == replace(
+        claim, since=claim.since.replace(microsecond=0)
+    )
 
 
 @given(st.text(max_size=40) | st.datetimes(timezones=st.timezones()).map(datetime.isoformat))
 def test_a_moment_that_was_read_can_be_written_and_read_again(text):
     try:
-        when = fleet.parse_moment(text)
+        when = records.parse_moment(text)
     except ValueError:
         return
-    assert fleet.parse_moment(fleet.moment(when)) == when.replace(microsecond=0)
+    assert records.parse_moment(records.moment(when)) == when.replace(microsecond=0)
 
 
 def test_moments_are_written_in_utc_to_the_second():
     east = timezone(timedelta(hours=2))
-    assert fleet.moment(datetime(2026, 5, 1, 4, 10, 7, 999, tzinfo=east)) == "2026-05-01T02:10:07Z"
-    assert fleet.moment(datetime(3, 1, 1, tzinfo=UTC)) == "0003-01-01T00:00:00Z"
+    assert records.moment(datetime(2026, 5, 1, 4, 10, 7, 999, tzinfo=east)) == "2026-05-01T02:10:07Z"
+    assert records.moment(datetime(3, 1, 1, tzinfo=UTC)) == "0003-01-01T00:00:00Z"
 
 
 def test_the_point_of_no_return_can_be_taken_back():

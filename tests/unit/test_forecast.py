@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locksmith.errors import UsageError
-from locksmith.forecast.fleet_plan import group_plan
-from locksmith.forecast.model import counts, run_group
-from locksmith.forecast.openings import Openings
-from locksmith.forecast.plan import GroupPlan, RolloutPlan, parse_plan
-from locksmith.forecast.spread import Spread
-from locksmith.group_view import GroupView
-from locksmith.halt import HaltAfter
-from locksmith.node import Node
-from locksmith.semaphore import Semaphore
+from locksmith.fleet.forecast.fleet_plan import group_plan
+from locksmith.fleet.forecast.model import counts, run_group
+from locksmith.fleet.forecast.openings import Openings
+from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan, parse_plan
+from locksmith.fleet.forecast.spread import Spread
+from locksmith.fleet.group import GroupView
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.semaphore import Semaphore
 from tests.harness.windows import plan as windows
 
 START = datetime(2026, 5, 4, 12, tzinfo=UTC)  # a Monday

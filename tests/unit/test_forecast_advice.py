@@ -8,14 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from locksmith.forecast import sentences
-from locksmith.forecast.advice import WORTH, advise
-from locksmith.forecast.answer import forecast
-from locksmith.forecast.changes import small, whole
-from locksmith.forecast.limit import Limit
-from locksmith.forecast.plan import GroupPlan, RolloutPlan
-from locksmith.forecast.spread import Spread
-from locksmith.halt import HaltAfter
+from locksmith.fleet.forecast import sentences
+from locksmith.fleet.forecast.advice import WORTH, advise
+from locksmith.fleet.forecast.answer import forecast
+from locksmith.fleet.forecast.changes import small, whole
+from locksmith.fleet.forecast.limit import Limit
+from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan
+from locksmith.fleet.forecast.spread import Spread
+from locksmith.lock.records.incident import HaltAfter
 from tests.harness.windows import plan as windows
 
 START = datetime(2026, 5, 4, 12, tzinfo=UTC)  # a Monday

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from locksmith.cli.png import SHARP, png
-from locksmith.forecast import axis
-from locksmith.forecast.answer import forecast
-from locksmith.forecast.drawing import Area, Line, Text
-from locksmith.forecast.picture import KINDS, OPEN, draw
-from locksmith.forecast.plan import GroupPlan, RolloutPlan
-from locksmith.forecast.spread import Spread
-from locksmith.forecast.svg import svg
+from locksmith.fleet.forecast import axis
+from locksmith.fleet.forecast.answer import forecast
+from locksmith.fleet.forecast.drawing import Area, Line, Text
+from locksmith.fleet.forecast.picture import KINDS, OPEN, draw
+from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan
+from locksmith.fleet.forecast.spread import Spread
+from locksmith.fleet.forecast.svg import svg
 from tests.harness.windows import plan as windows
 
 BERLIN = ZoneInfo("Europe/Berlin")

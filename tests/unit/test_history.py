@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import history, keys
 from locksmith.errors import StoreRefusedError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, WRITE_LIMIT, Event, History
-from locksmith.jsonread import BadJsonError
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import ABSENT, Put
-from locksmith.rebootlock import RebootLock
+from locksmith.lock import history
+from locksmith.lock.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, WRITE_LIMIT, Event, History
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import ABSENT, Put
+from locksmith.util.jsonread import BadJsonError
 from tests.harness.weather import ARRIVES, DROPPED, NEVER_SENT, Script
 from tests.sim.virtual_time import run
 

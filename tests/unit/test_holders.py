@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith import fleet, halt, keys
-from locksmith.brakes import Others
-from locksmith.chunks import READS
-from locksmith.fleet import MANUAL
-from locksmith.holders import read_holders
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.node import TTL
+from locksmith.lock.admission import Others
+from locksmith.lock.chunks import READS
+from locksmith.lock.claim_reader import read_holders
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import incident, keys
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.node import TTL
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.unit.test_brakes import NOW, claim, scene
 
 
@@ -32,7 +33,7 @@ def test_as_many_as_fit_into_one_request_are_read_so(slots, calls):
         server = MemoryServer()
         ids = [f"n{number}" for number in range(slots)]
         for one in ids:
-            server.put(keys.holder_key("", one), fleet.encode(claim(one)), 0)
+            server.put(keys.holder_key("", one), claim_record.encode(claim(one)), 0)
         found = await read_holders(MemoryStore(server, Weather()), "", ids, 0, lambda _id, _entry: False)
         assert list(found.claims) == ids
         assert asked == calls
@@ -66,7 +67,7 @@ def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than
 @pytest.mark.parametrize(("seconds", "lost"), [(TTL - 1, False), (TTL, True)])
 def test_a_machine_that_never_was_present_with_its_slot_is_lost_once_that_is_old_enough(seconds, lost):
     held = claim("n1", taken=NOW - timedelta(seconds=seconds))
-    assert bool(halt.incidents([held], {}, (), NOW)) is lost
+    assert bool(incident.incidents([held], {}, (), NOW)) is lost
 
 
 def test_of_many_holders_the_presence_of_machines_that_reboot_is_asked_for():
@@ -77,7 +78,7 @@ def test_of_many_holders_the_presence_of_machines_that_reboot_is_asked_for():
         claims["n0"] = replace(claims["n0"], kind=MANUAL)
         claims["n1"] = replace(claims["n1"], who="alice")
         for one in ids:
-            server.put(keys.holder_key("", one), fleet.encode(claims[one]), 0)
+            server.put(keys.holder_key("", one), claim_record.encode(claims[one]), 0)
             server.put(keys.node_key("", one), b"{}", 0)
         found = await read_holders(MemoryStore(server), "", ids, 0, lambda _id, _entry: False)
         assert found.claims == claims

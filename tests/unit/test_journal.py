@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from locksmith.agent.snapshot import Boot, Failure, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
-from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Done, Failure, Journal, JournalEntry, Phase
+from locksmith.lock.answer import Done
+from locksmith.lock.records.claim import REBOOT, Claim
 
 ME = "1c09ca98649c4c7abc779cd04c96812e"
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.claims import target_of
+from locksmith.agent.claim import target_of
+from locksmith.agent.snapshot import Before, Hooks, Journal, JournalEntry
 from locksmith.errors import HostError
-from locksmith.fleet import UNHEALTHY
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Before, Done, Hooks, Journal, JournalEntry
+from locksmith.lock.answer import Done
+from locksmith.lock.records.claim import UNHEALTHY
 from tests.unit.test_journal import FAILURE, ME, SINCE, again, committed, entry
 
 

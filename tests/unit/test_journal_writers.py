@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith.agent.snapshot import TAKEN_OVER, Before, Boot, Failure, Hooks, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
-from locksmith.fleet import DAEMON, REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.paths import Paths
-from locksmith.snapshot import TAKEN_OVER, Before, Boot, Done, Failure, Hooks, JournalEntry, Phase
+from locksmith.lock.answer import Done
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 CLAIM = Claim("n1", REBOOT, "nonce", NOW, who="alice")

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locksmith.errors import ConflictError, StoreRefusedError
-from locksmith.jsonread import BadJsonError, load_object, read
-from locksmith.kv import etcd3_wire as wire
-from locksmith.kv import grpc
-from locksmith.kv.endpoints import Endpoint
-from locksmith.kv.etcd2_member import AnsweredNoError, Call, LostError, Member, NotSentError
-from locksmith.kv.exchange import DoubtError, NotDoneError
-from locksmith.kv.settings import StoreSettings
-from locksmith.kv.store import Delete, Put
+from locksmith.store import etcd3_wire as wire
+from locksmith.store import grpc
+from locksmith.store.endpoints import Endpoint
+from locksmith.store.etcd2_member import AnsweredNoError, Call, LostError, Member, NotSentError
+from locksmith.store.exchange import DoubtError, NotDoneError
+from locksmith.store.protocol import Delete, Put
+from locksmith.store.settings import StoreSettings
+from locksmith.util.jsonread import BadJsonError, load_object, read
 
 ODD = [None, True, -1, 7, 1.5, 1e999, 10**400, "", "7", "é", "aw==", "\ud800", [], [7], {}, {"a": 7}]
 odd = st.sampled_from(ODD)

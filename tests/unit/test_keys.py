@@ -2,8 +2,8 @@
 
 import pytest
 
-from locksmith import keys
 from locksmith.errors import UsageError
+from locksmith.lock.records import keys
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 DAEMON = {
-    "the v2 API": {"etcd", "urllib3", "locksmith.kv.etcd2"},
+    "the v2 API": {"etcd", "urllib3", "locksmith.store.etcd2"},
     "the alerts gate": {"locksmith.gates.alerts", "http.client"},
-    "the metrics": {"prometheus_client", "locksmith.metrics", "locksmith.metrics_server", "http.server"},
+    "the metrics": {"prometheus_client", "locksmith.daemon.metrics", "locksmith.daemon.metrics_server", "http.server"},
     "watches of files": {"asyncinotify"},
     "triggers": {"locksmith.triggers.needs_restarting", "locksmith.triggers.kernel", "locksmith.triggers.max_uptime"},
-    "the forecast": {"locksmith.forecast"},
+    "the forecast": {"locksmith.fleet.forecast"},
     "tables and pictures": {"rich", "PIL"},
 }
 
@@ -28,9 +28,9 @@ def test_the_daemon_does_not_load_what_its_configuration_may_not_use(what):
 
 
 def test_the_store_on_v3_loads_no_other_http_client():
-    assert loaded("locksmith.kv.connect, locksmith.kv.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
+    assert loaded("locksmith.store.connect, locksmith.store.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
 
 
 def test_the_tool_loads_the_client_and_the_tables_of_no_command_that_was_not_called():
     tool = loaded("locksmith.cli.main")
-    assert tool.isdisjoint({"h11", "urllib3", "dbus_fast", "prometheus_client", "rich", "locksmith.forecast"})
+    assert tool.isdisjoint({"h11", "urllib3", "dbus_fast", "prometheus_client", "rich", "locksmith.fleet.forecast"})

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import fleet, halt, history, limits, node, orders, semaphore, share, waiter
 from locksmith.cli.table import Row, table
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.gates import alerts
-from locksmith.jsonread import BadJsonError, load_record
-from locksmith.semaphore import Semaphore
-from locksmith.text import one_line
+from locksmith.lock import history
+from locksmith.lock.records import claim, incident, node, order, semaphore, share, waiter
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.util import limits
+from locksmith.util.jsonread import BadJsonError, load_record
+from locksmith.util.text import one_line
 from locksmith.window import window_set
 from locksmith.window.calendar import Calendar
 from locksmith.window.window_set import WindowSet
@@ -23,11 +25,11 @@ from tests.junk import mutate
 
 RECORDS = {
     "semaphore": (semaphore.decode, b'{"semaphore":0,"max":1,"holders":["n1"]}', limits.SEMAPHORE, "repair --max N"),
-    "claim": (lambda raw, key: fleet.decode(raw, key, "n1"), mutate.CLAIM, limits.CLAIM, "unlock n1"),
+    "claim": (lambda raw, key: claim.decode(raw, key, "n1"), mutate.CLAIM, limits.CLAIM, "unlock n1"),
     "presence": (lambda raw, key: node.decode(raw, key, "n1"), mutate.NODE, limits.NODE, "locksmithd writes it again"),
     "place": (waiter.decode, mutate.PLACE, limits.WAITER, "expires by itself"),
-    "order": (lambda raw, key: orders.decode(raw, key, orders.FREEZE), mutate.ORDER, limits.ORDER, "locksmithctl thaw"),
-    "incidents": (halt.decode, mutate.INCIDENTS, limits.INCIDENTS, "locksmithctl resume"),
+    "order": (lambda raw, key: order.decode(raw, key, order.FREEZE), mutate.ORDER, limits.ORDER, "locksmithctl thaw"),
+    "incidents": (incident.decode, mutate.INCIDENTS, limits.INCIDENTS, "locksmithctl resume"),
     "share": (share.decode, b'{"schema":1,"percent":"10%","wrote":[3,4]}', limits.SHARE, "set-max N"),
     "set": (window_set.decode, mutate.SET, limits.WINDOW_SET, "window set"),
 }

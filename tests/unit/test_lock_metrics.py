@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
+from locksmith.daemon.lock_metrics import LockMetrics
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.observed import ObservedStore
-from locksmith.lock_metrics import LockMetrics
-from locksmith.node import Node
-from locksmith.presence import Presence
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
+from locksmith.lock.presence import Presence
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.node import Node
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.observed import ObservedStore
 from tests.harness.weather import ANSWER_LOST, NEVER_SENT, Script
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)

@@ -7,16 +7,18 @@ from decimal import Decimal
 
 import pytest
 
-from locksmith import halt, keys, node, orders
 from locksmith.errors import CorruptValueError, LockError
-from locksmith.fleet import DAEMON, REBOOT, Claim
-from locksmith.halt import HaltAfter, parse_halt_after
-from locksmith.kv.store import Entry
-from locksmith.node import Node
-from locksmith.operator_orders import MOST_CLUSTERS, OperatorOrders
-from locksmith.orders import Order
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
+from locksmith.lock.orders import MOST_CLUSTERS, OperatorOrders
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import incident as incident_record
+from locksmith.lock.records import keys, node
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.incident import HaltAfter, parse_halt_after
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.protocol import Entry
 from tests.harness.weather import ANSWER_LOST, DROPPED, Script
 from tests.sim.virtual_time import run
 from tests.unit.test_brakes import FREEZE, NOW, Group, claim, scene
@@ -64,7 +66,7 @@ async def lost(group: Group, name: str) -> None:
 
 def noted(group: Group) -> list[str]:
     entry = group.server.read(keys.incidents_key("")).entry
-    return [one.name for one in halt.decode(entry.value, entry.key)] if entry else []
+    return [one.name for one in incident_record.decode(entry.value, entry.key)] if entry else []
 
 
 def test_the_slots_of_two_lost_machines_expire_and_both_count_until_a_resume():
@@ -102,7 +104,7 @@ def test_a_slot_that_expires_again_is_noted_once():
         assert noted(group) == ["n1"]
         entry = group.server.read(keys.incidents_key("")).entry
         assert entry is not None
-        (incident,) = halt.decode(entry.value, entry.key)
+        (incident,) = incident_record.decode(entry.value, entry.key)
         assert not incident.claim.acknowledged  # the expiry is news, whatever was known before
 
     scene(story, halt_after=HaltAfter(5), expire_after=3600.0)
@@ -182,8 +184,8 @@ def test_a_number_that_could_never_halt_a_group_is_refused(text):
 
 def test_the_record_of_incidents_names_the_machine_its_update_and_why():
     claimed = replace(claim("n1"), hostname="web-1", reason="update 1.2.3")
-    incident = halt.Incident(claimed, "expired", "it was lost, and its slot has expired")
-    assert halt.encode([incident]) == (
+    incident = incident_record.Incident(claimed, "expired", "it was lost, and its slot has expired")
+    assert incident_record.encode([incident]) == (
         b'{"schema":1,"incidents":[{"holder":"n1","hostname":"web-1","nonce":"nonce-n1","since":"2026-05-01T02:10:00Z",'
         b'"reason":"update 1.2.3","how":"expired","why":"it was lost, and its slot has expired"}]}'
     )
@@ -192,12 +194,16 @@ def test_the_record_of_incidents_names_the_machine_its_update_and_why():
 
 
 def test_incidents_read_back_with_all_that_is_known_of_their_claims():
-    incident = halt.Incident(Claim("n1", REBOOT, "nonce", NOW, who=DAEMON, hostname="web-1", reason="1.2.3"), "lost")
-    assert halt.decode(halt.encode([incident]), "key") == [incident]
+    incident = incident_record.Incident(
+        Claim("n1", REBOOT, "nonce", NOW, who=DAEMON, hostname="web-1", reason="1.2.3"), "lost"
+    )
+    assert incident_record.decode(incident_record.encode([incident]), "key") == [incident]
     bare = b'{"schema":1,"incidents":[{"holder":"n1","nonce":"nonce","since":"2026-05-01T02:10:00Z","how":"lost"}]}'
-    assert halt.decode(bare, "key") == [halt.Incident(Claim("n1", REBOOT, "nonce", NOW, who=DAEMON), "lost")]
+    assert incident_record.decode(bare, "key") == [
+        incident_record.Incident(Claim("n1", REBOOT, "nonce", NOW, who=DAEMON), "lost")
+    ]
     with pytest.raises(CorruptValueError, match="an incident must be an object"):
-        halt.decode(b'{"schema":1,"incidents":[7]}', "key")
+        incident_record.decode(b'{"schema":1,"incidents":[7]}', "key")
 
 
 def test_a_thaw_names_what_it_was_to_end_though_that_is_gone_by_now():
@@ -261,12 +267,12 @@ def test_an_order_that_lost_its_race_to_another_is_written_over_that():
         other = Order("bob", NOW, "not now", nonce="f9")
 
         async def first() -> None:
-            group.server.put(key, orders.encode(other), 0)
+            group.server.put(key, order_record.encode(other), 0)
 
         late = OperatorOrders(Moved(group.store(), first), "", clock=lambda: NOW)
         assert (await late.freeze(FREEZE)).before == other
         entry = group.server.read(key).entry
-        assert orders.decode(entry.value, key, "freeze") == FREEZE
+        assert order_record.decode(entry.value, key, "freeze") == FREEZE
 
     scene(story)
 
@@ -274,11 +280,11 @@ def test_an_order_that_lost_its_race_to_another_is_written_over_that():
 def test_an_order_is_written_so_that_other_versions_read_it():
     bare = Order("alice", NOW, "it moves")
     written = b'{"schema":1,"who":"alice","since":"2026-05-01T02:10:00Z","reason":"it moves","until":""}'
-    assert orders.encode(bare) == written
-    assert orders.decode(written, "key", "freeze") == bare
-    assert orders.decode(b'{"schema":1,"since":"2026-05-01T02:10:00Z"}', "key", "freeze") == Order("", NOW)
+    assert order_record.encode(bare) == written
+    assert order_record.decode(written, "key", "freeze") == bare
+    assert order_record.decode(b'{"schema":1,"since":"2026-05-01T02:10:00Z"}', "key", "freeze") == Order("", NOW)
     later = replace(bare, slots=0, nonce="f1", until=NOW, extra={"floor": 2})
-    assert orders.decode(orders.encode(later), "key", "freeze") == later
+    assert order_record.decode(order_record.encode(later), "key", "freeze") == later
 
 
 def resume(cluster: str = "", *replaces: str) -> Order:
@@ -304,7 +310,7 @@ def test_a_later_resume_keeps_whose_place_its_cluster_has_taken(said, stands):
         for order in said:
             await group.orders.resume(order)
         entry = group.server.read(keys.resume_key("")).entry
-        found = orders.decode(entry.value, entry.key, orders.RESTORED)
+        found = order_record.decode(entry.value, entry.key, order_record.RESTORED)
         assert (found.cluster, found.replaces) == stands
 
     scene(story)
@@ -315,7 +321,7 @@ def test_of_many_clusters_the_last_ones_are_kept():
         for number in range(30):
             await group.orders.resume(resume(f"c{number + 1}", f"c{number}"))
         entry = group.server.read(keys.resume_key("")).entry
-        found = orders.decode(entry.value, entry.key, orders.RESTORED)
+        found = order_record.decode(entry.value, entry.key, order_record.RESTORED)
         assert found.replaces == tuple(f"c{number}" for number in range(29, 29 - MOST_CLUSTERS, -1))
 
     scene(story)

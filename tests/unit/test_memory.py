@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
-from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
 

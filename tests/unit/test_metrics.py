@@ -6,25 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith import states
+from locksmith.agent.snapshot import Boot, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
+from locksmith.agent.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
+from locksmith.daemon.metrics import Metrics
 from locksmith.errors import LocksmithError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.host import bus_errors
-from locksmith.metrics import Metrics
-from locksmith.snapshot import (
-    Boot,
-    Denied,
-    Granted,
-    Journal,
-    JournalEntry,
-    Phase,
-    Settings,
-    Snapshot,
-    WindowSight,
-    Wish,
-)
-from locksmith.states import ERRORS
-from locksmith.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
+from locksmith.host.dbus import errors
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.states import ERRORS
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 21, 12, tzinfo=UTC)
@@ -123,7 +113,7 @@ def kinds_of(error):
 
 def test_every_error_of_the_loop_is_counted_by_what_failed():
     assert {kind.component for kind in kinds_of(LocksmithError)} <= {*ERRORS}
-    assert bus_errors.NoAnswerError.component == "bus"
+    assert errors.NoAnswerError.component == "bus"
 
 
 def test_reboots_are_counted_when_they_are_over(scrape):

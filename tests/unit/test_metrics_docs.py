@@ -11,18 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from locksmith import states
-from locksmith.errands import CHECKS
+from locksmith.agent.steps import Wait
+from locksmith.daemon.lock_metrics import LockMetrics
+from locksmith.daemon.metrics import Metrics
+from locksmith.daemon.stages import CHECKS
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
-from locksmith.kv.observed import KINDS, RESULTS
-from locksmith.lock_metrics import LockMetrics
-from locksmith.metrics import Metrics
-from locksmith.orders import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
-from locksmith.states import ERRORS
-from locksmith.steps import Wait
+from locksmith.lock.records import states
+from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
+from locksmith.lock.records.states import ERRORS
+from locksmith.store.observed import KINDS, RESULTS
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = (REPOSITORY / "docs/metrics.md").read_text()

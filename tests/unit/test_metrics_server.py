@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith import metrics_server
-from locksmith.config import MetricsSettings
-from locksmith.daemon import _metrics
-from locksmith.meter import Meter
-from locksmith.metrics import Metrics
-from locksmith.metrics_server import Stage, Visit, dispensable, origin
+from locksmith.config.load import MetricsSettings
+from locksmith.daemon import metrics_server
+from locksmith.daemon.assembly import _metrics
+from locksmith.daemon.metrics import Metrics
+from locksmith.daemon.metrics_server import Stage, Visit, dispensable, origin
+from locksmith.store.meter import Meter
 from tests.harness.certificates import Authority
 from tests.harness.etcd import wait_until
 from tests.harness.ports import free_ports
@@ -134,7 +134,7 @@ def test_who_does_not_finish_its_request_is_ended(port, monkeypatch):
 
 def test_who_does_not_take_its_answer_is_ended(port, monkeypatch):
     monkeypatch.setattr(metrics_server, "ANSWER_LIMIT", 0.2)
-    monkeypatch.setattr("locksmith.metrics_http.Exposition.answer", lambda _self, _head: b"x" * 10_000_000)
+    monkeypatch.setattr("locksmith.daemon.metrics_http.Exposition.answer", lambda _self, _head: b"x" * 10_000_000)
     slow = client(port, GET)
     wait_until(lambda: established(port) == 0, "the server ends it", 10)
     assert len(said(slow)) < 10_000_000

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import node
-from locksmith.fleet import DAEMON, Claim
-from locksmith.node_state import describe, describe_unobserved
-from locksmith.snapshot import Boot, Granted, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
-from locksmith.steps import Commit, Idle, Wait
-from locksmith.surroundings import Member, Target
+from locksmith.agent.node_status import describe, describe_unobserved
+from locksmith.agent.ports import Member, Target
+from locksmith.agent.snapshot import Boot, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
+from locksmith.agent.steps import Commit, Idle, Wait
+from locksmith.lock.answer import Granted
+from locksmith.lock.records import node
+from locksmith.lock.records.claim import DAEMON, Claim
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, 5, 123456, tzinfo=UTC)

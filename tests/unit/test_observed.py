@@ -6,10 +6,10 @@ import inspect
 import pytest
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.observed import CUT_OFF, KINDS, OK, ObservedStore
-from locksmith.kv.store import Check, Entering, Fingerprint, Put, Store
-from locksmith.meter import Meter
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
+from locksmith.store.observed import CUT_OFF, KINDS, OK, ObservedStore
+from locksmith.store.protocol import Check, Entering, Fingerprint, Put, Store
 from tests.harness.weather import ANSWER_LOST, NEVER_SENT, Script
 
 

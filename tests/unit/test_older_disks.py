@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import halt, keys, last_reboot, node
-from locksmith.brakes import GroupRules
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.fleet import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.last_reboot import LastReboot
-from locksmith.node import TTL, Node
-from locksmith.queue import Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Denied, Done, Granted
-from locksmith.standing import RepeatedError
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.holder import RepeatedError
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import incident, keys, last_reboot, node
+from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
+from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.node import TTL, Node
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import StepwiseStore
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -98,10 +98,10 @@ def test_a_commit_that_is_tried_again_is_no_older_journal():
 
 @pytest.mark.parametrize(("state", "commits"), [(HELD, 0), (COMMITTED, 1), ("unhealthy", 1)])
 def test_a_record_of_an_earlier_version_counts_its_commits_by_its_state(state, commits):
-    from locksmith import fleet  # noqa: PLC0415
+    from locksmith.lock.records import claim as claim_record  # noqa: PLC0415
 
-    old = fleet.encode(replace(CLAIM, state=state)).replace(b',"commits":0', b"")
-    assert fleet.decode(old, "k", "n1").commits == commits
+    old = claim_record.encode(replace(CLAIM, state=state)).replace(b',"commits":0', b"")
+    assert claim_record.decode(old, "k", "n1").commits == commits
 
 
 @both_manners
@@ -261,21 +261,21 @@ SHOWN = Node("n1", "web-1", "boot-2", "", "etcd-lock", "idle", NOW, userspace=9,
     ids=["none", "another", "its own", "does not say", "not rebooted", "rebooted softly", "without systemd"],
 )
 def test_a_claim_that_its_machine_has_forgotten_is_orphaned(shown, orphaned):
-    found = halt.incidents([CLAIM.committed()], {"n1": shown}, [], NOW + timedelta(seconds=TTL))
+    found = incident.incidents([CLAIM.committed()], {"n1": shown}, [], NOW + timedelta(seconds=TTL))
     assert [one.how for one in found] == (["orphaned"] if orphaned else [])
     assert not orphaned or "`locksmithctl unlock n1`" in found[0].describe()
 
 
 @pytest.mark.parametrize("claim", [CLAIM, replace(CLAIM.committed(), who="alice"), replace(CLAIM, kind="manual")])
 def test_a_claim_that_may_still_be_its_machines_is_none(claim):
-    assert halt.incidents([claim], {"n1": SHOWN}, [], NOW) == []
+    assert incident.incidents([claim], {"n1": SHOWN}, [], NOW) == []
 
 
 @pytest.mark.parametrize(("after", "orphaned"), [(1, True), (0, False), (-60, False)])
 def test_an_operators_reboot_that_its_machine_has_forgotten_is_orphaned_once_that_has_shown_itself(after, orphaned):
     """Its daemon may not have run before: a presence of an earlier boot says nothing of the claim."""
     shown = replace(SHOWN, since=NOW + timedelta(seconds=after))
-    found = halt.incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
+    found = incident.incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
     assert [one.how for one in found] == (["orphaned"] if orphaned else [])
 
 

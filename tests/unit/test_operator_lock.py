@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from locksmith.agent.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
 from locksmith.errors import HostError
-from locksmith.fleet import REBOOT, Claim
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
 from locksmith.host.journal import CalledOffError, JournalFile
 from locksmith.host.operator_lock import BEAT, STALE, WIDTH, OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
+from locksmith.lock.records.claim import REBOOT, Claim
 from tests.sim.virtual_time import run
 
 CLAIM = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), who="alice")

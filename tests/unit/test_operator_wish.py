@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith.agent.snapshot import Boot, Sighting, Wish
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot, Sighting, Wish
-from locksmith.triggers.operator import OperatorWish
+from locksmith.triggers.operator_request import OperatorWish
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)

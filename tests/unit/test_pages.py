@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from locksmith import pages
-from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.lock import pages
+from locksmith.store.memory import MemoryServer, MemoryStore
 
 BASE = "group/nodes/"
 

@@ -7,20 +7,21 @@ from typing import TypeVar
 
 import pytest
 
-from locksmith import fleet, halt, keys, last_reboot, node, orders, share
-from locksmith.brakes import GroupRules
 from locksmith.errors import StoreRefusedError
-from locksmith.fleet import UNHEALTHY
-from locksmith.halt import EXPIRED, Incident
-from locksmith.kv.memory import Call, MemoryServer, MemoryStore
-from locksmith.kv.store import Change, Put
-from locksmith.last_reboot import LastReboot
-from locksmith.node import Node
-from locksmith.orders import Order
-from locksmith.prepared import LASTS, Prepared, PreparedBusyError
-from locksmith.rebootlock import RebootLock
-from locksmith.share import Share
-from locksmith.standing import DeniedError
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.holder import DeniedError
+from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import incident, keys, last_reboot, node, order, share
+from locksmith.lock.records.claim import UNHEALTHY
+from locksmith.lock.records.incident import EXPIRED, Incident
+from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.share import Share
+from locksmith.store.memory import Call, MemoryServer, MemoryStore
+from locksmith.store.protocol import Change, Put
 from tests.harness.weather import StepwiseStore
 from tests.sim.virtual_time import run
 from tests.unit.test_brakes import NOW, claim
@@ -96,12 +97,12 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
 
 
 LAST = LastReboot.of(replace(WAITER, nonce="before", boot_id="an-earlier-boot"), NOW)
-RECORD = fleet.encode(replace(claim("n2"), state=UNHEALTHY, trouble="web.service has failed"))
+RECORD = claim_record.encode(replace(claim("n2"), state=UNHEALTHY, trouble="web.service has failed"))
 WRITES = {
-    "freeze": (keys.freeze_key(""), orders.encode(ORDER)),
-    "hold": (keys.hold_key("", "n3"), orders.encode(ORDER)),
-    "spacing": (keys.spacing_key(""), orders.encode(ORDER)),
-    "incidents": (keys.incidents_key(""), halt.encode([Incident(claim("n9"), EXPIRED, "it was lost")])),
+    "freeze": (keys.freeze_key(""), order.encode(ORDER)),
+    "hold": (keys.hold_key("", "n3"), order.encode(ORDER)),
+    "spacing": (keys.spacing_key(""), order.encode(ORDER)),
+    "incidents": (keys.incidents_key(""), incident.encode([Incident(claim("n9"), EXPIRED, "it was lost")])),
     "another's failure": (keys.holder_key("", "n2"), RECORD),
     "its own last reboot": (keys.reboot_key("", "n3"), last_reboot.encode(LAST)),
 }
@@ -123,9 +124,9 @@ def test_what_holds_it_back_since_its_reading_is_seen(name):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        (keys.resume_key(""), orders.encode(ORDER)),
+        (keys.resume_key(""), order.encode(ORDER)),
         (keys.share_key(""), share.encode(Share("100%", (2,)))),
-        (keys.holder_key("", "n3"), fleet.encode(replace(WAITER, nonce="another"))),
+        (keys.holder_key("", "n3"), claim_record.encode(replace(WAITER, nonce="another"))),
     ],
 )
 def test_what_changed_and_holds_nothing_back_only_costs_a_fresh_look(key, value):

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys, node
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.node import TTL, Node
-from locksmith.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
+from locksmith.lock.records import keys, node
+from locksmith.lock.records.node import TTL, Node
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)

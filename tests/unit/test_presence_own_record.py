@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from locksmith import keys, node
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Position
-from locksmith.presence import Presence
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.presence import Presence
+from locksmith.lock.records import keys, node
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Position
 from tests.harness.remembered import remembered
 from tests.sim.virtual_time import run
 from tests.unit.test_presence import IDLE, Boots

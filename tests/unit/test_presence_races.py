@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith import keys, node
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.presence import HOLD_OFF, TWIN_MEMORY, _is_of_this_run
+from locksmith.lock.presence import HOLD_OFF, TWIN_MEMORY, _is_of_this_run
+from locksmith.lock.records import keys, node
 from tests.sim.virtual_time import run
 from tests.unit.test_presence import IDLE, NOW, WAITING, Registry, days_pass
 

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from locksmith import keys, semaphore
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.presence_sweep import SWEEPERS, sweep
-from locksmith.semaphore import Semaphore
+from locksmith.lock.presence_sweep import SWEEPERS, sweep
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.memory import MemoryServer, MemoryStore
 
 
 class Drawn(Random):

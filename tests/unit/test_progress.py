@@ -3,8 +3,8 @@
 import io
 import sys
 
-from locksmith.cli import progress as module
-from locksmith.cli.progress import progress
+from locksmith.cli import progress_bar as module
+from locksmith.cli.progress_bar import progress
 
 
 class Terminal(io.StringIO):

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys, places
-from locksmith.fleet import MANUAL, REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Entry, Listing
-from locksmith.queue import FAR_TTL, FIRST_LASTS, KEEP_AFTER, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
-from locksmith.queue_sight import KNOWN, LONG, SPAN, QueueSight
+from locksmith.lock import places
+from locksmith.lock.queue import FAR_TTL, FIRST_LASTS, KEEP_AFTER, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
+from locksmith.lock.queue_sight import KNOWN, LONG, SPAN, QueueSight
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Entry, Listing
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)

@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from locksmith import keys, places, queue, waiter
 from locksmith.errors import OutcomeUnknownError
-from locksmith.halt import HaltAfter
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Entry
-from locksmith.queue import FIRST_LASTS, KEEP_AFTER, Queue
-from locksmith.waiter import Waiter
+from locksmith.lock import places, queue
+from locksmith.lock.queue import FIRST_LASTS, KEEP_AFTER, Queue
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Entry
 from tests.sim.virtual_time import run
 from tests.unit.test_queue import claim
 

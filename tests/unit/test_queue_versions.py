@@ -2,8 +2,8 @@
 
 import asyncio
 
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.queue import LOOK_AFTER, Queue
+from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.older_queue import OlderQueue
 from tests.sim.virtual_time import run
 from tests.unit.test_queue import claim

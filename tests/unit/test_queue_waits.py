@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from locksmith.kv.memory import MemoryStore
-from locksmith.queue import KEEP_AFTER, LOOK_AFTER, TTL, Queue
+from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, TTL, Queue
+from locksmith.store.memory import MemoryStore
 from tests.unit.test_queue import claim, play
 
 LONG_SINCE = 5000.0

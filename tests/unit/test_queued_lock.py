@@ -6,21 +6,21 @@ from random import Random
 
 import pytest
 
-from locksmith import keys
-from locksmith.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
-from locksmith.brakes import GroupRules
 from locksmith.errors import CorruptValueError, StoreError, StoreUnavailableError
-from locksmith.fleet import DAEMON, REBOOT, UNHEALTHY, Claim
-from locksmith.halt import FIRST, HaltAfter
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.operator_orders import OperatorOrders
-from locksmith.orders import HALT, RESTORED, TAKE_FAILS, Order
-from locksmith.queue import LOOK_AFTER, Queue
-from locksmith.queued_lock import RETURN_DELAY, QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Denied, Granted
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
+from locksmith.lock.records.incident import FIRST, HaltAfter
+from locksmith.lock.records.order import HALT, RESTORED, TAKE_FAILS, Order
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys
-from locksmith.backoff import Absence
-from locksmith.brakes import BrakedError
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.orders import FREEZE, TAKE_FAILS
-from locksmith.queue import Queue
-from locksmith.queued_lock import RETURN_DELAY, QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Denied
+from locksmith.lock.admission import BrakedError
+from locksmith.lock.answer import Denied
+from locksmith.lock.backoff import Absence
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.order import FREEZE, TAKE_FAILS
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 from tests.unit.test_queued_lock import claim
 

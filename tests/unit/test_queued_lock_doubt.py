@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith import keys
 from locksmith.errors import StoreUnavailableError
-from locksmith.fleet import MANUAL
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Change
-from locksmith.operator_orders import OperatorOrders
-from locksmith.orders import Order
-from locksmith.queue import KEEP_AFTER, LOOK_AFTER, Queue
-from locksmith.queued_lock import DOUBT, QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Granted
+from locksmith.lock.answer import Granted
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, Queue
+from locksmith.lock.queued_lock import DOUBT, QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.order import Order
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Change
 from tests.sim.virtual_time import run
 from tests.unit.test_queued_lock_watch import HOUR, NOW, Metered, claim, denied, lock, play, waiters, woken_after
 

@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith import keys
-from locksmith.brakes import GroupRules
-from locksmith.fleet import DAEMON, REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.node import Node, encode
-from locksmith.operator_orders import OperatorOrders
-from locksmith.orders import Order
-from locksmith.queue import LOOK_AFTER, Queue
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Denied, Granted
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.node import Node, encode
+from locksmith.lock.records.order import Order
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from locksmith import keys, places
 from locksmith.errors import StoreUnavailableError
-from locksmith.fleet import DAEMON, MANUAL, REBOOT, UNHEALTHY, Claim
-from locksmith.history import HELD, History
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Change
-from locksmith.meter import Meter
-from locksmith.queue import LOOK_AFTER, Queue
-from locksmith.queue_sight import KNOWN
-from locksmith.queued_lock import QueuedLock
-from locksmith.rebootlock import RebootLock
-from locksmith.snapshot import Answer, Denied, Granted
+from locksmith.lock import places
+from locksmith.lock.answer import Answer, Denied, Granted
+from locksmith.lock.history import HELD, History
+from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queue_sight import KNOWN
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import DAEMON, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
+from locksmith.store.protocol import Change
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from locksmith.errors import StoreUnavailableError
-from locksmith.watching import Watching
+from locksmith.lock.watching import Watching
 from tests.sim.virtual_time import run
 
 

@@ -1,6 +1,6 @@
 """A burst, then a trickle."""
 
-from locksmith.ratelimit import RateLimit
+from locksmith.util.ratelimit import RateLimit
 
 
 def test_a_burst_is_allowed_then_one_for_each_interval():

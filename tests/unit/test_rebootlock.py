@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locksmith import fleet, keys, semaphore, share
 from locksmith.errors import (
     ConflictError,
     CorruptValueError,
@@ -18,14 +17,16 @@ from locksmith.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from locksmith.fleet import MANUAL, REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.store import Also, Delete
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import NotHeldError, Semaphore
-from locksmith.share import Share
-from locksmith.shown import ChangedClaimError, Shown
-from locksmith.standing import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.holder import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, semaphore, share
+from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
+from locksmith.lock.records.semaphore import NotHeldError, Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Also, Delete
 from tests.harness.examples import times
 from tests.harness.weather import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, Script, StepwiseStore
 
@@ -63,7 +64,7 @@ class Bench:
     def record(self, holder: str) -> Claim | None:
         key = keys.holder_key("", holder)
         entry = self.server.read(key).entry
-        return fleet.decode(entry.value, key, holder) if entry else None
+        return claim_record.decode(entry.value, key, holder) if entry else None
 
     def put(self, value: bytes, key: str = KEY) -> None:
         self.server.put(key, value, self.server.read(key).version)
@@ -147,7 +148,7 @@ def test_adopting_leaves_an_id_alone_that_has_a_record():
 def test_a_record_whose_id_is_not_in_the_semaphore_counts_for_nothing():
     async def story():
         bench = Bench()
-        bench.put(fleet.encode(claim("n1", nonce="old")), keys.holder_key("", "n1"))
+        bench.put(claim_record.encode(claim("n1", nonce="old")), keys.holder_key("", "n1"))
         await bench.lock.take(claim("n1"))
         assert bench.record("n1") == claim("n1")
 
@@ -179,7 +180,7 @@ def test_an_unlock_between_commits_read_and_write_wins_or_sees_the_commit():
                 await asyncio.sleep(0)
             undone = await bench.calm.unlock("n1")
             outcome = (await asyncio.gather(commit, return_exceptions=True))[0]
-            assert isinstance(outcome, float) == (undone is not None and undone.state == fleet.COMMITTED)
+            assert isinstance(outcome, float) == (undone is not None and undone.state == claim_record.COMMITTED)
 
     asyncio.run(story(stepwise=False))
 
@@ -266,7 +267,7 @@ def test_a_record_of_a_later_schema_is_read_and_keeps_what_is_unknown_here():
         await bench.lock.commit(read)
         record = bench.record("n1")
         assert record is not None
-        assert (record.schema, record.extra, record.state) == (7, {"rack": {"row": 3}}, fleet.COMMITTED)
+        assert (record.schema, record.extra, record.state) == (7, {"rack": {"row": 3}}, claim_record.COMMITTED)
 
     asyncio.run(story())
 
@@ -541,7 +542,7 @@ def test_a_give_back_whose_answer_is_lost_has_given_back():
 def test_what_a_lost_race_left_on_v2_is_removed_by_the_give_back_and_is_no_holder_for_a_repair(settle):
     async def story():
         bench = Bench(stepwise=True)
-        bench.put(fleet.encode(claim("n1")), keys.holder_key("", "n1"))
+        bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
         assert not await bench.lock.give_back(claim("n1", nonce="2"), settle=settle)
         assert bench.record("n1") == claim("n1"), "only one's own"
         assert not await bench.lock.give_back(claim("n1"), settle=settle)

@@ -6,17 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith import fleet, keys, semaphore
-from locksmith.brakes import BrakedError
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.fleet import COMMITTED, MANUAL, UNHEALTHY
-from locksmith.halt import HaltAfter
-from locksmith.history import EXPIRE
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import NotHeldError, Semaphore
-from locksmith.shown import ChangedClaimError, Shown
-from locksmith.standing import OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.admission import BrakedError
+from locksmith.lock.history import EXPIRE
+from locksmith.lock.holder import OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.lock.records.semaphore import NotHeldError, Semaphore
+from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import LATE
 from tests.unit.test_brakes import NOW, Group, scene
 from tests.unit.test_brakes import claim as daemons
@@ -40,7 +41,7 @@ def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n2"))
-        bench.put(fleet.encode(claim("n1", nonce="2")), keys.holder_key("", "n1"))
+        bench.put(claim_record.encode(claim("n1", nonce="2")), keys.holder_key("", "n1"))
         with pytest.raises(SlotsBusyError):
             await bench.lock.take(claim("n1", nonce="1"))
         assert bench.record("n1") == claim("n1", nonce="2")
@@ -51,7 +52,7 @@ def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
 def test_an_unlock_of_an_id_that_only_has_a_record_removes_none_that_can_be_read():
     async def story():
         bench = Bench()
-        bench.put(fleet.encode(claim("n1")), keys.holder_key("", "n1"))
+        bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
         with pytest.raises(NotHeldError):
             await bench.lock.unlock("n1")
         assert bench.record("n1") == claim("n1")
@@ -178,8 +179,8 @@ def test_a_journal_that_knows_fewer_commits_than_the_record_passes_no_point_of_n
         await group.lock().commit(daemons("n1"))
         await group.lock().commit(daemons("n1"))  # an answer that was lost: the same once more
         entry = group.server.read(keys.holder_key("", "n1")).entry
-        ahead = fleet.decode(entry.value, entry.key, "n1").committed()
-        group.server.put(entry.key, fleet.encode(ahead), entry.version)
+        ahead = claim_record.decode(entry.value, entry.key, "n1").committed()
+        group.server.put(entry.key, claim_record.encode(ahead), entry.version)
         with pytest.raises(OlderJournalError):
             await group.lock().commit(daemons("n1"))
 

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Change, Entry, Fingerprint, Known, Reading, any_change
+from locksmith.store.protocol import Change, Entry, Fingerprint, Known, Reading, any_change
+from locksmith.store.remembering import RememberingStore
 
 
 class Memory:

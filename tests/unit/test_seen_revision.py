@@ -8,20 +8,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith import keys, node, orders, states
+from locksmith.daemon.store_check import CHECK_AFTER, RESUME_AFTER, CheckedPresence, check
 from locksmith.errors import ConflictError, HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
-from locksmith.host.seen_revision import SeenRevision
-from locksmith.kv.cluster import ForeignError
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.kv.observed import KINDS
-from locksmith.kv.remembering import RememberingStore
-from locksmith.kv.store import Check, Entering, Fingerprint, Position, Put
-from locksmith.meter import Meter
-from locksmith.node import Node
-from locksmith.orders import RESTORED, Order
-from locksmith.presence import Presence
-from locksmith.store_check import CHECK_AFTER, RESUME_AFTER, CheckedPresence, check
+from locksmith.host.watermark import SeenRevision
+from locksmith.lock.presence import Presence
+from locksmith.lock.records import keys, node, states
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import RESTORED, Order
+from locksmith.store.cluster import ForeignError
+from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
+from locksmith.store.observed import KINDS
+from locksmith.store.protocol import Check, Entering, Fingerprint, Position, Put
+from locksmith.store.remembering import RememberingStore
 from tests.harness.remembered import remembered
 from tests.sim.virtual_time import run
 
@@ -332,7 +333,7 @@ class Fleet:
     async def resume(self, moment):
         store = MemoryStore(self.server)
         reading = await store.get(RESUME)
-        await store.swap(RESUME, orders.encode(Order("alice", moment)), reading.version)
+        await store.swap(RESUME, order_record.encode(Order("alice", moment)), reading.version)
 
     async def restart(self):
         self.mark.keep()

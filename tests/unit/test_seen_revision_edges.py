@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from locksmith import fleet
 from locksmith.errors import HostError
-from locksmith.host.seen_revision import Seen, SeenRevision
-from locksmith.kv.store import Entry, Fingerprint, Known
+from locksmith.host.watermark import Seen, SeenRevision
+from locksmith.store.protocol import Entry, Fingerprint, Known
+from locksmith.util import records
 from tests.unit.test_seen_revision import LATER, NOW, Clock, Gauge, hears, make
 
 SEEN = Entry("key", b"seen", 5, 1)
@@ -85,9 +85,9 @@ def test_a_resume_is_written_down_once_and_not_forgotten(tmp_path):
     for _ in range(3):
         mark.went_back(NOW)
     assert len(written) == 1
-    assert of_disk(mark)["resumed"] == fleet.moment(NOW)
+    assert of_disk(mark)["resumed"] == records.moment(NOW)
     mark.went_back(None)
-    assert of_disk(mark)["resumed"] == fleet.moment(NOW)
+    assert of_disk(mark)["resumed"] == records.moment(NOW)
 
 
 def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path, monkeypat
     assert of_disk(mark)["back"] == ""
     monkeypatch.undo()
     assert mark.went_back(None)
-    assert of_disk(mark)["back"] == fleet.moment(NOW)
+    assert of_disk(mark)["back"] == records.moment(NOW)
 
 
 def test_a_resume_of_the_very_second_of_another_programs_verdict_does_not_end_that(tmp_path):

@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError
-from locksmith.semaphore import (
-    AlreadyHeldError,
-    NoFreeSlotError,
-    NotHeldError,
-    Semaphore,
-    decode,
-    encode,
-)
+from locksmith.lock.records.semaphore import AlreadyHeldError, NoFreeSlotError, NotHeldError, Semaphore, decode, encode
 
 KEY = "coreos.com/updateengine/rebootlock/semaphore"
 

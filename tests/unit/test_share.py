@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import keys, semaphore, share
 from locksmith.errors import CorruptValueError, OutcomeUnknownError
-from locksmith.fleet import REBOOT, Claim
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.rebootlock import RebootLock
-from locksmith.semaphore import Semaphore
-from locksmith.share import Share
-from locksmith.standing import SlotsBusyError
+from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore, share
+from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import ANSWER_LOST, ARRIVES, DROPPED, LATE, Script, StepwiseStore
 
 KEY = keys.semaphore_key("")

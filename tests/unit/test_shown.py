@@ -4,25 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith import fleet
-from locksmith.fleet import Claim
-from locksmith.kv.store import Entry, Reading
-from locksmith.semaphore import Semaphore
-from locksmith.shown import Shown
-from locksmith.standing import Standing
+from locksmith.lock.holder import Standing
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.shown import Shown
+from locksmith.store.protocol import Entry, Reading
 from tests.unit.test_rebootlock import claim
 
 
 def standing(claimed: Claim | None, *, version: int = 7, record: int = 6) -> Standing:
     entry = Entry("key", b"", version, 1)
-    found = Entry("record", fleet.encode(claimed), record, 1) if claimed else None
+    found = Entry("record", claim_record.encode(claimed), record, 1) if claimed else None
     return Standing("n1", Semaphore(1, ("n1",)), Reading(entry, version), found, claimed)
 
 
 HELD = claim("n1")
 COMMITTED = HELD.committed()
-BLAMED = HELD.committed().blamed(fleet.FAILED, "rolled back")
-REOPENED = replace(COMMITTED, state=fleet.HELD)
+BLAMED = HELD.committed().blamed(claim_record.FAILED, "rolled back")
+REOPENED = replace(COMMITTED, state=claim_record.HELD)
 
 
 @pytest.mark.parametrize(

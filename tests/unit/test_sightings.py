@@ -1,7 +1,7 @@
 """For how long an entry has stood: never more than the truth."""
 
-from locksmith.kv.store import Entry
-from locksmith.sightings import MOST, Sightings
+from locksmith.lock.unchanged import MOST, Sightings
+from locksmith.store.protocol import Entry
 
 
 def entry(version=1, value=b"a", key="k"):

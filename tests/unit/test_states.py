@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from locksmith import states
-from locksmith.snapshot import Errand
-from locksmith.steps import (
+from locksmith.agent import state
+from locksmith.agent.snapshot import Errand
+from locksmith.agent.steps import (
     Adopt,
     Blame,
     Commit,
@@ -24,6 +24,7 @@ from locksmith.steps import (
     Warn,
     Withdraw,
 )
+from locksmith.lock.records import states
 
 UNTIL = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 
@@ -57,8 +58,8 @@ STORIES = [
 
 @pytest.mark.parametrize(("step", "word", "sentence"), STORIES, ids=lambda value: str(value)[:30])
 def test_each_step_has_a_word_and_a_sentence(step, word, sentence):
-    assert states.state(step) == word
-    assert states.sentence(step) == sentence
+    assert state.state_of(step) == word
+    assert state.sentence(step) == sentence
 
 
 def test_every_step_has_its_story_and_every_word_is_used():
@@ -68,5 +69,5 @@ def test_every_step_has_its_story_and_every_word_is_used():
 
 def test_a_wait_says_until_when_in_local_time():
     local = UNTIL.astimezone()
-    text = states.sentence(Wait("window", "outside the reboot window", UNTIL))
+    text = state.sentence(Wait("window", "outside the reboot window", UNTIL))
     assert text == f"waiting (window): outside the reboot window, until {local:%a %Y-%m-%d %H:%M:%S %Z}"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from locksmith import states
+from locksmith.daemon.store_check import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence, check
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.kv.memory import MemoryServer, MemoryStore
-from locksmith.node import Node
-from locksmith.orders import RESTORED
-from locksmith.store_check import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence, check
+from locksmith.lock.records import states
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import RESTORED
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import errands
 from locksmith.cli import logs, output
 from locksmith.cli.painted import Painted, Part, painted
+from locksmith.daemon import stages
 from locksmith.host.notify import Notifier
-from locksmith.text import cut, one_line, printable
+from locksmith.util.text import cut, one_line, printable
 from tests.unit.test_metrics import ENTRY
 
 EVERYTHING = "".join(map(chr, range(0x300))) + "\u2028\u2029\u202a\u202e\u2066\u2069\u200b\ufeff\ud800\udfff\U000e0041"
@@ -110,6 +110,6 @@ def test_systemd_gets_one_line_and_no_other_word():
 
 def test_no_variable_of_a_hook_has_a_nul_or_a_line_in_it():
     claim = replace(ENTRY.claim, reason=f"a\n{EVERYTHING}", hostname="\0", version="\ud800", who="\x1b[2J")
-    told = errands._environment(replace(ENTRY, claim=claim))
+    told = stages._environment(replace(ENTRY, claim=claim))
     assert all(value.isprintable() for name, value in told.items() if name != "LOCKSMITH_ROOT")
     assert told["LOCKSMITH_HOSTNAME"] == "\\x00"

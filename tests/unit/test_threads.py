@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from locksmith.kv.threads import in_thread
+from locksmith.util.threads import in_thread
 
 
 def test_the_result_of_the_work_comes_back():
@@ -91,7 +91,7 @@ def test_a_cancelled_call_ends_at_once():
 def test_the_end_of_the_process_does_not_wait_for_work_that_hangs():
     story = (
         "import asyncio, time\n"
-        "from locksmith.kv.threads import in_thread\n"
+        "from locksmith.util.threads import in_thread\n"
         "try: asyncio.run(in_thread(lambda: time.sleep(60), limit=0.01))\n"
         "except TimeoutError: print('left')\n"
     )

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith.agent.snapshot import Boot
 from locksmith.errors import UsageError
-from locksmith.host.bus import SystemBus
+from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
-from locksmith.snapshot import Boot
-from locksmith.trigger import TriggerContext, make_triggers
 from locksmith.triggers.kernel import NewerKernel
 from locksmith.triggers.max_uptime import MaxUptime
+from locksmith.triggers.plugin import TriggerContext, make_triggers
 from locksmith.triggers.reboot_required import RebootRequired
 from locksmith.triggers.settings import TriggerSettings
 

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import states
-from locksmith.cli.nodes import layout, summary
+from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet import COMMITTED, DAEMON, HELD, MANUAL, REBOOT, Claim
-from locksmith.group_view import GroupView
-from locksmith.holding import How, holdings
-from locksmith.names import find
-from locksmith.node import Node
-from locksmith.orders import Order
-from locksmith.rollout import Rollout
-from locksmith.semaphore import Semaphore
-from locksmith.share import Share
-from locksmith.text import one_line
-from locksmith.waiter import Waiter
-from locksmith.why import case, explain
+from locksmith.fleet.explain import case, explain
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import How, holdings
+from locksmith.fleet.lookup import find
+from locksmith.fleet.rollout import Rollout
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import COMMITTED, DAEMON, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.lock.records.waiter import Waiter
+from locksmith.util.text import one_line
 
 NOW = datetime(2026, 5, 1, 3, 0, tzinfo=UTC)
 VERSION = "4081.2.0"

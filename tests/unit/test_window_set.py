@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith import keys
-from locksmith.config_windows import WindowSettings
+from locksmith.config.windows import WindowSettings
+from locksmith.daemon.windows import IDLE, WAITING, ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, StoreUnavailableError
-from locksmith.kv.memory import MemoryServer, MemoryStore
+from locksmith.lock.records import keys
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.window import window_set
 from locksmith.window.window_set import WindowSet
-from locksmith.window_source import IDLE, WAITING, ConfiguredWindows
-from locksmith.window_store import WindowStore
 
 KEY = keys.window_key("nights")
 NIGHTS = WindowSet.parse(["Mon..Fri 02:00 for 3h"], ["*-12-20..*-01-06"], "Europe/Berlin")

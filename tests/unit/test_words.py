@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.cli.table import Row, cells_wide, table
-from locksmith.words import clock, listed, ordinal, span
+from locksmith.util.words import clock, listed, ordinal, span
 
 NOW = datetime(2026, 5, 1, 4, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.x509 import ALTERNATIVE_NAMES, OBJECT, read_certificate, read_pem
+from locksmith.util.x509 import ALTERNATIVE_NAMES, OBJECT, read_certificate, read_pem
 from tests.harness.certificates import Authority
 
 

@@ -1,0 +1,113 @@
+"""What a machine shows of itself to its group: the step of its loop, as a record that changes seldom. Pure."""
+
+from datetime import datetime
+
+from locksmith import __version__
+from locksmith.agent import state
+from locksmith.agent.ports import Member, Target
+from locksmith.agent.snapshot import Phase, Snapshot
+from locksmith.agent.steps import Commit, Step, Wait
+from locksmith.lock.answer import Granted
+from locksmith.lock.records import states
+from locksmith.lock.records.node import TTL, Node
+from locksmith.util import limits
+from locksmith.window.windows import Opening, Windows
+
+IN_LINE = {"line", "slot"}
+"""Reasons to wait whose words change with every slot given back: who stands where is read from the line itself."""
+
+
+def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> Node:
+    """Make the record of a step; moments are whole seconds, so that it reads back as the same."""
+    now = snapshot.now.replace(microsecond=0)
+    wish = snapshot.wishes[0] if snapshot.wishes else None
+    code, reason, until = _why(step)
+    windows = snapshot.window.windows
+    opening = windows.opening(now) if windows else None
+    holds = _holds(step, snapshot)
+    known = windows.in_zone(now.tzinfo) if windows and now.tzinfo else None
+    return Node(
+        machine_id=member.machine_id,
+        hostname=member.hostname,
+        boot_id=snapshot.boot.boot_id,
+        group=target.group,
+        strategy=target.strategy,
+        state=state.state_of(step),
+        since=now,
+        version=__version__,
+        code=code,
+        reason=limits.text(reason),
+        until=until and until.replace(microsecond=0),
+        wish=wish.trigger if wish else "",
+        wish_version=limits.text(wish.version) if wish else "",
+        wish_since=wish.since.replace(microsecond=0) if wish else None,
+        wish_reasons=limits.texts([one.reason for one in snapshot.wishes if one.reason]),
+        window_opens=_opens(windows, opening, now),
+        window_closes=opening.closes if opening else None,
+        windows=tuple(map(str, known.windows)) if known else (),
+        blackouts=tuple(map(str, known.blackouts)) if known else (),
+        userspace=snapshot.boot.userspace,
+        instance=member.instance,
+        hardware=member.hardware,
+        claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
+        written=now if holds else None,
+        lasts=int(TTL) if holds else 0,
+    )
+
+
+def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
+    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any.
+
+    With a claim, or where it does not know of any yet (None), it may hold a slot.
+    """
+    code, reason, _ = _why(step)
+    now, holds = now.replace(microsecond=0), claim != ""
+    return Node(
+        machine_id=member.machine_id,
+        hostname=member.hostname,
+        boot_id=member.boot_id,
+        group=target.group,
+        strategy=target.strategy,
+        state=state.state_of(step),
+        since=now,
+        version=__version__,
+        code=code,
+        reason=limits.text(reason),
+        instance=member.instance,
+        hardware=member.hardware,
+        claim=claim,
+        written=now if holds else None,
+        lasts=int(TTL) if holds else 0,
+    )
+
+
+def _holds(step: Step, snapshot: Snapshot) -> bool:
+    """Tell whether this machine holds a slot, as far as it knows."""
+    entry = snapshot.journal.entry
+    if entry is None:
+        return False
+    booted = entry.boot != snapshot.boot
+    return booted or entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted) or isinstance(step, Commit)
+
+
+def next_opening(snapshot: Snapshot) -> datetime | None:
+    """Give the start of the opening that is open, or else of the next; None: there is none, or it has no beginning."""
+    windows, now = snapshot.window.windows, snapshot.now.replace(microsecond=0)
+    if windows is None:
+        return None
+    return _opens(windows, windows.opening(now), now)
+
+
+def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> datetime | None:
+    if opening is not None:
+        return opening.opens
+    return windows.next_open(now) if windows else None
+
+
+def _why(step: Step) -> tuple[str, str, datetime | None]:
+    if not isinstance(step, Wait):
+        return "", "", None
+    if step.code in IN_LINE:
+        return "line", "in line for a slot", None
+    # An error is tried again every few seconds: that is no end of the wait.
+    return step.code, step.text, None if step.code in states.ERRORS else step.until

@@ -1,0 +1,232 @@
+"""What the loop reaches, as small protocols: real in the daemon, simulated in the simulation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from locksmith.agent.permit import Permit
+from locksmith.agent.snapshot import (
+    Before,
+    Boot,
+    Errand,
+    Failure,
+    Hooks,
+    Journal,
+    JournalEntry,
+    Objection,
+    ShutdownState,
+    Sighting,
+    Snapshot,
+    WindowSight,
+    Wish,
+)
+from locksmith.agent.steps import Step
+from locksmith.agent.strategy import Strategy
+from locksmith.lock.answer import Done
+from locksmith.lock.records.node import Node
+
+HEARTBEAT = 30.0
+"""Seconds after which everything is looked at again, unless something wants it sooner."""
+
+
+class Trigger(Protocol):
+    """Why a reboot may be needed (plugin.py has all that a plugin must do)."""
+
+    name: str
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:
+        """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""
+        ...
+
+
+class Machine(Protocol):
+    """What the loop needs of the machine it runs on."""
+
+    async def boot(self) -> Boot:
+        """Say which boot this is; `HostError` when that cannot be told."""
+        ...
+
+    async def shutdown_state(self) -> ShutdownState:
+        """Say whether the machine is going down."""
+        ...
+
+    async def reboot(self, permit: Permit) -> None:
+        """Ask for the reboot and read the reply: `RebootRefusedError`, `RebootUnknownError`.
+
+        `permit` is held while the order is put on the wire. The order is not sent later.
+        """
+        ...
+
+    async def before(self, wish: Wish | None) -> Before:
+        """Say how this machine is before its reboot; `HostError`: that cannot be told."""
+        ...
+
+    def system(self) -> str:
+        """Say what operating system runs (os-release(5)); empty: it does not say."""
+        ...
+
+
+class Gate(Protocol):
+    """What may say "not now". Whatever keeps it from looking is an objection."""
+
+    name: str
+
+    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:
+        """Look now, within a limit."""
+        ...
+
+
+class WindowSource(Protocol):
+    """When this machine may reboot."""
+
+    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+        """Say it; `wanted`: a reboot is. `StoreError`: what counts stands in a store that does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
+class Users(Protocol):
+    """Who is logged in, and their warning. `HostError`: logind does not say."""
+
+    async def present(self) -> frozenset[str]:
+        """Name the users whose sessions count."""
+        ...
+
+    async def warn(self, at: datetime, reason: str) -> None:
+        """Tell them that this machine reboots."""
+        ...
+
+    async def call_off(self) -> None:
+        """Take the warning back."""
+        ...
+
+
+class Errands(Protocol):
+    """What is done beside the loop, because it may take minutes."""
+
+    def wanted(self, errand: Errand) -> bool:
+        """Whether there is anything to do for it."""
+        ...
+
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+        """Run it to its end, and give what went wrong. One that runs already, from before a restart, is waited for.
+
+        Cancelled, it goes on by itself: `stop` ends it.
+        """
+        ...
+
+    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+        """End one that is under way."""
+        ...
+
+
+class JournalStore(Protocol):
+    """The machine's memory (host/journal.py tells what each does)."""
+
+    failed_writes: int
+
+    def read(self) -> Journal: ...  # noqa: D102
+    def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
+    def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
+    def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102
+    def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
+    def reopen(self, nonce: str) -> None: ...  # noqa: D102
+    def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
+    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102
+    def clear(self, nonce: str, *, done: Done | None = None) -> None: ...  # noqa: D102
+
+
+class Presence(Protocol):
+    """How the others of the group see this machine (presence.py)."""
+
+    @property
+    def twin(self) -> str:
+        """Name another machine that was seen with this one's id; empty: none was."""
+        ...
+
+    async def show(self, now: Node) -> None:
+        """Write what this machine does, where that is news."""
+        ...
+
+    async def confirm(self, now: Node, longer: float) -> None:
+        """Write, before the point of no return, that it goes down; afterwards `twin` is up to date."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
+class Reporter(Protocol):
+    """Whoever wants to know what the loop does: the log, systemd, the metrics, coordinator.conf."""
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:
+        """Take note of the step the loop is about to perform; without a snapshot, observing itself failed."""
+        ...
+
+    def performed(self, step: Step) -> None:
+        """Take note that a step has succeeded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose permission this machine asks for, as configured now; it is written into each claim's journal entry.
+
+    `cluster` is the etcd cluster in which a claim was made (empty: that is not known).
+    """
+
+    strategy: str
+    group: str
+    api: int
+    endpoints: tuple[str, ...]
+    cluster: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who this machine is, and which run of it: what it knows without the bus, and without its disk.
+
+    `boot_id` is the kernel's, `instance` the id of its /run, `hardware` a digest of its firmware's id; empty: unknown.
+    """
+
+    machine_id: str
+    hostname: str
+    boot_id: str = ""
+    instance: str = ""
+    hardware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything the loop reaches.
+
+    `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a
+    `locksmithctl reboot` runs. `adopts` and `adopted` remember, for this boot, whether the machine still has to give
+    back a slot from before its journal.
+    `gates` are those that cost next to nothing, asked at each look while a reboot is wanted; what else is asked is an
+    errand. `errands`: None where there is nothing to run; `users`: None where nobody has to be warned.
+    `windows`: None where any time will do.
+    `presence`: None where the strategy shares no store with a group.
+    `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
+    """
+
+    machine: Machine
+    triggers: Sequence[Trigger]
+    journal: JournalStore
+    strategy: Callable[[Target], Strategy]
+    clock: Callable[[], datetime]
+    reporters: Sequence[Reporter] = ()
+    operator: Callable[[], bool] = lambda: False
+    adopts: Callable[[], bool] = lambda: False
+    adopted: Callable[[], None] = lambda: None
+    presence: Presence | None = None
+    windows: WindowSource | None = None
+    gates: Sequence[Gate] = ()
+    errands: Errands | None = None
+    users: Users | None = None
+    heartbeat: float = HEARTBEAT

@@ -1,0 +1,111 @@
+"""The machine's state in one word, as every reporter shows it."""
+
+from locksmith.agent.snapshot import Errand
+from locksmith.agent.steps import (
+    Adopt,
+    Blame,
+    Commit,
+    Finish,
+    Idle,
+    Reboot,
+    Release,
+    Request,
+    Run,
+    Step,
+    TakeOver,
+    Undo,
+    Wait,
+    Warn,
+    Withdraw,
+)
+from locksmith.lock.records.states import (
+    FINISHED,
+    IDLE,
+    PREPARING,
+    REBOOTING,
+    RELEASING,
+    REQUESTING,
+    SICK,
+    STUCK,
+    VERIFYING,
+    WAITING,
+    WITHDRAWING,
+)
+
+_AFTER = {Errand.HEALTH, Errand.FINISH}
+_RUNS = {
+    Errand.CHECKS: "running the checks before the reboot",
+    Errand.PREPARE: "running the hooks before the reboot",
+    Errand.UNDO: "running the hooks that undo",
+    Errand.HEALTH: "looking at this machine's health",
+    Errand.FINISH: "running the hooks after the reboot",
+}
+
+
+def state_of(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each step
+    """Name the state in which the loop takes this step."""
+    match step:
+        case Idle():
+            return IDLE
+        case Wait(code="rebooting"):
+            return REBOOTING
+        case Wait(code="stuck"):
+            return STUCK
+        case Wait(code="verifying"):
+            return VERIFYING
+        case Wait(code=code) if code in SICK:
+            return code
+        case Wait(code="hooks" | "checks" | "sessions"):
+            return PREPARING
+        case Wait():
+            return WAITING
+        case Adopt() | Release():
+            return RELEASING
+        case Request():
+            return REQUESTING
+        case Run(errand):
+            return VERIFYING if errand in _AFTER else PREPARING
+        case Warn():
+            return PREPARING
+        case Blame(state_):
+            return state_
+        case Commit() | Reboot():
+            return REBOOTING
+        case Withdraw() | Undo() | TakeOver():
+            return WITHDRAWING
+        case Finish():
+            return FINISHED
+
+
+def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each step
+    """Say the step and its reason for a person, in local time."""
+    match step:
+        case Wait(code, text, until):
+            ends = f", until {until.astimezone():%a %Y-%m-%d %H:%M:%S %Z}" if until else ""
+            return f"waiting ({code}): {text}{ends}"
+        case Idle():
+            return "idle: nothing wants a reboot"
+        case Adopt():
+            return "looking for a slot from before this machine had a journal"
+        case Request():
+            return "asking for permission to reboot"
+        case Commit():
+            return "permission given: passing the point of no return"
+        case Reboot():
+            return "rebooting"
+        case Release():
+            return "rebooted and healthy: giving the slot back"
+        case Run(errand):
+            return _RUNS[errand]
+        case Warn(until):
+            return f"warning the users: reboot at {until.astimezone():%H:%M:%S %Z}"
+        case Blame(state_, trouble):
+            return f"{state_}: {trouble}"
+        case Undo(reason):
+            return f"undoing the hooks: {reason}"
+        case TakeOver():
+            return "the operator's reboot has ended, or stands still: taking its claim over, to give that back"
+        case Withdraw(reason):
+            return f"giving up the reboot and its slot: {reason}"
+        case Finish():
+            return "nothing to do: this strategy never reboots"

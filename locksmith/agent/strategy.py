@@ -1,0 +1,103 @@
+"""Strategies: how permission to reboot is obtained. Plugins of the entry-point group `locksmith.strategies`.
+
+A strategy is a class that is called with a `StrategyContext` and has the methods of `Strategy`. Another package adds
+one by naming it in that entry-point group; nothing here has to change.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from locksmith.errors import UsageError
+from locksmith.lock.answer import Answer
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import Claim
+
+ENTRY_POINTS = "locksmith.strategies"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyContext:
+    """What a strategy may use: its group, and a way to the group's lock, connected only when it is called.
+
+    `adopt`: give back a slot that this machine holds without a record (a fleet that moves over from the original).
+    """
+
+    group: str
+    open_lock: Callable[[], QueuedLock]
+    adopt: bool = False
+
+
+class Strategy(Protocol):
+    """One way to obtain permission. Every call is idempotent, ends by itself, and may be repeated after a crash.
+
+    Any `LocksmithError` counts as a no, is shown as the reason to wait, and the call is tried again later.
+    """
+
+    reboots: bool
+    """False: never. The daemon gives back what its journal names, and ends."""
+    present: bool
+    """True: the machines share a store of the group's, and show each other there what they do (presence.py)."""
+
+    async def request(self, claim: Claim) -> Answer:
+        """Answer whether this machine may reboot now."""
+        ...
+
+    async def changed(self, limit: float) -> bool:
+        """Wait until it is worth asking again after a denial; False after `limit` seconds."""
+        ...
+
+    async def commit(self, claim: Claim) -> Answer:
+        """Look a last time whether the permission still stands, and make it irrevocable."""
+        ...
+
+    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+        """Show what went wrong with the reboot (`unhealthy` or `failed`, and a sentence): the permission stays taken.
+
+        True: an operator has acknowledged it, or nobody could; then it is given back when the machine is healthy.
+        """
+        ...
+
+    async def withdraw(self, claim: Claim, reason: str) -> None:
+        """Take a request, or a permission that was not used, back; `reason` says why, for a person."""
+        ...
+
+    async def complete(self, claim: Claim) -> None:
+        """Give the permission back after a healthy boot."""
+        ...
+
+    async def adopt(self, holder: str) -> bool:
+        """Give back what this machine held before it had a journal; True if there was such a thing."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+StrategyFactory = Callable[[StrategyContext], Strategy]
+
+
+def installed() -> list[str]:
+    """Name the strategies that are installed."""
+    return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
+
+
+def make(name: str, context: StrategyContext) -> Strategy:
+    """Make a strategy by its name. `UsageError` lists those that are installed, or says why this one can't be used."""
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            return _made(point.load(), context)
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the daemon's answer is one sentence
+            why = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the strategy {name!r} ({point.value}) cannot be used: {why}") from None
+    raise UsageError(f"there is no strategy {name!r}; installed are: {', '.join(installed()) or 'none'}")
+
+
+def _made(factory: StrategyFactory, context: StrategyContext) -> Strategy:
+    strategy = factory(context)
+    for name in ("reboots", "present"):
+        if not isinstance(getattr(strategy, name, None), bool):
+            raise TypeError(f"its `{name}` must be True or False")
+    return strategy

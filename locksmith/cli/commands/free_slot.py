@@ -1,0 +1,35 @@
+"""The freeing of a slot by an operator, and what the operator is told of it."""
+
+from dataclasses import replace
+
+from locksmith.cli.output import note
+from locksmith.cli.session import act, act_on
+from locksmith.lock.history import UNLOCK
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.lock.shown import Shown
+
+
+async def free(holder: str, reason: str, lock: RebootLock, shown: Shown | None = None) -> Claim | None:
+    """Free whatever holds this id, or only what was shown of it, and write that into the history."""
+    claim = await lock.unlock(holder, shown)
+    undone = f"it {was(claim).removeprefix('which ')}"
+    done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)
+    await lock.history.add(done)
+    return claim
+
+
+def tell_freed(holder: str, claim: Claim | None, *, as_json: bool) -> None:
+    """Say what was freed, for people, and in any case what nothing stops any more."""
+    if not as_json:
+        note(f"unlocked {holder}, {was(claim)}")
+    if claim is not None and claim.state == COMMITTED:
+        name = claim.hostname or holder
+        note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")
+
+
+def was(claim: Claim | None) -> str:
+    """Say what a slot that was freed was held for."""
+    if claim is None:
+        return "which held a slot without a record that can be read: a node of the original, or a bare lock"
+    return f"which was {claim.describe()}"

@@ -1,0 +1,131 @@
+"""`history`: who had the lock, when, why and for how long, and what operators did."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.table import Row, table, width
+from locksmith.errors import CorruptValueError
+from locksmith.lock.history import HELD, REBOOTED, Event
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records.claim import DAEMON, Claim
+from locksmith.util import records
+from locksmith.util.words import span
+
+Held = Claim | CorruptValueError | None
+"""The record of an id that holds a slot, as `LockState` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The youngest events, the oldest first, and who holds a slot now, or why that cannot be read."""
+
+    events: list[Event]
+    holds: list[tuple[str, Held]]
+    problem: CorruptValueError | None = None
+
+
+@click.command(cls=GoCommand)
+@click.option("--limit", cls=GoOption, type=click.IntRange(1, 2000), default=50, help="How many records, at most (50).")
+@json_flag
+@pass_session
+def history(session: Session, *, limit: int, as_json: bool) -> None:
+    """Show who had a slot, when, why and for how long, and what operators did; the youngest last.
+
+    It is kept for 30 days. Holds that have not ended come last.
+    """
+    past = session.with_lock(lambda lock: _read(lock, limit))
+    if as_json:
+        print_json({"group": session.config.group, **_fields(past)})
+        return
+    now = datetime.now().astimezone()
+    rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(*hold, now) for hold in past.holds)]
+    if rows:
+        say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
+    elif not past.problem:
+        note("nothing has happened here in the last 30 days")
+    if past.problem:
+        note(f"who holds a slot cannot be read: {past.problem}")
+
+
+async def _read(lock: RebootLock, limit: int) -> Past:
+    events = await lock.history.read(limit)
+    try:
+        claims = (await lock.read()).claims
+    except CorruptValueError as error:
+        return Past(events, [], error)
+    return Past(events, sorted(claims.items(), key=_began))
+
+
+def _began(hold: tuple[str, Held]) -> tuple[bool, float]:
+    """Order holds by their beginning; those of which it is not known come last."""
+    _, claim = hold
+    return (False, claim.held_since.timestamp()) if isinstance(claim, Claim) else (True, 0.0)
+
+
+def _event_row(event: Event, now: datetime) -> Row:
+    long = span(event.at - event.taken) if event.taken else ""
+    name = _name(event.kind, event.holder, event.hostname)
+    if event.act != HELD:
+        return Row((_when(event.at, now), event.act, name, long, _why(event.who, event.reason, event.detail)))
+    if event.detail == REBOOTED:
+        return Row((_when(event.at, now), REBOOTED, name, long, _why(event.who, event.reason)))
+    return Row((_when(event.at, now), "gave back", name, long, _why(event.who, event.reason, event.detail)))
+
+
+def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
+    if not isinstance(claim, Claim):
+        why = "its record cannot be read" if claim else "no record: a node of the original, or a bare lock"
+        return Row(("", "still held", holder, "", why), "yellow")
+    name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
+    return Row((_when(claim.held_since, now), "still held", name, long, _why(claim.who, claim.reason)), "yellow")
+
+
+def _name(kind: str, holder: str, hostname: str) -> str:
+    """Name the machine: the host of a claim by hand is the operator's."""
+    return hostname if kind == claim_record.REBOOT and hostname else holder
+
+
+def _why(who: str, reason: str, detail: str = "") -> str:
+    """Put together who did something, why, and how it went; a daemon goes without saying."""
+    by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
+    return "; ".join(part for part in (by, detail) if part)
+
+
+def _when(moment: datetime, now: datetime) -> str:
+    return f"{moment.astimezone(now.tzinfo):%m-%d %H:%M:%S}"
+
+
+def _fields(past: Past) -> dict[str, object]:
+    return {
+        "events": [_event_fields(event) for event in past.events],
+        "holds": [_hold_fields(*hold) for hold in past.holds],
+        "problem": str(past.problem) if past.problem else None,
+    }
+
+
+def _event_fields(event: Event) -> dict[str, object]:
+    return {
+        "at": records.moment(event.at),
+        "act": event.act,
+        "who": event.who,
+        "reason": event.reason,
+        "detail": event.detail,
+        "id": event.holder,
+        "hostname": event.hostname,
+        "kind": event.kind,
+        "version": event.version,
+        "since": records.optional_moment(event.since) or None,
+        "taken": records.optional_moment(event.taken) or None,
+        "held_seconds": int((event.at - event.taken).total_seconds()) if event.taken else None,
+    }
+
+
+def _hold_fields(holder: str, claim: Held) -> dict[str, object]:
+    held = int((datetime.now(UTC) - claim.held_since).total_seconds()) if isinstance(claim, Claim) else None
+    return {"id": holder, "claim": claim_fields(claim), "held_seconds": held}

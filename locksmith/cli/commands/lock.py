@@ -1,0 +1,157 @@
+"""`lock` and `unlock`: an operator's own claim, and the freeing of any claim.
+
+Standard output stays empty without `--json`, as the original's does; what was done is said on standard error.
+"""
+
+import asyncio
+from functools import partial
+
+import click
+
+from locksmith.cli.commands.free_slot import free, tell_freed
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.reboot.interrupt import unless_called_off
+from locksmith.cli.reboot.wait import Patience, timeout_option, wait_option
+from locksmith.cli.reboot.wait import patience as read_patience
+from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
+from locksmith.errors import LockError, UsageError
+from locksmith.fleet.lookup import HOST_NAME, ID, find, is_machine_id
+from locksmith.fleet.reader import read_group
+from locksmith.lock.history import LOCK
+from locksmith.lock.holder import OtherClaimError
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import MANUAL, Claim
+from locksmith.lock.records.semaphore import NotHeldError
+from locksmith.util import boottime
+from locksmith.util.words import quoted
+
+GIVE_UP_LIMIT = 30.0
+"""Seconds to give up what one waited for, before the program ends; after that a place in line expires."""
+
+machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=False)
+
+
+@click.command(cls=GoCommand)
+@machine_argument
+@click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@wait_option
+@timeout_option
+@json_flag
+@pass_session
+def lock(
+    session: Session, *, machine: str | None, reason: str, waits: bool, timeout: str | None, as_json: bool
+) -> None:
+    """Take a slot by hand for a machine (without an id, for this one), until `unlock`.
+
+    No daemon rides on such a slot or gives it back: while it is held, the machine does not reboot by itself. A machine
+    that is locked by hand already stays as it is.
+    """
+    patience = read_patience(note, waits=waits, timeout=timeout)
+    holder = _holder(session, machine)
+    if named := _named(session, holder):
+        raise LockError(
+            f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {quoted(named)}`"
+        )
+    claim = new_claim(holder, MANUAL, reason)
+    held = boottime.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
+    if as_json:
+        fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
+        print_json({"group": session.config.group, **fields})
+    else:
+        note(f"{held.holder} {'was locked already: ' if held.nonce != claim.nonce else 'is '}{held.describe()}")
+
+
+@click.command(cls=GoCommand)
+@machine_argument
+@click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that nobody seems to give back.")
+@click.option("--yes", cls=GoOption, is_flag=True, help="With --stale: do not ask.")
+@reason_option
+@json_flag
+@pass_session
+def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, reason: str, as_json: bool) -> None:
+    """Free the slot of a machine (without an id, of this one), whoever took it, and say what that undid.
+
+    --stale asks for each slot of a machine that is lost, and for each that has long been held by what nobody can tell
+    to be alive: a node of the original, a bare lock, a lock by hand. No slot is ever taken away by itself.
+    """
+    if stale:
+        from locksmith.cli.commands.stale import unlock_stale
+
+        unlock_stale(session, machine, reason, sure=yes, as_json=as_json)
+        return
+    holder = _holder(session, machine)
+    try:
+        claim = session.with_lock(partial(free, holder, reason))
+    except NotHeldError as error:
+        if named := _named(session, holder):
+            raise LockError(
+                f"{error}: it is the host name of {named}. Say `locksmithctl unlock {quoted(named)}`"
+            ) from None
+        raise
+    if as_json:
+        print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
+    tell_freed(holder, claim, as_json=as_json)
+
+
+async def _lock(claim: Claim, lock: RebootLock) -> Claim:
+    """Take a slot; give the claim that holds it, which an earlier `lock` may have made."""
+    try:
+        await lock.take(claim)
+    except OtherClaimError as error:
+        if error.claim is None or error.claim.kind != MANUAL:
+            raise
+        return error.claim
+    await lock.history.add(act_on(claim, LOCK, claim.reason))
+    return claim
+
+
+async def _stand_in_line(session: Session, claim: Claim, patience: Patience) -> Claim:
+    """Wait for a slot in the same line as the machines.
+
+    A machine that holds a slot for its reboot is waited for as well: the lock is taken when that is given back.
+    """
+    return await unless_called_off(session.use_queued_lock(partial(_obtain, claim, patience)))
+
+
+async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
+    """Get a slot; whatever else ends the wait, neither slot nor place is left behind."""
+    try:
+        if held := await _held_by_hand(claim, lock.lock):
+            return held
+        await patience.obtain(partial(lock.take, claim), lock.changed)
+    except BaseException:
+        async with asyncio.timeout(GIVE_UP_LIMIT):
+            await lock.give_back(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
+        raise
+    await lock.lock.history.add(act_on(claim, LOCK, claim.reason))
+    return claim
+
+
+async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
+    """Give the claim of an earlier `lock`, which there is no use in waiting for."""
+    try:
+        await lock.check(claim)
+    except OtherClaimError as error:
+        return error.claim if error.claim is not None and error.claim.kind == MANUAL else None
+    return None
+
+
+def _named(session: Session, holder: str) -> str:
+    """Give the id of the present machine that has this as its host name, where no id is meant by it; else nothing."""
+    if is_machine_id(holder):
+        return ""
+    view = session.with_store(lambda store: read_group(store, session.config.group))
+    matches = [one for one in find(view, holder) if one.how in {ID, HOST_NAME}]
+    own = [one for one in matches if one.how == ID]
+    present = [one for one in matches if one.machine_id in view.machines]
+    return "" if own or not present else present[0].machine_id
+
+
+def _holder(session: Session, machine: str | None) -> str:
+    if machine is None:
+        return session.machine_id
+    if not machine or not machine.isprintable():
+        raise UsageError(f"{machine!r} is no machine's id")
+    return machine

@@ -1,0 +1,149 @@
+"""`reboot`, `send-need-reboot` and `cancel`: this machine, over its system bus.
+
+What speaks D-Bus is imported where it runs: the list of all commands, and its completion, need none of it.
+"""
+
+import os
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import json_flag, note, print_json, say
+from locksmith.cli.reboot.wait import SKIPPABLE, timeout_option, wait_option
+from locksmith.cli.reboot.wait import patience as read_patience
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.wake import wake_daemon
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.util import boottime
+
+
+@click.command(cls=GoCommand)
+@click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@click.option("--now", cls=GoOption, is_flag=True, help="At any time: do not ask for the window.")
+@click.option(
+    "--skip-gate",
+    "skip",
+    cls=GoOption,
+    multiple=True,
+    type=click.Choice(SKIPPABLE),
+    help="Leave a gate out, which is recorded; repeated, several.",
+)
+@wait_option
+@timeout_option
+@json_flag
+@pass_session
+def reboot(
+    session: Session,
+    *,
+    reason: str,
+    now: bool,
+    skip: tuple[str, ...],
+    waits: bool,
+    timeout: str | None,
+    as_json: bool,
+) -> None:
+    """Reboot this machine, holding the lock, through the same gates, line and hooks as an update's.
+
+    Whatever stands in the way ends it, unless it is to wait; it says what it waits for. Nothing skips the lock. The
+    slot is given back when the reboot fails, and otherwise by locksmithd after it, when the machine is healthy. Needs
+    root.
+    """
+    from locksmith.cli.reboot.run import Wanted, order_reboot
+
+    patience = read_patience(note, waits=waits, timeout=timeout)
+    if os.geteuid() != 0 and session.paths == Paths():
+        raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
+    try:
+        boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
+    finally:
+        wake_daemon(session.paths)
+    if as_json:
+        print_json({"group": session.config.group, "id": session.machine_id, "rebooting": True})
+
+
+@click.command("send-need-reboot", cls=GoCommand)
+@json_flag
+@pass_session
+def send_need_reboot(session: Session, *, as_json: bool) -> None:
+    """Tell this machine's locksmithd that a reboot is needed, as update_engine would.
+
+    It counts from root, and from whom polkit allows org.locksmith1.manage.
+    """
+    from locksmith.cli.request import request_over_bus, send_wish
+
+    if os.geteuid() == 0:
+        noted = boottime.run(send_wish(session.paths))
+    else:
+        boottime.run(request_over_bus("locksmithctl send-need-reboot"))
+        noted = True
+    if as_json:
+        print_json({"sent": True, "noted": noted})
+    elif not noted:
+        note("sent, but no locksmithd has noted it: is it running, and are you root?")
+
+
+@click.command(cls=GoCommand)
+@click.option("--reason", cls=GoOption, required=True, help="Why, for whoever asks the machine.")
+@json_flag
+@pass_session
+def request(session: Session, *, reason: str, as_json: bool) -> None:
+    """Ask for a reboot of this machine, for scripts and units: through the same gates and line as an update's.
+
+    It stands until the machine has rebooted, or `cancel` takes it back; locksmithd need not run yet. It counts from
+    root, and from whom polkit allows org.locksmith1.manage.
+    """
+    from locksmith.cli.request import keep_request, request_over_bus
+
+    if os.geteuid() == 0:
+        boottime.run(keep_request(session.paths, reason))
+        running = wake_daemon(session.paths)
+    else:
+        boottime.run(request_over_bus(reason))
+        running = True
+    if as_json:
+        print_json({"requested": True, "running": running})
+        return
+    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` takes it back")
+    if not running:
+        note("locksmithd does not run on this machine: it sees the request when it starts")
+
+
+@click.command(cls=GoCommand)
+@json_flag
+@pass_session
+def cancel(session: Session, *, as_json: bool) -> None:
+    """Take `request` and `send-need-reboot` back. Past the point of no return it is too late, and says so."""
+    from locksmith.cli.request import cancel_over_bus, cancel_wish, engine_wants
+
+    if os.geteuid() == 0:
+        cancelled = cancel_wish(session.paths, session.machine_id)
+        wake_daemon(session.paths)
+    else:
+        cancelled = boottime.run(cancel_over_bus())
+    engine = boottime.run(engine_wants())
+    if as_json:
+        print_json({"cancelled": cancelled, "update_engine": engine})
+        return
+    say("cancelled: the wish for a reboot is taken back" if cancelled else "nothing to cancel")
+    if engine is not None:
+        note(
+            f"update_engine itself wants a reboot{f' into {engine}' if engine else ''}; to take that back: "
+            "update_engine_client -reset_status"
+        )
+
+
+@click.command(cls=GoCommand)
+@json_flag
+@pass_session
+def recheck(session: Session, *, as_json: bool) -> None:
+    """Have this machine's locksmithd look at everything again now, and try again what it had given up."""
+    from locksmith.cli.request import recheck_over_bus
+
+    del session
+    local = boottime.run(recheck_over_bus())
+    if as_json:
+        print_json({"state": local.state, "code": local.code, "reason": local.reason})
+    else:
+        words = f": {local.reason}" if local.reason else ""
+        say(f"locksmithd looks again; it was {local.state}{words}")

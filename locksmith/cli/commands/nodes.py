@@ -1,0 +1,36 @@
+"""`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
+
+from datetime import datetime
+
+import click
+
+from locksmith.cli.commands.nodes_view import layout, summary
+from locksmith.cli.commands.watch import watch, watch_option
+from locksmith.cli.fleet_json import view_fields
+from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.output import json_flag, note, print_json, say
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.table import width
+from locksmith.fleet.reader import read_group
+
+
+@click.command(cls=GoCommand)
+@watch_option
+@json_flag
+@pass_session
+def nodes(session: Session, *, watches: bool, as_json: bool) -> None:
+    """Show every machine of the group: what it does, since when, why, and when its window opens.
+
+    Who holds a slot comes first, what is lost before all others; then who stands in line, in the order of their turn.
+    """
+    if watches:
+        watch(session, as_json=as_json, everything=True)
+        return
+    view = session.with_store(lambda store: read_group(store, session.config.group))
+    if as_json:
+        print_json(view_fields(view))
+        return
+    now = datetime.now().astimezone()
+    say(summary(view, now, session.config.halt.after), *layout(view, now, width()))
+    for problem in view.problems:
+        note(f"cannot be read: {problem}")

@@ -1,0 +1,115 @@
+"""A group as a table of its machines: what is lost stands first. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+from locksmith.cli.table import Row, table
+from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import WRONG, Holding, How, holdings
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import REBOOT
+from locksmith.lock.records.incident import FIRST, HaltAfter, halts
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.util.words import clock, span
+
+SHORT_ID = 8
+
+HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
+
+RED, YELLOW, GREY = "red", "yellow", "bright_black"
+
+COLOURS = {
+    **dict.fromkeys((*WRONG, How.UNSEEN, How.UNREADABLE), RED),
+    **dict.fromkeys((How.REBOOTING, How.HELD), YELLOW),
+}
+
+STATES = {**{how: how.upper() for how in WRONG}, How.MANUAL: "by hand", How.HELD: "holds"}
+
+
+def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
+    """Sum a group up in one line; `halt_after` as this machine's configuration has it."""
+    now, held = view.semaphore, holdings(view)
+    wrong = Counter(one.how for one in held if one.how in WRONG)
+    share = ""
+    if view.share is not None:
+        share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
+    parts = [
+        f"{len(held)} of {now.max}{share} slots held",
+        f"{len(view.waiters)} in line",
+        f"{len(view.machines)} present",
+    ]
+    parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
+    if view.freeze is not None:
+        parts.append(f"FROZEN by {view.freeze.who or 'somebody'}")
+    if halts(view.incidents(when), halt_after.of(len(view.machines))):
+        parts.append("HALTED")
+    return f"{group_name(view.group)}: {', '.join(parts)}"
+
+
+def layout(view: GroupView, now: datetime, columns: int) -> list[str]:
+    """Lay all machines out as a table; nothing where there are none. Names that are not unique show their ids too."""
+    rows = [*_rows(view, now)]
+    names = Counter(row.cells[0] for _, row in rows)
+    shown = [row if names[row.cells[0]] == 1 else _with_id(machine_id, row) for machine_id, row in rows]
+    return ["", *table(HEAD, shown, columns)] if rows else []
+
+
+def _with_id(machine_id: str, row: Row) -> Row:
+    return Row((f"{row.cells[0]} {machine_id[:SHORT_ID]}", *row.cells[1:]), row.colour)
+
+
+def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
+    """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
+    held = holdings(view)
+    for one in sorted(held, key=lambda one: one.how not in WRONG):
+        yield one.holder, _holder(view, one, now)
+    seen = {one.holder for one in held}
+    for place, waiter in enumerate(view.waiters, 1):
+        own = waiter.kind == REBOOT
+        node = view.machines.get(waiter.holder) if own else None
+        seen |= {waiter.holder} if own else set()
+        why = (_wish(node) if node else "") or waiter.reason or waiter.who
+        colour = ""
+        if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
+            why, colour = f"cannot take a slot: {node.reason}", RED
+        cells = (waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why)
+        yield waiter.holder, Row(cells, colour)
+    rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
+    for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
+        yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))
+
+
+def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
+    node = view.machines.get(one.holder)
+    long = span(now - one.since) if one.since else "?"
+    if node is not None and node.state == states.STUCK:
+        return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
+    state = STATES.get(one.how, one.how.value)
+    reason = one.claim.reason if one.claim and one.how in {How.HELD, How.REBOOTING} else how_words(one)
+    return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
+
+
+def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
+    state = node.code if node.code and (node.state == states.WAITING or node.code in BELIEVES_NOTHING) else node.state
+    why = f"{node.twin} has the same id" if node.twin else node.reason or _wish(node)
+    if hold is not None:
+        state, why = "held back", hold.describe()
+    colour = (
+        RED if node.twin or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
+    )
+    return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
+
+
+def _wish(node: Node) -> str:
+    return "; ".join(node.wish_reasons) or f"{node.wish} {node.wish_version}".strip()
+
+
+def _window(node: Node | None, now: datetime) -> str:
+    if node is None or node.window_opens is None:
+        return ""
+    if node.window_closes is not None and node.window_closes >= now:
+        return f"-{clock(node.window_closes, now)}"
+    return clock(node.window_opens, now)

@@ -1,0 +1,115 @@
+"""`repair` and `retire-v2`: the ways out where the lock refuses to go on."""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+import click
+
+from locksmith.cli.commands.status import parse_slots
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import ask, json_flag, note, print_json, say
+from locksmith.cli.session import Session, act, pass_session, reason_option
+from locksmith.errors import LockError, UsageError
+from locksmith.lock.history import REPAIR, RETIRE
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.util.text import printable
+
+MOST_SHOWN = 400
+"""Characters of a corrupt value that are shown."""
+
+KEPT = (
+    "Whoever has a record beside the semaphore keeps a slot, as it may be rebooting; on etcd's v2 API a record can be "
+    "the leftover of one that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair found, and what it made of it."""
+
+    was: str
+    made: Semaphore
+
+
+@click.command(cls=GoCommand)
+@click.option("--max", "slots", cls=GoOption, required=True, metavar="N", help="The number of slots it gets.")
+@click.option("--yes", cls=GoOption, is_flag=True, help="Do not ask.")
+@reason_option
+@json_flag
+@pass_session
+def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: bool) -> None:
+    """Make a semaphore new that cannot be read, after showing what is there. A sound one is never touched.
+
+    Whoever has a record beside it keeps a slot, which `unlock` frees.
+    """
+    new = parse_slots(slots)
+    done = session.with_lock(lambda lock: _repair(lock, new, reason, sure=yes))
+    if as_json:
+        print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
+    elif done:
+        kept = ", ".join(done.made.holders)
+        say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
+        if kept:
+            note(KEPT)
+    else:
+        say("nothing to repair: the semaphore is sound")
+
+
+@click.command("retire-v2", cls=GoCommand)
+@reason_option
+@json_flag
+@pass_session
+def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
+    """Set the max of the group's semaphore on etcd's v2 API to 0 for good, while nobody holds it.
+
+    That stops every node that still locks there, and lets the others lock on v3.
+    """
+    retired = session.with_v2_lock(partial(_retire, reason))
+    if as_json:
+        print_json({"group": session.config.group, "retired": retired})
+    elif retired:
+        say("retired: max is 0 on etcd's v2 API, where nobody gets a slot any more; lock on v3 from now on")
+    else:
+        say("nothing to retire: the group has no semaphore on etcd's v2 API")
+
+
+async def _retire(reason: str, lock: RebootLock) -> bool:
+    retired = await lock.retire()
+    if retired:
+        await lock.history.add(act(RETIRE, reason))
+    return retired
+
+
+async def _repair(lock: RebootLock, slots: int, reason: str, *, sure: bool) -> Repair | None:
+    found = await lock.corruption()
+    if found is None:
+        return None
+    raw, why = found
+    note(f"{why.key} holds: {shown(raw)}")
+    note(f"It is {why.problem.partition(';')[0]}.")
+    if not sure:
+        _ask(slots)
+    done = Repair(shown(raw), await lock.repair(slots, raw))
+    await lock.history.add(act(REPAIR, reason, f"max is {slots}; there was {done.was}"))
+    return done
+
+
+def _ask(slots: int) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked: look at the value above and say --yes; nothing was changed")
+    if not ask(f"Make it new, with a max of {slots}?"):
+        raise LockError("not confirmed; nothing was changed")
+
+
+def shown(raw: bytes) -> str:
+    """Spell any value with printable characters alone, and not more of it than a person reads."""
+    text = raw.decode("ascii", errors="backslashreplace")
+    spelt = printable(text)
+    return f"{spelt[:MOST_SHOWN]}... ({len(raw)} bytes)" if len(spelt) > MOST_SHOWN else spelt or "(nothing)"
+
+
+def _fields(done: Repair) -> dict[str, object]:
+    made = done.made
+    return {"was": done.was, "max": made.max, "available": made.available, "holders": list(made.holders)}

@@ -1,0 +1,68 @@
+"""`unlock --stale`: the slots that no machine seems to give back, one after another, each confirmed by a person.
+
+Between the question and the answer a slot may change: its machine comes back, commits, or another claim takes its
+place. So only what was shown is freed.
+"""
+
+import sys
+from datetime import datetime
+from functools import partial
+
+from locksmith.cli.commands.free_slot import free, tell_freed
+from locksmith.cli.output import ask, claim_fields, note, print_json
+from locksmith.cli.session import Session
+from locksmith.errors import LockError, UsageError
+from locksmith.fleet.explain import holder_words
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.reader import read_group
+from locksmith.lock.holder import FreedOrNotError
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.semaphore import NotHeldError
+from locksmith.lock.shown import ChangedClaimError, Shown
+
+
+def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bool, as_json: bool) -> None:
+    """Ask for each of them, and free those that are confirmed and have not changed since the question."""
+    if machine is not None:
+        raise UsageError("--stale goes through all slots: name no machine with it")
+    if not sure and not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked: look with `locksmithctl nodes`, then say --yes")
+    view = session.with_store(lambda store: read_group(store, session.config.group))
+    now = datetime.now().astimezone()
+    freed, refused = [], []
+    for one in found(session, view, now):
+        try:
+            shown = session.with_lock(partial(_shown, one))
+            if not sure and not ask(f"Free the slot of {holder_words(one, now)}?"):
+                continue
+            claim = session.with_lock(partial(free, one.holder, reason, shown=shown))
+        except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:
+            note(f"not unlocked: {error}")
+            refused.append({"id": one.holder, "why": str(error)})
+            continue
+        freed.append({"id": one.holder, "undone": claim_fields(claim)})
+        tell_freed(one.holder, claim, as_json=as_json)
+    if as_json:
+        print_json({"group": session.config.group, "freed": freed, "refused": refused})
+    if refused:
+        names = "a slot was" if len(refused) == 1 else f"{len(refused)} slots were"
+        raise LockError(f"{names} not freed, as said above: what held it has changed since it was found")
+    if not freed and not as_json:
+        note("nothing was freed: no slot is lost or stale, or none was confirmed")
+
+
+def found(session: Session, view: GroupView, now: datetime) -> list[Holding]:
+    """Name the holders that are lost, and those that are stale by this machine's configuration."""
+    after = session.config.halt.stale_after
+    return [one for one in holdings(view) if one.how is How.LOST or one.is_stale(now, after)]
+
+
+async def _shown(one: Holding, lock: RebootLock) -> Shown:
+    """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
+    standing = await lock.look(one.holder)
+    if not standing.listed:
+        raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
+    if standing.claim != one.claim or (standing.record is None) != (one.how is How.BARE):
+        raise ChangedClaimError(one.holder, f"{standing.describe()}: that is not what was found")
+    return Shown(standing, absent=one.how in {How.LOST, How.UNSEEN})

@@ -1,0 +1,117 @@
+"""`status` and `set-max`, whose output scripts parse: each line is the original's."""
+
+import re
+from functools import partial
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
+from locksmith.cli.session import Session, act, pass_session, reason_option
+from locksmith.errors import CorruptValueError, UsageError
+from locksmith.lock.history import SET_MAX
+from locksmith.lock.holder import LockState
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import share
+from locksmith.lock.records.semaphore import INT64_MAX
+from locksmith.lock.records.share import Share
+
+
+@click.command(cls=GoCommand)
+@click.option("--watch", "watches", cls=GoOption, is_flag=True, help="Go on showing it as it changes, until Ctrl-C.")
+@json_flag
+@pass_session
+def status(session: Session, *, watches: bool, as_json: bool) -> None:
+    """Show how many slots there are and who holds one; with --watch the line and the rollout too."""
+    if watches:
+        from locksmith.cli.commands.watch import watch
+
+        watch(session, as_json=as_json, everything=False)
+        return
+    if as_json:
+        print_json({"group": session.config.group, **_fields(*session.with_lock(_with_share))})
+    else:
+        say_all(_lines(session.with_lock(RebootLock.read)))
+
+
+@click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
+@click.argument("slots", metavar="N|N%")
+@reason_option
+@json_flag
+@pass_session
+def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None:
+    """Set the number of slots to N: how many machines may be down at once. Whoever holds a slot keeps it.
+
+    N% keeps it at that share of the machines present, at least 1: whoever takes the lock counts them anew.
+    """
+    percent = parse_share(slots) if share.is_share(slots) else ""
+    number = 0 if percent else parse_slots(slots)
+    old, new, ended = session.with_lock(partial(_set_max, number, percent, reason))
+    if as_json:
+        print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
+        return
+    say(f"Old-Max: {old}", f"Max: {new}")
+    if ended:
+        note(ended)
+    if percent:
+        note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
+
+
+async def _set_max(number: int, percent: str, reason: str, lock: RebootLock) -> tuple[int, int, str]:
+    before = await lock.share()
+    old, new = await lock.set_share(percent) if percent else (await lock.set_max(number), number)
+    shared = f", {percent} of the machines present" if percent else ""
+    ended = _ended(before, percent, old)
+    detail = "; ".join(filter(None, (f"max {old} -> {new}{shared}", ended)))
+    await lock.history.add(act(SET_MAX, reason, detail))
+    return old, new, ended
+
+
+def _ended(before: Share | CorruptValueError | None, percent: str, old: int) -> str:
+    """Say which share is over, and whether it still was one."""
+    if isinstance(before, CorruptValueError):
+        return "a share that could not be read is gone"
+    if before is None or (before.percent == percent and not before.is_void(old)):
+        return ""
+    void = f", which was void: max {old} was set by hand" if before.is_void(old) else ""
+    return f"the share of {before.percent} is over{void}"
+
+
+async def _with_share(lock: RebootLock) -> tuple[LockState, Share | CorruptValueError | None]:
+    return await lock.read(), await lock.share()
+
+
+def parse_share(text: str) -> str:
+    """Read a share in percent; `UsageError` for what is none."""
+    try:
+        return share.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{error}; nothing was changed") from None
+
+
+def parse_slots(text: str) -> int:
+    """Read a number of slots; `UsageError` for what is none."""
+    if not re.fullmatch(r"\+?[0-9]{1,19}", text) or not 1 <= int(text) <= INT64_MAX:
+        raise UsageError(f"max must be at least 1, and a whole number below 2^63; {text!r} is not, nothing was changed")
+    return int(text)
+
+
+def _lines(state: LockState) -> list[str]:
+    lines = [f"Available: {state.semaphore.available}", f"Max: {state.semaphore.max}"]
+    holders = state.semaphore.holders
+    return [*lines, "", "MACHINE ID", *holders] if holders else lines
+
+
+def _fields(state: LockState, shared: Share | CorruptValueError | None) -> dict[str, object]:
+    return {
+        "available": state.semaphore.available,
+        "max": state.semaphore.max,
+        "holders": [_holder(holder, state) for holder in state.semaphore.holders],
+        "share": share_fields(shared, state.semaphore.max),
+    }
+
+
+def _holder(holder: str, state: LockState) -> dict[str, object]:
+    claim = state.claims[holder]
+    problem = {"problem": str(claim)} if isinstance(claim, CorruptValueError) else {}
+    return {"id": holder, "claim": claim_fields(claim), **problem}

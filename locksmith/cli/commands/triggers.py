@@ -1,0 +1,53 @@
+"""`triggers`: what may want a reboot on this machine, what each of them says, and when it last looked."""
+
+from datetime import UTC, datetime
+
+import click
+
+from locksmith.cli.go_flags import GoCommand
+from locksmith.cli.output import json_flag, print_json, say_all
+from locksmith.cli.session import Session, pass_session
+from locksmith.cli.table import Row, table, width
+from locksmith.util import boottime
+from locksmith.util.records import moment
+from locksmith.util.words import span
+
+COLOURS = {"wants": "yellow", "error": "red"}
+
+
+@click.command(cls=GoCommand)
+@json_flag
+@pass_session
+def triggers(session: Session, *, as_json: bool) -> None:
+    """Show the triggers of this machine's locksmithd: what was found here, what each says, when it last looked.
+
+    `wants` a reboot; `quiet`: it does not; `error`: it could not look, which is never a wish; `unused`: this machine
+    has no use for it.
+    """
+    from locksmith.daemon.bus_service import read_triggers
+    from locksmith.host.dbus.bus import SystemBus
+
+    del session
+
+    async def ask() -> list[tuple[str, str, int, str]]:
+        async with SystemBus() as bus:
+            return await read_triggers(bus)
+
+    said = boottime.run(ask())
+    if as_json:
+        fields = [
+            {"name": name, "says": word, "looked": moment(_time(looked)) if looked else None, "text": text}
+            for name, word, looked, text in said
+        ]
+        print_json({"triggers": fields})
+        return
+    rows = [Row((name, word, _ago(looked), text), COLOURS.get(word, "")) for name, word, looked, text in said]
+    say_all(table(("TRIGGER", "SAYS", "LOOKED", "WHY"), rows, width()))
+
+
+def _time(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros / 1e6, UTC)
+
+
+def _ago(micros: int) -> str:
+    return f"{span(datetime.now(UTC) - _time(micros))} ago" if micros else "-"

@@ -1,0 +1,156 @@
+"""What people and scripts get to see of windows: open until when, the next ones, the month; and of a set in etcd."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
+from typing import Any
+
+from locksmith.cli.painted import Painted, Part
+from locksmith.errors import CorruptValueError
+from locksmith.util.records import moment
+from locksmith.util.words import span
+from locksmith.window.duration import format_duration
+from locksmith.window.month import Day, month
+from locksmith.window.possible import longest_if_too_short
+from locksmith.window.window_set import WindowSet
+from locksmith.window.windows import Opening, Windows
+
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+CELL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked about the windows: at which moment, in which zone, how many, with how much of one left."""
+
+    at: datetime
+    zone: tzinfo
+    count: int
+    least: timedelta
+
+
+def lines(name: str, of: Windows | None, asked: Asked) -> list[str]:
+    """Write it for people: now, the next openings, and the month."""
+    if of is None:
+        return [f"{name}: a reboot is allowed at any time"]
+    lines = [f"{name}: {of}", _state(of, asked), *_upcoming(of, asked)]
+    return [*lines, "", *_month(of, asked)]
+
+
+def _state(of: Windows, asked: Asked) -> str:
+    at = f"{asked.at:%a %Y-%m-%d %H:%M %Z}"
+    opening, opens = of.opening(asked.at), of.next_open(asked.at, asked.least)
+    if opening is not None and of.contains(asked.at, asked.least):
+        return f"open at {at}, {_until(opening, asked)}"
+    short = ""
+    if opening is not None:
+        short = (
+            f" (open, but only for {span(opening.left(asked.at))}: "
+            f"a reboot begins with {format_duration(asked.least)} at least)"
+        )
+    if opens is None:
+        return f"closed at {at}{short}, and no opening is to come"
+    return f"closed at {at}{short}; opens {_clock(opens, asked)}, in {span(opens.astimezone(UTC) - asked.at)}"
+
+
+def _until(opening: Opening, asked: Asked) -> str:
+    if opening.closes is None:
+        return "and for more than a week to come"
+    return f"until {_clock(opening.closes, asked)}, for another {span(opening.left(asked.at))}"
+
+
+def _clock(when: datetime, asked: Asked) -> str:
+    return f"{when.astimezone(asked.zone):%a %Y-%m-%d %H:%M %Z}"
+
+
+def _next(of: Windows, asked: Asked) -> list[Opening]:
+    """Give the next openings in which a reboot may begin."""
+    return list(islice(of.upcoming(asked.at, asked.least), asked.count))
+
+
+def warning(of: Windows | None, least: timedelta, zone: tzinfo) -> str:
+    """Say in a sentence that no reboot would ever begin, where that is so; else nothing."""
+    longest = None if of is None else longest_if_too_short(of, least, zone)
+    if longest is None:
+        return ""
+    if not longest:
+        return "no reboot would ever begin: no window is ever open"
+    return (
+        f"no reboot would ever begin: no window is ever open for longer than {format_duration(longest)}, "
+        f"and {format_duration(least)} must be left"
+    )
+
+
+def _upcoming(of: Windows, asked: Asked) -> list[str]:
+    found = _next(of, asked)
+    if not found:
+        return []
+    return ["next:", *(f"  {_clock(one.opens or asked.at, asked)}  {_ends(one, asked)}" for one in found)]
+
+
+def _ends(one: Opening, asked: Asked) -> str:
+    if one.closes is None:
+        return "and on, for more than a week"
+    return f"until {_clock(one.closes, asked)}"
+
+
+def _month(of: Windows, asked: Asked) -> list[str]:
+    weeks = month(of, asked.at.date(), asked.zone)
+    head = "".join(f"{name:<{CELL}} " for name in WEEKDAYS).rstrip()
+    rows = (_row([_cell(day, asked) for day in week]) for week in weeks)
+    return [f"{asked.at:%B %Y}", head, *rows, "* a window is open on that day, x a blackout"]
+
+
+def _row(cells: list[Part]) -> str:
+    parts = [part for cell in cells for part in (cell, Part(" "))]
+    while parts and not parts[-1].text.strip():
+        parts.pop()
+    return Painted.of(*parts[:-1], replace(parts[-1], text=parts[-1].text.rstrip())) if parts else ""
+
+
+def _cell(day: Day | None, asked: Asked) -> Part:
+    if day is None:
+        return Part(" " * CELL)
+    marks = ("*" if day.is_open else "") + ("x" if day.is_black else "")
+    text = f"{day.date.day:>2}{marks:<{CELL - 2}}"
+    colour = "green" if day.is_open else "red" if day.is_black else ""
+    return Part(text, colour, reverse=day.date == asked.at.date())
+
+
+def fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
+    """Write the same for scripts; times are RFC 3339 in UTC, `null` where none is to come."""
+    if of is None:
+        return {"of": name, "open": True, "at_any_time": True, "windows": [], "blackouts": [], "next": []}
+    opening, days = of.opening(asked.at), month(of, asked.at.date(), asked.zone)
+    return {
+        "of": name,
+        "open": of.contains(asked.at, asked.least),
+        "at_any_time": False,
+        "windows": [str(one) for one in of.windows],
+        "blackouts": [str(one) for one in of.blackouts],
+        "closes": _instant(opening.closes if opening else None),
+        "opens": _instant(of.next_open(asked.at, asked.least)),
+        "next": [{"opens": _instant(one.opens), "closes": _instant(one.closes)} for one in _next(of, asked)],
+        "month": {
+            str(day.date): {"open": day.is_open, "blackout": day.is_black} for week in days for day in week if day
+        },
+    }
+
+
+def _instant(when: datetime | None) -> str | None:
+    return None if when is None else moment(when)
+
+
+def set_fields(one: WindowSet | CorruptValueError) -> Mapping[str, Any]:
+    """Write a set for scripts, or why it cannot be read."""
+    if isinstance(one, CorruptValueError):
+        return {"unreadable": one.problem}
+    return {
+        "open": [str(window) for window in one.windows],
+        "blackouts": [str(blackout) for blackout in one.blackouts],
+        "zone": one.zone,
+        "who": one.who,
+        "since": _instant(one.since),
+        "reason": one.reason,
+    }

@@ -1,0 +1,1 @@
+"""`locksmithctl reboot`: the tool's own way to a slot and a reboot."""

@@ -1,0 +1,243 @@
+"""`locksmithctl reboot`, step by step: the same steps as the daemon's, ordered by a person and watched to their end.
+
+The claim stands in the journal, as this program's, before the lock is taken. While this program lives it gives back
+what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+
+from locksmith.agent.claim import entry_for, target_of
+from locksmith.agent.permit import Permit, until
+from locksmith.agent.ports import Machine, Target
+from locksmith.agent.snapshot import JournalEntry, Phase, ShutdownState
+from locksmith.agent.strategy import Strategy
+from locksmith.cli.reboot.preparation import ObjectionError, OperatorJournal, Preparation
+from locksmith.cli.reboot.wait import Patience
+from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
+from locksmith.host.journal import CalledOffError
+from locksmith.lock.answer import Answer, Granted
+from locksmith.lock.records.claim import Claim
+
+PROGRAM = "locksmithctl"
+GIVEN_UP = (
+    "this program stood still for a while, and locksmithd gave up what it had begun; say `locksmithctl reboot` again"
+)
+
+ASK_CHECKS = 60.0
+"""Seconds before alerts and checks that said no are asked again, and the lock before them."""
+ASK_GATES = 5.0
+"""Seconds between two looks at gates that say no."""
+FRESH = 10.0
+"""Seconds after the commit in which the reboot has to be ordered, as for the daemon."""
+YIELD_LIMIT = 15.0
+"""Seconds for a daemon to give up the place that it has in line; `settle` comes on top, for what it has taken over."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks at whether the machine is going down."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReboot:
+    """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot.
+
+    `beat` says that this program goes on. `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can
+    be given up, as the `OperatorLock` is held.
+    """
+
+    machine: Machine
+    journal: OperatorJournal
+    strategy: Callable[[Target], Strategy]
+    settle: float
+    say: Callable[[str], None]
+    patience: Patience
+    preparation: Preparation
+    beat: Callable[[], None] = lambda: None
+    daemon_yields: bool = False
+
+    async def run(self, target: Target, claim: Claim) -> None:
+        """Reboot, and return when the machine is seen to go down. The claim's boot id is filled in here.
+
+        Any error and any cancellation before the point of no return gives the slot back, as does a reboot that was
+        refused, or that after `settle` has not begun. Call it with the `OperatorLock` held.
+        """
+        boot = await self.machine.boot()
+        await self._tidy_up()
+        if await self._state() is ShutdownState.GOING_DOWN:
+            raise HostError("this machine is going down already")
+        before = await self.machine.before(None)
+        while True:
+            await self._ask(self.preparation.ask)
+            entry = entry_for(claim, target, boot, by=PROGRAM, before=before)
+            await self._begin(entry)
+            try:
+                permit = await self._obtain(entry)
+            except BaseException as error:  # Ctrl-C and SIGTERM too
+                await self._give_back(entry, error)
+                if not isinstance(error, ObjectionError) or not self.patience.is_endless:
+                    raise
+                self.say(f"waiting: {error}; the lock is given back meanwhile")
+            else:
+                break
+            await asyncio.sleep(ASK_CHECKS)
+            claim = replace(claim, nonce=secrets.token_hex(16))
+        await self._reboot(entry, permit)
+
+    async def _obtain(self, entry: JournalEntry) -> Permit:
+        """Get the permission and pass the point of no return; the reboot has to be ordered soon after that."""
+        strategy = self.strategy(target_of(entry))
+        try:
+            await self.patience.obtain(lambda: self._request(strategy, entry), strategy.changed)
+            await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
+            self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+            self.journal.commit(entry.claim.nonce)
+        except CalledOffError:
+            raise LockError(f"not rebooting: {GIVEN_UP}") from None
+        except LockError as error:
+            kind = ObjectionError if isinstance(error, ObjectionError) else LockError
+            raise kind(f"not rebooting: {error}") from None
+        asked = asyncio.get_running_loop().time()
+        answer = await strategy.commit(entry.claim)
+        if not isinstance(answer, Granted):
+            raise LockError(f"not rebooting: {answer.text}")
+        return self._permit(entry, until((asked if answer.sent is None else answer.sent) + FRESH))
+
+    async def _request(self, strategy: Strategy, entry: JournalEntry) -> Answer:
+        """Ask for the slot, unless locksmithd has taken the claim over, as this program stood still."""
+        self._must_own(entry)
+        answer = await strategy.request(entry.claim)
+        self._must_own(entry)
+        return answer
+
+    def _must_own(self, entry: JournalEntry) -> None:
+        if not self.journal.owns(entry.claim.nonce):
+            raise LockError(GIVEN_UP)
+
+    def _permit(self, entry: JournalEntry, in_time: Permit) -> Permit:
+        """Permit the order while the claim is this program's; locksmithd cannot take it over meanwhile, nor after."""
+
+        @contextlib.contextmanager
+        def permit() -> Iterator[None]:
+            try:
+                with self.journal.holding(entry.claim.nonce):
+                    self.beat()
+                    with in_time():
+                        yield
+            except CalledOffError:
+                raise RebootRefusedError(f"not rebooting: {GIVEN_UP}") from None
+            except RebootRefusedError:
+                raise
+            except HostError as error:
+                raise RebootRefusedError(f"not rebooting: {error}") from None
+
+        return permit
+
+    async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
+        """Wait for what costs nothing to ask, before anything is taken."""
+        try:
+            await self.patience.obtain(ask, _look_soon)
+        except LockError as error:
+            raise LockError(f"not rebooting: {error}") from None
+
+    async def _begin(self, entry: JournalEntry) -> None:
+        """Write the claim down, as soon as a daemon that stands in line has given its own up."""
+        clock = asyncio.get_running_loop()
+        ends = clock.time() + (YIELD_LIMIT + self.settle if self.daemon_yields else 0.0)
+        while True:
+            try:
+                self.journal.begin(entry)
+            except HostError:
+                if clock.time() >= ends:
+                    raise
+                await asyncio.sleep(LOOK_EVERY)
+            else:
+                return
+
+    async def _reboot(self, entry: JournalEntry, permit: Permit) -> None:
+        """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
+        try:
+            await self.machine.reboot(permit)
+        except RebootUnknownError as error:
+            self.say(f"{error}; looking whether this machine goes down")
+        except asyncio.CancelledError:
+            self.say(
+                "too late: the reboot may have been asked for; if not, locksmithd gives the lock back when it runs"
+            )
+            raise
+        except HostError as error:
+            await self._refused(entry, error)
+            raise
+        if await self._stays_up():
+            failure = HostError(f"logind took the reboot, and after {self.settle:g} s nothing is shutting down")
+            await self._give_back(entry, failure)
+            self.say("the lock is given back")
+            raise failure
+
+    async def _refused(self, entry: JournalEntry, error: HostError) -> None:
+        """Give back what logind refused, unless the machine is going down by somebody else's order, or may be."""
+        if await self.machine.shutdown_state() is not ShutdownState.RUNNING:
+            raise HostError(f"{error}; this machine is going down all the same, or may be: it keeps the lock") from None
+        await self._give_back(entry, error)
+        self.say("the lock is given back")
+
+    async def _stays_up(self) -> bool:
+        """Watch until the machine goes down, or for `settle` seconds; `HostError`: that cannot be told."""
+        clock = asyncio.get_running_loop()
+        ends = clock.time() + self.settle
+        state = await self.machine.shutdown_state()
+        while state is not ShutdownState.GOING_DOWN and clock.time() < ends:
+            await asyncio.sleep(LOOK_EVERY)
+            state = await self.machine.shutdown_state()
+        if state is ShutdownState.UNKNOWN:
+            raise HostError(
+                "logind or systemd does not say whether this machine is going down: it keeps the lock, and locksmithd "
+                "gives that back when the machine has proved to stay up"
+            )
+        return state is ShutdownState.RUNNING
+
+    async def _state(self) -> ShutdownState:
+        state = await self.machine.shutdown_state()
+        if state is ShutdownState.UNKNOWN:
+            raise HostError("logind or systemd does not answer, so no reboot is asked for; is the system bus there?")
+        return state
+
+    async def _tidy_up(self) -> None:
+        """Give back what an earlier `locksmithctl reboot` left, which is known to have ended."""
+        entry = self.journal.read().entry
+        if entry is None or entry.by != PROGRAM:
+            return
+        if entry.boot != await self.machine.boot():
+            raise LockError("locksmithd has yet to give back the slot of this machine's last reboot: does it run?")
+        if entry.phase is Phase.COMMITTED and not await self._stays_up():
+            raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
+        await self._give_back(entry)
+
+    async def _give_back(self, entry: JournalEntry, why: BaseException | None = None) -> None:
+        """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
+        try:
+            self.journal.reopen(entry.claim.nonce)
+            await self.preparation.undo(entry.claim.nonce)
+            await self.strategy(target_of(entry)).withdraw(self._as_written(entry), _reason(why))
+            self.journal.clear(entry.claim.nonce)
+        except LocksmithError as error:
+            cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
+            raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+
+    def _as_written(self, entry: JournalEntry) -> Claim:
+        """Give the claim as the journal has it by now: one that does not know of its commit releases nothing."""
+        written = self.journal.read().entry
+        return written.claim if written is not None and written.claim.nonce == entry.claim.nonce else entry.claim
+
+
+async def _look_soon(limit: float) -> bool:
+    """Wait a moment before gates are asked again: nothing tells when they change their mind."""
+    await asyncio.sleep(min(limit, ASK_GATES))
+    return True
+
+
+def _reason(why: BaseException | None) -> str:
+    if why is None:
+        return "an operator's reboot that did not come about"
+    return str(why) or "the operator called the reboot off"

@@ -1,0 +1,144 @@
+"""What stands between an operator's reboot and the reboot: the same gates, hooks and users as the daemon's.
+
+`now` leaves out the window; gates are left out by their names. Nothing leaves out the lock.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from locksmith.agent.ports import Errands, Gate, JournalStore, Users, WindowSource
+from locksmith.agent.snapshot import Errand, Hooks, JournalEntry, Objection
+from locksmith.errors import LockError, LocksmithError
+from locksmith.lock.answer import Answer, Denied, Granted
+from locksmith.util.words import span
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who is logged in, while the users have their time."""
+
+
+class ObjectionError(LockError):
+    """A gate says no, behind the lock: it may say yes later."""
+
+
+class OperatorJournal(JournalStore, Protocol):
+    """The journal, in which the daemon may take a claim over (host/journal.py tells what each does)."""
+
+    def owns(self, nonce: str) -> bool: ...  # noqa: D102
+    def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is asked and done before.
+
+    `windows`: None for any time; `least` of one must be left when it begins. `users`: None where nobody is warned.
+    After `limit` from the first warning on (0: never) the reboot is given up, whoever else logs in.
+    """
+
+    journal: OperatorJournal
+    clock: Callable[[], datetime]
+    say: Callable[[str], None]
+    windows: WindowSource | None = None
+    least: timedelta = timedelta()
+    gates: Sequence[Gate] = ()
+    errands: Errands | None = None
+    users: Users | None = None
+    grace: timedelta = timedelta()
+    limit: timedelta = timedelta()
+
+    async def ask(self) -> Answer:
+        """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
+        if (closed := await self._window()) is not None:
+            return closed
+        for gate in self.gates:
+            for objection in await gate.look(None):
+                return Denied(objection.gate, objection.text)
+        return Granted()
+
+    async def _window(self) -> Denied | None:
+        if self.windows is None:
+            return None
+        now = self.clock()
+        sight = await self.windows.look(now, wanted=True)
+        if sight.doubt:
+            return Denied("window", f"{sight.doubt}; --now skips the windows")
+        entry = self.journal.read().entry
+        least = self.least if entry is None or entry.hooks is Hooks.NONE else timedelta()
+        if sight.windows is None or sight.windows.contains(now, least):
+            return None
+        opens = sight.windows.next_open(now, least)
+        when = f"which opens at {opens:%a %d %b %H:%M %Z}" if opens else "and none is to come"
+        return Denied("window", f"outside the reboot window, {when}; --now skips it")
+
+    async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
+        """Ask every gate, run the hooks, warn the users, ask again.
+
+        `ObjectionError`: a gate says no. `LockError`: a hook does, or the lock is gone.
+        `still` tells whether the lock is still there, which an operator may have taken away meanwhile.
+        """
+        await self._check(entry)
+        if self.errands is not None and self.errands.wanted(Errand.PREPARE):
+            self.say("running the hooks before the reboot")
+            self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
+            try:
+                if failed := await self.errands.run(Errand.PREPARE, entry):
+                    raise LockError(_words(failed))
+                self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
+            except LocksmithError:
+                if not self.journal.owns(entry.claim.nonce):
+                    # The daemon has taken the claim over, and undone the hooks, perhaps before these ran.
+                    await self.errands.run(Errand.UNDO, entry)
+                raise
+        await self._warn(entry)
+        await self._check(entry)
+        if isinstance(gates := await self.ask(), Denied):
+            raise ObjectionError(gates.text)
+        if isinstance(lock := await still(), Denied):
+            raise LockError(lock.text)
+
+    async def undo(self, nonce: str) -> None:
+        """Take the warning back, and undo the hooks where they have begun; what fails is said."""
+        entry = self.journal.read().entry
+        if entry is None or entry.claim.nonce != nonce:
+            return
+        try:
+            if self.users is not None:
+                await self.users.call_off()
+            if self.errands is None or entry.hooks is Hooks.NONE:
+                return
+            await self.errands.stop(Errand.PREPARE, entry)
+            for objection in await self.errands.run(Errand.UNDO, entry):
+                self.say(f"undoing the hooks: {objection.text}")
+        except LocksmithError as error:
+            self.say(f"not everything is undone: {error}")
+
+    async def _check(self, entry: JournalEntry) -> None:
+        if self.errands is not None and (objections := await self.errands.run(Errand.CHECKS, entry)):
+            raise ObjectionError(_words(objections))
+
+    async def _warn(self, entry: JournalEntry) -> None:
+        """Give every user who is logged in the time to end their work. `LockError`: others log in without end."""
+        warned: frozenset[str] = frozenset()
+        until, time = self.clock(), asyncio.get_running_loop().time
+        began = time()
+        while self.users is not None and (present := await self.users.present()):
+            if present <= warned and self.clock() >= until:
+                return
+            if self.limit and time() - began >= self.limit.total_seconds():
+                raise LockError(
+                    f"users kept logging in for {span(self.limit)} after the first was warned: "
+                    f"{', '.join(sorted(present))}"
+                )
+            if not present <= warned:
+                warned, until = present, self.clock() + self.grace
+                await self.users.warn(until, entry.claim.reason)
+                self.say(f"waiting: {', '.join(sorted(present))} logged in, and warned until {until:%H:%M:%S %Z}")
+            await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
+
+
+def _words(objections: Sequence[Objection]) -> str:
+    return "; ".join(one.text for one in objections)

@@ -1,0 +1,104 @@
+"""`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import cache
+
+from locksmith.agent.ports import Target
+from locksmith.agent.strategy import Strategy
+from locksmith.cli.output import note
+from locksmith.cli.reboot.interrupt import unless_called_off
+from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
+from locksmith.cli.reboot.preparation import Preparation
+from locksmith.cli.reboot.wait import Patience
+from locksmith.cli.session import Session, new_claim
+from locksmith.cli.wake import wake_daemon
+from locksmith.config.load import Config
+from locksmith.daemon.assembly import make_errands, make_gates, make_mark, make_strategy, make_windows
+from locksmith.errors import StoreUnavailableError
+from locksmith.gates.inhibitors import Inhibitors
+from locksmith.host.clock import local_clock
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.journal import JournalFile
+from locksmith.host.machine import RealMachine
+from locksmith.host.operator_lock import OperatorLock
+from locksmith.host.sessions import Sessions
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import REBOOT
+
+LOCK = "etcd-lock"
+ASK_NOBODY = {"reboot", "off"}
+"""Strategies of a daemon that needs no lock. An operator's reboot takes it all the same, as the original's does: the
+tool does not see the environment in which a daemon may have another strategy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the person wants: why, at any time or in the window, and without which gates."""
+
+    reason: str
+    now: bool = False
+    skip: frozenset[str] = frozenset()
+
+    @property
+    def words(self) -> str:
+        """Say it for the record, with what was skipped."""
+        skipped = [*(["window"] if self.now else []), *sorted(self.skip)]
+        without = f" (skipped: {', '.join(skipped)})" if skipped else ""
+        return f"{self.reason or 'locksmithctl reboot'}{without}"
+
+
+async def order_reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
+    """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
+    try:
+        await unless_called_off(_reboot(session, wanted, patience))
+    except StoreUnavailableError as error:
+        raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
+
+
+async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
+    config, target = session.config, _target(session.config)
+    claim = new_claim(session.machine_id, REBOOT, wanted.words)
+    async with AsyncExitStack() as stack:
+        lock, mark = OperatorLock(session.paths), make_mark(config, session.paths)
+        stack.enter_context(lock.held())
+        stack.callback(asyncio.ensure_future(lock.keep_beating()).cancel)
+        daemon = wake_daemon(session.paths)
+        if target.strategy == LOCK:
+            # A store that is away is found here, where nothing has to be given back yet.
+            await session.use_lock(RebootLock.read, config.store)
+
+        @cache
+        def strategy(of: Target) -> Strategy:
+            made = make_strategy(config, of, session.paths, mark=mark)
+            stack.push_async_callback(made.close)
+            return made
+
+        bus = await stack.enter_async_context(SystemBus())
+        machine = RealMachine(bus, session.paths)
+        journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of)
+        settle = config.reboot.settle.total_seconds()
+        windows = make_windows(config, mark=mark)
+        stack.push_async_callback(windows.close)
+        preparation = Preparation(
+            journal=journal,
+            clock=local_clock(),
+            say=note,
+            windows=None if wanted.now else windows,
+            least=config.window.least,
+            gates=make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
+            errands=make_errands(config, session.paths, bus, wanted.skip),
+            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
+            grace=config.grace,
+            limit=config.sessions_limit,
+        )
+        order = OperatorReboot(
+            machine, journal, strategy, settle, note, patience, preparation, beat=lock.beat, daemon_yields=daemon
+        )
+        await order.run(target, claim)
+
+
+def _target(config: Config) -> Target:
+    strategy = LOCK if config.strategy in ASK_NOBODY else config.strategy
+    return Target(strategy, config.group, config.store.api, config.store.endpoints)

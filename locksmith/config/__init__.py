@@ -1,0 +1,1 @@
+"""The settings: their keys, where they come from, and their validation."""

@@ -1,0 +1,180 @@
+"""Every key of the configuration, and the flags and environment variables that set it too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from locksmith.config.values import (
+    API_VERSION,
+    BLACKOUT_LIST,
+    BOOLEAN,
+    FULL_TEXT,
+    HALT_AFTER,
+    LONG_SPAN,
+    PATH,
+    PATTERN,
+    PERCENT,
+    PORT,
+    SESSIONS,
+    SPAN,
+    SPAN_OR_NONE,
+    STATUSES,
+    STRATEGY_NAME,
+    TEXT,
+    TEXTS,
+    TIMEOUT,
+    URL,
+    URLS,
+    VERY_LONG_SPAN_OR_NONE,
+    WHOLE,
+    WINDOW_LENGTH,
+    WINDOW_SETS_KIND,
+    WINDOW_START,
+    WINDOWS,
+    ZONE_NAME,
+    Kind,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    """A key as it stands in the file: `group`, or `etcd.api` for `api` in the table `[etcd]`."""
+
+    name: str
+    kind: Kind[T]
+
+
+STRATEGY: Final = Key("strategy", STRATEGY_NAME)
+GROUP: Final = Key("group", TEXT)
+DRY_RUN: Final = Key("dry-run", BOOLEAN)
+ADOPT: Final = Key("adopt", BOOLEAN)
+DEBUG: Final = Key("debug", BOOLEAN)
+
+ENDPOINTS: Final = Key("etcd.endpoints", URLS)
+API: Final = Key("etcd.api", API_VERSION)
+CAFILE: Final = Key("etcd.cafile", PATH)
+CERTFILE: Final = Key("etcd.certfile", PATH)
+KEYFILE: Final = Key("etcd.keyfile", PATH)
+USERNAME: Final = Key("etcd.username", TEXT)
+PASSWORD: Final = Key("etcd.password", TEXT)
+PASSWORD_FILE: Final = Key("etcd.password-file", PATH)
+STORE_TIMEOUT: Final = Key("etcd.timeout", TIMEOUT)
+
+START: Final = Key("window.start", WINDOW_START)
+LENGTH: Final = Key("window.length", WINDOW_LENGTH)
+OPEN: Final = Key("window.open", WINDOWS)
+BLACKOUTS: Final = Key("window.blackouts", BLACKOUT_LIST)
+ZONE: Final = Key("window.zone", ZONE_NAME)
+USED_SETS: Final = Key("window.sets", TEXTS)
+LEAST: Final = Key("window.min-remaining", SPAN_OR_NONE)
+SPLAY: Final = Key("window.splay", PERCENT)
+SYNCED: Final = Key("window.require-synced-clock", BOOLEAN)
+WINDOW_SETS: Final = Key("window-sets", WINDOW_SETS_KIND)
+
+METRICS_ENABLED: Final = Key("metrics.enabled", BOOLEAN)
+METRICS_ADDRESS: Final = Key("metrics.address", FULL_TEXT)
+METRICS_PORT: Final = Key("metrics.port", PORT)
+METRICS_CERTFILE: Final = Key("metrics.certfile", PATH)
+METRICS_KEYFILE: Final = Key("metrics.keyfile", PATH)
+
+LIMIT: Final = Key("reboot.limit", SPAN)
+SETTLE: Final = Key("reboot.settle", SPAN)
+RETRY: Final = Key("reboot.retry", SPAN)
+
+TRIES: Final = Key("reboot.tries", WHOLE)
+REPEAT: Final = Key("reboot.repeat", SPAN_OR_NONE)
+MIN_UPTIME: Final = Key("reboot.min-uptime", SPAN_OR_NONE)
+SPACING: Final = Key("reboot.spacing", SPAN_OR_NONE)
+
+HALT: Final = Key("halt.after", HALT_AFTER)
+EXPIRE: Final = Key("halt.expire-after", SPAN_OR_NONE)
+STALE: Final = Key("halt.stale-after", LONG_SPAN)
+
+HEALTH_LIMIT: Final = Key("health.limit", LONG_SPAN)
+HEALTH_UNITS: Final = Key("health.units", TEXTS)
+
+HOOK_LIMIT: Final = Key("programs.hook-limit", SPAN)
+CHECK_LIMIT: Final = Key("programs.check-limit", SPAN)
+
+SESSIONS_WHICH: Final = Key("sessions.count", SESSIONS)
+SESSIONS_IGNORE: Final = Key("sessions.ignore", TEXTS)
+SESSIONS_GRACE: Final = Key("sessions.grace", SPAN)
+SESSIONS_LIMIT: Final = Key("sessions.limit", SPAN_OR_NONE)
+
+ALERTMANAGER: Final = Key("alerts.alertmanager", URL)
+PROMETHEUS: Final = Key("alerts.prometheus", URL)
+QUERY: Final = Key("alerts.query", TEXT)
+ALERTS_ONLY: Final = Key("alerts.only", PATTERN)
+ALERTS_IGNORE: Final = Key("alerts.ignore", PATTERN)
+SEVERITIES: Final = Key("alerts.severities", TEXTS)
+
+TRIGGERS: Final = Key("triggers.use", TEXTS)
+MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
+COMMAND: Final = Key("triggers.command", TEXTS)
+NEEDED: Final = Key("triggers.needed", STATUSES)
+NOT_NEEDED: Final = Key("triggers.not-needed", STATUSES)
+PERIOD: Final = Key("triggers.period", LONG_SPAN)
+COMMAND_LIMIT: Final = Key("triggers.limit", SPAN)
+
+_ALL: tuple[Key[Any], ...] = (
+    *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
+    *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
+    *(START, LENGTH, OPEN, BLACKOUTS, ZONE, USED_SETS, LEAST, SPLAY, SYNCED, WINDOW_SETS),
+    *(TRIGGERS, MAX_UPTIME, COMMAND, NEEDED, NOT_NEEDED, PERIOD, COMMAND_LIMIT),
+    *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
+    *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MIN_UPTIME, SPACING),
+    *(HALT, EXPIRE, STALE),
+    *(HEALTH_LIMIT, HEALTH_UNITS),
+    *(HOOK_LIMIT, CHECK_LIMIT),
+    *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
+    *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
+)
+KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
+"""By name, in the order in which they are shown."""
+
+TABLES = frozenset(name.partition(".")[0] for name in KEYS if "." in name)
+
+_PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, USED_SETS.name)
+RIVALS: Mapping[str, tuple[str, ...]] = {
+    PASSWORD.name: (PASSWORD_FILE.name,),
+    PASSWORD_FILE.name: (PASSWORD.name,),
+    **dict.fromkeys(_PAIR, _OTHERS),
+    **dict.fromkeys(_OTHERS, _PAIR),
+}
+"""Ways to say one thing: where a later source says one, an earlier source's others are gone."""
+
+FLAGS: Mapping[str, Key[Any]] = {
+    "endpoint": ENDPOINTS,
+    "etcd-api": API,
+    "etcd-cafile": CAFILE,
+    "etcd-certfile": CERTFILE,
+    "etcd-keyfile": KEYFILE,
+    "etcd-username": USERNAME,
+    "etcd-password": PASSWORD,
+    "group": GROUP,
+    "debug": DEBUG,
+}
+"""The original's flags, of both programs, and `etcd-api`."""
+
+_REBOOT: Mapping[str, Key[Any]] = {
+    "REBOOT_STRATEGY": STRATEGY,
+    "REBOOT_WINDOW_START": START,
+    "REBOOT_WINDOW_LENGTH": LENGTH,
+}
+
+
+def _variables(prefix: str, keys: Mapping[str, Key[Any]]) -> dict[str, Key[Any]]:
+    return {f"{prefix}_{name.upper().replace('-', '_')}": key for name, key in keys.items()}
+
+
+DAEMON_VARIABLES: Mapping[str, Key[Any]] = {
+    **_REBOOT,
+    **_variables("LOCKSMITHD", _REBOOT),
+    **_variables("LOCKSMITHD", FLAGS),
+}
+"""The daemon's environment; of two variables for one key the later one here wins."""
+
+TOOL_VARIABLES: Mapping[str, Key[Any]] = _variables("LOCKSMITHCTL", FLAGS)
+"""The tool's environment."""

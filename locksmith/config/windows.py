@@ -1,0 +1,100 @@
+"""The windows as the configuration says them, put together and checked: docs/windows.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from locksmith.config import keys
+from locksmith.config.keys import Key
+from locksmith.config.sources import Setting, Settings
+from locksmith.errors import UsageError
+from locksmith.host.clock import local_zone
+from locksmith.window.duration import format_duration
+from locksmith.window.possible import longest_if_too_short
+from locksmith.window.window import Window
+from locksmith.window.window_set import WindowSet, union
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
+
+    `sets` are names; a set is in `known`, from the file, or else in the store. `least` is how much of a window has to
+    be left when a reboot begins. `splay` is the share of a window over which machines spread (None: as the strategy
+    needs it). `synced`: the clock must be synchronised.
+    """
+
+    own: WindowSet = field(default_factory=WindowSet)
+    sets: tuple[str, ...] = ()
+    known: Mapping[str, WindowSet] = field(default_factory=dict, hash=False)
+    least: timedelta = timedelta(0)
+    splay: float | None = None
+    synced: bool = False
+
+    @property
+    def of_file(self) -> tuple[WindowSet, ...]:
+        """What the configuration says itself: its own, and the sets it names and knows."""
+        return (self.own, *(self.known[name] for name in self.sets if name in self.known))
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The sets it names that are in the store."""
+        return tuple(name for name in self.sets if name not in self.known)
+
+
+def read_windows(settings: Settings) -> WindowSettings:
+    """Read the windows that were set; `UsageError`: they contradict each other, or leave no reboot any time."""
+    default = WindowSettings()
+    original = _original_window(settings)
+    for setting in _given(settings, keys.OPEN, keys.USED_SETS):
+        if original and setting.value:
+            raise setting.refusal("stands beside window.start: write that one as `START for LENGTH` into window.open")
+    window = WindowSettings(
+        own=WindowSet(
+            original or settings.value(keys.OPEN, default.own.windows),
+            settings.value(keys.BLACKOUTS, default.own.blackouts),
+            settings.value(keys.ZONE, default.own.zone),
+        ),
+        sets=settings.value(keys.USED_SETS, default.sets),
+        known=settings.value(keys.WINDOW_SETS, default.known),
+        least=settings.value(keys.LEAST, default.least),
+        splay=settings.value(keys.SPLAY, default.splay),
+        synced=settings.value(keys.SYNCED, default.synced),
+    )
+    _reboots_can_begin(settings, window)
+    return window
+
+
+def _original_window(settings: Settings) -> tuple[Window, ...]:
+    settings.together(keys.START, keys.LENGTH)
+    start, length = settings.value(keys.START, None), settings.value(keys.LENGTH, None)
+    if start is None or length is None:
+        return ()
+    try:
+        return (Window.of_original(start, length),)
+    except UsageError as error:
+        raise UsageError(f"{settings.by_name[keys.LENGTH.name].origin}: {error}") from None
+
+
+def _reboots_can_begin(settings: Settings, window: WindowSettings) -> None:
+    """Refuse windows in which no reboot could ever begin, where all of them are known here."""
+    windows = union(window.of_file)
+    if windows is None or window.stored:
+        return
+    longest = longest_if_too_short(windows, window.least, local_zone())
+    if longest is None:
+        return
+    if longest and (setting := settings.of(keys.LEAST)):
+        raise setting.refusal(
+            f"is {format_duration(window.least)}, and no window is ever open for longer than "
+            f"{format_duration(longest)}: no reboot would ever begin; make it shorter, or a window longer"
+        )
+    for setting in _given(settings, keys.OPEN, keys.START, keys.USED_SETS, keys.BLACKOUTS):
+        raise setting.refusal(
+            f"leaves no reboot any time ({windows}): change a window or a blackout; to have none, strategy is 'off'"
+        )
+
+
+def _given(settings: Settings, *about: Key[Any]) -> list[Setting]:
+    return [setting for key in about if (setting := settings.of(key)) is not None]

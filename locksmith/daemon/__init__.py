@@ -1,0 +1,1 @@
+"""`locksmithd`, put together: its parts, reporters, metrics and D-Bus service."""

@@ -1,0 +1,209 @@
+"""The daemon on the bus: `org.locksmith1`, what it does and why, and three things to ask of it (docs/dbus.md).
+
+Everybody may read. Root may ask; whoever else asks is left to polkit, and where there is none, refused.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dbus_fast import Variant
+
+from locksmith import __version__
+from locksmith.agent.snapshot import Sighting, Snapshot
+from locksmith.agent.state import state_of
+from locksmith.agent.steps import Step, Wait
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.errors import StrangeAnswerError
+from locksmith.host.dbus.messages import Call, Incoming, Outgoing, RefusedError, Signal
+from locksmith.host.polkit import Polkit
+from locksmith.lock.records import states
+
+NAME = "org.locksmith1"
+PATH = "/org/locksmith1"
+INTERFACE = "org.locksmith1.Manager"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+SHIELD = "org.locksmith1.Private"
+"""The name of the connection that reaches logind and systemd: the bus policy lets no user send it anything."""
+
+GET_ALL = Call(NAME, PATH, PROPERTIES, "GetAll", "s", (INTERFACE,), "a{sv}", autostart=False)
+RECHECK = Call(NAME, PATH, INTERFACE, "Recheck", reply="", autostart=False)
+TRIGGERS = Call(NAME, PATH, INTERFACE, "Triggers", reply="a(ssts)", autostart=False)
+CANCEL = Call(NAME, PATH, INTERFACE, "Cancel", reply="b", autostart=False)
+
+
+def request(reason: str) -> Call:
+    """Give the call that asks for a reboot."""
+    return Call(NAME, PATH, INTERFACE, "Request", "s", (reason,), "", autostart=False)
+
+
+WANTS, QUIET, DOUBT, UNUSED = "wants", "quiet", "error", "unused"
+"""What a trigger says, in a word."""
+
+INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
+<node>
+ <interface name="org.locksmith1.Manager">
+  <method name="Request"><arg name="reason" type="s" direction="in"/></method>
+  <method name="Cancel"><arg name="cancelled" type="b" direction="out"/></method>
+  <method name="Recheck"/>
+  <method name="Triggers"><arg name="triggers" type="a(ssts)" direction="out"/></method>
+  <property name="State" type="s" access="read"/>
+  <property name="Code" type="s" access="read"/>
+  <property name="Reason" type="s" access="read"/>
+  <property name="Until" type="t" access="read"/>
+  <property name="Group" type="s" access="read"/>
+  <property name="Strategy" type="s" access="read"/>
+  <property name="Version" type="s" access="read"/>
+ </interface>
+ <interface name="org.freedesktop.DBus.Properties">
+  <method name="Get">
+   <arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="v" direction="out"/>
+  </method>
+  <method name="GetAll"><arg type="s" direction="in"/><arg type="a{sv}" direction="out"/></method>
+  <signal name="PropertiesChanged"><arg type="s"/><arg type="a{sv}"/><arg type="as"/></signal>
+ </interface>
+ <interface name="org.freedesktop.DBus.Introspectable">
+  <method name="Introspect"><arg type="s" direction="out"/></method>
+ </interface>
+</node>
+"""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What may be asked of the daemon. `HostError`: it could not be done."""
+
+    request: Callable[[str], Awaitable[None]]
+    cancel: Callable[[], bool]
+    recheck: Callable[[], None]
+
+
+class BusService:
+    """A reporter that shows the loop on the bus, and takes orders there."""
+
+    def __init__(
+        self,
+        bus: SystemBus,
+        orders: Orders,
+        group: str,
+        strategy: str,
+        sightings: Callable[[], Mapping[str, Sighting | None]] = dict,
+    ) -> None:
+        self._bus = bus
+        self._polkit = Polkit(bus)
+        self._orders = orders
+        self._sightings = sightings
+        self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
+        self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
+
+    def listen(self) -> None:
+        """Take the name whenever there is a bus. Call it before the bus is started."""
+        self._bus.serve(NAME, PATH, self._answer)
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Show the step, and say so where it is another."""
+        code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
+        now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
+        changed = {name: value for name, value in now.items() if self._shown[name] != value}
+        self._shown = now
+        if changed:
+            body: tuple[Any, ...] = (INTERFACE, {name: _variant(value) for name, value in changed.items()}, [])
+            self._bus.emit(Signal("", PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", body))
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+    async def _answer(self, call: Incoming) -> Outgoing:
+        if (told := self._tell(call)) is not None:
+            return told
+        wanted = (call.member, call.signature)
+        if wanted not in {("Request", "s"), ("Cancel", ""), ("Recheck", "")}:
+            raise RefusedError("org.freedesktop.DBus.Error.UnknownMethod", f"there is no {call.member} here")
+        await self._allowed(call)
+        if call.member == "Cancel":
+            return Outgoing("b", [self._orders.cancel()])
+        if call.member == "Request":
+            await self._orders.request(str(call.body[0]))
+        else:
+            self._orders.recheck()
+        return Outgoing()
+
+    def _tell(self, call: Incoming) -> Outgoing | None:
+        """Answer what everybody may ask; None: it is none of that."""
+        match (call.member, call.signature):
+            case ("Introspect", ""):
+                return Outgoing("s", [INTROSPECTION])
+            case ("Ping", ""):
+                return Outgoing()
+            case ("Triggers", ""):
+                said = [_trigger(name, seen) for name, seen in self._sightings().items()]
+                return Outgoing("a(ssts)", [said])
+            case ("GetAll", "s"):
+                return Outgoing("a{sv}", [{name: _variant(value) for name, value in self._all.items()}])
+            case ("Get", "ss") if call.body[1] in self._all:
+                return Outgoing("v", [_variant(self._all[call.body[1]])])
+            case _:
+                return None
+
+    @property
+    def _all(self) -> dict[str, Any]:
+        return {**self._shown, **self._fixed}
+
+    async def _allowed(self, call: Incoming) -> None:
+        """Let root ask, and whom polkit lets; whatever keeps it from saying so is a no."""
+        if (user := await self._bus.unix_user(call.sender)) != 0:
+            await self._polkit.allows(call.sender, user)
+
+
+def _trigger(name: str, seen: Sighting | None) -> list[Any]:
+    """Give a trigger as the bus has it: its name, a word, when it looked, and a sentence."""
+    if seen is None:
+        return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
+    looked = _micros(seen.looked)
+    if seen.doubt is not None:
+        return [name, DOUBT, looked, seen.doubt.removeprefix(f"{name}: ")]
+    if seen.wish is not None:
+        return [name, WANTS, looked, seen.wish.reason or seen.wish.version]
+    return [name, QUIET, looked, seen.says]
+
+
+def _micros(when: datetime | None) -> int:
+    return int(when.timestamp() * 1e6) if when else 0
+
+
+def _variant(value: Any) -> Variant:
+    return Variant("t", value) if isinstance(value, int) else Variant("s", value)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What this machine's daemon says of itself."""
+
+    state: str
+    code: str
+    reason: str
+
+
+async def read_local(bus: SystemBus) -> Local:
+    """Ask this machine's daemon what it does. `HostError`: it is not on the bus, or does not answer."""
+    [properties] = await bus.call(GET_ALL)
+    shown = [properties.get(name) for name in ("State", "Code", "Reason")]
+    if not all(one is not None and one.signature == "s" for one in shown):
+        raise StrangeAnswerError(f"{GET_ALL} was answered without its state")
+    return Local(*(one.value for one in shown))
+
+
+async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:
+    """Ask this machine's daemon what its triggers say, as `_trigger` gives it. `HostError` as of `read_local`."""
+    [said] = await bus.call(TRIGGERS)
+    if any(looked > _LAST for _, _, looked, _ in said):
+        raise StrangeAnswerError(f"{TRIGGERS} was answered with a time that no calendar has")
+    return [(str(name), str(word), int(looked), str(text)) for name, word, looked, text in said]
+
+
+_LAST = _micros(datetime.max.replace(tzinfo=UTC, microsecond=0))

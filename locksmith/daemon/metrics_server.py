@@ -1,0 +1,255 @@
+"""The server of the metrics port. Whatever clients do, it takes little from the control loop.
+
+- One thread, with an event loop of its own: no client can make the control loop wait.
+- At most `CONNECTIONS` descriptors. A new client takes the place of one that has not asked yet.
+- About a quarter of one core at most: having worked more, the thread rests before it takes new connections.
+- Each connection ends: a request has to come within `REQUEST_LIMIT`, its answer to be taken within `ANSWER_LIMIT`.
+"""
+
+import asyncio
+import enum
+import errno
+import ipaddress
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from locksmith.daemon.metrics_channel import Channel, Plain, Tls
+from locksmith.daemon.metrics_http import HEAD_END, LARGEST_REQUEST, TOO_LARGE, Exposition, plain
+from locksmith.util import boottime
+from locksmith.util.ratelimit import RateLimit
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 32
+"""A Prometheus has one at a time, open for some milliseconds."""
+REQUEST_LIMIT = 5.0
+"""Seconds for the TLS handshake and the request."""
+ANSWER_LIMIT = 5.0
+"""Seconds for a client to take its answer."""
+SHARE = 0.25
+"""Of one core: having worked more, the thread rests before it takes new connections."""
+AT_ONCE = 8
+"""How many it takes then."""
+BACKLOG = 4096
+"""Connections that wait in the kernel. It drops good and bad alike beyond; 900 silent ones leave it in a second."""
+NO_DESCRIPTOR_PAUSE = 1.0
+STOP_LIMIT = 2.0
+WARNINGS = 1 / 600
+"""A second: clients can bring a warning about."""
+
+_RESET, _NO_RESET = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_FAILED = plain("500 Internal Server Error", "The metrics cannot be given: see the log of locksmithd.")
+
+
+class Stage(enum.IntEnum):
+    """How far a connection has come."""
+
+    SILENT = 0
+    SPEAKS = 1
+    ASKED = 2
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A connection that is open, where it comes from, and how far it has come."""
+
+    client: str
+    stage: Stage = Stage.SILENT
+
+    def hear(self) -> None:
+        """Note that it has sent something."""
+        if self.stage is Stage.SILENT:
+            self.stage = Stage.SPEAKS
+
+
+class MetricsServer:
+    """Serves a registry on a socket until `close`. `context` gives the TLS context for a new connection."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        registry: CollectorRegistry,
+        context: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        self._exposition = Exposition(registry)
+        self._context = context
+        self._visits: dict[Visit, asyncio.Task[None]] = {}
+        self._crowded, self._failed = RateLimit(1, WARNINGS), RateLimit(1, WARNINGS)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="locksmith metrics", daemon=True)
+
+    def start(self) -> None:
+        """Begin. `RuntimeError`: no thread can be had."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._listener.close()
+            raise
+
+    def close(self) -> None:
+        """End every connection, and the thread."""
+        if self._ready.wait(STOP_LIMIT) and self._loop is not None and self._serving is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._serving.cancel)
+            except RuntimeError:  # it has ended already
+                return
+            self._thread.join(STOP_LIMIT)
+
+    def _run(self) -> None:
+        try:
+            boottime.run(self._serve())
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001  # whatever it is: reboots matter more than metrics
+            log.error("metrics are no longer served: %s: %s", type(error).__name__, error)  # noqa: TRY400
+        finally:
+            self._ready.set()
+            self._listener.close()
+
+    async def _serve(self) -> None:
+        self._loop, self._serving = asyncio.get_running_loop(), asyncio.current_task()
+        self._ready.set()
+        self._listener.setblocking(False)
+        worked, at = time.thread_time(), time.monotonic()
+        while True:
+            for _ in range(AT_ONCE):
+                await self._accept(self._loop)
+            rest = (time.thread_time() - worked) / SHARE - (time.monotonic() - at)
+            worked, at = time.thread_time(), time.monotonic()
+            await asyncio.sleep(max(0.0, rest))
+
+    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not the loop's own `sock_accept`: one that is cancelled may lose a connection, with a traceback.
+        try:
+            connection, address = self._listener.accept()
+        except BlockingIOError:
+            await self._incoming(loop)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._warn(self._failed, "the metrics port takes no connection: %s", error.strerror)
+                await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
+        else:
+            connection.setblocking(False)
+            self._welcome(connection, origin(address))
+            await asyncio.sleep(0)  # a request that is there already is answered before the next comes in
+
+    async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
+        incoming = asyncio.Event()
+        loop.add_reader(self._listener, incoming.set)
+        try:
+            await incoming.wait()
+        finally:
+            loop.remove_reader(self._listener)
+
+    def _welcome(self, connection: socket.socket, client: str) -> None:
+        if len(self._visits) >= CONNECTIONS:
+            self._end_one()
+        visit = Visit(client)
+
+        def end(_task: asyncio.Task[None]) -> None:
+            self._visits.pop(visit, None)
+            connection.close()
+
+        self._visits[visit] = task = asyncio.ensure_future(self._attend(connection, visit))
+        task.add_done_callback(end)
+
+    def _end_one(self) -> None:
+        visit = dispensable(list(self._visits))
+        self._visits.pop(visit).cancel()
+        self._warn(
+            self._crowded,
+            "the metrics port has more than %d connections: it closes those without a request, as one from %s",
+            CONNECTIONS,
+            visit.client,
+        )
+
+    async def _attend(self, connection: socket.socket, visit: Visit) -> None:
+        # Unless it ends well, a reset: the kernel too keeps nothing of a client that never takes its end.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        try:
+            channel = self._channel(Plain(connection, visit.hear))
+            async with asyncio.timeout(REQUEST_LIMIT):
+                head = await _receive_request(channel)
+            visit.stage = Stage.ASKED
+            async with asyncio.timeout(ANSWER_LIMIT):
+                await channel.send(self._answer(head))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
+                await channel.end()
+        except (OSError, EOFError):
+            pass  # too slow (TimeoutError is one), gone, or no client of ours
+        except Exception as error:  # noqa: BLE001  # a defect must not fill the log with tracebacks
+            self._warn(self._failed, "a client of the metrics port failed: %s: %s", type(error).__name__, error)
+
+    def _channel(self, below: Plain) -> Channel:
+        return Tls(below, self._context()) if self._context else below
+
+    def _answer(self, head: bytes) -> bytes:
+        if len(head) > LARGEST_REQUEST:
+            return TOO_LARGE
+        try:
+            return self._exposition.answer(head)
+        except Exception as error:  # noqa: BLE001  # the library raises what it likes for strange headers
+            self._warn(self._failed, "metrics cannot be given: %s: %s", type(error).__name__, error)
+            return _FAILED
+
+    def _warn(self, limit: RateLimit, text: str, *args: Any) -> None:
+        if limit.allows(time.monotonic()):
+            log.warning(text, *args)
+
+
+async def _receive_request(channel: Channel) -> bytes:
+    """Read up to the end of the headers, or to more than a request may have."""
+    head = b""
+    while HEAD_END not in head and len(head) <= LARGEST_REQUEST:
+        head += await channel.receive()
+    return head.partition(HEAD_END)[0] if HEAD_END in head[:LARGEST_REQUEST] else head
+
+
+def dispensable(visits: list[Visit]) -> Visit:
+    """Choose whom to end: of the client with the most connections the one that has come least far, of those the oldest.
+
+    So a client with a single connection keeps it while another has more.
+    """
+    crowd = Counter(visit.client for visit in visits)
+    return min(visits, key=lambda visit: (-crowd[visit.client], visit.stage))  # of equals the first, so the oldest
+
+
+def origin(address: Any) -> str:
+    """Tell clients apart: this machine's own loopback is one, and so is a /64 of IPv6."""
+    ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return "this machine"
+    if ip.version == 6:  # noqa: PLR2004 - IPv6
+        return str(ipaddress.ip_network(f"{ip}/64", strict=False))
+    return str(ip)
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Listen on an address; `OSError`, `OverflowError`, `ValueError`: it cannot be had."""
+    infos = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, where = infos[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

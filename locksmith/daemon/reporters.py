@@ -1,0 +1,102 @@
+"""Who is told what the loop does: the log, systemd and update_engine's coordinator.conf (the metrics: metrics.py)."""
+
+import logging
+from dataclasses import replace
+
+from locksmith.agent.snapshot import Snapshot
+from locksmith.agent.state import sentence, state_of
+from locksmith.agent.steps import Blame, Finish, Request, Run, Step, Wait
+from locksmith.errors import HostError
+from locksmith.host.coordinator import Coordinator, CoordinatorState
+from locksmith.host.notify import Notifier
+from locksmith.lock.records import states
+
+log = logging.getLogger(__name__)
+
+TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
+"""The reasons to wait that somebody should look at."""
+
+
+class LogReporter:
+    """One line for each thing, with its reason; what stays the same is not said again."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Log the step if it is news. Asking again after a no is not, nor the same reason to wait until later.
+
+        An errand is mostly over at once; one that takes longer is waited for, which is said.
+        """
+        news = sentence(replace(step, until=None) if isinstance(step, Wait) else step)
+        if isinstance(step, Request | Run) or news == self._last:
+            return
+        self._last = news
+        log.log(_level(step), "%s", sentence(step))
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+
+def _level(step: Step) -> int:
+    if isinstance(step, Blame) or (isinstance(step, Wait) and step.code in states.SICK):
+        return logging.ERROR
+    trouble = isinstance(step, Wait) and step.code in TROUBLE
+    return logging.WARNING if trouble else logging.INFO
+
+
+class SystemdReporter:
+    """`READY=1` at the first step, whatever it is; the reason as the unit's status; each turn feeds the watchdog."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._ready = False
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+        """Tell systemd."""
+        if not self._ready:
+            self._notifier.ready()
+            self._ready = True
+        self._notifier.status(sentence(step))
+        self._notifier.watchdog()
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+
+class CoordinatorReporter:
+    """Keeps coordinator.conf; a file that can't be had is logged once, tried again, and stops no reboot."""
+
+    def __init__(self, coordinator: Coordinator, strategy: str) -> None:
+        self._coordinator = coordinator
+        self._strategy = strategy
+        self._shown: CoordinatorState | None = None
+        self._complained = False
+        self.set(CoordinatorState.STARTING)
+
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:
+        """Write the state when it changes."""
+        self.set(_coordinator_state(step, wanted=snapshot is not None and bool(snapshot.wishes)))
+
+    def performed(self, step: Step) -> None:
+        """Have nothing to add."""
+
+    def set(self, state: CoordinatorState) -> None:
+        """Write one state."""
+        if state == self._shown:
+            return
+        try:
+            self._coordinator.set(self._strategy, state)
+        except HostError as error:
+            log.log(logging.DEBUG if self._complained else logging.WARNING, "%s", error)
+            self._complained = True
+        else:
+            self._shown, self._complained = state, False
+
+
+def _coordinator_state(step: Step, *, wanted: bool) -> CoordinatorState:
+    if isinstance(step, Finish):
+        return CoordinatorState.DISABLED
+    if state_of(step) in {states.REBOOTING, states.STUCK}:
+        return CoordinatorState.REBOOTING
+    return CoordinatorState.REBOOT_PLANNED if wanted else CoordinatorState.RUNNING

@@ -1,0 +1,108 @@
+"""What the loop has done beside it: the checks, the hooks, the look at the machine's health."""
+
+import os
+import secrets
+from collections.abc import Sequence
+
+from locksmith.agent.ports import Gate
+from locksmith.agent.snapshot import Errand, JournalEntry, Objection
+from locksmith.host.health import SystemdHealth
+from locksmith.host.programs import Programs
+from locksmith.util.text import one_line
+
+CHECKS = "checks"
+"""The name of the gate that is the operator's own programs."""
+CHECK, HEALTH = "check", "health"
+"""The folders of programs that are asked again and again; those of the hooks are the names of their errands."""
+HOOKS = {Errand.PREPARE, Errand.UNDO, Errand.FINISH}
+
+
+class MachineErrands:
+    """The errands of this machine; `skip` names gates that an operator's order leaves out."""
+
+    def __init__(
+        self,
+        hooks: Programs,
+        checks: Programs,
+        health: SystemdHealth,
+        alerts: Gate | None,
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
+        self._hooks = hooks
+        self._checks = checks
+        self._health = health
+        self._alerts = alerts
+        self._skip = skip
+
+    def wanted(self, errand: Errand) -> bool:
+        """Whether there is anything to do for it."""
+        return errand not in HOOKS or bool(self._hooks.of(errand))
+
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+        """Run it to its end, and say what it found wrong."""
+        match errand:
+            case Errand.CHECKS:
+                return await self._ask(entry)
+            case Errand.HEALTH:
+                return await self._look(entry)
+            case _:
+                return await self._run(errand, entry)
+
+    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+        """End the hooks that are under way; a check ends by itself, and nobody waits for it."""
+        if errand in HOOKS:
+            await self._hooks.stop(errand, _name(entry))
+
+    async def _ask(self, entry: JournalEntry | None) -> list[Objection]:
+        found: list[Objection] = []
+        if self._alerts is not None and self._alerts.name not in self._skip:
+            found += await self._alerts.look(entry)
+        if CHECKS not in self._skip:
+            found += [Objection(CHECKS, text) for text in await self._each(CHECK, entry)]
+        return found
+
+    async def _look(self, entry: JournalEntry | None) -> list[Objection]:
+        """Ask systemd first: while it complains, no program is run."""
+        problems = await self._health.problems(entry.before) if entry else []
+        problems = problems or await self._each(HEALTH, entry)
+        return [Objection(HEALTH, text) for text in problems]
+
+    async def _each(self, stage: str, entry: JournalEntry | None) -> list[str]:
+        if not self._checks.of(stage):
+            return []
+        name = secrets.token_hex(4)
+        try:
+            return await self._checks.run(stage, name, _environment(entry), every=True)
+        finally:
+            self._checks.forget(stage, name)
+
+    async def _run(self, errand: Errand, entry: JournalEntry | None) -> list[Objection]:
+        if entry is None:
+            return []
+        failed = await self._hooks.run(errand, _name(entry), _environment(entry))
+        # What has failed is tried anew; what was done is, where it is asked for again behind a restart, still done.
+        self._hooks.forget(errand, _name(entry))
+        return [Objection("hooks", text) for text in failed]
+
+
+def _name(entry: JournalEntry) -> str:
+    return entry.claim.nonce[:8]
+
+
+def _environment(entry: JournalEntry | None) -> dict[str, str]:
+    """Say what programs are told (docs/hooks.md)."""
+    root = {"LOCKSMITH_ROOT": os.environ["LOCKSMITH_ROOT"]} if "LOCKSMITH_ROOT" in os.environ else {}
+    if entry is None:
+        return root
+    claim = entry.claim
+    told = {
+        "LOCKSMITH_GROUP": entry.group,
+        "LOCKSMITH_MACHINE_ID": claim.holder,
+        "LOCKSMITH_HOSTNAME": claim.hostname,
+        "LOCKSMITH_VERSION": claim.version,
+        "LOCKSMITH_REASON": claim.reason,
+        "LOCKSMITH_WHO": claim.who,
+        "LOCKSMITH_STRATEGY": entry.strategy,
+    }
+    # No variable can have a NUL in it, and a shell script may print them.
+    return {**root, **{name: one_line(value) for name, value in told.items()}}

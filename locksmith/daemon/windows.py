@@ -1,0 +1,79 @@
+"""The windows of this machine: the configuration's own, and the named sets of the file or of the store.
+
+A set of the store is read again when it counts: before a reboot begins and right before the point of no return, so that
+an operator's change of it is obeyed by the whole fleet.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from locksmith.agent.snapshot import WindowSight
+from locksmith.config.windows import WindowSettings
+from locksmith.errors import CorruptValueError, StoreError
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.protocol import Store
+from locksmith.util.words import quoted
+from locksmith.window import window_set
+
+WAITING, IDLE = 30.0, 900.0
+"""Seconds after which the sets are read again while a reboot waits for its window, and while nothing is wanted."""
+
+
+class ConfiguredWindows:
+    """What `settings` say. `open_store` connects to the store, where a set that the file does not know stands.
+
+    `elapsed` is the clock by which what was read grows old (seconds).
+    """
+
+    def __init__(self, settings: WindowSettings, open_store: Callable[[], Store], elapsed: Callable[[], float]) -> None:
+        self._settings = settings
+        self._open_store = open_store
+        self._elapsed = elapsed
+        self._store: Store | None = None
+        self._stored = settings.stored
+        self._sight = WindowSight(window_set.union(settings.of_file))
+        self._read_at: float | None = None
+
+    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+        """Say when this machine may reboot; `StoreError`: a reboot is wanted, and the store does not say."""
+        if self._stored and self._is_old(now, wanted=wanted):
+            try:
+                self._sight, self._read_at = await self._read(), self._elapsed()
+            except StoreError as error:
+                if wanted:
+                    raise
+                self._sight = WindowSight(doubt=f"the windows of {', '.join(self._stored)} are not known: {error}")
+        return self._sight
+
+    def forget(self) -> None:
+        """Read what stands in the store again at the next look."""
+        self._read_at = None
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            await self._store.close()
+
+    def _is_old(self, now: datetime, *, wanted: bool) -> bool:
+        if self._read_at is None:
+            return True
+        windows, age = self._sight.windows, self._elapsed() - self._read_at
+        if wanted and (windows is None or windows.contains(now)):
+            return True
+        return age >= (WAITING if wanted else IDLE)
+
+    async def _read(self) -> WindowSight:
+        self._store = self._store or self._open_store()
+        sets = [*self._settings.of_file]
+        for name in self._stored:
+            try:
+                found = await WindowStore(self._store).read(name)
+            except CorruptValueError as error:
+                return WindowSight(doubt=str(error))
+            if found is None:
+                return WindowSight(
+                    doubt=f"there is no set of windows {name!r} in the file or in the store: "
+                    f"`locksmithctl window set {quoted(name)}` makes one"
+                )
+            sets.append(found)
+        return WindowSight(window_set.union(sets))

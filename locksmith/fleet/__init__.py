@@ -1,0 +1,1 @@
+"""What an operator sees of a group: its state, the explanation of it, and the forecast."""

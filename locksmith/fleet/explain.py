@@ -1,0 +1,344 @@
+"""Why a machine does not reboot: plain sentences of everything that stands between it and its reboot. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.lookup import find
+from locksmith.lock.records import states
+from locksmith.lock.records.claim import REBOOT, UNKNOWN_VERSIONS, Claim
+from locksmith.lock.records.incident import FIRST, HaltAfter, halts
+from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.order import (
+    FREEZE,
+    HALT,
+    HOLD,
+    OTHER_CLUSTER,
+    OWN_DENIALS,
+    RESTORED,
+    SPACING,
+    TAKE_FAILS,
+    Order,
+)
+from locksmith.lock.records.waiter import Waiter
+from locksmith.util.words import clock, listed, named, ordinal, quoted, span
+
+MOST_LEFT = 3
+"""How many machines that left the queue are named."""
+BELIEVES_NOTHING = frozenset({RESTORED, OTHER_CLUSTER})
+"""Codes that an idle machine has too: it would take no slot."""
+_LEFT = {TAKE_FAILS, HALT, *OWN_DENIALS} - {HOLD}
+"""The reasons of a machine that left the queue; a hold is an operator's order, and said as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One machine in its group. `place` is its own in line (1: the first; None: it does not stand there)."""
+
+    view: GroupView
+    machine_id: str
+    node: Node | None
+    held: Holding | None
+    place: int | None
+    now: datetime
+    halt_after: HaltAfter = FIRST
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        waiter = self.view.waiters[self.place - 1] if self.place else None
+        known = (self.node, self.held, waiter)
+        return next((one.name for one in known if one is not None), self.machine_id)
+
+
+def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter = FIRST) -> Case:
+    """Look a machine up in its group; `now` is aware, in the zone of whoever asks.
+
+    `halt_after` is what the asking machine's configuration says.
+    """
+    held = next((one for one in holdings(view) if one.holder == machine_id), None)
+    places = (place for place, waiter in enumerate(view.waiters, 1) if _is_own(waiter, machine_id))
+    return Case(view, machine_id, view.machines.get(machine_id), held, next(places, None), now, halt_after)
+
+
+def explain(found: Case) -> list[str]:
+    """Say why the machine does not reboot, what it waits for, and until when."""
+    sentences = [*_own(found), *_line(found), *_first(found), *_window(found), *_orders(found), *_group(found.view)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def group_name(group: str) -> str:
+    """Name a group in a sentence."""
+    return f"group {group}" if group else "the default group"
+
+
+def holder_words(holding: Holding, now: datetime) -> str:
+    """Say in a few words who holds a slot, and how long: `n2 for 41 s (rebooting)`."""
+    long = f" for {span(now - holding.since)}" if holding.since else ""
+    return f"{holding.name}{long} ({how_words(holding)})"
+
+
+def how_words(holding: Holding) -> str:
+    """Say in a few words what a slot is held for."""
+    claim = holding.claim
+    who, reason = (claim.who or "somebody", claim.reason) if claim else ("somebody", "")
+    return {
+        How.HELD: "about to reboot",
+        How.REBOOTING: "rebooting",
+        How.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
+        How.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
+        How.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
+        How.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
+        How.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
+        How.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
+        How.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
+        How.BARE: "without a record: a node of the original, or a bare lock",
+        How.UNREADABLE: "its record cannot be read",
+    }[holding.how]
+
+
+def _seen(claim: Claim | None) -> str:
+    return f" (acknowledged {claim.acknowledged})" if claim is not None and claim.acknowledged else ""
+
+
+def span_of_presence() -> str:
+    """Say how long a machine may say nothing before it counts as gone."""
+    return f"{TTL / 60:.0f} min"
+
+
+def _own(found: Case) -> Iterator[str]:
+    node = found.node
+    if node is None:
+        yield from _absent(found)
+        return
+    yield _wish(found, node)
+    if node.twin:
+        yield (
+            f"Another machine has its id: {node.twin} was seen with {found.machine_id}. Neither reboots until one of "
+            "them has an id of its own."
+        )
+    yield from _state(found, node)
+    held = found.held
+    if held is not None and held.how is How.ORPHANED:
+        yield (
+            f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
+            f"cannot release its slot. Look at the machine. {_unlock(found)}"
+        )
+    if held is not None and held.how in {How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}:
+        yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
+
+
+def _absent(found: Case) -> Iterator[str]:
+    held, name, group = found.held, found.name, group_name(found.view.group)
+    if held is None and found.place is None:
+        yield (
+            f"{name} is not present in {group}: its locksmithd does not run, shares no store, or has not reached etcd "
+            f"for {span_of_presence()} or longer."
+        )
+    elif held is None:
+        yield f"{name} stands in line in {group}, and shows no presence."
+    elif held.how is How.LOST and held.claim is not None:
+        yield (
+            f"{name} is LOST: it has held a slot for {span(found.now - held.claim.held_since)}, for its reboot"
+            f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. Nobody takes that slot "
+            f"away. Look at the machine; its locksmithd gives the slot back when it is up again. {_unlock(found)}"
+        )
+    else:
+        yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {_unlock(found)}"
+
+
+def _wish(found: Case, node: Node) -> str:
+    if not node.wish:
+        if node.state in {states.REBOOTING, states.STUCK, states.RELEASING}:
+            return ""
+        return f"{found.name} does not want to reboot: nothing asks for it."
+    since = f" since {clock(node.wish_since, found.now)}" if node.wish_since else ""
+    if node.wish_reasons and (node.wish != "update-engine" or len(node.wish_reasons) > 1):
+        return f"{found.name} wants to reboot{since}: {'; and '.join(node.wish_reasons)}."
+    if node.wish == "operator":
+        return f"{found.name} wants to reboot because an operator asked for it{since}."
+    what = f"update {node.wish_version}" if node.wish_version not in UNKNOWN_VERSIONS else "an update"
+    by = "" if node.wish == "update-engine" else f" (says {node.wish})"
+    return f"{found.name} wants to reboot for {what}{by}{since}."
+
+
+def _state(found: Case, node: Node) -> Iterator[str]:
+    long = span(found.now - node.since)
+    match node.state:
+        case states.WAITING:
+            yield _waiting(found, node)
+        case states.REBOOTING:
+            yield f"{found.name} has been rebooting for {long}{_for(node.reason)}."
+        case states.STUCK:
+            yield f"{found.name} is stuck: {node.reason}."
+        case state if state in states.SICK:
+            yield (
+                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Look at it, then say "
+                "`locksmithctl resume`."
+            )
+        case states.VERIFYING:
+            yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
+        case states.RELEASING:
+            yield f"{found.name} has rebooted, and gives its slot back."
+        case states.IDLE if node.code in BELIEVES_NOTHING:
+            yield _believes_nothing(found, node)
+        case states.IDLE if node.wish:
+            yield "It is about to ask for a slot."
+        case states.IDLE | states.FINISHED:
+            return
+        case _:
+            yield f"It is {node.state}{_for(node.reason)}, for {long} now."
+
+
+def _waiting(found: Case, node: Node) -> str:
+    until = f" at {clock(node.until, found.now)}" if node.until else ""
+    match node.code:
+        case _ if has_left_queue(node) and node.until is not None:
+            return f"It left the queue until {clock(node.until, found.now)}: {node.reason}."
+        case "line" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
+            return ""  # said by the line, the twin, the holder, the orders of the group
+        case "window":
+            return f"It waits for its window, which opens{until}." if until else "It waits for its window."
+        case "retry":
+            return f"It waits: {node.reason}; it tries again{until}." if until else f"It waits: {node.reason}."
+        case "dry_run":
+            return "It is in a dry run: it would ask for a slot now, and reboots nothing."
+        case _:
+            ends = f", until {clock(node.until, found.now)}" if node.until else ""
+            words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
+            return _believes_nothing(found, node) if node.code in BELIEVES_NOTHING else words
+
+
+def _believes_nothing(found: Case, node: Node) -> str:
+    return f"{found.name} takes no slot ({node.code}): {node.reason}."
+
+
+def _line(found: Case) -> Iterator[str]:
+    """Say where it stands, who holds the slots, and who is next; also of one that will stand there later."""
+    node, view = found.node, found.view
+    if found.place is None and (node is None or not node.wish or node.state != states.WAITING or found.held):
+        return
+    group, slots = group_name(view.group), _slots(found)
+    if found.place is None:
+        stand = "stand" if len(view.waiters) > 1 else "stands"
+        waiting = f"{len(view.waiters) or 'nobody'} {stand} in line there now"
+        then = "Then it asks for a slot" if node is None or node.code != "line" else "It asks for a slot"
+        yield f"{then} of {group}: {slots}, {waiting}."
+        return
+    following = f", {view.waiters[0].name} is next" if found.place > 1 else ""
+    yield f"It is {ordinal(found.place)} in line in {group}: {slots}{following}."
+
+
+def _first(found: Case) -> Iterator[str]:
+    """Say why the first in the queue takes no slot, and which machines have left the queue: they bind no other."""
+    view = found.view
+    if found.place is None and (found.node is None or not found.node.wish or found.held):
+        return
+    first = view.waiters[0] if view.waiters and found.place != 1 else None
+    node = view.machines.get(first.holder) if first is not None and first.kind == REBOOT else None
+    if node is not None and _is_stuck(found, node):
+        yield f"{node.name} is first in the queue and cannot take a slot: {node.reason}."
+    left = [one for one in view.machines.values() if one.machine_id != found.machine_id and has_left_queue(one)]
+    for one in left[:MOST_LEFT]:
+        ends = f" until {clock(one.until, found.now)}" if one.until else ""
+        yield f"{one.name} cannot take a slot, and left the queue{ends}: {one.reason}."
+    if len(left) > MOST_LEFT:
+        yield f"{len(left) - MOST_LEFT} more machines left the queue, as `locksmithctl nodes` shows."
+
+
+def has_left_queue(node: Node) -> bool:
+    """Tell whether a machine has left the queue for a while, for a reason that binds no other."""
+    return node.state == states.WAITING and node.until is not None and node.code in _LEFT
+
+
+def _is_stuck(found: Case, node: Node) -> bool:
+    """Tell whether the first in the queue waits for something that is not said of the whole group."""
+    if node.state != states.WAITING or not node.reason or node.code in {"line", "slot", FREEZE, SPACING}:
+        return False
+    halted = halts(found.view.incidents(found.now), found.halt_after.of(len(found.view.machines)))
+    return not (node.code == HALT and halted)
+
+
+def _slots(found: Case) -> str:
+    now, view = found.view.semaphore, found.view
+    held = [one for one in holdings(view) if one.holder != found.machine_id]
+    if now.max <= 0:
+        return f"there is no slot at all (max is {now.max}; `locksmithctl set-max N` makes some)"
+    if now.available > 0:
+        return f"{now.available} of {now.max} slots free"
+    if len(held) == 1 and now.max == 1:
+        name, _, how = holder_words(held[0], found.now).partition(" for ")
+        return f"{name} has held the slot for {how}" if how else f"{name} holds the slot"
+    slots = "both slots are" if now.max == 2 else f"all {now.max} slots are"  # noqa: PLR2004 - both
+    return f"{slots} held by {listed([holder_words(one, found.now) for one in held])}"
+
+
+def _window(found: Case) -> Iterator[str]:
+    node = found.node
+    if node is None or (node.state == states.WAITING and node.code == "window"):
+        return
+    if node.window_closes is not None and node.window_closes >= found.now:
+        yield f"Its window is open until {clock(node.window_closes, found.now)}."
+    elif node.window_opens is not None and node.window_opens > found.now:
+        yield f"Its window opens at {clock(node.window_opens, found.now)}."
+
+
+def _orders(found: Case) -> Iterator[str]:
+    """Say what holds the machine back with its group, whether or not it has come to ask."""
+    view, now = found.view, found.now
+    if (hold := view.holds.get(found.machine_id)) is not None:
+        yield f"It is held back {_by(hold, now)}. `locksmithctl release {quoted(_unique(found))}` lets it go on."
+    if view.freeze is not None:
+        fence = " and max set to 0 until then" if view.freeze.slots is not None else ""
+        yield f"{_name(view)} is frozen {_by(view.freeze, now)}{fence}. `locksmithctl thaw` ends that."
+    wrong = view.incidents(now)
+    if halts(wrong, found.halt_after.of(len(view.machines))):
+        yield (
+            f"{_name(view)} is HALTED: {named([one.describe() for one in wrong], '; ')}. Nobody of it goes on. Look at "
+            f"{listed([one.name for one in wrong])}; then `locksmithctl resume` lets the others go on."
+        )
+    if view.spacing is not None:
+        ends = f" until {clock(view.spacing.until, now)}" if view.spacing.until else ""
+        yield f"Nobody begins a reboot{ends}, as {view.spacing.who} has just begun one (reboot.spacing)."
+
+
+def _by(order: Order, now: datetime) -> str:
+    ends = f", until {clock(order.until, now)}" if order.until else ""
+    why = f": {order.reason}" if order.reason else ""
+    return f"by {order.who or 'somebody'} since {clock(order.since, now)}{ends}{why}"
+
+
+def _name(view: GroupView) -> str:
+    name = group_name(view.group)
+    return name[0].upper() + name[1:]
+
+
+def _group(view: GroupView) -> Iterator[str]:
+    if view.share is not None and view.share.is_void(view.semaphore.max):
+        percent = view.share.percent
+        yield (
+            f"The share of {percent} is void: max was set to {view.semaphore.max} by hand; `locksmithctl set-max "
+            f"{percent}` brings it back, `set-max N` ends it."
+        )
+    for problem in view.problems:
+        yield f"A value cannot be read: {problem}."
+
+
+def _for(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _unique(found: Case) -> str:
+    """Give the machine's name, or its id where the name means another machine too."""
+    meant = [one.machine_id for one in find(found.view, found.name)]
+    return found.name if meant == [found.machine_id] else found.machine_id
+
+
+def _unlock(found: Case) -> str:
+    return f"`locksmithctl unlock {quoted(found.machine_id)}` frees it."
+
+
+def _is_own(waiter: Waiter, machine_id: str) -> bool:
+    return waiter.holder == machine_id and waiter.kind == "reboot"

@@ -1,0 +1,42 @@
+"""Everything the store knows about a group, for people: the lock, the line, the machines. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from locksmith.errors import CorruptValueError
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.incident import Incident, incidents
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.lock.records.waiter import Waiter
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One group. `waiters` stand in the order of their turn; `machines` are those present, by their ids.
+
+    A holder's claim is None where it has no record. `problems` are values that cannot be read. `revision` is the
+    store's when the lock was read, the first of all. `holds` are the machines held back, by their ids; `noted` is what
+    is left of slots that expired.
+    """
+
+    group: str
+    semaphore: Semaphore
+    claims: Mapping[str, Claim | CorruptValueError | None] = field(default_factory=dict)
+    waiters: tuple[Waiter, ...] = ()
+    machines: Mapping[str, Node] = field(default_factory=dict)
+    share: Share | None = None
+    freeze: Order | None = None
+    holds: Mapping[str, Order] = field(default_factory=dict)
+    spacing: Order | None = None
+    noted: tuple[Incident, ...] = ()
+    problems: tuple[CorruptValueError, ...] = ()
+    revision: int = 0
+
+    def incidents(self, now: datetime) -> list[Incident]:
+        """Name the reboots that went wrong and that nobody has acknowledged."""
+        claims = [claim for claim in self.claims.values() if isinstance(claim, Claim)]
+        return incidents(claims, self.machines, self.noted, now)

@@ -1,0 +1,92 @@
+"""How each holder of a slot stands: by which claim, and whether its machine is still there. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from locksmith.errors import CorruptValueError
+from locksmith.fleet.group import GroupView
+from locksmith.lock.records.claim import BLAMED, COMMITTED, DAEMON, MANUAL, REBOOT, Claim
+from locksmith.lock.records.incident import is_orphan
+from locksmith.lock.records.node import Node
+
+
+class How(StrEnum):
+    """What a slot is held for, as far as the store tells."""
+
+    HELD = "held"
+    """A machine's reboot that can still be called off."""
+    REBOOTING = "rebooting"
+    """A machine's reboot past its point of no return."""
+    UNHEALTHY = "unhealthy"
+    """A machine that has rebooted and did not prove itself healthy."""
+    FAILED = "failed"
+    """A machine that has rebooted without its update's being there."""
+    LOST = "lost"
+    """The claim of a locksmithd whose machine is no longer present, by the store's clock."""
+    ORPHANED = "orphaned"
+    """The claim of a machine that has rebooted and does not know it any more: no journal releases it."""
+    UNSEEN = "unseen"
+    """A reboot that an operator ordered on a machine that shows no presence: it may never have, or be lost."""
+    MANUAL = "manual"
+    """An operator's lock."""
+    FOREIGN = "foreign"
+    """A claim of a kind that this version does not know, or of a client of the server."""
+    BARE = "bare"
+    """No record: a node of the original, or a bare lock. Such a machine was never present."""
+    UNREADABLE = "unreadable"
+    """A record that cannot be read."""
+
+
+NOBODY_CAN_TELL = {How.UNSEEN, How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}
+WRONG = {How.UNHEALTHY, How.FAILED, How.LOST, How.ORPHANED}
+"""A reboot that went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One holder. `claim` is None where there is none that can be read."""
+
+    holder: str
+    name: str
+    how: How
+    claim: Claim | None = None
+
+    def is_stale(self, now: datetime, after: timedelta) -> bool:
+        """Whether the slot is held for longer than that by what nobody can tell to be alive, or by a person."""
+        return self.how in NOBODY_CAN_TELL and (self.since is None or now - self.since > after)
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when the slot is held, where that is known."""
+        return self.claim.held_since if self.claim else None
+
+
+def holdings(view: GroupView) -> list[Holding]:
+    """Tell how each holder stands, in the order in which they got their slots; those of unknown time last."""
+    found = [_holding(view, holder) for holder in view.semaphore.holders]
+    return sorted(found, key=lambda one: (one.since is None, one.since and one.since.timestamp(), one.holder))
+
+
+def _holding(view: GroupView, holder: str) -> Holding:
+    claim, machine = view.claims.get(holder), view.machines.get(holder)
+    if isinstance(claim, CorruptValueError):
+        return Holding(holder, machine.name if machine else holder, How.UNREADABLE)
+    if claim is None:
+        return Holding(holder, machine.name if machine else holder, How.BARE)
+    name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
+    return Holding(holder, name or holder, _how(claim, machine), claim)
+
+
+def _how(claim: Claim, machine: Node | None) -> How:
+    if claim.kind == MANUAL:
+        return How.MANUAL
+    if claim.kind != REBOOT:
+        return How.FOREIGN
+    if claim.state in BLAMED:
+        return How(claim.state)
+    if is_orphan(claim, machine):
+        return How.ORPHANED
+    if machine is None:
+        return How.LOST if claim.who == DAEMON else How.UNSEEN
+    return How.REBOOTING if claim.state == COMMITTED else How.HELD

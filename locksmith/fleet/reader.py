@@ -1,0 +1,90 @@
+"""Reads everything the store knows about a group.
+
+The parts are read one after another, not at one moment: nothing is decided by it.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from locksmith.errors import CorruptValueError
+from locksmith.fleet.group import GroupView
+from locksmith.lock import places
+from locksmith.lock.pages import read_all
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import incident, keys, node, order, share, waiter
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
+from locksmith.lock.records.waiter import Waiter
+from locksmith.store.protocol import Entry, Store
+
+T = TypeVar("T")
+
+
+_NO_LEASE = "it has no lease (a copied keyspace?), so it shows no machine that is there; {}"
+
+
+async def read_group(store: Store, group: str) -> GroupView:
+    """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`."""
+    problems: list[CorruptValueError] = []
+    now = datetime.now(UTC)
+
+    def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
+        found = []
+        for entry in entries:
+            try:
+                found.append(parse(entry))
+            except CorruptValueError as error:
+                problems.append(error)
+        return found
+
+    def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
+        return next(iter(kept(parse, (entry,) if entry else ())), None)
+
+    def parse_hold(entry: Entry) -> tuple[str, Order]:
+        machine_id = keys.unsegment(entry.key.removeprefix(keys.holds_prefix(group)))
+        return machine_id, order.decode(entry.value, entry.key, HOLD)
+
+    def parse_node(entry: Entry) -> Node:
+        machine_id = keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(group)))
+        found = node.decode(entry.value, entry.key, machine_id)
+        if not entry.lease and found.written is None:
+            raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
+        return found
+
+    def parse_place(entry: Entry) -> Waiter:
+        found = waiter.decode(entry.value, entry.key)
+        if not entry.lease:
+            raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
+        return found
+
+    state = await RebootLock(store, group).read()
+    line = await read_all(store, keys.waiters_prefix(group))
+    present = await read_all(store, keys.nodes_prefix(group))
+    single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))
+    # Not in one transaction: etcd refuses those when it has no space left, and then all the more somebody asks why.
+    shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
+    held_back = await read_all(store, keys.holds_prefix(group))
+    problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
+    return GroupView(
+        group=group,
+        semaphore=state.semaphore,
+        claims=state.claims,
+        waiters=tuple(kept(parse_place, sorted(line, key=lambda place: places.turn(place.key, place.created)))),
+        machines={one.machine_id: one for one in kept(parse_node, present) if not one.is_overdue(now)},
+        share=only(lambda entry: share.decode(entry.value, entry.key), shared),
+        freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
+        holds=dict(kept(parse_hold, held_back)),
+        spacing=only(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
+        noted=tuple(only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
+        problems=tuple(problems),
+        revision=state.revision,
+    )
+
+
+async def list_groups(store: Store) -> list[str]:
+    """Name every group that has anything in the store, the default one ("") where it has a semaphore or a machine."""
+    named = [keys.group_of_folder(folder) for folder in await store.folders(keys.groups_prefix())]
+    semaphore = (await store.get(keys.semaphore_key(""))).entry
+    present = semaphore or await store.count(keys.nodes_prefix(""))
+    return [*([""] if present else []), *sorted(named)]

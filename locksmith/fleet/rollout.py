@@ -1,0 +1,52 @@
+"""A rollout as somebody who looks on has seen it: who wanted a reboot, who is done, and how long each took. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.lock.records.claim import REBOOT
+
+OWN = {How.HELD, How.REBOOTING, How.UNHEALTHY, How.FAILED, How.LOST, How.UNSEEN}
+"""What a machine's own reboot looks like in the semaphore."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    """A reboot that was seen to its end: how long its slot was held."""
+
+    name: str
+    took: timedelta
+
+
+@dataclass
+class Rollout:
+    """What was seen since the beginning; each look adds to it."""
+
+    wanted: set[str] = field(default_factory=set)
+    done: dict[str, Reboot] = field(default_factory=dict)
+    _held: dict[str, Holding] = field(default_factory=dict)
+
+    def look(self, view: GroupView, now: datetime) -> None:
+        """Take note of a view."""
+        held = {one.holder: one for one in holdings(view) if one.how in OWN}
+        wishing = {node.machine_id for node in view.machines.values() if node.wish}
+        waiting = {waiter.holder for waiter in view.waiters if waiter.kind == REBOOT}
+        for holder, before in self._held.items():
+            if holder not in held and holder not in waiting | wishing and before.since is not None:
+                self.done[holder] = Reboot(before.name, now - before.since)
+        for holder in held.keys() | waiting | wishing:
+            self.done.pop(holder, None)
+        self.wanted |= held.keys() | waiting | wishing
+        # One that gave its slot back and still wants a reboot is not done: it may have been called off.
+        self._held = {**{key: one for key, one in self._held.items() if key in waiting | wishing}, **held}
+
+    @property
+    def share_done(self) -> float:
+        """How much of it is done, from 0 to 1; nothing to do is 1."""
+        return len(self.done) / len(self.wanted) if self.wanted else 1.0
+
+    @property
+    def last(self) -> list[Reboot]:
+        """The reboots that were seen to their end, the last one last."""
+        return list(self.done.values())

@@ -1,0 +1,1 @@
+"""The system bus: the only place that knows the D-Bus library."""

@@ -1,0 +1,125 @@
+"""What crosses the bus: calls, signals, and which signals somebody wants."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from locksmith.host.dbus.frames import Head
+
+BUS_NAME = "org.freedesktop.DBus"
+"""The bus itself; the name of its interface too."""
+BUS_PATH = "/org/freedesktop/DBus"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method call.
+
+    `reply` is the signature its answer must have (None: any); with `autostart` the bus may start the service for it.
+    """
+
+    destination: str
+    path: str
+    interface: str
+    member: str
+    signature: str = ""
+    body: tuple[Any, ...] = ()
+    reply: str | None = None
+    autostart: bool = True
+
+    def __str__(self) -> str:
+        """Name it as an error's sentence does."""
+        return f"{self.member} of {self.destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property to be read, and the signature of its type."""
+
+    destination: str
+    path: str
+    interface: str
+    name: str
+    signature: str
+
+    def __str__(self) -> str:
+        """Name it as an error's sentence does."""
+        return f"{self.name} of {self.destination}"
+
+    def get(self) -> Call:
+        """Give the call that reads it."""
+        body = (self.interface, self.name)
+        return Call(self.destination, self.path, "org.freedesktop.DBus.Properties", "Get", "ss", body, "v")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal as it came. `sender` is a connection's unique name: the bus writes it there, nobody can forge it."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A method call to this program. `sender` is a connection's unique name, which nobody can forge."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The answer to one."""
+
+    signature: str = ""
+    body: Sequence[Any] = ()
+
+
+class RefusedError(Exception):
+    """The answer to a call that is not done: a D-Bus error's name, and a sentence."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The signals to be given. `sender` is a well-known name: only its owner's signals are wanted then."""
+
+    interface: str
+    member: str
+    path: str
+    sender: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """The match rule the bus is told. It keeps nobody from sending a signal to us alone: `fits` looks again."""
+        rule = f"type='signal',interface='{self.interface}',member='{self.member}',path='{self.path}'"
+        return f"{rule},sender='{self.sender}'" if self.sender else rule
+
+    def fits(self, signal: Signal | Head) -> bool:
+        """Whether a signal is of this kind, whoever sent it."""
+        return (signal.interface, signal.member, signal.path) == (self.interface, self.member, self.path)
+
+
+def owner_changed(name: str) -> str:
+    """Give the match rule that tells whenever the well-known `name` changes its owner."""
+    return f"{OWNER_CHANGED.rule},arg0='{name}'"
+
+
+OWNER_CHANGED = Match(BUS_NAME, "NameOwnerChanged", BUS_PATH, BUS_NAME)
+
+
+def to_bus(member: str, argument: str, reply: str | None = None) -> Call:
+    """Give a call of the bus itself."""
+    return Call(BUS_NAME, BUS_PATH, BUS_NAME, member, "s", (argument,), reply)

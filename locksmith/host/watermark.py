@@ -1,0 +1,306 @@
+"""What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
+
+It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
+cluster of that id, and no answer of another one counts (kv/cluster.py). A `resume` in that other one ends this if it
+says that it takes this one's place. Where the id is not known, it belongs to the endpoints.
+
+The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
+last progress that this machine had seen, over restarts and reboots, however far the store has come by then.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from locksmith.errors import HostError
+from locksmith.host.durable import write_durably
+from locksmith.host.paths import Paths
+from locksmith.lock.records.order import Order
+from locksmith.store.cluster import Clusters, parse_id
+from locksmith.store.meter import Meter
+from locksmith.store.protocol import Entry, Fingerprint, Known, Position
+from locksmith.util import jsonread, limits, records
+
+log = logging.getLogger(__name__)
+
+WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
+WAY_OUT = "so who is down now is not known: look at the machines, then say `locksmithctl resume`"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, and where.
+
+    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
+    to have gone back (None: it has not), `why` by what.
+    """
+
+    revision: int = 0
+    at: datetime | None = None
+    resumed: datetime | None = None
+    cluster: str = ""
+    cluster_at: str = ""
+    entry: Fingerprint | None = None
+    entry_at: datetime | None = None
+    back: datetime | None = None
+    why: str = ""
+
+
+class SeenRevision:
+    """What was seen of one store. A file that cannot be read counts as none: it says nothing about who holds the lock.
+
+    Several programs of one machine may write the file; the verdict of one is kept by the others. One that `keeps`
+    nothing writes nothing.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        api: int,
+        endpoints: Sequence[str],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        meter: Meter | None = None,
+        *,
+        keeps: bool = True,
+    ) -> None:
+        self.path = paths.state / "seen.json"
+        self._keeps = keeps
+        self._clock = clock
+        self._store = _named(api, endpoints)
+        self._meter = meter or Meter()
+        self._remembered: Sequence[str] = ()
+        self._kept = self._seen = self._read()
+        self._epoch = 0
+        self._latest = Position(0)
+        self.clusters = Clusters(
+            self._seen.cluster, self._seen.cluster_at, strict=not keeps, adopted=self._adopt, changed=self._show_others
+        )
+        self._meter.went_back(back=self._seen.back is not None)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was seen of this store."""
+        return self._seen.revision > 0 or self._seen.back is not None or bool(self._seen.cluster)
+
+    @property
+    def verdict(self) -> str:
+        """Say that the store went back, by what this was seen, and the way out; empty: it has not."""
+        return f"{WENT_BACK}: {self._seen.why}; {WAY_OUT}" if self._seen.back else ""
+
+    @property
+    def split(self) -> str:
+        """Say that the endpoints belong to several clusters, as they said a short while ago; empty: they do not."""
+        return self.clusters.split
+
+    def cluster_of(self, api: int, endpoints: Sequence[str]) -> str:
+        """Give the cluster that these endpoints belong to; empty: that is not known."""
+        return self._seen.cluster if self.is_of(api, endpoints) else ""
+
+    def shares(self, endpoints: Sequence[str]) -> bool:
+        """Whether one of these endpoints is one of those that the machine remembers."""
+        return bool(set(endpoints) & set(self._remembered))
+
+    def is_of(self, api: int, endpoints: Sequence[str]) -> bool:
+        """Whether it is the mark of this very store."""
+        return self._store == _named(api, endpoints)
+
+    def sending(self) -> Known:
+        """Say what is known of the store, right before a request leaves."""
+        return Known(self._seen.revision, self._seen.entry, self._epoch)
+
+    def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
+        """Compare an answer with what was known when its request left: answers overtake each other."""
+        if known.epoch != self._epoch:
+            return  # sent before an operator said that another history counts
+        if position.cluster and self._seen.cluster and position.cluster != self._seen.cluster:
+            return  # another cluster's, of which nothing counts
+        self._latest = position
+        if self._seen.back is not None:
+            self._insist()
+        elif linearizable and position.revision < known.revision:
+            self._convict(f"its revision is {position.revision}, and was {known.revision}")
+        elif position.revision > self._seen.revision:
+            self._seen = replace(self._seen, revision=position.revision, at=self._now(), cluster_at=self.clusters.at)
+
+    def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
+        """Compare how the lock's key stands with the entry that was known when the request left."""
+        if known.epoch != self._epoch or self._seen.back is not None:
+            return
+        newest = self._seen.entry
+        if part is False and known.entry is not None:
+            before = known.entry
+            # Progress of the other history may have been taken for that of this one since.
+            self._seen = replace(self._seen, at=self._seen.entry_at or self._seen.at)
+            self._convict(f"its history has no {before.key} of revision {before.version} as this machine saw it")
+        elif entry is not None and (newest is None or newest.key != entry.key or entry.version > newest.version):
+            self._seen = replace(self._seen, entry=Fingerprint.of(entry), entry_at=self._now())
+
+    def went_back(self, resumed: datetime | None) -> str:
+        """Say why the store is not to be believed (empty: it is), after a look at the last `resume`.
+
+        A `resume` is written down at once: forgotten by a crash, it would count as a new one. `HostError`: it was not,
+        and changes nothing.
+        """
+        if self._seen.back is None:
+            if resumed is not None and resumed != self._seen.resumed:
+                self._save(replace(self._seen, resumed=resumed))
+            return self.verdict
+        if not self._is_new(resumed):
+            self._insist()
+            return self.verdict
+        now = self._latest
+        self._save(Seen(now.revision, self._now(), resumed, self._seen.cluster, self.clusters.at))
+        self._epoch += 1
+        log.info("an operator has said `resume`: the store is believed again, from revision %d on", now.revision)
+        self._meter.went_back(back=False)
+        return ""
+
+    def succeed(self, position: Position, order: Order) -> bool:
+        """Believe another cluster from now on, where an operator's `resume` in it says that it takes this one's place.
+
+        False: it does not. `HostError`: it was not written down, and changes nothing.
+        """
+        before = self._seen.cluster
+        if not before or order.cluster != position.cluster or before not in order.replaces:
+            return False
+        self._save(Seen(position.revision, self._now(), order.since, position.cluster))
+        self._epoch += 1
+        self._latest = position
+        self.clusters.replace(position.cluster)
+        log.warning("cluster %s counts from now on instead of %s: %s", position.cluster, before, order.describe())
+        self._meter.went_back(back=False)
+        return True
+
+    def keep(self) -> None:
+        """Write it down; `HostError`: it did not reach the disk."""
+        if self._kept != self._seen:
+            self._save(self._seen)
+
+    def _adopt(self) -> None:
+        """Write the first cluster that answers down at once: after a crash another one may answer first.
+
+        Another program of this machine may have met one before.
+        """
+        other = self._read()
+        if other.cluster:
+            self.clusters.own, self.clusters.at = other.cluster, other.cluster_at
+        self._seen = replace(self._seen, cluster=self.clusters.own, cluster_at=self.clusters.at)
+        self._insist()
+
+    def _show_others(self) -> None:
+        self._meter.other_cluster(seen=bool(self.clusters.foreign))
+
+    def _convict(self, why: str) -> None:
+        """Note that the store went back, before anything is decided on what it said."""
+        self._seen = replace(self._seen, back=self._now(), why=why)
+        log.warning("%s", self.verdict)
+        self._meter.went_back(back=True)
+        self._insist()
+
+    def _insist(self) -> None:
+        """Write the verdict down where it is not yet; it stands without that too."""
+        try:
+            self.keep()
+        except HostError as error:
+            log.debug("what was seen of the store is not written down yet: %s", error)
+
+    def _is_new(self, resumed: datetime | None) -> bool:
+        """Whether a `resume` was said after the store went back: none that the backup has was.
+
+        It may be one that this machine never read, or one that was said before this machine saw the store go back; but
+        this machine had seen more of the store before that `resume`.
+        """
+        before = [moment for moment in (self._seen.resumed, self._seen.at) if moment is not None]
+        return resumed is not None and all(resumed > moment for moment in before)
+
+    def _now(self) -> datetime:
+        return self._clock().replace(microsecond=0)
+
+    def _save(self, seen: Seen) -> None:
+        """Write it down, with the verdict that another program of this machine may have written; then believe it."""
+        if not self._keeps:
+            self._seen = self._kept = seen
+            return
+        other = self._read()
+        if other.back is not None and seen.back is None and (seen.resumed is None or _is_older(seen.resumed, other)):
+            seen = other
+            self._meter.went_back(back=True)
+        try:
+            self._store_raw(json.dumps(self._fields(seen)).encode())
+        except OSError as error:
+            raise HostError(f"{self.path} cannot be written: {error.strerror}") from None
+        self._seen = self._kept = seen
+
+    def _fields(self, seen: Seen) -> dict[str, Any]:
+        entry = seen.entry
+        return {
+            "schema": records.SCHEMA,
+            "store": self._store,
+            "revision": seen.revision,
+            "resumed": records.optional_moment(seen.resumed),
+            "at": records.optional_moment(seen.at),
+            "cluster_id": seen.cluster,
+            "cluster_at": seen.cluster_at,
+            "entry": {"key": entry.key, "version": entry.version, "digest": entry.digest} if entry else None,
+            "entry_at": records.optional_moment(seen.entry_at),
+            "back": records.optional_moment(seen.back),
+            "why": seen.why,
+        }
+
+    def _load_raw(self) -> bytes:
+        return self.path.read_bytes()
+
+    def _store_raw(self, raw: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path, raw)
+
+    def _read(self) -> Seen:
+        try:
+            fields = jsonread.load_record(self._load_raw(), limits.LOCAL)
+            store = jsonread.read(fields, "store", str)
+            self._remembered = store.split()[1:]
+            found = Seen(
+                revision=jsonread.read(fields, "revision", int),
+                at=records.read_optional_moment(fields, "at"),
+                resumed=records.read_optional_moment(fields, "resumed"),
+                cluster=_read_cluster(fields, store),
+                cluster_at=jsonread.read(fields, "cluster_at", str, ""),
+                entry=_read_entry(fields.get("entry")),
+                entry_at=records.read_optional_moment(fields, "entry_at"),
+                back=records.read_optional_moment(fields, "back"),
+                why=jsonread.read(fields, "why", str, ""),
+            )
+            # The same cluster has other endpoints when a member joins. On v2 and v3 it counts its revisions apart.
+            same = store == self._store or (found.cluster and store.split()[:1] == self._store.split()[:1])
+            return found if same else Seen(cluster=found.cluster, cluster_at=found.cluster_at)
+        except (OSError, jsonread.BadJsonError):
+            return Seen()
+
+
+def _read_cluster(fields: dict[str, Any], store: str) -> str:
+    """Read the id; a file of an earlier version has it as the API writes it."""
+    if "cluster" in fields and "cluster_id" not in fields:
+        older = jsonread.read(fields, "cluster", str)
+        return parse_id(older, 16 if store.startswith("2 ") else 10, "cluster") if older else ""
+    cluster = jsonread.read(fields, "cluster_id", str, "")
+    return parse_id(cluster, 16, "cluster_id") if cluster else ""
+
+
+def _read_entry(fields: object) -> Fingerprint | None:
+    if not isinstance(fields, dict):
+        return None
+    names = ("key", str), ("digest", str)
+    key, digest = (jsonread.read(fields, name, kind) for name, kind in names)
+    return Fingerprint(key, jsonread.read(fields, "version", int), digest)
+
+
+def _is_older(resumed: datetime, other: Seen) -> bool:
+    """Whether that `resume` does not end the other program's verdict."""
+    return any(resumed <= moment for moment in (other.resumed, other.at) if moment is not None)
+
+
+def _named(api: int, endpoints: Sequence[str]) -> str:
+    return f"{api} {' '.join(sorted(endpoints))}"

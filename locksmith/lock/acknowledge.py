@@ -1,0 +1,112 @@
+"""`resume` of a group: the reboots that went wrong are acknowledged in several swaps, each of them right by itself.
+
+Each acknowledgement is about one claim, so a part of them is a correct state: the group stays halted while enough
+others are left. A swap is decided before the next begins, and none acknowledges what went wrong after the first look.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from locksmith.errors import ConflictError, CorruptValueError, OutcomeUnknownError
+from locksmith.lock.chunks import WRITES
+from locksmith.lock.claim_reader import Holders, read_holders
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import incident, keys, node, semaphore
+from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.protocol import Delete, Entry, Put, Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A swap that is not known to be done: what it acknowledged, and the semaphore's version it started from.
+
+    `lost`: it has no answer. Otherwise its guard failed, and only on v2 some of it may be written all the same.
+    """
+
+    incidents: tuple[Incident, ...]
+    version: int
+    lost: bool
+
+
+class Acknowledgement:
+    """One `resume`, in the words of an operator. `done` is filled with what is acknowledged so far."""
+
+    def __init__(
+        self, store: Store, group: str, words: str, clock: Callable[[], datetime], done: list[Incident] | None = None
+    ) -> None:
+        self.done = [] if done is None else done
+        self._store = store
+        self._group = group
+        self._words = words
+        self._clock = clock
+        self._wanted: set[str] | None = None
+        self._tried: _Tried | None = None
+
+    async def some(self) -> bool:
+        """Acknowledge some of what went wrong, in one swap; False: nothing of it is left."""
+        key = keys.semaphore_key(self._group)
+        reading = await self._store.get(key)
+        raw = reading.entry.value if reading.entry else semaphore.encode(Semaphore())
+        noted = (await self._store.get(keys.incidents_key(self._group))).entry
+        ids = semaphore.decode(raw, key).holders
+        holders = await read_holders(self._store, self._group, ids, reading.version, self._is_gone)
+        known = _noted(noted)
+        found = incident.incidents(holders.claims.values(), holders.present, known, self._clock())
+        decided = self._settle(found, holders, reading.version)
+        if self._wanted is None:
+            self._wanted = {one.claim.nonce for one in found}
+        left = [one for one in found if one.claim.nonce in self._wanted]
+        nonces = {claim.nonce for claim in holders.claims.values()}
+        held = [one for one in left if one.claim.nonce in nonces]
+        now = held[:WRITES]
+        also: list[Put | Delete] = [self._put(one, holders) for one in now]
+        if len(held) <= WRITES and noted is not None:
+            now = left
+            also.append(self._without(known, noted))
+        if also or not decided:
+            await self._swap(Put(key, raw, reading.version), also, now)
+        return len(now) < len(left)
+
+    def _is_gone(self, machine_id: str, entry: Entry) -> bool:
+        leased = bool(entry.lease)
+        return not node.shows_machine(entry.value, entry.key, machine_id, self._clock(), leased=leased)
+
+    async def _swap(self, same: Put, also: list[Put | Delete], now: list[Incident]) -> None:
+        try:
+            await self._store.swap(same.key, same.value, same.version, also=also)
+        except (OutcomeUnknownError, ConflictError) as error:
+            self._tried = _Tried(tuple(now), same.version, lost=isinstance(error, OutcomeUnknownError))
+            raise
+        self.done += now
+
+    def _settle(self, found: list[Incident], holders: Holders, version: int) -> bool:
+        """Take note of what the last swap has done, where that failed; False: it may be done still."""
+        tried, self._tried = self._tried, None
+        if tried is None:
+            return True
+        left, decided = {one.claim.nonce for one in found}, not tried.lost or version != tried.version
+        for one in tried.incidents:
+            now = holders.claims.get(one.claim.holder)
+            written = now is not None and now.nonce == one.claim.nonce and now.acknowledged == self._words
+            if written or (tried.lost and decided and one.claim.nonce not in left):
+                self.done.append(one)
+        return decided
+
+    def _put(self, one: Incident, holders: Holders) -> Put:
+        record = holders.records[one.claim.holder]
+        return Put(record.key, claim_record.encode(replace(one.claim, acknowledged=self._words)), record.version)
+
+    def _without(self, known: list[Incident], noted: Entry) -> Put | Delete:
+        """Remove what is noted of expired slots, but for those that expired after the first look."""
+        later = [one for one in known if self._wanted is not None and one.claim.nonce not in self._wanted]
+        return Put(noted.key, incident.encode(later), noted.version) if later else Delete(noted.key, noted.version)
+
+
+def _noted(entry: Entry | None) -> list[Incident]:
+    """Give what is noted of expired slots; what cannot be read is none, and goes with the acknowledgement."""
+    try:
+        return incident.decode(entry.value, entry.key) if entry else []
+    except CorruptValueError:
+        return []

@@ -1,0 +1,307 @@
+"""What holds this machine back beside the slots: read with the semaphore, at the take and at the point of no return.
+
+Whoever gives such an order touches the semaphore behind it, as does a machine that says that its reboot went wrong: a
+take or a commit that was decided before can then no longer win.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Protocol, Self
+
+from locksmith.errors import CorruptValueError, StoreError
+from locksmith.lock.claim_reader import keys_of, read_holders
+from locksmith.lock.holder import DeniedError, RepeatedError, Standing
+from locksmith.lock.records import incident as incident_record
+from locksmith.lock.records import keys, last_reboot, node
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import FREEZE, HALT, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
+from locksmith.lock.unchanged import Sightings
+from locksmith.store.protocol import Entry, Put, Reading, Store, remove
+from locksmith.store.remembering import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRules:
+    """What a machine's configuration says about its group.
+
+    `spacing`: for how many seconds after this machine's reboot nobody else begins one (0: none). `expire_after`: after
+    how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds this
+    machine takes no slot for a version that it has rebooted for (0: the store is not asked).
+    """
+
+    halt_after: HaltAfter = FIRST
+    spacing: float = 0.0
+    expire_after: float = 0.0
+    repeat: float = 0.0
+
+
+class Watermark(Memory, Protocol):
+    """What this machine has seen of the store, and its verdict where the store went back in time."""
+
+    @property
+    def verdict(self) -> str:
+        """Say why the store is not to be believed, and the way out; empty: it is."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """Say that the endpoints belong to several clusters; empty: they do not."""
+        ...
+
+    def went_back(self, resumed: datetime | None) -> str:
+        """Give the verdict, after a look at the group's last `resume`: a new one ends it.
+
+        `HostError`: a `resume` did not reach the disk.
+        """
+        ...
+
+    def keep(self) -> None:
+        """Write it down; `HostError`: it did not reach the disk."""
+        ...
+
+
+class BrakedError(DeniedError):
+    """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
+
+    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
+    lease; None: that is not known.
+    """
+
+    def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool, left: float | None = None) -> None:
+        super().__init__(text, revision)
+        self.code = code
+        self.key = key
+        self.held = held
+        self.left = left
+
+
+class HaltedError(BrakedError):
+    """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
+
+    def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:
+        super().__init__(HALT, text, keys.semaphore_key(group), revision, held=held)
+        self.resume = keys.resume_key(group)
+        self.incidents = incidents
+
+
+NOTHING: Mapping[str, Reading] = MappingProxyType({})
+"""Nothing was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The other holders of slots: the claims of those who have one, who of them is present, and what is noted.
+
+    `records` has each of them that was asked for, also one without a record (None). Where no holder can hold this
+    machine back, none is asked for.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    present: Mapping[str, Node | None] = field(default_factory=dict)
+    noted: tuple[Incident, ...] = ()
+    records: Mapping[str, Entry | None] = field(default_factory=dict)
+
+    def among(self, holders: Collection[str]) -> Self:
+        """Leave out those that are no longer holders."""
+        claims = tuple(claim for claim in self.claims if claim.holder in holders)
+        records = {holder: record for holder, record in self.records.items() if holder in holders}
+        return replace(self, claims=claims, records=records)
+
+
+class Brakes:
+    """The orders and incidents of one group, as they bind one machine. Errors are the store's, `CorruptValueError`."""
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        rules: GroupRules,
+        mark: Watermark | None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.rules = rules
+        self._store = store
+        self._group = group
+        self._mark = mark
+        self._clock = clock
+        self._sightings = Sightings()
+
+    def keys(self, holder: str) -> list[str]:
+        """Name the keys to read together with the semaphore, and behind it, in the order `judge` takes them."""
+        return [
+            keys.freeze_key(self._group),
+            keys.hold_key(self._group, holder),
+            keys.spacing_key(self._group),
+            keys.incidents_key(self._group),
+            keys.resume_key(self._group),
+        ]
+
+    async def judge(
+        self,
+        claim: Claim,
+        now: Standing,
+        read: Sequence[Reading],
+        *,
+        held: bool,
+        last: bool,
+        others: Others | None = None,
+        read_too: Mapping[str, Reading] = NOTHING,
+    ) -> Others:
+        """Raise `BrakedError` for whatever holds this claim back; give the other holders, where they were looked at.
+
+        `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
+        from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
+        unless they are given, or `known`: read together with the semaphore.
+        """
+        if claim.kind != REBOOT:
+            return Others()
+        freeze, hold, spacing, noted, resume = (reading.entry for reading in read)
+        revision = read[0].revision
+
+        def refuse(code: str, text: str, key: str, left: float | None = None) -> BrakedError:
+            return BrakedError(code, text, key, revision, held=held, left=left)
+
+        resumed = _order(resume, RESTORED)
+        if self._mark is not None and (verdict := self._mark.went_back(resumed.since if resumed else None)):
+            raise refuse(RESTORED, verdict, keys.resume_key(self._group))
+        if self._mark is not None and (split := self._mark.split):
+            raise refuse(OTHER_CLUSTER, split, keys.resume_key(self._group))
+        if (order := await self._standing(freeze, FREEZE)) is not None:
+            raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
+        if (order := await self._standing(hold, HOLD)) is not None:
+            key = keys.hold_key(self._group, claim.holder)
+            raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
+        others = await self._others(claim.holder, now, noted, read_too) if others is None else others
+        known = others.claims or others.noted
+        found = incident_record.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
+        if found and incident_record.halts(found, await self._limit()):
+            raise HaltedError(incident_record.sentence(found), self._group, revision, held=held, incidents=len(found))
+        pause = await self._standing(spacing, SPACING)
+        if pause is not None and pause.nonce != claim.nonce and (last or not held):
+            text, left = f"too soon after a reboot {pause.describe()}", self._left(pause, spacing)
+            raise refuse(SPACING, text, keys.spacing_key(self._group), left)
+        return others
+
+    def refuse_repeat(self, claim: Claim, read: Reading) -> None:
+        """Raise `RepeatedError` where this machine has rebooted for the same version a short while ago."""
+        entry, repeat = read.entry, timedelta(seconds=self.rules.repeat)
+        if entry is None or not repeat or claim.kind != REBOOT:
+            return
+        try:
+            last = last_reboot.decode(entry.value, entry.key)
+        except CorruptValueError:
+            if claim.rechecked is None:
+                raise
+            return
+        if last.forbids(claim, self._clock(), repeat):
+            raise RepeatedError(last, read.revision)
+
+    async def _standing(self, entry: Entry | None, kind: str) -> Order | None:
+        """Give an order that still holds; one that has outlived its own word is removed, and holds no more."""
+        order = _order(entry, kind)
+        if entry is None or order is None or self._left(order, entry) != 0:
+            return order
+        with contextlib.suppress(StoreError):  # it was replaced meanwhile, or goes later; what it says is over
+            await remove(self._store, entry)
+        return None
+
+    def _left(self, order: Order, entry: Entry | None) -> float | None:
+        """Say after how many seconds an order is over at the latest; None: when it is taken back."""
+        if order.lasts is None or entry is None:
+            return None
+        return max(0.0, order.lasts - self._sightings.stood(entry, _now()))
+
+    async def begin_spacing(self, claim: Claim, read: Sequence[Reading]) -> None:
+        """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
+        if not self.rules.spacing or claim.kind != REBOOT:
+            return
+        reading, now = read[2], self._clock().replace(microsecond=0)
+        order = Order(
+            who=claim.hostname or claim.holder,
+            since=now,
+            until=now + timedelta(seconds=self.rules.spacing),
+            nonce=claim.nonce,
+        )
+        key = keys.spacing_key(self._group)
+        await self._store.swap(key, order_record.encode(order), reading.version, ttl=self.rules.spacing)
+
+    def keep_mark(self) -> None:
+        """Write down what this machine has seen of the store, before it goes down."""
+        if self._mark is not None:
+            self._mark.keep()
+
+    def expired(self, others: Others) -> Claim | None:
+        """Name a lost machine's claim whose slot may be taken by now, where the configuration wants that."""
+        if not self.rules.expire_after:
+            return None
+        limit = timedelta(seconds=self.rules.expire_after)
+        for claim in others.claims:
+            gone = claim.kind == REBOOT and claim.who == DAEMON and claim.holder not in others.present
+            if gone and self._clock() - claim.held_since > limit:
+                return claim
+        return None
+
+    def note(self, claim: Claim, others: Others, read: Sequence[Reading]) -> Put:
+        """Write that a slot has expired: it counts towards the halt until an operator says `resume`."""
+        kept = [one for one in others.noted if one.claim.nonce != claim.nonce]
+        words = f"it was {LOST}, and its slot has expired"
+        incident = Incident(replace(claim, acknowledged=""), EXPIRED, words)
+        return Put(keys.incidents_key(self._group), incident_record.encode([*kept, incident]), read[3].version)
+
+    def keys_of(self, claim: Claim, holders: Collection[str]) -> list[str]:
+        """Name the keys to read about other holders, where they can hold this claim back."""
+        rivals = [one for one in holders if one != claim.holder]
+        return keys_of(self._group, rivals) if claim.kind == REBOOT and self._asks_others else []
+
+    async def _others(
+        self, holder: str, now: Standing, noted: Entry | None, read: Mapping[str, Reading] = NOTHING
+    ) -> Others:
+        known = tuple(incident_record.decode(noted.value, noted.key)) if noted else ()
+        ids = [one for one in now.semaphore.holders if one != holder]
+        # Only what can halt anybody is asked for.
+        if not ids or not self._asks_others:
+            return Others(noted=known)
+        found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone, known=read)
+        records = {one: found.records.get(one) for one in ids}
+        return Others(tuple(found.claims.values()), found.present, known, records)
+
+    def knows(self, others: Others, holders: Collection[str]) -> bool:
+        """Tell whether these other holders were asked for, or need not be."""
+        return not self._asks_others or others.records.keys() >= set(holders)
+
+    @property
+    def _asks_others(self) -> bool:
+        return not self.rules.halt_after.off or self.rules.expire_after > 0
+
+    def _is_gone(self, machine_id: str, entry: Entry) -> bool:
+        """Tell whether a presence has outlived its own word: it has stood unchanged for longer than it was to last."""
+        lasts = node.lasts(entry.value, entry.key, machine_id, leased=bool(entry.lease))
+        return self._sightings.stood(entry, _now()) > lasts if lasts is not None else False
+
+    async def _limit(self) -> int | None:
+        after = self.rules.halt_after
+        machines = 0 if after.percent is None else await self._store.count(keys.nodes_prefix(self._group))
+        return after.of(machines)
+
+
+def _order(entry: Entry | None, kind: str) -> Order | None:
+    return order_record.decode(entry.value, entry.key, kind) if entry else None
+
+
+def read_order(entry: Entry | None, kind: str) -> Order | CorruptValueError | None:
+    """Give the order of an entry, or why it cannot be read; None where there is none."""
+    try:
+        return _order(entry, kind)
+    except CorruptValueError as error:
+        return error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,52 @@
+"""The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
+
+from collections.abc import Callable
+
+from locksmith.lock.admission import GroupRules, Watermark
+from locksmith.lock.keyspaces import refuse_if_v2_in_use
+from locksmith.lock.queue import Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.store.connect import open_store
+from locksmith.store.meter import Meter
+from locksmith.store.protocol import Expecting, Store
+from locksmith.store.settings import V3, StoreSettings
+
+
+def open_lock(settings: StoreSettings, group: str, meter: Meter | None = None) -> RebootLock:
+    """Make the lock of a group; nothing is connected before its first call."""
+    return _lock(open_store(settings, meter), settings, group, meter)
+
+
+def open_queued_lock(
+    settings: StoreSettings,
+    group: str,
+    meter: Meter | None = None,
+    rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+    mark: Watermark | None = None,
+    *,
+    cluster: Callable[[], str] = str,
+) -> QueuedLock:
+    """Make the lock of a group with the line before it; nothing is connected before its first call.
+
+    Without a mark, answers of the etcd cluster alone count that `cluster` names (empty: of the first that answers).
+    """
+    store = open_store(settings, meter, mark, keys.semaphore_key(group), Expecting(cluster))
+    queue = Queue(store, group, halt_after=rules.halt_after)
+    return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), queue, meter)
+
+
+def _lock(
+    store: Store,
+    settings: StoreSettings,
+    group: str,
+    meter: Meter | None,
+    *,
+    rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+    mark: Watermark | None = None,
+) -> RebootLock:
+    async def guard() -> None:
+        await refuse_if_v2_in_use(settings, group, mark.clusters.own if mark and mark.clusters else "")
+
+    return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter, rules=rules, mark=mark)

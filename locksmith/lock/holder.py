@@ -1,0 +1,143 @@
+"""How an id stands: the semaphore with one record beside it, or with all of them; and why a lock is not to be had."""
+
+from dataclasses import dataclass
+
+from locksmith.errors import CorruptValueError, LockError, OlderJournalError
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records.claim import BLAMED, FAILED, REBOOT, Claim
+from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.protocol import ABSENT, Entry, Reading
+from locksmith.util.words import quoted
+
+
+class DeniedError(LockError):
+    """The lock cannot be taken now; it is worth asking again after a change past the store's `revision`."""
+
+    def __init__(self, text: str, revision: int) -> None:
+        super().__init__(text)
+        self.revision = revision
+
+
+class SlotsBusyError(DeniedError):
+    """Every slot is held, or there is none."""
+
+
+class RepeatedError(DeniedError):
+    """This machine has rebooted for the same version a short while ago, as the store remembers (`last`)."""
+
+    def __init__(self, last: LastReboot, revision: int) -> None:
+        super().__init__(last.words, revision)
+        self.last = last
+
+
+class OtherClaimError(DeniedError):
+    """The id stands in the semaphore for another claim, or for none that is known (`claim` is None then)."""
+
+    def __init__(self, text: str, revision: int, claim: Claim | None) -> None:
+        super().__init__(text, revision)
+        self.claim = claim
+
+
+class LostClaimError(LockError):
+    """The claim is no longer in the semaphore: somebody unlocked it."""
+
+
+class FreedOrNotError(LockError):
+    """An id without a record stands in the semaphore after a lost answer: again, or still. Nothing more was done."""
+
+    def __init__(self, holder: str, key: str) -> None:
+        super().__init__(
+            f"an answer of the store was lost, and {holder} stands in {key} without a record, again or still: "
+            "look with `locksmithctl status` before you unlock it once more"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LockState:
+    """The semaphore, what the record of each holder says (None: it has none), and the store's revision."""
+
+    semaphore: Semaphore
+    claims: dict[str, Claim | CorruptValueError | None]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The semaphore and one id's record, read in this order: what every guarded write starts from.
+
+    `claim` is what the record says; None where there is none, or one that cannot be read.
+    """
+
+    holder: str
+    semaphore: Semaphore
+    reading: Reading
+    record: Entry | None
+    claim: Claim | None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the id stands in the semaphore, for whatever claim."""
+        return self.holder in self.semaphore.holders
+
+    def is_of(self, claim: Claim) -> bool:
+        """Whether the record is this very claim's, be the id in the semaphore or not."""
+        return self.claim is not None and self.claim.nonce == claim.nonce
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether this very claim holds a slot."""
+        return self.listed and self.is_of(claim)
+
+    def refuse_older(self, claim: Claim) -> None:
+        """Raise `OlderJournalError` where the record of this claim knows more of its reboot than the claim itself."""
+        record = self.claim
+        if record is None or not self.holds(claim) or not claim.is_behind(record):
+            return
+        if record.state in BLAMED:
+            raise OlderJournalError(record.state, record.trouble)
+        raise OlderJournalError(FAILED, _ROLLED_BACK)
+
+    @property
+    def nonce(self) -> str | None:
+        """What tells the claim from every other, where there is one."""
+        return self.claim.nonce if self.claim else None
+
+    @property
+    def record_version(self) -> int:
+        """The version to guard a write of the record with."""
+        return self.record.version if self.record else ABSENT
+
+    def is_rid_of(self, before: "Standing") -> bool:
+        """Whether what stood there before does so no longer, record and all: nothing does, or another claim."""
+        if self.nonce != before.nonce:
+            return True
+        return not self.listed and self.record is None
+
+    def is_doubtful_since(self, before: "Standing") -> bool:
+        """Whether an id without a record may have gone and come again: one such claim looks like the next."""
+        return self.listed and self.nonce is None and self.reading.version != before.reading.version
+
+    def describe(self) -> str:
+        """Say what the id stands in the semaphore for, and where there is no record, the ways out."""
+        unlock = f"`locksmithctl unlock {quoted(self.holder)}`"
+        if self.claim is not None:
+            forgotten = f"; if its machine has forgotten that claim, {unlock} releases it"
+            return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.kind == REBOOT else ''}"
+        return (
+            f"{self.holder} stands in the semaphore without a record: a node of the original or a bare lock holds it; "
+            f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"
+        )
+
+
+_ROLLED_BACK = (
+    "it has rebooted, and its disk is of before that: /var/lib/locksmith does not know the point of no return that its "
+    "group knows (rolled back to a snapshot?)"
+)
+
+
+def read_record(holder: str, record: Entry | None) -> Claim | CorruptValueError | None:
+    """Give the claim of a record, or why it cannot be read; None where there is no record."""
+    try:
+        return claim_record.decode(record.value, record.key, holder) if record else None
+    except CorruptValueError as error:
+        return error

@@ -1,0 +1,177 @@
+"""Freeze, thaw, hold, release, resume: what operators order, each followed by a touch of the semaphore.
+
+After the touch no take and no commit wins any more that was decided before the order stood; so whoever is past the
+point of no return then, and nobody else, still reboots.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
+
+from locksmith.errors import CorruptValueError, LockError
+from locksmith.lock.admission import read_order
+from locksmith.lock.cas import Decider
+from locksmith.lock.holder import LockState
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records import order as order_record
+from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.order import FREEZE, HOLD, RESTORED, Order
+from locksmith.store.meter import Meter
+from locksmith.store.protocol import Entry, Store, remove
+
+LIMIT = 30.0
+"""Seconds for which an order whose race or answer was lost is tried again."""
+
+MOST_CLUSTERS = 16
+"""Whose place a cluster is known to have taken; the oldest are forgotten."""
+
+Stood = Order | CorruptValueError | None
+"""What stood there before: an order, something that cannot be read, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What an order replaced, and how the lock stands behind it."""
+
+    before: Stood
+    state: LockState
+
+    @property
+    def too_late(self) -> list[Claim]:
+        """The claims past the point of no return, which no order stops any more."""
+        return [one for one in self.state.claims.values() if isinstance(one, Claim) and one.state == COMMITTED]
+
+    @property
+    def without_record(self) -> list[str]:
+        """The holders that have no record: nodes of the original, which obey the semaphore alone."""
+        return [holder for holder in self.state.semaphore.holders if self.state.claims.get(holder) is None]
+
+
+class OperatorOrders:
+    """The orders of one group. Errors are those of the store and of the lock."""
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: Random | None = None,
+    ) -> None:
+        self.lock = RebootLock(store, group, clock=clock, rng=rng)
+        self._store = store
+        self._group = group
+        self._decider = Decider(rng or Random(), LIMIT, Meter())  # noqa: S311 - jitter, no secret
+
+    async def freeze(self, order: Order, ttl: float | None = None, *, fence: bool = False) -> Ordered:
+        """Let nobody new reboot, for `ttl` seconds (None: until `thaw`); with a `fence` the number of slots is 0 too.
+
+        A freeze that stands is replaced; a fence of it stays.
+        """
+        key = keys.freeze_key(self._group)
+        before = await self._put(key, FREEZE, order, ttl, fence=fence)
+        if fence:
+            await self._decider.decide(self._fence)
+        return Ordered(before, await self.lock.touch())
+
+    async def thaw(self) -> Stood:
+        """End a freeze, and its fence: the number of slots is again what it was, unless it was set meanwhile."""
+        key = keys.freeze_key(self._group)
+        entry = (await self._store.get(key)).entry
+        if entry is None:
+            return None
+        stands = read_order(entry, FREEZE)
+        if isinstance(stands, Order) and stands.slots is not None:
+            slots = stands.slots
+            await self._decider.decide(lambda: self._resize(slots))
+        return await self._remove(key, FREEZE, entry)
+
+    async def hold(self, machine_id: str, order: Order, ttl: float | None = None) -> Ordered:
+        """Keep one machine from rebooting."""
+        before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl)
+        return Ordered(before, await self.lock.touch())
+
+    async def release(self, machine_id: str) -> Stood:
+        """Let that machine reboot again."""
+        return await self._remove(keys.hold_key(self._group, machine_id), HOLD)
+
+    async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
+        """Acknowledge what went wrong in the group, and that the store is to be believed as it stands; name it.
+
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        """
+        await self._put(keys.resume_key(self._group), RESTORED, order, None)
+        return await self.lock.acknowledge(order.describe(), done)
+
+    async def _put(self, key: str, kind: str, order: Order, ttl: float | None, *, fence: bool = False) -> Stood:
+        """Write an order over what stands there; a lost answer is known again by the order's nonce."""
+        seen: list[Stood] = []
+
+        async def attempt() -> Stood:
+            reading = await self._store.get(key)
+            stands = read_order(reading.entry, kind)
+            if isinstance(stands, Order) and stands.nonce == order.nonce and seen:
+                return seen[-1]
+            seen.append(stands)
+            slots = stands.slots if isinstance(stands, Order) else None
+            if fence and slots is None:
+                slots = (await self.lock.read()).semaphore.max
+            written = _of_clusters(replace(order, slots=slots), stands)
+            if slots is not None and ttl is not None:
+                raise LockError(
+                    "a fence does not end by itself, nobody would set max back: freeze without --until and --for, and "
+                    "end it with `locksmithctl thaw`"
+                )
+            await self._store.swap(key, order_record.encode(written), reading.version, ttl=ttl)
+            return stands
+
+        return await self._decider.decide(attempt)
+
+    async def _remove(self, key: str, kind: str, first: Entry | None = None) -> Stood:
+        """Remove an order: the `first` that was read, and no other that was given since."""
+        found = [first] if first else []
+
+        async def attempt() -> Stood:
+            entry = (await self._store.get(key)).entry
+            if entry is None:
+                return read_order(found[0], kind) if found else None
+            # On v2 the version of a key that expires does not move with its value.
+            if found and (entry.version, entry.value) != (found[0].version, found[0].value):
+                other = read_order(entry, kind)
+                words = other.describe() if isinstance(other, Order) else "which cannot be read"
+                raise LockError(
+                    f"another {kind} was ordered meanwhile, {words}; it stands: {order_record.WAY_OUT[kind]}"
+                )
+            found.append(entry)
+            await remove(self._store, entry)
+            return read_order(entry, kind)
+
+        return await self._decider.decide(attempt)
+
+    async def _fence(self) -> None:
+        await self._swap_max(0)
+
+    async def _resize(self, slots: int) -> None:
+        """Set the number of slots back, unless somebody has set another one since."""
+        if (await self.lock.read()).semaphore.max == 0:
+            await self._swap_max(slots)
+
+    async def _swap_max(self, slots: int) -> None:
+        reading = await self._store.get(self.lock.key)
+        now = semaphore.decode(reading.entry.value, self.lock.key) if reading.entry else semaphore.Semaphore()
+        if now.max != slots:
+            await self._store.swap(self.lock.key, semaphore.encode(now.resize(slots)), reading.version)
+
+
+def _of_clusters(order: Order, stands: Stood) -> Order:
+    """Keep which clusters this one has taken the place of: also those that one of them took the place of before."""
+    if not isinstance(stands, Order) or not stands.replaces:
+        return order
+    if not order.replaces:
+        return replace(order, cluster=stands.cluster, replaces=stands.replaces)
+    if stands.cluster not in (order.cluster, *order.replaces):
+        return order  # said in a cluster of which these keys are a copy
+    before = [one for one in dict.fromkeys((*order.replaces, *stands.replaces)) if one != order.cluster]
+    return replace(order, replaces=tuple(before[:MOST_CLUSTERS]))

@@ -1,0 +1,271 @@
+"""The queue of those who wait for a slot: order and quiet, never safety; the semaphore alone gives slots.
+
+Each has a place, a key of its own, which expires unless it is kept (places.py): who crashes leaves the queue by itself.
+The first ones watch just the place before their own, so that one who goes wakes one. A place far back holds no watch:
+its owner looks again after a time that grows with what is before it, at a cost that does not (queue_sight.py).
+
+A lease may fail to end a place: each change of etcd's leader starts it again, and a copied keyspace has none. So the
+first writes its place instead of prolonging it. The second, which watches it, removes a place that stands unchanged for
+too long. A place that has no lease belongs to no machine: a machine that sees it removes it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from random import Random
+
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.lock import places
+from locksmith.lock.answer import Line
+from locksmith.lock.queue_places import Place, Places, read
+from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.incident import FIRST, HaltAfter, parse_halt_after
+from locksmith.lock.unchanged import Sightings
+from locksmith.store.protocol import Entry, Store, remove
+
+log = logging.getLogger(__name__)
+
+TTL = 90.0
+"""Seconds after which a place expires that nobody keeps: three heartbeats of the loop."""
+FAR_TTL = 900.0
+"""The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
+KEEP_AFTER = 25.0
+"""Seconds after which a place is prolonged when its claim asks again; a little less than a heartbeat."""
+KEEP_FAR_AFTER = 300.0
+"""The same, of a place that lasts for `FAR_TTL`."""
+LOOK_AFTER = 30.0
+"""Seconds after which one of the first looks again whatever its watch says: a frozen member is silent."""
+LONGEST_LOOK_AFTER = 600.0
+LOOKS = 25
+"""How often in a row one looks at the queue: after each removal of places that belong to no machine."""
+FIRST_LASTS = 180.0
+"""Seconds for which the place of the first may stand unchanged: the longest step of a loop, a pause, a heartbeat."""
+SECOND = 2
+"""The position from which the first is watched."""
+SEEN_FOR_HALT = 1000
+"""How many places, the first ones, a halted machine compares its rule with: 280 kB in one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one saw of the queue, at which revision, and until when it may be believed, in the loop's time.
+
+    `before` is the one right before; None: it is the first, or stands far back and watches none.
+    """
+
+    line: Line
+    before: Entry | None
+    revision: int
+    ends: float
+
+
+class Queue:
+    """One claim's place in a group's line. Errors are the store's."""
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        *,
+        ttl: float = TTL,
+        rng: Random | None = None,
+        halt_after: HaltAfter = FIRST,
+    ) -> None:
+        self._store = store
+        self._group = group
+        self._ttl = ttl
+        self._rng = rng or Random()  # noqa: S311 - when to look, no secret
+        self._places = Places(store, group, ttl, str(halt_after))
+        self._place: Place | None = None
+        self._look: Look | None = None
+        self._sight = QueueSight(store, group)
+        # Whether it was the first at its last look, also where that is believed no more.
+        self._first = False
+        self._sightings = Sightings()
+
+    def stands(self, claim: Claim) -> bool:
+        """Whether this claim has a place, as far as is known here."""
+        return self._place is not None and self._place.claim.nonce == claim.nonce
+
+    async def stand(self, claim: Claim, slots: int = 1) -> Look:
+        """Stand in line for a claim, or keep its place, and say where that is; `slots` are those of the group.
+
+        A place that was lost (expired while the store or this program was away) is taken anew, at the end.
+        """
+        place = self._place
+        if place is None or not self.stands(claim):
+            place = await self._enter(claim, slots)
+        elif self._is_to_keep(place):
+            place = await self._keep(place)
+        if self._look is None or _now() >= self._look.ends:
+            self._look = await self._look_around(place)
+        self._first = self._look.line.position == 1
+        return self._look
+
+    async def wait(self, look: Look) -> bool:
+        """Wait until the one before is gone, True; or until it is time to look again, False."""
+        limit = max(0.0, look.ends - _now())
+        if look.before is None:
+            await asyncio.sleep(limit)
+            return False
+        return await self._store.wait(look.before.key, look.revision, limit=limit) is not None
+
+    def place(self, claim: Claim) -> Entry | None:
+        """Give the place of a claim, as far as is known here."""
+        return self._place.entry if self._place is not None and self.stands(claim) else None
+
+    def left(self) -> None:
+        """Take note that the place is gone."""
+        if self._place is not None:
+            self._places.gone(self._place)
+        self._place = self._look = None
+
+    def look_again(self) -> None:
+        """Believe no more in what was seen of the line."""
+        self._look = None
+
+    async def leave(self, claim: Claim) -> None:
+        """Give the claim's place up, also one that an earlier run of this program had; without one, nothing."""
+        place, self._look = self._place, None
+        known = place is not None and self.stands(claim)
+        if place is not None and known and not place.doubtful:
+            await self._places.remove(place)
+        else:
+            await self._places.remove_of(claim)
+        if known:
+            self._place = None
+
+    async def halts_all(self, incidents: int) -> bool:
+        """Tell whether so many incidents halt every machine in the queue, by the rule that each of them has written.
+
+        Only the first `SEEN_FOR_HALT` are asked. A rule that is not known halts.
+        """
+        prefix = keys.waiters_prefix(self._group)
+        found = await self._store.range(prefix, places.past(prefix), limit=SEEN_FOR_HALT)
+        rules = {rule for place in found.entries if (rule := _halt_after(place)) is not None}
+        if not rules:
+            return True
+        relative = any(rule.percent is not None for rule in rules)
+        machines = await self._store.count(keys.nodes_prefix(self._group)) if relative else 0
+        limits = [rule.of(machines) for rule in rules]
+        return all(limit is not None and incidents >= limit for limit in limits)
+
+    async def abandon(self) -> None:
+        """Give up the place that is known here, whosever it is."""
+        if self._place is not None:
+            await self.leave(self._place.claim)
+
+    async def _enter(self, claim: Claim, slots: int = 1) -> Place:
+        self._place = self._look = None
+        self._place, ahead = await self._places.enter(claim)
+        if self._sight.entered(ahead, slots):
+            self._look = self._look_from_afar(ahead + 1, known_for(slots))
+        return self._place
+
+    def _is_to_keep(self, place: Place) -> bool:
+        keep_after = KEEP_AFTER if place.ttl <= self._ttl else KEEP_FAR_AFTER
+        return _now() - place.kept >= keep_after or self._ttl_of(place) < place.ttl
+
+    def _ttl_of(self, place: Place) -> float:
+        """Say how long a place is to last: one that will be among the first is not to stay when its machine is gone."""
+        if self._look is None:
+            return place.ttl
+        return FAR_TTL if self._look.line.position > LONG else self._ttl
+
+    async def _keep(self, place: Place) -> Place:
+        """Prolong the place; as the first, write it: the second sees by that whose it is."""
+        try:
+            ttl = self._ttl_of(place)
+            if self._first or place.doubtful or ttl != place.ttl:
+                self._place = await self._write(place, ttl)
+            else:
+                self._place = await self._places.renew(place)
+        except ConflictError:
+            return await self._enter(place.claim)
+        return self._place
+
+    async def _write(self, place: Place, ttl: float) -> Place:
+        """Write the place once more. Where the answer is lost, it is looked for before the next step."""
+        try:
+            return await self._places.write(place, ttl)
+        except OutcomeUnknownError:
+            self._place = None
+            raise
+        except asyncio.CancelledError:
+            self._place = replace(place, doubtful=True)
+            raise
+
+    async def _clear(self, sight: Sight) -> bool:
+        """Remove the places before one's own that belong to no machine; True: there were any, look again."""
+        left = sight.leaseless
+        if not left and sight.position == len(sight.before) + 1 == SECOND and self._is_deserted(sight.before[0]):
+            left = sight.before
+        for place in left:
+            log.info("removing %s: it belongs to no machine that is there", place.key)
+            with contextlib.suppress(ConflictError):
+                await remove(self._store, place)
+        return bool(left)
+
+    def _is_deserted(self, first: Entry) -> bool:
+        """Tell whether the machine of the first place is of those that write it, and has not for too long."""
+        stood = self._sightings.stood(first, _now())
+        return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
+
+    def _look_from_afar(self, position: int, known: int) -> Look:
+        """Put off the first look of one who came far back: of thousands who come at one moment all would look.
+
+        Whoever came among the first knows it from its very coming, and looks at once.
+        """
+        later = _now() + self._rng.uniform(0, lasts(position, known))
+        return Look(Line(position, position, exact=False, counted=False), None, 0, later)
+
+    async def _look_around(self, place: Place) -> Look:
+        for _ in range(LOOKS):
+            at = _now()
+            sight = await self._sight.look(place.entry)
+            if sight.own is not None and _is_same(sight.own, place.entry):
+                if await self._clear(sight):
+                    continue
+                return self._looked(sight, at)
+            place = await self._enter(place.claim)
+            if self._look is not None:
+                return self._look
+        raise StoreUnavailableError(f"the place {place.entry.key} in the line is gone as soon as it is taken")
+
+    def _looked(self, sight: Sight, at: float) -> Look:
+        before = sight.before[-1] if sight.before else None
+        line = Line(sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted)
+        # Who comes near does so at different moments.
+        far = before is None and sight.position > 1
+        longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER
+        return Look(line, before, sight.revision, at + longer)
+
+
+def lasts(position: int, known: int = KNOWN) -> float:
+    """Say for how many seconds one who stands far back believes what it saw: as many as so many do not go in."""
+    return min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, LOOK_AFTER * position / known))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _halt_after(entry: Entry) -> HaltAfter | None:
+    """Read by which rule the machine of a place halts; None: it does not say, or not in words known here."""
+    words = read(entry, lambda found: found.halt_after)
+    try:
+        return parse_halt_after(words) if words else None
+    except ValueError:
+        return None
+
+
+def _is_same(entry: Entry, own: Entry) -> bool:
+    """Tell whether an entry is one's own place, and expires as that does: one that lost its lease is taken anew."""
+    return (entry.key, entry.created, bool(entry.lease)) == (own.key, own.created, True)
+
+
+def _name(entry: Entry) -> str:
+    return read(entry, lambda found: found.name) or places.name_in(entry.key)

@@ -1,0 +1,549 @@
+"""Claims on the semaphore: take, commit, give back, resize, each a compare-and-swap that is decided before it ends.
+
+Ownership is the pair: the id in the semaphore, and the claim's nonce in the record beside it. On etcd v3 both change
+in one transaction. On v2 they cannot, so every take writes its record first, guarded by the version it read *after*
+it had read the semaphore; and before it writes over another claim's leftover record it touches the semaphore, so that
+a take of that other claim which is still on its way can no longer win. Whoever's nonce stands in the record when the
+id enters the semaphore is its owner, and nobody overwrites it afterwards.
+
+A write whose answer was lost may be applied later than any read that follows. Every operation therefore repeats its
+swap until the semaphore's version moves or the swap succeeds; only then is it decided.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+
+from locksmith.errors import ConflictError, CorruptValueError, LockError
+from locksmith.lock.acknowledge import Acknowledgement
+from locksmith.lock.admission import Brakes, GroupRules, Others, Watermark
+from locksmith.lock.cas import Decider, remembered
+from locksmith.lock.history import EXPIRE, HELD, History, about
+from locksmith.lock.holder import (
+    FreedOrNotError,
+    LockState,
+    LostClaimError,
+    OtherClaimError,
+    SlotsBusyError,
+    Standing,
+    read_record,
+)
+from locksmith.lock.prepared import Prepared, PreparedBusyError, TakeReadings
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import keys, last_reboot, semaphore
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.semaphore import NoFreeSlotError, NotHeldError, Semaphore
+from locksmith.lock.records.share import Share
+from locksmith.lock.share_policy import Shares
+from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.store.meter import Meter
+from locksmith.store.protocol import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
+from locksmith.util.words import named
+
+
+class RebootLock:
+    """The lock of one group.
+
+    An operation that lost a race, or its answer, is tried again for `limit` seconds; after that no attempt begins. Each
+    attempt is a few calls of the store, which end within its own deadline.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        *,
+        guard: Callable[[], Awaitable[None]] | None = None,
+        rng: Random | None = None,
+        limit: float = 30.0,
+        meter: Meter | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
+        mark: Watermark | None = None,
+    ) -> None:
+        self.key = keys.semaphore_key(group)
+        self.history = History(store, group, rng)
+        self._shares = Shares(store, group)
+        self._brakes = Brakes(store, group, rules, mark, clock)
+        self._store = store
+        self._group = group
+        self._guard = guard
+        self._clock = clock
+        # Who held the other slots when the semaphore was last seen: what is asked of them is read with it.
+        self._holders: tuple[str, ...] = ()
+        self.slots = 1
+        """How many slots the group had when the semaphore was last seen."""
+        self._decider = Decider(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
+
+    async def read(self) -> LockState:
+        """Read who holds the lock and why; writes nothing, also where the key does not exist yet."""
+        now, reading = await self._semaphore()
+        listing = await self._store.list(keys.holders_prefix(self._group))
+        records = {entry.key: entry for entry in listing.entries}
+        claims = {holder: read_record(holder, records.get(self._record_key(holder))) for holder in now.holders}
+        return LockState(now, claims, reading.revision)
+
+    async def revision(self) -> int:
+        """Give the store's revision by now: one key, where `read` reads every record."""
+        return (await self._store.get(self.key)).revision
+
+    async def take(
+        self, claim: Claim, leaving: Entry | None = None, prepared: Prepared | None = None, position: int = 1
+    ) -> bool:
+        """Take a slot for a claim; taking it again for the same claim writes nothing.
+
+        `leaving` is its place in line, which goes with the same write. True: it has gone. False: it may still be there.
+        `prepared` is what an earlier attempt has read, with the semaphore as it stands by now: one swap from that is
+        tried first, and where it is not done, everything is read again. `position` is that of the place: a slot must be
+        free for each place before it too.
+
+        `SlotsBusyError`, `OtherClaimError`, `CorruptValueError`: not taken. `BrakedError`: nor now, but an earlier try
+        may win still. `OutcomeUnknownError`: undecided; call again, or `give_back` with `settle`.
+        `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
+        """
+        # Only at first: where the place has expired meanwhile, the slot is taken without it.
+        if leaving is None and prepared is None:
+            return await self._decider.contend(lambda: self._take(claim, position, None, None), SlotsBusyError)
+        first = [(leaving, prepared)]
+        return await self._decider.decide(
+            lambda: self._take(claim, position, *(first.pop() if first else (None, None)))
+        )
+
+    async def check(self, claim: Claim) -> bool:
+        """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
+        standing = await self._standing(claim.holder)
+        if standing.listed and not standing.holds(claim):
+            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
+        return standing.listed
+
+    async def commit(self, claim: Claim) -> float:
+        """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
+
+        Gives when the write was sent that did it, by the clock of the loop: until then the slot was held for certain.
+        `LostClaimError`: the claim holds nothing any more, and must not reboot. `BrakedError`: it must not now.
+        `RepeatedError`: what the claim is for by now is what the machine has rebooted for.
+        """
+        return await self._decider.decide(lambda: self._commit(claim))
+
+    async def blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+        """Write what went wrong with the reboot of this claim into its record, where it still holds a slot.
+
+        Gives the record as it stands then: an operator may have acknowledged it. None: it holds none.
+        """
+        return await self._decider.decide(lambda: self._blame(claim, state, trouble))
+
+    async def acknowledge(self, words: str, done: list[Incident] | None = None) -> list[Incident]:
+        """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are.
+
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        """
+        work = Acknowledgement(self._store, self._group, words, self._clock, done)
+        while await self._decider.decide(work.some):
+            pass
+        return work.done
+
+    async def touch(self) -> LockState:
+        """Make sure that nothing wins any more that was decided before this, and give how the lock stands then."""
+        await self._decider.decide(self._touch_it)
+        return await self.read()
+
+    async def give_back(
+        self, claim: Claim, *, settle: bool = False, why: str = "", rebooted: bool = False
+    ) -> Claim | None:
+        """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
+
+        None: it held no slot; at most the record that it may have left is removed. With `settle`, a take of this claim
+        whose answer was lost is made unable to win later. Unless it has `rebooted`, the group forgets that it was to.
+        `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
+        """
+        lost: list[Standing] = []
+        freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle, rebooted=rebooted))
+        if freed is not None:
+            await self.history.add(about(freed, self._clock(), HELD, detail=why))
+        return freed
+
+    async def look(self, holder: str) -> Standing:
+        """Read how one id stands, also where its record cannot be read."""
+        return await self._standing(holder, even_corrupt=True)
+
+    async def unlock(self, holder: str, shown: Shown | None = None) -> Claim | None:
+        """Free whatever holds this id, and say which claim it was (None: one without a record).
+
+        With what was `shown` of it, free only that: guarded by the record's version, and the machine's absence. On v2
+        the absence is looked at right before. `ChangedClaimError`: it is not so any more, or another claim came
+        between two attempts. `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed
+        and taken again.
+        """
+        seen: list[Standing] = []
+        lost: list[Standing] = []
+        return await self._decider.decide(lambda: self._unlock(holder, shown, seen, lost))
+
+    async def give_back_bare(self, holder: str) -> bool:
+        """Free an id that stands there without a record, and nothing else; False where it does not."""
+        lost: list[Standing] = []
+        return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
+
+    async def set_max(self, slots: int) -> int:
+        """Change the number of slots, and end a share; give the number before. Where neither is, it writes nothing."""
+        lost: list[int] = []
+        ended: list[Entry] = []
+        return await self._decider.decide(lambda: self._set_max(slots, lost, ended))
+
+    async def share(self) -> Share | CorruptValueError | None:
+        """Read the share that the number of slots follows, where there is one."""
+        return await self._shares.read()
+
+    async def set_share(self, percent: str) -> tuple[int, int]:
+        """Have the number of slots follow a share of the machines present; give the number before, and the new one."""
+        lost: list[int] = []
+        return await self._decider.decide(lambda: self._set_share(percent, lost))
+
+    async def retire(self) -> bool:
+        """Set the number of slots to 0 for good while nobody holds one; False where there is no semaphore at all.
+
+        `LockError`: somebody holds a slot.
+        """
+        return await self._decider.decide(self._retire)
+
+    async def corruption(self) -> tuple[bytes, CorruptValueError] | None:
+        """Give the raw value that is no semaphore, and why; None where it is sound."""
+        reading = await self._store.get(self.key)
+        try:
+            semaphore.decode(_raw(reading), self.key)
+        except CorruptValueError as error:
+            return _raw(reading), error
+        return None
+
+    async def repair(self, slots: int, corrupt: bytes) -> Semaphore:
+        """Make a corrupt semaphore new, if it is still `corrupt`. Whoever has a record keeps its slot.
+
+        One attempt: after `OutcomeUnknownError`, `corruption` says whether it was done.
+        """
+        reading = await self._store.get(self.key)
+        if _raw(reading) != corrupt:
+            raise ConflictError(f"{self.key} has changed meanwhile: look again")
+        prefix = keys.holders_prefix(self._group)
+        records = await self._store.list(prefix)
+        holders = sorted(keys.unsegment(entry.key.removeprefix(prefix)) for entry in records.entries)
+        repaired = Semaphore(slots, tuple(holders))
+        await self._store.swap(self.key, semaphore.encode(repaired), reading.version)
+        return repaired
+
+    async def peek(self) -> Reading:
+        """Read the semaphore alone."""
+        return await self._store.get(self.key)
+
+    def free_slots(self, reading: Reading) -> int:
+        """Count the free slots of the semaphore as it was read; `CorruptValueError`: it is none."""
+        return semaphore.decode(_raw(reading), self.key).available
+
+    async def wait(self, after: int, limit: float, key: str = "", slots: int | None = None) -> Change | None:
+        """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds.
+
+        With a number of `slots`, until so many are free.
+        """
+        until = any_change if key else partial(self._frees, slots)
+        return await self._store.wait(key or self.key, after, limit=limit, until=until)
+
+    def now(self) -> datetime:
+        """Tell the time by this machine's clock."""
+        return self._clock()
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self._store.close()
+
+    async def _take(self, claim: Claim, position: int, leaving: Entry | None, prepared: Prepared | None) -> bool:
+        """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts."""
+        looking = asyncio.ensure_future(self._look_at_other_keyspace())
+        looking.add_done_callback(_retrieve)
+        try:
+            if prepared is not None and await self._take_prepared(claim, leaving, prepared):
+                await looking
+                return leaving is not None
+            return await self._take_unless_in_use(claim, position, leaving, looking)
+        except SlotsBusyError:
+            raise  # the look goes on: a prepared take needs its answer
+        except BaseException:
+            looking.cancel()
+            raise
+
+    async def _take_prepared(self, claim: Claim, leaving: Entry | None, prepared: Prepared) -> bool:
+        """Try one swap from what was read before; False: nothing was written, and it takes a fresh look to say why."""
+        reading, readings = prepared.freed, prepared.readings
+        if reading is None:
+            return False
+        try:
+            own = self._record_key(claim.holder)
+            standing = self._standing_of(claim.holder, reading, readings.read[own])
+            now, others = standing.semaphore, readings.others.among(standing.semaphore.holders)
+            rivals = [holder for holder in now.holders if holder != claim.holder]
+            foreign = standing.claim is not None and not standing.is_of(claim)
+            if foreign or not prepared.suits(claim, now, _now()) or not self._brakes.knows(others, rivals):
+                return False
+            orders = [readings.read[key] for key in self._brakes.keys(claim.holder)]
+            await self._brakes.judge(claim, standing, orders, held=False, last=False, others=others)
+            self._brakes.refuse_repeat(claim, readings.read[keys.reboot_key(self._group, claim.holder)])
+            taken = now.take(claim.holder)
+            if (checks := prepared.checks({self.key, own}, others)) is None:
+                return False
+            put = Put(own, claim_record.encode(self._taken(claim)), standing.record_version)
+            place = [Delete(leaving.key, leaving.version)] if leaving else []
+            await self._store.swap(self.key, semaphore.encode(taken), reading.version, also=[put, *place, *checks])
+        except (LockError, CorruptValueError, ConflictError):
+            return False
+        return True
+
+    async def _take_unless_in_use(
+        self, claim: Claim, position: int, leaving: Entry | None, looking: "asyncio.Future[None]"
+    ) -> bool:
+        began = _now()
+        own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
+        keys_ = [self.key, *own, self._shares.key, *self._brakes.keys(claim.holder)]
+        read = await self._read(claim, keys_)
+        reading, record, last, share, *brakes = (read[key] for key in keys_)
+        standing = self._standing_of(claim.holder, reading, record)
+        if standing.listed and not standing.holds(claim):
+            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
+        standing.refuse_older(claim)
+        held = standing.holds(claim)
+        others = await self._brakes.judge(claim, standing, brakes, held=held, last=False, read_too=read)
+        if held:
+            await looking
+            return False
+        self._brakes.refuse_repeat(claim, last)
+        standing, also = await self._shares.applied(standing, share.entry, looking)
+        try:
+            taken = standing.semaphore.take(claim.holder, position)
+        except NoFreeSlotError as error:
+            if position == 1:
+                await self._expire(others, standing, brakes)
+            await self._drop_leftover(standing, claim)
+            readings = TakeReadings({key: read[key] for key in keys_}, others)
+            prepared = Prepared(self._group, claim.nonce, readings, standing.semaphore.max, looking, began)
+            raise PreparedBusyError(str(error), standing.reading.revision, prepared) from None
+        await looking
+        version = standing.reading.version
+        if standing.claim is not None and standing.claim.nonce != claim.nonce:
+            version = await self._touch(standing)
+        put = Put(self._record_key(claim.holder), claim_record.encode(self._taken(claim)), standing.record_version)
+        place = [Delete(leaving.key, leaving.version)] if leaving else []
+        await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also, *place])
+        return leaving is not None
+
+    async def _commit(self, claim: Claim) -> float:
+        memory = keys.reboot_key(self._group, claim.holder)
+        keys_ = [self.key, self._record_key(claim.holder), memory, *self._brakes.keys(claim.holder)]
+        read = await self._read(claim, keys_)
+        reading, record, last, *brakes = (read[key] for key in keys_)
+        standing = self._standing_of(claim.holder, reading, record)
+        if not standing.holds(claim):
+            raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
+        standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
+        await self._brakes.judge(claim, standing, brakes, held=True, last=True, read_too=read)
+        self._brakes.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
+        self._brakes.keep_mark()
+        await self._brakes.begin_spacing(claim, brakes)
+        committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
+        remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
+        sent = asyncio.get_running_loop().time()
+        await self._rewrite(standing, committed, [remember])
+        return sent
+
+    async def _rewrite(self, standing: Standing, claim: Claim, also: Sequence[Put] = ()) -> None:
+        """Write a record, and the semaphore's same value with it."""
+        put = Put(self._record_key(claim.holder), claim_record.encode(claim), standing.record_version)
+        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[put, *also])
+
+    async def _blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+        standing = await self._standing(claim.holder)
+        if not standing.holds(claim) or standing.claim is None:
+            return None
+        blamed = standing.claim.blamed(state, trouble)
+        if blamed != standing.claim:
+            await self._rewrite(standing, blamed)
+        return blamed
+
+    async def _touch_it(self) -> None:
+        _, reading = await self._semaphore()
+        await self._store.swap(self.key, _raw(reading), reading.version)
+
+    async def _expire(self, others: Others, standing: Standing, brakes: Sequence[Reading]) -> None:
+        """Take the slot of a machine that is lost for too long, where that is configured: an incident stays."""
+        gone = self._brakes.expired(others)
+        if gone is None:
+            return
+        record = (await self._store.get(self._record_key(gone.holder))).entry
+        if record is None or not isinstance(read_record(gone.holder, record), Claim):
+            return
+        left = semaphore.encode(standing.semaphore.give_back(gone.holder))
+        also: list[Put | Delete] = [self._brakes.note(gone, others, brakes), Delete(record.key, record.version)]
+        await self._store.swap(self.key, left, standing.reading.version, also=also)
+        await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
+        raise ConflictError(f"the slot of {gone.holder} has expired: look again")
+
+    async def _look_at_other_keyspace(self) -> None:
+        if self._guard is not None:
+            await self._guard()
+
+    def _taken(self, claim: Claim) -> Claim:
+        return replace(claim, taken=self._clock().replace(microsecond=0))
+
+    async def _drop_leftover(self, standing: Standing, claim: Claim) -> None:
+        """Remove what a lost race left on v2; no take that was sent while a slot was free can win any more."""
+        if standing.record is not None and standing.is_of(claim):
+            with suppress(ConflictError):
+                await self._store.delete(standing.record.key, standing.record.version)
+
+    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool, rebooted: bool) -> Claim | None:
+        memory = keys.reboot_key(self._group, claim.holder)
+        reading, record, last = await self._store.read([self.key, self._record_key(claim.holder), memory])
+        standing = self._standing_of(claim.holder, reading, record)
+        standing.refuse_older(claim)
+        if standing.holds(claim):
+            forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
+            await self._remove(standing, lost, [Delete(memory, last.version)] if forget else [])
+            return standing.claim
+        if not standing.listed and standing.is_of(claim):
+            await self._remove(standing, lost)
+        elif not standing.listed and settle:
+            await self._touch(standing)
+        return next((was.claim for was in lost if was.holds(claim)), None)
+
+    async def _unlock(
+        self, holder: str, shown: Shown | None, seen: list[Standing], lost: list[Standing]
+    ) -> Claim | None:
+        standing = await self._standing(holder, even_corrupt=True)
+        if lost:
+            if standing.is_rid_of(lost[-1]):
+                return lost[-1].claim
+            if standing.is_doubtful_since(lost[-1]):
+                raise FreedOrNotError(holder, self.key)
+        elif not standing.listed and (standing.record is None or standing.claim is not None):
+            raise NotHeldError(f"{holder} holds no slot in {self.key}")
+        guards: list[Check] = []
+        if shown is not None:
+            guards = await self._guards(shown, standing, lost)
+        elif seen and standing.nonce != seen[0].nonce:
+            raise ChangedClaimError(holder, f"{standing.describe()}, which came while another claim was being freed")
+        seen.append(standing)
+        await self._remove(standing, lost, guards)
+        return standing.claim
+
+    async def _guards(self, shown: Shown, now: Standing, lost: list[Standing]) -> list[Check]:
+        """Give what else must hold when the slot is freed, or raise `ChangedClaimError`."""
+        node = keys.node_key(self._group, now.holder)
+        present = shown.absent and (await self._store.get(node)).entry is not None
+        if change := shown.change(now, present=present):
+            if lost and lost[-1].reading.version == now.reading.version:
+                await self._touch(now)  # an attempt whose answer was lost must not free it later
+            raise ChangedClaimError(now.holder, change)
+        return [Check(node, ABSENT)] if shown.absent else []
+
+    async def _give_back_bare(self, holder: str, lost: list[Standing]) -> bool:
+        standing = await self._standing(holder)
+        if not standing.listed or standing.record is not None:
+            return bool(lost)
+        await self._remove(standing, lost)
+        return True
+
+    async def _set_max(self, slots: int, lost: list[int], ended: list[Entry]) -> int:
+        await self._shares.end(ended)
+        now, reading = await self._semaphore()
+        # Behind a share the same number is written too: a take with another one may be on its way.
+        if reading.entry is not None and now.max == slots and not ended:
+            return lost[-1] if lost else now.max
+        with remembered(now.max, lost):
+            await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version)
+        return now.max
+
+    async def _set_share(self, percent: str, lost: list[int]) -> tuple[int, int]:
+        now, reading = await self._semaphore()
+        slots, share = await self._shares.begun(percent, now.max)
+        with remembered(now.max, lost):
+            await self._store.swap(self.key, semaphore.encode(now.resize(slots)), reading.version, also=[share])
+        return lost[0] if lost else now.max, slots
+
+    async def _retire(self) -> bool:
+        now, reading = await self._semaphore()
+        if now.holders:
+            raise LockError(f"{self.key} is held by {named(now.holders)}: wait until it is free")
+        if reading.entry is not None and now.max != 0:
+            await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
+        return reading.entry is not None
+
+    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Also] = ()) -> None:
+        """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
+        now = standing.semaphore
+        left = now.give_back(standing.holder) if standing.listed else now
+        record = [Delete(standing.record.key, standing.record.version)] if standing.record else []
+        with remembered(standing, lost):
+            await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=[*also, *record])
+
+    async def _touch(self, standing: Standing) -> int:
+        """Write the same value: the one write that changes nothing, and lets no earlier request win after it."""
+        return (await self._store.swap(self.key, _raw(standing.reading), standing.reading.version)).version
+
+    async def _standing(self, holder: str, *, even_corrupt: bool = False) -> Standing:
+        reading, record = await self._store.read([self.key, self._record_key(holder)])
+        return self._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+
+    def _standing_of(self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False) -> Standing:
+        now = semaphore.decode(_raw(reading), self.key)
+        self._holders, self.slots = now.holders, now.max
+        claim = read_record(holder, record.entry)
+        if not isinstance(claim, CorruptValueError):
+            return Standing(holder, now, reading, record.entry, claim)
+        if not even_corrupt:
+            raise claim
+        return Standing(holder, now, reading, record.entry, None)
+
+    def _frees(self, slots: int | None, change: Change) -> bool:
+        """Take note who holds a slot by now, and tell whether so many are free; None: that does not matter."""
+        try:
+            now = semaphore.decode(_raw(change.reading), self.key) if change.reading else Semaphore()
+        except CorruptValueError:
+            return True
+        self._holders = now.holders
+        return slots is None or now.available >= slots
+
+    async def _read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
+        """Read keys, and with them what is asked of the holders that were seen last."""
+        all_keys = list(dict.fromkeys([*keys_, *self._brakes.keys_of(claim, self._holders)]))
+        return dict(zip(all_keys, await self._store.read(all_keys), strict=True))
+
+    async def _semaphore(self) -> tuple[Semaphore, Reading]:
+        reading = await self._store.get(self.key)
+        return semaphore.decode(_raw(reading), self.key), reading
+
+    def _record_key(self, holder: str) -> str:
+        return keys.holder_key(self._group, holder)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _retrieve(looking: "asyncio.Future[None]") -> None:
+    """Take note of an error that nobody waits for any more: nothing was to be taken."""
+    if not looking.cancelled():
+        looking.exception()
+
+
+def _is_of(claim: Claim, remembered: Entry) -> bool:
+    """Whether a machine's last reboot is that of this claim."""
+    try:
+        return last_reboot.decode(remembered.value, remembered.key).nonce == claim.nonce
+    except CorruptValueError:
+        return False
+
+
+def _raw(reading: Reading) -> bytes:
+    """Give the value as it stands; a key that does not exist is a fresh semaphore, as for the original."""
+    return reading.entry.value if reading.entry else semaphore.encode(Semaphore())

@@ -1,0 +1,165 @@
+"""The records beside the semaphore: pure values and their JSON.
+
+A record tells everybody what a bare id in the semaphore cannot: which claim it is, who made it, when and why. It
+decides nothing about safety; a record whose id is not in the semaphore counts for nothing. Records carry a schema
+number; fields that this version does not know are kept when it writes, because the rollout itself upgrades locksmith
+machine by machine.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from locksmith.errors import CorruptValueError
+from locksmith.util import jsonread, limits
+from locksmith.util.records import SCHEMA, moment, read_moment, read_optional_moment
+from locksmith.util.words import quoted
+
+REBOOT = "reboot"
+"""The claim of a machine that reboots; the machine whose journal has its nonce gives it back."""
+MANUAL = "manual"
+"""The claim of an operator; only `unlock` gives it back."""
+
+DAEMON = "locksmithd"
+"""The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+
+UNKNOWN_VERSIONS = {"", "0.0.0"}
+"""Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
+
+HELD = "held"
+"""The slot is taken; the reboot can still be called off."""
+COMMITTED = "committed"
+"""Past the point of no return: the machine is rebooting, or about to, whatever happens to the lock."""
+UNHEALTHY = "unhealthy"
+"""It has rebooted and did not prove itself healthy in time."""
+FAILED = "failed"
+"""It has rebooted, and the update is not there: rolled back, or wanted as before."""
+BLAMED = {UNHEALTHY, FAILED}
+"""A reboot that went wrong, as the machine itself says; `trouble` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Why an id stands in the semaphore. `nonce` tells this claim from every other.
+
+    `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
+    are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves
+    the reboot afterwards. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note
+    of that, when and why (empty: nobody has). `commits` counts how often its point of no return was written: a journal
+    that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a second reboot
+    for the same version (`locksmithctl recheck`).
+    """
+
+    holder: str
+    kind: str
+    nonce: str
+    since: datetime
+    who: str = ""
+    hostname: str = ""
+    boot_id: str = ""
+    version: str = ""
+    state: str = HELD
+    reason: str = ""
+    taken: datetime | None = None
+    userspace: int = 0
+    system: str = ""
+    trouble: str = ""
+    acknowledged: str = ""
+    commits: int = 0
+    rechecked: datetime | None = None
+    schema: int = SCHEMA
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def committed(self) -> "Claim":
+        """Give the same claim past the point of no return."""
+        return replace(self, state=COMMITTED, commits=self.commits + 1)
+
+    def blamed(self, state: str, trouble: str) -> "Claim":
+        """Give the same claim with what went wrong."""
+        return replace(self, state=state, trouble=limits.text(trouble))
+
+    def reopened(self) -> "Claim":
+        """Give the same claim before the point of no return."""
+        return replace(self, state=HELD)
+
+    def is_behind(self, record: "Claim") -> bool:
+        """Whether this claim, as a journal has it, knows less of its reboot than its record in the store."""
+        return self.state not in BLAMED and (record.commits > self.commits or record.state in BLAMED)
+
+    @property
+    def held_since(self) -> datetime:
+        """When it got its slot, as well as is known."""
+        return self.taken or self.since
+
+    def describe(self) -> str:
+        """Say in a few words whose claim this is, for a person."""
+        who = self.who or self.hostname or "somebody"
+        by = {MANUAL: f"by hand by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
+        words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
+        return f"{words}: {self.reason}" if self.reason else words
+
+
+def encode(claim: Claim) -> bytes:
+    """Write a claim as its record, with what a later version had added to it."""
+    known = {
+        "schema": claim.schema,
+        "kind": claim.kind,
+        "nonce": claim.nonce,
+        "since": moment(claim.since),
+        "who": claim.who,
+        "hostname": claim.hostname,
+        "boot_id": claim.boot_id,
+        "version": claim.version,
+        "state": claim.state,
+        "reason": claim.reason,
+        **({"taken": moment(claim.taken)} if claim.taken else {}),
+        **({"userspace": claim.userspace} if claim.userspace else {}),
+        **({"system": claim.system} if claim.system else {}),
+        **({"trouble": claim.trouble} if claim.trouble else {}),
+        **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
+        **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
+        **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
+    }
+    return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes, key: str, holder: str) -> Claim:
+    """Read the record of `holder`; `CorruptValueError` names its key."""
+    try:
+        fields = jsonread.load_record(raw, limits.CLAIM)
+        state = jsonread.read(fields, "state", str, HELD)
+        return Claim(
+            holder=holder,
+            schema=jsonread.read(fields, "schema", int),
+            kind=jsonread.read(fields, "kind", str),
+            nonce=jsonread.read(fields, "nonce", str),
+            since=read_moment(fields, "since"),
+            who=jsonread.read(fields, "who", str, ""),
+            hostname=jsonread.read(fields, "hostname", str, ""),
+            boot_id=jsonread.read(fields, "boot_id", str, ""),
+            version=jsonread.read(fields, "version", str, ""),
+            state=state,
+            reason=jsonread.read(fields, "reason", str, ""),
+            taken=read_optional_moment(fields, "taken"),
+            userspace=jsonread.read(fields, "userspace", int, 0),
+            system=jsonread.read(fields, "system", str, ""),
+            trouble=jsonread.read(fields, "trouble", str, ""),
+            acknowledged=jsonread.read(fields, "acknowledged", str, ""),
+            # A record of an earlier version does not count its commits.
+            commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
+            rechecked=read_optional_moment(fields, "rechecked"),
+            extra={name: value for name, value in fields.items() if name not in _KNOWN},
+        )
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(
+            key,
+            f"not a holder's record: {error}; nothing was changed. `locksmithctl unlock {quoted(holder)}` removes it",
+        ) from None
+
+
+_KNOWN = {
+    *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
+    *("userspace", "system", "trouble", "acknowledged", "commits", "rechecked"),
+}

@@ -1,0 +1,181 @@
+"""When a rollout halts by itself: derived from the claims that went wrong, never stored. Pure.
+
+A machine that came up sick, came up with the old system, or never came back says that the next one may fare no better.
+Nobody of the group goes on until an operator has looked (`locksmithctl resume`).
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from locksmith.errors import CorruptValueError
+from locksmith.lock.records.claim import BLAMED, DAEMON, HELD, REBOOT, Claim
+from locksmith.lock.records.node import TTL, Node
+from locksmith.util import jsonread, limits
+from locksmith.util.records import SCHEMA, moment, read_moment
+from locksmith.util.words import named, quoted
+
+LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
+"""What else than the states of `fleet.BLAMED` can be wrong with a claim.
+
+Its machine is gone; its slot was taken away then; its machine has rebooted, and its journal does not know the claim.
+"""
+
+
+ORPHAN_WORDS = (
+    "it has rebooted, and its journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
+    "`locksmithctl unlock {}` releases its slot"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A reboot that went wrong: `how` is `unhealthy`, `failed`, `lost`, `expired` or `orphaned`, `why` a sentence."""
+
+    claim: Claim
+    how: str
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call the machine."""
+        return self.claim.hostname or self.claim.holder
+
+    def describe(self) -> str:
+        """Say it in a few words."""
+        return f"{self.name} is {self.how}{f': {self.why}' if self.why else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class HaltAfter:
+    """How many incidents halt a group: a number (0: never), or a share of its machines in percent, at least one."""
+
+    number: int = 1
+    percent: Decimal | None = None
+
+    def of(self, machines: int) -> int | None:
+        """Give the number for a group of so many machines; None: it never halts."""
+        if self.percent is not None:
+            return max(1, int(self.percent * machines / 100))
+        return self.number or None
+
+    @property
+    def off(self) -> bool:
+        """Whether it never halts."""
+        return self.percent is None and self.number == 0
+
+    def __str__(self) -> str:
+        """Write it as it is configured."""
+        if self.percent is not None:
+            return f"{self.percent}%"
+        return str(self.number) if self.number else "off"
+
+
+FIRST = HaltAfter()
+"""The first incident halts: the default."""
+
+
+def parse_halt_after(text: str) -> HaltAfter:
+    """Read `1`, `5%` or `off`; `ValueError` says what is wrong."""
+    if text == "off":
+        return HaltAfter(0)
+    if re.fullmatch(r"[0-9]{1,6}", text) and int(text) > 0:
+        return HaltAfter(int(text))
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) and 0 < Decimal(text[:-1]) <= 100:  # noqa: PLR2004 - percent
+        return HaltAfter(percent=Decimal(text[:-1]))
+    raise ValueError(f"must be a number of machines from 1 on, a share like '5%', or 'off', not {text!r}")
+
+
+def incidents(
+    claims: Iterable[Claim], present: Mapping[str, Node | None], noted: Iterable[Incident], now: datetime
+) -> list[Incident]:
+    """Tell what went wrong and was not acknowledged: of the holders' claims, and of those whose slot has expired.
+
+    `present` has the machines that are, by their ids (None: what they say cannot be read). Only a daemon's own reboot
+    can be lost: an operator's lock, a node of the original or a FleetLock client was never present.
+    """
+    judged = ((claim, _incident(claim, present, now)) for claim in claims)
+    found = {claim.nonce: incident for claim, incident in judged if incident is not None}
+    # On v2 what is noted may be of a slot that is still held.
+    return [*found.values(), *(one for one in noted if one.claim.nonce not in found)]
+
+
+def is_orphan(claim: Claim, machine: Node | None) -> bool:
+    """Whether a machine's claim has outlived what its machine remembers: no journal releases it any more.
+
+    A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
+    """
+    if machine is None or claim.kind != REBOOT:
+        return False
+    return (claim.who == DAEMON or machine.since > claim.held_since) and machine.has_lost(claim)
+
+
+def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:
+    if claim.kind != REBOOT or claim.acknowledged:
+        return None
+    if claim.state in BLAMED:
+        return Incident(claim, claim.state, claim.trouble)
+    if is_orphan(claim, present.get(claim.holder)):
+        return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
+    # One that has just got its slot shows itself at the latest before its point of no return.
+    young = claim.state == HELD and now - claim.held_since < timedelta(seconds=TTL)
+    if claim.who == DAEMON and claim.holder not in present and not young:
+        return Incident(claim, LOST, "it has not come back")
+    return None
+
+
+def halts(found: Collection[Incident], limit: int | None) -> bool:
+    """Whether they are enough to halt their group."""
+    return limit is not None and len(found) >= limit
+
+
+def sentence(found: Collection[Incident]) -> str:
+    """Say that, why, and the way on."""
+    what = named([one.describe() for one in found], "; ")
+    return f"the group is halted: {what}; look at it, then say `locksmithctl resume`"
+
+
+def encode(noted: Iterable[Incident]) -> bytes:
+    """Write what is left of slots that expired as the record `incidents`."""
+    fields = [
+        {
+            "holder": one.claim.holder,
+            "hostname": one.claim.hostname,
+            "nonce": one.claim.nonce,
+            "since": moment(one.claim.since),
+            "reason": one.claim.reason,
+            "how": one.how,
+            "why": one.why,
+        }
+        for one in noted
+    ]
+    return json.dumps({"schema": SCHEMA, "incidents": fields}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes, key: str) -> list[Incident]:
+    """Read the record; `CorruptValueError` names its key and the way out."""
+    try:
+        found = jsonread.read(jsonread.load_record(raw, limits.INCIDENTS), "incidents", list)
+        return [_read(fields) for fields in found]
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(
+            key, f"not a list of incidents: {error}; `locksmithctl resume` acknowledges and removes it"
+        ) from None
+
+
+def _read(fields: object) -> Incident:
+    if not isinstance(fields, dict):
+        raise jsonread.BadJsonError("an incident must be an object")
+    claim = Claim(
+        holder=jsonread.read(fields, "holder", str),
+        kind=REBOOT,
+        nonce=jsonread.read(fields, "nonce", str),
+        since=read_moment(fields, "since"),
+        who=DAEMON,
+        hostname=jsonread.read(fields, "hostname", str, ""),
+        reason=jsonread.read(fields, "reason", str, ""),
+    )
+    return Incident(claim, jsonread.read(fields, "how", str), jsonread.read(fields, "why", str, ""))

@@ -1,0 +1,190 @@
+"""A machine's presence, as it stands in `nodes/<id>`: pure, and its JSON.
+
+It expires unless it is kept, so a record that is gone says that its machine has not been seen for that long. It
+decides nothing about the lock; but where another machine's stands in one's own place, there are two of one id.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from locksmith.errors import CorruptValueError
+from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.util import jsonread, limits
+from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+
+TTL = 900.0
+"""Seconds after which a machine that says nothing is no longer present."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ where a person is told that one of them is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a machine says of itself. Moments are aware; `version` is locksmith's own.
+
+    `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
+    `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
+    for, `wish_since` since when; `wish_reasons` are those of all triggers. `window_opens` is the start of the window
+    that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
+    `twin` names another machine that was seen with the same id, `twin_boot` its run. `userspace` is when its userspace
+    started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its firmware's
+    id (empty: it has none). `claim` is the nonce of the claim that its journal names (empty: none; None: it does
+    not say).
+    `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
+    stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
+    the lease tells).
+    """
+
+    machine_id: str
+    hostname: str
+    boot_id: str
+    group: str
+    strategy: str
+    state: str
+    since: datetime
+    version: str = ""
+    code: str = ""
+    reason: str = ""
+    until: datetime | None = None
+    wish: str = ""
+    wish_version: str = ""
+    wish_since: datetime | None = None
+    wish_reasons: tuple[str, ...] = ()
+    window_opens: datetime | None = None
+    window_closes: datetime | None = None
+    windows: tuple[str, ...] = ()
+    blackouts: tuple[str, ...] = ()
+    twin: str = ""
+    twin_boot: str = ""
+    userspace: int = 0
+    instance: str = ""
+    hardware: str = ""
+    claim: str | None = None
+    written: datetime | None = None
+    lasts: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        """What people call the machine."""
+        return self.hostname or self.machine_id
+
+    @property
+    def run(self) -> str:
+        """What tells this run of the machine from every other, also from that of another container of its host."""
+        return f"{self.boot_id}/{self.instance}" if self.instance else self.boot_id
+
+    def has_lost(self, claim: Claim) -> bool:
+        """Whether the machine has booted since a claim of its own was past its point of no return, and forgot that."""
+        booted = self.boot_id != claim.boot_id
+        if self.userspace and claim.userspace:
+            booted = booted or self.userspace != claim.userspace
+        return claim.state == COMMITTED and booted and self.claim is not None and self.claim != claim.nonce
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether the record has outlived its own word, by the clocks of two machines: for people."""
+        if self.written is None or not self.lasts:
+            return False
+        return now - self.written > timedelta(seconds=self.lasts) + CLOCKS_DIFFER
+
+
+def encode(node: Node) -> bytes:
+    """Write a machine's presence as its record."""
+    known = {
+        "schema": SCHEMA,
+        "hostname": node.hostname,
+        "boot_id": node.boot_id,
+        "group": node.group,
+        "strategy": node.strategy,
+        "state": node.state,
+        "since": moment(node.since),
+        "version": node.version,
+        "code": node.code,
+        "reason": node.reason,
+        "until": optional_moment(node.until),
+        "wish": node.wish,
+        "wish_version": node.wish_version,
+        "wish_since": optional_moment(node.wish_since),
+        "wish_reasons": list(node.wish_reasons),
+        "window_opens": optional_moment(node.window_opens),
+        "window_closes": optional_moment(node.window_closes),
+        "windows": list(node.windows),
+        "blackouts": list(node.blackouts),
+        "twin": node.twin,
+        "twin_boot": node.twin_boot,
+        "userspace": node.userspace,
+        "instance": node.instance,
+        "hardware": node.hardware,
+        **({} if node.claim is None else {"claim": node.claim}),
+        **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
+    }
+    return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes, key: str, machine_id: str) -> Node:
+    """Read the presence of a machine; `CorruptValueError` names its key."""
+    try:
+        fields = jsonread.load_record(raw, limits.NODE)
+        return Node(
+            machine_id=machine_id,
+            hostname=jsonread.read(fields, "hostname", str),
+            boot_id=jsonread.read(fields, "boot_id", str),
+            group=jsonread.read(fields, "group", str),
+            strategy=jsonread.read(fields, "strategy", str),
+            state=jsonread.read(fields, "state", str),
+            since=read_moment(fields, "since"),
+            version=jsonread.read(fields, "version", str, ""),
+            code=jsonread.read(fields, "code", str, ""),
+            reason=jsonread.read(fields, "reason", str, ""),
+            until=read_optional_moment(fields, "until"),
+            wish=jsonread.read(fields, "wish", str, ""),
+            wish_version=jsonread.read(fields, "wish_version", str, ""),
+            wish_since=read_optional_moment(fields, "wish_since"),
+            wish_reasons=tuple(map(str, jsonread.read(fields, "wish_reasons", list, []))),
+            window_opens=read_optional_moment(fields, "window_opens"),
+            window_closes=read_optional_moment(fields, "window_closes"),
+            windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
+            blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
+            twin=jsonread.read(fields, "twin", str, ""),
+            twin_boot=jsonread.read(fields, "twin_boot", str, ""),
+            userspace=jsonread.read(fields, "userspace", int, 0),
+            instance=jsonread.read(fields, "instance", str, ""),
+            hardware=jsonread.read(fields, "hardware", str, ""),
+            claim=jsonread.read(fields, "claim", str) if "claim" in fields else None,
+            written=read_optional_moment(fields, "written"),
+            lasts=jsonread.read(fields, "lasts", int, 0),
+            extra={name: value for name, value in fields.items() if name not in _KNOWN},
+        )
+    except jsonread.BadJsonError as error:
+        raise CorruptValueError(key, f"not a machine's presence: {error}; its locksmithd writes it again") from None
+
+
+def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, leased: bool) -> bool:
+    """Tell a person's tool, which looks once, whether a record shows that its machine is there."""
+    try:
+        found = decode(raw, key, machine_id)
+    except CorruptValueError:
+        return leased
+    return (leased or found.written is not None) and not found.is_overdue(now)
+
+
+def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | None:
+    """Say for how many seconds a record counts from its writing on; None: for as long as its lease.
+
+    One without a lease (a copied keyspace) counts no longer than a lease would have let it.
+    """
+    try:
+        own = decode(raw, key, machine_id).lasts
+    except CorruptValueError:
+        own = 0
+    return float(own) if own else None if leased else TTL
+
+
+_KNOWN = {
+    *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
+    *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
+    *("twin", "twin_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
+}

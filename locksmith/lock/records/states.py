@@ -1,0 +1,28 @@
+"""The words for the state of a machine, as its presence and every reporter show them."""
+
+from locksmith.lock.records.claim import FAILED, UNHEALTHY
+
+IDLE = "idle"
+WAITING = "waiting"
+REQUESTING = "requesting"
+REBOOTING = "rebooting"
+PREPARING = "preparing"
+VERIFYING = "verifying"
+RELEASING = "releasing"
+WITHDRAWING = "withdrawing"
+STUCK = "stuck"
+FINISHED = "finished"
+
+ERRORS = (
+    *("store", "other_cluster", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout"),
+    "defect",
+)
+"""The components whose errors are counted; the reasons to wait that are errors carry these names."""
+
+ALL = (
+    *(IDLE, WAITING, REQUESTING, PREPARING, REBOOTING, VERIFYING, UNHEALTHY, FAILED, RELEASING, WITHDRAWING, STUCK),
+    FINISHED,
+)
+
+SICK = (UNHEALTHY, FAILED)
+"""The states of a reboot that went wrong."""

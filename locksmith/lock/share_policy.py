@@ -1,0 +1,96 @@
+"""A group whose `max` follows a share of its machines: what whoever takes the lock makes of that.
+
+On etcd v2 the share is written before the semaphore, so it names both numbers until a take has seen the new one stand.
+"""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from locksmith.errors import CorruptValueError
+from locksmith.lock.holder import Standing
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records.share import Share, decode, encode
+from locksmith.store.protocol import ABSENT, Entry, Put, Reading, Store
+
+log = logging.getLogger(__name__)
+
+
+class Shares:
+    """The share of one group. Errors are the store's."""
+
+    def __init__(self, store: Store, group: str) -> None:
+        self._store = store
+        self.key = keys.share_key(group)
+        self._semaphore = keys.semaphore_key(group)
+        self._nodes = keys.nodes_prefix(group)
+
+    async def read(self) -> Share | CorruptValueError | None:
+        """Give the share, or why it cannot be read; None where there is none."""
+        return _read((await self._store.get(self.key)).entry)
+
+    async def applied(
+        self, standing: Standing, entry: Entry | None, allowed: Awaitable[None]
+    ) -> tuple[Standing, list[Put]]:
+        """Size the semaphore by the share in `entry`: give what a take starts from, and what to write with it.
+
+        It stays as it is without a share, with one that cannot be read, and after its number was changed by hand.
+        Where it makes the difference between a free slot and none, the number is written at once, as soon as `allowed`
+        has ended: so every take starts from a free slot, and who is denied knows that none of its own is on its way.
+        """
+        share, now = _readable(entry), standing.semaphore
+        if entry is None or share is None or share.is_void(now.max):
+            return standing, []
+        slots = share.of(await self._present())
+        if slots == now.max:
+            return standing, [self._put(share.landed(), entry)] if share.has_landed(slots) else []
+        sized, put = now.resize(slots), self._put(share.replacing(now.max, slots), entry)
+        pending = share.is_pending(now.max)
+        if min(now.available, sized.available) > 0 and not pending:
+            return replace(standing, semaphore=sized), [put]
+        await allowed
+        if pending:
+            standing = await self._write(standing, [])
+        return await self._write(replace(standing, semaphore=sized), [put]), []
+
+    async def begun(self, percent: str, before: int) -> tuple[int, Put]:
+        """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
+        entry = (await self._store.get(self.key)).entry
+        slots = Share(percent, ()).of(await self._present())
+        # 0 or less is the original's way to stop everybody: that is nobody's share.
+        wrote = tuple(dict.fromkeys(number for number in (before, slots) if number > 0))
+        return slots, Put(self.key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
+
+    async def end(self, ended: list[Entry]) -> None:
+        """Remove the share, where there is one, and note it in `ended`; `ConflictError`: it is being changed."""
+        entry = (await self._store.get(self.key)).entry
+        if entry is not None:
+            ended.append(entry)
+            await self._store.delete(self.key, entry.version)
+
+    async def _write(self, standing: Standing, also: list[Put]) -> Standing:
+        """Write the semaphore; the same value once more keeps what others have sent from winning later."""
+        value = semaphore.encode(standing.semaphore)
+        entry = await self._store.swap(self._semaphore, value, standing.reading.version, also=also)
+        return replace(standing, reading=Reading(entry, entry.version))
+
+    async def _present(self) -> int:
+        return await self._store.count(self._nodes)
+
+    def _put(self, share: Share, over: Entry) -> Put:
+        return Put(self.key, encode(share), over.version)
+
+
+def _read(entry: Entry | None) -> Share | CorruptValueError | None:
+    try:
+        return decode(entry.value, entry.key) if entry else None
+    except CorruptValueError as error:
+        return error
+
+
+def _readable(entry: Entry | None) -> Share | None:
+    share = _read(entry)
+    if isinstance(share, CorruptValueError):
+        log.warning("%s", share)
+        return None
+    return share

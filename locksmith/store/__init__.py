@@ -1,0 +1,1 @@
+"""The key-value store: one protocol, and etcd v3, etcd v2 and memory that keep it."""

@@ -1,0 +1,79 @@
+"""A connected socket: a host's name looked up, its addresses tried, and none of them waited for alone."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from locksmith.util.threads import in_thread
+
+HEAD_START = 0.25
+"""Seconds that an address has before the next is tried too (RFC 8305)."""
+LOOK_UP_LIMIT = 30.0
+"""Seconds for a look-up of a name; each call has an earlier end of its own."""
+
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    """Connect to the first address of a host that takes the connection; `OSError`: none does."""
+    addresses = await _addresses(host, port)
+    if len(addresses) == 1:
+        return await _connect(addresses[0])
+    return await _first(addresses)
+
+
+async def _addresses(host: str, port: int) -> Sequence[Address]:
+    """Look a name up, in a daemon thread: the end of the process waits for no name server. An address needs none."""
+
+    def look_up(flags: int = 0) -> Sequence[Address]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
+    with contextlib.suppress(socket.gaierror):
+        return look_up(socket.AI_NUMERICHOST)
+    return await in_thread(look_up, limit=LOOK_UP_LIMIT)
+
+
+async def _first(addresses: Sequence[Address]) -> socket.socket:
+    attempts: list[asyncio.Task[socket.socket]] = []
+    for address in addresses:
+        attempts.append(asyncio.create_task(_after(attempts[-1:], len(attempts) * HEAD_START, address)))
+    won: socket.socket | None = None
+
+    def spare(attempt: asyncio.Task[socket.socket]) -> None:
+        if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not won:
+            attempt.result().close()
+
+    try:
+        for attempt in asyncio.as_completed(attempts):
+            try:
+                won = await attempt
+            except OSError as error:
+                failure = error
+            else:
+                return won
+        raise failure
+    finally:
+        for task in attempts:
+            task.cancel()
+            task.add_done_callback(spare)
+
+
+async def _after(before: Sequence[asyncio.Task[socket.socket]], longest: float, address: Address) -> socket.socket:
+    """Connect when the attempt before has failed, or when that takes too long."""
+    if before:
+        await asyncio.wait(before, timeout=longest)
+    return await _connect(address)
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    new = socket.socket(family, kind, protocol)
+    try:
+        new.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(new, where)
+    except BaseException:
+        new.close()
+        raise
+    return new

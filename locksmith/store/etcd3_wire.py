@@ -1,0 +1,316 @@
+"""Requests and answers of etcd's v3 API as its gateway writes them, pure.
+
+They are those of etcd's api/etcdserverpb/rpc.proto: bytes in base64, whole numbers as strings, empty fields left out.
+Every parser raises `BadJsonError` for what etcd never says, so that nothing foreign reads as "absent".
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from locksmith.errors import ConflictError
+from locksmith.store.cluster import parse_id
+from locksmith.store.exchange import DoubtError
+from locksmith.store.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
+from locksmith.store.protocol import (
+    ABSENT,
+    Also,
+    Change,
+    Check,
+    Delete,
+    Entry,
+    Listing,
+    Position,
+    Put,
+    Reading,
+    Until,
+    any_change,
+)
+from locksmith.util.jsonread import BadJsonError, convert, read, shown
+from locksmith.util.words import named
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction that was done: its revision, and the create revision of the key it was about."""
+
+    revision: int
+    created: int
+
+
+def one(key: str) -> Message:
+    """Name one key."""
+    return {"key": _encode(_raw(key))}
+
+
+def below(prefix: str) -> Message:
+    """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
+    raw = _raw(prefix)
+    return {"key": _encode(raw), "range_end": _encode(raw[:-1] + bytes([raw[-1] + 1]))}
+
+
+def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
+    """Ask for the oldest keys below a prefix, or for the youngest created before a revision."""
+    fields: Message = {**below(prefix), "limit": str(limit), "sort_target": "CREATE", "sort_order": "ASCEND"}
+    if last_before is not None:
+        fields |= {"sort_order": "DESCEND", "max_create_revision": str(last_before - 1)}
+    return fields
+
+
+def range_request(start: str, end: str, limit: int, at: int) -> Message:
+    """Ask for the keys from `start` on, before `end`, in the order of their names: etcd's own, so it sorts nothing."""
+    bounds: Message = {"key": _encode(_raw(start)), "range_end": _encode(_raw(end))}
+    return {**bounds, "limit": str(limit), "revision": str(at)}
+
+
+def in_order(message: Message) -> Listing:
+    """Parse the answer to `range_request`; `count` is of all keys in the range."""
+    return Listing(tuple(_entries(message)), _revision(message), number(message, "count"))
+
+
+def reads(keys: Sequence[str]) -> Message:
+    """Ask for several keys as they are at one moment."""
+    return {"success": [{"request_range": one(key)} for key in keys]}
+
+
+def transaction(
+    changes: Sequence[Also], lease: int = 0, *, leased: int = 1, counting: Message | None = None
+) -> Message:
+    """Ask for all changes if all their guards hold; the first `leased` keys are bound to `lease`.
+
+    `counting`: and the answer to that request, after them.
+    """
+    operations = [
+        _operation(change, lease if place < leased else 0)
+        for place, change in enumerate(changes)
+        if not isinstance(change, Check)
+    ]
+    if counting:
+        operations.append({"request_range": counting})
+    return {"compare": [_guard(change) for change in changes], "success": operations}
+
+
+def watch_request(keys: Message, after: int, *, before: bool = False) -> Message:
+    """Ask for all changes after a revision, in messages of bounded size; with what stood `before` each, or without."""
+    return {"create_request": {**keys, "start_revision": str(after + 1), "fragment": True, "prev_kv": before}}
+
+
+def reading(message: Message) -> Reading:
+    """Parse the range of one key."""
+    entries = _entries(message)
+    return Reading(entries[0] if entries else None, _revision(message))
+
+
+def one_at(key: str, revision: int) -> Message:
+    """Ask for one key as it was at a revision."""
+    return {**one(key), "revision": str(revision)}
+
+
+def readings(message: Message, count: int) -> list[Reading]:
+    """Parse the answer to `reads`."""
+    responses = read(message, "responses", list)
+    if len(responses) != count:
+        raise BadJsonError(f"the field 'responses' must have {count} of them, not {len(responses)}")
+    found = [_entries(_nested(response, "response_range")) for response in responses]
+    return [Reading(entries[0] if entries else None, _revision(message)) for entries in found]
+
+
+def listing(message: Message) -> Listing:
+    """Parse the range of a prefix, in order of creation whichever way it was asked for.
+
+    `count` is of all keys in the range: etcd looks at the bounds of creation only afterwards.
+    """
+    entries = sorted(_entries(message), key=lambda entry: (entry.created, entry.key))
+    return Listing(tuple(entries), _revision(message), number(message, "count"))
+
+
+def count_request(prefix: str) -> Message:
+    """Ask how many keys there are below a prefix."""
+    return {**below(prefix), "count_only": True}
+
+
+def counted(message: Message) -> int:
+    """Parse the answer to `count_request`."""
+    _revision(message)
+    return number(message, "count")
+
+
+def first_key(start: str, prefix: str) -> Message:
+    """Ask for the first key from `start` on that begins with `prefix`, without its value."""
+    return {**below(prefix), **one(start), "limit": "1", "keys_only": True}
+
+
+def key_or_none(message: Message) -> str | None:
+    """Parse the answer to `first_key`."""
+    entries = _entries(message)
+    return entries[0].key if entries else None
+
+
+def behind(prefix: str) -> str:
+    """Name the first key that sorts behind all that begin with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def next_key(key: str) -> str:
+    """Name the first key that sorts behind `key`."""
+    return key + "\0"
+
+
+def lease_id(message: Message) -> int:
+    """Parse the grant of a lease."""
+    return _positive(message, "ID")
+
+
+def granted(message: Message) -> tuple[int, int]:
+    """Parse the grant of a lease, and the store's revision then."""
+    return lease_id(message), _revision(message)
+
+
+def seconds_left(message: Message) -> int:
+    """Parse a keep-alive: 0 where the lease has expired."""
+    return number(message, "TTL")
+
+
+def ignored(message: Message) -> None:
+    """Take an answer that says nothing but that it was done."""
+
+
+NO_LEASE = "requested lease not found"
+COMPACTED = "required revision has been compacted"
+FUTURE = "required revision is a future revision"
+
+
+def position(message: Message) -> Position | None:
+    """Read how far the store had come; None: the answer does not say it."""
+    revision = number(read(message, "header", dict), "revision")
+    return Position(revision, cluster(message)) if revision > 0 else None
+
+
+def cluster(message: Message) -> str:
+    """Read which cluster answers; `BadJsonError`: the answer does not say it."""
+    return parse_id(read(message, "header", dict).get("cluster_id"), 10, "cluster_id")
+
+
+def committed(message: Message, changes: Sequence[Also]) -> Committed:
+    """Parse the answer to `transaction`; `ConflictError`: a guard did not hold."""
+    revision = _revision(message)
+    if not read(message, "succeeded", bool, default=False):
+        keys = named([change.key for change in changes])
+        raise ConflictError(f"{keys}: changed since it was read; nothing was written")
+    if isinstance(changes[0], Delete) or changes[0].version == ABSENT:
+        return Committed(revision, revision)
+    responses = read(message, "responses", list)
+    before = _nested(responses[0] if responses else {}, "response_put", "prev_kv")
+    return Committed(revision, _positive(before, "create_revision"))
+
+
+def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
+    """Parse the answer to `transaction` with its count, which the last of its responses has."""
+    done = committed(message, changes)
+    responses = read(message, "responses", list)
+    return done, number(_nested(responses[-1] if responses else {}, "response_range"), "count")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a message of a watch means for a client that knows the store up to revision `after`.
+
+    With `key` it is the watch of that one key, and says how the key stands; only what `until` wants is told.
+    """
+
+    after: int
+    key: str | None = None
+    until: Until = any_change
+
+    def __call__(self, message: Message) -> Change | None:
+        """Give the change, or None for "nothing yet"."""
+        if read(message, "canceled", bool, default=False):
+            return self._cancelled(message)
+        if read(message, "created", bool, default=False) and _revision(message) < self.after:
+            return Change()  # a store that went back in time would stay silent until it has caught up
+        events = read(message, "events", list, [])
+        if not events:
+            return None
+        change = Change() if self.key is None else _change(self.key, events)
+        return change if change.reading is None or self.until(change) else None
+
+    def _cancelled(self, message: Message) -> Change:
+        reason = read(message, "cancel_reason", str, "no reason given")
+        if number(message, "compact_revision") or COMPACTED in reason:
+            return Change()
+        if any(reason.endswith(text) for text in TOKEN_TROUBLE):
+            raise TokenRefusedError(f"the watch was refused: {reason}")
+        raise DoubtError(f"the watch was cancelled: {reason}")
+
+
+def _change(key: str, events: Sequence[Any]) -> Change:
+    """Read the events of one key: how it stands after the last, and how it stood before the first."""
+    first, last = (event if isinstance(event, dict) else {} for event in (events[0], events[-1]))
+    if last.get("type", "PUT") != "PUT":
+        return Change()
+    entry = _entry(read(last, "kv", dict))
+    before = _entry(first["prev_kv"]) if first.get("prev_kv") else None
+    if entry.key != key or (before is not None and before.key != key):
+        raise BadJsonError(f"the watch of {key} tells of another key")
+    return Change(Reading(entry, entry.version), before)
+
+
+def _guard(change: Also) -> Message:
+    if change.version is None:
+        return {**one(change.key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
+    return {**one(change.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(change.version)}
+
+
+def _operation(change: Put | Delete, lease: int) -> Message:
+    if isinstance(change, Delete):
+        return {"request_delete_range": one(change.key)}
+    put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
+    # A new key is created by this very write.
+    return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}
+
+
+def _entries(message: Message) -> list[Entry]:
+    return [_entry(kv) for kv in read(message, "kvs", list, [])]
+
+
+def _entry(kv: Any) -> Entry:
+    if not isinstance(kv, dict):
+        raise BadJsonError(f"a key must be an object, not {shown(kv)}")
+    return Entry(
+        key=_decode(kv, "key").decode(errors="surrogateescape"),
+        value=_decode(kv, "value"),
+        version=_positive(kv, "mod_revision"),
+        created=_positive(kv, "create_revision"),
+        lease=number(kv, "lease"),
+    )
+
+
+def _revision(message: Message) -> int:
+    return _positive(read(message, "header", dict), "revision")
+
+
+def _positive(fields: Message, name: str) -> int:
+    value = number(fields, name)
+    if value <= 0:
+        raise BadJsonError(f"the field {name!r} must be a positive number, not {value}")
+    return value
+
+
+def _nested(value: Any, *names: str) -> Message:
+    for name in names:
+        value = read(value, name, dict) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _raw(key: str) -> bytes:
+    """Give the bytes of a key; a foreign one that is no UTF-8 comes and goes unchanged."""
+    return key.encode(errors="surrogateescape")
+
+
+def _encode(raw: bytes) -> str:
+    return b64encode(raw).decode()
+
+
+def _decode(fields: Message, name: str) -> bytes:
+    return convert(name, read(fields, name, str, ""), lambda text: b64decode(text, validate=True))

@@ -1,0 +1,296 @@
+"""One request to an endpoint and its answer, on a kept connection where that is safe, cut off at any moment.
+
+**What a kept connection may carry.** A server, a proxy or a firewall may drop an idle connection at any moment, also
+while the next request is on its way. This must not make the outcome of a write unknown.
+
+- A **write** is sent without its body, with `Expect: 100-continue`. The body follows when the server has asked for it
+  (`100 Continue`, RFC 9110, 10.1.1). Before that the server does not have the write. So whatever goes wrong before, the
+  write was not done, and it is sent again on a new connection. After that the connection is not idle, and a lost answer
+  is what it is on a new connection: an unknown outcome.
+- A **read** is sent whole. If the connection fails before the answer is complete, the read is sent once more on a new
+  connection.
+- A **watch** always has a new connection.
+
+No rule rests on how long a connection was idle. Ages (`pool.py`) only make a second attempt rare. If the peer
+receives nothing for a quarter of the endpoint's time, the kernel ends the connection (TCP_USER_TIMEOUT): a firewall has
+forgotten it. A server has half of the time to ask for a body.
+
+On a new connection a request is sent at once. The time limits are those of the event loop's clock: a socket's own would
+start again with every byte that trickles in.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from locksmith.store.diagnosis import Diagnosis
+from locksmith.store.dial import dial
+from locksmith.store.endpoints import Endpoint
+from locksmith.store.link import Link, LinkError, Request, TooLongError
+from locksmith.store.pool import Pool
+from locksmith.store.tls import is_refusal, root
+from locksmith.util.jsonread import BadJsonError
+from locksmith.util.threads import in_thread
+
+UNPROVEN = 600.0
+"""Seconds for which writes go on new connections, after a server did not ask for the body of one."""
+LONGEST_LOOK = 3.0
+"""Seconds for a look at a certificate that was not trusted."""
+
+NO_ANSWER = "no answer in time"
+
+
+Failed = TypeVar("Failed", bound="FailedError")
+
+
+class FailedError(Exception):
+    """An endpoint gave no answer that counts. `odd`: it may be the wrong port, and the HTTP status it gave, or 0."""
+
+    odd: int | None = None
+
+
+class NotDoneError(FailedError):
+    """This endpoint has certainly done nothing; another one may."""
+
+
+class UnreachableError(NotDoneError):
+    """Nothing took the connection."""
+
+
+class DoubtError(FailedError):
+    """Whether this endpoint did what was asked is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server has answered; the names of `headers` are in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The loop's times by which an endpoint has to connect, and to answer."""
+
+    connect_by: float
+    answer_by: float
+
+
+class _StaleError(Exception):
+    """A kept connection was of no use, and what was to be sent on it was not done."""
+
+
+class Exchange:
+    """The requests to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._pool = Pool(endpoint)
+        self._unproven_until = float("-inf")
+        self._diagnosis = Diagnosis(endpoint)
+
+    async def ask(self, request: Request, limits: Limits, *, write: bool) -> Answer:
+        """Give the answer to a request.
+
+        `NotDoneError`: it was certainly not carried out. `DoubtError`: that is not known.
+        """
+        proof = write and _now() >= self._unproven_until
+        kept = self._pool.take() if proof or not write else None
+        if kept is not None:
+            with contextlib.suppress(_StaleError):
+                return await self._ask_kept(kept, request, limits, write=write)
+        link = await self._connect(limits.connect_by)
+        with self._busy(link):
+            _send(link, request)
+            return await self._answer(link, limits.answer_by)
+
+    @contextlib.asynccontextmanager
+    async def follow(self, request: Request, limits: Limits) -> AsyncIterator["Stream"]:
+        """Ask for an answer without an end; leaving the block cuts it off."""
+        link = await self._connect(limits.connect_by)
+        try:
+            with self._pool.stream():
+                _send(link, request)
+                yield Stream(self, link)
+        finally:
+            link.cut()
+
+    def close(self) -> None:
+        """Cut off all that is under way; further requests are not sent."""
+        self._pool.close()
+
+    async def _ask_kept(self, link: Link, request: Request, limits: Limits, *, write: bool) -> Answer:
+        now = _now()
+        half = max(0.0, limits.connect_by - now) / 2
+        with self._busy(link):
+            link.bound_silence(half / 2)
+            try:
+                link.send(request, hold_body=write)
+                if not write:
+                    return await _read(link, limits.answer_by)
+                await self._wait_for_proof(link, now + half)
+                link.bound_silence(0)
+                link.send_body()
+            except LinkError as error:
+                raise _StaleError from error
+            return await self._answer(link, limits.answer_by)
+
+    async def _wait_for_proof(self, link: Link, by: float) -> None:
+        try:
+            async with asyncio.timeout_at(by):
+                asked = await link.asked_for_body()
+        except TimeoutError:
+            asked = False
+        if not asked:
+            self._unproven_until = _now() + UNPROVEN
+            raise LinkError("it did not ask for the body")
+
+    async def _connect(self, by: float) -> Link:
+        try:
+            async with asyncio.timeout_at(by):
+                dialled = await dial(self.endpoint.host, self.endpoint.port)
+        except TimeoutError:
+            raise UnreachableError("no connection in time") from None
+        except OSError as error:
+            raise UnreachableError(describe(error)) from None
+        try:
+            async with asyncio.timeout_at(by):
+                return await self._pool.make(dialled)
+        except TimeoutError:
+            raise NotDoneError("no connection in time") from None
+        except (LinkError, OSError) as error:
+            if said := await self._certificate_fault(error, by):
+                raise NotDoneError(said) from None
+            raise _odd(NotDoneError(describe(error))) from None
+
+    async def _answer(self, link: Link, by: float) -> Answer:
+        try:
+            return await _read(link, by)
+        except LinkError as error:
+            raise await self.lost(link, error, by) from None
+
+    async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | DoubtError:
+        """Say what the failure of a connection means for a request that was sent on it."""
+        # A server judges this client's certificate before the first request; in TLS 1.3 that is heard only now.
+        if link.answers == 0 and is_refusal(root(error)):
+            return NotDoneError(await self._certificate_fault(error, by) or describe(error))
+        doubt = DoubtError(describe(error))
+        return doubt if link.answers else _odd(doubt)
+
+    async def explain(self, error: FailedError | BadJsonError, by: float) -> str:
+        """Say what went wrong; where the endpoint is a wrong one, how, and the way out."""
+        if isinstance(error, FailedError) and error.odd is not None:
+            return await self._diagnosis.find(by, error.odd) or str(error)
+        return str(error)
+
+    async def _certificate_fault(self, error: Exception, by: float) -> str:
+        if not isinstance(root(error), ssl.SSLError):
+            return ""
+        limit = min(LONGEST_LOOK, by - _now())
+        with contextlib.suppress(TimeoutError):
+            return await in_thread(partial(self.endpoint.certificate_fault, error), limit=limit)
+        return ""
+
+    @contextlib.contextmanager
+    def _busy(self, link: Link) -> Iterator[None]:
+        """Keep the connection after the block; end it where the block fails, or is cut off."""
+        try:
+            yield
+        except BaseException:
+            link.cut()
+            raise
+        self._pool.give(link)
+
+
+class Stream:
+    """An answer that comes line by line."""
+
+    def __init__(self, exchange: Exchange, link: Link) -> None:
+        self._exchange = exchange
+        self._link = link
+        self._begun = False
+        self._lines = bytearray()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, once a line has come."""
+        return self._link.status
+
+    async def line(self, by: float) -> bytes:
+        """Give the next line of the answer, empty at its end; `DoubtError` at the loop's time `by`."""
+        try:
+            async with asyncio.timeout_at(by):
+                return await self._line()
+        except TimeoutError:
+            raise DoubtError(NO_ANSWER) from None
+        except TooLongError as error:
+            raise DoubtError(str(error)) from None
+        except LinkError as error:
+            raise await self._exchange.lost(self._link, error, by) from None
+
+    async def _line(self) -> bytes:
+        if not self._begun:
+            await self._link.head()
+            self._begun = True
+        # Only what is new is looked through: a long line comes in a thousand pieces.
+        end, looked = self._lines.find(b"\n"), len(self._lines)
+        while end < 0 and (piece := await self._link.piece()):
+            self._lines += piece
+            end, looked = self._lines.find(b"\n", looked), len(self._lines)
+        line = bytes(self._lines if end < 0 else self._lines[:end])
+        del self._lines[: len(line) + 1]
+        return line
+
+
+def _send(link: Link, request: Request) -> None:
+    try:
+        link.send(request)
+    except LinkError as error:
+        raise _odd(NotDoneError(describe(error))) from None
+
+
+def _odd(error: Failed) -> Failed:
+    error.odd = 0
+    return error
+
+
+async def _read(link: Link, by: float) -> Answer:
+    """Read a whole answer."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(by):
+            await link.head()
+            while piece := await link.piece():
+                body += piece
+    except TimeoutError:
+        raise DoubtError(NO_ANSWER) from None
+    except TooLongError as error:
+        raise DoubtError(str(error)) from None
+    return Answer(link.status, bytes(body), link.headers)
+
+
+def describe(error: Exception) -> str:
+    """Say what was wrong with a connection, in a few words."""
+    cause = root(error)
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed: {str(cause.reason or cause).replace('_', ' ').lower()}"
+    if isinstance(cause, TimeoutError):
+        return NO_ANSWER
+    if isinstance(cause, ConnectionResetError) and not cause.errno:
+        return "it closed the connection within the TLS handshake"  # asyncio has no words for it
+    if isinstance(cause, OSError) and cause.strerror:
+        # asyncio has the address in the place of the system's words.
+        return (cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno or 0)).lower()
+    return str(cause) or type(cause).__name__
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

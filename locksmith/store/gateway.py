@@ -1,0 +1,280 @@
+"""The way to etcd's v3 API: its HTTP/JSON gateway, over several endpoints, with authentication and deadlines."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
+from locksmith.store import etcd3_wire, grpc
+from locksmith.store.cluster import ForeignError, OneCluster
+from locksmith.store.endpoints import Endpoint, parse_endpoints
+from locksmith.store.exchange import DoubtError, Exchange, Limits, NotDoneError, Stream
+from locksmith.store.grpc import FullError, Message, TokenRefusedError
+from locksmith.store.link import Request
+from locksmith.store.protocol import Known, NoObserver, Observer
+from locksmith.store.settings import StoreSettings
+from locksmith.util.jsonread import BadJsonError, read
+
+T = TypeVar("T")
+
+NOT_FOUND = 404
+AUTHENTICATE = "/v3/auth/authenticate"
+STATUS = "/v3/maintenance/status"
+"""What a member says of itself: it needs neither a quorum nor rights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One endpoint's part of a call: the loop's times by which it has to connect, and to answer."""
+
+    exchange: Exchange
+    connect_by: float
+    answer_by: float
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint itself."""
+        return self.exchange.endpoint
+
+    @property
+    def limits(self) -> Limits:
+        """The times, as an exchange takes them."""
+        return Limits(self.connect_by, self.answer_by)
+
+
+class Gateway:
+    """Calls that try the endpoints in turn, the one that answered last first, all within `settings.timeout`.
+
+    A read goes on to the next endpoint after any failure. A write does so only where nothing can have been done yet;
+    otherwise it is an `OutcomeUnknownError`. `observer` hears how far the store had come, from each answer's header;
+    those of the paths in `local` are a member's own word, not the quorum's.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        local: Collection[str] = (),
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._local = (*local, AUTHENTICATE, STATUS)
+        self._endpoints = parse_endpoints(settings)
+        self._exchanges = tuple(map(Exchange, self._endpoints))
+        urls = [endpoint.url for endpoint in self._endpoints]
+        self._one = OneCluster(urls, observer.clusters, self._identify, settings.timeout)
+        self._first = 0
+        self._token: str | None = None
+        self._closed = False
+
+    async def call(self, path: str, fields: Message, parse: Callable[[Message], T], *, write: bool = False) -> T:
+        """Post one request and parse its answer; `parse` raises `BadJsonError` for what etcd never says."""
+
+        async def attempt(turn: Turn, token: str) -> T:
+            return parse(await self._post(turn, path, fields, token, write=write))
+
+        return await self._everywhere(attempt, write=write)
+
+    async def follow(
+        self, path: str, fields: Message, judge: Callable[[Message], T | None], *, silence: float
+    ) -> T | None:
+        """Read a stream until `judge` makes something of a message.
+
+        None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
+        is opened again. After a break the next endpoint has its turn first. A stream that outlived its token is opened
+        again with a new one.
+        """
+        broken, known = False, self._observer.sending()
+
+        async def attempt(turn: Turn, token: str) -> T | None:
+            nonlocal broken, known
+            known = self._observer.sending()
+
+            def judged(message: Message) -> T | None:
+                self._hear(turn, path, message, known)
+                return judge(message)
+
+            async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
+                verdict = judged(_decode(await stream.line(turn.answer_by), stream.status))
+                if verdict is not None:
+                    return verdict
+                try:
+                    return await _listen(stream, judged, silence)
+                except TokenRefusedError:
+                    self._forget(token)
+                    return None
+                except (NotDoneError, DoubtError, BadJsonError, ForeignError, StoreRefusedError):
+                    broken = True
+                    return None
+
+        verdict = await self._everywhere(attempt, write=False)
+        if broken:
+            self._first = (self._first + 1) % len(self._endpoints)
+        return verdict
+
+    async def close(self) -> None:
+        """End every call under way, and refuse further ones."""
+        self._closed = True
+        self._one.close()
+        for exchange in self._exchanges:
+            exchange.close()
+
+    async def _everywhere(self, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
+        failures: dict[str, list[str]] = {}
+        foreign = False
+        await self._one.begin()
+        for index, turn in self._turns(write=write):
+            if self._closed:
+                raise StoreUnavailableError("the connection to etcd was closed")
+            try:
+                result = await self._admitted(turn, attempt, write=write)
+            except (NotDoneError, DoubtError, BadJsonError, ForeignError) as error:
+                self._first = (index + 1) % len(self._endpoints)
+                if isinstance(error, ForeignError):
+                    failures.setdefault(str(error), []).append(turn.endpoint.url)
+                    foreign = True
+                    continue
+                said = await turn.exchange.explain(error, turn.connect_by)
+                failures.setdefault(said, []).append(turn.endpoint.url)
+                self._one.clusters.lost(turn.endpoint.url)
+                if write and not isinstance(error, NotDoneError):
+                    unknown = StoreFullError if isinstance(error, FullError) else OutcomeUnknownError
+                    raise unknown(f"etcd may have done this write or not: {turn.endpoint.url}: {said}") from None
+            except StoreRefusedError as error:
+                raise self._refusal(turn, error) from None
+            else:
+                self._first = index
+                return result
+        said = "; ".join(f"{', '.join(urls)}: {failure}" for failure, urls in failures.items())
+        if foreign:
+            raise await self._one.refuse(f"no etcd endpoint could be used: {said}")
+        raise StoreUnavailableError(f"no etcd endpoint could be used: {said}")
+
+    async def _admitted(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
+        """Make an attempt at an endpoint of the cluster that counts; `ForeignError`: it belongs to another."""
+        url, clock = turn.endpoint.url, asyncio.get_running_loop().time
+        try:
+            await self._one.admit(url, turn.connect_by - clock(), write=write)
+        except (DoubtError, BadJsonError) as error:
+            unknown = NotDoneError(f"which cluster it belongs to is not known: {error}")
+            unknown.odd = error.odd if isinstance(error, DoubtError) else None
+            raise unknown from None
+        try:
+            return await self._with_token(turn, attempt)
+        except StoreRefusedError:
+            await self._one.confirm(url, turn.answer_by - clock())
+            raise
+
+    async def _identify(self, url: str, limit: float) -> str:
+        """Ask one endpoint which cluster it belongs to."""
+        by = asyncio.get_running_loop().time() + limit
+        turn = Turn(next(exchange for exchange in self._exchanges if exchange.endpoint.url == url), by, by)
+        try:
+            return etcd3_wire.cluster(await self._send(turn, STATUS, {}, ""))
+        except StoreRefusedError:
+            if self._settings.username is None:
+                raise
+        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        return etcd3_wire.cluster(await self._send(turn, AUTHENTICATE, fields, ""))
+
+    def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
+        """Share the time that is left evenly among the endpoints that are left.
+
+        A write that was sent has no endpoint after it: it may wait for its answer until the end.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._settings.timeout
+        count = len(self._endpoints)
+        in_turn = [(self._first + position) % count for position in range(count)]
+        start = next((index for index in in_turn if self._one.answers(self._endpoints[index].url)), self._first)
+        for position, first in enumerate([start] * count):
+            index = (first + position) % count
+            part = clock() + (end - clock()) / (count - position)
+            yield index, Turn(self._exchanges[index], part, end if write else part)
+
+    async def _with_token(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]]) -> T:
+        if self._settings.username is None:
+            return await attempt(turn, "")
+        if (token := self._token) is not None:
+            try:
+                return await attempt(turn, token)
+            except TokenRefusedError:
+                self._forget(token)
+        self._token = await self._authenticate(turn)
+        return await attempt(turn, self._token)
+
+    def _forget(self, token: str) -> None:
+        """Use a token no more; a newer one that another call has got meanwhile stays."""
+        if self._token == token:
+            self._token = None
+
+    async def _authenticate(self, turn: Turn) -> str:
+        """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
+        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        in_its_part = replace(turn, answer_by=turn.connect_by)
+        try:
+            return read(await self._post(in_its_part, AUTHENTICATE, fields, ""), "token", str)
+        except StoreRefusedError as error:
+            if str(error) == grpc.NO_AUTHENTICATION:
+                return ""
+            raise
+        except (DoubtError, BadJsonError) as error:
+            failed = NotDoneError(f"authentication: {error}")
+            failed.odd = error.odd if isinstance(error, DoubtError) else None
+            raise failed from None
+
+    async def _post(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
+        known = self._observer.sending()
+        message = await self._send(turn, path, fields, token, write=write)
+        self._hear(turn, path, message, known)
+        return message
+
+    async def _send(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
+        answer = await turn.exchange.ask(_request(path, fields, token), turn.limits, write=write)
+        return _decode(answer.body, answer.status, quotable=path != AUTHENTICATE)
+
+    def _hear(self, turn: Turn, path: str, message: Message, known: Known) -> None:
+        self._one.clusters.heard(turn.endpoint.url, etcd3_wire.cluster(message))
+        at = etcd3_wire.position(message)
+        if at is not None:
+            self._observer.answered(at, known, linearizable=path not in self._local)
+
+    def _refusal(self, turn: Turn, error: StoreRefusedError) -> StoreRefusedError:
+        user = self._settings.username
+        whom = f"the user {user!r}" if user else "a client without a user"
+        text = str(error).removeprefix("etcdserver: ")
+        return StoreRefusedError(f"etcd at {turn.endpoint.url} refused {whom}: {text}")
+
+
+def _request(path: str, fields: Message, token: str) -> Request:
+    # Without a leader a member says so at once, and ends its watches, where it would else keep silent.
+    headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
+    if token:
+        headers["Authorization"] = token
+    return Request(path, json.dumps(fields).encode(), headers)
+
+
+def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
+    try:
+        return grpc.decode(raw, status, quotable=quotable)
+    except DoubtError as error:
+        error.odd = status if status == NOT_FOUND else None
+        raise
+
+
+async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence: float) -> T | None:
+    """Read on in a stream that is open; None after `silence` seconds without a line."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        by = clock() + silence
+        try:
+            line = await stream.line(by)
+        except DoubtError:
+            if clock() < by:
+                raise
+            return None
+        verdict = judge(grpc.decode(line, stream.status))
+        if verdict is not None:
+            return verdict

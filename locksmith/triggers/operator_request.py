@@ -1,0 +1,104 @@
+"""An operator's wish: `locksmithctl request` or `send-need-reboot`, or the original's, which is update_engine's signal.
+
+It is kept in /run/locksmith until a reboot or `locksmithctl cancel`, whatever update_engine says.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.util import jsonread, limits, records
+
+SCHEMA = 1
+
+
+class OperatorWish:
+    """The wish in its file, below the machine's paths."""
+
+    name = "operator"
+
+    def __init__(self, paths: Paths) -> None:
+        self.path = paths.run / "need-reboot.json"
+
+    def note(self, version: str, now: datetime, boot: Boot, reason: str = "") -> None:
+        """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written.
+
+        A file that cannot be read is replaced: the operator has just said what it should have said.
+        """
+        stands = self._read(boot).wish
+        if stands is not None and version in {"", stands.version} and (not reason or _because(reason) == stands.reason):
+            return
+        fields = {
+            "schema": SCHEMA,
+            "version": version,
+            "reason": reason,
+            "since": records.moment(stands.since if stands is not None else now),
+            "boot_id": boot.boot_id,
+            "userspace": boot.userspace,
+        }
+        new = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps(fields))
+            new.rename(self.path)
+        except OSError as error:
+            raise HostError(f"the wish for a reboot cannot be kept in {self.path}: {error.strerror}") from None
+
+    def found(self) -> bool:
+        """Say yes: whoever may asks."""
+        return True
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Need nothing: whoever asks wakes the daemon."""
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+        """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
+        return self._read(boot)
+
+    async def close(self) -> None:
+        """Need nothing."""
+
+    def cancel(self) -> bool:
+        """Take the wish back; False where there was none. `HostError`: it can't be removed."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HostError(f"{self.path} cannot be removed: {error.strerror}") from None
+        return True
+
+    def _read(self, boot: Boot) -> Sighting:
+        try:
+            fields = jsonread.load_record(self.path.read_bytes(), limits.LOCAL)
+            made_in = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
+            since = jsonread.convert("since", jsonread.read(fields, "since", str), records.parse_moment)
+            version = jsonread.read(fields, "version", str)
+            reason = jsonread.read(fields, "reason", str, "")
+        except FileNotFoundError:
+            return Sighting(says="nobody asks for one")
+        except (OSError, jsonread.BadJsonError) as error:
+            return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
+        if not _is_this(made_in, boot):
+            return self._fulfilled()
+        return Sighting(Wish(self.name, version, since, _because(reason)))
+
+    def _fulfilled(self) -> Sighting:
+        try:
+            self.cancel()
+        except HostError as error:
+            return Sighting(doubt=str(error))
+        return Sighting(says="nobody asks for one")
+
+
+def _because(reason: str) -> str:
+    return f"an operator asked for it: {reason}" if reason else "an operator asked for it"
+
+
+def _is_this(made_in: Boot, boot: Boot) -> bool:
+    """Whether both are one boot, as far as they say; an empty boot id says nothing."""
+    known = "" not in {made_in.boot_id, boot.boot_id}
+    return made_in.userspace == boot.userspace and (not known or made_in.boot_id == boot.boot_id)

@@ -1,0 +1,133 @@
+"""Triggers: why a reboot may be needed. Plugins of the entry-point group `locksmith.triggers`.
+
+A trigger is made by a callable that gets a `TriggerContext` and gives something with the methods of `Trigger`. Another
+package adds one by naming it in that entry-point group; those that come with locksmith stand there too.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol
+
+from locksmith.agent.snapshot import Boot, Sighting
+from locksmith.errors import UsageError
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.paths import Paths
+from locksmith.triggers.settings import TriggerSettings
+from locksmith.triggers.untrusted import OnOperator
+
+ENTRY_POINTS = "locksmith.triggers"
+FIRST = ("update-engine", "reboot-required", "kernel", "needs-restarting", "max-uptime")
+"""The order in which wishes count where several want a reboot: the most telling first, other packages' last."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerContext:
+    """What a trigger may use. `on_operator` takes note of a reboot that root asks for in passing.
+
+    `bus` is the connection by which the loop reaches logind and systemd: a trigger listens there to services that root
+    alone can be. What any user may send is heard on `public` (None: there is no other).
+    """
+
+    paths: Paths
+    bus: SystemBus
+    settings: TriggerSettings
+    on_operator: OnOperator
+    public: SystemBus | None = None
+
+
+class Trigger(Protocol):
+    """One source of wishes. It ends by itself; whatever keeps it from looking is a doubt, never a wish."""
+
+    name: str
+
+    def found(self) -> bool:
+        """Whether this machine has what it looks at: then it is used unless the configuration says otherwise."""
+        ...
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when it is worth looking again. It is called once, in the loop, before the bus starts."""
+        ...
+
+    async def look(self, now: datetime, boot: Boot) -> Sighting:
+        """Look now, within a limit."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of whatever it listens to."""
+        ...
+
+
+TriggerFactory = Callable[[TriggerContext], Trigger]
+
+
+def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Sighting | None]]:
+    """Make the triggers to use, in the order in which they count, and say of the others what is wrong (None: nothing).
+
+    What the configuration names has to work, `UsageError` says why it does not. Otherwise one that cannot be used is
+    left out, whoever has installed it: the others still see what this machine needs.
+    """
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    use = context.settings.use
+    if missing := [name for name in use if name not in points]:
+        raise UsageError(f"there is no trigger {missing[0]!r}; installed are: {', '.join(sorted(points)) or 'none'}")
+    if use:
+        return [_made(points[name], context) for name in use], dict.fromkeys(sorted(points.keys() - use, key=_rank))
+    used: list[Trigger] = []
+    others: dict[str, Sighting | None] = {}
+    for name in sorted(points, key=_rank):
+        try:
+            used += _found(points[name], context)
+        except UsageError as error:
+            log.warning("%s; it is left out, as triggers.use does not name it", error)
+            others[name] = Sighting(doubt=str(error))
+    return used, {name: others.get(name) for name in sorted(points.keys() - {one.name for one in used}, key=_rank)}
+
+
+def listen(triggers: Iterable[Trigger], wake: Callable[[], None]) -> None:
+    """Have `wake` called when it is worth looking again; one that cannot tell is looked at with every heartbeat."""
+    for trigger in triggers:
+        try:
+            trigger.listen(wake)
+        except Exception as error:  # noqa: BLE001 - as below
+            log.warning("the trigger %r does not listen: %s: %s", trigger.name, type(error).__name__, error)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    order: Sequence[str] = FIRST
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _found(point: EntryPoint, context: TriggerContext) -> list[Trigger]:
+    """Make one, where this machine has what it looks at."""
+    trigger = _made(point, context)
+    with _usable(point):
+        return [trigger] if trigger.found() else []
+
+
+def _made(point: EntryPoint, context: TriggerContext) -> Trigger:
+    with _usable(point):
+        factory: TriggerFactory = point.load()
+        trigger = factory(context)
+        name = trigger.name
+    if name != point.name:
+        raise UsageError(f"{_cannot_be_used(point)}: it calls itself {name!r}")
+    return trigger
+
+
+@contextmanager
+def _usable(point: EntryPoint) -> Iterator[None]:
+    """Make one sentence of whatever goes wrong inside: a plugin may fail in any way."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the daemon's answer is one sentence
+        raise UsageError(f"{_cannot_be_used(point)}: {type(error).__name__}: {error}") from None
+
+
+def _cannot_be_used(point: EntryPoint) -> str:
+    return f"the trigger {point.name!r} ({point.value}) cannot be used"

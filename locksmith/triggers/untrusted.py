@@ -1,0 +1,73 @@
+"""Who else says that a reboot is needed: root may, nobody else.
+
+Any local user can send as many such signals as it likes, from as many connections as the bus lets it have. What that
+makes this daemon do is bounded: the bus is asked once about a connection and drops the signals of a user who sends too
+many (`bus_callers`), and few lines are logged.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from locksmith.errors import HostError
+from locksmith.util.ratelimit import RateLimit
+
+MOST_REMEMBERED = 1024
+
+OnOperator = Callable[[str], Awaitable[None]]
+"""Takes note of root's wish for a reboot to a version (`""`: unknown); `HostError`: it could not."""
+
+log = logging.getLogger(__name__)
+
+
+class Strangers:
+    """The senders of a NEED_REBOOT that are not the engine.
+
+    `unix_user` gives the Unix user id of a connection by its unique name; `HostError`: it has left, there is no answer,
+    or that user has sent too much.
+    """
+
+    def __init__(self, unix_user: Callable[[str], Awaitable[int]]) -> None:
+        self._unix_user = unix_user
+        self._asked: set[str] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._lines = RateLimit(burst=2, per_second=1 / 60)
+
+    def hear(self, sender: str, version: str, on_operator: OnOperator) -> None:
+        """Find out who the sender is, at once, before it leaves the bus; believe root."""
+        if sender in self._asked:
+            return
+        self._remember(sender)
+        task = asyncio.ensure_future(self._judge(sender, version, on_operator))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def forget(self) -> None:
+        """Forget who was asked about: another bus gives the same unique names to others."""
+        self._asked.clear()
+
+    def complain(self, what: str) -> None:
+        """Log that something was ignored, unless that was said often enough."""
+        if self._lines.allows(_now()):
+            log.warning("ignored %s", what)
+
+    async def _judge(self, sender: str, version: str, on_operator: OnOperator) -> None:
+        try:
+            user = await self._unix_user(sender)
+            if user != 0:
+                self.complain(f"a StatusUpdate of {sender}: user {user} is neither update_engine nor root")
+                return
+            await on_operator(version)
+        except HostError as error:
+            self.complain(f"a StatusUpdate of {sender}: {error}")
+        # Not one to be remembered: root may ask again, and so may whoever got no answer.
+        self._asked.discard(sender)
+
+    def _remember(self, sender: str) -> None:
+        if len(self._asked) >= MOST_REMEMBERED:
+            self._asked.clear()
+        self._asked.add(sender)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

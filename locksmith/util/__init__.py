@@ -1,0 +1,1 @@
+"""What knows nothing of reboots: JSON, text, time, certificates, limits and threads."""

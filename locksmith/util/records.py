@@ -1,0 +1,40 @@
+"""What all records share: their schema number, and times as text."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from locksmith.util import jsonread
+
+SCHEMA = 1
+
+
+def moment(when: datetime) -> str:
+    """Write a moment for people and for records: UTC, to the second."""
+    return f"{when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO 8601 moment that names its offset; `ValueError` for anything else, and what has no time in UTC."""
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone")
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None
+
+
+def optional_moment(when: datetime | None) -> str:
+    """Write a moment, or nothing where there is none."""
+    return moment(when) if when else ""
+
+
+def read_moment(fields: dict[str, Any], name: str) -> datetime:
+    """Read the moment of a field, or raise `BadJsonError`."""
+    return jsonread.convert(name, jsonread.read(fields, name, str), parse_moment)
+
+
+def read_optional_moment(fields: dict[str, Any], name: str) -> datetime | None:
+    """Read the moment of a field that may be missing or empty, or raise `BadJsonError`."""
+    text = jsonread.read(fields, name, str, "")
+    return jsonread.convert(name, text, parse_moment) if text else None
