@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from locksmith.errors import LocksmithError
 from locksmith.lock.connect import open_lock
-from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.store.meter import Meter

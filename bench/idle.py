@@ -14,10 +14,13 @@ from datetime import datetime
 import click
 
 from bench.meters import Meters, Reading
+from locksmith.agent.facts import Boot, ShutdownState, Sighting, Wish
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import Before
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import HEARTBEAT, Member, Surroundings, Target
-from locksmith.agent.snapshot import Before, Boot, Settings, ShutdownState, Sighting, Wish
+from locksmith.agent.ports import HEARTBEAT, Surroundings
+from locksmith.agent.snapshot import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext
 from locksmith.host.clock import local_clock
 from locksmith.lock.connect import open_queued_lock

@@ -15,11 +15,11 @@ import click
 from bench import crowd
 from bench.meters import Meters
 from bench.raw import Raw
-from locksmith.lock import history, places
+from locksmith.lock import places
 from locksmith.lock.pages import read_all
 from locksmith.lock.queue_sight import KNOWN, SPAN
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import keys, node, waiter
+from locksmith.lock.records import event, keys, node, waiter
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store import etcd3
@@ -70,12 +70,12 @@ def presence(number: int) -> Node:
 
 def _show_records() -> None:
     claim, now = crowd.claim(1), datetime.now(UTC)
-    done = history.about(claim, now, history.HELD, detail=history.REBOOTED)
+    done = event.about(claim, now, event.HELD, detail=event.REBOOTED)
     records = {
         "presence": _presence_put(1),
         "place in line": _place_put(1),
         "holder": Put(keys.holder_key("bench", claim.holder), claim_record.encode(claim), ABSENT),
-        "history": Put(f"{keys.history_prefix('bench')}{'0' * 22}", history.encode(done), ABSENT),
+        "history": Put(f"{keys.history_prefix('bench')}{'0' * 22}", event.encode(done), ABSENT),
     }
     print("bytes of one record, key and value:", end=" ")
     print(", ".join(f"{name} {len(put.key) + len(put.value)}" for name, put in records.items()))

@@ -8,25 +8,15 @@ Whatever is in doubt ends in a step that does not reboot.
 
 from datetime import timedelta
 
-from locksmith.agent.snapshot import (
-    TAKEN_OVER,
-    Errand,
-    Hooks,
-    JournalEntry,
-    Phase,
-    RebootCall,
-    ShutdownState,
-    Snapshot,
-    Wish,
-)
+from locksmith.agent.facts import Errand, RebootCall, ShutdownState
+from locksmith.agent.journal import TAKEN_OVER, Hooks, JournalEntry, Phase
+from locksmith.agent.obstacles import first_obstacle, splayed
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
     Adopt,
-    Blame,
     Commit,
     Finish,
-    Idle,
     Reboot,
-    Release,
     Request,
     Run,
     Step,
@@ -36,17 +26,13 @@ from locksmith.agent.steps import (
     Warn,
     Withdraw,
 )
+from locksmith.agent.verify import booted, still_up
 from locksmith.lock.answer import Denied, Done, Granted
-from locksmith.lock.records.claim import BLAMED, DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
+from locksmith.lock.records.claim import BLAMED, DAEMON, FAILED
 from locksmith.util.words import span
-from locksmith.window.duration import format_duration
 
-WHOLE_SYSTEMS = {"update-engine"}
-"""Triggers whose updates replace the operating system: after one, os-release says another system than before."""
 GIVE_UP_WRITES = 3
 """How many writes of the journal in a row may fail before the slot is released without them."""
-LONGEST_RETRY = timedelta(hours=4)
-"""The longest pause after a failed reboot, unless the first is longer."""
 
 
 def decide(now: Snapshot) -> Step:
@@ -56,9 +42,9 @@ def decide(now: Snapshot) -> Step:
         return _without_claim(now)
     # Where the store knows more than the disk it has rebooted, whatever its boot id says: a snapshot with its memory.
     if entry.boot != now.boot or now.stored is not None or entry.claim.state == FAILED:
-        return _booted(now, entry)
+        return booted(now, entry)
     if now.shutdown is ShutdownState.GOING_DOWN:
-        return _still_up(now)
+        return still_up(now)
     if now.released:
         step: Step = Withdraw("its slot was released already")
     elif entry.by != now.settings.program:
@@ -72,85 +58,6 @@ def decide(now: Snapshot) -> Step:
     if isinstance(step, Withdraw) and entry.hooks is not Hooks.NONE and not now.released:
         return _undoing(now, step)
     return step
-
-
-def wanted(now: Snapshot) -> tuple[Wish, ...]:
-    """Give the wishes that are no repetition: a reboot for the same version was made a short while ago."""
-    done = now.journal.done
-    if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
-        return now.wishes
-    return tuple(wish for wish in now.wishes if wish.version != done.version)
-
-
-def latest(now: Snapshot, entry: JournalEntry) -> Wish:
-    """Give what the reboot of a claim is for by now: what its own trigger wants, or else the first that wants one."""
-    wishes = wanted(now)
-    claimed = Wish(entry.before.trigger, entry.claim.version, entry.claim.since)
-    return next((wish for wish in wishes if wish.trigger == claimed.trigger), wishes[0] if wishes else claimed)
-
-
-def _booted(now: Snapshot, entry: JournalEntry) -> Step:
-    """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
-    if now.shutdown is ShutdownState.GOING_DOWN:
-        return _still_up(now)
-    if now.settings.program != DAEMON:
-        return Wait("daemon", "locksmithd has yet to give back the slot of this machine's last reboot")
-    return _examined(now) or _judged(now, entry)
-
-
-def _examined(now: Snapshot) -> Step | None:
-    """Begin a look at the health, or wait while it or the hooks behind it are under way; None: they are over."""
-    report = now.errand
-    if report is None or report.errand not in {Errand.HEALTH, Errand.FINISH}:
-        return Run(Errand.HEALTH)
-    if not report.over:
-        what = "the hooks after the reboot run" if report.errand is Errand.FINISH else "its health is looked at"
-        return Wait("verifying", f"rebooted: {what}")
-    return None
-
-
-def _judged(now: Snapshot, entry: JournalEntry) -> Step:
-    sick = "; ".join(one.text for one in now.errand.problems) if now.errand else ""
-    state, trouble = _gone_wrong(now, entry, sick)
-    if state:
-        if now.acknowledged is None or (entry.claim.state, entry.claim.trouble) != (state, trouble):
-            return Blame(state, trouble)
-        if sick:
-            return Wait(state, f"{trouble}; the slot stays taken until this machine is healthy")
-        if now.settings.halts and not now.acknowledged:
-            return Wait(
-                state, f"{trouble}; no unit or check complains now: once you have looked, say `locksmithctl resume`"
-            )
-    elif sick:
-        until = now.now + now.settings.health - now.verifying
-        return Wait("verifying", f"rebooted, and not healthy yet: {sick}", until)
-    return Release() if now.finished else Run(Errand.FINISH)
-
-
-def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
-    """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
-    if now.stored is not None and entry.claim.state not in BLAMED:
-        return now.stored.state, now.stored.trouble
-    if (failed := _failed(now, entry)) is not None:
-        return FAILED, failed
-    if sick and (now.verifying >= now.settings.health or entry.claim.state == UNHEALTHY):
-        return UNHEALTHY, sick
-    if entry.claim.state in BLAMED:
-        return entry.claim.state, entry.claim.trouble
-    return "", ""
-
-
-def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
-    version, before = entry.version, entry.before
-    if entry.phase is not Phase.COMMITTED or version in UNKNOWN_VERSIONS:
-        return None
-    if any(wish.version == version and wish.judges for wish in now.wishes):
-        return f"rebooted for update {version}, and it is wanted as before"
-    if version in now.unmet:
-        return f"rebooted for update {version}, and came up without it"
-    if before.trigger in WHOLE_SYSTEMS and before.system and before.system == now.system:
-        return f"rebooted for update {version}, and came up with the old system ({now.system}): rolled back"
-    return None
 
 
 def _errand(now: Snapshot, errand: Errand, code: str, what: str) -> Run | Wait | None:
@@ -174,7 +81,7 @@ def _without_claim(now: Snapshot) -> Step:
         return Finish()
     if now.adopts:
         return Adopt()
-    obstacle = _obstacle(now) or _splayed(now)
+    obstacle = first_obstacle(now) or splayed(now)
     if obstacle is not None:
         return obstacle
     if now.settings.dry_run:
@@ -282,7 +189,7 @@ def _no_longer(now: Snapshot) -> str | None:
         return "the configuration names another strategy, group or store now"
     if now.settings.dry_run or not now.settings.reboots:
         return "the configuration no longer lets this machine reboot"
-    obstacle = _obstacle(now)
+    obstacle = first_obstacle(now)
     if isinstance(obstacle, Wait):
         return obstacle.text
     return None if obstacle is None else "nothing wants a reboot any more"
@@ -293,7 +200,7 @@ def _committed(now: Snapshot) -> Step:
     if now.call is not None:
         return _called(now, now.call)
     if now.shutdown is ShutdownState.UNKNOWN:
-        return _still_up(now)
+        return still_up(now)
     if now.committed_here:
         return _last_moment(now)
     if now.unattended < now.settings.settle:
@@ -321,27 +228,10 @@ def _called(now: Snapshot, call: RebootCall) -> Step:
     if call.refused is not None:
         return Withdraw(call.refused, failed=True)
     if now.shutdown is ShutdownState.UNKNOWN:
-        return _still_up(now)
+        return still_up(now)
     if call.ago < now.settings.settle:
         return Wait("rebooting", "the reboot was asked for", now.now + now.settings.settle - call.ago)
     return Withdraw("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
-
-
-def _still_up(now: Snapshot) -> Step:
-    """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
-    if now.down_for < now.settings.limit:
-        return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.down_for)
-    return Wait(
-        "stuck",
-        f"stuck in shutdown: {_going_down(now)}; the slot stays taken; "
-        "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
-    )
-
-
-def _going_down(now: Snapshot) -> str:
-    if now.shutdown is ShutdownState.GOING_DOWN:
-        return "the machine is going down"
-    return "the machine may be going down, logind or systemd does not say"
 
 
 def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
@@ -352,102 +242,8 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
         under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
-        return _still_up(now)
+        return still_up(now)
     if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:
         until = now.now + now.settings.settle - now.unattended
         return Wait("rebooting", "a reboot was asked for by an operator", until)
     return Withdraw("the operator's reboot did not happen")
-
-
-def _obstacle(now: Snapshot) -> Idle | Wait | None:
-    """Name what stands between a wish and the request for permission, the most telling first."""
-    if not now.wishes:
-        return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
-    if now.operator and now.settings.program == DAEMON:
-        return Wait("operator", "an operator's reboot is under way")
-    if not wanted(now):
-        return _repeated(now)
-    return _bars(now) or _failed_lately(now) or _outside_window(now) or _gate(now)
-
-
-def _bars(now: Snapshot) -> Wait | None:
-    """Name what bars every reboot of this machine, whatever is wanted."""
-    if now.shutdown is ShutdownState.GOING_DOWN:
-        return Wait("going_down", "the machine is going down already, by somebody else's order")
-    if now.shutdown is ShutdownState.UNKNOWN:
-        return Wait("logind", "logind or systemd does not say whether the machine is going down")
-    if now.twin:
-        return Wait(
-            "clone",
-            f"{now.twin} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
-            "its own (remove /etc/machine-id there and run `systemd-machine-id-setup`), and restart locksmithd on both",
-        )
-    return None
-
-
-def _repeated(now: Snapshot) -> Wait | None:
-    done = now.journal.done
-    if done is None:
-        return None
-    text = f"it has rebooted for update {done.version} already, and that is wanted again: a second reboot is refused"
-    return Wait("repeated", text, done.at + now.settings.repeat)
-
-
-def _failed_lately(now: Snapshot) -> Wait | None:
-    failure, settings = now.journal.failure, now.settings
-    if failure is None or is_another(wanted(now)[0].version, failure.version):
-        return None
-    if 0 < settings.tries <= failure.tries:
-        return Wait(
-            "given_up",
-            f"{failure.tries} tries to reboot failed, the last one: {failure.reason}; `locksmithctl recheck` on this "
-            "machine has it try again",
-        )
-    longest = max(LONGEST_RETRY, settings.retry)
-    retry = min(longest, settings.retry * 2 ** min(failure.tries - 1, 16))
-    # A failure from far ahead was written by a clock that has been set back since: it must not delay for as long.
-    if abs(now.now - failure.at) >= retry:
-        return None
-    return Wait("retry", f"the last reboot failed: {failure.reason}", failure.at + retry)
-
-
-def is_another(version: str, than: str) -> bool:
-    """Whether two versions are known to differ."""
-    return version != than and not {version, than} & UNKNOWN_VERSIONS
-
-
-def _gate(now: Snapshot) -> Wait | None:
-    """Name the first objection of the gates that are asked at each look."""
-    return next((Wait(one.gate, one.text, one.until) for one in now.objections), None)
-
-
-def _outside_window(now: Snapshot) -> Wait | None:
-    """Name the window that is closed, or that has too little left for a reboot to begin."""
-    if now.window.doubt:
-        return Wait("window", now.window.doubt)
-    windows = now.window.windows
-    if windows is None:
-        return None
-    least = timedelta(0) if _has_begun(now) else now.settings.least
-    if windows.contains(now.now, least):
-        return None
-    text, opens = "outside the reboot window", windows.next_open(now.now, least)
-    if windows.contains(now.now):
-        text = f"too little of the reboot window is left: a reboot begins with {format_duration(least)} at least"
-    return Wait("window", text if opens else f"{text}, and none is to come", opens)
-
-
-def _has_begun(now: Snapshot) -> bool:
-    """Whether hooks, warning or the reboot itself are under way: from then on the window has to be open, no more."""
-    entry = now.journal.entry
-    if entry is None:
-        return False
-    return entry.phase is Phase.COMMITTED or entry.hooks is not Hooks.NONE or now.warned is not None
-
-
-def _splayed(now: Snapshot) -> Wait | None:
-    """Name this machine's own moment in the window, if it is still to come."""
-    windows, settings = now.window.windows, now.settings
-    moment = windows and settings.splay.asks_from(windows, now.now, settings.least)
-    text = "the machines spread over the window, and this one's moment in it is to come"
-    return Wait("splay", text, moment) if moment else None

@@ -14,34 +14,28 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
-from locksmith.agent import decide, permit
-from locksmith.agent.claim import new_entry, target_of
-from locksmith.agent.memory import Lasting, Progress
-from locksmith.agent.node_status import describe, describe_unobserved
-from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Member, Presence, Surroundings, Target, Trigger, WindowSource
-from locksmith.agent.snapshot import (
-    TAKEN_OVER,
-    Before,
+from locksmith.agent import decide, obstacles, permit
+from locksmith.agent.claim import new_entry
+from locksmith.agent.facts import (
     Boot,
     Checks,
     Errand,
-    Failure,
     GivingUp,
-    Hooks,
-    Journal,
-    JournalEntry,
     Objection,
-    Phase,
     RebootCall,
-    Settings,
     ShutdownState,
     Sighting,
-    Snapshot,
     StoredFailure,
     Warned,
     WindowSight,
 )
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase, target_of
+from locksmith.agent.memory import Lasting, Progress
+from locksmith.agent.node_status import describe, describe_unobserved
+from locksmith.agent.permit import Permit
+from locksmith.agent.ports import Presence, Surroundings, Trigger, WindowSource
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.stages import ErrandRunner
 from locksmith.agent.steps import (
     Adopt,
@@ -447,7 +441,7 @@ class Agent:
         self._around.adopted()
 
     async def _new_entry(self, snapshot: Snapshot) -> JournalEntry:
-        before = await self._around.machine.before(decide.wanted(snapshot)[0])
+        before = await self._around.machine.before(obstacles.wanted(snapshot)[0])
         return new_entry(self._member, self._target, snapshot, before)
 
     async def _blame(self, entry: JournalEntry, step: Blame) -> None:
@@ -484,7 +478,7 @@ class Agent:
 
     def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
         last, version = snapshot.journal.failure, entry.version
-        again = last is not None and not decide.is_another(last.version, version)
+        again = last is not None and not obstacles.is_another(last.version, version)
         return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
 
     async def _request(self, entry: JournalEntry) -> None:
@@ -532,7 +526,7 @@ class Agent:
         """
         now = await self._around.machine.before(None)
         units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
-        wish = decide.latest(snapshot, entry)
+        wish = obstacles.latest(snapshot, entry)
         return replace(now, trigger=wish.trigger, failed_units=tuple(units), version=wish.version)
 
     async def _reboot(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from locksmith.agent.snapshot import (
+from locksmith.agent.facts import (
     Checks,
     Errand,
     GivingUp,

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from locksmith import __version__
 from locksmith.agent import state
-from locksmith.agent.ports import Member, Target
-from locksmith.agent.snapshot import Phase, Snapshot
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import Phase
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Commit, Step, Wait
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import states

@@ -1,26 +1,15 @@
 """What the loop reaches, as small protocols: real in the daemon, simulated in the simulation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, WindowSight, Wish
+from locksmith.agent.identity import Target
+from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
 from locksmith.agent.permit import Permit
-from locksmith.agent.snapshot import (
-    Before,
-    Boot,
-    Errand,
-    Failure,
-    Hooks,
-    Journal,
-    JournalEntry,
-    Objection,
-    ShutdownState,
-    Sighting,
-    Snapshot,
-    WindowSight,
-    Wish,
-)
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step
 from locksmith.agent.strategy import Strategy
 from locksmith.lock.answer import Done
@@ -171,34 +160,6 @@ class Reporter(Protocol):
     def performed(self, step: Step) -> None:
         """Take note that a step has succeeded."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Whose permission this machine asks for, as configured now; it is written into each claim's journal entry.
-
-    `cluster` is the etcd cluster in which a claim was made (empty: that is not known).
-    """
-
-    strategy: str
-    group: str
-    api: int
-    endpoints: tuple[str, ...]
-    cluster: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Who this machine is, and which run of it: what it knows without the bus, and without its disk.
-
-    `boot_id` is the kernel's, `instance` the id of its /run, `hardware` a digest of its firmware's id; empty: unknown.
-    """
-
-    machine_id: str
-    hostname: str
-    boot_id: str = ""
-    instance: str = ""
-    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
 from locksmith.agent.ports import Errands, JournalStore
-from locksmith.agent.snapshot import Errand, Hooks, JournalEntry, Objection
 
 SHORTLY = 0.05
 """Seconds for an errand before the loop turns to other things: most have nothing to do."""

@@ -1,6 +1,6 @@
 """The machine's state in one word, as every reporter shows it."""
 
-from locksmith.agent.snapshot import Errand
+from locksmith.agent.facts import Errand
 from locksmith.agent.steps import (
     Adopt,
     Blame,

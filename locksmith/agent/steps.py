@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from locksmith.agent.snapshot import Errand
+from locksmith.agent.facts import Errand
 from locksmith.lock.answer import Done
 
 

@@ -9,7 +9,8 @@ from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_fla
 from locksmith.cli.logs import set_up
 from locksmith.cli.output import note, say
 from locksmith.cli.run import run
-from locksmith.config.load import describe, load_daemon
+from locksmith.config.load import load_daemon
+from locksmith.config.show import describe
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.assembly import run as run_daemon
 from locksmith.host.paths import Paths

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from locksmith.agent.snapshot import Boot
+from locksmith.agent.facts import Boot
 from locksmith.daemon.bus_service import CANCEL, RECHECK, Local, read_local, request
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot, read_boot_id

@@ -24,11 +24,11 @@ from locksmith.lock.records.claim import Claim
 from locksmith.util import boottime
 
 if TYPE_CHECKING:
-    from locksmith.config.load import Config
+    from locksmith.config.model import Config
     from locksmith.host.watermark import SeenRevision
-    from locksmith.lock.history import Event
     from locksmith.lock.queued_lock import QueuedLock
     from locksmith.lock.reboot_lock import RebootLock
+    from locksmith.lock.records.event import Event
     from locksmith.store.protocol import Observer, Store
     from locksmith.store.settings import StoreSettings
 
@@ -58,14 +58,14 @@ def new_claim(holder: str, kind: str, reason: str) -> Claim:
 
 def act(name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what the person who types has done, here and now."""
-    from locksmith.lock.history import Event
+    from locksmith.lock.records.event import Event
 
     return Event(datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
 
 
 def act_on(claim: Claim, name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what was done to a claim."""
-    from locksmith.lock.history import about
+    from locksmith.lock.records.event import about
 
     return about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
 

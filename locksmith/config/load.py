@@ -1,119 +1,34 @@
 """The configuration of both programs: defaults < file < drop-ins < environment < flags (docs/configuration.md)."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from locksmith.config import keys
 from locksmith.config.keys import Key
+from locksmith.config.model import (
+    Config,
+    HaltSettings,
+    HealthSettings,
+    MetricsSettings,
+    ProgramSettings,
+    RebootSettings,
+)
 from locksmith.config.sources import Setting, Settings, from_environment, from_files, from_flags
-from locksmith.config.windows import WindowSettings, read_windows
+from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.host.trust import changeable_by_others, read_regular, readable_by_others
-from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.records.keys import group_prefix
 from locksmith.store.settings import StoreSettings, is_loopback
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.util import limits
 from locksmith.window.duration import format_duration
-from locksmith.window.window_set import WindowSet
-
-DEFAULT_ORIGIN = "the defaults"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsSettings:
-    """Where Prometheus reads; port 0 is any free one; with `certfile` and `keyfile` it is TLS."""
-
-    enabled: bool = True
-    address: str = "127.0.0.1"
-    port: int = 9563
-    certfile: Path | None = None
-    keyfile: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RebootSettings:
-    """How long a reboot may take.
-
-    After `limit` a reboot that was asked for and has not happened is stuck in shutdown. A machine that for `settle`
-    after asking is not going down has failed to. `retry` is the wait after a failed reboot, doubled after each
-    further one; after so many `tries` for one version it gives up (0: never). A second reboot for the same version is
-    refused for `repeat`. A machine stays up for `min_uptime`; after its reboot nobody of the group begins another for
-    `spacing`.
-    """
-
-    limit: timedelta = timedelta(minutes=10)
-    settle: timedelta = timedelta(seconds=15)
-    retry: timedelta = timedelta(minutes=15)
-    tries: int = 5
-    repeat: timedelta = timedelta(days=1)
-    min_uptime: timedelta = timedelta(0)
-    spacing: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True, slots=True)
-class HaltSettings:
-    """When a group halts by itself, and when a slot that nobody gives back is called so.
-
-    `expire_after`: when the slot of a lost machine may be taken (0: never); `stale_after`: when any other is `stale`.
-    """
-
-    after: HaltAfter = FIRST
-    expire_after: timedelta = timedelta(0)
-    stale_after: timedelta = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
-    """How long a machine has to prove itself healthy after its reboot, and which units must be active then."""
-
-    limit: timedelta = timedelta(minutes=10)
-    units: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramSettings:
-    """How long each hook may run, and each check."""
-
-    hook_limit: timedelta = timedelta(minutes=15)
-    check_limit: timedelta = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """All that is configured; without a window a machine may reboot at any time.
-
-    `origins` tells for each key that was set which file, variable or flag set it; `cautions` are sentences about files
-    with a secret that other users can read.
-    """
-
-    strategy: str = "reboot"
-    group: str = ""
-    dry_run: bool = False
-    adopt: bool = False
-    debug: bool = False
-    window: WindowSettings = field(default_factory=WindowSettings)
-    store: StoreSettings = field(default_factory=StoreSettings)
-    metrics: MetricsSettings = field(default_factory=MetricsSettings)
-    reboot: RebootSettings = field(default_factory=RebootSettings)
-    halt: HaltSettings = field(default_factory=HaltSettings)
-    health: HealthSettings = field(default_factory=HealthSettings)
-    programs: ProgramSettings = field(default_factory=ProgramSettings)
-    sessions: SessionSettings = field(default_factory=SessionSettings)
-    grace: timedelta = timedelta(minutes=5)
-    sessions_limit: timedelta = timedelta(hours=1)
-    alerts: AlertSettings = field(default_factory=AlertSettings)
-    triggers: TriggerSettings = field(default_factory=TriggerSettings)
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    cautions: tuple[str, ...] = field(default=(), compare=False)
 
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -128,13 +43,6 @@ def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, ob
 def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Load what `locksmithctl` runs with: the machine's own files, and the tool's own environment and flags."""
     return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
-
-
-def describe(config: Config) -> list[tuple[str, str, str]]:
-    """List every key, its value as TOML has it, and where that comes from; the password as `***`."""
-    return [
-        (name, _written(value), config.origins.get(name, DEFAULT_ORIGIN)) for name, value in _values(config).items()
-    ]
 
 
 def _gather(
@@ -369,89 +277,3 @@ def _origins(settings: Settings) -> dict[str, str]:
     if file and file.value is not None:
         origins[keys.PASSWORD.name] = f"{file.value}, which {file.origin} names"
     return origins
-
-
-def _values(config: Config) -> dict[str, object]:
-    store, metrics, reboot, window = config.store, config.metrics, config.reboot, config.window
-    original = window.own.windows[0] if keys.START.name in config.origins else None
-    return {
-        "strategy": config.strategy,
-        "group": config.group,
-        "dry-run": config.dry_run,
-        "adopt": config.adopt,
-        "debug": config.debug,
-        "etcd.endpoints": store.endpoints,
-        "etcd.api": store.api,
-        "etcd.cafile": store.cafile,
-        "etcd.certfile": store.certfile,
-        "etcd.keyfile": store.keyfile,
-        "etcd.username": store.username,
-        "etcd.password": store.password and "***",
-        "etcd.timeout": timedelta(seconds=store.timeout),
-        "window.start": original and original.starts,
-        "window.length": original and original.length,
-        "window.open": () if original else window.own.windows,
-        "window.blackouts": window.own.blackouts,
-        "window.zone": window.own.zone or None,
-        "window.sets": window.sets,
-        "window.min-remaining": window.least,
-        "window.splay": None if window.splay is None else f"{window.splay * 100:g}%",
-        "window.require-synced-clock": window.synced,
-        "window-sets": {name: _set_values(known) for name, known in window.known.items()} or None,
-        "triggers.use": config.triggers.use,
-        "triggers.max-uptime": config.triggers.max_uptime,
-        "triggers.command": config.triggers.command,
-        "triggers.needed": config.triggers.needed,
-        "triggers.not-needed": config.triggers.not_needed,
-        "triggers.period": config.triggers.period,
-        "triggers.limit": config.triggers.limit,
-        "metrics.enabled": metrics.enabled,
-        "metrics.address": metrics.address,
-        "metrics.port": metrics.port,
-        "metrics.certfile": metrics.certfile,
-        "metrics.keyfile": metrics.keyfile,
-        "reboot.limit": reboot.limit,
-        "reboot.settle": reboot.settle,
-        "reboot.retry": reboot.retry,
-        "reboot.tries": reboot.tries,
-        "reboot.repeat": reboot.repeat,
-        "reboot.min-uptime": reboot.min_uptime,
-        "reboot.spacing": reboot.spacing,
-        "halt.after": config.halt.after,
-        "halt.expire-after": config.halt.expire_after,
-        "halt.stale-after": config.halt.stale_after,
-        "health.limit": config.health.limit,
-        "health.units": config.health.units,
-        "programs.hook-limit": config.programs.hook_limit,
-        "programs.check-limit": config.programs.check_limit,
-        "sessions.count": config.sessions.which,
-        "sessions.ignore": config.sessions.ignore,
-        "sessions.grace": config.grace,
-        "sessions.limit": config.sessions_limit,
-        "alerts.alertmanager": config.alerts.alertmanager or None,
-        "alerts.prometheus": config.alerts.prometheus or None,
-        "alerts.query": config.alerts.query or None,
-        "alerts.only": config.alerts.only and config.alerts.only.pattern,
-        "alerts.ignore": config.alerts.ignore and config.alerts.ignore.pattern,
-        "alerts.severities": config.alerts.severities,
-    }
-
-
-def _set_values(known: WindowSet) -> dict[str, object]:
-    return {"open": known.windows, "blackouts": known.blackouts, "zone": known.zone}
-
-
-def _written(value: object) -> str:
-    match value:
-        case None:
-            return "(not set)"
-        case bool() | int():
-            return json.dumps(value)
-        case tuple():
-            return f"[{', '.join(map(_written, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{json.dumps(key)} = {_written(held)}' for key, held in value.items())}}}"
-        case timedelta():
-            return _written(format_duration(value))
-        case _:
-            return json.dumps(str(value), ensure_ascii=False)

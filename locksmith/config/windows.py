@@ -1,12 +1,10 @@
 """The windows as the configuration says them, put together and checked: docs/windows.md."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from locksmith.config import keys
 from locksmith.config.keys import Key
+from locksmith.config.model import WindowSettings
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import UsageError
 from locksmith.host.clock import local_zone
@@ -14,33 +12,6 @@ from locksmith.window.duration import format_duration
 from locksmith.window.possible import longest_if_too_short
 from locksmith.window.window import Window
 from locksmith.window.window_set import WindowSet, union
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSettings:
-    """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
-
-    `sets` are names; a set is in `known`, from the file, or else in the store. `least` is how much of a window has to
-    be left when a reboot begins. `splay` is the share of a window over which machines spread (None: as the strategy
-    needs it). `synced`: the clock must be synchronised.
-    """
-
-    own: WindowSet = field(default_factory=WindowSet)
-    sets: tuple[str, ...] = ()
-    known: Mapping[str, WindowSet] = field(default_factory=dict, hash=False)
-    least: timedelta = timedelta(0)
-    splay: float | None = None
-    synced: bool = False
-
-    @property
-    def of_file(self) -> tuple[WindowSet, ...]:
-        """What the configuration says itself: its own, and the sets it names and knows."""
-        return (self.own, *(self.known[name] for name in self.sets if name in self.known))
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        """The sets it names that are in the store."""
-        return tuple(name for name in self.sets if name not in self.known)
 
 
 def read_windows(settings: Settings) -> WindowSettings:

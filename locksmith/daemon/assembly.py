@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from locksmith.agent.facts import Sighting
+from locksmith.agent.identity import Member, Target
 from locksmith.agent.loop import Agent
-from locksmith.agent.ports import HEARTBEAT, Gate, Member, Reporter, Surroundings, Target
-from locksmith.agent.snapshot import Settings, Sighting
+from locksmith.agent.ports import HEARTBEAT, Gate, Reporter, Surroundings
+from locksmith.agent.snapshot import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext, make
-from locksmith.config.load import Config, MetricsSettings
+from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.daemon.stages import MachineErrands

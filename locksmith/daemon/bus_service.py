@@ -12,7 +12,8 @@ from typing import Any
 from dbus_fast import Variant
 
 from locksmith import __version__
-from locksmith.agent.snapshot import Sighting, Snapshot
+from locksmith.agent.facts import Sighting
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
 from locksmith.host.dbus.bus import SystemBus

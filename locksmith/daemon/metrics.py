@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
 from locksmith import __version__
+from locksmith.agent.journal import Phase
 from locksmith.agent.node_status import next_opening
-from locksmith.agent.snapshot import Phase, Snapshot
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Release, Step, Wait, Withdraw
-from locksmith.config.load import MetricsSettings
+from locksmith.config.model import MetricsSettings
 from locksmith.daemon.metrics_server import MetricsServer, listen
 from locksmith.daemon.metrics_tls import ServerCertificate
 from locksmith.lock.answer import Granted

@@ -4,8 +4,9 @@ import os
 import secrets
 from collections.abc import Sequence
 
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.agent.ports import Gate
-from locksmith.agent.snapshot import Errand, JournalEntry, Objection
 from locksmith.host.health import SystemdHealth
 from locksmith.host.programs import Programs
 from locksmith.util.text import one_line

@@ -7,8 +7,8 @@ an operator's change of it is obeyed by the whole fleet.
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.snapshot import WindowSight
-from locksmith.config.windows import WindowSettings
+from locksmith.agent.facts import WindowSight
+from locksmith.config.model import WindowSettings
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.protocol import Store

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from locksmith.agent.snapshot import JournalEntry, Objection
+from locksmith.agent.facts import Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.gates.settings import AlertSettings
 from locksmith.store.connections import brief
 from locksmith.store.tls import SYSTEM, distrust, root

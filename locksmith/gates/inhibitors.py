@@ -6,7 +6,8 @@
 import os
 from collections.abc import Callable, Sequence
 
-from locksmith.agent.snapshot import JournalEntry, Objection
+from locksmith.agent.facts import Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.messages import Call, Match, Signal

@@ -5,7 +5,8 @@ A clock that is wrong after a boot, or was never set, would open windows at the 
 
 from collections.abc import Sequence
 
-from locksmith.agent.snapshot import JournalEntry, Objection
+from locksmith.agent.facts import Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.messages import Property

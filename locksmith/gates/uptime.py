@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from locksmith.agent.snapshot import Boot, JournalEntry, Objection
+from locksmith.agent.facts import Boot, Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.util.words import span
 
 

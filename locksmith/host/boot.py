@@ -2,7 +2,7 @@
 
 import re
 
-from locksmith.agent.snapshot import Boot
+from locksmith.agent.facts import Boot
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError

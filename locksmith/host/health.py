@@ -6,7 +6,7 @@ The interface is org.freedesktop.systemd1(5)'s. Nothing here is remembered: each
 import shlex
 from typing import Any
 
-from locksmith.agent.snapshot import Before
+from locksmith.agent.journal import Before
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError, NobodyError

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith.agent.snapshot import TAKEN_OVER, Before, Boot, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from locksmith.agent.facts import ShutdownState
 from locksmith.agent.permit import Permit
-from locksmith.agent.snapshot import ShutdownState
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError, BusGoneError

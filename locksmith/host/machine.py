@@ -1,6 +1,7 @@
 """This machine, as the loop sees it."""
 
-from locksmith.agent.snapshot import Before, Boot, Wish
+from locksmith.agent.facts import Boot, Wish
+from locksmith.agent.journal import Before
 from locksmith.host.boot import read_boot
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth, read_system

@@ -14,14 +14,15 @@ from typing import Protocol, Self
 
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.claim_reader import keys_of, read_holders
-from locksmith.lock.holder import DeniedError, RepeatedError, Standing
+from locksmith.lock.errors import BrakedError, HaltedError, RepeatedError
+from locksmith.lock.holder import Standing
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, last_reboot, node
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.lock.records.node import Node
-from locksmith.lock.records.order import FREEZE, HALT, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
+from locksmith.lock.records.order import FREEZE, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
 from locksmith.lock.unchanged import Sightings
 from locksmith.store.protocol import Entry, Put, Reading, Store, remove
 from locksmith.store.remembering import Memory
@@ -65,30 +66,6 @@ class Watermark(Memory, Protocol):
     def keep(self) -> None:
         """Write it down; `HostError`: it did not reach the disk."""
         ...
-
-
-class BrakedError(DeniedError):
-    """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
-
-    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
-    lease; None: that is not known.
-    """
-
-    def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool, left: float | None = None) -> None:
-        super().__init__(text, revision)
-        self.code = code
-        self.key = key
-        self.held = held
-        self.left = left
-
-
-class HaltedError(BrakedError):
-    """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
-
-    def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:
-        super().__init__(HALT, text, keys.semaphore_key(group), revision, held=held)
-        self.resume = keys.resume_key(group)
-        self.incidents = incidents
 
 
 NOTHING: Mapping[str, Reading] = MappingProxyType({})

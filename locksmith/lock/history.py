@@ -4,31 +4,20 @@ It is for people. Nothing is decided by it, and a record that cannot be written 
 """
 
 import asyncio
-import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
 from random import Random
-from typing import Any
 
 from locksmith.errors import StoreError
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.event import Event, decode, encode
 from locksmith.store.protocol import Store
-from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util import jsonread
 
 log = logging.getLogger(__name__)
 
-HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max", "retire-v2", "repair"
-FREEZE, THAW, HOLD, RELEASE, RESUME, EXPIRE = "freeze", "thaw", "hold", "release", "resume", "expired"
-"""What happened: a hold that came to its end, an operator's act, by its command, or a slot that expired."""
-
-REBOOTED = "rebooted"
-"""How a hold ends that was for a reboot, and had it; every other end says why there was none."""
 
 KEPT = 30 * 86400.0
 """Seconds for which a record is kept."""
@@ -38,47 +27,6 @@ TIDY_ONE_IN = 16
 """The bound is looked after at one write in so many, for twice as many records: counting costs a request."""
 WRITE_LIMIT = 5.0
 """Seconds for a record; whoever writes it has done already what it tells of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the history; moments are aware.
-
-    `holder`, `hostname`, `kind` and `version` are of the claim that it is about, `taken` is when that got its slot,
-    `since` when it was made. `who` did it, `reason` is theirs, `detail` says how it went or what was undone.
-    """
-
-    at: datetime
-    act: str
-    who: str = ""
-    reason: str = ""
-    detail: str = ""
-    holder: str = ""
-    hostname: str = ""
-    kind: str = ""
-    version: str = ""
-    since: datetime | None = None
-    taken: datetime | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-def about(
-    claim: Claim, at: datetime, act: str, *, who: str | None = None, reason: str | None = None, detail: str = ""
-) -> Event:
-    """Make the record of something that happened to a claim; without `who` and `reason` they are the claim's own."""
-    return Event(
-        at=at,
-        act=act,
-        who=claim.who if who is None else who,
-        reason=claim.reason if reason is None else reason,
-        detail=detail,
-        holder=claim.holder,
-        hostname=claim.hostname,
-        kind=claim.kind,
-        version=claim.version,
-        since=claim.since,
-        taken=claim.taken,
-    )
 
 
 class History:
@@ -126,39 +74,3 @@ async def _best_effort(failed: str) -> AsyncIterator[None]:
 
 LAST = 2**62
 """A revision that no store comes to."""
-
-
-def encode(event: Event) -> bytes:
-    """Write an event as its record."""
-    known = {
-        "schema": SCHEMA,
-        "at": moment(event.at),
-        "act": event.act,
-        "who": limits.text(event.who),
-        "reason": limits.text(event.reason),
-        "detail": limits.text(event.detail),
-        "holder": limits.text(event.holder),
-        "hostname": limits.text(event.hostname),
-        "kind": event.kind,
-        "version": limits.text(event.version),
-        "since": optional_moment(event.since),
-        "taken": optional_moment(event.taken),
-    }
-    return json.dumps({**event.extra, **known}, separators=(",", ":")).encode()
-
-
-def decode(raw: bytes) -> Event:
-    """Read a record, or raise `BadJsonError`."""
-    fields = jsonread.load_record(raw, limits.EVENT)
-    return Event(
-        at=read_moment(fields, "at"),
-        act=jsonread.read(fields, "act", str),
-        **{name: jsonread.read(fields, name, str, "") for name in _TEXTS},
-        since=read_optional_moment(fields, "since"),
-        taken=read_optional_moment(fields, "taken"),
-        extra={name: value for name, value in fields.items() if name not in _KNOWN},
-    )
-
-
-_TEXTS = ("who", "reason", "detail", "holder", "hostname", "kind", "version")
-_KNOWN = {"schema", "at", "act", "since", "taken", *_TEXTS}

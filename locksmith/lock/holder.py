@@ -2,55 +2,12 @@
 
 from dataclasses import dataclass
 
-from locksmith.errors import CorruptValueError, LockError, OlderJournalError
+from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import BLAMED, FAILED, REBOOT, Claim
-from locksmith.lock.records.last_reboot import LastReboot
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, Entry, Reading
 from locksmith.util.words import quoted
-
-
-class DeniedError(LockError):
-    """The lock cannot be taken now; it is worth asking again after a change past the store's `revision`."""
-
-    def __init__(self, text: str, revision: int) -> None:
-        super().__init__(text)
-        self.revision = revision
-
-
-class SlotsBusyError(DeniedError):
-    """Every slot is held, or there is none."""
-
-
-class RepeatedError(DeniedError):
-    """This machine has rebooted for the same version a short while ago, as the store remembers (`last`)."""
-
-    def __init__(self, last: LastReboot, revision: int) -> None:
-        super().__init__(last.words, revision)
-        self.last = last
-
-
-class OtherClaimError(DeniedError):
-    """The id stands in the semaphore for another claim, or for none that is known (`claim` is None then)."""
-
-    def __init__(self, text: str, revision: int, claim: Claim | None) -> None:
-        super().__init__(text, revision)
-        self.claim = claim
-
-
-class LostClaimError(LockError):
-    """The claim is no longer in the semaphore: somebody unlocked it."""
-
-
-class FreedOrNotError(LockError):
-    """An id without a record stands in the semaphore after a lost answer: again, or still. Nothing more was done."""
-
-    def __init__(self, holder: str, key: str) -> None:
-        super().__init__(
-            f"an answer of the store was lost, and {holder} stands in {key} without a record, again or still: "
-            "look with `locksmithctl status` before you unlock it once more"
-        )
 
 
 @dataclass(frozen=True, slots=True)

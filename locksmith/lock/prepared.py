@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from locksmith.lock.admission import Others
-from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.semaphore import Semaphore

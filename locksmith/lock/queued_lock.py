@@ -12,10 +12,17 @@ from functools import partial
 from random import Random
 
 from locksmith.errors import CorruptValueError, StoreError, StoreFullError
-from locksmith.lock.admission import BrakedError, HaltedError
 from locksmith.lock.answer import Answer, Denied, Done, Granted, Line
 from locksmith.lock.backoff import Absence, BackOff
-from locksmith.lock.holder import DeniedError, LostClaimError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.errors import (
+    BrakedError,
+    DeniedError,
+    HaltedError,
+    LostClaimError,
+    OtherClaimError,
+    RepeatedError,
+    SlotsBusyError,
+)
 from locksmith.lock.prepared import Prepared, PreparedBusyError
 from locksmith.lock.queue import LOOK_AFTER, Look, Queue
 from locksmith.lock.reboot_lock import RebootLock

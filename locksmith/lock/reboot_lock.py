@@ -22,26 +22,20 @@ from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.lock.acknowledge import Acknowledgement
 from locksmith.lock.admission import Brakes, GroupRules, Others, Watermark
 from locksmith.lock.cas import Decider, remembered
-from locksmith.lock.history import EXPIRE, HELD, History, about
-from locksmith.lock.holder import (
-    FreedOrNotError,
-    LockState,
-    LostClaimError,
-    OtherClaimError,
-    SlotsBusyError,
-    Standing,
-    read_record,
-)
+from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.history import History
+from locksmith.lock.holder import LockState, Standing, read_record
 from locksmith.lock.prepared import Prepared, PreparedBusyError, TakeReadings
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, last_reboot, semaphore
 from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.event import EXPIRE, HELD, about
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.last_reboot import LastReboot
 from locksmith.lock.records.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.share_policy import Shares
-from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.lock.shown import Shown
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
 from locksmith.util.words import named

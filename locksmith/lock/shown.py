@@ -2,20 +2,8 @@
 
 from dataclasses import dataclass
 
-from locksmith.errors import LockError
 from locksmith.lock.holder import Standing
 from locksmith.lock.records.claim import COMMITTED
-from locksmith.util.words import quoted
-
-
-class ChangedClaimError(LockError):
-    """The slot is held otherwise than it was shown; nothing was freed."""
-
-    def __init__(self, holder: str, change: str) -> None:
-        super().__init__(
-            f"{change}; nothing was freed. Look with `locksmithctl nodes`; `locksmithctl unlock {quoted(holder)}` "
-            "frees the slot whatever it is held for"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.host.paths import Paths
 from locksmith.util.words import span
 

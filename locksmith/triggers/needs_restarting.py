@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs

@@ -12,7 +12,7 @@ from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from locksmith.agent.snapshot import Boot, Sighting
+from locksmith.agent.facts import Boot, Sighting
 from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.host.paths import Paths
 from locksmith.util import jsonread, limits
 from locksmith.util.words import listed

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError

@@ -4,9 +4,9 @@ from functools import cached_property
 
 from locksmith.agent.strategy import StrategyContext
 from locksmith.lock.answer import Answer
-from locksmith.lock.history import REBOOTED
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import BLAMED, COMMITTED, HELD, Claim
+from locksmith.lock.records.event import REBOOTED
 
 
 class EtcdLock:

@@ -17,12 +17,12 @@ import click
 import pytest
 
 from locksmith.cli.main import locksmithctl
-from locksmith.lock import history
-from locksmith.lock.history import Event
-from locksmith.lock.records import claim as fleet
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import event as event_record
 from locksmith.lock.records import incident, keys, node, semaphore, share, waiter
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import FAILED, MANUAL, REBOOT, Claim
+from locksmith.lock.records.event import Event
 from locksmith.lock.records.incident import EXPIRED, Incident
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
@@ -80,9 +80,9 @@ class HostileFleet(Fleet):
         lost = self.of(LOST, "committed")
         return {
             keys.semaphore_key(group): semaphore.encode(Semaphore(9, (ID, LOST, EVIL, f"bare {EVIL}"))),
-            keys.holder_key(group, ID): fleet.encode(self.of(ID, FAILED)),
-            keys.holder_key(group, LOST): fleet.encode(lost),
-            keys.holder_key(group, EVIL): fleet.encode(replace(self.of(EVIL, "held"), kind=MANUAL)),
+            keys.holder_key(group, ID): claim_record.encode(self.of(ID, FAILED)),
+            keys.holder_key(group, LOST): claim_record.encode(lost),
+            keys.holder_key(group, EVIL): claim_record.encode(replace(self.of(EVIL, "held"), kind=MANUAL)),
             keys.node_key(group, ID): node.encode(self.machine(ID, "rebooting")),
             keys.node_key(group, OTHER): node.encode(self.machine(OTHER, "waiting")),
             keys.node_key(group, EVIL): node.encode(self.machine(EVIL, BROKEN)),
@@ -100,7 +100,7 @@ class HostileFleet(Fleet):
                 {"schema": 1, "open": ["02:00 for 1h"], "who": BROKEN, "reason": LONG, "since": records.moment(NOW)}
             ).encode(),
             keys.window_key(f"{group}{EVIL}"): b'{"open":["\\u001b]0;pwned\\u0007"]}',
-            f"{keys.history_prefix(group)}1700000000000-00000000": history.encode(event),
+            f"{keys.history_prefix(group)}1700000000000-00000000": event_record.encode(event),
             f"{keys.history_prefix(group)}1700000000001-00000000": b'{"\\u001b":1}',
             f"{keys.groups_prefix()}{keys.query_escape(group + EVIL)}/semaphore": b"\x1b[2J",
         }

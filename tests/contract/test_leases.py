@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.lock import queue
-from locksmith.lock.admission import BrakedError
+from locksmith.lock.errors import BrakedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, node

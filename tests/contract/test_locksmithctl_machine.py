@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from locksmith.agent.snapshot import Boot, JournalEntry, Phase
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import JournalEntry, Phase
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.messages import Match, Signal
 from locksmith.host.journal import JournalFile

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 import pytest
 from dbus_fast import Message
 
+from locksmith.agent.facts import Boot, ShutdownState
 from locksmith.agent.permit import until as until_time
-from locksmith.agent.snapshot import Boot, ShutdownState
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError
 from locksmith.host import logind as module
 from locksmith.host.boot import read_boot

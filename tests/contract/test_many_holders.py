@@ -10,8 +10,8 @@ import uuid
 import pytest
 
 from locksmith.errors import OutcomeUnknownError
-from locksmith.lock.admission import BrakedError, GroupRules
-from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.errors import BrakedError, SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, UNHEALTHY, Claim
 from locksmith.lock.records.incident import LOST, HaltAfter

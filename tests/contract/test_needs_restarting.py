@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import Boot
+from locksmith.agent.facts import Boot
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs

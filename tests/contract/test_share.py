@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import REBOOT, Claim

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.host.dbus import bus as system_bus
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.triggers import update_engine

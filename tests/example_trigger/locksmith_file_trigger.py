@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.triggers.plugin import TriggerContext
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from locksmith.agent.snapshot import WindowSight
+from locksmith.agent.facts import WindowSight
 from locksmith.window.blackout import Blackout
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows

@@ -9,8 +9,9 @@ from typing import Any
 
 from dbus_fast import Message, MessageType, Variant
 
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import Before
 from locksmith.agent.permit import Permit
-from locksmith.agent.snapshot import Before, Boot
 from locksmith.daemon import bus_service
 from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from locksmith.agent.snapshot import Boot
+from locksmith.agent.facts import Boot
 from locksmith.config.load import load_daemon, load_tool
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot_id, read_machine_id

@@ -23,8 +23,7 @@ from locksmith.fleet.forecast.plan import parse_plan
 from locksmith.fleet.forecast.spread import Spread
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.lock import history
-from locksmith.lock.records import claim, incident, node, order, semaphore, share, waiter
+from locksmith.lock.records import claim, event, incident, node, order, semaphore, share, waiter
 from locksmith.lock.records.waiter import Waiter
 from locksmith.util.jsonread import BadJsonError
 from locksmith.window import window_set
@@ -124,7 +123,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "share": Reader(lambda raw: share.decode(raw, "k"), (b'{"schema":1,"percent":"10%","wrote":[3,4]}',)),
         "order": Reader(lambda raw: order.decode(raw, "k", order.FREEZE), (ORDER, RESUME)),
         "incidents": Reader(lambda raw: incident.decode(raw, "k"), (INCIDENTS,)),
-        "history": Reader(history.decode, (b'{"schema":1,"at":"2026-05-01T02:00:00Z","act":"held","who":"a"}',)),
+        "history": Reader(event.decode, (b'{"schema":1,"at":"2026-05-01T02:00:00Z","act":"held","who":"a"}',)),
         "set of windows": Reader(lambda raw: window_set.decode(raw, "k"), (SET,)),
         "journal": Reader(_journal, (JOURNAL,)),
         "configuration": Reader(_config(paths), (CONFIG,), share=1),

@@ -9,9 +9,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
+from locksmith.agent.facts import Boot, Errand, ShutdownState, WindowSight, Wish
+from locksmith.agent.journal import Hooks
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.snapshot import Boot, Errand, Hooks, ShutdownState, Snapshot, WindowSight, Wish
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Withdraw
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import StoreUnavailableError

@@ -8,25 +8,16 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Member, Surroundings, Target
-from locksmith.agent.snapshot import (
-    Before,
-    Boot,
-    Errand,
-    Hooks,
-    JournalEntry,
-    Objection,
-    Settings,
-    ShutdownState,
-    Sighting,
-    Snapshot,
-    Wish,
-)
+from locksmith.agent.ports import Surroundings
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step, Wait
 from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
-from locksmith.config.windows import WindowSettings
+from locksmith.config.model import WindowSettings
 from locksmith.daemon.store_check import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import HostError

@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from locksmith.config.windows import WindowSettings
+from locksmith.config.model import WindowSettings
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.window_sets import WindowStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from locksmith.agent.snapshot import Boot, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.facts import Boot, Objection, ShutdownState, Sighting, Wish
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from locksmith.config.windows import WindowSettings
+from locksmith.config.model import WindowSettings
 from locksmith.errors import CorruptValueError
 from locksmith.lock import places
 from locksmith.lock.orders import Ordered

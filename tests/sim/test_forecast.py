@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from locksmith.config.windows import WindowSettings
+from locksmith.config.model import WindowSettings
 from locksmith.fleet.forecast.answer import forecast
 from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan
 from locksmith.fleet.forecast.spread import Spread

@@ -8,24 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.claim import entry_for
+from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
+from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Errands, Member, Surroundings, Target, WindowSource
-from locksmith.agent.snapshot import (
-    TAKEN_OVER,
-    Before,
-    Boot,
-    Errand,
-    Objection,
-    Phase,
-    Settings,
-    ShutdownState,
-    Sighting,
-    Snapshot,
-    Wish,
-)
-from locksmith.agent.snapshot import Hooks as Begun
+from locksmith.agent.ports import Errands, Surroundings, WindowSource
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.lock.answer import Answer, Denied, Granted

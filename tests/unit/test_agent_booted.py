@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.ports import Target
-from locksmith.agent.snapshot import Errand, Hooks, Objection, Phase
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.identity import Target
+from locksmith.agent.journal import Hooks, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.lock.answer import Done
 from locksmith.lock.records.claim import UNHEALTHY

@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.journal import JournalEntry
 from locksmith.agent.loop import Agent
-from locksmith.agent.snapshot import Errand, JournalEntry, Objection
 from tests.unit.test_agent import Bench
 from tests.unit.test_agent_ends import nothing, play
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith.agent.claim import entry_for, new_entry, target_of
-from locksmith.agent.ports import Member, Target
-from locksmith.agent.snapshot import Before, Boot, Journal, JournalEntry, Phase, Settings, Snapshot, Wish
+from locksmith.agent.claim import new_entry
+from locksmith.agent.facts import Boot, Wish
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import Before, Journal, JournalEntry, Phase, entry_for, target_of
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

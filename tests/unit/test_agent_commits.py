@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from locksmith.agent.snapshot import Before, Phase
+from locksmith.agent.journal import Before, Phase
 from locksmith.errors import OlderJournalError, StoreUnavailableError
 from locksmith.lock.answer import Denied
 from tests.sim.virtual_time import run

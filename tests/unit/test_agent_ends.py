@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from locksmith.agent.facts import Errand, Objection, Sighting, WindowSight
+from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.loop import Agent
-from locksmith.agent.snapshot import Errand, Hooks, Objection, Phase, Sighting, WindowSight
 from locksmith.errors import StoreUnavailableError
 from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run

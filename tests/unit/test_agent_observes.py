@@ -7,14 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.agent.memory import Asked, Running
-from locksmith.agent.snapshot import (
+from locksmith.agent.facts import (
     Checks,
     Errand,
     GivingUp,
-    Hooks,
     Objection,
-    Phase,
     RebootCall,
     Report,
     ShutdownState,
@@ -24,6 +21,8 @@ from locksmith.agent.snapshot import (
     WindowSight,
     Wish,
 )
+from locksmith.agent.journal import Hooks, Phase
+from locksmith.agent.memory import Asked, Running
 from locksmith.errors import HostError
 from locksmith.lock.answer import Granted
 from tests.harness.windows import original

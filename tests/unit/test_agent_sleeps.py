@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from locksmith.agent.facts import Errand
+from locksmith.agent.journal import Phase
 from locksmith.agent.memory import Running
-from locksmith.agent.snapshot import Errand, Phase
 from locksmith.agent.steps import Idle, Wait, Warn
 from locksmith.errors import StoreUnavailableError
 from tests.sim.virtual_time import run

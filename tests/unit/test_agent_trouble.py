@@ -2,7 +2,8 @@
 
 from random import Random
 
-from locksmith.agent.snapshot import Phase, StoredFailure
+from locksmith.agent.facts import StoredFailure
+from locksmith.agent.journal import Phase
 from locksmith.agent.steps import Blame, Wait
 from locksmith.errors import HostError
 from locksmith.lock.records.claim import UNHEALTHY

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from locksmith.agent.facts import Errand
+from locksmith.agent.journal import Phase
 from locksmith.agent.memory import Running
-from locksmith.agent.snapshot import Errand, Phase
 from locksmith.agent.steps import Wait
 from locksmith.errors import HostError
 from locksmith.lock.records.claim import UNHEALTHY

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import Phase, Settings
+from locksmith.agent.journal import Phase
+from locksmith.agent.snapshot import Settings
 from locksmith.errors import HostError, OlderJournalError
 from locksmith.lock.answer import Denied, Done
 from locksmith.lock.records.claim import DAEMON

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.agent.snapshot import Boot, Hooks, Phase, Settings
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import Hooks, Phase
+from locksmith.agent.snapshot import Settings
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.node import Node

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.facts import Errand, GivingUp, RebootCall
+from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.memory import Progress
-from locksmith.agent.snapshot import Errand, GivingUp, Hooks, Phase, RebootCall
 from locksmith.agent.steps import Undo, Withdraw
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.answer import Denied, Done, Granted

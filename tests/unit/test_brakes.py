@@ -13,7 +13,8 @@ from locksmith.errors import CorruptValueError, HostError, LockError, StoreUnava
 from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import acknowledge
-from locksmith.lock.admission import BrakedError, GroupRules
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.errors import BrakedError
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident as incident_record

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Wish
+from locksmith.agent.identity import Target
+from locksmith.agent.journal import Before, JournalEntry, Phase
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Target
-from locksmith.agent.snapshot import Before, Boot, Errand, JournalEntry, Objection, Phase, ShutdownState, Wish
 from locksmith.agent.strategy import StrategyContext
 from locksmith.cli.reboot import operator as module
 from locksmith.cli.reboot import preparation

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from locksmith.config.keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
-from locksmith.config.load import Config, describe, load_daemon, load_tool
+from locksmith.config.load import load_daemon, load_tool
+from locksmith.config.model import Config
+from locksmith.config.show import describe
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.window.blackout import Blackout

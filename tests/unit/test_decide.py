@@ -7,30 +7,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from locksmith.agent.decide import decide, latest
-from locksmith.agent.snapshot import (
-    TAKEN_OVER,
-    Before,
+from locksmith.agent.decide import decide
+from locksmith.agent.facts import (
     Boot,
     Checks,
     Errand,
-    Failure,
     GivingUp,
-    Hooks,
-    Journal,
-    JournalEntry,
     Objection,
-    Phase,
     RebootCall,
     Report,
-    Settings,
     ShutdownState,
-    Snapshot,
     StoredFailure,
     Warned,
     WindowSight,
     Wish,
 )
+from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.agent.obstacles import latest
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import (
     Adopt,
     Blame,

@@ -6,20 +6,8 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.decide import decide
-from locksmith.agent.snapshot import (
-    Checks,
-    Errand,
-    Failure,
-    GivingUp,
-    Hooks,
-    Journal,
-    Objection,
-    Phase,
-    Report,
-    ShutdownState,
-    Warned,
-    Wish,
-)
+from locksmith.agent.facts import Checks, Errand, GivingUp, Objection, Report, ShutdownState, Warned, Wish
+from locksmith.agent.journal import Failure, Hooks, Journal, Phase
 from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
 from locksmith.lock.answer import Done
 from tests.unit.test_decide import (

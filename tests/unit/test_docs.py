@@ -1,5 +1,6 @@
 """The texts are kept true: what they name exists, and what exists is named."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -41,11 +42,14 @@ def test_the_index_lists_every_text():
     assert {name for name in texts if f"({name})" not in index} == set()
 
 
-def test_the_architecture_lists_every_module():
+def test_the_architecture_says_of_each_package_what_the_package_says():
     tree = ARCHITECTURE.partition("```text\n")[2].partition("```")[0]
-    listed = sorted(re.findall(r"^ +(?:window/|forecast/)?(\w+\.py)", tree, re.MULTILINE))
-    modules = [*(REPOSITORY / "locksmith").rglob("*.py"), *(REPOSITORY / "strategies").rglob("*.py")]
-    assert listed == sorted(path.name for path in modules if path.name != "__init__.py")
+    listed = dict(re.findall(r"^  (\w+)/ +(.*)$", tree, re.MULTILINE))
+    packages = {
+        path.parent.name: (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+        for path in (REPOSITORY / "locksmith").glob("*/__init__.py")
+    }
+    assert {name: listed.get(name) for name in packages} == packages
 
 
 def test_the_architecture_names_tests_that_are_there():

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
-from locksmith.agent.snapshot import Errand, Hooks, JournalEntry, Objection
 from locksmith.agent.stages import SHORTLY, ErrandRunner
 from tests.sim.virtual_time import run
 from tests.unit.test_decide import NOW, entry

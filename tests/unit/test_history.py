@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.errors import StoreRefusedError
-from locksmith.lock import history
-from locksmith.lock.history import HELD, KEPT, MOST, REBOOTED, TIDY_ONE_IN, WRITE_LIMIT, Event, History
+from locksmith.lock.history import KEPT, MOST, TIDY_ONE_IN, WRITE_LIMIT, History
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import keys
+from locksmith.lock.records import event, keys
 from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.event import HELD, REBOOTED, Event
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import ABSENT, Put
 from locksmith.util.jsonread import BadJsonError
@@ -143,8 +143,8 @@ def test_an_etcd_that_hangs_holds_nobody_up_for_long():
 
 
 def test_an_operator_who_gives_no_reason_is_not_said_to_have_the_machines():
-    assert history.about(claim("n1"), NOW, "unlock", who="alice", reason="").reason == ""
-    assert history.about(claim("n1"), NOW, HELD).reason == "update-engine 4081.2.0"
+    assert event.about(claim("n1"), NOW, "unlock", who="alice", reason="").reason == ""
+    assert event.about(claim("n1"), NOW, HELD).reason == "update-engine 4081.2.0"
 
 
 def test_a_record_that_cannot_be_read_is_left_out():
@@ -159,13 +159,13 @@ def test_a_record_that_cannot_be_read_is_left_out():
 
 
 def test_a_record_reads_back_and_keeps_what_a_later_version_added():
-    event = history.about(claim("n1"), NOW, HELD, detail=REBOOTED)
-    assert history.decode(history.encode(event)) == event
-    later = history.decode(history.encode(event).replace(b"{", b'{"zone":"a",', 1))
-    assert b'"zone":"a"' in history.encode(later)
+    written = event.about(claim("n1"), NOW, HELD, detail=REBOOTED)
+    assert event.decode(event.encode(written)) == written
+    later = event.decode(event.encode(written).replace(b"{", b'{"zone":"a",', 1))
+    assert b'"zone":"a"' in event.encode(later)
 
 
 @given(st.binary(max_size=80))
 def test_rubbish_is_no_traceback(raw):
     with pytest.raises(BadJsonError):
-        history.decode(raw)
+        event.decode(raw)

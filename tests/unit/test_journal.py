@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.agent.snapshot import Boot, Failure, Journal, JournalEntry, Phase
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import Failure, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
 from locksmith.host.journal import CalledOffError, JournalFile

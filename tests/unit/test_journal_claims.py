@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.agent.claim import target_of
-from locksmith.agent.snapshot import Before, Hooks, Journal, JournalEntry
+from locksmith.agent.journal import Before, Hooks, Journal, JournalEntry, target_of
 from locksmith.errors import HostError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import TAKEN_OVER, Before, Boot, Failure, Hooks, JournalEntry, Phase
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
 from locksmith.host.durable import write_durably

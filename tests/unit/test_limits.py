@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from locksmith.cli.table import Row, table
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.gates import alerts
-from locksmith.lock import history
-from locksmith.lock.records import claim, incident, node, order, semaphore, share, waiter
+from locksmith.lock.records import claim, event, incident, node, order, semaphore, share, waiter
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.util import limits
 from locksmith.util.jsonread import BadJsonError, load_record
@@ -48,7 +47,7 @@ def test_a_record_that_is_too_long_is_refused_with_its_key_size_limit_and_way_ou
 
 def test_a_record_of_the_history_that_is_too_long_is_refused():
     with pytest.raises(BadJsonError, match="at most 65536 are read"):
-        history.decode(b"{}".ljust(limits.EVENT + 1))
+        event.decode(b"{}".ljust(limits.EVENT + 1))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in RECORDS if kind != "semaphore"])

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.facts import Checks, Objection
 from locksmith.agent.memory import Asked, Lasting
-from locksmith.agent.snapshot import Checks, Objection
 
 
 def test_checks_are_as_old_as_their_answer():

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith.agent.snapshot import Boot, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
+from locksmith.agent.facts import Boot, WindowSight, Wish
+from locksmith.agent.journal import Journal, JournalEntry, Phase
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
 from locksmith.daemon.metrics import Metrics
 from locksmith.errors import LocksmithError

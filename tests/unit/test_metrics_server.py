@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith.config.load import MetricsSettings
+from locksmith.config.model import MetricsSettings
 from locksmith.daemon import metrics_server
 from locksmith.daemon.assembly import _metrics
 from locksmith.daemon.metrics import Metrics

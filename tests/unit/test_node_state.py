@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith.agent.facts import Boot, WindowSight, Wish
+from locksmith.agent.identity import Member, Target
+from locksmith.agent.journal import Journal, JournalEntry, Phase
 from locksmith.agent.node_status import describe, describe_unobserved
-from locksmith.agent.ports import Member, Target
-from locksmith.agent.snapshot import Boot, Journal, JournalEntry, Phase, Settings, Snapshot, WindowSight, Wish
+from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Commit, Idle, Wait
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import node

@@ -9,7 +9,7 @@ import pytest
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Done, Granted
-from locksmith.lock.holder import RepeatedError
+from locksmith.lock.errors import RepeatedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock

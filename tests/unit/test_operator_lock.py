@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith.agent.snapshot import TAKEN_OVER, Boot, Failure, Hooks, JournalEntry, Phase
+from locksmith.agent.facts import Boot
+from locksmith.agent.journal import TAKEN_OVER, Failure, Hooks, JournalEntry, Phase
 from locksmith.errors import HostError
 from locksmith.host import journal as module
 from locksmith.host.flock import locked

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, Sighting, Wish
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.triggers.operator_request import OperatorWish

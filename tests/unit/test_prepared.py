@@ -9,7 +9,7 @@ import pytest
 
 from locksmith.errors import StoreRefusedError
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.holder import DeniedError
+from locksmith.lock.errors import DeniedError
 from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record

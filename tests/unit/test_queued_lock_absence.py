@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.lock.admission import BrakedError
 from locksmith.lock.answer import Denied
 from locksmith.lock.backoff import Absence
+from locksmith.lock.errors import BrakedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
 from locksmith.lock.reboot_lock import RebootLock

@@ -10,13 +10,14 @@ import pytest
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.answer import Answer, Denied, Granted
-from locksmith.lock.history import HELD, History
+from locksmith.lock.history import History
 from locksmith.lock.queue import LOOK_AFTER, Queue
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.lock.records.event import HELD
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Change

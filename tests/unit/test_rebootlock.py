@@ -17,14 +17,14 @@ from locksmith.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from locksmith.lock.holder import FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore, share
 from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
-from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.lock.shown import Shown
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Also, Delete
 from tests.harness.examples import times

@@ -7,16 +7,15 @@ from datetime import timedelta
 import pytest
 
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.lock.admission import BrakedError
-from locksmith.lock.history import EXPIRE
-from locksmith.lock.holder import OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.errors import BrakedError, ChangedClaimError, OtherClaimError, RepeatedError, SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
+from locksmith.lock.records.event import EXPIRE
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
-from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.lock.shown import Shown
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import LATE
 from tests.unit.test_brakes import NOW, Group, scene

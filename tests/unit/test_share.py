@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError, OutcomeUnknownError
-from locksmith.lock.holder import SlotsBusyError
+from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore, share
 from locksmith.lock.records.claim import REBOOT, Claim

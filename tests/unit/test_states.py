@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.snapshot import Errand
+from locksmith.agent.facts import Errand
 from locksmith.agent.steps import (
     Adopt,
     Blame,

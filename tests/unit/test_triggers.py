@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.snapshot import Boot
+from locksmith.agent.facts import Boot
 from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths

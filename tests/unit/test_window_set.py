@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.config.windows import WindowSettings
+from locksmith.config.model import WindowSettings
 from locksmith.daemon.windows import IDLE, WAITING, ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, StoreUnavailableError
 from locksmith.lock.records import keys

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from locksmith.cli.output import note
 from locksmith.cli.session import act, act_on
-from locksmith.lock.history import UNLOCK
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.lock.records.event import UNLOCK
 from locksmith.lock.shown import Shown
 
 

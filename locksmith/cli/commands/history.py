@@ -10,10 +10,10 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError
-from locksmith.lock.history import HELD, REBOOTED, Event
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
+from locksmith.lock.records.event import HELD, REBOOTED, Event
 from locksmith.util import records
 from locksmith.util.words import span
 

@@ -18,11 +18,11 @@ from locksmith.cli.session import Session, act_on, new_claim, pass_session, reas
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.lookup import HOST_NAME, ID, find, is_machine_id
 from locksmith.fleet.reader import read_group
-from locksmith.lock.history import LOCK
-from locksmith.lock.holder import OtherClaimError
+from locksmith.lock.errors import OtherClaimError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import MANUAL, Claim
+from locksmith.lock.records.event import LOCK
 from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.util import boottime
 from locksmith.util.words import quoted

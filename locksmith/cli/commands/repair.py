@@ -11,8 +11,8 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
-from locksmith.lock.history import REPAIR, RETIRE
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.event import REPAIR, RETIRE
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.util.text import printable
 

@@ -12,8 +12,8 @@ from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LocksmithError, UsageError
 from locksmith.fleet.explain import group_name
-from locksmith.lock.history import RESUME
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.records.event import RESUME
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.keys import resume_key
 from locksmith.lock.records.order import Order

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from locksmith.fleet.forecast.drawing import Drawing
-    from locksmith.lock.history import Event
+    from locksmith.lock.records.event import Event
 
 
 @click.command(cls=GoCommand)
@@ -119,7 +119,7 @@ def _from_etcd(session: Session, takes: str) -> RolloutPlan:
 
 def _took(event: "Event") -> float | None:
     """Give for how many seconds a slot was held for a reboot that came to its end."""
-    from locksmith.lock.history import HELD, REBOOTED
+    from locksmith.lock.records.event import HELD, REBOOTED
 
     if event.act != HELD or event.detail != REBOOTED or event.taken is None:
         return None

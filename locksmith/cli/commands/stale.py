@@ -16,10 +16,10 @@ from locksmith.fleet.explain import holder_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import Holding, How, holdings
 from locksmith.fleet.reader import read_group
-from locksmith.lock.holder import FreedOrNotError
+from locksmith.lock.errors import ChangedClaimError, FreedOrNotError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.semaphore import NotHeldError
-from locksmith.lock.shown import ChangedClaimError, Shown
+from locksmith.lock.shown import Shown
 
 
 def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bool, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
-from locksmith.lock.history import SET_MAX
 from locksmith.lock.holder import LockState
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import share
+from locksmith.lock.records.event import SET_MAX
 from locksmith.lock.records.semaphore import INT64_MAX
 from locksmith.lock.records.share import Share
 

@@ -10,10 +10,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from locksmith.agent.claim import entry_for, target_of
+from locksmith.agent.facts import ShutdownState
+from locksmith.agent.identity import Target
+from locksmith.agent.journal import JournalEntry, Phase, entry_for, target_of
 from locksmith.agent.permit import Permit, until
-from locksmith.agent.ports import Machine, Target
-from locksmith.agent.snapshot import JournalEntry, Phase, ShutdownState
+from locksmith.agent.ports import Machine
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.reboot.preparation import ObjectionError, OperatorJournal, Preparation
 from locksmith.cli.reboot.wait import Patience

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.ports import Errands, Gate, JournalStore, Users, WindowSource
-from locksmith.agent.snapshot import Errand, Hooks, JournalEntry, Objection
 from locksmith.errors import LockError, LocksmithError
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.util.words import span

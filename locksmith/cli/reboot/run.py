@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 
-from locksmith.agent.ports import Target
+from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.output import note
 from locksmith.cli.reboot.interrupt import unless_called_off
@@ -14,7 +14,7 @@ from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import Patience
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
-from locksmith.config.load import Config
+from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_errands, make_gates, make_mark, make_strategy, make_windows
 from locksmith.errors import StoreUnavailableError
 from locksmith.gates.inhibitors import Inhibitors

@@ -1,0 +1,125 @@
+"""What stands in the way of a machine that has no slot yet. Pure."""
+
+from datetime import timedelta
+
+from locksmith.agent.facts import ShutdownState, Wish
+from locksmith.agent.journal import Hooks, JournalEntry, Phase
+from locksmith.agent.snapshot import Snapshot
+from locksmith.agent.steps import (
+    Idle,
+    Wait,
+)
+from locksmith.lock.records.claim import DAEMON, UNKNOWN_VERSIONS
+from locksmith.window.duration import format_duration
+
+LONGEST_RETRY = timedelta(hours=4)
+"""The longest pause after a failed reboot, unless the first is longer."""
+
+
+def wanted(now: Snapshot) -> tuple[Wish, ...]:
+    """Give the wishes that are no repetition: a reboot for the same version was made a short while ago."""
+    done = now.journal.done
+    if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
+        return now.wishes
+    return tuple(wish for wish in now.wishes if wish.version != done.version)
+
+
+def latest(now: Snapshot, entry: JournalEntry) -> Wish:
+    """Give what the reboot of a claim is for by now: what its own trigger wants, or else the first that wants one."""
+    wishes = wanted(now)
+    claimed = Wish(entry.before.trigger, entry.claim.version, entry.claim.since)
+    return next((wish for wish in wishes if wish.trigger == claimed.trigger), wishes[0] if wishes else claimed)
+
+
+def first_obstacle(now: Snapshot) -> Idle | Wait | None:
+    """Name what stands between a wish and the request for permission, the most telling first."""
+    if not now.wishes:
+        return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
+    if now.operator and now.settings.program == DAEMON:
+        return Wait("operator", "an operator's reboot is under way")
+    if not wanted(now):
+        return _repeated(now)
+    return _bars(now) or _failed_lately(now) or _outside_window(now) or _gate(now)
+
+
+def _bars(now: Snapshot) -> Wait | None:
+    """Name what bars every reboot of this machine, whatever is wanted."""
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return Wait("going_down", "the machine is going down already, by somebody else's order")
+    if now.shutdown is ShutdownState.UNKNOWN:
+        return Wait("logind", "logind or systemd does not say whether the machine is going down")
+    if now.twin:
+        return Wait(
+            "clone",
+            f"{now.twin} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
+            "its own (remove /etc/machine-id there and run `systemd-machine-id-setup`), and restart locksmithd on both",
+        )
+    return None
+
+
+def _repeated(now: Snapshot) -> Wait | None:
+    done = now.journal.done
+    if done is None:
+        return None
+    text = f"it has rebooted for update {done.version} already, and that is wanted again: a second reboot is refused"
+    return Wait("repeated", text, done.at + now.settings.repeat)
+
+
+def _failed_lately(now: Snapshot) -> Wait | None:
+    failure, settings = now.journal.failure, now.settings
+    if failure is None or is_another(wanted(now)[0].version, failure.version):
+        return None
+    if 0 < settings.tries <= failure.tries:
+        return Wait(
+            "given_up",
+            f"{failure.tries} tries to reboot failed, the last one: {failure.reason}; `locksmithctl recheck` on this "
+            "machine has it try again",
+        )
+    longest = max(LONGEST_RETRY, settings.retry)
+    retry = min(longest, settings.retry * 2 ** min(failure.tries - 1, 16))
+    # A failure from far ahead was written by a clock that has been set back since: it must not delay for as long.
+    if abs(now.now - failure.at) >= retry:
+        return None
+    return Wait("retry", f"the last reboot failed: {failure.reason}", failure.at + retry)
+
+
+def is_another(version: str, than: str) -> bool:
+    """Whether two versions are known to differ."""
+    return version != than and not {version, than} & UNKNOWN_VERSIONS
+
+
+def _gate(now: Snapshot) -> Wait | None:
+    """Name the first objection of the gates that are asked at each look."""
+    return next((Wait(one.gate, one.text, one.until) for one in now.objections), None)
+
+
+def _outside_window(now: Snapshot) -> Wait | None:
+    """Name the window that is closed, or that has too little left for a reboot to begin."""
+    if now.window.doubt:
+        return Wait("window", now.window.doubt)
+    windows = now.window.windows
+    if windows is None:
+        return None
+    least = timedelta(0) if _has_begun(now) else now.settings.least
+    if windows.contains(now.now, least):
+        return None
+    text, opens = "outside the reboot window", windows.next_open(now.now, least)
+    if windows.contains(now.now):
+        text = f"too little of the reboot window is left: a reboot begins with {format_duration(least)} at least"
+    return Wait("window", text if opens else f"{text}, and none is to come", opens)
+
+
+def _has_begun(now: Snapshot) -> bool:
+    """Whether hooks, warning or the reboot itself are under way: from then on the window has to be open, no more."""
+    entry = now.journal.entry
+    if entry is None:
+        return False
+    return entry.phase is Phase.COMMITTED or entry.hooks is not Hooks.NONE or now.warned is not None
+
+
+def splayed(now: Snapshot) -> Wait | None:
+    """Name this machine's own moment in the window, if it is still to come."""
+    windows, settings = now.window.windows, now.settings
+    moment = windows and settings.splay.asks_from(windows, now.now, settings.least)
+    text = "the machines spread over the window, and this one's moment in it is to come"
+    return Wait("splay", text, moment) if moment else None

@@ -1,0 +1,97 @@
+"""What a machine does after its reboot, before it releases its slot: is it healthy, and is the update there? Pure."""
+
+from locksmith.agent.facts import Errand, ShutdownState
+from locksmith.agent.journal import JournalEntry, Phase
+from locksmith.agent.snapshot import Snapshot
+from locksmith.agent.steps import (
+    Blame,
+    Release,
+    Run,
+    Step,
+    Wait,
+)
+from locksmith.lock.records.claim import BLAMED, DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
+
+WHOLE_SYSTEMS = {"update-engine"}
+"""Triggers whose updates replace the operating system: after one, os-release says another system than before."""
+
+
+def booted(now: Snapshot, entry: JournalEntry) -> Step:
+    """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return still_up(now)
+    if now.settings.program != DAEMON:
+        return Wait("daemon", "locksmithd has yet to give back the slot of this machine's last reboot")
+    return _examined(now) or _judged(now, entry)
+
+
+def _examined(now: Snapshot) -> Step | None:
+    """Begin a look at the health, or wait while it or the hooks behind it are under way; None: they are over."""
+    report = now.errand
+    if report is None or report.errand not in {Errand.HEALTH, Errand.FINISH}:
+        return Run(Errand.HEALTH)
+    if not report.over:
+        what = "the hooks after the reboot run" if report.errand is Errand.FINISH else "its health is looked at"
+        return Wait("verifying", f"rebooted: {what}")
+    return None
+
+
+def _judged(now: Snapshot, entry: JournalEntry) -> Step:
+    sick = "; ".join(one.text for one in now.errand.problems) if now.errand else ""
+    state, trouble = _gone_wrong(now, entry, sick)
+    if state:
+        if now.acknowledged is None or (entry.claim.state, entry.claim.trouble) != (state, trouble):
+            return Blame(state, trouble)
+        if sick:
+            return Wait(state, f"{trouble}; the slot stays taken until this machine is healthy")
+        if now.settings.halts and not now.acknowledged:
+            return Wait(
+                state, f"{trouble}; no unit or check complains now: once you have looked, say `locksmithctl resume`"
+            )
+    elif sick:
+        until = now.now + now.settings.health - now.verifying
+        return Wait("verifying", f"rebooted, and not healthy yet: {sick}", until)
+    return Release() if now.finished else Run(Errand.FINISH)
+
+
+def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
+    """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
+    if now.stored is not None and entry.claim.state not in BLAMED:
+        return now.stored.state, now.stored.trouble
+    if (failed := _failed(now, entry)) is not None:
+        return FAILED, failed
+    if sick and (now.verifying >= now.settings.health or entry.claim.state == UNHEALTHY):
+        return UNHEALTHY, sick
+    if entry.claim.state in BLAMED:
+        return entry.claim.state, entry.claim.trouble
+    return "", ""
+
+
+def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
+    version, before = entry.version, entry.before
+    if entry.phase is not Phase.COMMITTED or version in UNKNOWN_VERSIONS:
+        return None
+    if any(wish.version == version and wish.judges for wish in now.wishes):
+        return f"rebooted for update {version}, and it is wanted as before"
+    if version in now.unmet:
+        return f"rebooted for update {version}, and came up without it"
+    if before.trigger in WHOLE_SYSTEMS and before.system and before.system == now.system:
+        return f"rebooted for update {version}, and came up with the old system ({now.system}): rolled back"
+    return None
+
+
+def still_up(now: Snapshot) -> Step:
+    """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
+    if now.down_for < now.settings.limit:
+        return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.down_for)
+    return Wait(
+        "stuck",
+        f"stuck in shutdown: {_going_down(now)}; the slot stays taken; "
+        "see `systemctl list-jobs` and `systemd-inhibit --list` on this machine",
+    )
+
+
+def _going_down(now: Snapshot) -> str:
+    if now.shutdown is ShutdownState.GOING_DOWN:
+        return "the machine is going down"
+    return "the machine may be going down, logind or systemd does not say"

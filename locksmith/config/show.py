@@ -1,0 +1,105 @@
+"""A configuration as lines for a person: each key, its value, and where it was set."""
+
+import json
+from datetime import timedelta
+
+from locksmith.config import keys
+from locksmith.config.model import (
+    DEFAULT_ORIGIN,
+    Config,
+)
+from locksmith.window.duration import format_duration
+from locksmith.window.window_set import WindowSet
+
+
+def describe(config: Config) -> list[tuple[str, str, str]]:
+    """List every key, its value as TOML has it, and where that comes from; the password as `***`."""
+    return [
+        (name, _written(value), config.origins.get(name, DEFAULT_ORIGIN)) for name, value in _values(config).items()
+    ]
+
+
+def _values(config: Config) -> dict[str, object]:
+    store, metrics, reboot, window = config.store, config.metrics, config.reboot, config.window
+    original = window.own.windows[0] if keys.START.name in config.origins else None
+    return {
+        "strategy": config.strategy,
+        "group": config.group,
+        "dry-run": config.dry_run,
+        "adopt": config.adopt,
+        "debug": config.debug,
+        "etcd.endpoints": store.endpoints,
+        "etcd.api": store.api,
+        "etcd.cafile": store.cafile,
+        "etcd.certfile": store.certfile,
+        "etcd.keyfile": store.keyfile,
+        "etcd.username": store.username,
+        "etcd.password": store.password and "***",
+        "etcd.timeout": timedelta(seconds=store.timeout),
+        "window.start": original and original.starts,
+        "window.length": original and original.length,
+        "window.open": () if original else window.own.windows,
+        "window.blackouts": window.own.blackouts,
+        "window.zone": window.own.zone or None,
+        "window.sets": window.sets,
+        "window.min-remaining": window.least,
+        "window.splay": None if window.splay is None else f"{window.splay * 100:g}%",
+        "window.require-synced-clock": window.synced,
+        "window-sets": {name: _set_values(known) for name, known in window.known.items()} or None,
+        "triggers.use": config.triggers.use,
+        "triggers.max-uptime": config.triggers.max_uptime,
+        "triggers.command": config.triggers.command,
+        "triggers.needed": config.triggers.needed,
+        "triggers.not-needed": config.triggers.not_needed,
+        "triggers.period": config.triggers.period,
+        "triggers.limit": config.triggers.limit,
+        "metrics.enabled": metrics.enabled,
+        "metrics.address": metrics.address,
+        "metrics.port": metrics.port,
+        "metrics.certfile": metrics.certfile,
+        "metrics.keyfile": metrics.keyfile,
+        "reboot.limit": reboot.limit,
+        "reboot.settle": reboot.settle,
+        "reboot.retry": reboot.retry,
+        "reboot.tries": reboot.tries,
+        "reboot.repeat": reboot.repeat,
+        "reboot.min-uptime": reboot.min_uptime,
+        "reboot.spacing": reboot.spacing,
+        "halt.after": config.halt.after,
+        "halt.expire-after": config.halt.expire_after,
+        "halt.stale-after": config.halt.stale_after,
+        "health.limit": config.health.limit,
+        "health.units": config.health.units,
+        "programs.hook-limit": config.programs.hook_limit,
+        "programs.check-limit": config.programs.check_limit,
+        "sessions.count": config.sessions.which,
+        "sessions.ignore": config.sessions.ignore,
+        "sessions.grace": config.grace,
+        "sessions.limit": config.sessions_limit,
+        "alerts.alertmanager": config.alerts.alertmanager or None,
+        "alerts.prometheus": config.alerts.prometheus or None,
+        "alerts.query": config.alerts.query or None,
+        "alerts.only": config.alerts.only and config.alerts.only.pattern,
+        "alerts.ignore": config.alerts.ignore and config.alerts.ignore.pattern,
+        "alerts.severities": config.alerts.severities,
+    }
+
+
+def _set_values(known: WindowSet) -> dict[str, object]:
+    return {"open": known.windows, "blackouts": known.blackouts, "zone": known.zone}
+
+
+def _written(value: object) -> str:
+    match value:
+        case None:
+            return "(not set)"
+        case bool() | int():
+            return json.dumps(value)
+        case tuple():
+            return f"[{', '.join(map(_written, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{json.dumps(key)} = {_written(held)}' for key, held in value.items())}}}"
+        case timedelta():
+            return _written(format_duration(value))
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)
