@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "freeze": "locksmith.cli.commands.freeze:freeze",
     "thaw": "locksmith.cli.commands.freeze:thaw",
     "hold": "locksmith.cli.commands.freeze:hold",
-    "release": "locksmith.cli.commands.freeze:release",
+    "unhold": "locksmith.cli.commands.freeze:unhold",
     "resume": "locksmith.cli.commands.resume:resume",
     "reboot": "locksmith.cli.commands.machine:reboot",
     "send-need-reboot": "locksmith.cli.commands.machine:send_need_reboot",

@@ -289,7 +289,7 @@ def _orders(found: Case) -> Iterator[str]:
     """Say what holds the machine back with its group, whether or not it has come to ask."""
     view, now = found.view, found.now
     if (hold := view.holds.get(found.machine_id)) is not None:
-        yield f"It is held back {_by(hold, now)}. `locksmithctl release {quoted(_unique(found))}` lets it go on."
+        yield f"It is held back {_by(hold, now)}. `locksmithctl unhold {quoted(_unique(found))}` lets it go on."
     if view.freeze is not None:
         fence = " and max set to 0 until then" if view.freeze.slots is not None else ""
         yield f"{_name(view)} is frozen {_by(view.freeze, now)}{fence}. `locksmithctl thaw` ends that."

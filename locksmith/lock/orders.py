@@ -1,4 +1,4 @@
-"""Freeze, thaw, hold, release, resume: what operators order, each followed by a touch of the semaphore.
+"""Freeze, thaw, hold, unhold, resume: what operators order, each followed by a touch of the semaphore.
 
 After the touch no take and no commit wins any more that was decided before the order stood; so whoever is past the
 point of no return then, and nobody else, still reboots.
@@ -93,7 +93,7 @@ class OperatorOrders:
         before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl)
         return Ordered(before, await self.lock.touch())
 
-    async def release(self, machine_id: str) -> Stood:
+    async def unhold(self, machine_id: str) -> Stood:
         """Let that machine reboot again."""
         return await self._remove(keys.hold_key(self._group, machine_id), HOLD)
 

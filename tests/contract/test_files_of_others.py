@@ -313,7 +313,7 @@ def held(fleet):
     return [entry.key.rpartition("/")[2] for entry in listing.entries]
 
 
-@pytest.mark.parametrize("command", [("hold", "--reason", "x"), ("release",), ("why",)], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [("hold", "--reason", "x"), ("unhold",), ("why",)], ids=lambda words: words[0])
 def test_a_host_name_that_is_the_beginning_of_another_id_is_asked_about(ctl, fleet, command):
     present(fleet, ID, "web1")
     present(fleet, OTHER, "cafe")

@@ -158,7 +158,7 @@ def test_why_names_the_other_group_in_each_command_so_that_it_works_when_pasted(
         re.sub(r"for \d+ s", "for a while", line) for line in said.splitlines()
     ]
     commands = [shlex.split(words) for words in re.findall("`locksmithctl (.*?)`", said)]
-    assert sorted(words[1] for words in commands) == ["release", "thaw", "unlock"]
+    assert sorted(words[1] for words in commands) == ["thaw", "unhold", "unlock"]
     for words in commands:
         assert ctl(*words).status == 0
     assert not re.search("held back|frozen|holds a slot", ctl("why", name).out)

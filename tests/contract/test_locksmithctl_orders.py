@@ -1,4 +1,4 @@
-"""`freeze`, `thaw`, `hold`, `release`, `resume`, `unlock --stale`: an operator's orders, on real etcd, v2 and v3."""
+"""`freeze`, `thaw`, `hold`, `unhold`, `resume`, `unlock --stale`: an operator's orders, on real etcd, v2 and v3."""
 
 import json
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_a_freeze_warns_of_nodes_that_obey_only_the_number_and_fences_them(ctl, 
     bare = semaphore.encode(Semaphore(3, ("a-go-node",)))
     fleet(lambda store: store.create(keys.semaphore_key(fleet.group), bare))
     assert "Warning: a-go-node hold a slot without a record" in ctl("freeze", "--reason", "x").err
-    ended = ctl("freeze", "--reason", "x", "--fence")
+    ended = ctl("freeze", "--reason", "x", "--legacy")
     assert (ended.status, "Warning" in ended.err) == (0, False)
     assert json.loads(ctl("status", "--json").out)["max"] == 0
     refused = ctl("freeze", "--reason", "x", "--for", "1h")
@@ -57,12 +57,12 @@ def test_a_freeze_warns_of_nodes_that_obey_only_the_number_and_fences_them(ctl, 
 def test_a_hold_names_one_machine_and_a_release_lets_it_go(ctl, fleet):
     fleet.present("n1", state="waiting", code="hold", **WISH)
     assert (
-        ctl("hold", "n1", "--reason", "a demo runs on it").out == "n1 is held back; `locksmithctl release n1` ends it\n"
+        ctl("hold", "n1", "--reason", "a demo runs on it").out == "n1 is held back; `locksmithctl unhold n1` ends it\n"
     )
     assert "It is held back by" in ctl("why", "n1").out
     assert "held back" in ctl("nodes").out
-    assert ctl("release", "n1", "--reason", "it is over").out.startswith("n1 is no longer held back; that was by ")
-    assert ctl("release", "n1").out == "nothing to end: n1 is not held back\n"
+    assert ctl("unhold", "n1", "--reason", "it is over").out.startswith("n1 is no longer held back; that was by ")
+    assert ctl("unhold", "n1").out == "nothing to end: n1 is not held back\n"
     unknown = ctl("hold", "n9", "--reason", "x")
     assert (unknown.status, "no machine of the group is called n9" in unknown.err) == (1, True)
 

@@ -54,7 +54,7 @@ def test_records_of_a_megabyte_of_others_hold_up_no_reboot_that_they_say_nothing
 def test_an_order_of_a_megabyte_is_a_no_and_goes_by_its_own_way_out(site, kind):
     places = {
         "freeze": (keys.freeze_key(site.group), ("thaw",)),
-        "hold": (keys.holds_prefix(site.group), ("release",)),
+        "hold": (keys.holds_prefix(site.group), ("unhold",)),
         "spacing": (keys.spacing_key(site.group), ()),
         "resume": (keys.resume_key(site.group), ("resume",)),
         "incidents": (keys.incidents_key(site.group), ("resume",)),

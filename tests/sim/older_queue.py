@@ -15,8 +15,6 @@ from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import remove
 
-KNOWN = 50
-
 
 class OlderPlaces(Places):
     """One key for each name."""
@@ -63,9 +61,9 @@ class OlderSight(QueueSight):
         return False
 
     async def look(self, place) -> Sight:
-        """See the places that were made before."""
+        """See the places that were made before: all of them, as so many slots may be free."""
         prefix = keys.waiters_prefix(self._group)
-        seen = await self._store.list(prefix, limit=KNOWN + 1, last_before=place.created + 1)
+        seen = await self._store.list(prefix, last_before=place.created + 1)
         own = next((entry for entry in seen.entries if entry.key == place.key), None)
         before = tuple(entry for entry in seen.entries if entry.created < place.created)
         leaseless = tuple(itertools.takewhile(lambda entry: not entry.lease, reversed(before)))

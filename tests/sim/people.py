@@ -104,7 +104,7 @@ class Operator:
         await self._insist(self._thaw)
         await self._insist(self.open_windows)
         for machine in self.machines:
-            await self._insist(partial(self.orders.release, machine.name))
+            await self._insist(partial(self.orders.unhold, machine.name))
         await self._insist(partial(self.lock.set_max, slots))
 
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
@@ -186,7 +186,7 @@ class Operator:
     async def _release(self) -> None:
         name = self.rng.choice([machine.name for machine in self.machines])
         self.story.tell(WHO, f"lets {name} go on")
-        await self.orders.release(name)
+        await self.orders.unhold(name)
 
     async def look_after_a_restore(self) -> None:
         """Unlock whoever holds a slot by the store's word alone: its machine is up and knows nothing of that claim."""

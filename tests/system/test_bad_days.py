@@ -231,7 +231,7 @@ def test_somebody_who_is_logged_in_is_warned_by_the_real_logind(machine: Machine
     ctl(machine, "recheck")
     says(machine, "giving up the reboot and its slot: held back")
     wait_until(lambda: '"reboot"' not in scheduled(machine), limit=LIMIT, what="the warning is taken back")
-    ctl(machine, "release", "m1")
+    ctl(machine, "unhold", "m1")
     machine.wait_booted(boots=2, limit=LIMIT)
 
 

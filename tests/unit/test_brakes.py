@@ -187,7 +187,7 @@ def test_a_hold_that_replaced_another_meanwhile_is_not_ended_with_that(kind):
         other = replace(FREEZE, who="bob", nonce="f2")
         weather = Script(fates=[DROPPED], meanwhile=lambda: group.orders.hold("n1", other))
         with pytest.raises(LockError, match=r"another hold was ordered meanwhile, by bob since .* it stands"):
-            await OperatorOrders(group.store(weather), "", clock=lambda: NOW).release("n1")
+            await OperatorOrders(group.store(weather), "", clock=lambda: NOW).unhold("n1")
         await group.refuses("hold", "n1")
 
     scene(story, kind)
@@ -219,8 +219,8 @@ def test_a_hold_stops_one_machine_alone():
         await group.orders.hold("n1", FREEZE)
         await group.refuses("hold", "n1")
         await group.lock().take(claim("n2"))
-        await group.orders.release("n1")
-        assert await group.orders.release("n1") is None
+        await group.orders.unhold("n1")
+        assert await group.orders.unhold("n1") is None
 
     scene(story)
 

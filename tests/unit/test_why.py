@@ -345,7 +345,7 @@ def test_orders_of_operators_are_said_with_the_way_out():
     view = replace(group(wanting("n1")), freeze=order, holds={"id-n1": order})
     said = told(view, "n1")
     assert "Group db is frozen by alice since 03:00: the database moves. `locksmithctl thaw` ends that." in said
-    assert "It is held back by alice since 03:00: the database moves. `locksmithctl release n1` lets it go on." in said
+    assert "It is held back by alice since 03:00: the database moves. `locksmithctl unhold n1` lets it go on." in said
     assert "FROZEN by alice" in summary(view, NOW)
 
 

@@ -1,4 +1,4 @@
-"""`freeze`, `thaw`, `hold`, `release`: who may reboot at all."""
+"""`freeze`, `thaw`, `hold`, `unhold`: who may reboot at all."""
 
 import secrets
 from collections.abc import Callable, Coroutine
@@ -18,7 +18,7 @@ from locksmith.fleet.lookup import Match, find, is_machine_id
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
-from locksmith.lock.records.event import FREEZE, HOLD, RELEASE, THAW
+from locksmith.lock.records.event import FREEZE, HOLD, UNHOLD, THAW
 from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
 from locksmith.util.words import named, quoted
@@ -48,7 +48,9 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @click.option("--reason", cls=GoOption, required=True, help="Why, for whoever finds their machines waiting.")
 @until_option
 @for_option
-@click.option("--fence", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that.")
+@click.option(
+    "--legacy", "fence", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that."
+)
 @group_option
 @json_flag
 @pass_session
@@ -74,7 +76,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     if not fence and done.without_record:
         note(
             f"Warning: {named(done.without_record)} hold a slot without a record: nodes of the original obey only "
-            "the number of slots. `locksmithctl freeze --fence` sets that to 0 until `thaw`"
+            "the number of slots. `locksmithctl freeze --legacy` sets that to 0 until `thaw`"
         )
 
 
@@ -105,7 +107,7 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
 @json_flag
 @pass_session
 def hold(session: Session, *, machine: str, reason: str, until: str | None, long: str | None, as_json: bool) -> None:
-    """Keep one machine from rebooting, until `release`, or a time. It takes no slot, unlike `lock`.
+    """Keep one machine from rebooting, until `unhold`, or a time. It takes no slot, unlike `lock`.
 
     MACHINE is a hostname, a machine-id, or its first letters (four at least).
     """
@@ -122,7 +124,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{machine} is held back{_until(order)}; `locksmithctl release {quoted(machine)}` ends it")
+    say(f"{machine} is held back{_until(order)}; `locksmithctl unhold {quoted(machine)}` ends it")
     if late:
         note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -133,14 +135,14 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 @group_option
 @json_flag
 @pass_session
-def release(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
+def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
     """Let a machine reboot again that was held back."""
     machine_id = _find(session, machine)
 
     async def work(orders: OperatorOrders) -> Stood:
-        before = await orders.release(machine_id)
+        before = await orders.unhold(machine_id)
         if before is not None:
-            await orders.lock.history.add(act(RELEASE, reason, f"{machine} was held back {_was(before)}"))
+            await orders.lock.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
         return before
 
     _taken_back(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)

@@ -33,7 +33,7 @@ alike, so the first keeps its place. (`halt` binds by each machine's own `halt.a
 
 WAY_OUT = {
     FREEZE: "`locksmithctl thaw` removes it",
-    HOLD: "`locksmithctl release MACHINE` removes it",
+    HOLD: "`locksmithctl unhold MACHINE` removes it",
     SPACING: "it expires by itself",
     RESTORED: "`locksmithctl resume` writes it again",
 }
