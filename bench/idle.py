@@ -14,7 +14,7 @@ from datetime import datetime
 import click
 
 from bench.meters import Meters, Reading
-from locksmith.agent.facts import Boot, ShutdownState, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Sighting
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before
 from locksmith.agent.loop import Agent
@@ -53,9 +53,9 @@ class Machine:
         """Stay up."""
         return ShutdownState.RUNNING
 
-    async def before(self, wish: Wish | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> Before:
         """Say how it is."""
-        return Before(wish.trigger if wish else "")
+        return Before(need.trigger if need else "")
 
     def system(self) -> str:
         """Say what runs."""

@@ -60,9 +60,9 @@ def presence(number: int) -> Node:
         version=claim.version,
         code="line",
         reason="in line for a slot",
-        wish="update_engine",
-        wish_version="4081.2.0",
-        wish_since=now,
+        need="update_engine",
+        need_version="4081.2.0",
+        need_since=now,
         window_opens=now,
         window_closes=now,
     )

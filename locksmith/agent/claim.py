@@ -13,7 +13,7 @@ from locksmith.util import limits
 
 def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before) -> JournalEntry:
     """Make a new claim of the daemon's for the first wish, with a nonce that no other claim has."""
-    wish = wanted(snapshot)[0]
+    need = wanted(snapshot)[0]
     claim = Claim(
         holder=member.machine_id,
         kind=claim_record.REBOOT,
@@ -21,8 +21,8 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before
         since=snapshot.now,
         who=DAEMON,
         hostname=limits.text(member.hostname),
-        version=wish.version,
-        reason=limits.text(wish.reason or f"{wish.trigger} {wish.version}".strip()),
+        version=need.version,
+        reason=limits.text(need.reason or f"{need.trigger} {need.version}".strip()),
         rechecked=snapshot.journal.rechecked,
     )
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)

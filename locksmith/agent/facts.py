@@ -31,7 +31,7 @@ class ShutdownState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RebootNeed:
     """A trigger's wish for a reboot. `version` is what the reboot is for; `""` and `0.0.0` are unknown.
 
     The same version after a reboot says that it failed, if the wish `judges`; else it is only no new reason. `reason`
@@ -53,7 +53,7 @@ class Sighting:
     when it really looked, where that was not just now.
     """
 
-    wish: Wish | None = None
+    need: RebootNeed | None = None
     doubt: str | None = None
     says: str = field(default="", compare=False)
     unmet: str = ""

@@ -308,7 +308,7 @@ class Agent:
             boot=self._boot,
             settings=self._settings,
             shutdown=shutdown,
-            wishes=tuple(sight.wish for sight in self._progress.sightings if sight.wish is not None),
+            needs=tuple(sight.need for sight in self._progress.sightings if sight.need is not None),
             doubts=tuple(sight.doubt for sight in self._progress.sightings if sight.doubt is not None),
             unmet=tuple(sight.unmet for sight in self._progress.sightings if sight.unmet),
             journal=journal,
@@ -353,7 +353,7 @@ class Agent:
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
         """Ask those that cost next to nothing; nobody is asked where nothing is wanted."""
-        if entry is None and not any(sight.wish for sight in self._progress.sightings):
+        if entry is None and not any(sight.need for sight in self._progress.sightings):
             return ()
         if self._progress.call is not None:
             return ()
@@ -365,7 +365,7 @@ class Agent:
         if self._around.windows is None:
             return WindowSight()
         matters = self._progress.call is None and (entry is None or entry.boot == boot)
-        wanted = matters and any(sight.wish for sight in self._progress.sightings)
+        wanted = matters and any(sight.need for sight in self._progress.sightings)
         return await self._around.windows.look(self._around.clock(), wanted=wanted)
 
     async def _ask_users(self) -> frozenset[str]:
@@ -526,8 +526,8 @@ class Agent:
         """
         now = await self._around.machine.before(None)
         units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
-        wish = obstacles.latest(snapshot, entry)
-        return replace(now, trigger=wish.trigger, failed_units=tuple(units), version=wish.version)
+        need = obstacles.latest(snapshot, entry)
+        return replace(now, trigger=need.trigger, failed_units=tuple(units), version=need.version)
 
     async def _reboot(self) -> None:
         self._progress.called = asyncio.get_running_loop().time()

@@ -21,7 +21,7 @@ IN_LINE = {"line", "slot"}
 def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> Node:
     """Make the record of a step; moments are whole seconds, so that it reads back as the same."""
     now = snapshot.now.replace(microsecond=0)
-    wish = snapshot.wishes[0] if snapshot.wishes else None
+    need = snapshot.needs[0] if snapshot.needs else None
     code, reason, until = _why(step)
     windows = snapshot.window.windows
     opening = windows.opening(now) if windows else None
@@ -39,10 +39,10 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         code=code,
         reason=limits.text(reason),
         until=until and until.replace(microsecond=0),
-        wish=wish.trigger if wish else "",
-        wish_version=limits.text(wish.version) if wish else "",
-        wish_since=wish.since.replace(microsecond=0) if wish else None,
-        wish_reasons=limits.texts([one.reason for one in snapshot.wishes if one.reason]),
+        need=need.trigger if need else "",
+        need_version=limits.text(need.version) if need else "",
+        need_since=need.since.replace(microsecond=0) if need else None,
+        need_reasons=limits.texts([one.reason for one in snapshot.needs if one.reason]),
         window_opens=_opens(windows, opening, now),
         window_closes=opening.closes if opening else None,
         windows=tuple(map(str, known.windows)) if known else (),

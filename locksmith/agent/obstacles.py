@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from locksmith.agent.facts import ShutdownState, Wish
+from locksmith.agent.facts import RebootNeed, ShutdownState
 from locksmith.agent.journal import Hooks, JournalEntry, Phase
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
@@ -16,24 +16,24 @@ LONGEST_RETRY = timedelta(hours=4)
 """The longest pause after a failed reboot, unless the first is longer."""
 
 
-def wanted(now: Snapshot) -> tuple[Wish, ...]:
+def wanted(now: Snapshot) -> tuple[RebootNeed, ...]:
     """Give the wishes that are no repetition: a reboot for the same version was made a short while ago."""
     done = now.journal.done
     if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
-        return now.wishes
-    return tuple(wish for wish in now.wishes if wish.version != done.version)
+        return now.needs
+    return tuple(need for need in now.needs if need.version != done.version)
 
 
-def latest(now: Snapshot, entry: JournalEntry) -> Wish:
+def latest(now: Snapshot, entry: JournalEntry) -> RebootNeed:
     """Give what the reboot of a claim is for by now: what its own trigger wants, or else the first that wants one."""
-    wishes = wanted(now)
-    claimed = Wish(entry.before.trigger, entry.claim.version, entry.claim.since)
-    return next((wish for wish in wishes if wish.trigger == claimed.trigger), wishes[0] if wishes else claimed)
+    needs = wanted(now)
+    claimed = RebootNeed(entry.before.trigger, entry.claim.version, entry.claim.since)
+    return next((need for need in needs if need.trigger == claimed.trigger), needs[0] if needs else claimed)
 
 
 def first_obstacle(now: Snapshot) -> Idle | Wait | None:
     """Name what stands between a wish and the request for permission, the most telling first."""
-    if not now.wishes:
+    if not now.needs:
         return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
     if now.operator and now.settings.program == DAEMON:
         return Wait("operator", "an operator's reboot is under way")

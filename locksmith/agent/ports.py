@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, WindowSight, Wish
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting, WindowSight
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
 from locksmith.agent.permit import Permit
@@ -47,7 +47,7 @@ class Machine(Protocol):
         """
         ...
 
-    async def before(self, wish: Wish | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> Before:
         """Say how this machine is before its reboot; `HostError`: that cannot be told."""
         ...
 

@@ -9,12 +9,12 @@ from locksmith.agent.facts import (
     GivingUp,
     Objection,
     RebootCall,
+    RebootNeed,
     Report,
     ShutdownState,
     StoredFailure,
     Warned,
     WindowSight,
-    Wish,
 )
 from locksmith.agent.journal import Journal
 from locksmith.lock.answer import Answer
@@ -82,7 +82,7 @@ class Snapshot:
     boot: Boot
     settings: Settings
     shutdown: ShutdownState = ShutdownState.RUNNING
-    wishes: tuple[Wish, ...] = ()
+    needs: tuple[RebootNeed, ...] = ()
     doubts: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
     journal: Journal = field(default_factory=Journal)

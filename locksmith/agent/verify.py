@@ -71,7 +71,7 @@ def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
     version, before = entry.version, entry.before
     if entry.phase is not Phase.COMMITTED or version in UNKNOWN_VERSIONS:
         return None
-    if any(wish.version == version and wish.judges for wish in now.wishes):
+    if any(need.version == version and need.judges for need in now.needs):
         return f"rebooted for update {version}, and it is wanted as before"
     if version in now.unmet:
         return f"rebooted for update {version}, and came up without it"

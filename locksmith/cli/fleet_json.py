@@ -27,12 +27,12 @@ def node_fields(node: Node) -> dict[str, object]:
         "since": records.moment(node.since),
         "until": records.optional_moment(node.until) or None,
         "wish": {
-            "trigger": node.wish,
-            "version": node.wish_version,
-            "since": records.optional_moment(node.wish_since) or None,
-            "reasons": list(node.wish_reasons),
+            "trigger": node.need,
+            "version": node.need_version,
+            "since": records.optional_moment(node.need_since) or None,
+            "reasons": list(node.need_reasons),
         }
-        if node.wish
+        if node.need
         else None,
         "window": {
             "opens": records.moment(node.window_opens),

@@ -13,7 +13,7 @@ from locksmith.host.dbus.messages import Signal
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.host.polkit import ASK_LIMIT
-from locksmith.triggers.operator_request import OperatorWish
+from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT, PATH, STATUS
 
 NOTED_LIMIT = 3.0
@@ -24,7 +24,7 @@ SIGNAL = Signal("", PATH, INTERFACE, "StatusUpdate", STATUS, (0, 0.0, NEED_REBOO
 """What the original sends. The bus writes the sender."""
 
 
-async def send_wish(paths: Paths) -> bool:
+async def send_request(paths: Paths) -> bool:
     """Emit the signal, and tell whether a daemon has noted the wish, now or before. `HostError`: there is no bus.
 
     The daemon asks the bus which user the sender is: so that it can, this stays connected meanwhile.
@@ -32,24 +32,24 @@ async def send_wish(paths: Paths) -> bool:
     link = await Link.open(None, Ears())
     try:
         await link.emit(SIGNAL)
-        return await _noted(OperatorWish(paths))
+        return await _noted(OperatorRequest(paths))
     finally:
         await link.close()
 
 
-async def _noted(wish: OperatorWish) -> bool:
+async def _noted(need: OperatorRequest) -> bool:
     clock = asyncio.get_running_loop()
     ends = clock.time() + NOTED_LIMIT
-    while not wish.path.exists():
+    while not need.path.exists():
         if clock.time() >= ends:
             return False
         await asyncio.sleep(LOOK_EVERY)
     return True
 
 
-def cancel_wish(paths: Paths, machine_id: str) -> bool:
+def cancel_request(paths: Paths, machine_id: str) -> bool:
     """Take the wish back; False where there is none. `HostError`: the machine is past the point of no return."""
-    return JournalFile(paths, machine_id).unless_committed(read_boot_id(paths), OperatorWish(paths).cancel)
+    return JournalFile(paths, machine_id).unless_committed(read_boot_id(paths), OperatorRequest(paths).cancel)
 
 
 async def engine_wants() -> str | None:
@@ -73,7 +73,7 @@ async def keep_request(paths: Paths, reason: str) -> None:
     async with SystemBus() as bus:
         boot = await read_boot(paths, bus)
     # Without the boot id: in a container the daemon's own /proc may have the host's, and a reboot empties /run anyway.
-    OperatorWish(paths).note("", datetime.now(UTC), Boot("", boot.userspace), reason)
+    OperatorRequest(paths).note("", datetime.now(UTC), Boot("", boot.userspace), reason)
 
 
 async def cancel_over_bus() -> bool:

@@ -52,7 +52,7 @@ from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Observer, Store
-from locksmith.triggers.operator_request import OperatorWish
+from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.plugin import Trigger, TriggerContext, listen, make_triggers
 from locksmith.util.boottime import boot_time
 from locksmith.window.splay import Splay
@@ -149,7 +149,7 @@ async def run(config: Config, paths: Paths) -> None:
         # What other users can send comes in on a connection of its own, which may be flooded, or lost, at no cost.
         bus, public = SystemBus(), SystemBus(what="the connection to the system bus that others call")
         bus.take_name(SHIELD)
-        machine, operator = RealMachine(bus, paths), OperatorWish(paths)
+        machine, operator = RealMachine(bus, paths), OperatorRequest(paths)
         inhibitors, sessions = Inhibitors(bus), Sessions(bus, config.sessions, paths)
         clock, marker = local_clock(), AdoptMark(paths, wanted=config.adopt)
         notifier = Notifier.from_environment()

@@ -168,8 +168,8 @@ def _trigger(name: str, seen: Sighting | None) -> list[Any]:
     looked = _micros(seen.looked)
     if seen.doubt is not None:
         return [name, DOUBT, looked, seen.doubt.removeprefix(f"{name}: ")]
-    if seen.wish is not None:
-        return [name, WANTS, looked, seen.wish.reason or seen.wish.version]
+    if seen.need is not None:
+        return [name, WANTS, looked, seen.need.reason or seen.need.version]
     return [name, QUIET, looked, seen.says]
 
 

@@ -115,7 +115,7 @@ class Metrics:
     def _show_snapshot(self, snapshot: Snapshot) -> None:
         entry, opens = snapshot.journal.entry, next_opening(snapshot)
         held = entry is not None and (entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted))
-        self._needed.set(bool(snapshot.wishes))
+        self._needed.set(bool(snapshot.needs))
         self._held.set(held)
         self._window.set(opens.timestamp() if opens else 0)
         self._turn.set(snapshot.now.timestamp())

@@ -76,7 +76,7 @@ class CoordinatorReporter:
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
         """Write the state when it changes."""
-        self.set(_coordinator_state(step, wanted=snapshot is not None and bool(snapshot.wishes)))
+        self.set(_coordinator_state(step, wanted=snapshot is not None and bool(snapshot.needs)))
 
     def performed(self, step: Step) -> None:
         """Have nothing to add."""

@@ -113,7 +113,7 @@ def _own(found: Case) -> Iterator[str]:
     if node is None:
         yield from _absent(found)
         return
-    yield _wish(found, node)
+    yield _need(found, node)
     if node.twin:
         yield (
             f"Another machine has its id: {node.twin} was seen with {found.machine_id}. Neither reboots until one of "
@@ -149,18 +149,18 @@ def _absent(found: Case) -> Iterator[str]:
         yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {_unlock(found)}"
 
 
-def _wish(found: Case, node: Node) -> str:
-    if not node.wish:
+def _need(found: Case, node: Node) -> str:
+    if not node.need:
         if node.state in {states.REBOOTING, states.STUCK, states.RELEASING}:
             return ""
         return f"{found.name} does not want to reboot: nothing asks for it."
-    since = f" since {clock(node.wish_since, found.now)}" if node.wish_since else ""
-    if node.wish_reasons and (node.wish != "update-engine" or len(node.wish_reasons) > 1):
-        return f"{found.name} wants to reboot{since}: {'; and '.join(node.wish_reasons)}."
-    if node.wish == "operator":
+    since = f" since {clock(node.need_since, found.now)}" if node.need_since else ""
+    if node.need_reasons and (node.need != "update-engine" or len(node.need_reasons) > 1):
+        return f"{found.name} wants to reboot{since}: {'; and '.join(node.need_reasons)}."
+    if node.need == "operator":
         return f"{found.name} wants to reboot because an operator asked for it{since}."
-    what = f"update {node.wish_version}" if node.wish_version not in UNKNOWN_VERSIONS else "an update"
-    by = "" if node.wish == "update-engine" else f" (says {node.wish})"
+    what = f"update {node.need_version}" if node.need_version not in UNKNOWN_VERSIONS else "an update"
+    by = "" if node.need == "update-engine" else f" (says {node.need})"
     return f"{found.name} wants to reboot for {what}{by}{since}."
 
 
@@ -184,7 +184,7 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} has rebooted, and gives its slot back."
         case states.IDLE if node.code in BELIEVES_NOTHING:
             yield _believes_nothing(found, node)
-        case states.IDLE if node.wish:
+        case states.IDLE if node.need:
             yield "It is about to ask for a slot."
         case states.IDLE | states.FINISHED:
             return
@@ -218,7 +218,7 @@ def _believes_nothing(found: Case, node: Node) -> str:
 def _line(found: Case) -> Iterator[str]:
     """Say where it stands, who holds the slots, and who is next; also of one that will stand there later."""
     node, view = found.node, found.view
-    if found.place is None and (node is None or not node.wish or node.state != states.WAITING or found.held):
+    if found.place is None and (node is None or not node.need or node.state != states.WAITING or found.held):
         return
     group, slots = group_name(view.group), _slots(found)
     if found.place is None:
@@ -234,7 +234,7 @@ def _line(found: Case) -> Iterator[str]:
 def _first(found: Case) -> Iterator[str]:
     """Say why the first in the queue takes no slot, and which machines have left the queue: they bind no other."""
     view = found.view
-    if found.place is None and (found.node is None or not found.node.wish or found.held):
+    if found.place is None and (found.node is None or not found.node.need or found.held):
         return
     first = view.waiters[0] if view.waiters and found.place != 1 else None
     node = view.machines.get(first.holder) if first is not None and first.kind == REBOOT else None

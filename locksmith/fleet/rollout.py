@@ -30,16 +30,16 @@ class Rollout:
     def look(self, view: GroupView, now: datetime) -> None:
         """Take note of a view."""
         held = {one.holder: one for one in holdings(view) if one.how in OWN}
-        wishing = {node.machine_id for node in view.machines.values() if node.wish}
+        needing = {node.machine_id for node in view.machines.values() if node.need}
         waiting = {waiter.holder for waiter in view.waiters if waiter.kind == REBOOT}
         for holder, before in self._held.items():
-            if holder not in held and holder not in waiting | wishing and before.since is not None:
+            if holder not in held and holder not in waiting | needing and before.since is not None:
                 self.done[holder] = Reboot(before.name, now - before.since)
-        for holder in held.keys() | waiting | wishing:
+        for holder in held.keys() | waiting | needing:
             self.done.pop(holder, None)
-        self.wanted |= held.keys() | waiting | wishing
+        self.wanted |= held.keys() | waiting | needing
         # One that gave its slot back and still wants a reboot is not done: it may have been called off.
-        self._held = {**{key: one for key, one in self._held.items() if key in waiting | wishing}, **held}
+        self._held = {**{key: one for key, one in self._held.items() if key in waiting | needing}, **held}
 
     @property
     def share_done(self) -> float:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.host.paths import Paths
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class NewerKernel:
             text = f"{newest} was installed before this boot, and {running} was booted"
             return Sighting(says=text, unmet=newest)
         reason = f"kernel {newest} is installed, and {running} runs"
-        return Sighting(Wish(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
+        return Sighting(RebootNeed(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
 
     async def close(self) -> None:
         """Need nothing."""

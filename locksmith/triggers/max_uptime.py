@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.host.paths import Paths
 from locksmith.util.words import span
 
@@ -43,7 +43,7 @@ class MaxUptime:
         if up < self._most:
             return Sighting(says=f"up for {span(up)}, of {span(self._most)} at most")
         since = now - (up - self._most)
-        return Sighting(Wish(self.name, "", since, f"it has been up for more than {span(self._most)}"))
+        return Sighting(RebootNeed(self.name, "", since, f"it has been up for more than {span(self._most)}"))
 
     async def close(self) -> None:
         """Need nothing."""

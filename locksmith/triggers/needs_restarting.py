@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
@@ -108,28 +108,28 @@ class NeedsRestarting:
         if outcome.code in command.not_needed:
             return Sighting(says=f"`{words}` says that no reboot is needed", looked=asked)
         if outcome.code in command.needed:
-            return Sighting(self._wish(words, outcome, asked), looked=asked)
+            return Sighting(self._need(words, outcome, asked), looked=asked)
         told = f": {outcome.reason}" if outcome.reason else ""
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
 
     def _doubt(self, text: str, asked: datetime) -> Sighting:
         return Sighting(doubt=f"{self.name}: {text}", looked=asked)
 
-    def _wish(self, words: str, outcome: Outcome, asked: datetime) -> Wish:
+    def _need(self, words: str, outcome: Outcome, asked: datetime) -> RebootNeed:
         """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason.
 
         Nor is it a failed reboot: some commands always say yes.
         """
         version = f"{self.name}-{outcome.digest}"
-        before = self._last.wish
+        before = self._last.need
         since = before.since if before is not None and before.version == version else asked
-        return Wish(self.name, version, since, f"`{words}` says that a reboot is needed", judges=False)
+        return RebootNeed(self.name, version, since, f"`{words}` says that a reboot is needed", judges=False)
 
     async def _ask_for_ever(self, wake: Callable[[], None]) -> None:
         period = self._settings.period.total_seconds()
         while True:
             before, self._last = self._last, await self.ask()
-            if (before.wish, before.doubt) != (self._last.wish, self._last.doubt):
+            if (before.need, before.doubt) != (self._last.need, self._last.doubt):
                 wake()
             pause = period if self._was_run else min(period, NOT_RUN)
             await asyncio.sleep(pause * self._rng.uniform(1 - JITTER, 1 + JITTER))

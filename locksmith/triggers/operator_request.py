@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.util import jsonread, limits, records
@@ -15,7 +15,7 @@ from locksmith.util import jsonread, limits, records
 SCHEMA = 1
 
 
-class OperatorWish:
+class OperatorRequest:
     """The wish in its file, below the machine's paths."""
 
     name = "operator"
@@ -28,7 +28,7 @@ class OperatorWish:
 
         A file that cannot be read is replaced: the operator has just said what it should have said.
         """
-        stands = self._read(boot).wish
+        stands = self._read(boot).need
         if stands is not None and version in {"", stands.version} and (not reason or _because(reason) == stands.reason):
             return
         fields = {
@@ -84,7 +84,7 @@ class OperatorWish:
             return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
             return self._fulfilled()
-        return Sighting(Wish(self.name, version, since, _because(reason)))
+        return Sighting(RebootNeed(self.name, version, since, _because(reason)))
 
     def _fulfilled(self) -> Sighting:
         try:

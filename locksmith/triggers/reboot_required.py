@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.host.paths import Paths
 from locksmith.util import jsonread, limits
 from locksmith.util.words import listed
@@ -84,7 +84,7 @@ class RebootRequired:
             return Sighting(says=f"{self._file} is from before this boot, which did what it asked for")
         written = datetime.fromtimestamp(file.written / 1e9, UTC).replace(microsecond=0)
         reason = f"packages ask for it: {listed(packages)}" if packages else "a package asks for it"
-        return Sighting(Wish(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))
+        return Sighting(RebootNeed(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))
 
     async def close(self) -> None:
         """Stop watching."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError
@@ -54,7 +54,7 @@ class UpdateEngine:
         self._bus = bus
         self._public = public or bus
         self._on_operator = on_operator
-        self._wish: Wish | None = None
+        self._need: RebootNeed | None = None
         self._strangers = Strangers(self._public.unix_user)
 
     @classmethod
@@ -90,14 +90,16 @@ class UpdateEngine:
             return Sighting(doubt=f"update_engine: {error}")
         if operation not in OPERATIONS:
             return Sighting(doubt=f"update_engine is in a state that is unknown here: {operation!r}")
-        self._wish = self._wished(version, now) if operation == NEED_REBOOT else None
-        return Sighting(self._wish, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
+        self._need = self._needed(version, now) if operation == NEED_REBOOT else None
+        return Sighting(self._need, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
 
-    def _wished(self, version: str, now: datetime) -> Wish:
+    def _needed(self, version: str, now: datetime) -> RebootNeed:
         """Keep the beginning of a wish: the engine repeats it every 45 minutes, and a restart loses the version."""
-        if self._wish is not None and (self._wish.version == version or version in {"", "0.0.0"}):
-            return self._wish
-        return Wish(self.name, version, now, f"update {version} is installed" if version else "an update is installed")
+        if self._need is not None and (self._need.version == version or version in {"", "0.0.0"}):
+            return self._need
+        return RebootNeed(
+            self.name, version, now, f"update {version} is installed" if version else "an update is installed"
+        )
 
     async def close(self) -> None:
         """Need nothing: the bus ends with the daemon."""

@@ -19,7 +19,7 @@ from locksmith.host.trust import changeable_by_others, read_regular, readable_by
 from locksmith.lock.records import keys, node, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import MACHINE, WISH, ctl, fleet, root
+from tests.contract.test_locksmithctl_fleet import MACHINE, NEED, ctl, fleet, root
 from tests.harness.waiting import until
 
 __all__ = ["ctl", "fleet", "root"]
@@ -296,7 +296,7 @@ def test_what_leads_to_a_file_is_looked_at_link_by_link(tmp_path):
 
 def present(fleet, machine_id, hostname):
     """Have a machine show itself with an id and a host name of its own."""
-    found = replace(fleet.present("x", **WISH), machine_id=machine_id, hostname=hostname)
+    found = replace(fleet.present("x", **NEED), machine_id=machine_id, hostname=hostname)
     key = keys.node_key(fleet.group, machine_id)
     fleet(lambda store: store.create(key, node.encode(found), ttl=60))
 

@@ -115,10 +115,10 @@ class HostileFleet(Fleet):
         """Make a machine's presence that says nothing good."""
         return Node(
             *(machine_id, BROKEN, BROKEN, BROKEN, BROKEN, state, NOW, BROKEN, BROKEN, LONG, NOW),
-            wish=BROKEN,
-            wish_version=BROKEN,
-            wish_since=NOW,
-            wish_reasons=(BROKEN, LONG),
+            need=BROKEN,
+            need_version=BROKEN,
+            need_since=NOW,
+            need_reasons=(BROKEN, LONG),
             windows=(BROKEN,),
             twin=BROKEN,
             twin_boot=BROKEN,

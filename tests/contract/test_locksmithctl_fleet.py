@@ -103,8 +103,8 @@ def ctl(monkeypatch, capfd, fleet):
     return Ctl(monkeypatch, capfd, *fleet.flags)
 
 
-WISH = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
-IN_LINE = {"state": "waiting", "code": "line", "reason": "in line for a slot", **WISH}
+NEED = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
+IN_LINE = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
 
 
 def timeless(sentence):
@@ -115,7 +115,7 @@ def timeless(sentence):
 def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
     for name in ("n5", "n7"):
         fleet.present(name, **IN_LINE)
-    fleet.present("n2", state="rebooting", **WISH)
+    fleet.present("n2", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n2"), committed=True)
     fleet.stands("n5", "n6", "n7")
     for machine in ("n7", "n7-00"):
@@ -177,7 +177,7 @@ def test_why_of_nobody_and_of_two_at_once_is_an_error_that_helps(ctl, fleet):
 
 def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
     fleet.slots(4)
-    fleet.present("n2", state="rebooting", **WISH)
+    fleet.present("n2", state="rebooting", **NEED)
     fleet.present("n4", **IN_LINE)
     fleet.present("n5")
     fleet.holds(fleet.claim("n2"), committed=True)

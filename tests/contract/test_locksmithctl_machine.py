@@ -28,7 +28,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.store.connect import open_store
-from locksmith.triggers.operator_request import OperatorWish
+from locksmith.triggers.operator_request import OperatorRequest
 from tests.harness import strange
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import flags_for
@@ -77,7 +77,7 @@ class Node:
         self.write(self.paths.boot_id, BOOT.boot_id)
         self.configure()
         self.journal = JournalFile(self.paths, MACHINE)
-        self.wish = OperatorWish(self.paths)
+        self.need = OperatorRequest(self.paths)
 
     def configure(self, **keys: str) -> None:
         lines = [f'{key} = "{value}"' for key, value in keys.items()]
@@ -415,7 +415,7 @@ def test_a_wish_is_the_originals_signal_and_its_sender_stays_until_it_is_noted(n
             call = await node.call("send-need-reboot", "--json")
             await until(lambda: heard, "the signal comes", LIMIT)
             assert await bus.unix_user(heard[0].sender) == 0
-            node.wish.note("", datetime.now(UTC), BOOT)
+            node.need.note("", datetime.now(UTC), BOOT)
             status, out, _ = await call.end()
         assert (status, json.loads(out)) == (0, {"schema": 1, "sent": True, "noted": True})
         assert (heard[0].signature, heard[0].body) == (
@@ -435,9 +435,9 @@ def test_a_wish_without_a_bus_is_an_error(node):
 
 def test_a_wish_is_taken_back(node):
     async def tell():
-        node.wish.note("", datetime.now(UTC), BOOT)
+        node.need.note("", datetime.now(UTC), BOOT)
         assert await node.run("cancel") == (0, "cancelled: the wish for a reboot is taken back\n", "")
-        assert not node.wish.path.exists()
+        assert not node.need.path.exists()
         assert await node.run("cancel") == (0, "nothing to cancel\n", "")
 
     asyncio.run(tell())
@@ -459,14 +459,14 @@ def test_cancel_names_the_way_out_where_update_engine_itself_wants_the_reboot(no
 
 def test_past_the_point_of_no_return_it_is_too_late_to_cancel(node):
     async def tell():
-        node.wish.note("", datetime.now(UTC), BOOT)
+        node.need.note("", datetime.now(UTC), BOOT)
         entry = node.entry(by="locksmithd")
         node.journal.begin(entry)
         node.journal.commit(entry.claim.nonce)
         status, out, err = await node.run("cancel")
         assert (status, out) == (1, "")
         assert "Error: too late" in err
-        assert node.wish.path.exists()
+        assert node.need.path.exists()
 
     asyncio.run(tell())
 

@@ -10,7 +10,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL, UNHEALTHY
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import NOW, WISH, api, ctl, fleet, root
+from tests.contract.test_locksmithctl_fleet import NEED, NOW, api, ctl, fleet, root
 
 __all__ = ["api", "ctl", "fleet", "root"]
 
@@ -23,7 +23,7 @@ def blamed(fleet, name: str) -> None:
 
 
 def test_a_freeze_says_who_is_too_late_and_what_it_replaces_and_a_thaw_ends_it(ctl, fleet):
-    fleet.present("n1", state="rebooting", **WISH)
+    fleet.present("n1", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n1"), committed=True)
     ended = ctl("freeze", "--reason", "the database moves", "--for", "2h")
     assert (ended.status, ended.out.splitlines()[0].startswith(f"group {fleet.group} is frozen until ")) == (0, True)
@@ -55,7 +55,7 @@ def test_a_freeze_warns_of_nodes_that_obey_only_the_number_and_fences_them(ctl, 
 
 
 def test_a_hold_names_one_machine_and_a_release_lets_it_go(ctl, fleet):
-    fleet.present("n1", state="waiting", code="hold", **WISH)
+    fleet.present("n1", state="waiting", code="hold", **NEED)
     assert (
         ctl("hold", "n1", "--reason", "a demo runs on it").out == "n1 is held back; `locksmithctl unhold n1` ends it\n"
     )
@@ -111,7 +111,7 @@ def test_resume_acknowledges_by_name_and_once(ctl, fleet):
 
 def test_unlock_stale_frees_what_is_lost_or_long_held_by_nobody_known_and_nothing_else(ctl, fleet):
     fleet.slots(5)
-    fleet.present("n3", state="rebooting", **WISH)
+    fleet.present("n3", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n3"), committed=True)
     fleet.holds(fleet.claim("n1"), committed=False)
     fleet.holds(fleet.claim("rack", MANUAL, "alice"))

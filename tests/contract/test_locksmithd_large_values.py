@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.lock.records import keys
 from locksmith.util import limits
-from tests.contract.test_locksmithctl_fleet import MACHINE, WISH, ctl, fleet, root
+from tests.contract.test_locksmithctl_fleet import MACHINE, NEED, ctl, fleet, root
 
 __all__ = ["ctl", "fleet", "root"]
 
@@ -79,7 +79,7 @@ def test_an_order_of_a_megabyte_is_a_no_and_goes_by_its_own_way_out(site, kind):
 
 def test_a_listing_with_records_of_a_megabyte_shows_all_the_others(ctl, fleet):
     fleet.slots(3)
-    fleet.present("n1", state="waiting", code="line", **WISH)
+    fleet.present("n1", state="waiting", code="line", **NEED)
     fleet.holds(fleet.claim("n1"))
     fleet.stands("n2")
     assert ctl("freeze", "--reason", "the database moves").status == 0

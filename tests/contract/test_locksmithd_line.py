@@ -135,7 +135,7 @@ def test_a_machine_shows_what_it_does_and_why(site):
         rival = await site.lock.take("rack")
         one.need_reboot("4081.2.0")
         waiting = await shows(site, one.machine_id, state="waiting")
-        assert (waiting.code, waiting.wish, waiting.wish_version) == ("line", "update-engine", "4081.2.0")
+        assert (waiting.code, waiting.need, waiting.need_version) == ("line", "update-engine", "4081.2.0")
         one.machine.on_reboot = lambda: None
         await site.lock.give_back(rival)
         await until(lambda: one.machine.reboots, "logind is asked")

@@ -63,10 +63,10 @@ def machine(tmp_path):
 def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, path, words, needed):
     machine.program(f'[ "$*" = "{words}" ] || exit 7; exit {needed}', path)
     assert machine.trigger().found()
-    assert machine.answer().wish.reason.endswith("says that a reboot is needed")
+    assert machine.answer().need.reason.endswith("says that a reboot is needed")
     machine.program(f'[ "$*" = "{words}" ] || exit 7; exit 0', path)
     answer = machine.answer()
-    assert (answer.wish, answer.doubt) == (None, None)
+    assert (answer.need, answer.doubt) == (None, None)
     machine.program("echo no such plugin >&2; exit 5", path)
     assert "failed with exit status 5: no such plugin" in machine.answer().doubt
 
@@ -75,7 +75,7 @@ def test_dnf5_is_asked_where_its_plugin_is_there(machine):
     machine.program('[ "$*" = "needs-restarting" ] || exit 7; exit 1', "usr/bin/dnf5")
     assert not machine.trigger().found()
     machine.program("", "usr/lib64/dnf5/plugins/needs_restarting_cmd_plugin.so")
-    assert machine.answer().wish
+    assert machine.answer().need
 
 
 def test_any_command_with_exit_statuses_of_its_own(machine):
@@ -84,33 +84,33 @@ def test_any_command_with_exit_statuses_of_its_own(machine):
         status: machine.answer(command=("/usr/bin/check", str(status)), needed=(3, 4), not_needed=(0, 9))
         for status in (0, 1, 3, 4, 9)
     }
-    assert [status for status, answer in said.items() if answer.wish] == [3, 4]
+    assert [status for status, answer in said.items() if answer.need] == [3, 4]
     assert [status for status, answer in said.items() if answer.doubt] == [1]
 
 
 def test_a_missing_command_is_an_error_and_never_a_wish(machine):
     answer = machine.answer(command=("gone", "-r"))
-    assert (answer.wish, answer.doubt) == (None, "needs-restarting: gone is not installed")
+    assert (answer.need, answer.doubt) == (None, "needs-restarting: gone is not installed")
     machine.program("exit 1")
     (machine.paths.root / "usr/bin/check").chmod(0o644)
     answer = machine.answer(command=("check",))
-    assert answer.wish is None
+    assert answer.need is None
     assert "cannot be started: Permission denied" in answer.doubt
 
 
 def test_one_that_runs_too_long_is_ended_and_an_error(machine):
     machine.program("sleep 600")
     answer = machine.answer(command=("check",), limit=timedelta(seconds=0.3))
-    assert answer.wish is None
+    assert answer.need is None
     assert "it ran longer than 0.3 s" in answer.doubt
 
 
 def test_what_it_prints_stands_for_the_version(machine):
     machine.program("echo kernel; exit 1")
-    first = machine.answer(command=("check",)).wish.version
-    assert machine.answer(command=("check",)).wish.version == first
+    first = machine.answer(command=("check",)).need.version
+    assert machine.answer(command=("check",)).need.version == first
     machine.program("echo kernel glibc; exit 1")
-    assert machine.answer(command=("check",)).wish.version != first
+    assert machine.answer(command=("check",)).need.version != first
 
 
 def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine):
@@ -121,7 +121,7 @@ def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine
         trigger.listen(woken.set)
 
         async def wants():
-            return (await trigger.look(NOW, Boot("one"))).wish is not None
+            return (await trigger.look(NOW, Boot("one"))).need is not None
 
         assert not await wants()
         machine.program("exit 1")
@@ -149,7 +149,7 @@ def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatch):
         woken.clear()
         machine.program("exit 1")
         await asyncio.wait_for(woken.wait(), LIMIT)
-        assert (await trigger.look(NOW, Boot("one"))).wish
+        assert (await trigger.look(NOW, Boot("one"))).need
         await trigger.close()
         reap(trigger)
 

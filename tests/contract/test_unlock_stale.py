@@ -12,7 +12,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import WISH, api, ctl, fleet, root
+from tests.contract.test_locksmithctl_fleet import NEED, api, ctl, fleet, root
 from tests.harness.asked import asked
 
 __all__ = ["api", "ctl", "fleet", "root"]
@@ -43,7 +43,7 @@ def commits(fleet, claim):
 
 
 def is_present_again(fleet, claim):
-    fleet.present(claim.hostname, state="waiting", **WISH)
+    fleet.present(claim.hostname, state="waiting", **NEED)
 
 
 def is_unlocked_by_a_colleague(fleet, claim):
@@ -81,7 +81,7 @@ def test_a_slot_that_changes_after_the_question_is_not_freed_and_the_next_is(ctl
 
 
 def test_a_lost_machine_past_its_commit_is_freed_with_the_warning_of_unlock(ctl, fleet):
-    fleet.present("n1", state="rebooting", **WISH)
+    fleet.present("n1", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n1"), committed=True)
     machine_id = fleet.claim("n1").holder
 

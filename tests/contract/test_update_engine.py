@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.host.dbus import bus as system_bus
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.triggers import update_engine
@@ -67,8 +67,8 @@ def unique_name(trigger):
     return trigger._bus._link.unique_name
 
 
-def wish(version, since=NOON):
-    return Sighting(Wish("update-engine", version, since))
+def need(version, since=NOON):
+    return Sighting(RebootNeed("update-engine", version, since))
 
 
 def test_a_needed_reboot_wakes_and_is_a_wish_since_it_was_first_seen(daemon):
@@ -78,11 +78,11 @@ def test_a_needed_reboot_wakes_and_is_a_wish_since_it_was_first_seen(daemon):
             woken = trigger.wakes
             engine.set(NEED_REBOOT, "3.2.1")
             await until(lambda: trigger.wakes > woken, "the signal wakes")
-            assert await trigger.sees(NOON) == wish("3.2.1")
+            assert await trigger.sees(NOON) == need("3.2.1")
             engine.emit()
-            assert await trigger.sees(LATER) == wish("3.2.1")
+            assert await trigger.sees(LATER) == need("3.2.1")
             engine.set(NEED_REBOOT, "3.2.2")
-            assert await trigger.sees(LATER) == wish("3.2.2", LATER)
+            assert await trigger.sees(LATER) == need("3.2.2", LATER)
 
     asyncio.run(story())
 
@@ -91,11 +91,11 @@ def test_a_restarted_engine_forgets_the_version_but_not_the_need(daemon):
     async def story():
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
             engine.set(NEED_REBOOT, "3.2.1")
-            assert await trigger.sees() == wish("3.2.1")
+            assert await trigger.sees() == need("3.2.1")
             woken = trigger.wakes
             await engine.restart()
             await until(lambda: trigger.wakes >= woken + 2, "going and coming both wake")
-            assert await trigger.sees(LATER) == wish("3.2.1")
+            assert await trigger.sees(LATER) == need("3.2.1")
 
     asyncio.run(story())
 
@@ -105,7 +105,7 @@ def test_an_engine_that_was_restarted_before_has_a_wish_for_an_unknown_version(d
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
             engine.set(NEED_REBOOT, "3.2.1")
             await engine.restart()
-            assert await trigger.sees() == wish("0.0.0")
+            assert await trigger.sees() == need("0.0.0")
 
     asyncio.run(story())
 
@@ -114,11 +114,11 @@ def test_a_reset_is_seen_without_a_signal(daemon):
     async def story():
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
             engine.set(NEED_REBOOT, "3.2.1")
-            assert await trigger.sees() == wish("3.2.1")
+            assert await trigger.sees() == need("3.2.1")
             engine.status = (0, 0.0, IDLE, "", 0)
             assert await trigger.sees() == Sighting()
             engine.status = (0, 0.0, NEED_REBOOT, "3.2.1", 0)
-            assert await trigger.sees(LATER) == wish("3.2.1", LATER)
+            assert await trigger.sees(LATER) == need("3.2.1", LATER)
 
     asyncio.run(story())
 
@@ -131,7 +131,7 @@ def test_an_engine_that_comes_late_wakes(daemon):
             async with Engine(daemon.address) as engine:
                 await until(lambda: trigger.wakes > woken, "its coming wakes")
                 engine.set(NEED_REBOOT, "1")
-                assert await trigger.sees() == wish("1")
+                assert await trigger.sees() == need("1")
             assert await trigger.sees() == Sighting()
 
     asyncio.run(story())
@@ -143,7 +143,7 @@ def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes(daemo
             daemon.kill()
             await until(lambda: trigger.wakes >= 2, "its going wakes")
             sight = await trigger.sees()
-            assert sight.wish is None
+            assert sight.need is None
             assert "no connection to the system bus" in (sight.doubt or "")
             daemon.start()
             await until(lambda: trigger.wakes >= 3, "its return wakes")
@@ -156,12 +156,12 @@ def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
     async def story():
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
             engine.set(NEED_REBOOT, "1")
-            assert await trigger.sees() == wish("1")
+            assert await trigger.sees() == need("1")
             engine.silent = True
             sentence = "update_engine: GetStatus of com.coreos.update1 was not answered within 0.2 s"
             assert await trigger.sees() == Sighting(doubt=sentence)
             engine.speak()
-            assert await trigger.sees(LATER) == wish("1")
+            assert await trigger.sees(LATER) == need("1")
 
     asyncio.run(story())
 
@@ -178,7 +178,7 @@ def test_an_answer_that_cannot_be_read_is_a_doubt(daemon, change, sentence):
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
             vars(engine).update(change)
             seen = await trigger.sees()
-            assert seen.wish is None
+            assert seen.need is None
             assert sentence in (seen.doubt or "")
 
     asyncio.run(story())

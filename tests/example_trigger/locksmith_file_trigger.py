@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.facts import Boot, Sighting, Wish
+from locksmith.agent.facts import Boot, RebootNeed, Sighting
 from locksmith.triggers.plugin import TriggerContext
 
 
@@ -29,7 +29,7 @@ class FileTrigger:
             self._since = None
             return Sighting(says=f"{self._file} is not there")
         self._since = self._since or now
-        return Sighting(Wish(self.name, self._file.read_text().strip(), self._since, f"{self._file} is there"))
+        return Sighting(RebootNeed(self.name, self._file.read_text().strip(), self._since, f"{self._file} is there"))
 
     async def close(self) -> None:
         """Need nothing."""

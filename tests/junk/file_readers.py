@@ -18,13 +18,13 @@ from locksmith.host.paths import Paths
 from locksmith.host.programs import read_outcome
 from locksmith.host.watermark import SeenRevision
 from locksmith.triggers.kernel import NewerKernel
-from locksmith.triggers.operator_request import OperatorWish
+from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.reboot_required import RebootRequired
 from tests.junk.reader import Reader, of_text
 
 NOW, BOOT = datetime(2026, 5, 1, tzinfo=UTC), Boot("b", 5)
 MARK = b'{"boot_id": "a", "userspace": 5, "file": [1800000000000000000, 7], "left": []}'
-WISH = (
+NEED = (
     b'{"schema":1,"version":"1.2","reason":"x","since":"2026-05-01T00:00:00Z","boot_id":"b","userspace":5,"more":[{}]}'
 )
 SEEN = (
@@ -71,7 +71,7 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
     mark, packages = paths.run / "reboot-required.json", paths.root / "run/reboot-required.pkgs"
     outcome = paths.run / "programs/check-a-b.json"
     seen = SeenRevision(paths, 3, ["http://a"])
-    wish = OperatorWish(paths)
+    need = OperatorRequest(paths)
     readers = {
         "machine-id": _file(paths.machine_id, lambda: read_machine_id(paths), b"0123456789abcdef" * 2 + b"\n"),
         "boot id": _file(paths.boot_id, lambda: read_boot_id(paths), b"6f1d\n"),
@@ -86,7 +86,7 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
         "packages": _file(
             packages, lambda: _looked(RebootRequired(paths).look(NOW, BOOT)), b"libc6\nlinux-image-6\n", refuses=False
         ),
-        "operator's wish": _file(wish.path, lambda: _looked(wish.look(NOW, BOOT)), WISH),
+        "operator's wish": _file(need.path, lambda: _looked(need.look(NOW, BOOT)), NEED),
         "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, SEEN_NOW, refuses=False),
         "shown boots": _file(ShownRuns(paths).path, lambda: ShownRuns(paths).known() or True, b"a\nb\n", refuses=False),
         "outcome of a program": _file(

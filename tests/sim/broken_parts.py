@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from locksmith.agent.facts import Boot, Errand, ShutdownState, WindowSight, Wish
+from locksmith.agent.facts import Boot, Errand, RebootNeed, ShutdownState, WindowSight
 from locksmith.agent.journal import Hooks
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
@@ -90,12 +90,12 @@ class NoBlackouts(ConfiguredWindows):
 class NoLastLook(Agent):
     """Once it has seen a wish, believes in it for ever."""
 
-    _wishes: tuple[Wish, ...] = ()
+    _needs: tuple[RebootNeed, ...] = ()
 
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
-        self._wishes = seen.wishes or self._wishes
-        return replace(seen, wishes=self._wishes, look_age=seen.look_age * 0)
+        self._needs = seen.needs or self._needs
+        return replace(seen, needs=self._needs, look_age=seen.look_age * 0)
 
 
 class NoLookAfterTheCommit(Agent):

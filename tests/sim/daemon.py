@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
@@ -202,9 +202,9 @@ class Process:
         await self.take_time("while it asks logind")
         return self.machine.shutdown_state()
 
-    async def before(self, wish: Wish | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> Before:
         """Say how it is."""
-        return Before(wish.trigger if wish else "")
+        return Before(need.trigger if need else "")
 
     def system(self) -> str:
         """Say what runs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from locksmith.agent.facts import Boot, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.facts import Boot, Objection, RebootNeed, ShutdownState, Sighting
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -25,19 +25,19 @@ DAEMON, PERSON, POWER = "its daemon", "a person", "a power cut"
 class Engine:
     """The update engine. `wish` is the version it wants a reboot for; it is forgotten by a reboot, or by a reset."""
 
-    wish: str | None = None
-    wished_until: float = float("-inf")
+    need: str | None = None
+    needed_until: float = float("-inf")
     called_off: bool = False
     done: int = 0
 
     def wants(self, version: str) -> None:
         """Finish an update."""
-        self.wish, self.called_off = version, False
+        self.need, self.called_off = version, False
 
     def reset(self, *, called_off: bool = False) -> None:
         """Drop the wish; `called_off`: in a way that no reboot may follow, not even one that is being prepared."""
-        if self.wish is not None:
-            self.wish, self.wished_until = None, asyncio.get_running_loop().time()
+        if self.need is not None:
+            self.need, self.needed_until = None, asyncio.get_running_loop().time()
             self.called_off = called_off
 
 
@@ -215,7 +215,7 @@ class SimMachine:
         """Call the reboot off, as the journal allows; False where nothing wants one. `HostError`: it is too late."""
 
         def call_off() -> bool:
-            wanted = self.engine.wish is not None
+            wanted = self.engine.need is not None
             self.engine.reset(called_off=True)
             return wanted
 
@@ -227,18 +227,18 @@ class SimMachine:
         """What the engine says."""
         if self.rng.random() < self.faults().engine_doubt:
             return Sighting(doubt="update_engine does not answer")
-        version = self.engine.wish
-        return Sighting(Wish("update_engine", version, self.clock()) if version else None)
+        version = self.engine.need
+        return Sighting(RebootNeed("update_engine", version, self.clock()) if version else None)
 
     @property
     def is_wanted(self) -> bool:
         """Whether anything wants it to reboot."""
-        return self.engine.wish is not None or self.packages.wish is not None
+        return self.engine.need is not None or self.packages.need is not None
 
     def look_at_packages(self) -> Sighting:
         """What the packages say."""
-        version = self.packages.wish
-        return Sighting(Wish("reboot-required", version, self.clock()) if version else None)
+        version = self.packages.need
+        return Sighting(RebootNeed("reboot-required", version, self.clock()) if version else None)
 
     def order_reboot(self) -> None:
         """Take the daemon's order as logind does, with all that can go wrong."""
@@ -265,7 +265,7 @@ class SimMachine:
         loop, rng = asyncio.get_running_loop(), self.rng
         self.down_by = by
         if by == DAEMON:
-            self.down[self.name], self.ordered_for = self, self.engine.wish
+            self.down[self.name], self.ordered_for = self, self.engine.need
         seen = rng.choice((0.0, 0.0, rng.uniform(0.1, 10)))
         delay = rng.uniform(30, 200) if rng.random() < self.faults().inhibited else rng.uniform(0.1, 5)
         self.story.tell(self.name, f"goes down by {by} in {seen + delay:.1f} s")
@@ -373,15 +373,15 @@ class SimMachine:
         self.booted_at = asyncio.get_running_loop().time()
         self.down.pop(self.name, None)
         older = self._change_disk()
-        if older and self.engine.wish is None and self.ordered_for is not None:
+        if older and self.engine.need is None and self.ordered_for is not None:
             self.engine.wants(self.ordered_for)
-        rolled_back = self.engine.wish is not None and (older or self.rng.random() < self.faults().rollback)
+        rolled_back = self.engine.need is not None and (older or self.rng.random() < self.faults().rollback)
         if rolled_back:
-            self.story.tell(self.name, f"comes up without update {self.engine.wish}, and wants it again")
+            self.story.tell(self.name, f"comes up without update {self.engine.need}, and wants it again")
         for source in () if older else (self.packages,) if rolled_back else (self.engine, self.packages):
-            if source.wish is not None:
+            if source.need is not None:
                 source.done += 1
-                source.wish = None
+                source.need = None
         if self.rng.random() < self.faults().no_bus:
             self.no_bus_until = asyncio.get_running_loop().time() + self.rng.uniform(5, 400)
             self.story.tell(self.name, f"comes up without a bus, until {self.no_bus_until:.1f}")

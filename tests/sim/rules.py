@@ -392,12 +392,12 @@ class Rules:
         name, engine, packages = machine.name, machine.engine, machine.packages
         if name in self.dry:
             self.story.breaks(f"{name} reboots in a dry run")
-        since = asyncio.get_running_loop().time() - max(engine.wished_until, packages.wished_until)
-        called_off = engine.called_off and packages.wish is None and packages.wished_until < engine.wished_until
+        since = asyncio.get_running_loop().time() - max(engine.needed_until, packages.needed_until)
+        called_off = engine.called_off and packages.need is None and packages.needed_until < engine.needed_until
         if not machine.is_wanted and (called_off or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
-        if engine.wish in machine.tried and packages.wish is None:
-            self.story.breaks(f"{name} reboots once more for {engine.wish}")
+        if engine.need in machine.tried and packages.need is None:
+            self.story.breaks(f"{name} reboots once more for {engine.need}")
 
     def _is_the_time(self, machine: SimMachine) -> None:
         name, windows = machine.name, self.windows_of(machine.name, FRESH + 5.0)

@@ -82,7 +82,7 @@ class Storm:
             if self.plan.busy and machine.is_wanted:
                 continue
             machine.engine.wants(f"{version + 1}.0.0")
-            self.story.tell(machine.name, f"has update {machine.engine.wish} and wants a reboot")
+            self.story.tell(machine.name, f"has update {machine.engine.need} and wants a reboot")
             node.wake()
             if rng.random() < self.plan.faults.engine_reset:
                 await asyncio.sleep(rng.uniform(0, 60))

@@ -82,7 +82,7 @@ def held(values: SimServer | Before) -> tuple[str, ...]:
     return semaphore.decode(raw, KEY).holders if raw else ()
 
 
-async def wish(world: World, node: Node, version: str) -> None:
+async def need(world: World, node: Node, version: str) -> None:
     node.machine.engine.wants(version)
     world.story.tell(node.machine.host, "wants a reboot")
     node.wake()
@@ -101,14 +101,14 @@ def meet(seed: int, parts: Parts = Parts(), *, firmware: bool = True, in_a_claim
         original = world.node("original")
         await asyncio.sleep(world.rng.uniform(0, 2000))
         if world.rng.random() < 0.5:
-            await wish(world, original, "1.0")
+            await need(world, original, "1.0")
             await asyncio.sleep(world.rng.uniform(0, 200))
         copied = world.rng.random() < 0.5 and (in_a_claim or not original.machine.claims)
         twin = world.node("copy", original if copied else None)
         await asyncio.sleep(world.rng.uniform(0, 2000))
         for node, version in ((original, "2.0"), (twin, "2.1")):
             await asyncio.sleep(world.rng.uniform(0, 400))
-            await wish(world, node, version)
+            await need(world, node, version)
         await asyncio.sleep(LONG)
         world.story.check()
         assert all("clone" in shown(node) for node in (original, twin)), world.story.lines[-20:]
@@ -141,7 +141,7 @@ def copy_during_a_claim(*, firmware: bool) -> None:
             gone.set()
 
         original.machine.lost_power = lost_power
-        await wish(world, original, "1.0")
+        await need(world, original, "1.0")
         await gone.wait()
         world.node("copy", original)
         await asyncio.sleep(LONG)
@@ -177,7 +177,7 @@ def test_a_machine_whose_twin_is_gone_reboots_again():
         world = World(0)
         original, twin = world.node("original"), world.node("copy")
         await asyncio.sleep(MET)
-        await wish(world, original, "1.0")
+        await need(world, original, "1.0")
         await asyncio.sleep(1000)
         assert "clone" in shown(original)
         assert twin.process is not None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Sighting, Wish
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
 from locksmith.agent.journal import Hooks as Begun
@@ -37,7 +37,7 @@ class Bench:
     settings: Settings = field(default_factory=Settings)
     does: dict[str, Callable[[], Answer | None]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    wish: bool = True
+    need: bool = True
     version: str = "1.2.3"
     shutdown: ShutdownState = ShutdownState.RUNNING
     slow_commit: float = 0.0
@@ -104,7 +104,7 @@ class Bench:
         return self.shutdown
 
     async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
-        return Sighting(Wish("update_engine", self.version, now) if self.wish else None)
+        return Sighting(RebootNeed("update_engine", self.version, now) if self.need else None)
 
     async def request(self, _claim) -> Answer:
         return self._call("request") or Granted()
@@ -133,8 +133,8 @@ class Bench:
     async def close(self) -> None:
         self.closed = True
 
-    async def before(self, wish: Wish | None) -> Before:
-        return Before(wish.trigger if wish else "")
+    async def before(self, need: RebootNeed | None) -> Before:
+        return Before(need.trigger if need else "")
 
     def system(self) -> str:
         return ""
@@ -332,7 +332,7 @@ def test_a_tool_that_stands_still_cannot_go_on_with_a_claim_that_is_released_bli
 
 
 def test_a_stop_of_an_idle_machine_says_that_it_holds_nothing():
-    assert "holds nothing" in for_a_while(Bench(wish=False), 3).leave()
+    assert "holds nothing" in for_a_while(Bench(need=False), 3).leave()
 
 
 def test_a_machine_that_goes_down_by_somebodys_order_keeps_its_claim():
@@ -354,7 +354,7 @@ def test_a_machine_that_goes_down_by_somebodys_order_keeps_its_claim():
 
 
 def test_a_tool_that_ended_while_the_loop_looked_may_have_committed_its_claim_is_looked_at_again():
-    bench = Bench(wish=False, operators=[True, False, True, True])
+    bench = Bench(need=False, operators=[True, False, True, True])
     bench.leave_entry(Phase.REQUESTED, "locksmithctl")
     for_a_while(bench, 1)
     assert bench.calls == []
@@ -362,7 +362,7 @@ def test_a_tool_that_ended_while_the_loop_looked_may_have_committed_its_claim_is
 
 def test_a_tool_that_died_after_its_commit_leaves_a_claim_that_is_kept_until_the_machine_proves_to_stay_up():
     """However long this daemon has run: it counts from when it first saw that nobody cares for the claim."""
-    bench = Bench(wish=False)
+    bench = Bench(need=False)
 
     async def main(_loop: VirtualLoop) -> list[str]:
         agent = bench.agent()
@@ -408,7 +408,7 @@ def test_a_strategy_that_cries_wolf_does_not_make_the_loop_spin():
 
 @pytest.mark.parametrize(("endpoint", "pointed_out"), [("memory", False), ("moved", True)])
 def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_out):
-    bench = Bench(wish=False, does={"complete": raising(StoreUnavailableError("no endpoint answered"))})
+    bench = Bench(need=False, does={"complete": raising(StoreUnavailableError("no endpoint answered"))})
     bench.leave_entry(Phase.COMMITTED, "locksmithd", endpoint=endpoint, boot="boot-0")
     for_a_while(bench, 1)
     assert "no endpoint answered" in bench.shown[-1]

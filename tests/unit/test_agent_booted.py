@@ -43,7 +43,7 @@ class Health:
 class Rebooted(Bench):
     """A machine that has just rebooted for version 1.2.3, past its point of no return."""
 
-    wish: bool = False
+    need: bool = False
     blamed: list[tuple[str, str]] = field(default_factory=list)
     known: bool = False
 

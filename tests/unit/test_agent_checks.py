@@ -93,11 +93,11 @@ def test_what_a_check_says_that_ran_already_when_an_operator_had_it_asked_again_
 
 def test_an_operator_who_has_everything_looked_at_again_does_not_make_an_old_answer_younger():
     checks = Checks(right=True)
-    bench = Bench(errands=checks, wish=False)
+    bench = Bench(errands=checks, need=False)
 
     def look(agent: Agent) -> None:
         agent.recheck()
-        bench.wish = True
+        bench.need = True
         agent.recheck()
 
     play(bench, look, seconds=1)

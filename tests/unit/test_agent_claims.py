@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.agent.claim import new_entry
-from locksmith.agent.facts import Boot, Wish
+from locksmith.agent.facts import Boot, RebootNeed
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Journal, JournalEntry, Phase, entry_for, target_of
 from locksmith.agent.snapshot import Settings, Snapshot
@@ -17,21 +17,21 @@ TARGET = Target("etcd-lock", "web", 3, ("http://a",))
 BEFORE = Before("update_engine", "flatcar 1.0")
 
 
-def made(wish: Wish, rechecked: datetime | None = None) -> JournalEntry:
-    snapshot = Snapshot(NOW, Boot("boot-1", 2), Settings(), journal=Journal(rechecked=rechecked), wishes=(wish,))
+def made(need: RebootNeed, rechecked: datetime | None = None) -> JournalEntry:
+    snapshot = Snapshot(NOW, Boot("boot-1", 2), Settings(), journal=Journal(rechecked=rechecked), needs=(need,))
     return new_entry(Member("n1", "web-1"), TARGET, snapshot, BEFORE)
 
 
 @pytest.mark.parametrize(
     ("wish", "reason"),
     [
-        (Wish("update_engine", "1.2.3", NOW), "update_engine 1.2.3"),
-        (Wish("kernel", "", NOW), "kernel"),
-        (Wish("kernel", "6.1", NOW, reason="a new kernel is installed"), "a new kernel is installed"),
+        (RebootNeed("update_engine", "1.2.3", NOW), "update_engine 1.2.3"),
+        (RebootNeed("kernel", "", NOW), "kernel"),
+        (RebootNeed("kernel", "6.1", NOW, reason="a new kernel is installed"), "a new kernel is installed"),
     ],
 )
-def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(wish, reason):
-    entry = made(wish, rechecked=NOW)
+def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(need, reason):
+    entry = made(need, rechecked=NOW)
     claim = Claim(
         "n1",
         REBOOT,
@@ -41,7 +41,7 @@ def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(wish
         hostname="web-1",
         boot_id="boot-1",
         userspace=2,
-        version=wish.version,
+        version=need.version,
         system="flatcar 1.0",
         reason=reason,
         rechecked=NOW,
@@ -52,9 +52,9 @@ def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(wish
 
 
 def test_no_two_claims_are_the_same():
-    wish = Wish("update_engine", "1.2.3", NOW)
-    assert len(made(wish).claim.nonce) == 32
-    assert made(wish).claim.nonce != made(wish).claim.nonce
+    need = RebootNeed("update_engine", "1.2.3", NOW)
+    assert len(made(need).claim.nonce) == 32
+    assert made(need).claim.nonce != made(need).claim.nonce
 
 
 def test_a_claim_keeps_whose_permission_it_asked_for():

@@ -23,9 +23,9 @@ class Committing(Bench):
         self.versions.append(claim.version)
         return await super().commit(claim)
 
-    async def before(self, wish):
+    async def before(self, need):
         self.looks += 1
-        return Before(wish.trigger if wish else "", failed_units=(f"{self.looks}.service",))
+        return Before(need.trigger if need else "", failed_units=(f"{self.looks}.service",))
 
 
 def entry(bench: Bench):
@@ -79,7 +79,7 @@ def test_a_commit_that_did_not_come_off_leaves_a_claim_before_the_point_of_no_re
 class Completing(Bench):
     """A machine that has rebooted for version 1.2.4, which followed the 1.2.3 that its claim was made for."""
 
-    wish: bool = False
+    need: bool = False
     completed: list[str] = field(default_factory=list)
 
     def rebooted(self) -> "Completing":

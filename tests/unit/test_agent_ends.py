@@ -113,7 +113,7 @@ def test_a_reboot_that_is_called_off_stops_the_hooks_that_run_and_then_undoes_th
 
     def update_is_reset(agent: Agent) -> None:
         assert hooks.told == ["begun"]
-        bench.wish = False
+        bench.need = False
         agent.wake()
 
     play(bench, update_is_reset)
@@ -140,7 +140,7 @@ def test_a_machine_that_adopts_gives_back_its_bare_id_once():
             asked.append(holder)
             return True
 
-    play(Adopting(wish=False), Agent.wake, adopts=to_adopt.adopts, adopted=to_adopt.adopted)
+    play(Adopting(need=False), Agent.wake, adopts=to_adopt.adopts, adopted=to_adopt.adopted)
     assert asked == ["n1"]
     assert not to_adopt.left
 
@@ -153,7 +153,7 @@ def test_an_adoption_that_fails_is_tried_again():
             raising(StoreUnavailableError("no endpoint answers"))()
             return False
 
-    bench = Failing(wish=False)
+    bench = Failing(need=False)
     play(bench, nothing, adopts=to_adopt.adopts, adopted=to_adopt.adopted)
     assert to_adopt.left
     assert "no endpoint answers" in bench.shown[-1]
@@ -220,7 +220,7 @@ def test_hooks_that_have_failed_are_undone_and_not_stopped():
 
 def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
     hooks = Endless()
-    bench = Bench(errands=hooks, wish=False)
+    bench = Bench(errands=hooks, need=False)
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
     bench.journal.hooks("left", Hooks.BEGUN)
     play(bench, nothing)
@@ -254,4 +254,4 @@ def test_what_the_triggers_said_is_there_from_the_first_look_on():
     bench = Bench(does={"request": lambda: DENIED})
     assert bench.agent().sightings() == {}
     play(bench, lambda agent: said.append(agent.sightings()))
-    assert said[0]["bench"].wish is not None
+    assert said[0]["bench"].need is not None

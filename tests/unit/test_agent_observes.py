@@ -13,13 +13,13 @@ from locksmith.agent.facts import (
     GivingUp,
     Objection,
     RebootCall,
+    RebootNeed,
     Report,
     ShutdownState,
     Sighting,
     StoredFailure,
     Warned,
     WindowSight,
-    Wish,
 )
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.memory import Asked, Running
@@ -77,7 +77,7 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
         seen = await agent._observe()
         assert around.asked == ["gate", ("windows", True)]
         assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
-        assert seen.wishes == (Wish("update_engine", "1.2.3", START + seconds(100)),)
+        assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
         assert (seen.objections, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
         assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
         assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
@@ -111,7 +111,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         progress.answer, progress.committed, progress.commit_sent = Granted(), True, 95.0
         progress.call, progress.called, progress.looked = RebootCall(timedelta(), "no"), 90.0, 80.0
         progress.sightings = [
-            Sighting(Wish("kernel", "6.1", START)),
+            Sighting(RebootNeed("kernel", "6.1", START)),
             Sighting(doubt="it does not answer"),
             Sighting(unmet="6.0"),
         ]
@@ -124,7 +124,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         assert around.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
         assert (seen.answer, seen.committed_here, seen.commit_age) == (Granted(), True, seconds(5))
         assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
-        assert seen.wishes == (Wish("kernel", "6.1", START),)
+        assert seen.needs == (RebootNeed("kernel", "6.1", START),)
         assert (seen.doubts, seen.unmet) == (("it does not answer",), ("6.0",))
         assert (seen.checks, seen.errand) == (
             Checks(seconds(40), (ALERT,)),
@@ -210,7 +210,7 @@ def test_where_nothing_is_wanted_no_gate_is_asked():
         await agent._observe()
         assert around.asked == [("windows", False)]
 
-    play(Bench(wish=False), story)
+    play(Bench(need=False), story)
 
 
 def test_a_claim_of_another_configuration_is_seen_as_such():
@@ -243,7 +243,7 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
             "hanging: it does not answer within 20 s",
             "failing: HostError: the bus is gone",
         )
-        assert len(seen.wishes) == 1
+        assert len(seen.needs) == 1
         assert {sight.looked for sight in agent.sightings().values()} == {START + seconds(100)}
 
     play(Bench(), story)

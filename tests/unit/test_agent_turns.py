@@ -64,7 +64,7 @@ def test_a_step_that_succeeds_ends_the_failures_and_is_reported():
 
 
 def test_a_step_that_hangs_is_called_a_timeout_and_the_group_is_told_in_the_end():
-    bench = Turning(wish=False, hangs=True)
+    bench = Turning(need=False, hangs=True)
     bench.leave_entry(Phase.COMMITTED, "locksmithd", boot="boot-0")
     for_a_while(bench, 100)
     assert "timeout" in bench.codes

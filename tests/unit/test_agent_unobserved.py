@@ -156,7 +156,7 @@ def test_a_machine_that_is_well_and_cannot_release_its_slot_reports_that_after_t
     def defect() -> None:
         raise RuntimeError("boom")
 
-    bench = Blind(wish=False, does={"complete": defect})
+    bench = Blind(need=False, does={"complete": defect})
     bench.while_asked = lambda: None
     bench.leave_entry(Phase.COMMITTED, "locksmithd", boot="boot-0")
     for_a_while(bench, 9 * MINUTES)

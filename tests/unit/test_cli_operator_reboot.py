@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.agent.facts import Boot, Errand, Objection, ShutdownState, Wish
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, JournalEntry, Phase
 from locksmith.agent.permit import Permit
@@ -53,8 +53,8 @@ class ObedientMachine:
             return ShutdownState.UNKNOWN
         return ShutdownState.GOING_DOWN if self.told else ShutdownState.RUNNING
 
-    async def before(self, wish: Wish | None) -> Before:
-        return Before(wish.trigger if wish else "")
+    async def before(self, need: RebootNeed | None) -> Before:
+        return Before(need.trigger if need else "")
 
     def system(self) -> str:
         return ""

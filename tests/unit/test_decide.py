@@ -15,12 +15,12 @@ from locksmith.agent.facts import (
     GivingUp,
     Objection,
     RebootCall,
+    RebootNeed,
     Report,
     ShutdownState,
     StoredFailure,
     Warned,
     WindowSight,
-    Wish,
 )
 from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase
 from locksmith.agent.obstacles import latest
@@ -55,7 +55,7 @@ MINUTE = timedelta(minutes=1)
 THIS_BOOT, LAST_BOOT = Boot("boot-2"), Boot("boot-1")
 OPEN, CLOSED = original("02:00", "30m"), original("03:00", "30m")
 DOWN, UNKNOWN = ShutdownState.GOING_DOWN, ShutdownState.UNKNOWN
-WANTED = (Wish("update_engine", "1.2.3", NOW),)
+WANTED = (RebootNeed("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
 NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), unattended=MINUTE, window=WindowSight(OPEN))
@@ -92,15 +92,15 @@ def splayed(snapshot: Snapshot) -> Snapshot:
     return configured(replace(snapshot, now=opened), splay=Splay(1.0, "n1"))
 
 
-WISHING = replace(NOTHING, wishes=WANTED)
-REQUESTED = replace(WISHING, journal=Journal(entry()), checks=Checks(SECOND), prepared=True)
+NEEDING = replace(NOTHING, needs=WANTED)
+REQUESTED = replace(NEEDING, journal=Journal(entry()), checks=Checks(SECOND), prepared=True)
 GRANTS = replace(REQUESTED, answer=GRANTED)
-COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED)))
+COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED)))
 REBOOTING = replace(COMMITTED, committed_here=True)
-BY_HAND = replace(WISHING, journal=Journal(entry(by="locksmithctl")))
-BY_HAND_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
-TAKEN = replace(WISHING, journal=Journal(entry(by=TAKEN_OVER)))
-TAKEN_COMMITTED = replace(WISHING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
+BY_HAND = replace(NEEDING, journal=Journal(entry(by="locksmithctl")))
+BY_HAND_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
+TAKEN = replace(NEEDING, journal=Journal(entry(by=TAKEN_OVER)))
+TAKEN_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
 BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
 REBOOTED = replace(BOOTED, errand=WELL, finished=True)
 BLAMED = Journal(
@@ -113,7 +113,7 @@ FOR_UPDATE = replace(
 )
 FOR_OLDER = replace(FOR_UPDATE, claim=replace(entry().claim, version="1.2.2"))
 FOR_LATER = Before("update-engine", "flatcar 1.0", version="1.2.3")
-OFF = configured(WISHING, reboots=False)
+OFF = configured(NEEDING, reboots=False)
 
 
 def logins(ago: timedelta, until: datetime, users: frozenset[str] = ALICE | {"bob (tty2)"}) -> Snapshot:
@@ -125,33 +125,33 @@ def logins(ago: timedelta, until: datetime, users: frozenset[str] = ALICE | {"bo
 STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Without a claim: a step, or the code of a reason to wait.
     ("nothing wants a reboot", NOTHING, Idle()),
-    ("an update wants one", WISHING, Request()),
+    ("an update wants one", NEEDING, Request()),
     ("a trigger does not answer", replace(NOTHING, doubts=("no engine",)), "trigger"),
-    ("one trigger does not answer, another wants a reboot", replace(WISHING, doubts=("no engine",)), Request()),
-    ("outside the window", configured(WISHING, window=CLOSED), "window"),
-    ("without a window", configured(WISHING, window=None), Request()),
-    ("a set of windows that is not there", replace(WISHING, window=WindowSight(doubt="there is no set")), "window"),
-    ("too little of the window is left", configured(WISHING, least=timedelta(minutes=31)), "window"),
-    ("enough of it is left", configured(WISHING, least=timedelta(minutes=5)), Request()),
-    ("its own moment in the window is to come", splayed(WISHING), "splay"),
-    ("a dry run waits for its moment too", configured(splayed(WISHING), dry_run=True), "splay"),
-    ("dry run", configured(WISHING, dry_run=True), "dry_run"),
+    ("one trigger does not answer, another wants a reboot", replace(NEEDING, doubts=("no engine",)), Request()),
+    ("outside the window", configured(NEEDING, window=CLOSED), "window"),
+    ("without a window", configured(NEEDING, window=None), Request()),
+    ("a set of windows that is not there", replace(NEEDING, window=WindowSight(doubt="there is no set")), "window"),
+    ("too little of the window is left", configured(NEEDING, least=timedelta(minutes=31)), "window"),
+    ("enough of it is left", configured(NEEDING, least=timedelta(minutes=5)), Request()),
+    ("its own moment in the window is to come", splayed(NEEDING), "splay"),
+    ("a dry run waits for its moment too", configured(splayed(NEEDING), dry_run=True), "splay"),
+    ("dry run", configured(NEEDING, dry_run=True), "dry_run"),
     (
         "dry run outside the window: the window is the reason",
-        configured(WISHING, window=CLOSED, dry_run=True),
+        configured(NEEDING, window=CLOSED, dry_run=True),
         "window",
     ),
-    ("somebody else shuts down", replace(WISHING, shutdown=DOWN), "going_down"),
-    ("logind does not answer", replace(WISHING, shutdown=UNKNOWN), "logind"),
-    ("the last reboot failed a minute ago", replace(WISHING, journal=fails(MINUTE)), "retry"),
-    ("the last reboot failed an hour ago", replace(WISHING, journal=fails(60 * MINUTE)), Request()),
+    ("somebody else shuts down", replace(NEEDING, shutdown=DOWN), "going_down"),
+    ("logind does not answer", replace(NEEDING, shutdown=UNKNOWN), "logind"),
+    ("the last reboot failed a minute ago", replace(NEEDING, journal=fails(MINUTE)), "retry"),
+    ("the last reboot failed an hour ago", replace(NEEDING, journal=fails(60 * MINUTE)), Request()),
     (
         "the last reboot failed tomorrow: the clock was wrong then",
-        replace(WISHING, journal=fails(-1440 * MINUTE)),
+        replace(NEEDING, journal=fails(-1440 * MINUTE)),
         Request(),
     ),
     ("the strategy never reboots", OFF, Finish()),
-    ("a slot from before the journal", replace(WISHING, adopts=True), Adopt()),
+    ("a slot from before the journal", replace(NEEDING, adopts=True), Adopt()),
     ("a slot from before the journal and nothing to do", replace(NOTHING, adopts=True), Adopt()),
     # With a claim that is asked for.
     ("restarted while asking", REQUESTED, Request()),
@@ -162,10 +162,10 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         Withdraw("somebody unlocked it", failed=True),
     ),
     ("granted", replace(REQUESTED, answer=GRANTED), Commit()),
-    ("granted, and the update was reset", replace(REQUESTED, wishes=(), answer=GRANTED), Withdraw),
+    ("granted, and the update was reset", replace(REQUESTED, needs=(), answer=GRANTED), Withdraw),
     (
         "granted, and the engine no longer answers",
-        replace(REQUESTED, wishes=(), doubts=("?",), answer=GRANTED),
+        replace(REQUESTED, needs=(), doubts=("?",), answer=GRANTED),
         Withdraw,
     ),
     ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Withdraw),
@@ -184,7 +184,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
             journal=Journal(FOR_UPDATE),
             errand=WELL,
             finished=True,
-            wishes=(Wish("needs-restarting", "1.2.3", NOW, judges=False),),
+            needs=(RebootNeed("needs-restarting", "1.2.3", NOW, judges=False),),
         ),
         Release(),
     ),
@@ -303,22 +303,22 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     (
         "the update that followed the one it had waited for is wanted as before",
-        replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), errand=WELL, wishes=WANTED),
+        replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), errand=WELL, needs=WANTED),
         Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "the update is wanted as before",
-        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, wishes=WANTED),
+        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, needs=WANTED),
         Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "another update is wanted: that is a new wish",
-        replace(REBOOTED, journal=Journal(FOR_UPDATE), wishes=(Wish("update-engine", "1.2.4", NOW),)),
+        replace(REBOOTED, journal=Journal(FOR_UPDATE), needs=(RebootNeed("update-engine", "1.2.4", NOW),)),
         Release(),
     ),
     (
         "an update of unknown version is wanted: that equals nothing",
-        replace(REBOOTED, journal=Journal(FOR_UPDATE), wishes=(Wish("update-engine", "0.0.0", NOW),)),
+        replace(REBOOTED, journal=Journal(FOR_UPDATE), needs=(RebootNeed("update-engine", "0.0.0", NOW),)),
         Release(),
     ),
     (
@@ -329,33 +329,33 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("the new system came up", replace(REBOOTED, journal=Journal(FOR_UPDATE), system="flatcar 1.2.3"), Release()),
     (
         "the same update is wanted again soon: that would be a loop",
-        replace(WISHING, journal=Journal(done=Done("1.2.3", NOW - MINUTE))),
+        replace(NEEDING, journal=Journal(done=Done("1.2.3", NOW - MINUTE))),
         "repeated",
     ),
     (
         "the same update is wanted again the day after",
-        replace(WISHING, journal=Journal(done=Done("1.2.3", NOW - 25 * 60 * MINUTE))),
+        replace(NEEDING, journal=Journal(done=Done("1.2.3", NOW - 25 * 60 * MINUTE))),
         Request(),
     ),
     (
         "five tries failed",
-        replace(WISHING, journal=Journal(failure=Failure(NOW - 60 * MINUTE, "no", tries=5))),
+        replace(NEEDING, journal=Journal(failure=Failure(NOW - 60 * MINUTE, "no", tries=5))),
         "given_up",
     ),
     (
         "five tries failed for another version",
-        replace(WISHING, journal=Journal(failure=Failure(NOW, "no", "1.2.2", tries=5))),
+        replace(NEEDING, journal=Journal(failure=Failure(NOW, "no", "1.2.2", tries=5))),
         Request(),
     ),
     (
         "the second failure in a row waits twice as long",
-        replace(WISHING, journal=Journal(failure=Failure(NOW - 20 * MINUTE, "no", tries=2))),
+        replace(NEEDING, journal=Journal(failure=Failure(NOW - 20 * MINUTE, "no", tries=2))),
         "retry",
     ),
     # Gates, hooks, users.
     (
         "an inhibitor before the lock",
-        replace(WISHING, objections=(Objection("inhibitor", "backup runs"),)),
+        replace(NEEDING, objections=(Objection("inhibitor", "backup runs"),)),
         "inhibitor",
     ),
     (
@@ -370,10 +370,10 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Errand.CHECKS)),
     ("an alert fires after the lock", replace(GRANTS, checks=Checks(SECOND, (ALERT,))), Withdraw(ALERT.text)),
-    ("an alert fired a moment ago", replace(WISHING, checks=Checks(SECOND, (ALERT,))), "alerts"),
+    ("an alert fired a moment ago", replace(NEEDING, checks=Checks(SECOND, (ALERT,))), "alerts"),
     (
         "an alert fired a while ago: it is asked for",
-        replace(WISHING, checks=Checks(MINUTE, (ALERT,))),
+        replace(NEEDING, checks=Checks(MINUTE, (ALERT,))),
         Run(Errand.CHECKS),
     ),
     ("no gate objects: the hooks run", replace(GRANTS, prepared=False), Run(Errand.PREPARE)),
@@ -454,9 +454,9 @@ def test_story(snapshot, step):
 @pytest.mark.parametrize(
     ("snapshot", "until"),
     [
-        (configured(WISHING, window=CLOSED), NOW.replace(hour=3, minute=0)),
-        (replace(WISHING, journal=fails(MINUTE)), NOW + 14 * MINUTE),
-        (replace(WISHING, journal=fails(-5 * MINUTE)), NOW + 20 * MINUTE),
+        (configured(NEEDING, window=CLOSED), NOW.replace(hour=3, minute=0)),
+        (replace(NEEDING, journal=fails(MINUTE)), NOW + 14 * MINUTE),
+        (replace(NEEDING, journal=fails(-5 * MINUTE)), NOW + 20 * MINUTE),
         (called(5 * SECOND), NOW + 10 * SECOND),
         (logins(58 * MINUTE, NOW + MINUTE, ALICE), NOW + MINUTE),
         (logins(58 * MINUTE, NOW + 4 * MINUTE, ALICE), NOW + 2 * MINUTE),
@@ -481,7 +481,7 @@ def test_a_wait_that_ends_by_itself_says_when(snapshot, until):
         (replace(REBOOTING, commit_age=11 * SECOND), True),
         (replace(REBOOTING, look_age=11 * SECOND), False),
         (configured(REBOOTING, window=CLOSED), False),
-        (replace(REQUESTED, wishes=()), False),
+        (replace(REQUESTED, needs=()), False),
     ],
 )
 def test_only_a_reboot_that_was_or_may_have_been_asked_for_counts_as_failed(snapshot, failed):
@@ -509,7 +509,7 @@ snapshots = st.builds(
         dry_run=st.sampled_from([False, False, True]),
     ),
     shutdown=st.sampled_from([ShutdownState.RUNNING, ShutdownState.RUNNING, DOWN, UNKNOWN]),
-    wishes=st.sampled_from([WANTED, WANTED, ()]),
+    needs=st.sampled_from([WANTED, WANTED, ()]),
     doubts=st.sampled_from([(), ("no engine",)]),
     journal=st.builds(
         Journal,
@@ -548,7 +548,7 @@ many = settings(max_examples=times(5))
 def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
     window = now.window.windows
     in_the_way = (
-        not now.wishes
+        not now.needs
         or now.shutdown is not ShutdownState.RUNNING
         or now.settings.dry_run
         or not now.settings.reboots
@@ -680,8 +680,8 @@ def test_the_same_snapshot_always_leads_to_the_same_step(now):
 
 def test_a_reboot_is_for_what_is_wanted_by_now_and_not_for_what_the_claim_was_made_for():
     """A newer update may have come in the line; where its own trigger wants none any more, another's wish counts."""
-    now = Wish("update-engine", "1.2.4", NOW)
-    packages = Wish("reboot-required", "of-the-night", NOW)
-    assert latest(replace(NOTHING, wishes=(packages, now)), FOR_UPDATE) == now
-    assert latest(replace(NOTHING, wishes=(packages,)), FOR_UPDATE) == packages
+    now = RebootNeed("update-engine", "1.2.4", NOW)
+    packages = RebootNeed("reboot-required", "of-the-night", NOW)
+    assert latest(replace(NOTHING, needs=(packages, now)), FOR_UPDATE) == now
+    assert latest(replace(NOTHING, needs=(packages,)), FOR_UPDATE) == packages
     assert latest(NOTHING, FOR_UPDATE).version == "1.2.3"

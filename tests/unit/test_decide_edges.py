@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.decide import decide
-from locksmith.agent.facts import Checks, Errand, GivingUp, Objection, Report, ShutdownState, Warned, Wish
+from locksmith.agent.facts import Checks, Errand, GivingUp, Objection, RebootNeed, Report, ShutdownState, Warned
 from locksmith.agent.journal import Failure, Hooks, Journal, Phase
 from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
 from locksmith.lock.answer import Done
@@ -18,13 +18,13 @@ from tests.unit.test_decide import (
     FOR_UPDATE,
     GRANTS,
     MINUTE,
+    NEEDING,
     NOW,
     REBOOTED,
     REBOOTING,
     SECOND,
     SICK,
     TAKEN_COMMITTED,
-    WISHING,
     called,
     configured,
     entry,
@@ -94,22 +94,22 @@ def test_behind_the_hooks_old_checks_are_no_reason_to_undo_them():
 
 
 def test_what_a_gate_has_objected_stands_for_a_minute():
-    assert code(replace(WISHING, checks=Checks(MINUTE - INSTANT, (ALERT,)))) == "alerts"
-    assert decide(replace(WISHING, checks=Checks(MINUTE, (ALERT,)))) == Run(Errand.CHECKS)
+    assert code(replace(NEEDING, checks=Checks(MINUTE - INSTANT, (ALERT,)))) == "alerts"
+    assert decide(replace(NEEDING, checks=Checks(MINUTE, (ALERT,)))) == Run(Errand.CHECKS)
 
 
 def test_a_failed_try_is_made_again_after_its_pause():
-    assert code(replace(WISHING, journal=failed(RETRY - INSTANT))) == "retry"
-    assert decide(replace(WISHING, journal=failed(RETRY))) == Request()
+    assert code(replace(NEEDING, journal=failed(RETRY - INSTANT))) == "retry"
+    assert decide(replace(NEEDING, journal=failed(RETRY))) == Request()
 
 
 def test_a_version_is_wanted_again_after_a_day():
-    assert code(replace(WISHING, journal=done(REPEAT - INSTANT))) == "repeated"
-    assert decide(replace(WISHING, journal=done(REPEAT))) == Request()
+    assert code(replace(NEEDING, journal=done(REPEAT - INSTANT))) == "repeated"
+    assert decide(replace(NEEDING, journal=done(REPEAT))) == Request()
 
 
 def test_tries_without_a_limit_are_never_given_up():
-    endless = configured(replace(WISHING, journal=failed(SECOND, tries=99)), tries=0)
+    endless = configured(replace(NEEDING, journal=failed(SECOND, tries=99)), tries=0)
     assert code(endless) == "retry"
     assert code(configured(endless, tries=99)) == "given_up"
     assert code(configured(endless, tries=100)) == "retry"
@@ -123,15 +123,15 @@ def test_tries_without_a_limit_are_never_given_up():
         (called(5 * SECOND), 10 * SECOND),
         (called(MINUTE, shutdown=DOWN, down_for=MINUTE), 9 * MINUTE),
         (replace(BOOTED, errand=SICK, verifying=3 * MINUTE), 7 * MINUTE),
-        (replace(WISHING, checks=Checks(20 * SECOND, (ALERT,))), 40 * SECOND),
-        (replace(WISHING, journal=done(HOUR)), 23 * HOUR),
-        (replace(WISHING, journal=failed(MINUTE)), 14 * MINUTE),
-        (replace(WISHING, journal=failed(MINUTE, tries=2)), 29 * MINUTE),
-        (replace(WISHING, journal=failed(MINUTE, tries=3)), 59 * MINUTE),
-        (configured(replace(WISHING, journal=failed(HOUR, tries=12)), tries=0), 3 * HOUR),
-        (configured(replace(WISHING, journal=failed(HOUR, tries=500)), tries=0), 3 * HOUR),
-        (configured(replace(WISHING, journal=failed(HOUR)), retry=6 * HOUR), 5 * HOUR),
-        (replace(WISHING, objections=(Objection("uptime", "too young", NOW + HOUR),)), HOUR),
+        (replace(NEEDING, checks=Checks(20 * SECOND, (ALERT,))), 40 * SECOND),
+        (replace(NEEDING, journal=done(HOUR)), 23 * HOUR),
+        (replace(NEEDING, journal=failed(MINUTE)), 14 * MINUTE),
+        (replace(NEEDING, journal=failed(MINUTE, tries=2)), 29 * MINUTE),
+        (replace(NEEDING, journal=failed(MINUTE, tries=3)), 59 * MINUTE),
+        (configured(replace(NEEDING, journal=failed(HOUR, tries=12)), tries=0), 3 * HOUR),
+        (configured(replace(NEEDING, journal=failed(HOUR, tries=500)), tries=0), 3 * HOUR),
+        (configured(replace(NEEDING, journal=failed(HOUR)), retry=6 * HOUR), 5 * HOUR),
+        (replace(NEEDING, objections=(Objection("uptime", "too young", NOW + HOUR),)), HOUR),
     ],
     ids=[
         "a restarted daemon, after the commit",
@@ -195,15 +195,15 @@ def code(snapshot) -> str:
     ],
 )
 def test_each_failed_try_doubles_the_pause_up_to_four_hours_or_the_first_pause(tries, retry, pause):
-    just_before = configured(replace(WISHING, journal=failed(pause - INSTANT, tries)), tries=0, retry=retry)
+    just_before = configured(replace(NEEDING, journal=failed(pause - INSTANT, tries)), tries=0, retry=retry)
     waits = decide(just_before)
     assert isinstance(waits, Wait)
     assert (waits.code, waits.until) == ("retry", NOW + INSTANT)
-    assert decide(configured(replace(WISHING, journal=failed(pause, tries)), tries=0, retry=retry)) == Request()
+    assert decide(configured(replace(NEEDING, journal=failed(pause, tries)), tries=0, retry=retry)) == Request()
 
 
 def test_a_failure_from_far_ahead_delays_nothing():
-    assert decide(replace(WISHING, journal=failed(-RETRY))) == Request()
+    assert decide(replace(NEEDING, journal=failed(-RETRY))) == Request()
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_another_program_than_the_daemon_waits_for_its_claim_to_be_given_up():
     ids=["not past its point of no return", "for no version that is known"],
 )
 def test_only_a_reboot_for_a_version_can_have_come_up_without_it(claimed):
-    same = Wish("update-engine", claimed.version, NOW)
-    assert decide(replace(REBOOTED, journal=Journal(claimed), wishes=(same,))) == Release()
+    same = RebootNeed("update-engine", claimed.version, NOW)
+    assert decide(replace(REBOOTED, journal=Journal(claimed), needs=(same,))) == Release()
 
 
 def test_while_hooks_are_undone_the_reason_is_said():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith.agent.facts import Boot, WindowSight, Wish
+from locksmith.agent.facts import Boot, RebootNeed, WindowSight
 from locksmith.agent.journal import Journal, JournalEntry, Phase
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
@@ -32,7 +32,7 @@ ENTRY = JournalEntry(
     boot=BOOT,
     by="locksmithd",
 )
-WISH = Wish("update-engine", "4081.2.0", NOW)
+NEED = RebootNeed("update-engine", "4081.2.0", NOW)
 QUIET = Snapshot(NOW, BOOT, Settings())
 
 
@@ -145,7 +145,7 @@ def test_the_lock_counts_as_held_from_the_permission_to_the_give_back(scrape, en
 
 
 def test_a_wish_the_window_and_the_loops_last_turn_are_shown(scrape):
-    wanted = replace(QUIET, wishes=(WISH,), window=WindowSight(original("14:00", "1h")))
+    wanted = replace(QUIET, needs=(NEED,), window=WindowSight(original("14:00", "1h")))
     scrape.metrics.show(Wait("window", "outside the reboot window", LATER), wanted)
     assert scrape.value("reboot_needed") == 1
     assert scrape.value("next_window_timestamp_seconds") == LATER.timestamp()
@@ -157,7 +157,7 @@ def test_a_wish_the_window_and_the_loops_last_turn_are_shown(scrape):
 
 
 def test_a_turn_that_could_not_look_leaves_what_was_seen_before(scrape):
-    scrape.metrics.show(Request(), replace(QUIET, wishes=(WISH,)))
+    scrape.metrics.show(Request(), replace(QUIET, needs=(NEED,)))
     scrape.metrics.show(Wait("host", "the boot id cannot be read"), None)
     assert scrape.value("reboot_needed") == 1
     assert scrape.value("last_turn_timestamp_seconds") == NOW.timestamp()

@@ -18,7 +18,7 @@ from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 IDLE = Node("m1", "n1", "boot-1", "web", "etcd-lock", "idle", NOW, version="1")
-WAITING = replace(IDLE, state="waiting", code="window", reason="outside the reboot window", until=NOW, wish="engine")
+WAITING = replace(IDLE, state="waiting", code="window", reason="outside the reboot window", until=NOW, need="engine")
 
 
 class Registry:
@@ -92,8 +92,8 @@ def test_since_is_when_the_state_began_whatever_else_changes():
     async def story(registry):
         presence = registry.presence()
         await presence.show(WAITING)
-        await presence.show(replace(WAITING, wish_version="2.0", since=NOW + timedelta(hours=1)))
-        assert registry.record == replace(WAITING, wish_version="2.0")
+        await presence.show(replace(WAITING, need_version="2.0", since=NOW + timedelta(hours=1)))
+        assert registry.record == replace(WAITING, need_version="2.0")
 
     play(story)
 

@@ -66,80 +66,80 @@ def look(trigger, boot=BOOT):
 
 def test_a_package_that_asks_for_a_reboot_is_a_wish_with_its_name(machine):
     trigger = RebootRequired(machine.paths)
-    assert look(trigger).wish is None
+    assert look(trigger).need is None
     machine.asks_for_a_reboot("libc6", "dbus", "libc6")
-    wish = look(trigger).wish
-    assert (wish.trigger, wish.reason) == ("reboot-required", "packages ask for it: libc6 and dbus")
-    assert abs(wish.since - datetime.now(UTC)) < timedelta(minutes=1)
+    need = look(trigger).need
+    assert (need.trigger, need.reason) == ("reboot-required", "packages ask for it: libc6 and dbus")
+    assert abs(need.since - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_without_a_list_it_is_a_wish_all_the_same(machine):
     machine.write("run/reboot-required")
-    assert look(RebootRequired(machine.paths)).wish.reason == "a package asks for it"
+    assert look(RebootRequired(machine.paths)).need.reason == "a package asks for it"
 
 
 def test_a_list_of_rubbish_is_bounded_and_read_as_text(machine):
     machine.asks_for_a_reboot()
     (machine.paths.root / "run/reboot-required.pkgs").write_bytes(b"\xff\xfe\n" + b"x\n" * 10**6)
-    assert "packages ask for it" in look(RebootRequired(machine.paths)).wish.reason
+    assert "packages ask for it" in look(RebootRequired(machine.paths)).need.reason
 
 
 def test_a_file_that_goes_takes_its_wish_back(machine):
     trigger = RebootRequired(machine.paths)
     machine.asks_for_a_reboot("dbus")
-    assert look(trigger).wish
+    assert look(trigger).need
     machine.remove("run/reboot-required")
-    assert look(trigger).wish is None
+    assert look(trigger).need is None
 
 
 def test_a_soft_reboot_did_what_the_file_asked_for_though_it_is_still_there(machine):
     machine.asks_for_a_reboot("dbus")
-    assert look(RebootRequired(machine.paths)).wish
+    assert look(RebootRequired(machine.paths)).need
     for _ in range(2):
         seen = look(RebootRequired(machine.paths), SOFT)
-        assert seen.wish is None
+        assert seen.need is None
         assert "is from before this boot" in seen.says
 
 
 @pytest.mark.parametrize("package", ["linux-image-6.1.0-28-amd64", "linux-base", "intel-microcode"])
 def test_a_soft_reboot_brings_no_kernel_and_no_microcode(machine, package):
     machine.asks_for_a_reboot("dbus", package)
-    assert look(RebootRequired(machine.paths)).wish
-    assert look(RebootRequired(machine.paths), SOFT).wish
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), SOFT).need
 
 
 def test_after_a_soft_reboot_a_package_may_ask_again(machine):
     machine.asks_for_a_reboot("dbus")
     look(RebootRequired(machine.paths))
     trigger = RebootRequired(machine.paths)
-    assert look(trigger, SOFT).wish is None
+    assert look(trigger, SOFT).need is None
     machine.remove("run/reboot-required")
     machine.asks_for_a_reboot("libc6")
     os.utime(machine.paths.reboot_required, ns=(0, 10**18))
-    assert look(trigger, SOFT).wish.reason == "packages ask for it: libc6"
-    assert look(trigger, SOFT).wish
+    assert look(trigger, SOFT).need.reason == "packages ask for it: libc6"
+    assert look(trigger, SOFT).need
 
 
 def test_a_machine_whose_run_survives_a_reboot_does_not_reboot_for_ever(machine):
     machine.asks_for_a_reboot("dbus")
-    assert look(RebootRequired(machine.paths)).wish
-    assert look(RebootRequired(machine.paths), NEXT).wish is None
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), NEXT).need is None
 
 
 def test_the_same_file_is_the_same_version_and_a_new_one_is_not(machine):
     trigger = RebootRequired(machine.paths)
     machine.asks_for_a_reboot("dbus")
-    first = look(trigger).wish.version
-    assert look(trigger).wish.version == first
+    first = look(trigger).need.version
+    assert look(trigger).need.version == first
     os.utime(machine.paths.reboot_required, ns=(0, 10**18))
-    assert look(trigger).wish.version != first
+    assert look(trigger).need.version != first
 
 
 @pytest.mark.parametrize("rubbish", ["", "{}", '{"boot_id":"one","userspace":1,"file":[1],"left":[]}'])
 def test_a_memory_that_cannot_be_read_is_begun_anew(machine, rubbish):
     machine.asks_for_a_reboot("dbus")
     machine.write("run/locksmith/reboot-required.json", rubbish)
-    assert look(RebootRequired(machine.paths)).wish
+    assert look(RebootRequired(machine.paths)).need
 
 
 def test_the_loop_is_woken_when_the_file_comes_is_replaced_and_goes(machine):
@@ -166,8 +166,8 @@ def test_the_loop_is_woken_when_the_file_comes_is_replaced_and_goes(machine):
 
 
 def test_a_newer_kernel_that_was_installed_is_a_wish_for_it(machine):
-    wish = look(machine.kernel("6.1.0-9-amd64", "6.1.0-10-amd64", before=["6.1.0-9-amd64"])).wish
-    assert (wish.version, wish.reason) == (
+    need = look(machine.kernel("6.1.0-9-amd64", "6.1.0-10-amd64", before=["6.1.0-9-amd64"])).need
+    assert (need.version, need.reason) == (
         "6.1.0-10-amd64",
         "kernel 6.1.0-10-amd64 is installed, and 6.1.0-9-amd64 runs",
     )
@@ -175,7 +175,7 @@ def test_a_newer_kernel_that_was_installed_is_a_wish_for_it(machine):
 
 def test_a_newer_kernel_that_the_boot_loader_did_not_choose_is_none(machine):
     seen = look(machine.kernel("6.1.0-9-amd64", before=["6.1.0-9-amd64", "6.1.0-10-amd64"]))
-    assert seen.wish is None
+    assert seen.need is None
     assert seen.unmet == "6.1.0-10-amd64"
     assert seen.says == "6.1.0-10-amd64 was installed before this boot, and 6.1.0-9-amd64 was booted"
 
@@ -191,7 +191,7 @@ def test_a_newer_kernel_that_the_boot_loader_did_not_choose_is_none(machine):
     ],
 )
 def test_older_kernels_and_other_flavours_are_no_reason(machine, running, installed):
-    assert look(machine.kernel(running, *installed)).wish is None
+    assert look(machine.kernel(running, *installed)).need is None
 
 
 @pytest.mark.parametrize(
@@ -204,11 +204,11 @@ def test_older_kernels_and_other_flavours_are_no_reason(machine, running, instal
     ],
 )
 def test_numbers_are_compared_as_numbers_across_releases_of_a_distribution(machine, running, newest):
-    assert look(machine.kernel(running, running, newest)).wish.version == newest
+    assert look(machine.kernel(running, running, newest)).need.version == newest
 
 
 def test_a_kernel_that_was_removed_while_it_runs_is_compared_all_the_same(machine):
-    assert look(machine.kernel("6.11.5-arch1-1", "6.11.6-arch1-1")).wish
+    assert look(machine.kernel("6.11.5-arch1-1", "6.11.6-arch1-1")).need
 
 
 def test_in_a_container_the_kernel_is_the_hosts(machine):
@@ -225,10 +225,10 @@ def test_without_the_running_kernels_name_there_is_a_doubt(machine):
 
 def test_a_machine_that_has_been_up_for_long_enough_wants_a_reboot(machine):
     month = timedelta(days=30)
-    assert look(MaxUptime(month, machine.paths, lambda: month - timedelta(hours=1))).wish is None
-    wish = look(MaxUptime(month, machine.paths, lambda: month + timedelta(hours=1))).wish
-    assert (wish.version, wish.since) == ("", NOW - timedelta(hours=1))
-    assert wish.reason == "it has been up for more than 30 d"
+    assert look(MaxUptime(month, machine.paths, lambda: month - timedelta(hours=1))).need is None
+    need = look(MaxUptime(month, machine.paths, lambda: month + timedelta(hours=1))).need
+    assert (need.version, need.since) == ("", NOW - timedelta(hours=1))
+    assert need.reason == "it has been up for more than 30 d"
 
 
 def test_in_a_container_its_own_userspace_counts(machine):
@@ -236,7 +236,7 @@ def test_in_a_container_its_own_userspace_counts(machine):
     now = int(datetime.now(UTC).timestamp())
     trigger = MaxUptime(timedelta(days=1), machine.paths, lambda: timedelta(days=now))
     started = int(time.monotonic() * 1e6)
-    assert look(trigger, Boot("one", started)).wish is None
+    assert look(trigger, Boot("one", started)).need is None
 
 
 def test_without_a_length_it_is_not_found(machine):

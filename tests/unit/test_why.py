@@ -25,17 +25,17 @@ from locksmith.util.text import one_line
 
 NOW = datetime(2026, 5, 1, 3, 0, tzinfo=UTC)
 VERSION = "4081.2.0"
-WISHED = datetime(2026, 5, 1, 2, 14, tzinfo=UTC)
+NEEDED = datetime(2026, 5, 1, 2, 14, tzinfo=UTC)
 
 
 def idle(name: str) -> Node:
-    return Node(f"id-{name}", name, f"boot-{name}", "db", "etcd-lock", states.IDLE, WISHED)
+    return Node(f"id-{name}", name, f"boot-{name}", "db", "etcd-lock", states.IDLE, NEEDED)
 
 
 def wanting(name: str, **changes) -> Node:
-    wish = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": WISHED}
+    need = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NEEDED}
     return replace(
-        idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **wish, **changes}
+        idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **need, **changes}
     )
 
 
@@ -45,7 +45,7 @@ def rebooting(name: str, seconds: float = 41, who: str = DAEMON, state: str = CO
         f"id-{name}",
         REBOOT,
         f"of {name}",
-        WISHED,
+        NEEDED,
         who,
         name,
         "boot",
@@ -61,7 +61,7 @@ def by_hand(holder: str) -> Claim:
 
 
 def waiter(name: str, kind: str = REBOOT) -> Waiter:
-    return Waiter(f"id-{name}", kind, f"of {name}", WISHED, hostname=name)
+    return Waiter(f"id-{name}", kind, f"of {name}", NEEDED, hostname=name)
 
 
 def group(*nodes: Node, claims=(), bare=(), line=(), slots: int = 1, **more) -> GroupView:
@@ -82,7 +82,7 @@ def told(view: GroupView, name: str) -> list[str]:
 
 def test_the_answer_of_one_that_stands_in_line():
     view = group(
-        wanting("n7", window_opens=WISHED, window_closes=NOW + timedelta(hours=1)),
+        wanting("n7", window_opens=NEEDED, window_closes=NOW + timedelta(hours=1)),
         wanting("n5"),
         replace(wanting("n2"), state=states.REBOOTING, code=""),
         claims=[rebooting("n2")],
@@ -127,7 +127,7 @@ def test_the_first_in_line_behind_two_slots():
             ],
         ),
         (
-            wanting("n1", wish="operator", wish_version="", code="dry_run", reason="dry run"),
+            wanting("n1", need="operator", need_version="", code="dry_run", reason="dry run"),
             [
                 "n1 wants to reboot because an operator asked for it since 02:14.",
                 "It is in a dry run: it would ask for a slot now, and reboots nothing.",
@@ -143,7 +143,7 @@ def test_the_first_in_line_behind_two_slots():
             ],
         ),
         (
-            wanting("n1", wish_version="0.0.0", state="draining", code="", reason="kubectl drain"),
+            wanting("n1", need_version="0.0.0", state="draining", code="", reason="kubectl drain"),
             ["n1 wants to reboot for an update since 02:14.", "It is draining (kubectl drain), for 46 min now."],
         ),
         (
@@ -295,9 +295,9 @@ nodes = st.builds(
     code=st.sampled_from(["", "line", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
     reason=texts,
     until=st.none() | moments,
-    wish=st.sampled_from(["", "operator", "update-engine"]) | texts,
-    wish_version=texts,
-    wish_since=st.none() | moments,
+    need=st.sampled_from(["", "operator", "update-engine"]) | texts,
+    need_version=texts,
+    need_since=st.none() | moments,
     window_opens=st.none() | moments,
     window_closes=st.none() | moments,
     twin=texts,

@@ -18,7 +18,7 @@ from locksmith.fleet.lookup import Match, find, is_machine_id
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
-from locksmith.lock.records.event import FREEZE, HOLD, UNHOLD, THAW
+from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD
 from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
 from locksmith.util.words import named, quoted

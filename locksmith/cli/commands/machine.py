@@ -70,10 +70,10 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
 
     It counts from root, and from whom polkit allows org.locksmith1.manage.
     """
-    from locksmith.cli.request import request_over_bus, send_wish
+    from locksmith.cli.request import request_over_bus, send_request
 
     if os.geteuid() == 0:
-        noted = boottime.run(send_wish(session.paths))
+        noted = boottime.run(send_request(session.paths))
     else:
         boottime.run(request_over_bus("locksmithctl send-need-reboot"))
         noted = True
@@ -114,10 +114,10 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
 @pass_session
 def cancel(session: Session, *, as_json: bool) -> None:
     """Take `request` and `send-need-reboot` back. Past the point of no return it is too late, and says so."""
-    from locksmith.cli.request import cancel_over_bus, cancel_wish, engine_wants
+    from locksmith.cli.request import cancel_over_bus, cancel_request, engine_wants
 
     if os.geteuid() == 0:
-        cancelled = cancel_wish(session.paths, session.machine_id)
+        cancelled = cancel_request(session.paths, session.machine_id)
         wake_daemon(session.paths)
     else:
         cancelled = boottime.run(cancel_over_bus())

@@ -71,7 +71,7 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         own = waiter.kind == REBOOT
         node = view.machines.get(waiter.holder) if own else None
         seen |= {waiter.holder} if own else set()
-        why = (_wish(node) if node else "") or waiter.reason or waiter.who
+        why = (_need(node) if node else "") or waiter.reason or waiter.who
         colour = ""
         if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
             why, colour = f"cannot take a slot: {node.reason}", RED
@@ -94,7 +94,7 @@ def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
 
 def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     state = node.code if node.code and (node.state == states.WAITING or node.code in BELIEVES_NOTHING) else node.state
-    why = f"{node.twin} has the same id" if node.twin else node.reason or _wish(node)
+    why = f"{node.twin} has the same id" if node.twin else node.reason or _need(node)
     if hold is not None:
         state, why = "held back", hold.describe()
     colour = (
@@ -103,8 +103,8 @@ def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 
 
-def _wish(node: Node) -> str:
-    return "; ".join(node.wish_reasons) or f"{node.wish} {node.wish_version}".strip()
+def _need(node: Node) -> str:
+    return "; ".join(node.need_reasons) or f"{node.need} {node.need_version}".strip()
 
 
 def _window(node: Node | None, now: datetime) -> str:

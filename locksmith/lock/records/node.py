@@ -49,10 +49,10 @@ class Node:
     code: str = ""
     reason: str = ""
     until: datetime | None = None
-    wish: str = ""
-    wish_version: str = ""
-    wish_since: datetime | None = None
-    wish_reasons: tuple[str, ...] = ()
+    need: str = ""
+    need_version: str = ""
+    need_since: datetime | None = None
+    need_reasons: tuple[str, ...] = ()
     window_opens: datetime | None = None
     window_closes: datetime | None = None
     windows: tuple[str, ...] = ()
@@ -105,10 +105,10 @@ def encode(node: Node) -> bytes:
         "code": node.code,
         "reason": node.reason,
         "until": optional_moment(node.until),
-        "wish": node.wish,
-        "wish_version": node.wish_version,
-        "wish_since": optional_moment(node.wish_since),
-        "wish_reasons": list(node.wish_reasons),
+        "wish": node.need,
+        "wish_version": node.need_version,
+        "wish_since": optional_moment(node.need_since),
+        "wish_reasons": list(node.need_reasons),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
         "windows": list(node.windows),
@@ -140,10 +140,10 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             code=jsonread.read(fields, "code", str, ""),
             reason=jsonread.read(fields, "reason", str, ""),
             until=read_optional_moment(fields, "until"),
-            wish=jsonread.read(fields, "wish", str, ""),
-            wish_version=jsonread.read(fields, "wish_version", str, ""),
-            wish_since=read_optional_moment(fields, "wish_since"),
-            wish_reasons=tuple(map(str, jsonread.read(fields, "wish_reasons", list, []))),
+            need=jsonread.read(fields, "wish", str, ""),
+            need_version=jsonread.read(fields, "wish_version", str, ""),
+            need_since=read_optional_moment(fields, "wish_since"),
+            need_reasons=tuple(map(str, jsonread.read(fields, "wish_reasons", list, []))),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
