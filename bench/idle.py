@@ -14,7 +14,7 @@ from datetime import datetime
 import click
 
 from bench.meters import Meters, Reading
-from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before
 from locksmith.agent.loop import Agent
@@ -65,9 +65,9 @@ class Machine:
         """Never come to this."""
         raise AssertionError(f"{self.name} was to be idle")
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Want nothing."""
-        return Sighting()
+        return TriggerResult()
 
 
 @click.command()

@@ -46,7 +46,7 @@ class RebootNeed:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class TriggerResult:
     """What one look at a trigger says. While there is a doubt (a sentence), there is no wish of it.
 
     `says` is why it wants nothing. `unmet` is a version that this boot should have brought and did not. `looked` is
@@ -56,7 +56,7 @@ class Sighting:
     need: RebootNeed | None = None
     doubt: str | None = None
     says: str = field(default="", compare=False)
-    unmet: str = ""
+    not_applied: str = ""
     looked: datetime | None = field(default=None, compare=False)
 
 

@@ -24,8 +24,8 @@ from locksmith.agent.facts import (
     Objection,
     RebootCall,
     ShutdownState,
-    Sighting,
     StoredFailure,
+    TriggerResult,
     Warned,
     WindowSight,
 )
@@ -130,10 +130,10 @@ class Agent:
         self._rechecked = asyncio.get_running_loop().time()
         self.wake()
 
-    def sightings(self) -> dict[str, Sighting]:
+    def results(self) -> dict[str, TriggerResult]:
         """Give what each trigger said last."""
         names = (trigger.name for trigger in self._around.triggers)
-        return dict(zip(names, self._progress.sightings, strict=False))
+        return dict(zip(names, self._progress.results, strict=False))
 
     async def run(self) -> None:
         """Run until the strategy never reboots and nothing is left to give back, or until cancelled."""
@@ -161,7 +161,7 @@ class Agent:
         answer = self._progress.answer
         if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
             return False
-        return not answer.called_off and not self._progress.had and not self._progress.doubtful
+        return not answer.called_off and not self._progress.had and not self._progress.uncertain
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""
@@ -308,9 +308,9 @@ class Agent:
             boot=self._boot,
             settings=self._settings,
             shutdown=shutdown,
-            needs=tuple(sight.need for sight in self._progress.sightings if sight.need is not None),
-            doubts=tuple(sight.doubt for sight in self._progress.sightings if sight.doubt is not None),
-            unmet=tuple(sight.unmet for sight in self._progress.sightings if sight.unmet),
+            needs=tuple(sight.need for sight in self._progress.results if sight.need is not None),
+            errors=tuple(sight.doubt for sight in self._progress.results if sight.doubt is not None),
+            not_applied=tuple(sight.not_applied for sight in self._progress.results if sight.not_applied),
             journal=journal,
             answer=self._progress.answer,
             call=self._progress.call
@@ -353,7 +353,7 @@ class Agent:
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
         """Ask those that cost next to nothing; nobody is asked where nothing is wanted."""
-        if entry is None and not any(sight.need for sight in self._progress.sightings):
+        if entry is None and not any(sight.need for sight in self._progress.results):
             return ()
         if self._progress.call is not None:
             return ()
@@ -365,7 +365,7 @@ class Agent:
         if self._around.windows is None:
             return WindowSight()
         matters = self._progress.call is None and (entry is None or entry.boot == boot)
-        wanted = matters and any(sight.need for sight in self._progress.sightings)
+        wanted = matters and any(sight.need for sight in self._progress.results)
         return await self._around.windows.look(self._around.clock(), wanted=wanted)
 
     async def _ask_users(self) -> frozenset[str]:
@@ -384,24 +384,24 @@ class Agent:
         before = self._progress
         if before.running is not None:
             before.running.task.cancel()
-        self._progress = Progress(nonce, sightings=before.sightings, looked=before.looked, asked=before.asked)
+        self._progress = Progress(nonce, results=before.results, looked=before.looked, asked=before.asked)
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
         now = self._around.clock()
         looks = (self._sight(trigger, now, boot) for trigger in self._around.triggers)
-        self._progress.sightings = await asyncio.gather(*looks)
+        self._progress.results = await asyncio.gather(*looks)
 
-    async def _sight(self, trigger: Trigger, now: datetime, boot: Boot) -> Sighting:
+    async def _sight(self, trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
         """Look at one trigger; what a plugin does wrong is a doubt of its own, and holds no other back."""
         try:
             async with asyncio.timeout(LOOK_LIMIT):
                 seen = await trigger.look(now, boot)
         except TimeoutError:
-            seen = Sighting(doubt=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
+            seen = TriggerResult(doubt=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
         except Exception as error:
             log.debug("a defect of a trigger", exc_info=True)
-            seen = Sighting(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
+            seen = TriggerResult(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
         return seen if seen.looked else replace(seen, looked=now)
 
     async def _perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901, PLR0912 - one case for each step
@@ -487,10 +487,10 @@ class Agent:
         self._follow(entry)
         self._watched = target_of(entry)
         # One that fails, or is cut off, may be answered later.
-        doubtful, self._progress.doubtful = self._progress.doubtful and not new, True
+        uncertain, self._progress.uncertain = self._progress.uncertain and not new, True
         with self._noting_what_the_store_knows():
             self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
-        self._progress.doubtful = doubtful
+        self._progress.uncertain = uncertain
         self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:

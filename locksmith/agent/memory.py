@@ -12,8 +12,8 @@ from locksmith.agent.facts import (
     Objection,
     RebootCall,
     Report,
-    Sighting,
     StoredFailure,
+    TriggerResult,
     Warned,
 )
 from locksmith.lock.answer import Answer
@@ -73,7 +73,7 @@ class Progress:
     answer: Answer | None = None
     had: bool = False
     """Whether the permission was given once: it may be denied again with the slot in hand."""
-    doubtful: bool = True
+    uncertain: bool = True
     """Whether a request may be on its way still: one of an earlier run, or one that failed in this."""
     committed: bool = False
     commit_sent: float = 0.0
@@ -81,7 +81,7 @@ class Progress:
     call: RebootCall | None = None
     called: float = 0.0
     looked: float = 0.0
-    sightings: Sequence[Sighting] = ()
+    results: Sequence[TriggerResult] = ()
     unattended: Lasting = field(default_factory=Lasting)
     verifying: Lasting = field(default_factory=Lasting)
     running: Running | None = None

@@ -34,7 +34,7 @@ def latest(now: Snapshot, entry: JournalEntry) -> RebootNeed:
 def first_obstacle(now: Snapshot) -> Idle | Wait | None:
     """Name what stands between a wish and the request for permission, the most telling first."""
     if not now.needs:
-        return Wait("trigger", "; ".join(now.doubts)) if now.doubts else Idle()
+        return Wait("trigger", "; ".join(now.errors)) if now.errors else Idle()
     if now.operator and now.settings.program == DAEMON:
         return Wait("operator", "an operator's reboot is under way")
     if not wanted(now):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting, WindowSight
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult, WindowSight
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
 from locksmith.agent.permit import Permit
@@ -24,7 +24,7 @@ class Trigger(Protocol):
 
     name: str
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
         """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""
         ...
 

@@ -83,8 +83,8 @@ class Snapshot:
     settings: Settings
     shutdown: ShutdownState = ShutdownState.RUNNING
     needs: tuple[RebootNeed, ...] = ()
-    doubts: tuple[str, ...] = ()
-    unmet: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    not_applied: tuple[str, ...] = ()
     journal: Journal = field(default_factory=Journal)
     answer: Answer | None = None
     call: RebootCall | None = None

@@ -73,7 +73,7 @@ def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
         return None
     if any(need.version == version and need.judges for need in now.needs):
         return f"rebooted for update {version}, and it is wanted as before"
-    if version in now.unmet:
+    if version in now.not_applied:
         return f"rebooted for update {version}, and came up without it"
     if before.trigger in WHOLE_SYSTEMS and before.system and before.system == now.system:
         return f"rebooted for update {version}, and came up with the old system ({now.system}): rolled back"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from locksmith.agent.facts import Sighting
+from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Gate, Reporter, Surroundings
@@ -179,12 +179,12 @@ async def run(config: Config, paths: Paths) -> None:
             log.info("a reboot is asked for over the bus: %s", reason or "no reason given")
             await note("", reason)
 
-        def sightings() -> dict[str, Sighting | None]:
-            return {**agent.sightings(), **others}
+        def results() -> dict[str, TriggerResult | None]:
+            return {**agent.results(), **others}
 
         found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note, public))
         triggers: list[Trigger] = [*found, operator]
-        service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, sightings)
+        service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, results)
         around = Surroundings(
             machine=machine,
             triggers=triggers,

@@ -12,7 +12,7 @@ from typing import Any
 from dbus_fast import Variant
 
 from locksmith import __version__
-from locksmith.agent.facts import Sighting
+from locksmith.agent.facts import TriggerResult
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
@@ -93,12 +93,12 @@ class BusService:
         orders: Orders,
         group: str,
         strategy: str,
-        sightings: Callable[[], Mapping[str, Sighting | None]] = dict,
+        results: Callable[[], Mapping[str, TriggerResult | None]] = dict,
     ) -> None:
         self._bus = bus
         self._polkit = Polkit(bus)
         self._orders = orders
-        self._sightings = sightings
+        self._sightings = results
         self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
@@ -161,7 +161,7 @@ class BusService:
             await self._polkit.allows(call.sender, user)
 
 
-def _trigger(name: str, seen: Sighting | None) -> list[Any]:
+def _trigger(name: str, seen: TriggerResult | None) -> list[Any]:
     """Give a trigger as the bus has it: its name, a word, when it looked, and a sentence."""
     if seen is None:
         return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]

@@ -80,7 +80,7 @@ class Logind:
         With a delay inhibitor a reboot that was answered takes minutes, in which the machine looks alive and well.
         """
         questions = (self._is_preparing, self._is_stopping, self._has_shutdown_job)
-        answers = await asyncio.gather(*map(_unless_doubt, questions))
+        answers = await asyncio.gather(*map(_unless_unclear, questions))
         if True in answers:
             return ShutdownState.GOING_DOWN
         return ShutdownState.UNKNOWN if None in answers else ShutdownState.RUNNING
@@ -102,7 +102,7 @@ def _shuts_down(job: list[Any]) -> bool:
     return unit in SHUTDOWN_UNITS and kind != "stop"
 
 
-async def _unless_doubt(question: Callable[[], Awaitable[bool | None]]) -> bool | None:
+async def _unless_unclear(question: Callable[[], Awaitable[bool | None]]) -> bool | None:
     """Give the answer, None where there is none."""
     try:
         return await question()

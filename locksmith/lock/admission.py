@@ -23,7 +23,7 @@ from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
-from locksmith.lock.unchanged import Sightings
+from locksmith.lock.unchanged import Unchanged
 from locksmith.store.protocol import Entry, Put, Reading, Store, remove
 from locksmith.store.remembering import Memory
 
@@ -108,7 +108,7 @@ class Brakes:
         self._group = group
         self._mark = mark
         self._clock = clock
-        self._sightings = Sightings()
+        self._sightings = Unchanged()
 
     def keys(self, holder: str) -> list[str]:
         """Name the keys to read together with the semaphore, and behind it, in the order `judge` takes them."""

@@ -70,7 +70,7 @@ class Standing:
             return True
         return not self.listed and self.record is None
 
-    def is_doubtful_since(self, before: "Standing") -> bool:
+    def is_uncertain_since(self, before: "Standing") -> bool:
         """Whether an id without a record may have gone and come again: one such claim looks like the next."""
         return self.listed and self.nonce is None and self.reading.version != before.reading.version
 

@@ -19,7 +19,7 @@ from locksmith.errors import CorruptValueError, StoreRefusedError, StoreUnavaila
 from locksmith.lock.records import keys, semaphore
 from locksmith.store.cluster import parse_id
 from locksmith.store.endpoints import Endpoint, parse_endpoints
-from locksmith.store.exchange import Answer, DoubtError, Exchange, FailedError, Limits, UnreachableError
+from locksmith.store.exchange import Answer, Exchange, FailedError, Limits, MaybeDoneError, UnreachableError
 from locksmith.store.link import Request
 from locksmith.store.settings import StoreSettings
 from locksmith.util import jsonread
@@ -36,7 +36,7 @@ NO_V2_API = b"404 page not found"
 """What etcd answers where it does not serve v2: Go's own page."""
 
 
-class _UndecidedError(DoubtError):
+class _UndecidedError(MaybeDoneError):
     """An endpoint answered, and that does not decide."""
 
 
@@ -104,8 +104,8 @@ async def refuse_if_v2_in_use(settings: StoreSettings, group: str, cluster: str 
 async def _first_answer(question: _Question, endpoints: tuple[Endpoint, ...]) -> bytes | None:
     now = asyncio.get_running_loop().time
     until = now() + question.settings.timeout
-    without_v2, in_doubt, answered = False, False, False
-    doubts = []
+    without_v2, unclear, answered = False, False, False
+    errors = []
     for left, exchange in zip(range(len(endpoints), 0, -1), map(Exchange, endpoints), strict=True):
         by = now() + max(0.0, until - now()) / left
         try:
@@ -113,17 +113,17 @@ async def _first_answer(question: _Question, endpoints: tuple[Endpoint, ...]) ->
         except _NoV2Error:
             without_v2 = True
         except FailedError as error:
-            in_doubt |= not isinstance(error, UnreachableError)
+            unclear |= not isinstance(error, UnreachableError)
             answered |= isinstance(error, _UndecidedError)
-            doubts.append(f"{exchange.endpoint.url}: {await exchange.explain(error, by)}")
+            errors.append(f"{exchange.endpoint.url}: {await exchange.explain(error, by)}")
         finally:
             exchange.close()
-    if without_v2 and not in_doubt:
+    if without_v2 and not unclear:
         return None
     # The v2 API is the question only where the endpoints could else be used.
     why = f"; nothing is done on v3 before one says whether {question.key} exists on the v2 API"
     raise StoreUnavailableError(
-        f"no etcd endpoint could be used: {'; '.join(doubts)}{why if without_v2 or answered else ''}"
+        f"no etcd endpoint could be used: {'; '.join(errors)}{why if without_v2 or answered else ''}"
     )
 
 

@@ -23,7 +23,7 @@ from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, parse_halt_after
-from locksmith.lock.unchanged import Sightings
+from locksmith.lock.unchanged import Unchanged
 from locksmith.store.protocol import Entry, Store, remove
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Queue:
         self._sight = QueueSight(store, group)
         # Whether it was the first at its last look, also where that is believed no more.
         self._first = False
-        self._sightings = Sightings()
+        self._sightings = Unchanged()
 
     def stands(self, claim: Claim) -> bool:
         """Whether this claim has a place, as far as is known here."""
@@ -131,7 +131,7 @@ class Queue:
         """Give the claim's place up, also one that an earlier run of this program had; without one, nothing."""
         place, self._look = self._place, None
         known = place is not None and self.stands(claim)
-        if place is not None and known and not place.doubtful:
+        if place is not None and known and not place.uncertain:
             await self._places.remove(place)
         else:
             await self._places.remove_of(claim)
@@ -179,7 +179,7 @@ class Queue:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
         try:
             ttl = self._ttl_of(place)
-            if self._first or place.doubtful or ttl != place.ttl:
+            if self._first or place.uncertain or ttl != place.ttl:
                 self._place = await self._write(place, ttl)
             else:
                 self._place = await self._places.renew(place)
@@ -195,7 +195,7 @@ class Queue:
             self._place = None
             raise
         except asyncio.CancelledError:
-            self._place = replace(place, doubtful=True)
+            self._place = replace(place, uncertain=True)
             raise
 
     async def _clear(self, sight: Sight) -> bool:

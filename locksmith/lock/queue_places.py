@@ -36,7 +36,7 @@ class Place:
     entry: Entry
     kept: float
     ttl: float
-    doubtful: bool = False
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

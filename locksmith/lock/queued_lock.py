@@ -190,8 +190,8 @@ class QueuedLock:
     async def _known(self, claim: Claim) -> Answer | None:
         """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
         # One that has its slot may stand in line still, where its place could not be given up.
-        doubtful = self._cut_off is not None and _now() - self._cut_off < DOUBT
-        if self._granted or doubtful or not self._queue.stands(claim):
+        uncertain = self._cut_off is not None and _now() - self._cut_off < DOUBT
+        if self._granted or uncertain or not self._queue.stands(claim):
             if await self.lock.check(claim):
                 return await self._keep(claim)
             if self._granted:

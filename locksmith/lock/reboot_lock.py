@@ -417,7 +417,7 @@ class RebootLock:
         if lost:
             if standing.is_rid_of(lost[-1]):
                 return lost[-1].claim
-            if standing.is_doubtful_since(lost[-1]):
+            if standing.is_uncertain_since(lost[-1]):
                 raise FreedOrNotError(holder, self.key)
         elif not standing.listed and (standing.record is None or standing.claim is not None):
             raise NotHeldError(f"{holder} holds no slot in {self.key}")

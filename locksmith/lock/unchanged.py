@@ -14,18 +14,18 @@ MOST = 2000
 
 
 @dataclass(slots=True)
-class _Sighting:
+class _TriggerResult:
     version: int
     value: bytes
     first: float
     last: float
 
 
-class Sightings:
+class Unchanged:
     """What one program has seen. Times are in seconds of a clock that never steps."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Sighting] = {}
+        self._seen: dict[str, _TriggerResult] = {}
 
     def stood(self, entry: Entry, now: float) -> float:
         """Take note of an entry, and give for how many seconds at least it has stood as it is.
@@ -34,7 +34,7 @@ class Sightings:
         """
         known = self._seen.get(entry.key)
         if known is None or (known.version, known.value) != (entry.version, entry.value):
-            known = self._seen[entry.key] = _Sighting(entry.version, entry.value, now, now)
+            known = self._seen[entry.key] = _TriggerResult(entry.version, entry.value, now, now)
             if len(self._seen) > MOST:
                 self._forget()
         known.last = now

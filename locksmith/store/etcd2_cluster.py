@@ -43,7 +43,7 @@ class Cluster:
         A write goes to the next one only when it cannot have arrived at the one before. `AnsweredNoError`,
         `StoreRefusedError`, `StoreUnavailableError`; of a write besides `OutcomeUnknownError`.
         """
-        doubts: list[str] = []
+        errors: list[str] = []
         foreign = False
         await self._one.begin()
         for member, share in self._in_turn(until):
@@ -52,17 +52,17 @@ class Cluster:
                 return await self._asked(member, call, share)
             except ForeignError as error:
                 foreign = True
-                doubts.append(self._to_the_end(member, str(error)))
+                errors.append(self._to_the_end(member, str(error)))
             except NotSentError as error:
-                doubts.append(self._doubt(member, await member.explain(error, until)))
+                errors.append(self._doubt(member, await member.explain(error, until)))
             except (LostError, TimeoutError) as error:
                 said = await member.explain(error, until) or f"no answer within {share:.1f} s"
-                doubts.append(self._doubt(member, said))
+                errors.append(self._doubt(member, said))
                 if call.writes:
                     raise OutcomeUnknownError(
-                        f"etcd did not say whether {call.method} of {call.key} was done: {doubts[-1]}"
+                        f"etcd did not say whether {call.method} of {call.key} was done: {errors[-1]}"
                     ) from None
-        raise await self._failure(call, doubts, foreign=foreign)
+        raise await self._failure(call, errors, foreign=foreign)
 
     async def poll(self, call: Call, until: float) -> bool:
         """Long-poll: True after an event or when etcd can no longer tell, False at `until` (the loop's clock).
@@ -70,10 +70,10 @@ class Cluster:
         A poll that breaks goes on at the next member, which knows the events since. When all have broken it is
         `StoreUnavailableError`, not "read again": whoever believed a front that breaks every poll would never rest.
         """
-        doubts: list[str] = []
+        errors: list[str] = []
         foreign = False
         for member, _ in self._in_turn(until):
-            if doubts:
+            if errors:
                 self._meter.watch_restarted()
             limit = until - asyncio.get_running_loop().time()
             try:
@@ -82,15 +82,15 @@ class Cluster:
                 return False
             except ForeignError as error:
                 foreign = True
-                doubts.append(self._to_the_end(member, str(error)))
+                errors.append(self._to_the_end(member, str(error)))
                 continue
             except (LostError, NotSentError) as error:
-                doubts.append(self._doubt(member, str(error)))
+                errors.append(self._doubt(member, str(error)))
                 continue
             except AnsweredNoError:
                 pass  # the event index was cleared
             return True
-        raise await self._failure(call, doubts, foreign=foreign)
+        raise await self._failure(call, errors, foreign=foreign)
 
     def close(self) -> None:
         """End every call under way; nothing is asked any more."""
@@ -149,8 +149,8 @@ class Cluster:
             await self._in_thread(request, patience(limit), limit)
         return request.cluster
 
-    async def _failure(self, call: Call, doubts: list[str], *, foreign: bool) -> StoreError:
-        error = _unavailable(call, doubts)
+    async def _failure(self, call: Call, errors: list[str], *, foreign: bool) -> StoreError:
+        error = _unavailable(call, errors)
         return await self._one.refuse(str(error)) if foreign else error
 
     def _in_turn(self, until: float) -> Iterator[tuple[Member, float]]:
@@ -172,6 +172,6 @@ class Cluster:
         return f"{member.url}: {why}"
 
 
-def _unavailable(call: Call, doubts: list[str]) -> StoreUnavailableError:
-    reasons = "; ".join(doubts) or "it was closed, or no time was left"
+def _unavailable(call: Call, errors: list[str]) -> StoreUnavailableError:
+    reasons = "; ".join(errors) or "it was closed, or no time was left"
     return StoreUnavailableError(f"no endpoint of etcd answered {call.method} of {call.key} ({reasons})")

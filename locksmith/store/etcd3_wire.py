@@ -11,7 +11,7 @@ from typing import Any
 
 from locksmith.errors import ConflictError
 from locksmith.store.cluster import parse_id
-from locksmith.store.exchange import DoubtError
+from locksmith.store.exchange import MaybeDoneError
 from locksmith.store.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
 from locksmith.store.protocol import (
     ABSENT,
@@ -241,7 +241,7 @@ class Changes:
             return Change()
         if any(reason.endswith(text) for text in TOKEN_TROUBLE):
             raise TokenRefusedError(f"the watch was refused: {reason}")
-        raise DoubtError(f"the watch was cancelled: {reason}")
+        raise MaybeDoneError(f"the watch was cancelled: {reason}")
 
 
 def _change(key: str, events: Sequence[Any]) -> Change:

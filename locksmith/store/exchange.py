@@ -63,7 +63,7 @@ class UnreachableError(NotDoneError):
     """Nothing took the connection."""
 
 
-class DoubtError(FailedError):
+class MaybeDoneError(FailedError):
     """Whether this endpoint did what was asked is not known."""
 
 
@@ -177,12 +177,12 @@ class Exchange:
         except LinkError as error:
             raise await self.lost(link, error, by) from None
 
-    async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | DoubtError:
+    async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | MaybeDoneError:
         """Say what the failure of a connection means for a request that was sent on it."""
         # A server judges this client's certificate before the first request; in TLS 1.3 that is heard only now.
         if link.answers == 0 and is_refusal(root(error)):
             return NotDoneError(await self._certificate_fault(error, by) or describe(error))
-        doubt = DoubtError(describe(error))
+        doubt = MaybeDoneError(describe(error))
         return doubt if link.answers else _odd(doubt)
 
     async def explain(self, error: FailedError | BadJsonError, by: float) -> str:
@@ -230,9 +230,9 @@ class Stream:
             async with asyncio.timeout_at(by):
                 return await self._line()
         except TimeoutError:
-            raise DoubtError(NO_ANSWER) from None
+            raise MaybeDoneError(NO_ANSWER) from None
         except TooLongError as error:
-            raise DoubtError(str(error)) from None
+            raise MaybeDoneError(str(error)) from None
         except LinkError as error:
             raise await self._exchange.lost(self._link, error, by) from None
 
@@ -271,9 +271,9 @@ async def _read(link: Link, by: float) -> Answer:
             while piece := await link.piece():
                 body += piece
     except TimeoutError:
-        raise DoubtError(NO_ANSWER) from None
+        raise MaybeDoneError(NO_ANSWER) from None
     except TooLongError as error:
-        raise DoubtError(str(error)) from None
+        raise MaybeDoneError(str(error)) from None
     return Answer(link.status, bytes(body), link.headers)
 
 

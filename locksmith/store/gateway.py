@@ -10,7 +10,7 @@ from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedEr
 from locksmith.store import etcd3_wire, grpc
 from locksmith.store.cluster import ForeignError, OneCluster
 from locksmith.store.endpoints import Endpoint, parse_endpoints
-from locksmith.store.exchange import DoubtError, Exchange, Limits, NotDoneError, Stream
+from locksmith.store.exchange import Exchange, Limits, MaybeDoneError, NotDoneError, Stream
 from locksmith.store.grpc import FullError, Message, TokenRefusedError
 from locksmith.store.link import Request
 from locksmith.store.protocol import Known, NoObserver, Observer
@@ -105,7 +105,7 @@ class Gateway:
                 except TokenRefusedError:
                     self._forget(token)
                     return None
-                except (NotDoneError, DoubtError, BadJsonError, ForeignError, StoreRefusedError):
+                except (NotDoneError, MaybeDoneError, BadJsonError, ForeignError, StoreRefusedError):
                     broken = True
                     return None
 
@@ -130,7 +130,7 @@ class Gateway:
                 raise StoreUnavailableError("the connection to etcd was closed")
             try:
                 result = await self._admitted(turn, attempt, write=write)
-            except (NotDoneError, DoubtError, BadJsonError, ForeignError) as error:
+            except (NotDoneError, MaybeDoneError, BadJsonError, ForeignError) as error:
                 self._first = (index + 1) % len(self._endpoints)
                 if isinstance(error, ForeignError):
                     failures.setdefault(str(error), []).append(turn.endpoint.url)
@@ -157,9 +157,9 @@ class Gateway:
         url, clock = turn.endpoint.url, asyncio.get_running_loop().time
         try:
             await self._one.admit(url, turn.connect_by - clock(), write=write)
-        except (DoubtError, BadJsonError) as error:
+        except (MaybeDoneError, BadJsonError) as error:
             unknown = NotDoneError(f"which cluster it belongs to is not known: {error}")
-            unknown.odd = error.odd if isinstance(error, DoubtError) else None
+            unknown.odd = error.odd if isinstance(error, MaybeDoneError) else None
             raise unknown from None
         try:
             return await self._with_token(turn, attempt)
@@ -220,9 +220,9 @@ class Gateway:
             if str(error) == grpc.NO_AUTHENTICATION:
                 return ""
             raise
-        except (DoubtError, BadJsonError) as error:
+        except (MaybeDoneError, BadJsonError) as error:
             failed = NotDoneError(f"authentication: {error}")
-            failed.odd = error.odd if isinstance(error, DoubtError) else None
+            failed.odd = error.odd if isinstance(error, MaybeDoneError) else None
             raise failed from None
 
     async def _post(self, turn: Turn, path: str, fields: Message, token: str, *, write: bool = False) -> Message:
@@ -259,7 +259,7 @@ def _request(path: str, fields: Message, token: str) -> Request:
 def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
     try:
         return grpc.decode(raw, status, quotable=quotable)
-    except DoubtError as error:
+    except MaybeDoneError as error:
         error.odd = status if status == NOT_FOUND else None
         raise
 
@@ -271,7 +271,7 @@ async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence:
         by = clock() + silence
         try:
             line = await stream.line(by)
-        except DoubtError:
+        except MaybeDoneError:
             if clock() < by:
                 raise
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from locksmith.errors import StoreRefusedError
-from locksmith.store.exchange import DoubtError, NotDoneError
+from locksmith.store.exchange import MaybeDoneError, NotDoneError
 from locksmith.util.jsonread import BadJsonError, load_object, read, shown
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class TokenRefusedError(StoreRefusedError):
     """The token was refused, or has not the rights: a new one may do."""
 
 
-class FullError(DoubtError):
+class FullError(MaybeDoneError):
     """There is no space for writes, on no member, until an operator has made some."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
             read(message, "header", dict)
     except BadJsonError as error:
         said = f" {raw[:80].decode(errors='replace').strip()!r}" if quotable else ""
-        raise DoubtError(f"no answer of etcd's v3 API, HTTP {status}{said}: {error}") from None
+        raise MaybeDoneError(f"no answer of etcd's v3 API, HTTP {status}{said}: {error}") from None
     if failure is not None:
         fail(failure)
     return message
@@ -138,7 +138,7 @@ def fail(failure: Failure) -> NoReturn:
         raise FullError
     if failure.code in _REFUSALS and text.startswith(_ETCD):
         raise StoreRefusedError(text)
-    raise DoubtError(text or f"gRPC code {failure.code}")
+    raise MaybeDoneError(text or f"gRPC code {failure.code}")
 
 
 def number(message: Message, name: str) -> int:

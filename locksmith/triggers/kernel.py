@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.host.paths import Paths
 
 if TYPE_CHECKING:
@@ -41,22 +41,22 @@ class NewerKernel:
     def listen(self, wake: Callable[[], None]) -> None:
         """Need nothing: a directory is read at each look."""
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Compare the running kernel with the newest of its flavour (`-amd64`, `-cloud-amd64`, `.x86_64`)."""
         try:
             running = self._paths.kernel_release.read_text(errors="replace").strip()
         except OSError as error:
-            return Sighting(doubt=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
+            return TriggerResult(doubt=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
         alike = {name: image for name, image in self._installed().items() if _flavour(name) == _flavour(running)}
         newest = max(alike, key=_numbers, default=running)
         if _numbers(newest) <= _numbers(running):
-            return Sighting(says=f"{running} runs, and none that is installed is newer")
+            return TriggerResult(says=f"{running} runs, and none that is installed is newer")
         since = self._changed(alike[newest])
         if since < self._booted():
             text = f"{newest} was installed before this boot, and {running} was booted"
-            return Sighting(says=text, unmet=newest)
+            return TriggerResult(says=text, not_applied=newest)
         reason = f"kernel {newest} is installed, and {running} runs"
-        return Sighting(RebootNeed(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
+        return TriggerResult(RebootNeed(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
 
     async def close(self) -> None:
         """Need nothing."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.host.paths import Paths
 from locksmith.util.words import span
 
@@ -35,15 +35,15 @@ class MaxUptime:
     def listen(self, wake: Callable[[], None]) -> None:
         """Need nothing: it is looked at anyway."""
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
         """Look how long it has been up. Suspended time counts; a step of the wall clock does not."""
         if not self.found():
-            return Sighting(doubt="max-uptime: triggers.max-uptime says no length")
+            return TriggerResult(doubt="max-uptime: triggers.max-uptime says no length")
         up = self._up(boot)
         if up < self._most:
-            return Sighting(says=f"up for {span(up)}, of {span(self._most)} at most")
+            return TriggerResult(says=f"up for {span(up)}, of {span(self._most)} at most")
         since = now - (up - self._most)
-        return Sighting(RebootNeed(self.name, "", since, f"it has been up for more than {span(self._most)}"))
+        return TriggerResult(RebootNeed(self.name, "", since, f"it has been up for more than {span(self._most)}"))
 
     async def close(self) -> None:
         """Need nothing."""

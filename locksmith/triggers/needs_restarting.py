@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
@@ -57,7 +57,7 @@ class NeedsRestarting:
         self._paths = paths
         self._programs = programs
         self._command = self._find()
-        self._last = Sighting(says="it has not been asked yet")
+        self._last = TriggerResult(says="it has not been asked yet")
         self._was_run = False
         self._asking: asyncio.Task[None] | None = None
         self._rng = Random()  # noqa: S311 - only unlike those of other machines
@@ -76,7 +76,7 @@ class NeedsRestarting:
         """Begin to ask; have `wake` called when the answer is another."""
         self._asking = asyncio.ensure_future(self._ask_for_ever(wake))
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Give the last answer."""
         return self._last
 
@@ -86,7 +86,7 @@ class NeedsRestarting:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
-    async def ask(self) -> Sighting:
+    async def ask(self) -> TriggerResult:
         """Run the command and read its answer."""
         command, asked = self._command, datetime.now(UTC)
         self._was_run = False
@@ -102,18 +102,18 @@ class NeedsRestarting:
         self._was_run = True
         return self._read(command, words, outcome, asked)
 
-    def _read(self, command: Command, words: str, outcome: Outcome, asked: datetime) -> Sighting:
+    def _read(self, command: Command, words: str, outcome: Outcome, asked: datetime) -> TriggerResult:
         if outcome.late:
             return self._doubt(f"`{words}`: {outcome.reason}", asked)
         if outcome.code in command.not_needed:
-            return Sighting(says=f"`{words}` says that no reboot is needed", looked=asked)
+            return TriggerResult(says=f"`{words}` says that no reboot is needed", looked=asked)
         if outcome.code in command.needed:
-            return Sighting(self._need(words, outcome, asked), looked=asked)
+            return TriggerResult(self._need(words, outcome, asked), looked=asked)
         told = f": {outcome.reason}" if outcome.reason else ""
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
 
-    def _doubt(self, text: str, asked: datetime) -> Sighting:
-        return Sighting(doubt=f"{self.name}: {text}", looked=asked)
+    def _doubt(self, text: str, asked: datetime) -> TriggerResult:
+        return TriggerResult(doubt=f"{self.name}: {text}", looked=asked)
 
     def _need(self, words: str, outcome: Outcome, asked: datetime) -> RebootNeed:
         """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.util import jsonread, limits, records
@@ -54,7 +54,7 @@ class OperatorRequest:
     def listen(self, wake: Callable[[], None]) -> None:
         """Need nothing: whoever asks wakes the daemon."""
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
         return self._read(boot)
 
@@ -71,7 +71,7 @@ class OperatorRequest:
             raise HostError(f"{self.path} cannot be removed: {error.strerror}") from None
         return True
 
-    def _read(self, boot: Boot) -> Sighting:
+    def _read(self, boot: Boot) -> TriggerResult:
         try:
             fields = jsonread.load_record(self.path.read_bytes(), limits.LOCAL)
             made_in = Boot(jsonread.read(fields, "boot_id", str), jsonread.read(fields, "userspace", int))
@@ -79,19 +79,19 @@ class OperatorRequest:
             version = jsonread.read(fields, "version", str)
             reason = jsonread.read(fields, "reason", str, "")
         except FileNotFoundError:
-            return Sighting(says="nobody asks for one")
+            return TriggerResult(says="nobody asks for one")
         except (OSError, jsonread.BadJsonError) as error:
-            return Sighting(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
+            return TriggerResult(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
             return self._fulfilled()
-        return Sighting(RebootNeed(self.name, version, since, _because(reason)))
+        return TriggerResult(RebootNeed(self.name, version, since, _because(reason)))
 
-    def _fulfilled(self) -> Sighting:
+    def _fulfilled(self) -> TriggerResult:
         try:
             self.cancel()
         except HostError as error:
-            return Sighting(doubt=str(error))
-        return Sighting(says="nobody asks for one")
+            return TriggerResult(doubt=str(error))
+        return TriggerResult(says="nobody asks for one")
 
 
 def _because(reason: str) -> str:

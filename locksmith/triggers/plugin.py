@@ -12,7 +12,7 @@ from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, Sighting
+from locksmith.agent.facts import Boot, TriggerResult
 from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
@@ -54,7 +54,7 @@ class Trigger(Protocol):
         """Have `wake` called when it is worth looking again. It is called once, in the loop, before the bus starts."""
         ...
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
         """Look now, within a limit."""
         ...
 
@@ -66,7 +66,7 @@ class Trigger(Protocol):
 TriggerFactory = Callable[[TriggerContext], Trigger]
 
 
-def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Sighting | None]]:
+def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, TriggerResult | None]]:
     """Make the triggers to use, in the order in which they count, and say of the others what is wrong (None: nothing).
 
     What the configuration names has to work, `UsageError` says why it does not. Otherwise one that cannot be used is
@@ -79,13 +79,13 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Sig
     if use:
         return [_made(points[name], context) for name in use], dict.fromkeys(sorted(points.keys() - use, key=_rank))
     used: list[Trigger] = []
-    others: dict[str, Sighting | None] = {}
+    others: dict[str, TriggerResult | None] = {}
     for name in sorted(points, key=_rank):
         try:
             used += _found(points[name], context)
         except UsageError as error:
             log.warning("%s; it is left out, as triggers.use does not name it", error)
-            others[name] = Sighting(doubt=str(error))
+            others[name] = TriggerResult(doubt=str(error))
     return used, {name: others.get(name) for name in sorted(points.keys() - {one.name for one in used}, key=_rank)}
 
 

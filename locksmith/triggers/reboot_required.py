@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.host.paths import Paths
 from locksmith.util import jsonread, limits
 from locksmith.util.words import listed
@@ -70,21 +70,21 @@ class RebootRequired:
         """Have `wake` called when the file comes, goes or changes, also when it is replaced."""
         self._watching = asyncio.ensure_future(self._watch(wake))
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Read the file and its packages."""
         try:
             file = self._identity()
             left = self._left_by_an_earlier_boot(boot, file)
             packages = self._read_packages() if file else []
         except OSError as error:
-            return Sighting(doubt=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
+            return TriggerResult(doubt=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
         if file is None:
-            return Sighting(says=f"there is no {self._file}")
+            return TriggerResult(says=f"there is no {self._file}")
         if file == left and not any(map(_wants_another_kernel, packages)):
-            return Sighting(says=f"{self._file} is from before this boot, which did what it asked for")
+            return TriggerResult(says=f"{self._file} is from before this boot, which did what it asked for")
         written = datetime.fromtimestamp(file.written / 1e9, UTC).replace(microsecond=0)
         reason = f"packages ask for it: {listed(packages)}" if packages else "a package asks for it"
-        return Sighting(RebootNeed(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))
+        return TriggerResult(RebootNeed(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))
 
     async def close(self) -> None:
         """Stop watching."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError
@@ -80,18 +80,18 @@ class UpdateEngine:
         public.on_change(lambda _connected: self._strangers.forget())
         public.subscribe(STATUS_UPDATE, self._hear_stranger)
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the engine. One that isn't there wishes nothing; one that doesn't answer is a doubt, and so is no bus."""
         try:
             _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)
         except NobodyError:
-            return Sighting(says="update_engine is not on the bus")
+            return TriggerResult(says="update_engine is not on the bus")
         except HostError as error:
-            return Sighting(doubt=f"update_engine: {error}")
+            return TriggerResult(doubt=f"update_engine: {error}")
         if operation not in OPERATIONS:
-            return Sighting(doubt=f"update_engine is in a state that is unknown here: {operation!r}")
+            return TriggerResult(doubt=f"update_engine is in a state that is unknown here: {operation!r}")
         self._need = self._needed(version, now) if operation == NEED_REBOOT else None
-        return Sighting(self._need, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
+        return TriggerResult(self._need, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
 
     def _needed(self, version: str, now: datetime) -> RebootNeed:
         """Keep the beginning of a wish: the engine repeats it every 45 minutes, and a restart loses the version."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.host.dbus import bus as system_bus
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.triggers import update_engine
@@ -68,13 +68,13 @@ def unique_name(trigger):
 
 
 def need(version, since=NOON):
-    return Sighting(RebootNeed("update-engine", version, since))
+    return TriggerResult(RebootNeed("update-engine", version, since))
 
 
 def test_a_needed_reboot_wakes_and_is_a_wish_since_it_was_first_seen(daemon):
     async def story():
         async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
             woken = trigger.wakes
             engine.set(NEED_REBOOT, "3.2.1")
             await until(lambda: trigger.wakes > woken, "the signal wakes")
@@ -116,7 +116,7 @@ def test_a_reset_is_seen_without_a_signal(daemon):
             engine.set(NEED_REBOOT, "3.2.1")
             assert await trigger.sees() == need("3.2.1")
             engine.status = (0, 0.0, IDLE, "", 0)
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
             engine.status = (0, 0.0, NEED_REBOOT, "3.2.1", 0)
             assert await trigger.sees(LATER) == need("3.2.1", LATER)
 
@@ -126,13 +126,13 @@ def test_a_reset_is_seen_without_a_signal(daemon):
 def test_an_engine_that_comes_late_wakes(daemon):
     async def story():
         async with watching(daemon) as trigger:
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
             woken = trigger.wakes
             async with Engine(daemon.address) as engine:
                 await until(lambda: trigger.wakes > woken, "its coming wakes")
                 engine.set(NEED_REBOOT, "1")
                 assert await trigger.sees() == need("1")
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
 
     asyncio.run(story())
 
@@ -147,7 +147,7 @@ def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes(daemo
             assert "no connection to the system bus" in (sight.doubt or "")
             daemon.start()
             await until(lambda: trigger.wakes >= 3, "its return wakes")
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
 
     asyncio.run(story())
 
@@ -159,7 +159,7 @@ def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
             assert await trigger.sees() == need("1")
             engine.silent = True
             sentence = "update_engine: GetStatus of com.coreos.update1 was not answered within 0.2 s"
-            assert await trigger.sees() == Sighting(doubt=sentence)
+            assert await trigger.sees() == TriggerResult(doubt=sentence)
             engine.speak()
             assert await trigger.sees(LATER) == need("1")
 
@@ -205,7 +205,7 @@ def test_a_need_reboot_of_root_that_is_not_the_engine_is_the_operators(daemon):
             async with daemon.signal_from(ROOT, NEED_REBOOT, "9.9"):
                 await until(lambda: trigger.operator, "the wish is noted")
             assert trigger.operator == ["9.9"]
-            assert await trigger.sees() == Sighting()
+            assert await trigger.sees() == TriggerResult()
 
     asyncio.run(story())
 

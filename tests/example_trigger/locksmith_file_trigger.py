@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from locksmith.agent.facts import Boot, RebootNeed, Sighting
+from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
 from locksmith.triggers.plugin import TriggerContext
 
 
@@ -23,13 +23,15 @@ class FileTrigger:
     def listen(self, wake: Callable[[], None]) -> None:
         """Need nothing: the loop looks every half a minute."""
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Look for the file."""
         if not self._file.exists():
             self._since = None
-            return Sighting(says=f"{self._file} is not there")
+            return TriggerResult(says=f"{self._file} is not there")
         self._since = self._since or now
-        return Sighting(RebootNeed(self.name, self._file.read_text().strip(), self._since, f"{self._file} is there"))
+        return TriggerResult(
+            RebootNeed(self.name, self._file.read_text().strip(), self._since, f"{self._file} is there")
+        )
 
     async def close(self) -> None:
         """Need nothing."""

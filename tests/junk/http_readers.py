@@ -11,7 +11,7 @@ from locksmith.store import etcd2_member as v2
 from locksmith.store import etcd3_wire as wire
 from locksmith.store import grpc
 from locksmith.store.endpoints import Endpoint
-from locksmith.store.exchange import DoubtError, NotDoneError
+from locksmith.store.exchange import MaybeDoneError, NotDoneError
 from locksmith.store.protocol import Put
 from locksmith.store.settings import StoreSettings
 from tests.junk.bus_readers import at_once
@@ -49,7 +49,7 @@ def _v3(of: Callable[[grpc.Message], object], *good: bytes) -> Reader:
     def read(raw: bytes) -> object:
         try:
             return (of(grpc.decode(raw, 200)), "")
-        except (DoubtError, NotDoneError) as error:
+        except (MaybeDoneError, NotDoneError) as error:
             raise HostError(str(error)) from None
 
     return Reader(read, good)
@@ -59,7 +59,7 @@ def _v3_error(raw: bytes) -> object:
     """Give an error as it is meant, too: that is what is read."""
     try:
         return grpc.decode(raw, 503)
-    except (DoubtError, NotDoneError, StoreRefusedError) as error:
+    except (MaybeDoneError, NotDoneError, StoreRefusedError) as error:
         return error
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
@@ -221,7 +221,7 @@ class Process:
         finally:
             await self.take_time("while it waits for logind's reply")
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the engine."""
         await self.take_time("while it asks the engine")
         return self.machine.look()
@@ -288,7 +288,7 @@ class _Packages:
     process: Process
     name: str = "reboot-required"
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         return self.process.machine.look_at_packages()
 

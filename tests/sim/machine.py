@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from locksmith.agent.facts import Boot, Objection, RebootNeed, ShutdownState, Sighting
+from locksmith.agent.facts import Boot, Objection, RebootNeed, ShutdownState, TriggerResult
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -223,22 +223,22 @@ class SimMachine:
             self.boot.boot_id, call_off
         )
 
-    def look(self) -> Sighting:
+    def look(self) -> TriggerResult:
         """What the engine says."""
-        if self.rng.random() < self.faults().engine_doubt:
-            return Sighting(doubt="update_engine does not answer")
+        if self.rng.random() < self.faults().engine_error:
+            return TriggerResult(doubt="update_engine does not answer")
         version = self.engine.need
-        return Sighting(RebootNeed("update_engine", version, self.clock()) if version else None)
+        return TriggerResult(RebootNeed("update_engine", version, self.clock()) if version else None)
 
     @property
     def is_wanted(self) -> bool:
         """Whether anything wants it to reboot."""
         return self.engine.need is not None or self.packages.need is not None
 
-    def look_at_packages(self) -> Sighting:
+    def look_at_packages(self) -> TriggerResult:
         """What the packages say."""
         version = self.packages.need
-        return Sighting(RebootNeed("reboot-required", version, self.clock()) if version else None)
+        return TriggerResult(RebootNeed("reboot-required", version, self.clock()) if version else None)
 
     def order_reboot(self) -> None:
         """Take the daemon's order as logind does, with all that can go wrong."""

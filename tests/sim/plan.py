@@ -36,7 +36,7 @@ class Faults:
     """The reboot is answered and delayed for minutes."""
     silent_logind: float = 0.0
     """Times a minute at which logind does not say whether the machine goes down."""
-    engine_doubt: float = 0.0
+    engine_error: float = 0.0
     engine_reset: float = 0.0
     cancelled: float = 0.0
     """Somebody cancels a reboot that is asked for, between the last look at the engine and what follows from it."""
@@ -335,7 +335,7 @@ def _faults(rng: Random, chance: float, high: float) -> Faults:
         nothing_happens=rate(0.4),
         inhibited=rate(0.5),
         silent_logind=rate(0.2),
-        engine_doubt=rate(0.1),
+        engine_error=rate(0.1),
         engine_reset=rate(0.5),
         cancelled=rate(0.1),
         bad_disk=rate(0.1),

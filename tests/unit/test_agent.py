@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, Sighting
+from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
 from locksmith.agent.journal import Hooks as Begun
@@ -103,8 +103,8 @@ class Bench:
             await asyncio.sleep(0)
         return self.shutdown
 
-    async def look(self, now: datetime, boot: Boot) -> Sighting:  # noqa: ARG002 - part of the interface
-        return Sighting(RebootNeed("update_engine", self.version, now) if self.need else None)
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+        return TriggerResult(RebootNeed("update_engine", self.version, now) if self.need else None)
 
     async def request(self, _claim) -> Answer:
         return self._call("request") or Granted()

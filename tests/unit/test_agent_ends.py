@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locksmith.agent.facts import Errand, Objection, Sighting, WindowSight
+from locksmith.agent.facts import Errand, Objection, TriggerResult, WindowSight
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.loop import Agent
 from locksmith.errors import StoreUnavailableError
@@ -250,8 +250,8 @@ def test_a_stop_while_a_reboot_is_undone_tells_the_users_that_nothing_comes_of_i
 
 
 def test_what_the_triggers_said_is_there_from_the_first_look_on():
-    said: list[dict[str, Sighting]] = []
+    said: list[dict[str, TriggerResult]] = []
     bench = Bench(does={"request": lambda: DENIED})
-    assert bench.agent().sightings() == {}
-    play(bench, lambda agent: said.append(agent.sightings()))
+    assert bench.agent().results() == {}
+    play(bench, lambda agent: said.append(agent.results()))
     assert said[0]["bench"].need is not None

@@ -16,8 +16,8 @@ from locksmith.agent.facts import (
     RebootNeed,
     Report,
     ShutdownState,
-    Sighting,
     StoredFailure,
+    TriggerResult,
     Warned,
     WindowSight,
 )
@@ -110,10 +110,10 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         done.set_result(())
         progress.answer, progress.committed, progress.commit_sent = Granted(), True, 95.0
         progress.call, progress.called, progress.looked = RebootCall(timedelta(), "no"), 90.0, 80.0
-        progress.sightings = [
-            Sighting(RebootNeed("kernel", "6.1", START)),
-            Sighting(doubt="it does not answer"),
-            Sighting(unmet="6.0"),
+        progress.results = [
+            TriggerResult(RebootNeed("kernel", "6.1", START)),
+            TriggerResult(doubt="it does not answer"),
+            TriggerResult(not_applied="6.0"),
         ]
         progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Errand.HEALTH, 50.0, done, over=True)
         progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
@@ -125,7 +125,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         assert (seen.answer, seen.committed_here, seen.commit_age) == (Granted(), True, seconds(5))
         assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
         assert seen.needs == (RebootNeed("kernel", "6.1", START),)
-        assert (seen.doubts, seen.unmet) == (("it does not answer",), ("6.0",))
+        assert (seen.errors, seen.not_applied) == (("it does not answer",), ("6.0",))
         assert (seen.checks, seen.errand) == (
             Checks(seconds(40), (ALERT,)),
             Report(Errand.HEALTH, seconds(50), over=True),
@@ -239,12 +239,12 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
     async def story(agent, _around):
         agent._around = replace(agent._around, triggers=[Hanging(), Failing(), *agent._around.triggers])
         seen = await agent._observe()
-        assert seen.doubts == (
+        assert seen.errors == (
             "hanging: it does not answer within 20 s",
             "failing: HostError: the bus is gone",
         )
         assert len(seen.needs) == 1
-        assert {sight.looked for sight in agent.sightings().values()} == {START + seconds(100)}
+        assert {sight.looked for sight in agent.results().values()} == {START + seconds(100)}
 
     play(Bench(), story)
 
@@ -254,12 +254,12 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
         name = "watching"
 
         async def look(self, _now, _boot):
-            return Sighting(looked=START)
+            return TriggerResult(looked=START)
 
     async def story(agent, _around):
         agent._around = replace(agent._around, triggers=[Watching()])
         await agent._observe()
-        assert agent.sightings()["watching"].looked == START
+        assert agent.results()["watching"].looked == START
 
     play(Bench(), story)
 

@@ -73,7 +73,7 @@ def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back()
         agent._progress.call, agent._progress.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
         with pytest.raises(StoreUnavailableError):
             await agent._withdraw(snapshot.journal.entry, Withdraw("inhibited"), snapshot)
-        assert agent._progress == Progress("left", sightings=agent._progress.sightings, looked=agent._progress.looked)
+        assert agent._progress == Progress("left", results=agent._progress.results, looked=agent._progress.looked)
         assert bench.journal.read().entry is not None
 
     run(main)

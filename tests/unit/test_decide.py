@@ -126,8 +126,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Without a claim: a step, or the code of a reason to wait.
     ("nothing wants a reboot", NOTHING, Idle()),
     ("an update wants one", NEEDING, Request()),
-    ("a trigger does not answer", replace(NOTHING, doubts=("no engine",)), "trigger"),
-    ("one trigger does not answer, another wants a reboot", replace(NEEDING, doubts=("no engine",)), Request()),
+    ("a trigger does not answer", replace(NOTHING, errors=("no engine",)), "trigger"),
+    ("one trigger does not answer, another wants a reboot", replace(NEEDING, errors=("no engine",)), Request()),
     ("outside the window", configured(NEEDING, window=CLOSED), "window"),
     ("without a window", configured(NEEDING, window=None), Request()),
     ("a set of windows that is not there", replace(NEEDING, window=WindowSight(doubt="there is no set")), "window"),
@@ -165,7 +165,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("granted, and the update was reset", replace(REQUESTED, needs=(), answer=GRANTED), Withdraw),
     (
         "granted, and the engine no longer answers",
-        replace(REQUESTED, needs=(), doubts=("?",), answer=GRANTED),
+        replace(REQUESTED, needs=(), errors=("?",), answer=GRANTED),
         Withdraw,
     ),
     ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Withdraw),
@@ -510,7 +510,7 @@ snapshots = st.builds(
     ),
     shutdown=st.sampled_from([ShutdownState.RUNNING, ShutdownState.RUNNING, DOWN, UNKNOWN]),
     needs=st.sampled_from([WANTED, WANTED, ()]),
-    doubts=st.sampled_from([(), ("no engine",)]),
+    errors=st.sampled_from([(), ("no engine",)]),
     journal=st.builds(
         Journal,
         st.none() | entries,

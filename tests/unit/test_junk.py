@@ -14,7 +14,7 @@ from locksmith.store import etcd3_wire as wire
 from locksmith.store import grpc
 from locksmith.store.endpoints import Endpoint
 from locksmith.store.etcd2_member import AnsweredNoError, Call, LostError, Member, NotSentError
-from locksmith.store.exchange import DoubtError, NotDoneError
+from locksmith.store.exchange import MaybeDoneError, NotDoneError
 from locksmith.store.protocol import Delete, Put
 from locksmith.store.settings import StoreSettings
 from locksmith.util.jsonread import BadJsonError, load_object, read
@@ -73,7 +73,7 @@ def test_no_answer_to_v3_ends_in_a_traceback(message):
         lambda answer: wire.committed(answer, [Put("k", b"", 3)]),
         lambda answer: wire.committed(answer, [Delete("k", 3)]),
     ):
-        with contextlib.suppress(BadJsonError, DoubtError, NotDoneError, StoreRefusedError, ConflictError):
+        with contextlib.suppress(BadJsonError, MaybeDoneError, NotDoneError, StoreRefusedError, ConflictError):
             parse(grpc.decode(raw, 200))
 
 

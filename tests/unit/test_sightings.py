@@ -1,6 +1,6 @@
 """For how long an entry has stood: never more than the truth."""
 
-from locksmith.lock.unchanged import MOST, Sightings
+from locksmith.lock.unchanged import MOST, Unchanged
 from locksmith.store.protocol import Entry
 
 
@@ -9,7 +9,7 @@ def entry(version=1, value=b"a", key="k"):
 
 
 def test_an_age_counts_from_the_first_sight_of_a_version_and_its_value():
-    seen = Sightings()
+    seen = Unchanged()
     assert [seen.stood(entry(), now) for now in (10, 11, 40)] == [0, 1, 30]
     assert seen.stood(entry(2), 50) == 0
     assert seen.stood(entry(2), 60) == 10
@@ -17,7 +17,7 @@ def test_an_age_counts_from_the_first_sight_of_a_version_and_its_value():
 
 
 def test_what_was_seen_longest_ago_is_forgotten():
-    seen = Sightings()
+    seen = Unchanged()
     seen.stood(entry(key="old"), 0)
     for number in range(MOST):
         seen.stood(entry(key=str(number)), 1 + number)
@@ -26,7 +26,7 @@ def test_what_was_seen_longest_ago_is_forgotten():
 
 
 def test_of_too_many_the_half_is_kept_that_was_seen_last():
-    seen = Sightings()
+    seen = Unchanged()
     for number in range(MOST + 1):
         seen.stood(entry(key=str(number)), number)
     half = MOST // 2
@@ -35,7 +35,7 @@ def test_of_too_many_the_half_is_kept_that_was_seen_last():
 
 
 def test_as_many_as_may_be_are_all_remembered_and_one_that_is_seen_again_is_not_the_oldest():
-    seen = Sightings()
+    seen = Unchanged()
     for number in range(MOST):
         seen.stood(entry(key=str(number)), number)
     assert seen.stood(entry(key="0"), MOST) == MOST
