@@ -92,9 +92,9 @@ def _without_claim(now: Snapshot) -> Step:
 def _objected(now: Snapshot) -> Step | None:
     """Hold on to what a gate that costs something has objected; after a while ask it again, before anybody else."""
     checks = now.checks
-    if checks is None or not checks.objections:
+    if checks is None or not checks.blockers:
         return None
-    first = checks.objections[0]
+    first = checks.blockers[0]
     if checks.ago < now.settings.recheck:
         return Wait(first.gate, first.text, now.now + now.settings.recheck - checks.ago)
     # What was asked before, and is over, is no answer to this question: without another look a slot would be taken.
@@ -138,8 +138,8 @@ def _granted(now: Snapshot, entry: JournalEntry) -> Step:
     """Do all that needs the slot: ask every gate, run the hooks, warn the users; then ask every gate once more."""
     if now.checks is None or (entry.hooks is Hooks.NONE and now.checks.ago > now.settings.recheck):
         return _checks(now)
-    if now.checks.objections:
-        return Withdraw(now.checks.objections[0].text)
+    if now.checks.blockers:
+        return Withdraw(now.checks.blockers[0].text)
     if not now.prepared:
         if (step := _errand(now, Errand.PREPARE, "hooks", "the hooks before the reboot run")) is not None:
             return step

@@ -61,7 +61,7 @@ class TriggerResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class Blocker:
     """What a gate has against a reboot now: the gate's name, a sentence, and until when, if that is known."""
 
     gate: str
@@ -87,7 +87,7 @@ class Report:
     errand: Errand
     ago: timedelta
     over: bool = False
-    problems: tuple[Objection, ...] = ()
+    problems: tuple[Blocker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Checks:
     """What the gates that cost something said when they were last asked, and how long ago that was."""
 
     ago: timedelta
-    objections: tuple[Objection, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

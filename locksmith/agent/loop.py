@@ -17,11 +17,11 @@ from random import Random
 from locksmith.agent import decide, obstacles, permit
 from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import (
+    Blocker,
     Boot,
     Checks,
     Errand,
     GivingUp,
-    Objection,
     RebootCall,
     ShutdownState,
     StoredFailure,
@@ -296,7 +296,7 @@ class Agent:
         if self._progress.call is None:
             await self._look(self._boot)
         entry, progress = journal.entry, self._progress
-        objections, users = await self._ask_gates(entry), await self._ask_users()
+        blockers, users = await self._ask_gates(entry), await self._ask_users()
         window = await self._look_at_windows(self._boot, entry)
         shutdown = await self._around.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
@@ -324,7 +324,7 @@ class Agent:
             operator=operator,
             adopts=self._around.adopts(),
             twin=self._around.presence.twin if self._around.presence else "",
-            objections=objections,
+            blockers=blockers,
             checks=self._checks(time),
             errand=progress.running.report(time) if progress.running else None,
             prepared=progress.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
@@ -351,14 +351,14 @@ class Agent:
         old = asked.began < self._rechecked
         return replace(checks, ago=max(checks.ago, self._settings.recheck)) if old else checks
 
-    async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Objection, ...]:
+    async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Blocker, ...]:
         """Ask those that cost next to nothing; nobody is asked where nothing is wanted."""
         if entry is None and not any(sight.need for sight in self._progress.results):
             return ()
         if self._progress.call is not None:
             return ()
         said = await asyncio.gather(*(gate.look(entry) for gate in self._around.gates))
-        return tuple(objection for objections in said for objection in objections)
+        return tuple(blocker for blockers in said for blocker in blockers)
 
     async def _look_at_windows(self, boot: Boot, entry: JournalEntry | None) -> WindowSight:
         """Look when this machine may reboot; that nobody can say is an error only where it matters now."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from locksmith.agent.facts import (
+    Blocker,
     Checks,
     Errand,
     GivingUp,
-    Objection,
     RebootCall,
     Report,
     StoredFailure,
@@ -43,9 +43,9 @@ class Running:
 
     errand: Errand
     began: float
-    task: Future[Sequence[Objection]]
+    task: Future[Sequence[Blocker]]
     over: bool = False
-    problems: tuple[Objection, ...] = ()
+    problems: tuple[Blocker, ...] = ()
 
     def report(self, time: float) -> Report:
         """Say how it goes."""
@@ -57,12 +57,12 @@ class Asked:
     """What the gates that cost something said, and when they were asked and answered, in the event loop's time."""
 
     at: float
-    objections: tuple[Objection, ...]
+    blockers: tuple[Blocker, ...]
     began: float
 
     def checks(self, time: float) -> Checks:
         """Give it as the snapshot has it."""
-        return Checks(timedelta(seconds=time - self.at), self.objections)
+        return Checks(timedelta(seconds=time - self.at), self.blockers)
 
 
 @dataclass(slots=True)

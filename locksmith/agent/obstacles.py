@@ -90,7 +90,7 @@ def is_another(version: str, than: str) -> bool:
 
 def _gate(now: Snapshot) -> Wait | None:
     """Name the first objection of the gates that are asked at each look."""
-    return next((Wait(one.gate, one.text, one.until) for one in now.objections), None)
+    return next((Wait(one.gate, one.text, one.until) for one in now.blockers), None)
 
 
 def _outside_window(now: Snapshot) -> Wait | None:

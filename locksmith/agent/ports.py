@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult, WindowSight
+from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult, WindowSight
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
 from locksmith.agent.permit import Permit
@@ -61,7 +61,7 @@ class Gate(Protocol):
 
     name: str
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Look now, within a limit."""
         ...
 
@@ -101,7 +101,7 @@ class Errands(Protocol):
         """Whether there is anything to do for it."""
         ...
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Run it to its end, and give what went wrong. One that runs already, from before a restart, is waited for.
 
         Cancelled, it goes on by itself: `stop` ends it.

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from locksmith.agent.facts import (
+    Blocker,
     Boot,
     Checks,
     GivingUp,
-    Objection,
     RebootCall,
     RebootNeed,
     Report,
@@ -97,7 +97,7 @@ class Snapshot:
     operator: bool = False
     adopts: bool = False
     twin: str = ""
-    objections: tuple[Objection, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
     checks: Checks | None = None
     errand: Report | None = None
     prepared: bool = False

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
 from locksmith.agent.ports import Errands, JournalStore
@@ -81,6 +81,6 @@ class ErrandRunner:
         self._wake()
 
 
-async def _nothing() -> tuple[Objection, ...]:
+async def _nothing() -> tuple[Blocker, ...]:
     """Be an errand for which there is nothing to do."""
     return ()

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.journal import JournalEntry
 from locksmith.agent.ports import Gate
 from locksmith.host.health import SystemdHealth
@@ -39,7 +39,7 @@ class MachineErrands:
         """Whether there is anything to do for it."""
         return errand not in HOOKS or bool(self._hooks.of(errand))
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Run it to its end, and say what it found wrong."""
         match errand:
             case Errand.CHECKS:
@@ -54,19 +54,19 @@ class MachineErrands:
         if errand in HOOKS:
             await self._hooks.stop(errand, _name(entry))
 
-    async def _ask(self, entry: JournalEntry | None) -> list[Objection]:
-        found: list[Objection] = []
+    async def _ask(self, entry: JournalEntry | None) -> list[Blocker]:
+        found: list[Blocker] = []
         if self._alerts is not None and self._alerts.name not in self._skip:
             found += await self._alerts.look(entry)
         if CHECKS not in self._skip:
-            found += [Objection(CHECKS, text) for text in await self._each(CHECK, entry)]
+            found += [Blocker(CHECKS, text) for text in await self._each(CHECK, entry)]
         return found
 
-    async def _look(self, entry: JournalEntry | None) -> list[Objection]:
+    async def _look(self, entry: JournalEntry | None) -> list[Blocker]:
         """Ask systemd first: while it complains, no program is run."""
         problems = await self._health.problems(entry.before) if entry else []
         problems = problems or await self._each(HEALTH, entry)
-        return [Objection(HEALTH, text) for text in problems]
+        return [Blocker(HEALTH, text) for text in problems]
 
     async def _each(self, stage: str, entry: JournalEntry | None) -> list[str]:
         if not self._checks.of(stage):
@@ -77,13 +77,13 @@ class MachineErrands:
         finally:
             self._checks.forget(stage, name)
 
-    async def _run(self, errand: Errand, entry: JournalEntry | None) -> list[Objection]:
+    async def _run(self, errand: Errand, entry: JournalEntry | None) -> list[Blocker]:
         if entry is None:
             return []
         failed = await self._hooks.run(errand, _name(entry), _environment(entry))
         # What has failed is tried anew; what was done is, where it is asked for again behind a restart, still done.
         self._hooks.forget(errand, _name(entry))
-        return [Objection("hooks", text) for text in failed]
+        return [Blocker("hooks", text) for text in failed]
 
 
 def _name(entry: JournalEntry) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from locksmith.agent.facts import Objection
+from locksmith.agent.facts import Blocker
 from locksmith.agent.journal import JournalEntry
 from locksmith.gates.settings import AlertSettings
 from locksmith.store.connections import brief
@@ -43,9 +43,9 @@ class Alerts:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask both, where they are configured."""
-        found: list[Objection] = []
+        found: list[Blocker] = []
         for ask in (self._firing, self._queried):
             try:
                 text = await ask()
@@ -53,7 +53,7 @@ class Alerts:
                 text = f"the alerts cannot be read: {error or type(error).__name__}"
             except TimeoutError:
                 text = f"the alerts cannot be read: no answer within {LIMIT:g} s"
-            found += [Objection(self.name, text)] if text else []
+            found += [Blocker(self.name, text)] if text else []
         return found
 
     async def _firing(self) -> str:

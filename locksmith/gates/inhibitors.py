@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Sequence
 
-from locksmith.agent.facts import Objection
+from locksmith.agent.facts import Blocker
 from locksmith.agent.journal import JournalEntry
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
@@ -38,17 +38,17 @@ class Inhibitors:
 
         self._bus.subscribe(changed, hear)
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Name who blocks, and why; an answer that is missing is an objection too."""
         try:
             [locks] = await self._bus.call(LIST_INHIBITORS)
             blocks = [lock for lock in locks if _blocks(lock)]
             if blocks:
-                return [Objection(self.name, f"shutdown is blocked by {_words(lock)}") for lock in blocks]
+                return [Blocker(self.name, f"shutdown is blocked by {_words(lock)}") for lock in blocks]
             [can] = await self._bus.call(CAN_REBOOT)
         except HostError as error:
-            return [Objection(self.name, f"logind does not say whether a shutdown is blocked: {error}")]
-        return [] if can in YES else [Objection(self.name, f"logind would not take a reboot (CanReboot says {can!r})")]
+            return [Blocker(self.name, f"logind does not say whether a shutdown is blocked: {error}")]
+        return [] if can in YES else [Blocker(self.name, f"logind would not take a reboot (CanReboot says {can!r})")]
 
 
 def _is_inhibitors(body: tuple[object, ...]) -> bool:

@@ -5,7 +5,7 @@ A clock that is wrong after a boot, or was never set, would open windows at the 
 
 from collections.abc import Sequence
 
-from locksmith.agent.facts import Objection
+from locksmith.agent.facts import Blocker
 from locksmith.agent.journal import JournalEntry
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
@@ -23,12 +23,12 @@ class SyncedClock:
     def __init__(self, bus: SystemBus) -> None:
         self._bus = bus
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask systemd; an answer that is missing is an objection too."""
         try:
             synced = await self._bus.get(NTP_SYNCHRONIZED)
         except HostError as error:
-            return [Objection(self.name, f"systemd does not say whether the clock is synchronised: {error}")]
+            return [Blocker(self.name, f"systemd does not say whether the clock is synchronised: {error}")]
         if synced:
             return []
-        return [Objection(self.name, "the clock is not synchronised (`timedatectl` says so), and that is required")]
+        return [Blocker(self.name, "the clock is not synchronised (`timedatectl` says so), and that is required")]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from locksmith.agent.facts import Boot, Objection
+from locksmith.agent.facts import Blocker, Boot
 from locksmith.agent.journal import JournalEntry
 from locksmith.util.words import span
 
@@ -26,7 +26,7 @@ class MinimumUptime:
         self._clock = clock
         self._monotonic = monotonic
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Say how long it has been up, and from when on it may go down."""
         boot = self._boot()
         if boot is None:
@@ -35,4 +35,4 @@ class MinimumUptime:
         if up >= self._least:
             return []
         text = f"this machine has been up for {span(up)}, and stays so for {span(self._least)} at least"
-        return [Objection(self.name, text, self._clock() + self._least - up)]
+        return [Blocker(self.name, text, self._clock() + self._least - up)]

@@ -88,38 +88,38 @@ def server() -> Iterator[Prometheus]:
         thread.join()
 
 
-def objections(**settings: Any) -> list[str]:
+def blockers(**settings: Any) -> list[str]:
     gate = Alerts(AlertSettings(**settings))
     return [one.text for one in asyncio.run(gate.look(None))]
 
 
 def test_no_alert_is_no_objection(server):
-    assert objections(alertmanager=server.url) == []
+    assert blockers(alertmanager=server.url) == []
 
 
 def test_alerts_that_fire_are_named_once_each(server):
     server.alerts = [alert("NodeDown", instance="n1"), alert("NodeDown", instance="n2"), alert("DiskFull", "warning")]
-    assert objections(alertmanager=server.url) == ["alerts fire: DiskFull and NodeDown"]
+    assert blockers(alertmanager=server.url) == ["alerts fire: DiskFull and NodeDown"]
 
 
 def test_silenced_alerts_do_not_count(server):
     server.alerts = [alert("NodeDown", state="suppressed")]
-    assert objections(alertmanager=server.url) == []
+    assert blockers(alertmanager=server.url) == []
 
 
 def test_severities_and_names_say_which_count(server):
     server.alerts = [alert("NodeDown"), alert("DiskFull", "warning"), alert("Watchdog", "none")]
-    assert objections(alertmanager=server.url, severities=("critical",)) == ["an alert fires: NodeDown"]
-    assert objections(alertmanager=server.url, only=re.compile("Disk.*")) == ["an alert fires: DiskFull"]
-    assert objections(alertmanager=server.url, only=re.compile("Disk")) == []
-    assert objections(alertmanager=server.url, ignore=re.compile("Watchdog|Disk.*")) == ["an alert fires: NodeDown"]
+    assert blockers(alertmanager=server.url, severities=("critical",)) == ["an alert fires: NodeDown"]
+    assert blockers(alertmanager=server.url, only=re.compile("Disk.*")) == ["an alert fires: DiskFull"]
+    assert blockers(alertmanager=server.url, only=re.compile("Disk")) == []
+    assert blockers(alertmanager=server.url, ignore=re.compile("Watchdog|Disk.*")) == ["an alert fires: NodeDown"]
 
 
 def test_a_query_with_an_answer_objects(server):
     query = 'up{job="db"} == 0'
-    assert objections(prometheus=server.url, query=query) == []
+    assert blockers(prometheus=server.url, query=query) == []
     server.result["data"]["result"] = [{"metric": {"instance": "n1", "job": "db"}, "value": [0, "0"]}]
-    assert objections(prometheus=server.url, query=query) == [
+    assert blockers(prometheus=server.url, query=query) == [
         f"Prometheus answers the query {query!r} with instance=n1, job=db"
     ]
     assert server.queries == [query, query]
@@ -136,7 +136,7 @@ def test_a_query_with_an_answer_objects(server):
 )
 def test_an_answer_that_says_nothing_is_a_doubt(server, result):
     server.result = result
-    [text] = objections(prometheus=server.url, query="x")
+    [text] = blockers(prometheus=server.url, query="x")
     assert text.startswith("the alerts cannot be read: ")
 
 
@@ -157,7 +157,7 @@ def test_whatever_keeps_it_from_reading_is_a_no(server, monkeypatch, instead):
     monkeypatch.setattr(module, "LIMIT", 0.3)
     monkeypatch.setattr(module, "LARGEST", 1000)
     server.instead = instead
-    [text] = objections(alertmanager=server.url)
+    [text] = blockers(alertmanager=server.url)
     assert text.startswith("the alerts cannot be read: ")
 
 
@@ -192,27 +192,27 @@ def with_tls(server: Prometheus, pair: KeyPair) -> Iterator[str]:
 )
 def test_a_certificate_that_is_no_good_is_a_no_that_says_why(server, authority, options, says):
     with with_tls(server, authority.issue("prometheus", **options)) as url:
-        [text] = objections(alertmanager=url)
+        [text] = blockers(alertmanager=url)
         assert text.startswith(f"the alerts cannot be read: {url}: {says}")
-        [text] = objections(prometheus=url, query="up")
+        [text] = blockers(prometheus=url, query="up")
         assert text.startswith(f"the alerts cannot be read: {url}: {says}")
 
 
 def test_a_certificate_of_a_ca_that_the_system_has_is_trusted(server, authority):
     with with_tls(server, authority.issue("prometheus")) as url:
-        assert objections(alertmanager=url) == []
+        assert blockers(alertmanager=url) == []
 
 
 @pytest.mark.usefixtures("authority")
 def test_a_certificate_of_another_ca_is_a_no_that_says_so(server, tmp_path):
     with with_tls(server, Authority(tmp_path / "other", "another ca").issue("prometheus")) as url:
-        [text] = objections(alertmanager=url)
+        [text] = blockers(alertmanager=url)
         assert text.endswith("the system's CAs must have the CA that signed it")
 
 
 def test_a_server_that_is_not_there_is_a_no_for_each_that_is_asked():
     nobody = "http://127.0.0.1:1"
-    texts = objections(alertmanager=nobody, prometheus=nobody, query="x")
+    texts = blockers(alertmanager=nobody, prometheus=nobody, query="x")
     assert [text.partition(":")[0] for text in texts] == ["the alerts cannot be read"] * 2
 
 

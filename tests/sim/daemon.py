@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
@@ -300,10 +300,10 @@ class _Gate:
     process: Process
     name: str = "inhibitor"
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Objection]:  # noqa: ARG002 - part of the interface
+    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         await self.process.take_time("while it asks who blocks")
-        return self.process.machine.objections()
+        return self.process.machine.blockers()
 
 
 @dataclass
@@ -334,7 +334,7 @@ class _Errands:
         """Whether there is anything to do."""
         return self.process.hooks or errand in {Errand.HEALTH, Errand.CHECKS}
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Objection]:
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Do it."""
         process, machine = self.process, self.process.machine
         if errand is Errand.HEALTH:
@@ -351,7 +351,7 @@ class _Errands:
         await process.pause(f"while its hooks run ({errand})")
         if errand is Errand.PREPARE:
             bad = process.rng.random() < machine.faults().bad_hook
-            return (Objection("hooks", "drain: no"),) if bad else ()
+            return (Blocker("hooks", "drain: no"),) if bad else ()
         machine.drained = False
         process.story.tell(machine.name, "is not drained any more")
         return ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from locksmith.agent.facts import Boot, Objection, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, TriggerResult
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -316,14 +316,14 @@ class SimMachine:
         if asyncio.get_running_loop().time() < self.unable_until:
             raise StoreUnavailableError("an endpoint of its own does not answer")
 
-    def problems(self) -> tuple[Objection, ...]:
+    def problems(self) -> tuple[Blocker, ...]:
         """What a look at its health finds."""
         sick = asyncio.get_running_loop().time() < self.sick_until
-        return (Objection("health", "web.service has failed"),) if sick else ()
+        return (Blocker("health", "web.service has failed"),) if sick else ()
 
-    def objections(self) -> tuple[Objection, ...]:
+    def blockers(self) -> tuple[Blocker, ...]:
         """Who blocks its shutdown."""
-        return () if self.blocked_since is None else (Objection("inhibitor", "backup runs"),)
+        return () if self.blocked_since is None else (Blocker("inhibitor", "backup runs"),)
 
     def logged_in(self, rng: Random) -> frozenset[str]:
         """Who is logged in; somebody else may have come."""

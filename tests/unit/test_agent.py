@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
 from locksmith.agent.journal import Hooks as Begun
@@ -547,9 +547,9 @@ def test_while_a_slot_cannot_be_given_back_its_hooks_are_undone_once():
         def wanted(self, errand: Errand) -> bool:
             return errand in {Errand.PREPARE, Errand.UNDO}
 
-        async def run(self, errand: Errand, _entry) -> tuple[Objection, ...]:
+        async def run(self, errand: Errand, _entry) -> tuple[Blocker, ...]:
             self.undone += errand is Errand.UNDO
-            return (Objection("hooks", "drain: no"),) if errand is Errand.PREPARE else ()
+            return (Blocker("hooks", "drain: no"),) if errand is Errand.PREPARE else ()
 
         async def stop(self, _errand, _entry) -> None:
             pass

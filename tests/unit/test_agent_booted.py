@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
@@ -17,21 +17,21 @@ from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run
 from tests.unit.test_agent import START, Bench, for_a_while, raising
 
-SICK = Objection("health", "web.service has failed")
+SICK = Blocker("health", "web.service has failed")
 
 
 @dataclass
 class Health:
     """Errands of a machine that is sick while `problems` has something; hooks succeed. `looks` are those at it."""
 
-    problems: Sequence[Objection] = (SICK,)
+    problems: Sequence[Blocker] = (SICK,)
     looks: int = 0
     noted: list[Callable[[], object]] = field(default_factory=list)
 
     def wanted(self, _errand: Errand) -> bool:
         return True
 
-    async def run(self, errand: Errand, _entry) -> Sequence[Objection]:
+    async def run(self, errand: Errand, _entry) -> Sequence[Blocker]:
         self.looks += errand is Errand.HEALTH
         return self.problems if errand is Errand.HEALTH else ()
 
@@ -182,7 +182,7 @@ def test_before_hooks_are_undone_the_journal_says_so_and_takes_the_commit_back()
     seen: list[tuple[Phase, Hooks]] = []
 
     class Undoing(Health):
-        async def run(self, errand: Errand, entry) -> Sequence[Objection]:
+        async def run(self, errand: Errand, entry) -> Sequence[Blocker]:
             if errand is Errand.UNDO:
                 now = bench.journal.read().entry
                 assert now is not None

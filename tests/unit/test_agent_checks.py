@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.journal import JournalEntry
 from locksmith.agent.loop import Agent
 from tests.unit.test_agent import Bench
 from tests.unit.test_agent_ends import nothing, play
 
-SAYS_NO = (Objection("checks", "check.d/10-db: it is not executable"),)
+SAYS_NO = (Blocker("checks", "check.d/10-db: it is not executable"),)
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Checks:
     def wanted(self, errand: Errand) -> bool:
         return errand is Errand.CHECKS
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> tuple[Objection, ...]:
+    async def run(self, errand: Errand, entry: JournalEntry | None) -> tuple[Blocker, ...]:
         if errand is not Errand.CHECKS:
             return ()
         self.asked.append("with a slot" if entry else "without")

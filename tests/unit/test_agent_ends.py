@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locksmith.agent.facts import Errand, Objection, TriggerResult, WindowSight
+from locksmith.agent.facts import Blocker, Errand, TriggerResult, WindowSight
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.loop import Agent
 from locksmith.errors import StoreUnavailableError
@@ -26,7 +26,7 @@ class Endless:
     def wanted(self, errand: Errand) -> bool:
         return errand in {Errand.PREPARE, Errand.UNDO}
 
-    async def run(self, errand: Errand, _entry) -> tuple[Objection, ...]:
+    async def run(self, errand: Errand, _entry) -> tuple[Blocker, ...]:
         if errand is Errand.PREPARE:
             self.told.append("begun")
             try:
@@ -206,9 +206,9 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open():
 
 def test_hooks_that_have_failed_are_undone_and_not_stopped():
     class Failing(Endless):
-        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+        async def run(self, errand: Errand, entry) -> tuple[Blocker, ...]:
             if errand is Errand.PREPARE:
-                return (Objection("hooks", "drain: no"),)
+                return (Blocker("hooks", "drain: no"),)
             return await super().run(errand, entry)
 
     hooks = Failing()
@@ -233,7 +233,7 @@ def test_a_stop_while_a_reboot_is_undone_tells_the_users_that_nothing_comes_of_i
     """The window closed during the commit: the machine stays up, whatever the undoing takes."""
 
     class Undoing(Endless):
-        async def run(self, errand: Errand, entry) -> tuple[Objection, ...]:
+        async def run(self, errand: Errand, entry) -> tuple[Blocker, ...]:
             if errand is Errand.UNDO:
                 await asyncio.Event().wait()
             return () if errand is Errand.PREPARE else await super().run(errand, entry)

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from locksmith.agent.facts import (
+    Blocker,
     Checks,
     Errand,
     GivingUp,
-    Objection,
     RebootCall,
     RebootNeed,
     Report,
@@ -29,7 +29,7 @@ from tests.harness.windows import original
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import START, Bench
 
-ALERT = Objection("alerts", "an alert fires")
+ALERT = Blocker("alerts", "an alert fires")
 OPEN = original("02:00", "30m")
 
 
@@ -78,7 +78,7 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
         assert around.asked == ["gate", ("windows", True)]
         assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
         assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
-        assert (seen.objections, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
+        assert (seen.blockers, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
         assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
         assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
         assert (seen.answer, seen.call, seen.checks, seen.errand) == (None, None, None, None)
@@ -93,7 +93,7 @@ def test_without_gates_users_windows_or_presence_there_is_nothing_to_see_of_them
     async def story(agent, _around):
         agent._around = replace(agent._around, gates=[], users=None, windows=None, presence=None)
         seen = await agent._observe()
-        assert (seen.objections, seen.twin, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
+        assert (seen.blockers, seen.twin, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
         assert not seen.adopts
 
     play(Bench(), story)

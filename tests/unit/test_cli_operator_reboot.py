@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.agent.facts import Boot, Errand, Objection, RebootNeed, ShutdownState
+from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, JournalEntry, Phase
 from locksmith.agent.permit import Permit
@@ -297,9 +297,9 @@ def test_a_gate_that_says_no_behind_the_lock_gives_it_back_and_with_patience_is_
         def wanted(self, _errand) -> bool:
             return False
 
-        async def run(self, errand, _entry) -> tuple[Objection, ...]:
+        async def run(self, errand, _entry) -> tuple[Blocker, ...]:
             self.said += errand is Errand.CHECKS
-            return (Objection("checks", "md0 is rebuilding"),) if self.said == 1 else ()
+            return (Blocker("checks", "md0 is rebuilding"),) if self.said == 1 else ()
 
         async def stop(self, _errand, _entry) -> None:
             pass

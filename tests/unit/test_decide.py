@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from locksmith.agent.decide import decide
 from locksmith.agent.facts import (
+    Blocker,
     Boot,
     Checks,
     Errand,
     GivingUp,
-    Objection,
     RebootCall,
     RebootNeed,
     Report,
@@ -59,9 +59,9 @@ WANTED = (RebootNeed("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
 NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), unattended=MINUTE, window=WindowSight(OPEN))
-ALERT = Objection("alerts", "an alert fires: NodeDown")
+ALERT = Blocker("alerts", "an alert fires: NodeDown")
 WELL = Report(Errand.HEALTH, SECOND, over=True)
-SICK = Report(Errand.HEALTH, SECOND, over=True, problems=(Objection("health", "x.service has failed"),))
+SICK = Report(Errand.HEALTH, SECOND, over=True, problems=(Blocker("health", "x.service has failed"),))
 ALICE = frozenset({"alice (seat0)"})
 
 
@@ -355,17 +355,17 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     # Gates, hooks, users.
     (
         "an inhibitor before the lock",
-        replace(NEEDING, objections=(Objection("inhibitor", "backup runs"),)),
+        replace(NEEDING, blockers=(Blocker("inhibitor", "backup runs"),)),
         "inhibitor",
     ),
     (
         "an inhibitor after the lock",
-        replace(GRANTS, objections=(Objection("inhibitor", "backup runs"),)),
+        replace(GRANTS, blockers=(Blocker("inhibitor", "backup runs"),)),
         Withdraw("backup runs"),
     ),
     (
         "an inhibitor at the last moment",
-        replace(REBOOTING, objections=(Objection("inhibitor", "backup runs"),)),
+        replace(REBOOTING, blockers=(Blocker("inhibitor", "backup runs"),)),
         Withdraw("at the last moment: backup runs"),
     ),
     ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Errand.CHECKS)),
@@ -384,7 +384,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
             GRANTS,
             prepared=False,
             journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
-            errand=Report(Errand.PREPARE, SECOND, over=True, problems=(Objection("hooks", "drain: no"),)),
+            errand=Report(Errand.PREPARE, SECOND, over=True, problems=(Blocker("hooks", "drain: no"),)),
         ),
         Undo("drain: no", failed=True),
     ),
@@ -394,7 +394,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
             GRANTS,
             journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
             giving_up=GivingUp("drain: no", failed=True),
-            errand=Report(Errand.UNDO, SECOND, over=True, problems=(Objection("hooks", "undo: no"),)),
+            errand=Report(Errand.UNDO, SECOND, over=True, problems=(Blocker("hooks", "undo: no"),)),
         ),
         Withdraw("drain: no", failed=True),
     ),
@@ -517,7 +517,7 @@ snapshots = st.builds(
         st.none() | st.builds(Failure, spans.map(lambda ago: NOW - ago), st.just("logind said no")),
     ),
     answer=st.sampled_from([None, DENIED, GRANTED]),
-    objections=st.sampled_from([(), (), (Objection("inhibitor", "backup runs"),)]),
+    blockers=st.sampled_from([(), (), (Blocker("inhibitor", "backup runs"),)]),
     checks=st.none() | st.builds(Checks, spans, st.sampled_from([(), (), (ALERT,)])),
     errand=st.none()
     | st.builds(Report, st.sampled_from(Errand), spans, st.booleans(), st.sampled_from([(), (ALERT,)])),
@@ -557,7 +557,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)
         or (now.journal.entry is not None and now.retargeted)
-        or now.objections
+        or now.blockers
         or (now.journal.failure is not None and abs(now.now - now.journal.failure.at) < now.settings.retry)
     )
     if in_the_way:
@@ -595,7 +595,7 @@ def test_it_is_passed_behind_all_hooks_and_checks_and_with_users_who_had_their_t
         assert now.prepared
         assert now.checks is not None
         assert now.checks.ago <= now.settings.fresh
-        assert not now.checks.objections
+        assert not now.checks.blockers
         assert not now.users or (now.warned is not None and now.warned.until <= now.now)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.decide import decide
-from locksmith.agent.facts import Checks, Errand, GivingUp, Objection, RebootNeed, Report, ShutdownState, Warned
+from locksmith.agent.facts import Blocker, Checks, Errand, GivingUp, RebootNeed, Report, ShutdownState, Warned
 from locksmith.agent.journal import Failure, Hooks, Journal, Phase
 from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
 from locksmith.lock.answer import Done
@@ -131,7 +131,7 @@ def test_tries_without_a_limit_are_never_given_up():
         (configured(replace(NEEDING, journal=failed(HOUR, tries=12)), tries=0), 3 * HOUR),
         (configured(replace(NEEDING, journal=failed(HOUR, tries=500)), tries=0), 3 * HOUR),
         (configured(replace(NEEDING, journal=failed(HOUR)), retry=6 * HOUR), 5 * HOUR),
-        (replace(NEEDING, objections=(Objection("uptime", "too young", NOW + HOUR),)), HOUR),
+        (replace(NEEDING, blockers=(Blocker("uptime", "too young", NOW + HOUR),)), HOUR),
     ],
     ids=[
         "a restarted daemon, after the commit",

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
 from locksmith.agent.stages import SHORTLY, ErrandRunner
 from tests.sim.virtual_time import run
 from tests.unit.test_decide import NOW, entry
 
-TROUBLE = (Objection("hooks", "drain: no"),)
+TROUBLE = (Blocker("hooks", "drain: no"),)
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Site:
     """Errands that take their time, a journal that notes what is written, and a bell."""
 
     takes: float = 0.0
-    found: Sequence[Objection] = ()
+    found: Sequence[Blocker] = ()
     error: Exception | None = None
     wants: bool = True
     told: list[object] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Site:
     def wanted(self, _errand: Errand) -> bool:
         return self.wants
 
-    async def run(self, errand: Errand, _entry) -> Sequence[Objection]:
+    async def run(self, errand: Errand, _entry) -> Sequence[Blocker]:
         self.told.append(f"{errand.name} runs")
         await asyncio.sleep(self.takes)
         if self.error is not None:
@@ -219,7 +219,7 @@ def test_where_nothing_is_under_way_nothing_is_stopped(without):
         site = Site()
         runner = site.runner(without=without)
         await runner.stop(entry(), Progress())
-        done: asyncio.Future[Sequence[Objection]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Sequence[Blocker]] = asyncio.get_running_loop().create_future()
         done.set_result(())
         await runner.stop(entry(), replace(Progress(), running=Running(Errand.PREPARE, 0.0, done)))
         assert site.told == []

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.facts import Checks, Objection
+from locksmith.agent.facts import Blocker, Checks
 from locksmith.agent.memory import Asked, Lasting
 
 
 def test_checks_are_as_old_as_their_answer():
-    objections = (Objection("alerts", "an alert fires"),)
-    assert Asked(5.0, objections, 3.0).checks(12.0) == Checks(timedelta(seconds=7), objections)
+    blockers = (Blocker("alerts", "an alert fires"),)
+    assert Asked(5.0, blockers, 3.0).checks(12.0) == Checks(timedelta(seconds=7), blockers)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from locksmith.agent.journal import JournalEntry, Phase, entry_for, target_of
 from locksmith.agent.permit import Permit, until
 from locksmith.agent.ports import Machine
 from locksmith.agent.strategy import Strategy
-from locksmith.cli.reboot.preparation import ObjectionError, OperatorJournal, Preparation
+from locksmith.cli.reboot.preparation import BlockedError, OperatorJournal, Preparation
 from locksmith.cli.reboot.wait import Patience
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
 from locksmith.host.journal import CalledOffError
@@ -77,7 +77,7 @@ class OperatorReboot:
                 permit = await self._obtain(entry)
             except BaseException as error:  # Ctrl-C and SIGTERM too
                 await self._give_back(entry, error)
-                if not isinstance(error, ObjectionError) or not self.patience.is_endless:
+                if not isinstance(error, BlockedError) or not self.patience.is_endless:
                     raise
                 self.say(f"waiting: {error}; the lock is given back meanwhile")
             else:
@@ -97,7 +97,7 @@ class OperatorReboot:
         except CalledOffError:
             raise LockError(f"not rebooting: {GIVEN_UP}") from None
         except LockError as error:
-            kind = ObjectionError if isinstance(error, ObjectionError) else LockError
+            kind = BlockedError if isinstance(error, BlockedError) else LockError
             raise kind(f"not rebooting: {error}") from None
         asked = asyncio.get_running_loop().time()
         answer = await strategy.commit(entry.claim)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from locksmith.agent.facts import Errand, Objection
+from locksmith.agent.facts import Blocker, Errand
 from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.ports import Errands, Gate, JournalStore, Users, WindowSource
 from locksmith.errors import LockError, LocksmithError
@@ -21,7 +21,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at who is logged in, while the users have their time."""
 
 
-class ObjectionError(LockError):
+class BlockedError(LockError):
     """A gate says no, behind the lock: it may say yes later."""
 
 
@@ -56,8 +56,8 @@ class Preparation:
         if (closed := await self._window()) is not None:
             return closed
         for gate in self.gates:
-            for objection in await gate.look(None):
-                return Denied(objection.gate, objection.text)
+            for blocker in await gate.look(None):
+                return Denied(blocker.gate, blocker.text)
         return Granted()
 
     async def _window(self) -> Denied | None:
@@ -97,7 +97,7 @@ class Preparation:
         await self._warn(entry)
         await self._check(entry)
         if isinstance(gates := await self.ask(), Denied):
-            raise ObjectionError(gates.text)
+            raise BlockedError(gates.text)
         if isinstance(lock := await still(), Denied):
             raise LockError(lock.text)
 
@@ -112,14 +112,14 @@ class Preparation:
             if self.errands is None or entry.hooks is Hooks.NONE:
                 return
             await self.errands.stop(Errand.PREPARE, entry)
-            for objection in await self.errands.run(Errand.UNDO, entry):
-                self.say(f"undoing the hooks: {objection.text}")
+            for blocker in await self.errands.run(Errand.UNDO, entry):
+                self.say(f"undoing the hooks: {blocker.text}")
         except LocksmithError as error:
             self.say(f"not everything is undone: {error}")
 
     async def _check(self, entry: JournalEntry) -> None:
-        if self.errands is not None and (objections := await self.errands.run(Errand.CHECKS, entry)):
-            raise ObjectionError(_words(objections))
+        if self.errands is not None and (blockers := await self.errands.run(Errand.CHECKS, entry)):
+            raise BlockedError(_words(blockers))
 
     async def _warn(self, entry: JournalEntry) -> None:
         """Give every user who is logged in the time to end their work. `LockError`: others log in without end."""
@@ -141,5 +141,5 @@ class Preparation:
             await asyncio.sleep(min(LOOK_EVERY, max(0.0, (until - self.clock()).total_seconds())))
 
 
-def _words(objections: Sequence[Objection]) -> str:
-    return "; ".join(one.text for one in objections)
+def _words(blockers: Sequence[Blocker]) -> str:
+    return "; ".join(one.text for one in blockers)
