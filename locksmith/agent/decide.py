@@ -8,7 +8,7 @@ Whatever is in doubt ends in a step that does not reboot.
 
 from datetime import timedelta
 
-from locksmith.agent.facts import Errand, RebootCall, ShutdownState
+from locksmith.agent.facts import RebootCall, ShutdownState, Stage
 from locksmith.agent.journal import TAKEN_OVER, Hooks, JournalEntry, Phase
 from locksmith.agent.obstacles import first_obstacle, splayed
 from locksmith.agent.snapshot import Snapshot
@@ -60,18 +60,18 @@ def decide(now: Snapshot) -> Step:
     return step
 
 
-def _errand(now: Snapshot, errand: Errand, code: str, what: str) -> Run | Wait | None:
+def _stage(now: Snapshot, stage: Stage, code: str, what: str) -> Run | Wait | None:
     """Begin an errand, or wait while it is under way; None: it is over."""
-    report = now.errand
-    if report is None or report.errand is not errand:
-        return Run(errand)
+    report = now.stage
+    if report is None or report.stage is not stage:
+        return Run(stage)
     return None if report.over else Wait(code, what)
 
 
 def _undoing(now: Snapshot, step: Withdraw) -> Step:
     """Undo the hooks first; how that goes changes nothing: the machine stays up, and the slot goes back."""
-    report = now.errand
-    if report is None or report.errand is not Errand.UNDO:
+    report = now.stage
+    if report is None or report.stage is not Stage.UNDO:
         return Undo(step.reason, step.failed)
     return step if report.over else Wait("hooks", f"undoing the hooks: {step.reason}")
 
@@ -98,8 +98,8 @@ def _objected(now: Snapshot) -> Step | None:
     if checks.ago < now.settings.recheck:
         return Wait(first.gate, first.text, now.now + now.settings.recheck - checks.ago)
     # What was asked before, and is over, is no answer to this question: without another look a slot would be taken.
-    under_way = now.errand is not None and now.errand.errand is Errand.CHECKS and not now.errand.over
-    return Wait(first.gate, f"asking again: {first.text}") if under_way else Run(Errand.CHECKS)
+    under_way = now.stage is not None and now.stage.stage is Stage.CHECKS and not now.stage.over
+    return Wait(first.gate, f"asking again: {first.text}") if under_way else Run(Stage.CHECKS)
 
 
 def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:
@@ -141,9 +141,9 @@ def _granted(now: Snapshot, entry: JournalEntry) -> Step:
     if now.checks.blockers:
         return Withdraw(now.checks.blockers[0].text)
     if not now.prepared:
-        if (step := _errand(now, Errand.PREPARE, "hooks", "the hooks before the reboot run")) is not None:
+        if (step := _stage(now, Stage.PREPARE, "hooks", "the hooks before the reboot run")) is not None:
             return step
-        report = now.errand
+        report = now.stage
         return Withdraw("; ".join(one.text for one in report.problems) if report else "", failed=True)
     return _warning(now) or _last_check(now)
 
@@ -156,9 +156,9 @@ def _last_check(now: Snapshot) -> Step:
 
 
 def _checks(now: Snapshot) -> Step:
-    if now.errand is not None and now.errand.errand is Errand.CHECKS and not now.errand.over:
+    if now.stage is not None and now.stage.stage is Stage.CHECKS and not now.stage.over:
         return Wait("checks", "the checks before the reboot run")
-    return Run(Errand.CHECKS)
+    return Run(Stage.CHECKS)
 
 
 def _warning(now: Snapshot) -> Warn | Wait | Withdraw | None:

@@ -69,7 +69,7 @@ class Blocker:
     until: datetime | None = None
 
 
-class Errand(StrEnum):
+class Stage(StrEnum):
     """What the loop has done beside it, because it may take minutes: programs, questions to other servers."""
 
     CHECKS = "checks"
@@ -84,7 +84,7 @@ class Errand(StrEnum):
 class Report:
     """What the loop knows of an errand: how long ago it began, and once it is over what it found wrong."""
 
-    errand: Errand
+    stage: Stage
     ago: timedelta
     over: bool = False
     problems: tuple[Blocker, ...] = ()

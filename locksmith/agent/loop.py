@@ -20,10 +20,10 @@ from locksmith.agent.facts import (
     Blocker,
     Boot,
     Checks,
-    Errand,
     GivingUp,
     RebootCall,
     ShutdownState,
+    Stage,
     StoredFailure,
     TriggerResult,
     Warned,
@@ -36,7 +36,7 @@ from locksmith.agent.node_status import describe, describe_unobserved
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Presence, Surroundings, Trigger, WindowSource
 from locksmith.agent.snapshot import Settings, Snapshot
-from locksmith.agent.stages import ErrandRunner
+from locksmith.agent.stages import StageRunner
 from locksmith.agent.steps import (
     Adopt,
     Blame,
@@ -108,7 +108,7 @@ class Agent:
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._down = Lasting()
-        self._errands = ErrandRunner(around.errands, around.journal, around.clock, self.wake)
+        self._stages = StageRunner(around.stages, around.journal, around.clock, self.wake)
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
         self._known: JournalEntry | None = None
@@ -290,7 +290,7 @@ class Agent:
         journal = self._read_journal()
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
         operator = self._around.operator()
-        self._errands.take_note(journal.entry, self._progress)
+        self._stages.take_note(journal.entry, self._progress)
         if self._boot is None:
             self._boot = await self._around.machine.boot()
         if self._progress.call is None:
@@ -326,7 +326,7 @@ class Agent:
             twin=self._around.presence.twin if self._around.presence else "",
             blockers=blockers,
             checks=self._checks(time),
-            errand=progress.running.report(time) if progress.running else None,
+            stage=progress.running.report(time) if progress.running else None,
             prepared=progress.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
             finished=progress.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
             verifying=progress.verifying.look(time, holds=entry is not None and entry.boot != self._boot),
@@ -411,8 +411,8 @@ class Agent:
                 await self._adopt()
             case Request():
                 await self._request(entry or await self._new_entry(snapshot))
-            case Run(errand):
-                await self._errands.begin(errand, entry, self._progress)
+            case Run(stage):
+                await self._stages.begin(stage, entry, self._progress)
             case Warn(until) if self._around.users is not None:
                 if self._progress.warned_since is None:
                     self._progress.warned_since = asyncio.get_running_loop().time()
@@ -473,8 +473,8 @@ class Agent:
         self._progress.prepared = False
         self._progress.giving_up = GivingUp(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
-        await self._errands.stop(entry, self._progress)
-        await self._errands.begin(Errand.UNDO, entry, self._progress)
+        await self._stages.stop(entry, self._progress)
+        await self._stages.begin(Stage.UNDO, entry, self._progress)
 
     def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
         last, version = snapshot.journal.failure, entry.version
@@ -624,8 +624,8 @@ class Agent:
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)
         self._progress.answer = self._progress.acknowledged = None
-        seen = snapshot.errand if snapshot is not None else None
-        if seen is not None and seen.over and seen.errand in {Errand.HEALTH, Errand.FINISH}:
+        seen = snapshot.stage if snapshot is not None else None
+        if seen is not None and seen.over and seen.stage in {Stage.HEALTH, Stage.FINISH}:
             self._progress.running = None
         if not self._pace.allows(asyncio.get_running_loop().time()):
             await asyncio.sleep(PACE)

@@ -8,10 +8,10 @@ from datetime import timedelta
 from locksmith.agent.facts import (
     Blocker,
     Checks,
-    Errand,
     GivingUp,
     RebootCall,
     Report,
+    Stage,
     StoredFailure,
     TriggerResult,
     Warned,
@@ -41,7 +41,7 @@ class Running:
     It is over for a turn of the loop when that has taken note of its end, not when it ends in the middle of one.
     """
 
-    errand: Errand
+    stage: Stage
     began: float
     task: Future[Sequence[Blocker]]
     over: bool = False
@@ -49,7 +49,7 @@ class Running:
 
     def report(self, time: float) -> Report:
         """Say how it goes."""
-        return Report(self.errand, timedelta(seconds=time - self.began), self.over, self.problems)
+        return Report(self.stage, timedelta(seconds=time - self.began), self.over, self.problems)
 
 
 @dataclass(slots=True)

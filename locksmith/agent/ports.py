@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult, WindowSight
+from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult, WindowSight
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
 from locksmith.agent.permit import Permit
@@ -94,21 +94,21 @@ class Users(Protocol):
         ...
 
 
-class Errands(Protocol):
+class Stages(Protocol):
     """What is done beside the loop, because it may take minutes."""
 
-    def wanted(self, errand: Errand) -> bool:
+    def wanted(self, stage: Stage) -> bool:
         """Whether there is anything to do for it."""
         ...
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
+    async def run(self, stage: Stage, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Run it to its end, and give what went wrong. One that runs already, from before a restart, is waited for.
 
         Cancelled, it goes on by itself: `stop` ends it.
         """
         ...
 
-    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+    async def stop(self, stage: Stage, entry: JournalEntry) -> None:
         """End one that is under way."""
         ...
 
@@ -188,6 +188,6 @@ class Surroundings:
     presence: Presence | None = None
     windows: WindowSource | None = None
     gates: Sequence[Gate] = ()
-    errands: Errands | None = None
+    stages: Stages | None = None
     users: Users | None = None
     heartbeat: float = HEARTBEAT

@@ -99,7 +99,7 @@ class Snapshot:
     twin: str = ""
     blockers: tuple[Blocker, ...] = ()
     checks: Checks | None = None
-    errand: Report | None = None
+    stage: Report | None = None
     prepared: bool = False
     finished: bool = False
     verifying: timedelta = timedelta()

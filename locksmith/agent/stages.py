@@ -4,49 +4,49 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
-from locksmith.agent.ports import Errands, JournalStore
+from locksmith.agent.ports import JournalStore, Stages
 
 SHORTLY = 0.05
 """Seconds for an errand before the loop turns to other things: most have nothing to do."""
 
 
-class ErrandRunner:
+class StageRunner:
     """Runs one errand at a time; how it goes stands in the progress of the claim. `wake` is called when one ends."""
 
     def __init__(
         self,
-        errands: Errands | None,
+        stages: Stages | None,
         journal: JournalStore,
         clock: Callable[[], datetime],
         wake: Callable[[], None],
     ) -> None:
-        self._errands = errands
+        self._stages = stages
         self._journal = journal
         self._clock = clock
         self._wake = wake
 
-    async def begin(self, errand: Errand, entry: JournalEntry | None, progress: Progress) -> None:
+    async def begin(self, stage: Stage, entry: JournalEntry | None, progress: Progress) -> None:
         """Begin one, written down before where it has to be undone; and wait a moment: mostly it is over at once."""
-        errands = self._errands
-        if errands is not None and errands.wanted(errand) and entry is not None and entry.hooks is Hooks.NONE:
-            if errand is Errand.PREPARE:
+        stages = self._stages
+        if stages is not None and stages.wanted(stage) and entry is not None and entry.hooks is Hooks.NONE:
+            if stage is Stage.PREPARE:
                 self._journal.hooks(entry.claim.nonce, Hooks.BEGUN, self._clock())
-            elif errand is Errand.FINISH:
+            elif stage is Stage.FINISH:
                 self._journal.hooks(entry.claim.nonce, Hooks.PREPARED)
-        task = asyncio.ensure_future(_nothing() if errands is None else errands.run(errand, entry))
+        task = asyncio.ensure_future(_nothing() if stages is None else stages.run(stage, entry))
         task.add_done_callback(self._ended)
-        progress.running = Running(errand, asyncio.get_running_loop().time(), task)
+        progress.running = Running(stage, asyncio.get_running_loop().time(), task)
         await asyncio.wait([task], timeout=SHORTLY)
 
     async def stop(self, entry: JournalEntry, progress: Progress) -> None:
         """End one that is under way, with whatever it has started."""
         running = progress.running
-        if running is not None and not running.task.done() and self._errands is not None:
+        if running is not None and not running.task.done() and self._stages is not None:
             running.task.cancel()
-            await self._errands.stop(running.errand, entry)
+            await self._stages.stop(running.stage, entry)
 
     def take_note(self, entry: JournalEntry | None, progress: Progress) -> None:
         """Take note of what one that has ended has found; an error of it is raised, and it is begun again."""
@@ -59,15 +59,15 @@ class ErrandRunner:
                 running.task.result()
             return
         running.over, running.problems = True, tuple(running.task.result())
-        if running.errand is Errand.UNDO:
+        if running.stage is Stage.UNDO:
             # However it went: while the slot cannot be given back, they are not undone again and again.
             self._note(entry, Hooks.NONE)
-        elif running.errand is Errand.CHECKS:
+        elif running.stage is Stage.CHECKS:
             progress.asked = Asked(asyncio.get_running_loop().time(), running.problems, running.began)
-        elif running.errand is Errand.PREPARE and not running.problems:
+        elif running.stage is Stage.PREPARE and not running.problems:
             progress.prepared = True
             self._note(entry, Hooks.PREPARED)
-        elif running.errand is Errand.FINISH and not running.problems:
+        elif running.stage is Stage.FINISH and not running.problems:
             progress.finished = True
             self._note(entry, Hooks.FINISHED)
 

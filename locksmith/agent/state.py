@@ -1,6 +1,6 @@
 """The machine's state in one word, as every reporter shows it."""
 
-from locksmith.agent.facts import Errand
+from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
     Adopt,
     Blame,
@@ -32,13 +32,13 @@ from locksmith.lock.records.states import (
     WITHDRAWING,
 )
 
-_AFTER = {Errand.HEALTH, Errand.FINISH}
+_AFTER = {Stage.HEALTH, Stage.FINISH}
 _RUNS = {
-    Errand.CHECKS: "running the checks before the reboot",
-    Errand.PREPARE: "running the hooks before the reboot",
-    Errand.UNDO: "running the hooks that undo",
-    Errand.HEALTH: "looking at this machine's health",
-    Errand.FINISH: "running the hooks after the reboot",
+    Stage.CHECKS: "running the checks before the reboot",
+    Stage.PREPARE: "running the hooks before the reboot",
+    Stage.UNDO: "running the hooks that undo",
+    Stage.HEALTH: "looking at this machine's health",
+    Stage.FINISH: "running the hooks after the reboot",
 }
 
 
@@ -63,8 +63,8 @@ def state_of(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return RELEASING
         case Request():
             return REQUESTING
-        case Run(errand):
-            return VERIFYING if errand in _AFTER else PREPARING
+        case Run(stage):
+            return VERIFYING if stage in _AFTER else PREPARING
         case Warn():
             return PREPARING
         case Blame(state_):
@@ -95,8 +95,8 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return "rebooting"
         case Release():
             return "rebooted and healthy: giving the slot back"
-        case Run(errand):
-            return _RUNS[errand]
+        case Run(stage):
+            return _RUNS[stage]
         case Warn(until):
             return f"warning the users: reboot at {until.astimezone():%H:%M:%S %Z}"
         case Blame(state_, trouble):

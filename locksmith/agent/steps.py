@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from locksmith.agent.facts import Errand
+from locksmith.agent.facts import Stage
 from locksmith.lock.answer import Done
 
 
@@ -50,7 +50,7 @@ class Reboot:
 class Run:
     """Begin an errand: hooks, checks, a look at the machine's health."""
 
-    errand: Errand
+    stage: Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a machine does after its reboot, before it releases its slot: is it healthy, and is the update there? Pure."""
 
-from locksmith.agent.facts import Errand, ShutdownState
+from locksmith.agent.facts import ShutdownState, Stage
 from locksmith.agent.journal import JournalEntry, Phase
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
@@ -27,17 +27,17 @@ def booted(now: Snapshot, entry: JournalEntry) -> Step:
 
 def _examined(now: Snapshot) -> Step | None:
     """Begin a look at the health, or wait while it or the hooks behind it are under way; None: they are over."""
-    report = now.errand
-    if report is None or report.errand not in {Errand.HEALTH, Errand.FINISH}:
-        return Run(Errand.HEALTH)
+    report = now.stage
+    if report is None or report.stage not in {Stage.HEALTH, Stage.FINISH}:
+        return Run(Stage.HEALTH)
     if not report.over:
-        what = "the hooks after the reboot run" if report.errand is Errand.FINISH else "its health is looked at"
+        what = "the hooks after the reboot run" if report.stage is Stage.FINISH else "its health is looked at"
         return Wait("verifying", f"rebooted: {what}")
     return None
 
 
 def _judged(now: Snapshot, entry: JournalEntry) -> Step:
-    sick = "; ".join(one.text for one in now.errand.problems) if now.errand else ""
+    sick = "; ".join(one.text for one in now.stage.problems) if now.stage else ""
     state, trouble = _gone_wrong(now, entry, sick)
     if state:
         if now.acknowledged is None or (entry.claim.state, entry.claim.trouble) != (state, trouble):
@@ -51,7 +51,7 @@ def _judged(now: Snapshot, entry: JournalEntry) -> Step:
     elif sick:
         until = now.now + now.settings.health - now.verifying
         return Wait("verifying", f"rebooted, and not healthy yet: {sick}", until)
-    return Release() if now.finished else Run(Errand.FINISH)
+    return Release() if now.finished else Run(Stage.FINISH)
 
 
 def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
-from locksmith.daemon.stages import MachineErrands
+from locksmith.daemon.stages import MachineStages
 from locksmith.daemon.store_check import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import LocksmithError
@@ -104,12 +104,12 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
     return mark
 
 
-def make_errands(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineErrands:
+def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineStages:
     """Make what is done beside the loop on this machine; `skip` names gates that are left out."""
     hooks = Programs(paths, bus, config.programs.hook_limit.total_seconds())
     checks = Programs(paths, bus, config.programs.check_limit.total_seconds())
     health = SystemdHealth(bus, paths, config.health.units)
-    return MachineErrands(hooks, checks, health, _alerts(config.alerts), skip)
+    return MachineStages(hooks, checks, health, _alerts(config.alerts), skip)
 
 
 def _alerts(settings: AlertSettings) -> Gate | None:
@@ -198,7 +198,7 @@ async def run(config: Config, paths: Paths) -> None:
             presence=_presence(config, member, paths, meter, mark) if strategy.present else None,
             windows=windows,
             gates=make_gates(config, machine, bus, inhibitors),
-            errands=make_errands(config, paths, bus),
+            stages=make_stages(config, paths, bus),
             users=sessions,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import JournalEntry
 from locksmith.agent.ports import Gate
 from locksmith.host.health import SystemdHealth
@@ -15,10 +15,10 @@ CHECKS = "checks"
 """The name of the gate that is the operator's own programs."""
 CHECK, HEALTH = "check", "health"
 """The folders of programs that are asked again and again; those of the hooks are the names of their errands."""
-HOOKS = {Errand.PREPARE, Errand.UNDO, Errand.FINISH}
+HOOKS = {Stage.PREPARE, Stage.UNDO, Stage.FINISH}
 
 
-class MachineErrands:
+class MachineStages:
     """The errands of this machine; `skip` names gates that an operator's order leaves out."""
 
     def __init__(
@@ -35,24 +35,24 @@ class MachineErrands:
         self._alerts = alerts
         self._skip = skip
 
-    def wanted(self, errand: Errand) -> bool:
+    def wanted(self, stage: Stage) -> bool:
         """Whether there is anything to do for it."""
-        return errand not in HOOKS or bool(self._hooks.of(errand))
+        return stage not in HOOKS or bool(self._hooks.of(stage))
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
+    async def run(self, stage: Stage, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Run it to its end, and say what it found wrong."""
-        match errand:
-            case Errand.CHECKS:
+        match stage:
+            case Stage.CHECKS:
                 return await self._ask(entry)
-            case Errand.HEALTH:
+            case Stage.HEALTH:
                 return await self._look(entry)
             case _:
-                return await self._run(errand, entry)
+                return await self._run(stage, entry)
 
-    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+    async def stop(self, stage: Stage, entry: JournalEntry) -> None:
         """End the hooks that are under way; a check ends by itself, and nobody waits for it."""
-        if errand in HOOKS:
-            await self._hooks.stop(errand, _name(entry))
+        if stage in HOOKS:
+            await self._hooks.stop(stage, _name(entry))
 
     async def _ask(self, entry: JournalEntry | None) -> list[Blocker]:
         found: list[Blocker] = []
@@ -77,12 +77,12 @@ class MachineErrands:
         finally:
             self._checks.forget(stage, name)
 
-    async def _run(self, errand: Errand, entry: JournalEntry | None) -> list[Blocker]:
+    async def _run(self, stage: Stage, entry: JournalEntry | None) -> list[Blocker]:
         if entry is None:
             return []
-        failed = await self._hooks.run(errand, _name(entry), _environment(entry))
+        failed = await self._hooks.run(stage, _name(entry), _environment(entry))
         # What has failed is tried anew; what was done is, where it is asked for again behind a restart, still done.
-        self._hooks.forget(errand, _name(entry))
+        self._hooks.forget(stage, _name(entry))
         return [Blocker("hooks", text) for text in failed]
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from locksmith.agent.facts import Boot, Errand, RebootNeed, ShutdownState, WindowSight
+from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Stage, WindowSight
 from locksmith.agent.journal import Hooks
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
@@ -327,9 +327,9 @@ class NoCheckup(Agent):
 
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
-        if seen.errand is None or seen.errand.errand is not Errand.HEALTH:
+        if seen.stage is None or seen.stage.stage is not Stage.HEALTH:
             return seen
-        return replace(seen, errand=replace(seen.errand, problems=()))
+        return replace(seen, stage=replace(seen.stage, problems=()))
 
 
 class NoHooks(Agent):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
@@ -114,7 +114,7 @@ class Process:
             reporters=(self,),
             windows=self.parts.windows(self.windows, lambda: self.store(self), asyncio.get_running_loop().time),
             gates=(_Gate(self),),
-            errands=_Errands(self),
+            stages=_Stages(self),
             users=_Users(self) if machine.faults().logins or machine.users else None,
             presence=self._presence(),
         )
@@ -325,36 +325,36 @@ class _Users:
 
 
 @dataclass
-class _Errands:
+class _Stages:
     """Hooks that drain the machine and bring it back, and the look at its health; they take their time."""
 
     process: Process
 
-    def wanted(self, errand: Errand) -> bool:
+    def wanted(self, stage: Stage) -> bool:
         """Whether there is anything to do."""
-        return self.process.hooks or errand in {Errand.HEALTH, Errand.CHECKS}
+        return self.process.hooks or stage in {Stage.HEALTH, Stage.CHECKS}
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> Sequence[Blocker]:
+    async def run(self, stage: Stage, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Do it."""
         process, machine = self.process, self.process.machine
-        if errand is Errand.HEALTH:
+        if stage is Stage.HEALTH:
             await process.take_time("while it looks at its health")
             return machine.problems()
-        if not self.wanted(errand) or errand is Errand.CHECKS:
+        if not self.wanted(stage) or stage is Stage.CHECKS:
             return ()
-        if errand is Errand.PREPARE:
+        if stage is Stage.PREPARE:
             if entry is not None and entry.hooks is Hooks.NONE:
                 process.began(machine)
             machine.drained = True
             process.story.tell(machine.name, "is drained")
         await asyncio.sleep(process.rng.uniform(0.1, 20))
-        await process.pause(f"while its hooks run ({errand})")
-        if errand is Errand.PREPARE:
+        await process.pause(f"while its hooks run ({stage})")
+        if stage is Stage.PREPARE:
             bad = process.rng.random() < machine.faults().bad_hook
             return (Blocker("hooks", "drain: no"),) if bad else ()
         machine.drained = False
         process.story.tell(machine.name, "is not drained any more")
         return ()
 
-    async def stop(self, errand: Errand, entry: JournalEntry) -> None:
+    async def stop(self, stage: Stage, entry: JournalEntry) -> None:
         """Need nothing: a hook that is cancelled does no more."""

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
 from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Errands, Surroundings, WindowSource
+from locksmith.agent.ports import Stages, Surroundings, WindowSource
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
@@ -49,7 +49,7 @@ class Bench:
     operators: list[bool] = field(default_factory=list)
     change: float | None = None
     shown: list[str] = field(default_factory=list)
-    errands: Errands | None = None
+    stages: Stages | None = None
     windows: WindowSource | None = None
     while_asked: Callable[[], None] = lambda: None
     name = "bench"
@@ -65,7 +65,7 @@ class Bench:
             self.clock,
             reporters=[self],
             operator=self.operator,
-            errands=self.errands,
+            stages=self.stages,
             windows=self.windows,
         )
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
@@ -488,15 +488,15 @@ class Hooks:
     def __init__(self) -> None:
         self.end = asyncio.Event()
 
-    def wanted(self, errand: Errand) -> bool:
-        return errand is Errand.PREPARE
+    def wanted(self, stage: Stage) -> bool:
+        return stage is Stage.PREPARE
 
-    async def run(self, errand: Errand, _entry) -> tuple[()]:
-        if errand is Errand.PREPARE:
+    async def run(self, stage: Stage, _entry) -> tuple[()]:
+        if stage is Stage.PREPARE:
             await self.end.wait()
         return ()
 
-    async def stop(self, _errand, _entry) -> None:
+    async def stop(self, _stage, _entry) -> None:
         pass
 
 
@@ -505,7 +505,7 @@ def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
 
     async def main(_loop: VirtualLoop) -> None:
         hooks = Hooks()
-        bench.errands = hooks
+        bench.stages = hooks
         running = bench.agent()
         task = asyncio.ensure_future(running.run())
         await asyncio.sleep(1)
@@ -544,18 +544,18 @@ def test_while_a_slot_cannot_be_given_back_its_hooks_are_undone_once():
 
         undone = 0
 
-        def wanted(self, errand: Errand) -> bool:
-            return errand in {Errand.PREPARE, Errand.UNDO}
+        def wanted(self, stage: Stage) -> bool:
+            return stage in {Stage.PREPARE, Stage.UNDO}
 
-        async def run(self, errand: Errand, _entry) -> tuple[Blocker, ...]:
-            self.undone += errand is Errand.UNDO
-            return (Blocker("hooks", "drain: no"),) if errand is Errand.PREPARE else ()
+        async def run(self, stage: Stage, _entry) -> tuple[Blocker, ...]:
+            self.undone += stage is Stage.UNDO
+            return (Blocker("hooks", "drain: no"),) if stage is Stage.PREPARE else ()
 
-        async def stop(self, _errand, _entry) -> None:
+        async def stop(self, _stage, _entry) -> None:
             pass
 
     drain = Drain()
-    bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answered"))}, errands=drain)
+    bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answered"))}, stages=drain)
     for_a_while(bench, 120)
     assert bench.calls.count("withdraw") > 3
     assert drain.undone == 1

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
@@ -28,14 +28,14 @@ class Health:
     looks: int = 0
     noted: list[Callable[[], object]] = field(default_factory=list)
 
-    def wanted(self, _errand: Errand) -> bool:
+    def wanted(self, _stage: Stage) -> bool:
         return True
 
-    async def run(self, errand: Errand, _entry) -> Sequence[Blocker]:
-        self.looks += errand is Errand.HEALTH
-        return self.problems if errand is Errand.HEALTH else ()
+    async def run(self, stage: Stage, _entry) -> Sequence[Blocker]:
+        self.looks += stage is Stage.HEALTH
+        return self.problems if stage is Stage.HEALTH else ()
 
-    async def stop(self, _errand: Errand, _entry) -> None:
+    async def stop(self, _stage: Stage, _entry) -> None:
         pass
 
 
@@ -61,7 +61,7 @@ class Rebooted(Bench):
 
 
 def test_a_machine_that_stays_sick_writes_it_down_and_then_tells_the_group():
-    bench = Rebooted(errands=Health())
+    bench = Rebooted(stages=Health())
     bench.leave()
     for_a_while(bench, 9 * 60)
     assert bench.blamed == []
@@ -76,7 +76,7 @@ def test_a_machine_that_stays_sick_writes_it_down_and_then_tells_the_group():
 
 
 def test_what_went_wrong_is_on_disk_where_the_store_does_not_answer():
-    bench = Rebooted(errands=Health(), does={"blame": raising(StoreUnavailableError("no endpoint answers"))})
+    bench = Rebooted(stages=Health(), does={"blame": raising(StoreUnavailableError("no endpoint answers"))})
     bench.leave()
     for_a_while(bench, 11 * 60)
     entry = bench.journal.read().entry
@@ -101,7 +101,7 @@ def test_the_journal_is_written_once_for_one_trouble():
             journal.blame = counted  # type: ignore[method-assign]
             return journal
 
-    bench = Counting(errands=Health())
+    bench = Counting(stages=Health())
     bench.leave()
     for_a_while(bench, 30 * 60)
     assert written == ["web.service has failed"]
@@ -110,7 +110,7 @@ def test_the_journal_is_written_once_for_one_trouble():
 
 def test_a_machine_that_is_well_again_keeps_its_slot_until_an_operator_knows():
     health = Health()
-    bench = Rebooted(errands=health)
+    bench = Rebooted(stages=health)
     bench.leave()
     for_a_while(bench, 11 * 60)
     health.problems = ()
@@ -146,7 +146,7 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
             agent._around = replace(agent._around, strategy=strategy)
             return agent
 
-    bench = AtTwoStores(errands=Health())
+    bench = AtTwoStores(stages=Health())
     bench.leave(endpoint="of the claim")
     for_a_while(bench, 12 * 60)
     assert {target.endpoints for target in watched} == {("of the claim",)}
@@ -155,7 +155,7 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
 @pytest.mark.parametrize(("phase", "kept"), [(Phase.COMMITTED, "1.2.3"), (Phase.REQUESTED, "1.2.2")])
 def test_only_a_reboot_of_its_own_counts_as_done_for_a_version(phase, kept):
     """Where a plug was pulled before the commit, the update is wanted as before, and is no repetition."""
-    bench = Rebooted(errands=Health(problems=()))
+    bench = Rebooted(stages=Health(problems=()))
     bench.leave()
     bench.journal.clear("left", done=Done("1.2.2", START - timedelta(days=3)))
     bench.leave(phase=phase)
@@ -168,7 +168,7 @@ def test_only_a_reboot_of_its_own_counts_as_done_for_a_version(phase, kept):
 
 
 def test_a_slot_that_cannot_be_given_back_yet_stays_in_the_journal():
-    bench = Rebooted(errands=Health(problems=()), does={"complete": raising(StoreUnavailableError("away"))})
+    bench = Rebooted(stages=Health(problems=()), does={"complete": raising(StoreUnavailableError("away"))})
     bench.leave()
     for_a_while(bench, 60)
     assert bench.journal.read().entry is not None
@@ -182,15 +182,15 @@ def test_before_hooks_are_undone_the_journal_says_so_and_takes_the_commit_back()
     seen: list[tuple[Phase, Hooks]] = []
 
     class Undoing(Health):
-        async def run(self, errand: Errand, entry) -> Sequence[Blocker]:
-            if errand is Errand.UNDO:
+        async def run(self, stage: Stage, entry) -> Sequence[Blocker]:
+            if stage is Stage.UNDO:
                 now = bench.journal.read().entry
                 assert now is not None
                 seen.append((now.phase, now.hooks))
-            return await super().run(errand, entry)
+            return await super().run(stage, entry)
 
     bench = Bench(
-        errands=Undoing(problems=()), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0
+        stages=Undoing(problems=()), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0
     )  # the window closes during the commit
     for_a_while(bench, 9)
     assert bench.calls == ["request", "commit", "withdraw"]
@@ -201,7 +201,7 @@ def test_before_hooks_are_undone_the_journal_says_so_and_takes_the_commit_back()
 @pytest.mark.parametrize("name", ["withdraw", "complete"])
 def test_an_error_of_the_store_is_shown_and_tried_again(name):
     error: LocksmithError = StoreUnavailableError("no endpoint answers")
-    bench = Rebooted(errands=Health(problems=()), does={name: raising(error)})
+    bench = Rebooted(stages=Health(problems=()), does={name: raising(error)})
     if name == "complete":
         bench.leave()
     else:
@@ -212,7 +212,7 @@ def test_an_error_of_the_store_is_shown_and_tried_again(name):
 
 
 def test_the_name_of_a_step_that_hangs_is_in_the_sentence():
-    bench = Rebooted(errands=Health(problems=()))
+    bench = Rebooted(stages=Health(problems=()))
     bench.leave()
 
     async def main(_loop: VirtualLoop) -> None:

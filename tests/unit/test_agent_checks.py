@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import JournalEntry
 from locksmith.agent.loop import Agent
 from tests.unit.test_agent import Bench
@@ -21,25 +21,25 @@ class Checks:
     right: bool = False
     asked: list[str] = field(default_factory=list)
 
-    def wanted(self, errand: Errand) -> bool:
-        return errand is Errand.CHECKS
+    def wanted(self, stage: Stage) -> bool:
+        return stage is Stage.CHECKS
 
-    async def run(self, errand: Errand, entry: JournalEntry | None) -> tuple[Blocker, ...]:
-        if errand is not Errand.CHECKS:
+    async def run(self, stage: Stage, entry: JournalEntry | None) -> tuple[Blocker, ...]:
+        if stage is not Stage.CHECKS:
             return ()
         self.asked.append("with a slot" if entry else "without")
         said = () if self.right else SAYS_NO
         await asyncio.sleep(self.lasting)
         return said
 
-    async def stop(self, _errand: Errand, _entry: JournalEntry) -> None:
+    async def stop(self, _stage: Stage, _entry: JournalEntry) -> None:
         pass
 
 
 def test_a_check_that_goes_on_to_say_no_is_asked_again_without_a_slot_each_time():
     """A slot that it took each second time would be missing to the others of the group."""
     checks = Checks()
-    bench = Bench(errands=checks)
+    bench = Bench(stages=checks)
     play(bench, nothing, seconds=600)
     assert bench.calls == ["request", "withdraw"]
     assert checks.asked[:2] == ["with a slot", "without"]
@@ -49,7 +49,7 @@ def test_a_check_that_goes_on_to_say_no_is_asked_again_without_a_slot_each_time(
 
 def test_a_check_that_was_put_right_is_asked_again_a_minute_later():
     checks = Checks()
-    bench = Bench(errands=checks)
+    bench = Bench(stages=checks)
 
     def put_right(agent: Agent) -> None:
         checks.right = True
@@ -57,7 +57,7 @@ def test_a_check_that_was_put_right_is_asked_again_a_minute_later():
 
     play(bench, put_right, seconds=57)
     assert "reboot" not in bench.calls
-    bench = Bench(errands=checks)
+    bench = Bench(stages=checks)
     checks.right = False
     play(bench, put_right, seconds=61)
     assert bench.calls == ["request", "withdraw", "request", "commit", "reboot"]
@@ -65,7 +65,7 @@ def test_a_check_that_was_put_right_is_asked_again_a_minute_later():
 
 def test_an_operator_who_has_put_a_check_right_need_not_wait_for_that():
     checks = Checks()
-    bench = Bench(errands=checks)
+    bench = Bench(stages=checks)
 
     def put_right(agent: Agent) -> None:
         checks.right = True
@@ -78,7 +78,7 @@ def test_an_operator_who_has_put_a_check_right_need_not_wait_for_that():
 
 def test_what_a_check_says_that_ran_already_when_an_operator_had_it_asked_again_does_not_count():
     checks = Checks(lasting=2)
-    bench = Bench(errands=checks)
+    bench = Bench(stages=checks)
 
     def put_right(agent: Agent) -> None:
         """It is asked at this moment."""
@@ -93,7 +93,7 @@ def test_what_a_check_says_that_ran_already_when_an_operator_had_it_asked_again_
 
 def test_an_operator_who_has_everything_looked_at_again_does_not_make_an_old_answer_younger():
     checks = Checks(right=True)
-    bench = Bench(errands=checks, need=False)
+    bench = Bench(stages=checks, need=False)
 
     def look(agent: Agent) -> None:
         agent.recheck()

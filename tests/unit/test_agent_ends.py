@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locksmith.agent.facts import Blocker, Errand, TriggerResult, WindowSight
+from locksmith.agent.facts import Blocker, Stage, TriggerResult, WindowSight
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.loop import Agent
 from locksmith.errors import StoreUnavailableError
@@ -23,22 +23,22 @@ class Endless:
 
     told: list[str] = field(default_factory=list)
 
-    def wanted(self, errand: Errand) -> bool:
-        return errand in {Errand.PREPARE, Errand.UNDO}
+    def wanted(self, stage: Stage) -> bool:
+        return stage in {Stage.PREPARE, Stage.UNDO}
 
-    async def run(self, errand: Errand, _entry) -> tuple[Blocker, ...]:
-        if errand is Errand.PREPARE:
+    async def run(self, stage: Stage, _entry) -> tuple[Blocker, ...]:
+        if stage is Stage.PREPARE:
             self.told.append("begun")
             try:
                 await asyncio.Event().wait()
             finally:
                 self.told.append("let go")
-        if errand is Errand.UNDO:
+        if stage is Stage.UNDO:
             self.told.append("undone")
         return ()
 
-    async def stop(self, errand: Errand, _entry) -> None:
-        self.told.append(f"{errand.name.lower()} stopped")
+    async def stop(self, stage: Stage, _entry) -> None:
+        self.told.append(f"{stage.name.lower()} stopped")
 
 
 @dataclass
@@ -109,7 +109,7 @@ def nothing(_agent: Agent) -> None:
 def test_a_reboot_that_is_called_off_stops_the_hooks_that_run_and_then_undoes_them():
     """A drain that went on would take down a machine that stays up."""
     hooks = Endless()
-    bench = Bench(errands=hooks)
+    bench = Bench(stages=hooks)
 
     def update_is_reset(agent: Agent) -> None:
         assert hooks.told == ["begun"]
@@ -125,7 +125,7 @@ def test_a_reboot_that_is_called_off_stops_the_hooks_that_run_and_then_undoes_th
 def test_a_daemon_that_stops_lets_go_of_the_hooks_that_run_and_does_not_stop_them():
     """The next start waits for them: they go on in a unit of their own."""
     hooks = Endless()
-    bench = Bench(errands=hooks)
+    bench = Bench(stages=hooks)
     play(bench, nothing)
     assert hooks.told == ["begun", "let go"]
     assert bench.closed
@@ -206,13 +206,13 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open():
 
 def test_hooks_that_have_failed_are_undone_and_not_stopped():
     class Failing(Endless):
-        async def run(self, errand: Errand, entry) -> tuple[Blocker, ...]:
-            if errand is Errand.PREPARE:
+        async def run(self, stage: Stage, entry) -> tuple[Blocker, ...]:
+            if stage is Stage.PREPARE:
                 return (Blocker("hooks", "drain: no"),)
-            return await super().run(errand, entry)
+            return await super().run(stage, entry)
 
     hooks = Failing()
-    bench = Bench(errands=hooks)
+    bench = Bench(stages=hooks)
     play(bench, nothing)
     assert hooks.told == ["undone"]
     assert bench.calls == ["request", "withdraw"]
@@ -220,7 +220,7 @@ def test_hooks_that_have_failed_are_undone_and_not_stopped():
 
 def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
     hooks = Endless()
-    bench = Bench(errands=hooks, need=False)
+    bench = Bench(stages=hooks, need=False)
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
     bench.journal.hooks("left", Hooks.BEGUN)
     play(bench, nothing)
@@ -233,17 +233,17 @@ def test_a_stop_while_a_reboot_is_undone_tells_the_users_that_nothing_comes_of_i
     """The window closed during the commit: the machine stays up, whatever the undoing takes."""
 
     class Undoing(Endless):
-        async def run(self, errand: Errand, entry) -> tuple[Blocker, ...]:
-            if errand is Errand.UNDO:
+        async def run(self, stage: Stage, entry) -> tuple[Blocker, ...]:
+            if stage is Stage.UNDO:
                 await asyncio.Event().wait()
-            return () if errand is Errand.PREPARE else await super().run(errand, entry)
+            return () if stage is Stage.PREPARE else await super().run(stage, entry)
 
     class Leaving(Users):
         async def present(self) -> frozenset[str]:
             return frozenset() if self.told else frozenset({"alice"})
 
     users = Leaving()
-    bench = Bench(errands=Undoing(), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0)
+    bench = Bench(stages=Undoing(), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0)
     play(bench, Agent.wake, seconds=4, users=users)
     assert bench.calls == ["request", "commit"]
     assert users.told == ["warned", "called off"]

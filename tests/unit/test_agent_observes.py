@@ -10,12 +10,12 @@ import pytest
 from locksmith.agent.facts import (
     Blocker,
     Checks,
-    Errand,
     GivingUp,
     RebootCall,
     RebootNeed,
     Report,
     ShutdownState,
+    Stage,
     StoredFailure,
     TriggerResult,
     Warned,
@@ -81,7 +81,7 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
         assert (seen.blockers, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
         assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
         assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
-        assert (seen.answer, seen.call, seen.checks, seen.errand) == (None, None, None, None)
+        assert (seen.answer, seen.call, seen.checks, seen.stage) == (None, None, None, None)
         assert (seen.prepared, seen.finished, seen.released, seen.retargeted) == (False, False, False, False)
         assert (seen.commit_age, seen.warned_for, seen.verifying) == (seconds(0), seconds(0), seconds(0))
         assert seen.look_age == seconds(0)
@@ -115,7 +115,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
             TriggerResult(doubt="it does not answer"),
             TriggerResult(not_applied="6.0"),
         ]
-        progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Errand.HEALTH, 50.0, done, over=True)
+        progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Stage.HEALTH, 50.0, done, over=True)
         progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
         progress.prepared = progress.finished = progress.acknowledged = True
         progress.giving_up, progress.stored = GivingUp("why", failed=True), StoredFailure("failed", "rolled back")
@@ -126,9 +126,9 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
         assert seen.needs == (RebootNeed("kernel", "6.1", START),)
         assert (seen.errors, seen.not_applied) == (("it does not answer",), ("6.0",))
-        assert (seen.checks, seen.errand) == (
+        assert (seen.checks, seen.stage) == (
             Checks(seconds(40), (ALERT,)),
-            Report(Errand.HEALTH, seconds(50), over=True),
+            Report(Stage.HEALTH, seconds(50), over=True),
         )
         assert (seen.warned, seen.warned_for) == (Warned(frozenset({"alice"}), START), seconds(30))
         assert (seen.prepared, seen.finished, seen.acknowledged, seen.released) == (True, True, True, True)
@@ -267,7 +267,7 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
 def test_the_errand_of_another_claim_is_ended_and_what_the_gates_said_is_kept():
     async def story(agent, _around):
         task: Any = asyncio.ensure_future(asyncio.sleep(60, ()))
-        agent._progress.running = Running(Errand.PREPARE, 0.0, task)
+        agent._progress.running = Running(Stage.PREPARE, 0.0, task)
         agent._progress.asked = Asked(60.0, (ALERT,), 59.0)
         agent._begin_anew("another")
         await asyncio.wait([task], timeout=1)

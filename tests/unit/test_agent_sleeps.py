@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.agent.facts import Errand
+from locksmith.agent.facts import Stage
 from locksmith.agent.journal import Phase
 from locksmith.agent.memory import Running
 from locksmith.agent.steps import Idle, Wait, Warn
@@ -109,21 +109,21 @@ def test_users_are_told_why_and_the_time_of_all_counts_from_the_first_warning():
 @pytest.mark.parametrize(
     ("errand", "over", "forgotten"),
     [
-        (Errand.HEALTH, True, True),
-        (Errand.FINISH, True, True),
-        (Errand.HEALTH, False, False),
-        (Errand.PREPARE, True, False),
+        (Stage.HEALTH, True, True),
+        (Stage.FINISH, True, True),
+        (Stage.HEALTH, False, False),
+        (Stage.PREPARE, True, False),
     ],
 )
-def test_after_a_look_at_the_health_that_is_over_another_begins(errand, over, forgotten):
+def test_after_a_look_at_the_health_that_is_over_another_begins(stage, over, forgotten):
     async def main(loop):
         agent = Bench().agent()
         done: Any = loop.create_future()
         done.set_result(())
-        agent._progress.running = Running(errand, 0.0, done, over=over)
+        agent._progress.running = Running(stage, 0.0, done, over=over)
         snapshot = await agent._observe()
-        agent._progress.running = Running(errand, 0.0, done, over=over)
-        snapshot = replace(snapshot, errand=agent._progress.running.report(1.0))
+        agent._progress.running = Running(stage, 0.0, done, over=over)
+        snapshot = replace(snapshot, stage=agent._progress.running.report(1.0))
         await agent._sleep(Wait("verifying", "sick"), snapshot)
         assert (agent._progress.running is None) is forgotten
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.facts import Errand, GivingUp, RebootCall
+from locksmith.agent.facts import GivingUp, RebootCall, Stage
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.memory import Progress
 from locksmith.agent.steps import Undo, Withdraw
@@ -57,8 +57,8 @@ def test_a_reboot_that_is_being_undone_is_given_up_whatever_becomes_of_the_reaso
         assert entry.hooks is Hooks.BEGUN
         seen = await agent._observe()
         assert seen.giving_up == agent._progress.giving_up
-        assert seen.errand is not None
-        assert (seen.errand.errand, seen.errand.over) == (Errand.UNDO, True)
+        assert seen.stage is not None
+        assert (seen.stage.stage, seen.stage.over) == (Stage.UNDO, True)
 
     run(main)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.agent.facts import Blocker, Boot, Errand, RebootNeed, ShutdownState
+from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Before, JournalEntry, Phase
 from locksmith.agent.permit import Permit
@@ -294,19 +294,19 @@ def test_a_gate_that_says_no_behind_the_lock_gives_it_back_and_with_patience_is_
 
         said = 0
 
-        def wanted(self, _errand) -> bool:
+        def wanted(self, _stage) -> bool:
             return False
 
-        async def run(self, errand, _entry) -> tuple[Blocker, ...]:
-            self.said += errand is Errand.CHECKS
+        async def run(self, stage, _entry) -> tuple[Blocker, ...]:
+            self.said += stage is Stage.CHECKS
             return (Blocker("checks", "md0 is rebuilding"),) if self.said == 1 else ()
 
-        async def stop(self, _errand, _entry) -> None:
+        async def stop(self, _stage, _entry) -> None:
             pass
 
     async def story(limit):
         bench = Bench(tmp_path / str(limit))
-        preparation = replace(bench.order.preparation, errands=Checks())
+        preparation = replace(bench.order.preparation, stages=Checks())
         patience = replace(bench.order.patience, limit=limit)
         bench.order = replace(bench.order, preparation=preparation, patience=patience)
         if limit == 0:

@@ -12,12 +12,12 @@ from locksmith.agent.facts import (
     Blocker,
     Boot,
     Checks,
-    Errand,
     GivingUp,
     RebootCall,
     RebootNeed,
     Report,
     ShutdownState,
+    Stage,
     StoredFailure,
     Warned,
     WindowSight,
@@ -60,8 +60,8 @@ DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
 NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), unattended=MINUTE, window=WindowSight(OPEN))
 ALERT = Blocker("alerts", "an alert fires: NodeDown")
-WELL = Report(Errand.HEALTH, SECOND, over=True)
-SICK = Report(Errand.HEALTH, SECOND, over=True, problems=(Blocker("health", "x.service has failed"),))
+WELL = Report(Stage.HEALTH, SECOND, over=True)
+SICK = Report(Stage.HEALTH, SECOND, over=True, problems=(Blocker("health", "x.service has failed"),))
 ALICE = frozenset({"alice (seat0)"})
 
 
@@ -102,7 +102,7 @@ BY_HAND_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by="
 TAKEN = replace(NEEDING, journal=Journal(entry(by=TAKEN_OVER)))
 TAKEN_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
 BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
-REBOOTED = replace(BOOTED, errand=WELL, finished=True)
+REBOOTED = replace(BOOTED, stage=WELL, finished=True)
 BLAMED = Journal(
     replace(entry(Phase.COMMITTED, LAST_BOOT), claim=entry().claim.blamed("unhealthy", "x.service has failed"))
 )
@@ -182,7 +182,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(
             NOTHING,
             journal=Journal(FOR_UPDATE),
-            errand=WELL,
+            stage=WELL,
             finished=True,
             needs=(RebootNeed("needs-restarting", "1.2.3", NOW, judges=False),),
         ),
@@ -235,7 +235,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "the store knows of a reboot that the disk does not: it is reported, whatever the boot",
         replace(GRANTS, stored=StoredFailure("failed", "its disk is older")),
-        Run(Errand.HEALTH),
+        Run(Stage.HEALTH),
     ),
     (
         "and it is a failed one",
@@ -270,45 +270,45 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
-    ("just booted: its health is looked at first", BOOTED, Run(Errand.HEALTH)),
-    ("healthy: the hooks after the reboot run", replace(BOOTED, errand=WELL), Run(Errand.FINISH)),
-    ("those hooks run", replace(BOOTED, errand=Report(Errand.FINISH, SECOND)), "verifying"),
-    ("those hooks failed", replace(BOOTED, errand=replace(SICK, errand=Errand.FINISH)), "verifying"),
-    ("not healthy yet", replace(BOOTED, errand=SICK), "verifying"),
+    ("just booted: its health is looked at first", BOOTED, Run(Stage.HEALTH)),
+    ("healthy: the hooks after the reboot run", replace(BOOTED, stage=WELL), Run(Stage.FINISH)),
+    ("those hooks run", replace(BOOTED, stage=Report(Stage.FINISH, SECOND)), "verifying"),
+    ("those hooks failed", replace(BOOTED, stage=replace(SICK, stage=Stage.FINISH)), "verifying"),
+    ("not healthy yet", replace(BOOTED, stage=SICK), "verifying"),
     (
         "not healthy in time: it is said, and the slot stays",
-        replace(BOOTED, errand=SICK, verifying=10 * MINUTE),
+        replace(BOOTED, stage=SICK, verifying=10 * MINUTE),
         Blame("unhealthy", "x.service has failed"),
     ),
-    ("said: it waits", replace(BOOTED, journal=BLAMED, errand=SICK, acknowledged=False), "unhealthy"),
+    ("said: it waits", replace(BOOTED, journal=BLAMED, stage=SICK, acknowledged=False), "unhealthy"),
     (
         "acknowledged and still not healthy: the slot stays",
-        replace(BOOTED, journal=BLAMED, errand=SICK, acknowledged=True),
+        replace(BOOTED, journal=BLAMED, stage=SICK, acknowledged=True),
         "unhealthy",
     ),
     (
         "healthy again, and nobody has looked: the slot stays",
-        replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=False),
+        replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=False),
         "unhealthy",
     ),
     (
         "healthy again, and an operator has looked",
-        replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=True),
-        Run(Errand.FINISH),
+        replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=True),
+        Run(Stage.FINISH),
     ),
     (
         "healthy again where nothing halts: nobody is waited for",
-        configured(replace(BOOTED, journal=BLAMED, errand=WELL, acknowledged=False), halts=False),
-        Run(Errand.FINISH),
+        configured(replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=False), halts=False),
+        Run(Stage.FINISH),
     ),
     (
         "the update that followed the one it had waited for is wanted as before",
-        replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), errand=WELL, needs=WANTED),
+        replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), stage=WELL, needs=WANTED),
         Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "the update is wanted as before",
-        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, needs=WANTED),
+        replace(BOOTED, journal=Journal(FOR_UPDATE), stage=WELL, needs=WANTED),
         Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
@@ -323,7 +323,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     (
         "the old system came up",
-        replace(BOOTED, journal=Journal(FOR_UPDATE), errand=WELL, system="flatcar 1.0"),
+        replace(BOOTED, journal=Journal(FOR_UPDATE), stage=WELL, system="flatcar 1.0"),
         Blame("failed", "rebooted for update 1.2.3, and came up with the old system (flatcar 1.0): rolled back"),
     ),
     ("the new system came up", replace(REBOOTED, journal=Journal(FOR_UPDATE), system="flatcar 1.2.3"), Release()),
@@ -368,23 +368,23 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(REBOOTING, blockers=(Blocker("inhibitor", "backup runs"),)),
         Withdraw("at the last moment: backup runs"),
     ),
-    ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Errand.CHECKS)),
+    ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Stage.CHECKS)),
     ("an alert fires after the lock", replace(GRANTS, checks=Checks(SECOND, (ALERT,))), Withdraw(ALERT.text)),
     ("an alert fired a moment ago", replace(NEEDING, checks=Checks(SECOND, (ALERT,))), "alerts"),
     (
         "an alert fired a while ago: it is asked for",
         replace(NEEDING, checks=Checks(MINUTE, (ALERT,))),
-        Run(Errand.CHECKS),
+        Run(Stage.CHECKS),
     ),
-    ("no gate objects: the hooks run", replace(GRANTS, prepared=False), Run(Errand.PREPARE)),
-    ("the hooks run", replace(GRANTS, prepared=False, errand=Report(Errand.PREPARE, SECOND)), "hooks"),
+    ("no gate objects: the hooks run", replace(GRANTS, prepared=False), Run(Stage.PREPARE)),
+    ("the hooks run", replace(GRANTS, prepared=False, stage=Report(Stage.PREPARE, SECOND)), "hooks"),
     (
         "a hook failed",
         replace(
             GRANTS,
             prepared=False,
             journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
-            errand=Report(Errand.PREPARE, SECOND, over=True, problems=(Blocker("hooks", "drain: no"),)),
+            stage=Report(Stage.PREPARE, SECOND, over=True, problems=(Blocker("hooks", "drain: no"),)),
         ),
         Undo("drain: no", failed=True),
     ),
@@ -394,7 +394,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
             GRANTS,
             journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
             giving_up=GivingUp("drain: no", failed=True),
-            errand=Report(Errand.UNDO, SECOND, over=True, problems=(Blocker("hooks", "undo: no"),)),
+            stage=Report(Stage.UNDO, SECOND, over=True, problems=(Blocker("hooks", "undo: no"),)),
         ),
         Withdraw("drain: no", failed=True),
     ),
@@ -413,7 +413,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("the limit comes before the end of their time", logins(60 * MINUTE, NOW + MINUTE, ALICE), Withdraw),
     ("their time is over with the limit", logins(60 * MINUTE, NOW, ALICE), Commit()),
     ("all have gone when the limit comes", replace(logins(60 * MINUTE, NOW), users=frozenset()), Commit()),
-    ("the checks are old after hooks and warning", replace(GRANTS, checks=Checks(11 * SECOND)), Run(Errand.CHECKS)),
+    ("the checks are old after hooks and warning", replace(GRANTS, checks=Checks(11 * SECOND)), Run(Stage.CHECKS)),
     (
         "the group is frozen after the lock",
         replace(REQUESTED, answer=Denied("freeze", "frozen", called_off=True)),
@@ -519,8 +519,7 @@ snapshots = st.builds(
     answer=st.sampled_from([None, DENIED, GRANTED]),
     blockers=st.sampled_from([(), (), (Blocker("inhibitor", "backup runs"),)]),
     checks=st.none() | st.builds(Checks, spans, st.sampled_from([(), (), (ALERT,)])),
-    errand=st.none()
-    | st.builds(Report, st.sampled_from(Errand), spans, st.booleans(), st.sampled_from([(), (ALERT,)])),
+    stage=st.none() | st.builds(Report, st.sampled_from(Stage), spans, st.booleans(), st.sampled_from([(), (ALERT,)])),
     prepared=st.booleans(),
     finished=st.booleans(),
     verifying=spans,
@@ -606,9 +605,9 @@ def test_a_slot_goes_back_behind_a_boot_a_look_at_the_health_and_the_hooks(now):
     if isinstance(decide(now), Release):
         assert now.journal.entry is not None
         assert now.journal.entry.boot != now.boot
-        assert now.errand is not None
-        assert now.errand.over
-        assert not now.errand.problems
+        assert now.stage is not None
+        assert now.stage.over
+        assert not now.stage.problems
         assert now.finished
 
 
@@ -624,9 +623,9 @@ def test_a_claim_of_an_earlier_boot_is_dealt_with_before_anything_else(now):
 def test_hooks_that_have_begun_are_undone_before_the_slot_goes_back(now):
     entry = now.journal.entry
     if isinstance(decide(now), Withdraw) and entry is not None and entry.hooks is not Hooks.NONE:
-        assert now.errand is not None
-        assert now.errand.errand is Errand.UNDO
-        assert now.errand.over
+        assert now.stage is not None
+        assert now.stage.stage is Stage.UNDO
+        assert now.stage.over
 
 
 @many

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.decide import decide
-from locksmith.agent.facts import Blocker, Checks, Errand, GivingUp, RebootNeed, Report, ShutdownState, Warned
+from locksmith.agent.facts import Blocker, Checks, GivingUp, RebootNeed, Report, ShutdownState, Stage, Warned
 from locksmith.agent.journal import Failure, Hooks, Journal, Phase
 from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
 from locksmith.lock.answer import Done
@@ -66,8 +66,8 @@ def test_a_shutdown_that_takes_as_long_as_the_limit_is_stuck():
 
 
 def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
-    assert code(replace(BOOTED, errand=SICK, verifying=HEALTH - INSTANT)) == "verifying"
-    assert isinstance(decide(replace(BOOTED, errand=SICK, verifying=HEALTH)), Blame)
+    assert code(replace(BOOTED, stage=SICK, verifying=HEALTH - INSTANT)) == "verifying"
+    assert isinstance(decide(replace(BOOTED, stage=SICK, verifying=HEALTH)), Blame)
 
 
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
@@ -79,23 +79,23 @@ def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
 
 def test_before_the_commit_the_checks_may_be_ten_seconds_old_and_no_more():
     assert decide(replace(GRANTS, checks=Checks(FRESH))) == Commit()
-    assert decide(replace(GRANTS, checks=Checks(FRESH + INSTANT))) == Run(Errand.CHECKS)
+    assert decide(replace(GRANTS, checks=Checks(FRESH + INSTANT))) == Run(Stage.CHECKS)
 
 
 def test_before_the_hooks_the_checks_may_be_a_minute_old_and_no_more():
     ready = replace(GRANTS, prepared=False)
-    assert decide(replace(ready, checks=Checks(MINUTE))) == Run(Errand.PREPARE)
-    assert decide(replace(ready, checks=Checks(MINUTE + INSTANT))) == Run(Errand.CHECKS)
+    assert decide(replace(ready, checks=Checks(MINUTE))) == Run(Stage.PREPARE)
+    assert decide(replace(ready, checks=Checks(MINUTE + INSTANT))) == Run(Stage.CHECKS)
 
 
 def test_behind_the_hooks_old_checks_are_no_reason_to_undo_them():
     prepared = replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED)), checks=Checks(HOUR))
-    assert decide(prepared) == Run(Errand.CHECKS)
+    assert decide(prepared) == Run(Stage.CHECKS)
 
 
 def test_what_a_gate_has_objected_stands_for_a_minute():
     assert code(replace(NEEDING, checks=Checks(MINUTE - INSTANT, (ALERT,)))) == "alerts"
-    assert decide(replace(NEEDING, checks=Checks(MINUTE, (ALERT,)))) == Run(Errand.CHECKS)
+    assert decide(replace(NEEDING, checks=Checks(MINUTE, (ALERT,)))) == Run(Stage.CHECKS)
 
 
 def test_a_failed_try_is_made_again_after_its_pause():
@@ -122,7 +122,7 @@ def test_tries_without_a_limit_are_never_given_up():
         (replace(TAKEN_COMMITTED, unattended=5 * SECOND), 10 * SECOND),
         (called(5 * SECOND), 10 * SECOND),
         (called(MINUTE, shutdown=DOWN, down_for=MINUTE), 9 * MINUTE),
-        (replace(BOOTED, errand=SICK, verifying=3 * MINUTE), 7 * MINUTE),
+        (replace(BOOTED, stage=SICK, verifying=3 * MINUTE), 7 * MINUTE),
         (replace(NEEDING, checks=Checks(20 * SECOND, (ALERT,))), 40 * SECOND),
         (replace(NEEDING, journal=done(HOUR)), 23 * HOUR),
         (replace(NEEDING, journal=failed(MINUTE)), 14 * MINUTE),
@@ -209,14 +209,14 @@ def test_a_failure_from_far_ahead_delays_nothing():
 @pytest.mark.parametrize(
     ("errand", "step"),
     [
-        (Report(Errand.CHECKS, SECOND), Wait("checks", "the checks before the reboot run")),
-        (Report(Errand.CHECKS, SECOND, over=True), Run(Errand.CHECKS)),
-        (Report(Errand.PREPARE, SECOND), Run(Errand.CHECKS)),
-        (None, Run(Errand.CHECKS)),
+        (Report(Stage.CHECKS, SECOND), Wait("checks", "the checks before the reboot run")),
+        (Report(Stage.CHECKS, SECOND, over=True), Run(Stage.CHECKS)),
+        (Report(Stage.PREPARE, SECOND), Run(Stage.CHECKS)),
+        (None, Run(Stage.CHECKS)),
     ],
 )
-def test_the_checks_are_begun_once_and_waited_for(errand, step):
-    assert decide(replace(GRANTS, checks=None, errand=errand)) == step
+def test_the_checks_are_begun_once_and_waited_for(stage, step):
+    assert decide(replace(GRANTS, checks=None, stage=stage)) == step
 
 
 def test_at_the_last_moment_a_commit_may_be_ten_seconds_old_and_no_more():
@@ -257,10 +257,10 @@ def test_while_hooks_are_undone_the_reason_is_said():
         GRANTS,
         journal=Journal(entry(hooks=Hooks.BEGUN)),
         giving_up=GivingUp("the window closed", failed=True),
-        errand=Report(Errand.UNDO, SECOND),
+        stage=Report(Stage.UNDO, SECOND),
     )
     assert decide(undone) == Wait("hooks", "undoing the hooks: the window closed")
-    over = replace(undone, errand=Report(Errand.UNDO, SECOND, over=True))
+    over = replace(undone, stage=Report(Stage.UNDO, SECOND, over=True))
     assert decide(over) == Withdraw("the window closed", failed=True)
 
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.memory import Asked, Progress, Running
-from locksmith.agent.stages import SHORTLY, ErrandRunner
+from locksmith.agent.stages import SHORTLY, StageRunner
 from tests.sim.virtual_time import run
 from tests.unit.test_decide import NOW, entry
 
@@ -28,18 +28,18 @@ class Site:
     wants: bool = True
     told: list[object] = field(default_factory=list)
 
-    def wanted(self, _errand: Errand) -> bool:
+    def wanted(self, _stage: Stage) -> bool:
         return self.wants
 
-    async def run(self, errand: Errand, _entry) -> Sequence[Blocker]:
-        self.told.append(f"{errand.name} runs")
+    async def run(self, stage: Stage, _entry) -> Sequence[Blocker]:
+        self.told.append(f"{stage.name} runs")
         await asyncio.sleep(self.takes)
         if self.error is not None:
             raise self.error
         return self.found
 
-    async def stop(self, errand: Errand, _entry) -> None:
-        self.told.append(f"{errand.name} is stopped")
+    async def stop(self, stage: Stage, _entry) -> None:
+        self.told.append(f"{stage.name} is stopped")
 
     def hooks(self, nonce: str, hooks: Hooks, taken=None) -> None:
         self.told.append((nonce, hooks, taken))
@@ -47,8 +47,8 @@ class Site:
     def wake(self) -> None:
         self.told.append("rings")
 
-    def runner(self, *, without: bool = False) -> ErrandRunner:
-        return ErrandRunner(None if without else self, cast("Any", self), lambda: NOW, self.wake)
+    def runner(self, *, without: bool = False) -> StageRunner:
+        return StageRunner(None if without else self, cast("Any", self), lambda: NOW, self.wake)
 
 
 def play(story):
@@ -62,18 +62,18 @@ def play(story):
 @pytest.mark.parametrize(
     ("errand", "written"),
     [
-        (Errand.PREPARE, [("nonce", Hooks.BEGUN, NOW)]),
-        (Errand.FINISH, [("nonce", Hooks.PREPARED, None)]),
-        (Errand.CHECKS, []),
-        (Errand.UNDO, []),
-        (Errand.HEALTH, []),
+        (Stage.PREPARE, [("nonce", Hooks.BEGUN, NOW)]),
+        (Stage.FINISH, [("nonce", Hooks.PREPARED, None)]),
+        (Stage.CHECKS, []),
+        (Stage.UNDO, []),
+        (Stage.HEALTH, []),
     ],
 )
-def test_what_has_to_be_undone_is_written_down_before_it_begins(errand, written):
+def test_what_has_to_be_undone_is_written_down_before_it_begins(stage, written):
     async def story(_loop):
         site = Site()
-        await site.runner().begin(errand, entry(), Progress())
-        assert site.told == [*written, f"{errand.name} runs", "rings"]
+        await site.runner().begin(stage, entry(), Progress())
+        assert site.told == [*written, f"{stage.name} runs", "rings"]
 
     play(story)
 
@@ -85,7 +85,7 @@ def test_what_has_to_be_undone_is_written_down_before_it_begins(errand, written)
 )
 def test_nothing_is_written_down_where_there_is_nothing_to_undo_or_it_stands_there(site, of):
     async def story(_loop):
-        await site.runner().begin(Errand.PREPARE, of, Progress())
+        await site.runner().begin(Stage.PREPARE, of, Progress())
         assert site.told[0] == "PREPARE runs"
 
     play(story)
@@ -94,10 +94,10 @@ def test_nothing_is_written_down_where_there_is_nothing_to_undo_or_it_stands_the
 def test_a_long_errand_is_left_alone_after_a_moment_and_rings_when_it_ends():
     async def story(loop):
         site, progress = Site(takes=60), Progress()
-        await site.runner().begin(Errand.HEALTH, entry(), progress)
+        await site.runner().begin(Stage.HEALTH, entry(), progress)
         assert loop.now == pytest.approx(10 + SHORTLY)
         assert progress.running is not None
-        assert (progress.running.errand, progress.running.began) == (Errand.HEALTH, 10)
+        assert (progress.running.stage, progress.running.began) == (Stage.HEALTH, 10)
         assert "rings" not in site.told
         await progress.running.task
         await asyncio.sleep(0)
@@ -110,7 +110,7 @@ def test_without_any_hooks_every_errand_is_over_at_once():
     async def story(loop):
         site, progress = Site(), Progress()
         runner = site.runner(without=True)
-        await runner.begin(Errand.PREPARE, entry(), progress)
+        await runner.begin(Stage.PREPARE, entry(), progress)
         runner.take_note(entry(), progress)
         assert loop.now == 10
         assert progress.prepared
@@ -119,10 +119,10 @@ def test_without_any_hooks_every_errand_is_over_at_once():
     play(story)
 
 
-async def noted(site: Site, errand: Errand, of: JournalEntry | None) -> Progress:
+async def noted(site: Site, stage: Stage, of: JournalEntry | None) -> Progress:
     """Run an errand to its end, take note of it, and keep only what was told of that."""
     progress, runner = Progress(), site.runner()
-    await runner.begin(errand, of, progress)
+    await runner.begin(stage, of, progress)
     assert progress.running is not None
     await asyncio.wait([progress.running.task])
     site.told.clear()
@@ -133,26 +133,26 @@ async def noted(site: Site, errand: Errand, of: JournalEntry | None) -> Progress
 @pytest.mark.parametrize(
     ("errand", "found", "written"),
     [
-        (Errand.UNDO, (), [("nonce", Hooks.NONE, None)]),
-        (Errand.UNDO, TROUBLE, [("nonce", Hooks.NONE, None)]),
-        (Errand.PREPARE, (), [("nonce", Hooks.PREPARED, None)]),
-        (Errand.PREPARE, TROUBLE, []),
-        (Errand.FINISH, (), [("nonce", Hooks.FINISHED, None)]),
-        (Errand.FINISH, TROUBLE, []),
-        (Errand.CHECKS, TROUBLE, []),
-        (Errand.HEALTH, TROUBLE, []),
+        (Stage.UNDO, (), [("nonce", Hooks.NONE, None)]),
+        (Stage.UNDO, TROUBLE, [("nonce", Hooks.NONE, None)]),
+        (Stage.PREPARE, (), [("nonce", Hooks.PREPARED, None)]),
+        (Stage.PREPARE, TROUBLE, []),
+        (Stage.FINISH, (), [("nonce", Hooks.FINISHED, None)]),
+        (Stage.FINISH, TROUBLE, []),
+        (Stage.CHECKS, TROUBLE, []),
+        (Stage.HEALTH, TROUBLE, []),
     ],
 )
-def test_what_an_errand_has_found_is_noted_once_it_is_over(errand, found, written):
+def test_what_an_errand_has_found_is_noted_once_it_is_over(stage, found, written):
     async def story(loop):
         site = Site(found=found)
-        progress = await noted(site, errand, entry(hooks=Hooks.BEGUN))
+        progress = await noted(site, stage, entry(hooks=Hooks.BEGUN))
         assert progress.running is not None
         assert (progress.running.over, progress.running.problems) == (True, found)
         assert site.told == written
-        assert progress.prepared is (errand is Errand.PREPARE and not found)
-        assert progress.finished is (errand is Errand.FINISH and not found)
-        assert progress.asked == (Asked(loop.now, found, progress.running.began) if errand is Errand.CHECKS else None)
+        assert progress.prepared is (stage is Stage.PREPARE and not found)
+        assert progress.finished is (stage is Stage.FINISH and not found)
+        assert progress.asked == (Asked(loop.now, found, progress.running.began) if stage is Stage.CHECKS else None)
         site.runner().take_note(entry(hooks=Hooks.BEGUN), progress)
         assert site.told == written  # once
 
@@ -163,7 +163,7 @@ def test_what_an_errand_has_found_is_noted_once_it_is_over(errand, found, writte
 def test_where_no_hook_has_begun_nothing_is_written_down_of_their_end(of):
     async def story(_loop):
         site = Site()
-        progress = await noted(site, Errand.PREPARE, of)
+        progress = await noted(site, Stage.PREPARE, of)
         assert progress.prepared
         assert site.told == []
 
@@ -174,7 +174,7 @@ def test_an_errand_that_fails_is_an_error_once_and_then_begun_again():
     async def story(_loop):
         site, progress = Site(error=RuntimeError("boom")), Progress()
         runner = site.runner()
-        await runner.begin(Errand.CHECKS, entry(), progress)
+        await runner.begin(Stage.CHECKS, entry(), progress)
         with pytest.raises(RuntimeError, match="boom"):
             runner.take_note(entry(), progress)
         assert progress.running is None
@@ -187,7 +187,7 @@ def test_an_errand_under_way_is_not_over_and_one_that_was_cancelled_never_was():
     async def story(_loop):
         site, progress = Site(takes=60), Progress()
         runner = site.runner()
-        await runner.begin(Errand.CHECKS, entry(), progress)
+        await runner.begin(Stage.CHECKS, entry(), progress)
         runner.take_note(entry(), progress)
         assert progress.running is not None
         assert not progress.running.over
@@ -203,7 +203,7 @@ def test_who_is_stopped_is_stopped_with_all_that_it_has_started():
     async def story(_loop):
         site, progress = Site(takes=60), Progress()
         runner = site.runner()
-        await runner.begin(Errand.PREPARE, entry(), progress)
+        await runner.begin(Stage.PREPARE, entry(), progress)
         await runner.stop(entry(), progress)
         assert site.told[-1] == "PREPARE is stopped"
         assert progress.running is not None
@@ -221,7 +221,7 @@ def test_where_nothing_is_under_way_nothing_is_stopped(without):
         await runner.stop(entry(), Progress())
         done: asyncio.Future[Sequence[Blocker]] = asyncio.get_running_loop().create_future()
         done.set_result(())
-        await runner.stop(entry(), replace(Progress(), running=Running(Errand.PREPARE, 0.0, done)))
+        await runner.stop(entry(), replace(Progress(), running=Running(Stage.PREPARE, 0.0, done)))
         assert site.told == []
 
     play(story)
@@ -234,7 +234,7 @@ def test_an_errand_of_which_no_note_is_taken_complains_about_nothing(ends):
     async def story(loop):
         loop.set_exception_handler(lambda _loop, context: complaints.append(context))
         site, progress = Site(takes=1, error=RuntimeError("boom")), Progress()
-        await site.runner().begin(Errand.CHECKS, entry(), progress)
+        await site.runner().begin(Stage.CHECKS, entry(), progress)
         assert progress.running is not None
         if ends == "cancelled":
             progress.running.task.cancel()

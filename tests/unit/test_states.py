@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from locksmith.agent import state
-from locksmith.agent.facts import Errand
+from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
     Adopt,
     Blame,
@@ -36,8 +36,8 @@ STORIES = [
     (Wait("hooks", "drain runs"), "preparing", "waiting (hooks): drain runs"),
     (Wait("verifying", "not healthy yet"), "verifying", "waiting (verifying): not healthy yet"),
     (Wait("failed", "rolled back"), "failed", "waiting (failed): rolled back"),
-    (Run(Errand.CHECKS), "preparing", "running the checks before the reboot"),
-    (Run(Errand.HEALTH), "verifying", "looking at this machine's health"),
+    (Run(Stage.CHECKS), "preparing", "running the checks before the reboot"),
+    (Run(Stage.HEALTH), "verifying", "looking at this machine's health"),
     (Warn(UNTIL), "preparing", f"warning the users: reboot at {UNTIL.astimezone():%H:%M:%S %Z}"),
     (Blame("unhealthy", "x has failed"), "unhealthy", "unhealthy: x has failed"),
     (Undo("frozen"), "withdrawing", "undoing the hooks: frozen"),

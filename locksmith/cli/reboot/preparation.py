@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from locksmith.agent.facts import Blocker, Errand
+from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import Hooks, JournalEntry
-from locksmith.agent.ports import Errands, Gate, JournalStore, Users, WindowSource
+from locksmith.agent.ports import Gate, JournalStore, Stages, Users, WindowSource
 from locksmith.errors import LockError, LocksmithError
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.util.words import span
@@ -46,7 +46,7 @@ class Preparation:
     windows: WindowSource | None = None
     least: timedelta = timedelta()
     gates: Sequence[Gate] = ()
-    errands: Errands | None = None
+    stages: Stages | None = None
     users: Users | None = None
     grace: timedelta = timedelta()
     limit: timedelta = timedelta()
@@ -82,17 +82,17 @@ class Preparation:
         `still` tells whether the lock is still there, which an operator may have taken away meanwhile.
         """
         await self._check(entry)
-        if self.errands is not None and self.errands.wanted(Errand.PREPARE):
+        if self.stages is not None and self.stages.wanted(Stage.PREPARE):
             self.say("running the hooks before the reboot")
             self.journal.hooks(entry.claim.nonce, Hooks.BEGUN, self.clock())
             try:
-                if failed := await self.errands.run(Errand.PREPARE, entry):
+                if failed := await self.stages.run(Stage.PREPARE, entry):
                     raise LockError(_words(failed))
                 self.journal.hooks(entry.claim.nonce, Hooks.PREPARED)
             except LocksmithError:
                 if not self.journal.owns(entry.claim.nonce):
                     # The daemon has taken the claim over, and undone the hooks, perhaps before these ran.
-                    await self.errands.run(Errand.UNDO, entry)
+                    await self.stages.run(Stage.UNDO, entry)
                 raise
         await self._warn(entry)
         await self._check(entry)
@@ -109,16 +109,16 @@ class Preparation:
         try:
             if self.users is not None:
                 await self.users.call_off()
-            if self.errands is None or entry.hooks is Hooks.NONE:
+            if self.stages is None or entry.hooks is Hooks.NONE:
                 return
-            await self.errands.stop(Errand.PREPARE, entry)
-            for blocker in await self.errands.run(Errand.UNDO, entry):
+            await self.stages.stop(Stage.PREPARE, entry)
+            for blocker in await self.stages.run(Stage.UNDO, entry):
                 self.say(f"undoing the hooks: {blocker.text}")
         except LocksmithError as error:
             self.say(f"not everything is undone: {error}")
 
     async def _check(self, entry: JournalEntry) -> None:
-        if self.errands is not None and (blockers := await self.errands.run(Errand.CHECKS, entry)):
+        if self.stages is not None and (blockers := await self.stages.run(Stage.CHECKS, entry)):
             raise BlockedError(_words(blockers))
 
     async def _warn(self, entry: JournalEntry) -> None:

@@ -15,7 +15,7 @@ from locksmith.cli.reboot.wait import Patience
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
-from locksmith.daemon.assembly import make_errands, make_gates, make_mark, make_strategy, make_windows
+from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows
 from locksmith.errors import StoreUnavailableError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.clock import local_clock
@@ -88,7 +88,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             windows=None if wanted.now else windows,
             least=config.window.least,
             gates=make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
-            errands=make_errands(config, session.paths, bus, wanted.skip),
+            stages=make_stages(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,
             limit=config.sessions_limit,
