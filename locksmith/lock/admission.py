@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.claim_reader import keys_of, read_holders
-from locksmith.lock.errors import BrakedError, HaltedError, RepeatedError
+from locksmith.lock.errors import HaltedError, NotAdmittedError, RepeatedError
 from locksmith.lock.holder import Standing
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, last_reboot, node
@@ -92,7 +92,7 @@ class Others:
         return replace(self, claims=claims, records=records)
 
 
-class Brakes:
+class Admission:
     """The orders and incidents of one group, as they bind one machine. Errors are the store's, `CorruptValueError`."""
 
     def __init__(
@@ -142,8 +142,8 @@ class Brakes:
         freeze, hold, spacing, noted, resume = (reading.entry for reading in read)
         revision = read[0].revision
 
-        def refuse(code: str, text: str, key: str, left: float | None = None) -> BrakedError:
-            return BrakedError(code, text, key, revision, held=held, left=left)
+        def refuse(code: str, text: str, key: str, left: float | None = None) -> NotAdmittedError:
+            return NotAdmittedError(code, text, key, revision, held=held, left=left)
 
         resumed = _order(resume, RESTORED)
         if self._mark is not None and (verdict := self._mark.went_back(resumed.since if resumed else None)):

@@ -50,7 +50,7 @@ class RepeatedError(DeniedError):
         self.last = last
 
 
-class BrakedError(DeniedError):
+class NotAdmittedError(DeniedError):
     """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
 
     `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
@@ -65,7 +65,7 @@ class BrakedError(DeniedError):
         self.left = left
 
 
-class HaltedError(BrakedError):
+class HaltedError(NotAdmittedError):
     """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
 
     def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:

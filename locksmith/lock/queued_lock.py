@@ -15,10 +15,10 @@ from locksmith.errors import CorruptValueError, StoreError, StoreFullError
 from locksmith.lock.answer import Answer, Denied, Done, Granted, Line
 from locksmith.lock.backoff import Absence, BackOff
 from locksmith.lock.errors import (
-    BrakedError,
     DeniedError,
     HaltedError,
     LostClaimError,
+    NotAdmittedError,
     OtherClaimError,
     RepeatedError,
     SlotsBusyError,
@@ -89,14 +89,14 @@ class QueuedLock:
         except RepeatedError as error:
             await self._leave_soon(claim)
             return _repeated(error)
-        except BrakedError as error:
+        except NotAdmittedError as error:
             # A take that was sent before may still win: whoever gives up settles that.
             if not error.held and await self._binds_this_machine_alone(error):
                 key = error.resume if isinstance(error, HaltedError) else error.key
                 self._absence = self._back_off.denied(error.code, str(error), _now(), key=key, revision=error.revision)
                 return await self._away(claim, self._absence)
             self._back_off.answered()
-            return self._braked(error)
+            return self._not_admitted(error)
         except Exception:
             if self._absence is None or self._absence is before:
                 raise
@@ -119,8 +119,8 @@ class QueuedLock:
             return Denied("unlocked", str(error), lost=True)
         except RepeatedError as error:
             return _repeated(error)
-        except BrakedError as error:
-            return self._braked(error)
+        except NotAdmittedError as error:
+            return self._not_admitted(error)
         if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted(sent)
@@ -247,7 +247,7 @@ class QueuedLock:
         except SlotsBusyError:
             self._cut_off = None
             raise
-        except (OtherClaimError, BrakedError):
+        except (OtherClaimError, NotAdmittedError):
             self._cut_off = _now()
             raise
         except BaseException as error:
@@ -261,7 +261,7 @@ class QueuedLock:
         self._cut_off = None
         return left
 
-    async def _binds_this_machine_alone(self, error: BrakedError) -> bool:
+    async def _binds_this_machine_alone(self, error: NotAdmittedError) -> bool:
         """Tell a denial that others may not get from those that bind the whole group."""
         if isinstance(error, HaltedError):
             return not await self._queue.halts_all(error.incidents)
@@ -306,11 +306,11 @@ class QueuedLock:
             await self._leave_soon(claim)
         return Granted()
 
-    def _braked(self, error: BrakedError) -> Denied:
+    def _not_admitted(self, error: NotAdmittedError) -> Denied:
         self._watch.aim(error, partial(self._let_go, error))
         return Denied(error.code, str(error), called_off=error.held and error.code != SPACING)
 
-    async def _let_go(self, error: BrakedError) -> None:
+    async def _let_go(self, error: NotAdmittedError) -> None:
         """Wait for a change of what holds back, or its end; without one, look at everything again."""
         limit = LOOK_AFTER if error.left is None else min(LOOK_AFTER, error.left)
         if not await self.lock.wait(error.revision, limit, error.key):

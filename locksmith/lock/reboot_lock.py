@@ -20,7 +20,7 @@ from random import Random
 
 from locksmith.errors import ConflictError, CorruptValueError, LockError
 from locksmith.lock.acknowledge import Acknowledgement
-from locksmith.lock.admission import Brakes, GroupRules, Others, Watermark
+from locksmith.lock.admission import Admission, GroupRules, Others, Watermark
 from locksmith.lock.cas import Decider, remembered
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from locksmith.lock.history import History
@@ -64,7 +64,7 @@ class RebootLock:
         self.key = keys.semaphore_key(group)
         self.history = History(store, group, rng)
         self._shares = Shares(store, group)
-        self._brakes = Brakes(store, group, rules, mark, clock)
+        self._admission = Admission(store, group, rules, mark, clock)
         self._store = store
         self._group = group
         self._guard = guard
@@ -279,11 +279,11 @@ class RebootLock:
             now, others = standing.semaphore, readings.others.among(standing.semaphore.holders)
             rivals = [holder for holder in now.holders if holder != claim.holder]
             foreign = standing.claim is not None and not standing.is_of(claim)
-            if foreign or not prepared.suits(claim, now, _now()) or not self._brakes.knows(others, rivals):
+            if foreign or not prepared.suits(claim, now, _now()) or not self._admission.knows(others, rivals):
                 return False
-            orders = [readings.read[key] for key in self._brakes.keys(claim.holder)]
-            await self._brakes.judge(claim, standing, orders, held=False, last=False, others=others)
-            self._brakes.refuse_repeat(claim, readings.read[keys.reboot_key(self._group, claim.holder)])
+            orders = [readings.read[key] for key in self._admission.keys(claim.holder)]
+            await self._admission.judge(claim, standing, orders, held=False, last=False, others=others)
+            self._admission.refuse_repeat(claim, readings.read[keys.reboot_key(self._group, claim.holder)])
             taken = now.take(claim.holder)
             if (checks := prepared.checks({self.key, own}, others)) is None:
                 return False
@@ -299,25 +299,25 @@ class RebootLock:
     ) -> bool:
         began = _now()
         own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
-        keys_ = [self.key, *own, self._shares.key, *self._brakes.keys(claim.holder)]
+        keys_ = [self.key, *own, self._shares.key, *self._admission.keys(claim.holder)]
         read = await self._read(claim, keys_)
-        reading, record, last, share, *brakes = (read[key] for key in keys_)
+        reading, record, last, share, *admission = (read[key] for key in keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if standing.listed and not standing.holds(claim):
             raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
         standing.refuse_older(claim)
         held = standing.holds(claim)
-        others = await self._brakes.judge(claim, standing, brakes, held=held, last=False, read_too=read)
+        others = await self._admission.judge(claim, standing, admission, held=held, last=False, read_too=read)
         if held:
             await looking
             return False
-        self._brakes.refuse_repeat(claim, last)
+        self._admission.refuse_repeat(claim, last)
         standing, also = await self._shares.applied(standing, share.entry, looking)
         try:
             taken = standing.semaphore.take(claim.holder, position)
         except NoFreeSlotError as error:
             if position == 1:
-                await self._expire(others, standing, brakes)
+                await self._expire(others, standing, admission)
             await self._drop_leftover(standing, claim)
             readings = TakeReadings({key: read[key] for key in keys_}, others)
             prepared = Prepared(self._group, claim.nonce, readings, standing.semaphore.max, looking, began)
@@ -333,17 +333,17 @@ class RebootLock:
 
     async def _commit(self, claim: Claim) -> float:
         memory = keys.reboot_key(self._group, claim.holder)
-        keys_ = [self.key, self._record_key(claim.holder), memory, *self._brakes.keys(claim.holder)]
+        keys_ = [self.key, self._record_key(claim.holder), memory, *self._admission.keys(claim.holder)]
         read = await self._read(claim, keys_)
-        reading, record, last, *brakes = (read[key] for key in keys_)
+        reading, record, last, *admission = (read[key] for key in keys_)
         standing = self._standing_of(claim.holder, reading, record)
         if not standing.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
         standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
-        await self._brakes.judge(claim, standing, brakes, held=True, last=True, read_too=read)
-        self._brakes.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
-        self._brakes.keep_mark()
-        await self._brakes.begin_spacing(claim, brakes)
+        await self._admission.judge(claim, standing, admission, held=True, last=True, read_too=read)
+        self._admission.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
+        self._admission.keep_mark()
+        await self._admission.begin_spacing(claim, admission)
         committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
         remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
         sent = asyncio.get_running_loop().time()
@@ -368,16 +368,16 @@ class RebootLock:
         _, reading = await self._semaphore()
         await self._store.swap(self.key, _raw(reading), reading.version)
 
-    async def _expire(self, others: Others, standing: Standing, brakes: Sequence[Reading]) -> None:
+    async def _expire(self, others: Others, standing: Standing, admission: Sequence[Reading]) -> None:
         """Take the slot of a machine that is lost for too long, where that is configured: an incident stays."""
-        gone = self._brakes.expired(others)
+        gone = self._admission.expired(others)
         if gone is None:
             return
         record = (await self._store.get(self._record_key(gone.holder))).entry
         if record is None or not isinstance(read_record(gone.holder, record), Claim):
             return
         left = semaphore.encode(standing.semaphore.give_back(gone.holder))
-        also: list[Put | Delete] = [self._brakes.note(gone, others, brakes), Delete(record.key, record.version)]
+        also: list[Put | Delete] = [self._admission.note(gone, others, admission), Delete(record.key, record.version)]
         await self._store.swap(self.key, left, standing.reading.version, also=also)
         await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
         raise ConflictError(f"the slot of {gone.holder} has expired: look again")
@@ -509,7 +509,7 @@ class RebootLock:
 
     async def _read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
         """Read keys, and with them what is asked of the holders that were seen last."""
-        all_keys = list(dict.fromkeys([*keys_, *self._brakes.keys_of(claim, self._holders)]))
+        all_keys = list(dict.fromkeys([*keys_, *self._admission.keys_of(claim, self._holders)]))
         return dict(zip(all_keys, await self._store.read(all_keys), strict=True))
 
     async def _semaphore(self) -> tuple[Semaphore, Reading]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.lock import queue
-from locksmith.lock.errors import BrakedError
+from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, node
@@ -109,7 +109,7 @@ def test_a_freeze_never_ends_early_whatever_a_machines_clock_says(members, group
             try:
                 await ahead.take(claim("n1"))
                 break
-            except BrakedError:
+            except NotAdmittedError:
                 await asyncio.sleep(0.05)
         assert time.monotonic() - began + 0.05 >= SHORT
 
@@ -134,7 +134,7 @@ def test_a_machine_past_its_commit_is_lost_though_elections_extend_its_presence(
                 await next_one.give_back(claim("n1"))
                 await asyncio.sleep(0.3)
 
-        with pytest.raises(BrakedError, match="n2 is lost"):
+        with pytest.raises(NotAdmittedError, match="n2 is lost"):
             await ask_on()
 
     with elections(members):

@@ -11,7 +11,7 @@ import pytest
 
 from locksmith.errors import OutcomeUnknownError
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.errors import BrakedError, SlotsBusyError
+from locksmith.lock.errors import NotAdmittedError, SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, UNHEALTHY, Claim
 from locksmith.lock.records.incident import LOST, HaltAfter
@@ -58,7 +58,7 @@ def test_a_slot_is_taken_used_halted_and_given_back_whatever_the_number_of_holde
         await lock.take(rack())
         await lock.commit(mine)
         await lock.blame(mine, UNHEALTHY, "web.service has failed")
-        with pytest.raises(BrakedError, match="new is unhealthy"):
+        with pytest.raises(NotAdmittedError, match="new is unhealthy"):
             await lock.take(claim("next"))
         [incident] = await lock.acknowledge("by alice")
         assert incident.claim.holder == "new"
@@ -92,7 +92,7 @@ def test_a_resume_acknowledges_every_reboot_that_went_wrong_however_many(stage, 
     async def story(store):
         await seat(store, group, names(wrong), wrong + 1, state, present=state == UNHEALTHY)
         lock = RebootLock(store, group)
-        with pytest.raises(BrakedError, match="the group is halted"):
+        with pytest.raises(NotAdmittedError, match="the group is halted"):
             await lock.take(claim("next"))
         found = await lock.acknowledge("by alice")
         assert sorted(one.claim.holder for one in found) == names(wrong)
@@ -133,7 +133,7 @@ def test_a_take_on_what_was_read_before_the_semaphore_changed_never_wins(stage, 
         other = RebootLock(store, group)
         sick = claim(names(150)[0])
         fails = Meanwhile(store, lambda: other.blame(sick, UNHEALTHY, "web.service has failed"))
-        with pytest.raises(BrakedError, match="is unhealthy"):
+        with pytest.raises(NotAdmittedError, match="is unhealthy"):
             await RebootLock(fails, group).take(claim("next"))
         assert fails.done
         assert "next" not in (await other.read()).semaphore.holders

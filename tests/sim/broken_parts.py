@@ -303,7 +303,7 @@ class EndlessOrders(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._brakes._left = lambda *_args: None  # type: ignore[method-assign]
+        self._admission._left = lambda *_args: None  # type: ignore[method-assign]
 
 
 class ShortOrders(RebootLock):
@@ -311,7 +311,7 @@ class ShortOrders(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._brakes._sightings.stood = lambda *_args: 1e6  # type: ignore[method-assign]
+        self._admission._sightings.stood = lambda *_args: 1e6  # type: ignore[method-assign]
 
 
 class Sleepy(Queue):
@@ -358,7 +358,7 @@ class NoGates(Agent):
         return ()
 
 
-class Unbraked(RebootLock):
+class Unchecked(RebootLock):
     """Knows neither freeze nor halt."""
 
     def __init__(self, *args, **kwargs) -> None:
@@ -367,7 +367,7 @@ class Unbraked(RebootLock):
         async def nothing(*_args, **_kwargs) -> Others:
             return Others()
 
-        self._brakes.judge = nothing  # type: ignore[method-assign]
+        self._admission.judge = nothing  # type: ignore[method-assign]
 
 
 class Untouched(OperatorOrders):
@@ -478,7 +478,7 @@ class NoGroupMemory(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._brakes.refuse_repeat = lambda *_args: None  # type: ignore[method-assign]
+        self._admission.refuse_repeat = lambda *_args: None  # type: ignore[method-assign]
 
 
 class NoOrphans(RebootLock):
@@ -486,14 +486,14 @@ class NoOrphans(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        look = self._brakes._others
+        look = self._admission._others
 
         async def others(*args) -> Others:
             found = await look(*args)
             nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
             return replace(found, present=nodes)
 
-        self._brakes._others = others  # type: ignore[method-assign, assignment]
+        self._admission._others = others  # type: ignore[method-assign, assignment]
 
 
 class Quiet(Agent):
@@ -537,7 +537,7 @@ class AllAtOnce(RebootLock):
             await self._store.read([now.reading.entry.key, *(key(self._group, one) for one in ids for key in BOTH)])
             return Others()
 
-        self._brakes.judge = judge  # type: ignore[method-assign]
+        self._admission.judge = judge  # type: ignore[method-assign]
 
 
 BOTH = (keys.holder_key, keys.node_key)
@@ -884,10 +884,10 @@ BROKEN = [
     Broken(LateAtTheLastMoment, "long after its commit", stalling),
     Broken(NoGates, "its shutdown is blocked"),
     Broken(NoHooks, "is not drained"),
-    Broken(Unbraked, "the group is frozen"),
+    Broken(Unchecked, "the group is frozen"),
     Broken(Untouched, "the group is frozen", slow),
     Broken(Trusting, "takes a slot although the group is frozen", often_frozen),
-    Broken(Unbraked, "the group is halted"),
+    Broken(Unchecked, "the group is halted"),
     Broken(NoCommit, "past its point of no return"),
     Broken(NoTake, "past its point of no return"),
     Broken(Impatient, "are down at once", crowded),

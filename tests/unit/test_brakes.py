@@ -14,7 +14,7 @@ from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import acknowledge
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.errors import BrakedError
+from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident as incident_record
@@ -67,8 +67,8 @@ class Group:
         await lock.commit(claim(name))
         return lock
 
-    async def refuses(self, code: str, name: str) -> BrakedError:
-        with pytest.raises(BrakedError) as caught:
+    async def refuses(self, code: str, name: str) -> NotAdmittedError:
+        with pytest.raises(NotAdmittedError) as caught:
             await self.lock().take(claim(name))
         assert caught.value.code == code
         return caught.value
@@ -90,7 +90,7 @@ def test_a_freeze_stops_every_take_and_every_commit_until_the_thaw(kind):
         await holder.take(claim("n1"))
         await group.orders.freeze(FREEZE)
         await group.refuses("freeze", "n2")
-        with pytest.raises(BrakedError, match="frozen by alice since 2026-05-01T02:10:00Z: the database moves"):
+        with pytest.raises(NotAdmittedError, match="frozen by alice since 2026-05-01T02:10:00Z: the database moves"):
             await holder.commit(claim("n1"))
         assert await group.orders.thaw() == FREEZE
         await holder.commit(claim("n1"))
@@ -114,7 +114,7 @@ def test_a_commit_that_was_decided_before_the_freeze_loses_behind_it(kind):
         done = await group.orders.freeze(FREEZE)
         assert done.too_late == []
         weather.arrive_late()
-        with pytest.raises(BrakedError):
+        with pytest.raises(NotAdmittedError):
             await committing
         if kind is MemoryStore:  # v2 writes the record first: it may say so, and nothing comes of it
             assert (await group.lock().read()).claims["n1"].state != COMMITTED
@@ -256,7 +256,7 @@ def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind,
         await sick.blame(claim("n1"), state, "x.service has failed")
         refusal = await group.refuses("halt", "n3")
         assert f"n1 is {state}: x.service has failed" in str(refusal)
-        with pytest.raises(BrakedError):
+        with pytest.raises(NotAdmittedError):
             await holder.commit(claim("n2"))
         [incident] = await group.orders.resume(FREEZE)
         assert (incident.name, incident.how) == ("n1", state)
@@ -344,7 +344,7 @@ def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
             await group.present(name)
             await lock.take(claim(name))
         await first.commit(claim("n1"))
-        with pytest.raises(BrakedError) as caught:
+        with pytest.raises(NotAdmittedError) as caught:
             await second.commit(claim("n2"))
         assert caught.value.code == "spacing"
         await asyncio.sleep(301)
@@ -443,7 +443,7 @@ def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(
 
         restored = Group()
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
-            with pytest.raises(BrakedError, match="restored from a backup"):
+            with pytest.raises(NotAdmittedError, match="restored from a backup"):
                 await restored.lock(mark=mark_).take(claim("n1"))
         await restored.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=1)))
         await restored.lock(mark=mark).take(claim("n1"))
@@ -460,7 +460,7 @@ def test_an_older_resume_in_the_backup_is_no_new_one(tmp_path):
         await group.lock(mark=mark).take(claim("n1"))
         restored = Group()
         await restored.orders.resume(FREEZE)
-        with pytest.raises(BrakedError, match="restored from a backup"):
+        with pytest.raises(NotAdmittedError, match="restored from a backup"):
             await restored.lock(mark=mark).take(claim("n1"))
 
     scene(story)
@@ -475,7 +475,7 @@ def test_a_resume_in_the_backup_that_this_machine_never_read_is_no_new_one_eithe
         mark.keep()
         await group.orders.resume(replace(FREEZE, since=NOW))
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
-            with pytest.raises(BrakedError, match="restored from a backup"):
+            with pytest.raises(NotAdmittedError, match="restored from a backup"):
                 await group.lock(mark=mark_).take(claim("n1"))
         await group.orders.resume(replace(FREEZE, since=NOW + timedelta(minutes=6), nonce="f2"))
         await group.lock(mark=mark).take(claim("n1"))
@@ -539,7 +539,7 @@ def test_an_order_that_no_lease_ends_is_over_when_it_was_seen_for_its_time(kind,
         extended(group)
         waiting = group.lock()
         for _ in range(20):
-            with pytest.raises(BrakedError) as caught:
+            with pytest.raises(NotAdmittedError) as caught:
                 await waiting.take(claim("n1"))
             assert caught.value.left is not None
             assert 0 < caught.value.left <= 600
@@ -558,11 +558,11 @@ def test_an_order_that_is_given_again_has_all_of_its_time():
         order, waiting = replace(FREEZE, until=NOW + timedelta(minutes=10)), group.lock()
         await group.orders.freeze(order, 600)
         for number in range(5):
-            with pytest.raises(BrakedError):
+            with pytest.raises(NotAdmittedError):
                 await waiting.take(claim("n1"))
             await asyncio.sleep(500)
             await group.orders.freeze(replace(order, nonce=str(number)), 600)
-        with pytest.raises(BrakedError):
+        with pytest.raises(NotAdmittedError):
             await waiting.take(claim("n1"))
 
     scene(story)
@@ -574,7 +574,7 @@ def test_an_order_without_an_end_and_a_fence_are_never_over():
             await group.store().create(keys.freeze_key(""), order_record.encode(order))
             waiting = group.lock()
             for _ in range(3):
-                with pytest.raises(BrakedError) as caught:
+                with pytest.raises(NotAdmittedError) as caught:
                     await waiting.take(claim("n1"))
                 assert caught.value.left is None
                 await asyncio.sleep(86400)
@@ -601,7 +601,7 @@ def test_a_holder_whose_presence_stood_unchanged_for_too_long_is_lost(leased):
         await judge.take(claim("n2"))
         await judge.give_back(claim("n2"))
         await asyncio.sleep(20)
-        with pytest.raises(BrakedError, match="n1 is lost"):
+        with pytest.raises(NotAdmittedError, match="n1 is lost"):
             await judge.take(claim("n2"))
         await group.store().update(group.server.read(key).entry, node.encode(shown), 300)
         await judge.take(claim("n2"))

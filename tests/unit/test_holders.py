@@ -59,7 +59,7 @@ OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
 def test_only_the_slot_of_a_daemons_machine_expires_that_is_gone_for_longer_than_configured(holder, present, expires):
     async def story(group):
         others = Others((holder,), {"n1": None} if present else {})
-        assert group.lock()._brakes.expired(others) == (holder if expires else None)
+        assert group.lock()._admission.expired(others) == (holder if expires else None)
 
     scene(story, expire_after=3600.0)
 

@@ -91,12 +91,12 @@ def test_a_slot_that_expires_again_is_noted_once():
 
     async def story(group):
         await lost(group, "n1")
-        brakes, gone = group.lock()._brakes, replace(claim("n1"), acknowledged="alice: known")
+        admission, gone = group.lock()._admission, replace(claim("n1"), acknowledged="alice: known")
 
         async def note() -> None:
-            read = await group.store().read(brakes.keys("n2"))
-            others = await brakes._others("n2", await group.lock()._standing("n2"), read[3].entry)
-            put = brakes.note(gone, others, read)
+            read = await group.store().read(admission.keys("n2"))
+            others = await admission._others("n2", await group.lock()._standing("n2"), read[3].entry)
+            put = admission.note(gone, others, read)
             group.server.put(put.key, put.value, read[3].version)
 
         await note()
@@ -232,14 +232,14 @@ def test_an_order_that_cannot_be_read_and_came_meanwhile_stands():
 
 def test_a_presence_has_outlived_its_word_when_it_stood_for_longer_than_that():
     async def story(group):
-        brakes = group.lock()._brakes
+        admission = group.lock()._admission
         shown = Node("n1", "n1", "boot", "", "etcd-lock", "idle", NOW, written=NOW, lasts=900)
         entry = Entry("key", node.encode(shown), 1, 1, lease=7)
         ages = []
         for seconds in (900, 1):
-            ages.append(brakes._is_gone("n1", entry))
+            ages.append(admission._is_gone("n1", entry))
             await asyncio.sleep(seconds)
-        ages += [brakes._is_gone("n1", entry)]
+        ages += [admission._is_gone("n1", entry)]
         assert ages == [False, False, True]
 
     scene(story)

@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.lock.answer import Denied
 from locksmith.lock.backoff import Absence
-from locksmith.lock.errors import BrakedError
+from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
@@ -98,8 +98,8 @@ def test_an_order_that_ends_soon_is_looked_at_when_it_ends(left, after):
     async def story(loop):
         away = Away(loop, 0.0)
         key = keys.freeze_key("")
-        error = BrakedError(FREEZE, "frozen", key, away.server.revision, held=False, left=left)
-        away.lock._braked(error)
+        error = NotAdmittedError(FREEZE, "frozen", key, away.server.revision, held=False, left=left)
+        away.lock._not_admitted(error)
         assert await away.returns() == pytest.approx(after)
 
     play(story)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.errors import CorruptValueError, OlderJournalError
-from locksmith.lock.errors import BrakedError, ChangedClaimError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.errors import ChangedClaimError, NotAdmittedError, OtherClaimError, RepeatedError, SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore
@@ -166,7 +166,7 @@ def test_who_has_its_slot_keeps_it_while_another_has_just_begun_its_reboot():
         await group.lock().take(daemons("n1"))
         await group.reboots("n2")
         assert not await group.lock().take(daemons("n1"))
-        with pytest.raises(BrakedError, match="too soon after a reboot"):
+        with pytest.raises(NotAdmittedError, match="too soon after a reboot"):
             await group.lock().commit(daemons("n1"))
 
     scene(story, spacing=600.0)
