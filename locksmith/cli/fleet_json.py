@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from locksmith.cli.output import claim_fields, share_fields
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
@@ -44,7 +44,7 @@ def node_fields(node: Node) -> dict[str, object]:
     }
 
 
-def holding_fields(holding: Holding) -> dict[str, object]:
+def holder_fields(holding: HolderStatus) -> dict[str, object]:
     """Give how a holder stands."""
     return {
         "id": holding.holder,
@@ -86,7 +86,7 @@ def incident_fields(incident: Incident) -> dict[str, object]:
 
 def group_fields(view: GroupView) -> dict[str, object]:
     """Give a group's sums."""
-    held = holdings(view)
+    held = holder_statuses(view)
     return {
         "group": view.group,
         "max": view.semaphore.max,
@@ -95,10 +95,10 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "held": len(held),
         "waiting": len(view.waiters),
         "present": len(view.machines),
-        "lost": sum(one.how is How.LOST for one in held),
-        "unhealthy": sum(one.how is How.UNHEALTHY for one in held),
-        "failed": sum(one.how is How.FAILED for one in held),
-        "orphaned": sum(one.how is How.ORPHANED for one in held),
+        "lost": sum(one.how is HolderKind.LOST for one in held),
+        "unhealthy": sum(one.how is HolderKind.UNHEALTHY for one in held),
+        "failed": sum(one.how is HolderKind.FAILED for one in held),
+        "orphaned": sum(one.how is HolderKind.ORPHANED for one in held),
         "freeze": order_fields(view.freeze) if view.freeze else None,
         "spacing": order_fields(view.spacing) if view.spacing else None,
         "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},
@@ -110,7 +110,7 @@ def view_fields(view: GroupView) -> dict[str, object]:
     """Give everything about a group."""
     return {
         **group_fields(view),
-        "holders": [holding_fields(one) for one in holdings(view)],
+        "holders": [holder_fields(one) for one in holder_statuses(view)],
         "waiters": [waiter_fields(waiter) for waiter in view.waiters],
         "nodes": [node_fields(node) for _, node in sorted(view.machines.items())],
         "problems": [str(problem) for problem in view.problems],

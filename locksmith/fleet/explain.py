@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.lookup import find
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import REBOOT, UNKNOWN_VERSIONS, Claim
@@ -40,7 +40,7 @@ class Case:
     view: GroupView
     machine_id: str
     node: Node | None
-    held: Holding | None
+    held: HolderStatus | None
     place: int | None
     now: datetime
     halt_after: HaltAfter = FIRST
@@ -58,7 +58,7 @@ def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter 
 
     `halt_after` is what the asking machine's configuration says.
     """
-    held = next((one for one in holdings(view) if one.holder == machine_id), None)
+    held = next((one for one in holder_statuses(view) if one.holder == machine_id), None)
     places = (place for place, waiter in enumerate(view.waiters, 1) if _is_own(waiter, machine_id))
     return Case(view, machine_id, view.machines.get(machine_id), held, next(places, None), now, halt_after)
 
@@ -74,28 +74,28 @@ def group_name(group: str) -> str:
     return f"group {group}" if group else "the default group"
 
 
-def holder_words(holding: Holding, now: datetime) -> str:
+def holder_words(holding: HolderStatus, now: datetime) -> str:
     """Say in a few words who holds a slot, and how long: `n2 for 41 s (rebooting)`."""
     long = f" for {span(now - holding.since)}" if holding.since else ""
     return f"{holding.name}{long} ({how_words(holding)})"
 
 
-def how_words(holding: Holding) -> str:
+def how_words(holding: HolderStatus) -> str:
     """Say in a few words what a slot is held for."""
     claim = holding.claim
     who, reason = (claim.who or "somebody", claim.reason) if claim else ("somebody", "")
     return {
-        How.HELD: "about to reboot",
-        How.REBOOTING: "rebooting",
-        How.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
-        How.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
-        How.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
-        How.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
-        How.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
-        How.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
-        How.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
-        How.BARE: "without a record: a node of the original, or a bare lock",
-        How.UNREADABLE: "its record cannot be read",
+        HolderKind.HELD: "about to reboot",
+        HolderKind.REBOOTING: "rebooting",
+        HolderKind.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
+        HolderKind.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
+        HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
+        HolderKind.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
+        HolderKind.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
+        HolderKind.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
+        HolderKind.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
+        HolderKind.BARE: "without a record: a node of the original, or a bare lock",
+        HolderKind.UNREADABLE: "its record cannot be read",
     }[holding.how]
 
 
@@ -121,12 +121,12 @@ def _own(found: Case) -> Iterator[str]:
         )
     yield from _state(found, node)
     held = found.held
-    if held is not None and held.how is How.ORPHANED:
+    if held is not None and held.how is HolderKind.ORPHANED:
         yield (
             f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
             f"cannot release its slot. Look at the machine. {_unlock(found)}"
         )
-    if held is not None and held.how in {How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}:
+    if held is not None and held.how in {HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
 
 
@@ -139,7 +139,7 @@ def _absent(found: Case) -> Iterator[str]:
         )
     elif held is None:
         yield f"{name} stands in line in {group}, and shows no presence."
-    elif held.how is How.LOST and held.claim is not None:
+    elif held.how is HolderKind.LOST and held.claim is not None:
         yield (
             f"{name} is LOST: it has held a slot for {span(found.now - held.claim.held_since)}, for its reboot"
             f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. Nobody takes that slot "
@@ -263,7 +263,7 @@ def _is_stuck(found: Case, node: Node) -> bool:
 
 def _slots(found: Case) -> str:
     now, view = found.view.semaphore, found.view
-    held = [one for one in holdings(view) if one.holder != found.machine_id]
+    held = [one for one in holder_statuses(view) if one.holder != found.machine_id]
     if now.max <= 0:
         return f"there is no slot at all (max is {now.max}; `locksmithctl set-max N` makes some)"
     if now.available > 0:

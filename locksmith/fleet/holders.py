@@ -11,7 +11,7 @@ from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 
 
-class How(StrEnum):
+class HolderKind(StrEnum):
     """What a slot is held for, as far as the store tells."""
 
     HELD = "held"
@@ -38,18 +38,18 @@ class How(StrEnum):
     """A record that cannot be read."""
 
 
-NOBODY_CAN_TELL = {How.UNSEEN, How.MANUAL, How.FOREIGN, How.BARE, How.UNREADABLE}
-WRONG = {How.UNHEALTHY, How.FAILED, How.LOST, How.ORPHANED}
+NOBODY_CAN_TELL = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}
+WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class HolderStatus:
     """One holder. `claim` is None where there is none that can be read."""
 
     holder: str
     name: str
-    how: How
+    how: HolderKind
     claim: Claim | None = None
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:
@@ -62,31 +62,31 @@ class Holding:
         return self.claim.held_since if self.claim else None
 
 
-def holdings(view: GroupView) -> list[Holding]:
+def holder_statuses(view: GroupView) -> list[HolderStatus]:
     """Tell how each holder stands, in the order in which they got their slots; those of unknown time last."""
     found = [_holding(view, holder) for holder in view.semaphore.holders]
     return sorted(found, key=lambda one: (one.since is None, one.since and one.since.timestamp(), one.holder))
 
 
-def _holding(view: GroupView, holder: str) -> Holding:
+def _holding(view: GroupView, holder: str) -> HolderStatus:
     claim, machine = view.claims.get(holder), view.machines.get(holder)
     if isinstance(claim, CorruptValueError):
-        return Holding(holder, machine.name if machine else holder, How.UNREADABLE)
+        return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
     if claim is None:
-        return Holding(holder, machine.name if machine else holder, How.BARE)
+        return HolderStatus(holder, machine.name if machine else holder, HolderKind.BARE)
     name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
-    return Holding(holder, name or holder, _how(claim, machine), claim)
+    return HolderStatus(holder, name or holder, _how(claim, machine), claim)
 
 
-def _how(claim: Claim, machine: Node | None) -> How:
+def _how(claim: Claim, machine: Node | None) -> HolderKind:
     if claim.kind == MANUAL:
-        return How.MANUAL
+        return HolderKind.MANUAL
     if claim.kind != REBOOT:
-        return How.FOREIGN
+        return HolderKind.FOREIGN
     if claim.state in BLAMED:
-        return How(claim.state)
+        return HolderKind(claim.state)
     if is_orphan(claim, machine):
-        return How.ORPHANED
+        return HolderKind.ORPHANED
     if machine is None:
-        return How.LOST if claim.who == DAEMON else How.UNSEEN
-    return How.REBOOTING if claim.state == COMMITTED else How.HELD
+        return HolderKind.LOST if claim.who == DAEMON else HolderKind.UNSEEN
+    return HolderKind.REBOOTING if claim.state == COMMITTED else HolderKind.HELD

@@ -4,10 +4,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records.claim import REBOOT
 
-OWN = {How.HELD, How.REBOOTING, How.UNHEALTHY, How.FAILED, How.LOST, How.UNSEEN}
+OWN = {
+    HolderKind.HELD,
+    HolderKind.REBOOTING,
+    HolderKind.UNHEALTHY,
+    HolderKind.FAILED,
+    HolderKind.LOST,
+    HolderKind.UNSEEN,
+}
 """What a machine's own reboot looks like in the semaphore."""
 
 
@@ -25,11 +32,11 @@ class Rollout:
 
     wanted: set[str] = field(default_factory=set)
     done: dict[str, Reboot] = field(default_factory=dict)
-    _held: dict[str, Holding] = field(default_factory=dict)
+    _held: dict[str, HolderStatus] = field(default_factory=dict)
 
     def look(self, view: GroupView, now: datetime) -> None:
         """Take note of a view."""
-        held = {one.holder: one for one in holdings(view) if one.how in OWN}
+        held = {one.holder: one for one in holder_statuses(view) if one.how in OWN}
         needing = {node.machine_id for node in view.machines.values() if node.need}
         waiting = {waiter.holder for waiter in view.waiters if waiter.kind == REBOOT}
         for holder, before in self._held.items():

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.claim_reader import keys_of, read_holders
 from locksmith.lock.errors import HaltedError, NotAdmittedError, RepeatedError
-from locksmith.lock.holder import Standing
+from locksmith.lock.holder import HolderState
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, last_reboot, node
 from locksmith.lock.records import order as order_record
@@ -123,7 +123,7 @@ class Admission:
     async def judge(
         self,
         claim: Claim,
-        now: Standing,
+        now: HolderState,
         read: Sequence[Reading],
         *,
         held: bool,
@@ -150,9 +150,9 @@ class Admission:
             raise refuse(RESTORED, verdict, keys.resume_key(self._group))
         if self._mark is not None and (split := self._mark.split):
             raise refuse(OTHER_CLUSTER, split, keys.resume_key(self._group))
-        if (order := await self._standing(freeze, FREEZE)) is not None:
+        if (order := await self._holder_state(freeze, FREEZE)) is not None:
             raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
-        if (order := await self._standing(hold, HOLD)) is not None:
+        if (order := await self._holder_state(hold, HOLD)) is not None:
             key = keys.hold_key(self._group, claim.holder)
             raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
         others = await self._others(claim.holder, now, noted, read_too) if others is None else others
@@ -160,7 +160,7 @@ class Admission:
         found = incident_record.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if found and incident_record.halts(found, await self._limit()):
             raise HaltedError(incident_record.sentence(found), self._group, revision, held=held, incidents=len(found))
-        pause = await self._standing(spacing, SPACING)
+        pause = await self._holder_state(spacing, SPACING)
         if pause is not None and pause.nonce != claim.nonce and (last or not held):
             text, left = f"too soon after a reboot {pause.describe()}", self._left(pause, spacing)
             raise refuse(SPACING, text, keys.spacing_key(self._group), left)
@@ -180,7 +180,7 @@ class Admission:
         if last.forbids(claim, self._clock(), repeat):
             raise RepeatedError(last, read.revision)
 
-    async def _standing(self, entry: Entry | None, kind: str) -> Order | None:
+    async def _holder_state(self, entry: Entry | None, kind: str) -> Order | None:
         """Give an order that still holds; one that has outlived its own word is removed, and holds no more."""
         order = _order(entry, kind)
         if entry is None or order is None or self._left(order, entry) != 0:
@@ -238,7 +238,7 @@ class Admission:
         return keys_of(self._group, rivals) if claim.kind == REBOOT and self._asks_others else []
 
     async def _others(
-        self, holder: str, now: Standing, noted: Entry | None, read: Mapping[str, Reading] = NOTHING
+        self, holder: str, now: HolderState, noted: Entry | None, read: Mapping[str, Reading] = NOTHING
     ) -> Others:
         known = tuple(incident_record.decode(noted.value, noted.key)) if noted else ()
         ids = [one for one in now.semaphore.holders if one != holder]

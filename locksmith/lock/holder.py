@@ -20,7 +20,7 @@ class LockState:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HolderState:
     """The semaphore and one id's record, read in this order: what every guarded write starts from.
 
     `claim` is what the record says; None where there is none, or one that cannot be read.

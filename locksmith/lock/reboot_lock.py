@@ -24,7 +24,7 @@ from locksmith.lock.admission import Admission, GroupRules, Others, Watermark
 from locksmith.lock.cas import Decider, remembered
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
 from locksmith.lock.history import History
-from locksmith.lock.holder import LockState, Standing, read_record
+from locksmith.lock.holder import HolderState, LockState, read_record
 from locksmith.lock.prepared import Prepared, PreparedBusyError, TakeReadings
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, last_reboot, semaphore
@@ -111,10 +111,10 @@ class RebootLock:
 
     async def check(self, claim: Claim) -> bool:
         """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
-        standing = await self._standing(claim.holder)
-        if standing.listed and not standing.holds(claim):
-            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
-        return standing.listed
+        holder_state = await self._holder_state(claim.holder)
+        if holder_state.listed and not holder_state.holds(claim):
+            raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
+        return holder_state.listed
 
     async def commit(self, claim: Claim) -> float:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
@@ -156,15 +156,15 @@ class RebootLock:
         whose answer was lost is made unable to win later. Unless it has `rebooted`, the group forgets that it was to.
         `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
         """
-        lost: list[Standing] = []
+        lost: list[HolderState] = []
         freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle, rebooted=rebooted))
         if freed is not None:
             await self.history.add(about(freed, self._clock(), HELD, detail=why))
         return freed
 
-    async def look(self, holder: str) -> Standing:
+    async def look(self, holder: str) -> HolderState:
         """Read how one id stands, also where its record cannot be read."""
-        return await self._standing(holder, even_corrupt=True)
+        return await self._holder_state(holder, even_corrupt=True)
 
     async def unlock(self, holder: str, shown: Shown | None = None) -> Claim | None:
         """Free whatever holds this id, and say which claim it was (None: one without a record).
@@ -174,13 +174,13 @@ class RebootLock:
         between two attempts. `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed
         and taken again.
         """
-        seen: list[Standing] = []
-        lost: list[Standing] = []
+        seen: list[HolderState] = []
+        lost: list[HolderState] = []
         return await self._decider.decide(lambda: self._unlock(holder, shown, seen, lost))
 
     async def give_back_bare(self, holder: str) -> bool:
         """Free an id that stands there without a record, and nothing else; False where it does not."""
-        lost: list[Standing] = []
+        lost: list[HolderState] = []
         return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
 
     async def set_max(self, slots: int) -> int:
@@ -275,19 +275,19 @@ class RebootLock:
             return False
         try:
             own = self._record_key(claim.holder)
-            standing = self._standing_of(claim.holder, reading, readings.read[own])
-            now, others = standing.semaphore, readings.others.among(standing.semaphore.holders)
+            holder_state = self._read_holder(claim.holder, reading, readings.read[own])
+            now, others = holder_state.semaphore, readings.others.among(holder_state.semaphore.holders)
             rivals = [holder for holder in now.holders if holder != claim.holder]
-            foreign = standing.claim is not None and not standing.is_of(claim)
+            foreign = holder_state.claim is not None and not holder_state.is_of(claim)
             if foreign or not prepared.suits(claim, now, _now()) or not self._admission.knows(others, rivals):
                 return False
             orders = [readings.read[key] for key in self._admission.keys(claim.holder)]
-            await self._admission.judge(claim, standing, orders, held=False, last=False, others=others)
+            await self._admission.judge(claim, holder_state, orders, held=False, last=False, others=others)
             self._admission.refuse_repeat(claim, readings.read[keys.reboot_key(self._group, claim.holder)])
             taken = now.take(claim.holder)
             if (checks := prepared.checks({self.key, own}, others)) is None:
                 return False
-            put = Put(own, claim_record.encode(self._taken(claim)), standing.record_version)
+            put = Put(own, claim_record.encode(self._taken(claim)), holder_state.record_version)
             place = [Delete(leaving.key, leaving.version)] if leaving else []
             await self._store.swap(self.key, semaphore.encode(taken), reading.version, also=[put, *place, *checks])
         except (LockError, CorruptValueError, ConflictError):
@@ -302,31 +302,31 @@ class RebootLock:
         keys_ = [self.key, *own, self._shares.key, *self._admission.keys(claim.holder)]
         read = await self._read(claim, keys_)
         reading, record, last, share, *admission = (read[key] for key in keys_)
-        standing = self._standing_of(claim.holder, reading, record)
-        if standing.listed and not standing.holds(claim):
-            raise OtherClaimError(standing.describe(), standing.reading.revision, standing.claim)
-        standing.refuse_older(claim)
-        held = standing.holds(claim)
-        others = await self._admission.judge(claim, standing, admission, held=held, last=False, read_too=read)
+        holder_state = self._read_holder(claim.holder, reading, record)
+        if holder_state.listed and not holder_state.holds(claim):
+            raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
+        holder_state.refuse_older(claim)
+        held = holder_state.holds(claim)
+        others = await self._admission.judge(claim, holder_state, admission, held=held, last=False, read_too=read)
         if held:
             await looking
             return False
         self._admission.refuse_repeat(claim, last)
-        standing, also = await self._shares.applied(standing, share.entry, looking)
+        holder_state, also = await self._shares.applied(holder_state, share.entry, looking)
         try:
-            taken = standing.semaphore.take(claim.holder, position)
+            taken = holder_state.semaphore.take(claim.holder, position)
         except NoFreeSlotError as error:
             if position == 1:
-                await self._expire(others, standing, admission)
-            await self._drop_leftover(standing, claim)
+                await self._expire(others, holder_state, admission)
+            await self._drop_leftover(holder_state, claim)
             readings = TakeReadings({key: read[key] for key in keys_}, others)
-            prepared = Prepared(self._group, claim.nonce, readings, standing.semaphore.max, looking, began)
-            raise PreparedBusyError(str(error), standing.reading.revision, prepared) from None
+            prepared = Prepared(self._group, claim.nonce, readings, holder_state.semaphore.max, looking, began)
+            raise PreparedBusyError(str(error), holder_state.reading.revision, prepared) from None
         await looking
-        version = standing.reading.version
-        if standing.claim is not None and standing.claim.nonce != claim.nonce:
-            version = await self._touch(standing)
-        put = Put(self._record_key(claim.holder), claim_record.encode(self._taken(claim)), standing.record_version)
+        version = holder_state.reading.version
+        if holder_state.claim is not None and holder_state.claim.nonce != claim.nonce:
+            version = await self._touch(holder_state)
+        put = Put(self._record_key(claim.holder), claim_record.encode(self._taken(claim)), holder_state.record_version)
         place = [Delete(leaving.key, leaving.version)] if leaving else []
         await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also, *place])
         return leaving is not None
@@ -336,39 +336,39 @@ class RebootLock:
         keys_ = [self.key, self._record_key(claim.holder), memory, *self._admission.keys(claim.holder)]
         read = await self._read(claim, keys_)
         reading, record, last, *admission = (read[key] for key in keys_)
-        standing = self._standing_of(claim.holder, reading, record)
-        if not standing.holds(claim):
+        holder_state = self._read_holder(claim.holder, reading, record)
+        if not holder_state.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
-        standing.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
-        await self._admission.judge(claim, standing, admission, held=True, last=True, read_too=read)
+        holder_state.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
+        await self._admission.judge(claim, holder_state, admission, held=True, last=True, read_too=read)
         self._admission.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
         self._admission.keep_mark()
         await self._admission.begin_spacing(claim, admission)
-        committed = replace(claim.committed(), taken=standing.claim.taken if standing.claim else None)
+        committed = replace(claim.committed(), taken=holder_state.claim.taken if holder_state.claim else None)
         remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
         sent = asyncio.get_running_loop().time()
-        await self._rewrite(standing, committed, [remember])
+        await self._rewrite(holder_state, committed, [remember])
         return sent
 
-    async def _rewrite(self, standing: Standing, claim: Claim, also: Sequence[Put] = ()) -> None:
+    async def _rewrite(self, holder_state: HolderState, claim: Claim, also: Sequence[Put] = ()) -> None:
         """Write a record, and the semaphore's same value with it."""
-        put = Put(self._record_key(claim.holder), claim_record.encode(claim), standing.record_version)
-        await self._store.swap(self.key, _raw(standing.reading), standing.reading.version, also=[put, *also])
+        put = Put(self._record_key(claim.holder), claim_record.encode(claim), holder_state.record_version)
+        await self._store.swap(self.key, _raw(holder_state.reading), holder_state.reading.version, also=[put, *also])
 
     async def _blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
-        standing = await self._standing(claim.holder)
-        if not standing.holds(claim) or standing.claim is None:
+        holder_state = await self._holder_state(claim.holder)
+        if not holder_state.holds(claim) or holder_state.claim is None:
             return None
-        blamed = standing.claim.blamed(state, trouble)
-        if blamed != standing.claim:
-            await self._rewrite(standing, blamed)
+        blamed = holder_state.claim.blamed(state, trouble)
+        if blamed != holder_state.claim:
+            await self._rewrite(holder_state, blamed)
         return blamed
 
     async def _touch_it(self) -> None:
         _, reading = await self._semaphore()
         await self._store.swap(self.key, _raw(reading), reading.version)
 
-    async def _expire(self, others: Others, standing: Standing, admission: Sequence[Reading]) -> None:
+    async def _expire(self, others: Others, holder_state: HolderState, admission: Sequence[Reading]) -> None:
         """Take the slot of a machine that is lost for too long, where that is configured: an incident stays."""
         gone = self._admission.expired(others)
         if gone is None:
@@ -376,9 +376,9 @@ class RebootLock:
         record = (await self._store.get(self._record_key(gone.holder))).entry
         if record is None or not isinstance(read_record(gone.holder, record), Claim):
             return
-        left = semaphore.encode(standing.semaphore.give_back(gone.holder))
+        left = semaphore.encode(holder_state.semaphore.give_back(gone.holder))
         also: list[Put | Delete] = [self._admission.note(gone, others, admission), Delete(record.key, record.version)]
-        await self._store.swap(self.key, left, standing.reading.version, also=also)
+        await self._store.swap(self.key, left, holder_state.reading.version, also=also)
         await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
         raise ConflictError(f"the slot of {gone.holder} has expired: look again")
 
@@ -389,48 +389,50 @@ class RebootLock:
     def _taken(self, claim: Claim) -> Claim:
         return replace(claim, taken=self._clock().replace(microsecond=0))
 
-    async def _drop_leftover(self, standing: Standing, claim: Claim) -> None:
+    async def _drop_leftover(self, holder_state: HolderState, claim: Claim) -> None:
         """Remove what a lost race left on v2; no take that was sent while a slot was free can win any more."""
-        if standing.record is not None and standing.is_of(claim):
+        if holder_state.record is not None and holder_state.is_of(claim):
             with suppress(ConflictError):
-                await self._store.delete(standing.record.key, standing.record.version)
+                await self._store.delete(holder_state.record.key, holder_state.record.version)
 
-    async def _give_back(self, claim: Claim, lost: list[Standing], *, settle: bool, rebooted: bool) -> Claim | None:
+    async def _give_back(self, claim: Claim, lost: list[HolderState], *, settle: bool, rebooted: bool) -> Claim | None:
         memory = keys.reboot_key(self._group, claim.holder)
         reading, record, last = await self._store.read([self.key, self._record_key(claim.holder), memory])
-        standing = self._standing_of(claim.holder, reading, record)
-        standing.refuse_older(claim)
-        if standing.holds(claim):
+        holder_state = self._read_holder(claim.holder, reading, record)
+        holder_state.refuse_older(claim)
+        if holder_state.holds(claim):
             forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
-            await self._remove(standing, lost, [Delete(memory, last.version)] if forget else [])
-            return standing.claim
-        if not standing.listed and standing.is_of(claim):
-            await self._remove(standing, lost)
-        elif not standing.listed and settle:
-            await self._touch(standing)
+            await self._remove(holder_state, lost, [Delete(memory, last.version)] if forget else [])
+            return holder_state.claim
+        if not holder_state.listed and holder_state.is_of(claim):
+            await self._remove(holder_state, lost)
+        elif not holder_state.listed and settle:
+            await self._touch(holder_state)
         return next((was.claim for was in lost if was.holds(claim)), None)
 
     async def _unlock(
-        self, holder: str, shown: Shown | None, seen: list[Standing], lost: list[Standing]
+        self, holder: str, shown: Shown | None, seen: list[HolderState], lost: list[HolderState]
     ) -> Claim | None:
-        standing = await self._standing(holder, even_corrupt=True)
+        holder_state = await self._holder_state(holder, even_corrupt=True)
         if lost:
-            if standing.is_rid_of(lost[-1]):
+            if holder_state.is_rid_of(lost[-1]):
                 return lost[-1].claim
-            if standing.is_uncertain_since(lost[-1]):
+            if holder_state.is_uncertain_since(lost[-1]):
                 raise FreedOrNotError(holder, self.key)
-        elif not standing.listed and (standing.record is None or standing.claim is not None):
+        elif not holder_state.listed and (holder_state.record is None or holder_state.claim is not None):
             raise NotHeldError(f"{holder} holds no slot in {self.key}")
         guards: list[Check] = []
         if shown is not None:
-            guards = await self._guards(shown, standing, lost)
-        elif seen and standing.nonce != seen[0].nonce:
-            raise ChangedClaimError(holder, f"{standing.describe()}, which came while another claim was being freed")
-        seen.append(standing)
-        await self._remove(standing, lost, guards)
-        return standing.claim
+            guards = await self._guards(shown, holder_state, lost)
+        elif seen and holder_state.nonce != seen[0].nonce:
+            raise ChangedClaimError(
+                holder, f"{holder_state.describe()}, which came while another claim was being freed"
+            )
+        seen.append(holder_state)
+        await self._remove(holder_state, lost, guards)
+        return holder_state.claim
 
-    async def _guards(self, shown: Shown, now: Standing, lost: list[Standing]) -> list[Check]:
+    async def _guards(self, shown: Shown, now: HolderState, lost: list[HolderState]) -> list[Check]:
         """Give what else must hold when the slot is freed, or raise `ChangedClaimError`."""
         node = keys.node_key(self._group, now.holder)
         present = shown.absent and (await self._store.get(node)).entry is not None
@@ -440,11 +442,11 @@ class RebootLock:
             raise ChangedClaimError(now.holder, change)
         return [Check(node, ABSENT)] if shown.absent else []
 
-    async def _give_back_bare(self, holder: str, lost: list[Standing]) -> bool:
-        standing = await self._standing(holder)
-        if not standing.listed or standing.record is not None:
+    async def _give_back_bare(self, holder: str, lost: list[HolderState]) -> bool:
+        holder_state = await self._holder_state(holder)
+        if not holder_state.listed or holder_state.record is not None:
             return bool(lost)
-        await self._remove(standing, lost)
+        await self._remove(holder_state, lost)
         return True
 
     async def _set_max(self, slots: int, lost: list[int], ended: list[Entry]) -> int:
@@ -472,31 +474,35 @@ class RebootLock:
             await self._store.swap(self.key, semaphore.encode(now.resize(0)), reading.version)
         return reading.entry is not None
 
-    async def _remove(self, standing: Standing, lost: list[Standing], also: Sequence[Also] = ()) -> None:
+    async def _remove(self, holder_state: HolderState, lost: list[HolderState], also: Sequence[Also] = ()) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
-        now = standing.semaphore
-        left = now.give_back(standing.holder) if standing.listed else now
-        record = [Delete(standing.record.key, standing.record.version)] if standing.record else []
-        with remembered(standing, lost):
-            await self._store.swap(self.key, semaphore.encode(left), standing.reading.version, also=[*also, *record])
+        now = holder_state.semaphore
+        left = now.give_back(holder_state.holder) if holder_state.listed else now
+        record = [Delete(holder_state.record.key, holder_state.record.version)] if holder_state.record else []
+        with remembered(holder_state, lost):
+            await self._store.swap(
+                self.key, semaphore.encode(left), holder_state.reading.version, also=[*also, *record]
+            )
 
-    async def _touch(self, standing: Standing) -> int:
+    async def _touch(self, holder_state: HolderState) -> int:
         """Write the same value: the one write that changes nothing, and lets no earlier request win after it."""
-        return (await self._store.swap(self.key, _raw(standing.reading), standing.reading.version)).version
+        return (await self._store.swap(self.key, _raw(holder_state.reading), holder_state.reading.version)).version
 
-    async def _standing(self, holder: str, *, even_corrupt: bool = False) -> Standing:
+    async def _holder_state(self, holder: str, *, even_corrupt: bool = False) -> HolderState:
         reading, record = await self._store.read([self.key, self._record_key(holder)])
-        return self._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+        return self._read_holder(holder, reading, record, even_corrupt=even_corrupt)
 
-    def _standing_of(self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False) -> Standing:
+    def _read_holder(
+        self, holder: str, reading: Reading, record: Reading, *, even_corrupt: bool = False
+    ) -> HolderState:
         now = semaphore.decode(_raw(reading), self.key)
         self._holders, self.slots = now.holders, now.max
         claim = read_record(holder, record.entry)
         if not isinstance(claim, CorruptValueError):
-            return Standing(holder, now, reading, record.entry, claim)
+            return HolderState(holder, now, reading, record.entry, claim)
         if not even_corrupt:
             raise claim
-        return Standing(holder, now, reading, record.entry, None)
+        return HolderState(holder, now, reading, record.entry, None)
 
     def _frees(self, slots: int | None, change: Change) -> bool:
         """Take note who holds a slot by now, and tell whether so many are free; None: that does not matter."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from locksmith.errors import CorruptValueError
-from locksmith.lock.holder import Standing
+from locksmith.lock.holder import HolderState
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.share import Share, decode, encode
 from locksmith.store.protocol import ABSENT, Entry, Put, Reading, Store
@@ -30,28 +30,28 @@ class Shares:
         return _read((await self._store.get(self.key)).entry)
 
     async def applied(
-        self, standing: Standing, entry: Entry | None, allowed: Awaitable[None]
-    ) -> tuple[Standing, list[Put]]:
+        self, holder_state: HolderState, entry: Entry | None, allowed: Awaitable[None]
+    ) -> tuple[HolderState, list[Put]]:
         """Size the semaphore by the share in `entry`: give what a take starts from, and what to write with it.
 
         It stays as it is without a share, with one that cannot be read, and after its number was changed by hand.
         Where it makes the difference between a free slot and none, the number is written at once, as soon as `allowed`
         has ended: so every take starts from a free slot, and who is denied knows that none of its own is on its way.
         """
-        share, now = _readable(entry), standing.semaphore
+        share, now = _readable(entry), holder_state.semaphore
         if entry is None or share is None or share.is_void(now.max):
-            return standing, []
+            return holder_state, []
         slots = share.of(await self._present())
         if slots == now.max:
-            return standing, [self._put(share.landed(), entry)] if share.has_landed(slots) else []
+            return holder_state, [self._put(share.landed(), entry)] if share.has_landed(slots) else []
         sized, put = now.resize(slots), self._put(share.replacing(now.max, slots), entry)
         pending = share.is_pending(now.max)
         if min(now.available, sized.available) > 0 and not pending:
-            return replace(standing, semaphore=sized), [put]
+            return replace(holder_state, semaphore=sized), [put]
         await allowed
         if pending:
-            standing = await self._write(standing, [])
-        return await self._write(replace(standing, semaphore=sized), [put]), []
+            holder_state = await self._write(holder_state, [])
+        return await self._write(replace(holder_state, semaphore=sized), [put]), []
 
     async def begun(self, percent: str, before: int) -> tuple[int, Put]:
         """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
@@ -68,11 +68,11 @@ class Shares:
             ended.append(entry)
             await self._store.delete(self.key, entry.version)
 
-    async def _write(self, standing: Standing, also: list[Put]) -> Standing:
+    async def _write(self, holder_state: HolderState, also: list[Put]) -> HolderState:
         """Write the semaphore; the same value once more keeps what others have sent from winning later."""
-        value = semaphore.encode(standing.semaphore)
-        entry = await self._store.swap(self._semaphore, value, standing.reading.version, also=also)
-        return replace(standing, reading=Reading(entry, entry.version))
+        value = semaphore.encode(holder_state.semaphore)
+        entry = await self._store.swap(self._semaphore, value, holder_state.reading.version, also=also)
+        return replace(holder_state, reading=Reading(entry, entry.version))
 
     async def _present(self) -> int:
         return await self._store.count(self._nodes)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from locksmith.lock.holder import Standing
+from locksmith.lock.holder import HolderState
 from locksmith.lock.records.claim import COMMITTED
 
 
@@ -10,17 +10,17 @@ from locksmith.lock.records.claim import COMMITTED
 class Shown:
     """One holder when the question was asked; `absent`: its machine was not present, and that was the reason."""
 
-    standing: Standing
+    holder_state: HolderState
     absent: bool = False
 
-    def change(self, now: Standing, *, present: bool) -> str:
+    def change(self, now: HolderState, *, present: bool) -> str:
         """Say what is not as it was shown; empty: it is the same.
 
         A record has a version of its own, which any write of it moves. A holder without a record has nothing but its
         id: when it leaves and comes again, the semaphore reads as before. Only the semaphore's version tells the one
         from the other, so there any write of the semaphore counts as a change.
         """
-        then, holder = self.standing, now.holder
+        then, holder = self.holder_state, now.holder
         if now.nonce != then.nonce:
             return f"{now.describe()}: that is another claim than the one that was shown"
         if now.record_version != then.record_version:

@@ -20,7 +20,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.admission import Others
 from locksmith.lock.answer import Answer, Denied, Granted
-from locksmith.lock.holder import Standing
+from locksmith.lock.holder import HolderState
 from locksmith.lock.orders import OperatorOrders, Ordered
 from locksmith.lock.prepared import Prepared
 from locksmith.lock.queue import Queue
@@ -202,8 +202,8 @@ class Rude(EtcdLock):
     """Frees its id of whatever claim stands there."""
 
     async def request(self, claim: Claim) -> Answer:
-        standing = (await self._lock.lock.read()).claims.get(claim.holder)
-        if isinstance(standing, Claim) and standing.kind != REBOOT:
+        holder_state = (await self._lock.lock.read()).claims.get(claim.holder)
+        if isinstance(holder_state, Claim) and holder_state.kind != REBOOT:
             await self._lock.lock.unlock(claim.holder)
         return await super().request(claim)
 
@@ -458,7 +458,7 @@ class Astray(NoHistory):
         self.clusters = AnyCluster(own.own, own.at, strict=False, adopted=self._adopt)
 
 
-class Recent(Standing):
+class Recent(HolderState):
     """Takes every journal for as young as the store."""
 
     def refuse_older(self, claim: Claim) -> None:
@@ -468,8 +468,8 @@ class Recent(Standing):
 class NoOlderJournals(RebootLock):
     """Believes what the disk says, however old that is."""
 
-    def _standing_of(self, holder, reading, record, *, even_corrupt=False):
-        found = super()._standing_of(holder, reading, record, even_corrupt=even_corrupt)
+    def _read_holder(self, holder, reading, record, *, even_corrupt=False):
+        found = super()._read_holder(holder, reading, record, even_corrupt=even_corrupt)
         return Recent(found.holder, found.semaphore, found.reading, found.record, found.claim)
 
 
@@ -520,9 +520,9 @@ class Roomy(Semaphore):
 class NoMax(RebootLock):
     """Takes a slot whether or not one is free."""
 
-    def _standing_of(self, holder, reading, record, *, even_corrupt=False):
-        standing = super()._standing_of(holder, reading, record, even_corrupt=even_corrupt)
-        return replace(standing, semaphore=Roomy(standing.semaphore.max, standing.semaphore.holders))
+    def _read_holder(self, holder, reading, record, *, even_corrupt=False):
+        holder_state = super()._read_holder(holder, reading, record, even_corrupt=even_corrupt)
+        return replace(holder_state, semaphore=Roomy(holder_state.semaphore.max, holder_state.semaphore.holders))
 
 
 class AllAtOnce(RebootLock):
@@ -572,9 +572,9 @@ class Greedy(RebootLock):
     """Makes the claim that it finds on its own id its own."""
 
     async def take(self, claim: Claim, leaving=None, prepared=None, position=1) -> bool:
-        standing = await self._standing(claim.holder)
-        if standing.listed and standing.claim is not None and standing.claim.kind != REBOOT:
-            await self._rewrite(standing, claim)
+        holder_state = await self._holder_state(claim.holder)
+        if holder_state.listed and holder_state.claim is not None and holder_state.claim.kind != REBOOT:
+            await self._rewrite(holder_state, claim)
         return await super().take(claim, leaving, prepared, position)
 
 

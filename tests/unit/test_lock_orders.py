@@ -95,7 +95,7 @@ def test_a_slot_that_expires_again_is_noted_once():
 
         async def note() -> None:
             read = await group.store().read(admission.keys("n2"))
-            others = await admission._others("n2", await group.lock()._standing("n2"), read[3].entry)
+            others = await admission._others("n2", await group.lock()._holder_state("n2"), read[3].entry)
             put = admission.note(gone, others, read)
             group.server.put(put.key, put.value, read[3].version)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.lock.holder import Standing
+from locksmith.lock.holder import HolderState
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.semaphore import Semaphore
@@ -13,10 +13,10 @@ from locksmith.store.protocol import Entry, Reading
 from tests.unit.test_rebootlock import claim
 
 
-def standing(claimed: Claim | None, *, version: int = 7, record: int = 6) -> Standing:
+def holder_state(claimed: Claim | None, *, version: int = 7, record: int = 6) -> HolderState:
     entry = Entry("key", b"", version, 1)
     found = Entry("record", claim_record.encode(claimed), record, 1) if claimed else None
-    return Standing("n1", Semaphore(1, ("n1",)), Reading(entry, version), found, claimed)
+    return HolderState("n1", Semaphore(1, ("n1",)), Reading(entry, version), found, claimed)
 
 
 HELD = claim("n1")
@@ -37,11 +37,13 @@ REOPENED = replace(COMMITTED, state=claim_record.HELD)
     ],
 )
 def test_a_record_that_was_written_since_says_whether_the_machine_reboots(then, now, change):
-    assert Shown(standing(then)).change(standing(now, record=8), present=False) == change
+    assert Shown(holder_state(then)).change(holder_state(now, record=8), present=False) == change
 
 
 def test_an_id_without_a_record_is_the_same_only_while_the_semaphore_is():
-    shown = Shown(standing(None))
-    assert shown.change(standing(None), present=True) == ""
-    assert "whether that is still the same lock cannot be told" in shown.change(standing(None, version=8), present=True)
-    assert Shown(standing(HELD)).change(standing(HELD, version=8), present=True) == ""
+    shown = Shown(holder_state(None))
+    assert shown.change(holder_state(None), present=True) == ""
+    assert "whether that is still the same lock cannot be told" in shown.change(
+        holder_state(None, version=8), present=True
+    )
+    assert Shown(holder_state(HELD)).change(holder_state(HELD, version=8), present=True) == ""

@@ -11,7 +11,7 @@ from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.explain import case, explain
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import How, holdings
+from locksmith.fleet.holders import HolderKind, holder_statuses
 from locksmith.fleet.lookup import find
 from locksmith.fleet.rollout import Rollout
 from locksmith.lock.records import states
@@ -174,11 +174,11 @@ def test_one_that_is_lost_and_those_that_were_never_there():
     view = group(
         claims=[rebooting("n2"), rebooting("n3", who="alice"), by_hand("rack")], bare=["id-go"], slots=4, line=["n9"]
     )
-    assert [(one.name, one.how) for one in holdings(view)] == [
-        ("rack", How.MANUAL),
-        ("n2", How.LOST),
-        ("n3", How.UNSEEN),
-        ("id-go", How.BARE),
+    assert [(one.name, one.how) for one in holder_statuses(view)] == [
+        ("rack", HolderKind.MANUAL),
+        ("n2", HolderKind.LOST),
+        ("n3", HolderKind.UNSEEN),
+        ("id-go", HolderKind.BARE),
     ]
     [lost, halted] = told(view, "n2")
     assert lost.startswith(

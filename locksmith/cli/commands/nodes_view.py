@@ -7,7 +7,7 @@ from datetime import datetime
 from locksmith.cli.table import Row, table
 from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import WRONG, Holding, How, holdings
+from locksmith.fleet.holders import WRONG, HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import REBOOT
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
@@ -22,16 +22,16 @@ HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
 COLOURS = {
-    **dict.fromkeys((*WRONG, How.UNSEEN, How.UNREADABLE), RED),
-    **dict.fromkeys((How.REBOOTING, How.HELD), YELLOW),
+    **dict.fromkeys((*WRONG, HolderKind.UNSEEN, HolderKind.UNREADABLE), RED),
+    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD), YELLOW),
 }
 
-STATES = {**{how: how.upper() for how in WRONG}, How.MANUAL: "by hand", How.HELD: "holds"}
+STATES = {**{how: how.upper() for how in WRONG}, HolderKind.MANUAL: "by hand", HolderKind.HELD: "holds"}
 
 
 def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
     """Sum a group up in one line; `halt_after` as this machine's configuration has it."""
-    now, held = view.semaphore, holdings(view)
+    now, held = view.semaphore, holder_statuses(view)
     wrong = Counter(one.how for one in held if one.how in WRONG)
     share = ""
     if view.share is not None:
@@ -63,7 +63,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
 
 def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
-    held = holdings(view)
+    held = holder_statuses(view)
     for one in sorted(held, key=lambda one: one.how not in WRONG):
         yield one.holder, _holder(view, one, now)
     seen = {one.holder for one in held}
@@ -82,13 +82,13 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))
 
 
-def _holder(view: GroupView, one: Holding, now: datetime) -> Row:
+def _holder(view: GroupView, one: HolderStatus, now: datetime) -> Row:
     node = view.machines.get(one.holder)
     long = span(now - one.since) if one.since else "?"
     if node is not None and node.state == states.STUCK:
         return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
     state = STATES.get(one.how, one.how.value)
-    reason = one.claim.reason if one.claim and one.how in {How.HELD, How.REBOOTING} else how_words(one)
+    reason = one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else how_words(one)
     return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
 
 

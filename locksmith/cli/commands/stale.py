@@ -14,7 +14,7 @@ from locksmith.cli.session import Session
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.explain import holder_words
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import Holding, How, holdings
+from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.reader import read_group
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError
 from locksmith.lock.reboot_lock import RebootLock
@@ -52,17 +52,17 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
         note("nothing was freed: no slot is lost or stale, or none was confirmed")
 
 
-def found(session: Session, view: GroupView, now: datetime) -> list[Holding]:
+def found(session: Session, view: GroupView, now: datetime) -> list[HolderStatus]:
     """Name the holders that are lost, and those that are stale by this machine's configuration."""
     after = session.config.halt.stale_after
-    return [one for one in holdings(view) if one.how is How.LOST or one.is_stale(now, after)]
+    return [one for one in holder_statuses(view) if one.how is HolderKind.LOST or one.is_stale(now, after)]
 
 
-async def _shown(one: Holding, lock: RebootLock) -> Shown:
+async def _shown(one: HolderStatus, lock: RebootLock) -> Shown:
     """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
-    standing = await lock.look(one.holder)
-    if not standing.listed:
+    holder_state = await lock.look(one.holder)
+    if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
-    if standing.claim != one.claim or (standing.record is None) != (one.how is How.BARE):
-        raise ChangedClaimError(one.holder, f"{standing.describe()}: that is not what was found")
-    return Shown(standing, absent=one.how in {How.LOST, How.UNSEEN})
+    if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.BARE):
+        raise ChangedClaimError(one.holder, f"{holder_state.describe()}: that is not what was found")
+    return Shown(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})

@@ -18,7 +18,7 @@ from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.fleet.explain import how_words
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import holdings
+from locksmith.fleet.holders import holder_statuses
 from locksmith.fleet.reader import read_group
 from locksmith.fleet.rollout import Rollout
 from locksmith.lock.records import keys
@@ -157,7 +157,7 @@ def _progress(rollout: Rollout) -> str:
 def _slots(view: GroupView, now: datetime) -> list[str]:
     return [
         one_line(f"slot {number}: {one.name}, {how_words(one)}{f', {span(now - one.since)}' if one.since else ''}")
-        for number, one in enumerate(holdings(view), 1)
+        for number, one in enumerate(holder_statuses(view), 1)
     ]
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 import click
 
 from locksmith.cli.choose import choose
-from locksmith.cli.fleet_json import holding_fields, node_fields
+from locksmith.cli.fleet_json import holder_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.session import Session, pass_session
@@ -123,6 +123,6 @@ def _fields(found: Case, sentences: list[str]) -> dict[str, object]:
         "node": node_fields(found.node) if found.node else None,
         "position": found.place,
         "waiting": len(view.waiters),
-        "holding": holding_fields(found.held) if found.held else None,
+        "holding": holder_fields(found.held) if found.held else None,
         "why": sentences,
     }
