@@ -19,7 +19,7 @@ from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import HEARTBEAT, Surroundings
+from locksmith.agent.ports import HEARTBEAT, Ports
 from locksmith.agent.snapshot import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext
 from locksmith.host.clock import local_clock
@@ -100,7 +100,7 @@ def _agent(settings: StoreSettings, number: int) -> Agent:
     def strategy(target: Target) -> Strategy:
         return EtcdLock(StrategyContext(target.group, lambda: open_queued_lock(settings, target.group)))
 
-    around = Surroundings(
+    ports = Ports(
         machine=machine,
         triggers=(machine,),
         journal=SimJournal(member.machine_id, Disk(), lambda _moment: None),
@@ -108,7 +108,7 @@ def _agent(settings: StoreSettings, number: int) -> Agent:
         clock=local_clock(),
         presence=Presence(open_store(settings), GROUP, member.machine_id),
     )
-    return Agent(member, Target("etcd-lock", GROUP, settings.api, settings.endpoints), Settings("etcd-lock"), around)
+    return Agent(member, Target("etcd-lock", GROUP, settings.api, settings.endpoints), Settings("etcd-lock"), ports)
 
 
 async def _all_there(meters: Meters, daemons: int) -> Reading:

@@ -34,7 +34,7 @@ from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal,
 from locksmith.agent.memory import Lasting, Progress
 from locksmith.agent.node_status import describe, describe_unobserved
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Presence, Surroundings, Trigger, WindowSource
+from locksmith.agent.ports import Ports, Presence, Trigger, WindowSource
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.stages import StageRunner
 from locksmith.agent.steps import (
@@ -98,17 +98,17 @@ CLOSE_LIMIT = 0.5
 class Agent:
     """One machine's loop."""
 
-    def __init__(self, member: Member, target: Target, settings: Settings, around: Surroundings) -> None:
+    def __init__(self, member: Member, target: Target, settings: Settings, ports: Ports) -> None:
         self._member = member
         self._target = target
         self._settings = settings
-        self._around = around
+        self._ports = ports
         self._strategies: dict[Target, Strategy] = {}
         self._watched = target
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
         self._down = Lasting()
-        self._stages = StageRunner(around.stages, around.journal, around.clock, self.wake)
+        self._stages = StageRunner(ports.stages, ports.journal, ports.clock, self.wake)
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
         self._progress = Progress()
         self._known: JournalEntry | None = None
@@ -132,7 +132,7 @@ class Agent:
 
     def results(self) -> dict[str, TriggerResult]:
         """Give what each trigger said last."""
-        names = (trigger.name for trigger in self._around.triggers)
+        names = (trigger.name for trigger in self._ports.triggers)
         return dict(zip(names, self._progress.results, strict=False))
 
     async def run(self) -> None:
@@ -146,11 +146,11 @@ class Agent:
     def leave(self) -> str:
         """Give up this machine's place in line, keep what it holds, and say so: the last words before stopping."""
         try:
-            entry = self._around.journal.read().entry
+            entry = self._ports.journal.read().entry
             if entry is None:
                 return "stopping; this machine holds nothing"
             if entry.by == DAEMON and self._is_without_slot():
-                self._around.journal.clear(entry.claim.nonce)
+                self._ports.journal.clear(entry.claim.nonce)
                 return "stopping; this machine gives up its place and holds nothing"
         except LocksmithError as error:
             return f"stopping; {error}"
@@ -176,7 +176,7 @@ class Agent:
             async with asyncio.timeout(STEP_LIMIT):
                 await self._perform(step, snapshot)
             self._failures = 0
-            for reporter in self._around.reporters:
+            for reporter in self._ports.reporters:
                 reporter.performed(step)
         except StoreError as error:
             step = self._trouble(error.component, str(error), snapshot)
@@ -202,7 +202,7 @@ class Agent:
         self._failures += 1
         longer = min(LONGEST_RETRY, RETRY * 2.0 ** max(0, self._failures - SOON))
         pause = RETRY if longer == RETRY else self._rng.uniform(longer / 2, longer)
-        step = Wait(code, text, self._around.clock() + timedelta(seconds=pause))
+        step = Wait(code, text, self._ports.clock() + timedelta(seconds=pause))
         self._show(step, snapshot)
         return step
 
@@ -217,7 +217,7 @@ class Agent:
         entry = self._known
         if entry is None or entry.claim.nonce == self._released or self._progress.call is not None:
             return
-        if entry.by not in {DAEMON, TAKEN_OVER} and self._around.operator():
+        if entry.by not in {DAEMON, TAKEN_OVER} and self._ports.operator():
             return  # the tool goes on, whatever keeps this program from looking
         untouched = self._is_of_this_boot(entry) and _is_untouched(entry)
         if snapshot is None and self._failures >= decide.GIVE_UP_WRITES and untouched:
@@ -241,7 +241,7 @@ class Agent:
         One of the tool, which stands still or has died, becomes the daemon's before: it must not be gone on with.
         """
         if entry.by not in {DAEMON, TAKEN_OVER}:
-            self._around.journal.take_over(entry.claim.nonce, self._around.operator)
+            self._ports.journal.take_over(entry.claim.nonce, self._ports.operator)
         await self._strategy(target_of(entry)).withdraw(entry.claim, f"this machine cannot look at itself: {failure}")
         self._released = entry.claim.nonce
 
@@ -255,11 +255,11 @@ class Agent:
 
     async def _present(self, step: Step, snapshot: Snapshot | None) -> None:
         """Show the group what this machine does; that it could not is no reason to do anything else."""
-        if self._around.presence is None or (snapshot is None and self._unobserved.since is None):
+        if self._ports.presence is None or (snapshot is None and self._unobserved.since is None):
             return
         try:
             async with asyncio.timeout(SHOW_LIMIT):
-                await self._around.presence.show(self._described(step, snapshot))
+                await self._ports.presence.show(self._described(step, snapshot))
             self._hidden = False
         except (LocksmithError, TimeoutError) as error:
             level = logging.DEBUG if self._hidden else logging.INFO
@@ -273,11 +273,11 @@ class Agent:
         claim = self._known.claim.nonce if self._known else ""
         # A journal that could not be read yet may name a claim; one that stays so is as good as lost.
         known = claim if self._journal_read or self._unable >= self._settings.health else None
-        return describe_unobserved(step, self._around.clock(), self._member, self._target, known)
+        return describe_unobserved(step, self._ports.clock(), self._member, self._target, known)
 
     def _read_journal(self) -> Journal:
         """Read it; what was reported of a reboot stands, where the disk did not take it too."""
-        journal = self._around.journal.read()
+        journal = self._ports.journal.read()
         self._known, self._journal_read = journal.entry, True
         self._follow(journal.entry)
         blamed = self._progress.blamed
@@ -289,22 +289,22 @@ class Agent:
     async def _observe(self) -> Snapshot:
         journal = self._read_journal()
         # Asked before and after everything else: one that has ended meanwhile may have written the journal since.
-        operator = self._around.operator()
+        operator = self._ports.operator()
         self._stages.take_note(journal.entry, self._progress)
         if self._boot is None:
-            self._boot = await self._around.machine.boot()
+            self._boot = await self._ports.machine.boot()
         if self._progress.call is None:
             await self._look(self._boot)
         entry, progress = journal.entry, self._progress
         blockers, users = await self._ask_gates(entry), await self._ask_users()
         window = await self._look_at_windows(self._boot, entry)
-        shutdown = await self._around.machine.shutdown_state()
+        shutdown = await self._ports.machine.shutdown_state()
         time = asyncio.get_running_loop().time()
-        operator = operator or self._around.operator()
+        operator = operator or self._ports.operator()
         committed = entry is not None and entry.phase is Phase.COMMITTED
         taken_over = entry is not None and entry.by == TAKEN_OVER
         return Snapshot(
-            now=self._around.clock(),
+            now=self._ports.clock(),
             boot=self._boot,
             settings=self._settings,
             shutdown=shutdown,
@@ -322,15 +322,15 @@ class Agent:
             down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
-            adopts=self._around.adopts(),
-            twin=self._around.presence.twin if self._around.presence else "",
+            adopts=self._ports.adopts(),
+            twin=self._ports.presence.twin if self._ports.presence else "",
             blockers=blockers,
             checks=self._checks(time),
             stage=progress.running.report(time) if progress.running else None,
             prepared=progress.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
             finished=progress.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
             verifying=progress.verifying.look(time, holds=entry is not None and entry.boot != self._boot),
-            system=self._around.machine.system(),
+            system=self._ports.machine.system(),
             acknowledged=progress.acknowledged,
             giving_up=progress.giving_up,
             users=users,
@@ -338,7 +338,7 @@ class Agent:
             warned_for=timedelta(seconds=0.0 if progress.warned_since is None else time - progress.warned_since),
             window=window,
             stored=progress.stored,
-            failed_writes=self._around.journal.failed_writes,
+            failed_writes=self._ports.journal.failed_writes,
             released=entry is not None and entry.claim.nonce == self._released,
         )
 
@@ -357,21 +357,21 @@ class Agent:
             return ()
         if self._progress.call is not None:
             return ()
-        said = await asyncio.gather(*(gate.look(entry) for gate in self._around.gates))
+        said = await asyncio.gather(*(gate.look(entry) for gate in self._ports.gates))
         return tuple(blocker for blockers in said for blocker in blockers)
 
     async def _look_at_windows(self, boot: Boot, entry: JournalEntry | None) -> WindowSight:
         """Look when this machine may reboot; that nobody can say is an error only where it matters now."""
-        if self._around.windows is None:
+        if self._ports.windows is None:
             return WindowSight()
         matters = self._progress.call is None and (entry is None or entry.boot == boot)
         wanted = matters and any(sight.need for sight in self._progress.results)
-        return await self._around.windows.look(self._around.clock(), wanted=wanted)
+        return await self._ports.windows.look(self._ports.clock(), wanted=wanted)
 
     async def _ask_users(self) -> frozenset[str]:
-        if self._around.users is None or not isinstance(self._progress.answer, Granted) or self._progress.committed:
+        if self._ports.users is None or not isinstance(self._progress.answer, Granted) or self._progress.committed:
             return frozenset()
-        return await self._around.users.present()
+        return await self._ports.users.present()
 
     def _follow(self, entry: JournalEntry | None) -> None:
         """Forget what was remembered of another claim, however that one ended."""
@@ -388,8 +388,8 @@ class Agent:
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
-        now = self._around.clock()
-        looks = (self._sight(trigger, now, boot) for trigger in self._around.triggers)
+        now = self._ports.clock()
+        looks = (self._sight(trigger, now, boot) for trigger in self._ports.triggers)
         self._progress.results = await asyncio.gather(*looks)
 
     async def _sight(self, trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
@@ -413,10 +413,10 @@ class Agent:
                 await self._request(entry or await self._new_entry(snapshot))
             case Run(stage):
                 await self._stages.begin(stage, entry, self._progress)
-            case Warn(until) if self._around.users is not None:
+            case Warn(until) if self._ports.users is not None:
                 if self._progress.warned_since is None:
                     self._progress.warned_since = asyncio.get_running_loop().time()
-                await self._around.users.warn(until, entry.claim.reason if entry else "")
+                await self._ports.users.warn(until, entry.claim.reason if entry else "")
                 self._progress.warned = Warned(snapshot.users, until)
             case Blame() if entry is not None:
                 await self._blame(entry, step)
@@ -427,7 +427,7 @@ class Agent:
             case Reboot():
                 await self._reboot()
             case TakeOver() if entry is not None:
-                self._around.journal.take_over(entry.claim.nonce, self._around.operator)
+                self._ports.journal.take_over(entry.claim.nonce, self._ports.operator)
             case Release() if entry is not None:
                 await self._release(entry, snapshot)
             case Withdraw() if entry is not None:
@@ -438,10 +438,10 @@ class Agent:
     async def _adopt(self) -> None:
         if await self._strategy(self._target).adopt(self._member.machine_id):
             log.warning("gave back a slot that this machine held without a record (adopt = true)")
-        self._around.adopted()
+        self._ports.adopted()
 
     async def _new_entry(self, snapshot: Snapshot) -> JournalEntry:
-        before = await self._around.machine.before(obstacles.wanted(snapshot)[0])
+        before = await self._ports.machine.before(obstacles.wanted(snapshot)[0])
         return new_entry(self._member, self._target, snapshot, before)
 
     async def _blame(self, entry: JournalEntry, step: Blame) -> None:
@@ -451,7 +451,7 @@ class Agent:
         """
         if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
             try:
-                self._around.journal.blame(entry.claim.nonce, step.state, step.trouble)
+                self._ports.journal.blame(entry.claim.nonce, step.state, step.trouble)
             except HostError as error:
                 log.warning("what went wrong with the reboot is not written down here: %s", error)
             self._progress.blamed = StoredFailure(step.state, step.trouble)
@@ -465,11 +465,11 @@ class Agent:
         """Write the journal first: after the hooks that undo begin, only a new commit leads to a reboot."""
         with self._written():
             if step.failed:
-                self._around.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
+                self._ports.journal.fail(entry.claim.nonce, self._failure(entry, step.reason, snapshot))
             if entry.phase is Phase.COMMITTED:
-                self._around.journal.reopen(entry.claim.nonce)
+                self._ports.journal.reopen(entry.claim.nonce)
             # Whoever goes on after a crash from here on has to run them all again.
-            self._around.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
+            self._ports.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
         self._progress.prepared = False
         self._progress.giving_up = GivingUp(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
@@ -479,11 +479,11 @@ class Agent:
     def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
         last, version = snapshot.journal.failure, entry.version
         again = last is not None and not obstacles.is_another(last.version, version)
-        return Failure(self._around.clock(), reason, version, last.tries + 1 if last and again else 1)
+        return Failure(self._ports.clock(), reason, version, last.tries + 1 if last and again else 1)
 
     async def _request(self, entry: JournalEntry) -> None:
         new = self._known is None
-        self._around.journal.begin(entry)
+        self._ports.journal.begin(entry)
         self._follow(entry)
         self._watched = target_of(entry)
         # One that fails, or is cut off, may be answered later.
@@ -495,13 +495,13 @@ class Agent:
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         """Write the journal first, then the store: a crash between the two finds a machine that proves it stayed up."""
-        if self._around.presence is not None:
+        if self._ports.presence is not None:
             node = describe(Commit(), snapshot, self._member, self._target)
-            await self._around.presence.confirm(node, self._settings.limit.total_seconds())
-            if self._around.presence.twin:
+            await self._ports.presence.confirm(node, self._settings.limit.total_seconds())
+            if self._ports.presence.twin:
                 return
         before = await self._before(entry, snapshot)
-        self._around.journal.commit(entry.claim.nonce, before)
+        self._ports.journal.commit(entry.claim.nonce, before)
         claim = replace(entry.claim, version=before.version or entry.claim.version)
         answer: Answer | None = None
         asked = asyncio.get_running_loop().time()
@@ -511,10 +511,10 @@ class Agent:
         except BaseException:
             # Where that fails too, the journal says committed, which the next start proves wrong.
             with contextlib.suppress(LocksmithError):
-                self._around.journal.reopen(entry.claim.nonce)
+                self._ports.journal.reopen(entry.claim.nonce)
             raise
         if not isinstance(answer, Granted):
-            self._around.journal.reopen(entry.claim.nonce)
+            self._ports.journal.reopen(entry.claim.nonce)
         self._progress.answer = answer
         if isinstance(answer, Granted):
             self._progress.committed, self._progress.commit_sent = True, asked if answer.sent is None else answer.sent
@@ -524,7 +524,7 @@ class Agent:
 
         What had failed when the claim was made may have been stopped by a hook.
         """
-        now = await self._around.machine.before(None)
+        now = await self._ports.machine.before(None)
         units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
         need = obstacles.latest(snapshot, entry)
         return replace(now, trigger=need.trigger, failed_units=tuple(units), version=need.version)
@@ -533,7 +533,7 @@ class Agent:
         self._progress.called = asyncio.get_running_loop().time()
         self._progress.call = RebootCall(timedelta())
         try:
-            await self._around.machine.reboot(self._permit())
+            await self._ports.machine.reboot(self._permit())
         except RebootRefusedError as error:
             self._progress.call = RebootCall(timedelta(), refused=str(error))
         except RebootUnknownError as error:
@@ -552,16 +552,16 @@ class Agent:
             return
         rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in claim_record.BLAMED
         done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
-        self._around.journal.clear(entry.claim.nonce, done=done)
+        self._ports.journal.clear(entry.claim.nonce, done=done)
 
     async def _withdraw(self, entry: JournalEntry, step: Withdraw, snapshot: Snapshot) -> None:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         nonce = entry.claim.nonce
         with self._written():
             if step.failed and self._progress.giving_up is None:
-                self._around.journal.fail(nonce, self._failure(entry, step.reason, snapshot))
+                self._ports.journal.fail(nonce, self._failure(entry, step.reason, snapshot))
             if entry.phase is Phase.COMMITTED:
-                self._around.journal.reopen(nonce)
+                self._ports.journal.reopen(nonce)
         await self._call_off_warning()
         self._begin_anew(nonce)
         if nonce != self._released:
@@ -569,14 +569,14 @@ class Agent:
                 await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
                 self._released = nonce
         if nonce == self._released:
-            self._around.journal.clear(nonce, done=step.done)
+            self._ports.journal.clear(nonce, done=step.done)
 
     async def _call_off_warning(self) -> None:
         """Tell the users that nothing comes of it; where that fails, the time they were told goes by."""
-        if self._around.users is None:
+        if self._ports.users is None:
             return
         try:
-            await self._around.users.call_off()
+            await self._ports.users.call_off()
         except HostError as error:
             log.warning("the users were warned of a reboot, and are not told that it is called off: %s", error)
         self._progress.warned = None
@@ -587,7 +587,7 @@ class Agent:
         try:
             yield
         except HostError as error:
-            if self._around.journal.failed_writes < decide.GIVE_UP_WRITES:
+            if self._ports.journal.failed_writes < decide.GIVE_UP_WRITES:
                 raise
             log.warning("the slot is released without it: %s", error)
 
@@ -614,9 +614,9 @@ class Agent:
 
     async def _sleep(self, step: Wait | Idle, snapshot: Snapshot | None) -> None:
         """Sleep until woken, until the step's time, or for a heartbeat; then every answer is asked for again."""
-        limit = self._around.heartbeat
+        limit = self._ports.heartbeat
         if isinstance(step, Wait) and step.until is not None:
-            limit = min(limit, max(0.0, (step.until - self._around.clock()).total_seconds()))
+            limit = min(limit, max(0.0, (step.until - self._ports.clock()).total_seconds()))
         if isinstance(step, Wait) and step.code == "verifying":
             limit = min(limit, LONGEST_LOOK, FIRST_LOOK * 2.0 ** min(self._progress.looks, 8))
             self._progress.looks += 1
@@ -654,11 +654,11 @@ class Agent:
 
     def _strategy(self, target: Target) -> Strategy:
         if target not in self._strategies:
-            self._strategies[target] = self._around.strategy(target)
+            self._strategies[target] = self._ports.strategy(target)
         return self._strategies[target]
 
     def _show(self, step: Step, snapshot: Snapshot | None) -> None:
-        for reporter in self._around.reporters:
+        for reporter in self._ports.reporters:
             reporter.show(step, snapshot)
 
     async def _close(self) -> None:
@@ -669,7 +669,7 @@ class Agent:
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await self._call_off_warning()
         parts: list[Strategy | Presence | WindowSource | None] = [*self._strategies.values()]
-        for part in (*parts, self._around.presence, self._around.windows):
+        for part in (*parts, self._ports.presence, self._ports.windows):
             if part is None:
                 continue
             with contextlib.suppress(Exception):  # a plugin may fail in any way

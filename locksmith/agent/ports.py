@@ -163,7 +163,7 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Ports:
     """Everything the loop reaches.
 
     `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a

@@ -11,7 +11,7 @@ from functools import partial
 from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.loop import Agent
-from locksmith.agent.ports import HEARTBEAT, Gate, Reporter, Surroundings
+from locksmith.agent.ports import HEARTBEAT, Gate, Ports, Reporter
 from locksmith.agent.snapshot import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config, MetricsSettings
@@ -185,7 +185,7 @@ async def run(config: Config, paths: Paths) -> None:
         found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note, public))
         triggers: list[Trigger] = [*found, operator]
         service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, results)
-        around = Surroundings(
+        ports = Ports(
             machine=machine,
             triggers=triggers,
             journal=journal,
@@ -202,7 +202,7 @@ async def run(config: Config, paths: Paths) -> None:
             users=sessions,
             heartbeat=min(HEARTBEAT, notifier.watchdog_interval or HEARTBEAT),
         )
-        agent = Agent(member, target_of(config), _settings(config, strategy, member), around)
+        agent = Agent(member, target_of(config), _settings(config, strategy, member), ports)
         service.listen()
         listen(triggers, agent.wake)
         machine.listen(agent.wake)

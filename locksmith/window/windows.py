@@ -112,7 +112,7 @@ class Windows:
         return self._stretches(now.astimezone(UTC), _zone(now))
 
     def _stretches(self, now: datetime, zone: tzinfo) -> list[Stretch]:
-        windows = [found for window in self.windows for found in _around(window.stretches(now, zone), now)]
+        windows = [found for window in self.windows for found in _ports(window.stretches(now, zone), now)]
         if not self.windows:
             windows = [Stretch(ALWAYS, _NEVER)]
         if not windows or self._blackout(now, zone) is not None:
@@ -139,7 +139,7 @@ class Windows:
         return end
 
     def _blackout(self, now: datetime, zone: tzinfo) -> Stretch | None:
-        on = (found for one in self.blackouts for found in _around(one.stretches(now, zone), now) if now < found.end)
+        on = (found for one in self.blackouts for found in _ports(one.stretches(now, zone), now) if now < found.end)
         return max(on, key=lambda found: found.end, default=None)
 
     def _next_blackout(self, now: datetime, zone: tzinfo) -> datetime:
@@ -174,5 +174,5 @@ def _until(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
         yield found
 
 
-def _around(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
+def _ports(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
     return (found for found in _until(stretches, now) if now <= found.end)

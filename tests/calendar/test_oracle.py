@@ -18,7 +18,7 @@ from locksmith.window.windows import Windows
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC)
-AROUND = 2 * DAY
+PORTS = 2 * DAY
 LONGEST_HOURS = 30
 PARTS = 8
 """The zones are looked at in so many tests."""
@@ -119,9 +119,9 @@ def minutes_open(windows, first, count, zone):
 
 
 def look(rng, zone, change):
-    back = AROUND + timedelta(hours=LONGEST_HOURS) + DAY
+    back = PORTS + timedelta(hours=LONGEST_HOURS) + DAY
     begin = (change - back).replace(second=0, microsecond=0)
-    moments = [begin + i * MINUTE for i in range((back + AROUND) // MINUTE)]
+    moments = [begin + i * MINUTE for i in range((back + PORTS) // MINUTE)]
     shown = [moment.astimezone(zone).replace(tzinfo=None, fold=0) for moment in moments]
     at = back // MINUTE
     plan = Plan(
@@ -129,7 +129,7 @@ def look(rng, zone, change):
         [shown[at + shift].time() for shift in (-61, -31, -30, -1, 0, 1, 29)]
         + [(shown[at - 1] + shift * MINUTE).time() for shift in (1, 20, 61)],
     )
-    windows, skip = plan.parsed(), (back - AROUND) // MINUTE
+    windows, skip = plan.parsed(), (back - PORTS) // MINUTE
     theirs, ours = plan.open_minutes(shown)[skip:], minutes_open(windows, moments[skip], len(shown) - skip, zone)
     assert ours == theirs, (str(windows), zone, change, first_difference(ours, theirs, moments[skip]))
     return windows, moments[skip:], theirs

@@ -151,7 +151,7 @@ class NoMemory(Agent):
 
     async def _request(self, entry) -> None:
         answer = await self._strategy(self._target).request(entry.claim)
-        self._around.journal.begin(entry)
+        self._ports.journal.begin(entry)
         self._follow(entry)
         self._progress.answer = answer
 
@@ -160,7 +160,7 @@ class ForgetsTooEarly(Agent):
     """Clears its journal before the slot is given back."""
 
     async def _withdraw(self, entry, step: Withdraw, snapshot: Snapshot) -> None:
-        self._around.journal.clear(entry.claim.nonce)
+        self._ports.journal.clear(entry.claim.nonce)
         await super()._withdraw(entry, step, snapshot)
 
 

@@ -13,7 +13,7 @@ from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Before, Hooks, JournalEntry
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Surroundings
+from locksmith.agent.ports import Ports
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step, Wait
 from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
@@ -105,7 +105,7 @@ class Process:
             grace=GRACE,
             sessions=SESSIONS,
         )
-        around = Surroundings(
+        ports = Ports(
             machine=self,
             triggers=(self, _Packages(self)),
             journal=SimJournal(machine.name, machine.disk, self.moment, machine.hardware),
@@ -120,7 +120,7 @@ class Process:
         )
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
-        self.agent = self.parts.agent(member, TARGET, settings, around)
+        self.agent = self.parts.agent(member, TARGET, settings, ports)
         self.task = asyncio.ensure_future(self._run(self.agent))
 
     def kill(self, why: str) -> None:

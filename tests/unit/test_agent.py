@@ -14,7 +14,7 @@ from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
 from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Stages, Surroundings, WindowSource
+from locksmith.agent.ports import Ports, Stages, WindowSource
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
@@ -57,7 +57,7 @@ class Bench:
     present = False
 
     def agent(self) -> Agent:
-        around = Surroundings(
+        ports = Ports(
             self,
             [self],
             self.journal,
@@ -68,7 +68,7 @@ class Bench:
             stages=self.stages,
             windows=self.windows,
         )
-        return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, around)
+        return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, ports)
 
     def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
         """Write a claim into the journal before the agent starts."""
@@ -442,7 +442,7 @@ class Shown:
 def with_presence(bench: Bench, presence: Shown, seconds: float) -> None:
     async def main(_loop: VirtualLoop) -> None:
         running = bench.agent()
-        running._around = replace(running._around, presence=presence)
+        running._ports = replace(running._ports, presence=presence)
         task = asyncio.ensure_future(running.run())
         await asyncio.wait([task], timeout=seconds)
         task.cancel()

@@ -130,7 +130,7 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
     class AtTwoStores(Rebooted):
         def agent(self):
             agent = super().agent()
-            at = agent._around.strategy
+            at = agent._ports.strategy
 
             def strategy(target: Target):
                 found = type("At", (), {"__getattr__": lambda _self, name: getattr(at(target), name)})()
@@ -143,7 +143,7 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
                 found.changed = changed
                 return found
 
-            agent._around = replace(agent._around, strategy=strategy)
+            agent._ports = replace(agent._ports, strategy=strategy)
             return agent
 
     bench = AtTwoStores(stages=Health())

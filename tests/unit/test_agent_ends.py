@@ -85,12 +85,12 @@ class Windows:
         self.closed = True
 
 
-def play(bench: Bench, story: Callable[[Agent], object], seconds: float = 1, **around: Any) -> None:
+def play(bench: Bench, story: Callable[[Agent], object], seconds: float = 1, **ports: Any) -> None:
     """Run the agent of a bench for a second, then what `story` does to it, then some more; then stop it."""
 
     async def main(_loop: VirtualLoop) -> None:
         agent = bench.agent()
-        agent._around = replace(agent._around, **around)
+        agent._ports = replace(agent._ports, **ports)
         task = asyncio.ensure_future(agent.run())
         await asyncio.sleep(1)
         story(agent)

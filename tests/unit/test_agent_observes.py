@@ -37,7 +37,7 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-class Around:
+class PortsOf:
     """A gate, users, windows and a presence in one; `asked` is what they were asked."""
 
     name = "around"
@@ -58,14 +58,14 @@ class Around:
         return frozenset({"alice"})
 
 
-def play(bench: Bench, story, **around):
+def play(bench: Bench, story, **ports):
     """Tell a story of an agent that has run for a hundred seconds."""
 
     async def main(_loop):
         await asyncio.sleep(100)
-        agent, all_of_it = bench.agent(), cast("Any", Around())
-        agent._around = replace(
-            agent._around, gates=[all_of_it], users=all_of_it, windows=all_of_it, presence=all_of_it, **around
+        agent, all_of_it = bench.agent(), cast("Any", PortsOf())
+        agent._ports = replace(
+            agent._ports, gates=[all_of_it], users=all_of_it, windows=all_of_it, presence=all_of_it, **ports
         )
         return await story(agent, all_of_it)
 
@@ -73,9 +73,9 @@ def play(bench: Bench, story, **around):
 
 
 def test_a_machine_that_has_just_started_sees_what_is_around_it():
-    async def story(agent, around):
+    async def story(agent, ports):
         seen = await agent._observe()
-        assert around.asked == ["gate", ("windows", True)]
+        assert ports.asked == ["gate", ("windows", True)]
         assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
         assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
         assert (seen.blockers, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
@@ -90,8 +90,8 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
 
 
 def test_without_gates_users_windows_or_presence_there_is_nothing_to_see_of_them():
-    async def story(agent, _around):
-        agent._around = replace(agent._around, gates=[], users=None, windows=None, presence=None)
+    async def story(agent, _ports):
+        agent._ports = replace(agent._ports, gates=[], users=None, windows=None, presence=None)
         seen = await agent._observe()
         assert (seen.blockers, seen.twin, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
         assert not seen.adopts
@@ -103,7 +103,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
     bench = Bench()
     bench.leave_entry(Phase.COMMITTED, "locksmithd")
 
-    async def story(agent, around):
+    async def story(agent, ports):
         agent._read_journal()
         progress = agent._progress
         done = asyncio.get_running_loop().create_future()
@@ -121,7 +121,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         progress.giving_up, progress.stored = GivingUp("why", failed=True), StoredFailure("failed", "rolled back")
         agent._released = "left"
         seen = await agent._observe()
-        assert around.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
+        assert ports.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
         assert (seen.answer, seen.committed_here, seen.commit_age) == (Granted(), True, seconds(5))
         assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
         assert seen.needs == (RebootNeed("kernel", "6.1", START),)
@@ -146,7 +146,7 @@ def test_how_far_the_hooks_have_come_is_known_from_the_journal_too(hooks, prepar
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
     bench.journal.hooks("left", hooks)
 
-    async def story(agent, _around):
+    async def story(agent, _ports):
         seen = await agent._observe()
         assert (seen.prepared, seen.finished) == (prepared, finished)
 
@@ -168,7 +168,7 @@ def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(
     if by == "taken over":
         bench.journal.take_over("left", lambda: False)
 
-    async def story(agent, _around):
+    async def story(agent, _ports):
         await agent._observe()
         await asyncio.sleep(7)
         assert (await agent._observe()).unattended == seconds(unattended)
@@ -181,12 +181,12 @@ def test_how_long_a_machine_proves_itself_counts_from_the_first_look_after_its_r
     bench = Bench(shutdown=ShutdownState.UNKNOWN)
     bench.leave_entry(Phase.REQUESTED, "locksmithd", boot=boot)
 
-    async def story(agent, around):
+    async def story(agent, ports):
         await agent._observe()
         await asyncio.sleep(7)
         seen = await agent._observe()
         assert (seen.verifying, seen.down_for) == (seconds(verifying), seconds(7))
-        assert around.asked[-1] == ("windows", boot == "boot-1")
+        assert ports.asked[-1] == ("windows", boot == "boot-1")
 
     play(bench, story)
 
@@ -195,7 +195,7 @@ def test_users_are_asked_for_with_the_permission_in_hand_and_no_more_after_the_c
     bench = Bench()
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
 
-    async def story(agent, _around):
+    async def story(agent, _ports):
         assert (await agent._observe()).users == frozenset()
         agent._progress.answer = Granted()
         assert (await agent._observe()).users == {"alice"}
@@ -206,9 +206,9 @@ def test_users_are_asked_for_with_the_permission_in_hand_and_no_more_after_the_c
 
 
 def test_where_nothing_is_wanted_no_gate_is_asked():
-    async def story(agent, around):
+    async def story(agent, ports):
         await agent._observe()
-        assert around.asked == [("windows", False)]
+        assert ports.asked == [("windows", False)]
 
     play(Bench(need=False), story)
 
@@ -217,7 +217,7 @@ def test_a_claim_of_another_configuration_is_seen_as_such():
     bench = Bench()
     bench.leave_entry(Phase.REQUESTED, "locksmithd", endpoint="moved")
 
-    async def story(agent, _around):
+    async def story(agent, _ports):
         assert (await agent._observe()).retargeted
 
     play(bench, story)
@@ -236,8 +236,8 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
         async def look(self, _now, _boot):
             raise HostError("the bus is gone")
 
-    async def story(agent, _around):
-        agent._around = replace(agent._around, triggers=[Hanging(), Failing(), *agent._around.triggers])
+    async def story(agent, _ports):
+        agent._ports = replace(agent._ports, triggers=[Hanging(), Failing(), *agent._ports.triggers])
         seen = await agent._observe()
         assert seen.errors == (
             "hanging: it does not answer within 20 s",
@@ -256,8 +256,8 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
         async def look(self, _now, _boot):
             return TriggerResult(looked=START)
 
-    async def story(agent, _around):
-        agent._around = replace(agent._around, triggers=[Watching()])
+    async def story(agent, _ports):
+        agent._ports = replace(agent._ports, triggers=[Watching()])
         await agent._observe()
         assert agent.results()["watching"].looked == START
 
@@ -265,7 +265,7 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
 
 
 def test_the_errand_of_another_claim_is_ended_and_what_the_gates_said_is_kept():
-    async def story(agent, _around):
+    async def story(agent, _ports):
         task: Any = asyncio.ensure_future(asyncio.sleep(60, ()))
         agent._progress.running = Running(Stage.PREPARE, 0.0, task)
         agent._progress.asked = Asked(60.0, (ALERT,), 59.0)

@@ -66,7 +66,7 @@ def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(ca
 
     async def main(_loop):
         agent = Bench().agent()
-        agent._around = replace(agent._around, presence=cast("Any", Presence()))
+        agent._ports = replace(agent._ports, presence=cast("Any", Presence()))
         agent._unobserved.since = 0.0
         while trouble:
             await agent._present(Idle(), None)
@@ -96,7 +96,7 @@ def test_users_are_told_why_and_the_time_of_all_counts_from_the_first_warning():
         assert entry is not None
         claimed = replace(entry, claim=replace(entry.claim, reason="update 1.2.3"))
         snapshot = replace(snapshot, journal=replace(snapshot.journal, entry=claimed))
-        agent._around = replace(agent._around, users=cast("Any", Users()))
+        agent._ports = replace(agent._ports, users=cast("Any", Users()))
         for seconds in (7, 60):
             await asyncio.sleep(seconds)
             await agent._perform(Warn(START), snapshot)

@@ -36,9 +36,9 @@ class Blind(Bench):
     def agent(self):
         agent = super().agent()
         agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
-        agent._around = replace(agent._around, presence=Presence(self.nodes))
+        agent._ports = replace(agent._ports, presence=Presence(self.nodes))
         if not self.readable:
-            agent._around = replace(agent._around, journal=cast("Any", Unreadable()))
+            agent._ports = replace(agent._ports, journal=cast("Any", Unreadable()))
         return agent
 
     async def boot(self) -> Boot:

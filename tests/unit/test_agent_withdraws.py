@@ -26,7 +26,7 @@ def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
     class Warned(Bench):
         def agent(self):
             agent = super().agent()
-            agent._around = replace(agent._around, users=users)
+            agent._ports = replace(agent._ports, users=users)
             return agent
 
     bench = Warned(does={"request": answer})
