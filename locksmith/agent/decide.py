@@ -28,7 +28,7 @@ from locksmith.agent.steps import (
 )
 from locksmith.agent.verify import booted, still_up
 from locksmith.lock.answer import Denied, Done, Granted
-from locksmith.lock.records.claim import BLAMED, DAEMON, FAILED
+from locksmith.lock.records.claim import DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
 GIVE_UP_WRITES = 3
@@ -114,7 +114,7 @@ def _given_up(now: Snapshot, entry: JournalEntry) -> Withdraw | None:
         return Withdraw(reason)
     if now.failed_writes >= GIVE_UP_WRITES:
         return Withdraw("the journal cannot be written: is the disk full?", failed=True)
-    return Withdraw(entry.claim.trouble, failed=True) if entry.claim.state in BLAMED else None
+    return Withdraw(entry.claim.failure, failed=True) if entry.claim.state in WENT_WRONG else None
 
 
 def _answered(now: Snapshot, entry: JournalEntry) -> Step:

@@ -127,7 +127,7 @@ class StoredFailure:
     """What the store says went wrong with this reboot, where the journal does not know it: an older disk."""
 
     state: str
-    trouble: str
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,12 @@ from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.stages import StageRunner
 from locksmith.agent.steps import (
     Adopt,
-    Blame,
     Commit,
     Finish,
     Idle,
     Reboot,
     Release,
+    ReportFailure,
     Request,
     Run,
     Step,
@@ -179,25 +179,25 @@ class Agent:
             for reporter in self._ports.reporters:
                 reporter.performed(step)
         except StoreError as error:
-            step = self._trouble(error.component, str(error), snapshot)
+            step = self._error(error.component, str(error), snapshot)
         except LocksmithError as error:
-            step = self._trouble(error.component, str(error), snapshot)
+            step = self._error(error.component, str(error), snapshot)
             await self._answer_for_claim(str(error), snapshot)
         except TimeoutError:
             text = f"{_name(step)} took longer than {STEP_LIMIT:.0f} s"
-            step = self._trouble("timeout", text, snapshot)
+            step = self._error("timeout", text, snapshot)
             await self._answer_for_claim(text, snapshot)
         except Exception as error:  # a plugin may fail in any way: that is a no, not the end of the daemon
             log.debug("a defect, here or in a plugin", exc_info=True)
             text = f"{_name(step)} failed: {type(error).__name__}: {error}"
-            step = self._trouble("defect", text, snapshot)
+            step = self._error("defect", text, snapshot)
             await self._answer_for_claim(text, snapshot)
         if isinstance(step, Wait | Idle):
             await self._present(step, snapshot)
             await self._sleep(step, snapshot)
         return isinstance(step, Finish)
 
-    def _trouble(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
+    def _error(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
         """Wait a moment after a step that failed, with the error as the reason that everybody sees."""
         self._failures += 1
         longer = min(LONGEST_RETRY, RETRY * 2.0 ** max(0, self._failures - SOON))
@@ -226,10 +226,12 @@ class Agent:
         long = self._unable if snapshot is None else snapshot.verifying
         if (
             long >= self._settings.health
-            and entry.claim.state not in claim_record.BLAMED
-            and self._progress.blamed is None
+            and entry.claim.state not in claim_record.WENT_WRONG
+            and self._progress.gone_wrong is None
         ):
-            await self._attempt(self._blame(entry, Blame(claim_record.UNHEALTHY, f"it cannot be examined: {failure}")))
+            await self._attempt(
+                self._report_failure(entry, ReportFailure(claim_record.UNHEALTHY, f"it cannot be examined: {failure}"))
+            )
 
     def _is_of_this_boot(self, entry: JournalEntry) -> bool:
         """Whether a claim was made in this boot, as far as that is known without the bus."""
@@ -280,10 +282,10 @@ class Agent:
         journal = self._ports.journal.read()
         self._known, self._journal_read = journal.entry, True
         self._follow(journal.entry)
-        blamed = self._progress.blamed
-        if journal.entry is None or blamed is None:
+        gone_wrong = self._progress.gone_wrong
+        if journal.entry is None or gone_wrong is None:
             return journal
-        claim = journal.entry.claim.blamed(blamed.state, blamed.trouble)
+        claim = journal.entry.claim.gone_wrong(gone_wrong.state, gone_wrong.failure)
         return replace(journal, entry=replace(journal.entry, claim=claim))
 
     async def _observe(self) -> Snapshot:
@@ -418,8 +420,8 @@ class Agent:
                     self._progress.warned_since = asyncio.get_running_loop().time()
                 await self._ports.users.warn(until, entry.claim.reason if entry else "")
                 self._progress.warned = Warned(snapshot.users, until)
-            case Blame() if entry is not None:
-                await self._blame(entry, step)
+            case ReportFailure() if entry is not None:
+                await self._report_failure(entry, step)
             case Undo() if entry is not None:
                 await self._undo(entry, step, snapshot)
             case Commit() if entry is not None:
@@ -444,21 +446,21 @@ class Agent:
         before = await self._ports.machine.before(obstacles.wanted(snapshot)[0])
         return new_entry(self._member, self._target, snapshot, before)
 
-    async def _blame(self, entry: JournalEntry, step: Blame) -> None:
+    async def _report_failure(self, entry: JournalEntry, step: ReportFailure) -> None:
         """Write the journal first: what was said of this reboot stands, whatever the machine says later.
 
         If the disk does not take it, the group is told all the same.
         """
-        if (entry.claim.state, entry.claim.trouble) != (step.state, step.trouble):
+        if (entry.claim.state, entry.claim.failure) != (step.state, step.failure):
             try:
-                self._ports.journal.blame(entry.claim.nonce, step.state, step.trouble)
+                self._ports.journal.report_failure(entry.claim.nonce, step.state, step.failure)
             except HostError as error:
                 log.warning("what went wrong with the reboot is not written down here: %s", error)
-            self._progress.blamed = StoredFailure(step.state, step.trouble)
+            self._progress.gone_wrong = StoredFailure(step.state, step.failure)
         self._watched = target_of(entry)
         with self._pointing_out(entry):
-            self._progress.acknowledged = await self._strategy(self._watched).blame(
-                entry.claim, step.state, step.trouble
+            self._progress.acknowledged = await self._strategy(self._watched).report_failure(
+                entry.claim, step.state, step.failure
             )
 
     async def _undo(self, entry: JournalEntry, step: Undo, snapshot: Snapshot) -> None:
@@ -550,7 +552,7 @@ class Agent:
                 self._released = entry.claim.nonce
         if entry.claim.nonce != self._released:
             return
-        rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in claim_record.BLAMED
+        rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in claim_record.WENT_WRONG
         done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
         self._ports.journal.clear(entry.claim.nonce, done=done)
 

@@ -91,7 +91,7 @@ class Progress:
     finished: bool = False
     giving_up: GivingUp | None = None
     stored: StoredFailure | None = None
-    blamed: StoredFailure | None = None
+    gone_wrong: StoredFailure | None = None
     """What was reported of this reboot: it stands also where the journal cannot be written."""
     warned: Warned | None = None
     warned_since: float | None = None

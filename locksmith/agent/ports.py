@@ -122,7 +122,7 @@ class JournalStore(Protocol):
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
     def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
     def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102
-    def blame(self, nonce: str, state: str, trouble: str) -> None: ...  # noqa: D102
+    def report_failure(self, nonce: str, state: str, failure: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
     def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
     def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102

@@ -3,12 +3,12 @@
 from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
     Adopt,
-    Blame,
     Commit,
     Finish,
     Idle,
     Reboot,
     Release,
+    ReportFailure,
     Request,
     Run,
     Step,
@@ -67,7 +67,7 @@ def state_of(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return VERIFYING if stage in _AFTER else PREPARING
         case Warn():
             return PREPARING
-        case Blame(state_):
+        case ReportFailure(state_):
             return state_
         case Commit() | Reboot():
             return REBOOTING
@@ -99,8 +99,8 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return _RUNS[stage]
         case Warn(until):
             return f"warning the users: reboot at {until.astimezone():%H:%M:%S %Z}"
-        case Blame(state_, trouble):
-            return f"{state_}: {trouble}"
+        case ReportFailure(state_, failure):
+            return f"{state_}: {failure}"
         case Undo(reason):
             return f"undoing the hooks: {reason}"
         case TakeOver():

@@ -61,11 +61,11 @@ class Warn:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class ReportFailure:
     """Say what went wrong with the reboot, where everybody sees it: the permission stays taken."""
 
     state: str
-    trouble: str
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +99,18 @@ class Withdraw:
 
 
 Step = (
-    Idle | Wait | Finish | Adopt | Request | Run | Warn | Commit | Reboot | Blame | Undo | Release | TakeOver | Withdraw
+    Idle
+    | Wait
+    | Finish
+    | Adopt
+    | Request
+    | Run
+    | Warn
+    | Commit
+    | Reboot
+    | ReportFailure
+    | Undo
+    | Release
+    | TakeOver
+    | Withdraw
 )

@@ -52,7 +52,7 @@ class Strategy(Protocol):
         """Look a last time whether the permission still stands, and make it irrevocable."""
         ...
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
         """Show what went wrong with the reboot (`unhealthy` or `failed`, and a sentence): the permission stays taken.
 
         True: an operator has acknowledged it, or nobody could; then it is given back when the machine is healthy.

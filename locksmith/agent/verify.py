@@ -4,13 +4,13 @@ from locksmith.agent.facts import ShutdownState, Stage
 from locksmith.agent.journal import JournalEntry, Phase
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
-    Blame,
     Release,
+    ReportFailure,
     Run,
     Step,
     Wait,
 )
-from locksmith.lock.records.claim import BLAMED, DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS
+from locksmith.lock.records.claim import DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
@@ -38,15 +38,15 @@ def _examined(now: Snapshot) -> Step | None:
 
 def _judged(now: Snapshot, entry: JournalEntry) -> Step:
     sick = "; ".join(one.text for one in now.stage.problems) if now.stage else ""
-    state, trouble = _gone_wrong(now, entry, sick)
+    state, failure = _gone_wrong(now, entry, sick)
     if state:
-        if now.acknowledged is None or (entry.claim.state, entry.claim.trouble) != (state, trouble):
-            return Blame(state, trouble)
+        if now.acknowledged is None or (entry.claim.state, entry.claim.failure) != (state, failure):
+            return ReportFailure(state, failure)
         if sick:
-            return Wait(state, f"{trouble}; the slot stays taken until this machine is healthy")
+            return Wait(state, f"{failure}; the slot stays taken until this machine is healthy")
         if now.settings.halts and not now.acknowledged:
             return Wait(
-                state, f"{trouble}; no unit or check complains now: once you have looked, say `locksmithctl resume`"
+                state, f"{failure}; no unit or check complains now: once you have looked, say `locksmithctl resume`"
             )
     elif sick:
         until = now.now + now.settings.health - now.verifying
@@ -56,14 +56,14 @@ def _judged(now: Snapshot, entry: JournalEntry) -> Step:
 
 def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
     """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
-    if now.stored is not None and entry.claim.state not in BLAMED:
-        return now.stored.state, now.stored.trouble
+    if now.stored is not None and entry.claim.state not in WENT_WRONG:
+        return now.stored.state, now.stored.failure
     if (failed := _failed(now, entry)) is not None:
         return FAILED, failed
     if sick and (now.verifying >= now.settings.health or entry.claim.state == UNHEALTHY):
         return UNHEALTHY, sick
-    if entry.claim.state in BLAMED:
-        return entry.claim.state, entry.claim.trouble
+    if entry.claim.state in WENT_WRONG:
+        return entry.claim.state, entry.claim.failure
     return "", ""
 
 

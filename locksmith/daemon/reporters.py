@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import sentence, state_of
-from locksmith.agent.steps import Blame, Finish, Request, Run, Step, Wait
+from locksmith.agent.steps import Finish, ReportFailure, Request, Run, Step, Wait
 from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
@@ -39,10 +39,10 @@ class LogReporter:
 
 
 def _level(step: Step) -> int:
-    if isinstance(step, Blame) or (isinstance(step, Wait) and step.code in states.SICK):
+    if isinstance(step, ReportFailure) or (isinstance(step, Wait) and step.code in states.SICK):
         return logging.ERROR
-    trouble = isinstance(step, Wait) and step.code in TROUBLE
-    return logging.WARNING if trouble else logging.INFO
+    failure = isinstance(step, Wait) and step.code in TROUBLE
+    return logging.WARNING if failure else logging.INFO
 
 
 class SystemdReporter:

@@ -87,8 +87,8 @@ def how_words(holding: HolderStatus) -> str:
     return {
         HolderKind.HELD: "about to reboot",
         HolderKind.REBOOTING: "rebooting",
-        HolderKind.UNHEALTHY: f"UNHEALTHY: {claim.trouble if claim else ''}{_seen(claim)}",
-        HolderKind.FAILED: f"FAILED: {claim.trouble if claim else ''}{_seen(claim)}",
+        HolderKind.UNHEALTHY: f"UNHEALTHY: {claim.failure if claim else ''}{_seen(claim)}",
+        HolderKind.FAILED: f"FAILED: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
         HolderKind.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
         HolderKind.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
-from locksmith.lock.records.claim import BLAMED, COMMITTED, DAEMON, MANUAL, REBOOT, Claim
+from locksmith.lock.records.claim import COMMITTED, DAEMON, MANUAL, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 
@@ -83,7 +83,7 @@ def _how(claim: Claim, machine: Node | None) -> HolderKind:
         return HolderKind.MANUAL
     if claim.kind != REBOOT:
         return HolderKind.FOREIGN
-    if claim.state in BLAMED:
+    if claim.state in WENT_WRONG:
         return HolderKind(claim.state)
     if is_orphan(claim, machine):
         return HolderKind.ORPHANED

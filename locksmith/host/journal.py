@@ -141,9 +141,9 @@ class JournalFile:
         if not written and self._by is not None:
             raise self._called_off()
 
-    def blame(self, nonce: str, state: str, trouble: str) -> None:
+    def report_failure(self, nonce: str, state: str, failure: str) -> None:
         """Write down what went wrong with the reboot of a claim."""
-        self._change(nonce, lambda entry: replace(entry, claim=entry.claim.blamed(state, trouble)))
+        self._change(nonce, lambda entry: replace(entry, claim=entry.claim.gone_wrong(state, failure)))
 
     def fail(self, nonce: str, failure: Failure) -> None:
         """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""

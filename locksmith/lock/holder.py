@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import BLAMED, FAILED, REBOOT, Claim
+from locksmith.lock.records.claim import FAILED, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, Entry, Reading
 from locksmith.util.words import quoted
@@ -50,8 +50,8 @@ class HolderState:
         record = self.claim
         if record is None or not self.holds(claim) or not claim.is_behind(record):
             return
-        if record.state in BLAMED:
-            raise OlderJournalError(record.state, record.trouble)
+        if record.state in WENT_WRONG:
+            raise OlderJournalError(record.state, record.failure)
         raise OlderJournalError(FAILED, _ROLLED_BACK)
 
     @property

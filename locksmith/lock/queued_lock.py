@@ -125,10 +125,10 @@ class QueuedLock:
             await self._leave_soon(claim)
         return Granted(sent)
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
         """Write what went wrong, as `RebootLock.blame` does. True: an operator knows, or there is no slot any more."""
-        blamed = await self.lock.blame(claim, state, trouble)
-        if blamed is None or blamed.acknowledged:
+        gone_wrong = await self.lock.report_failure(claim, state, failure)
+        if gone_wrong is None or gone_wrong.acknowledged:
             self._watch.stop()
             return True
         revision = await self.lock.revision()

@@ -125,12 +125,12 @@ class RebootLock:
         """
         return await self._decider.decide(lambda: self._commit(claim))
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> Claim | None:
         """Write what went wrong with the reboot of this claim into its record, where it still holds a slot.
 
         Gives the record as it stands then: an operator may have acknowledged it. None: it holds none.
         """
-        return await self._decider.decide(lambda: self._blame(claim, state, trouble))
+        return await self._decider.decide(lambda: self._report_failure(claim, state, failure))
 
     async def acknowledge(self, words: str, done: list[Incident] | None = None) -> list[Incident]:
         """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are.
@@ -355,14 +355,14 @@ class RebootLock:
         put = Put(self._record_key(claim.holder), claim_record.encode(claim), holder_state.record_version)
         await self._store.swap(self.key, _raw(holder_state.reading), holder_state.reading.version, also=[put, *also])
 
-    async def _blame(self, claim: Claim, state: str, trouble: str) -> Claim | None:
+    async def _report_failure(self, claim: Claim, state: str, failure: str) -> Claim | None:
         holder_state = await self._holder_state(claim.holder)
         if not holder_state.holds(claim) or holder_state.claim is None:
             return None
-        blamed = holder_state.claim.blamed(state, trouble)
-        if blamed != holder_state.claim:
-            await self._rewrite(holder_state, blamed)
-        return blamed
+        gone_wrong = holder_state.claim.gone_wrong(state, failure)
+        if gone_wrong != holder_state.claim:
+            await self._rewrite(holder_state, gone_wrong)
+        return gone_wrong
 
     async def _touch_it(self) -> None:
         _, reading = await self._semaphore()

@@ -12,7 +12,7 @@ from typing import Any
 from locksmith.errors import ConflictError
 from locksmith.store.cluster import parse_id
 from locksmith.store.exchange import MaybeDoneError
-from locksmith.store.grpc import TOKEN_TROUBLE, Message, TokenRefusedError, number
+from locksmith.store.grpc import TOKEN_FAILURE, Message, TokenRefusedError, number
 from locksmith.store.protocol import (
     ABSENT,
     Also,
@@ -239,7 +239,7 @@ class Changes:
         reason = read(message, "cancel_reason", str, "no reason given")
         if number(message, "compact_revision") or COMPACTED in reason:
             return Change()
-        if any(reason.endswith(text) for text in TOKEN_TROUBLE):
+        if any(reason.endswith(text) for text in TOKEN_FAILURE):
             raise TokenRefusedError(f"the watch was refused: {reason}")
         raise MaybeDoneError(f"the watch was cancelled: {reason}")
 

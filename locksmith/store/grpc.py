@@ -37,7 +37,7 @@ _NOT_HERE = {
     "etcdserver: rpc not supported for learner",
 }
 
-TOKEN_TROUBLE = {
+TOKEN_FAILURE = {
     "etcdserver: invalid auth token",
     "etcdserver: user name is empty",
     "etcdserver: revision of auth store is old",
@@ -132,7 +132,7 @@ def fail(failure: Failure) -> NoReturn:
     text = failure.text
     if text in _NOT_HERE:
         raise NotDoneError(text)
-    if text in TOKEN_TROUBLE:
+    if text in TOKEN_FAILURE:
         raise TokenRefusedError(text)
     if text == _FULL:
         raise FullError

@@ -5,7 +5,7 @@ from functools import cached_property
 from locksmith.agent.strategy import StrategyContext
 from locksmith.lock.answer import Answer
 from locksmith.lock.queued_lock import QueuedLock
-from locksmith.lock.records.claim import BLAMED, COMMITTED, HELD, Claim
+from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 
 
@@ -34,9 +34,9 @@ class EtcdLock:
         """Look at the semaphore, linearizably, and write the point of no return into the record."""
         return await self._lock.commit(claim)
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
         """Write it into the record, where it halts the group; True: an operator has acknowledged it."""
-        return await self._lock.blame(claim, state, trouble)
+        return await self._lock.report_failure(claim, state, failure)
 
     async def withdraw(self, claim: Claim, reason: str) -> None:
         """Give the slot and the place back, and make sure that no take that is still on its way can win."""
@@ -50,7 +50,7 @@ class EtcdLock:
         if claim.state == HELD:
             await self._lock.give_back(claim, settle=True, why="booted before its reboot was ordered")
             return
-        why = f"{claim.state}: {claim.trouble}" if claim.state in BLAMED else REBOOTED
+        why = f"{claim.state}: {claim.failure}" if claim.state in WENT_WRONG else REBOOTED
         await self._lock.give_back(claim, settle=claim.state != COMMITTED, why=why, rebooted=True)
 
     async def adopt(self, holder: str) -> bool:

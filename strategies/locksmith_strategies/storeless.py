@@ -26,7 +26,7 @@ class Storeless:
         """Give the answer."""
         return self.answer
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:  # noqa: ARG002 - part of the interface
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:  # noqa: ARG002 - part of the interface
         """Have nobody who could acknowledge it."""
         return True
 

@@ -109,7 +109,7 @@ class HostileFleet(Fleet):
     def of(holder: str, state: str) -> Claim:
         """Make a claim that says nothing good."""
         claim = Claim(holder, REBOOT, f"nonce {EVIL}", NOW, "locksmithd", BROKEN, BROKEN, BROKEN, state, LONG)
-        return replace(claim, trouble=LONG, system=BROKEN, taken=NOW)
+        return replace(claim, failure=LONG, system=BROKEN, taken=NOW)
 
     def machine(self, machine_id: str, state: str) -> Node:
         """Make a machine's presence that says nothing good."""

@@ -15,11 +15,15 @@ from tests.contract.test_locksmithctl_fleet import NEED, NOW, api, ctl, fleet, r
 __all__ = ["api", "ctl", "fleet", "root"]
 
 
-def blamed(fleet, name: str) -> None:
+def gone_wrong(fleet, name: str) -> None:
     """Have a machine that reboots come up sick."""
     fleet.present(name)
     fleet.holds(fleet.claim(name), committed=True)
-    fleet(lambda store: RebootLock(store, fleet.group).blame(fleet.claim(name), UNHEALTHY, "web.service has failed"))
+    fleet(
+        lambda store: RebootLock(store, fleet.group).report_failure(
+            fleet.claim(name), UNHEALTHY, "web.service has failed"
+        )
+    )
 
 
 def test_a_freeze_says_who_is_too_late_and_what_it_replaces_and_a_thaw_ends_it(ctl, fleet):
@@ -96,7 +100,7 @@ def test_the_group_may_stand_behind_the_order(ctl, fleet):
 
 
 def test_resume_acknowledges_by_name_and_once(ctl, fleet):
-    blamed(fleet, "n2")
+    gone_wrong(fleet, "n2")
     assert "HALTED" in ctl("nodes").out
     assert json.loads(ctl("nodes", "--json").out)["incidents"][0]["name"] == "n2"
     ended = ctl("resume", "--reason", "repaired")

@@ -116,6 +116,6 @@ async def sick_machine(site):
         await lock.take(claim)
         await store.create(keys.node_key(site.group, "sick"), b"{}", ttl=900)
         await lock.commit(claim)
-        await lock.blame(claim, UNHEALTHY, "web.service has failed")
+        await lock.report_failure(claim, UNHEALTHY, "web.service has failed")
     finally:
         await lock.close()

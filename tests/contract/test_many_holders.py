@@ -57,14 +57,14 @@ def test_a_slot_is_taken_used_halted_and_given_back_whatever_the_number_of_holde
         await lock.take(mine)
         await lock.take(rack())
         await lock.commit(mine)
-        await lock.blame(mine, UNHEALTHY, "web.service has failed")
+        await lock.report_failure(mine, UNHEALTHY, "web.service has failed")
         with pytest.raises(NotAdmittedError, match="new is unhealthy"):
             await lock.take(claim("next"))
         [incident] = await lock.acknowledge("by alice")
         assert incident.claim.holder == "new"
         await lock.take(claim("next"))
         assert (await lock.unlock("rack")) is not None
-        assert await lock.give_back(mine.committed().blamed(UNHEALTHY, "web.service has failed")) is not None
+        assert await lock.give_back(mine.committed().gone_wrong(UNHEALTHY, "web.service has failed")) is not None
         assert await lock.give_back(claim("next")) is not None
         assert len((await lock.read()).semaphore.holders) == size
 
@@ -132,7 +132,7 @@ def test_a_take_on_what_was_read_before_the_semaphore_changed_never_wins(stage, 
         await seat(store, group, names(150), 155)
         other = RebootLock(store, group)
         sick = claim(names(150)[0])
-        fails = Meanwhile(store, lambda: other.blame(sick, UNHEALTHY, "web.service has failed"))
+        fails = Meanwhile(store, lambda: other.report_failure(sick, UNHEALTHY, "web.service has failed"))
         with pytest.raises(NotAdmittedError, match="is unhealthy"):
             await RebootLock(fails, group).take(claim("next"))
         assert fails.done

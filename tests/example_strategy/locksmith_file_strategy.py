@@ -39,9 +39,9 @@ class File:
         """Look again."""
         return await self.request(claim)
 
-    async def blame(self, claim: Claim, state: str, trouble: str) -> bool:
+    async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
         """Have nobody who could acknowledge it."""
-        del claim, state, trouble
+        del claim, state, failure
         return True
 
     async def withdraw(self, claim: Claim, reason: str) -> None:

@@ -18,7 +18,7 @@ from locksmith.lock.orders import Ordered
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore, share
 from locksmith.lock.records import order as order_record
-from locksmith.lock.records.claim import BLAMED, COMMITTED, HELD, MANUAL, Claim
+from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
@@ -312,7 +312,7 @@ class Rules:
             self.halted |= dict.fromkeys(range(len(self.halted) + 1, wrong + 1), late)
 
     def _is_wrong(self, claim: Claim | None) -> bool:
-        return claim is not None and claim.state in BLAMED and not claim.acknowledged
+        return claim is not None and claim.state in WENT_WRONG and not claim.acknowledged
 
     def _is_shares(self, before: Before, was: int, slots: int) -> bool:
         """Whether a share that stands makes this number, of as many machines as may be present."""
@@ -458,7 +458,7 @@ class Rules:
         machine, record = self.machines.get(name), _record(self.server, name)
         if machine is None or record is None or machine.down_by is not None or record.nonce != machine.nonce:
             return False
-        if record.state in BLAMED:
+        if record.state in WENT_WRONG:
             return False
         if record.boot_id == machine.boot.boot_id:
             return record.state == HELD and now < machine.full_until

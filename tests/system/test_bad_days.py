@@ -42,7 +42,7 @@ JUDGE = """
     ExecStart=/bin/false
 """
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
-OLD_TROUBLE = """
+OLD_FAILURE = """
     [Service]
     Type=oneshot
     ExecStart=/bin/false
@@ -78,7 +78,7 @@ def booted(new_machine: NewMachine, installed: Layers, etcd: Etcd) -> Boot:
         for machine, port in zip(machines, free_ports(len(machines)), strict=True):
             machine.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=port))
             unit(machine, "web.service", WEB_SERVICE)
-            unit(machine, "old-trouble.service", OLD_TROUBLE)
+            unit(machine, "old-trouble.service", OLD_FAILURE)
             machine.start()
         for machine in machines:
             machine.wait_booted()

@@ -30,7 +30,7 @@ def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypat
         for name in ("n1", "n2"):
             await group.lock().take(claim(name))
         for name in ("n1", "n2"):
-            await group.lock().blame(claim(name), FAILED, "rolled back")
+            await group.lock().report_failure(claim(name), FAILED, "rolled back")
         note(group, "n8")
         work = Acknowledgement(group.store(), "", "alice: seen", lambda: NOW)
         assert await work.some()
@@ -41,7 +41,7 @@ def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypat
         assert noted(group) == ["n9"]
         record = await group.lock().look("n2")
         assert record.claim == replace(
-            claim("n2"), taken=NOW, state=FAILED, trouble="rolled back", acknowledged="alice: seen"
+            claim("n2"), taken=NOW, state=FAILED, failure="rolled back", acknowledged="alice: seen"
         )
 
     scene(story, halt_after=incident.HaltAfter(9))
@@ -58,7 +58,7 @@ def test_a_resume_leaves_no_empty_note_behind():
 
 
 INCIDENT = Incident(claim("n1"), FAILED, "rolled back")
-OURS = replace(claim("n1"), state=FAILED, trouble="rolled back", acknowledged="alice: seen")
+OURS = replace(claim("n1"), state=FAILED, failure="rolled back", acknowledged="alice: seen")
 
 
 @pytest.mark.parametrize(

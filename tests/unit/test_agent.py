@@ -113,7 +113,7 @@ class Bench:
         await asyncio.sleep(self.slow_commit)
         return self._call("commit") or Granted(self.sent)
 
-    async def blame(self, _claim, _state, _trouble) -> bool:
+    async def report_failure(self, _claim, _state, _error) -> bool:
         self._call("blame")
         return False
 
@@ -419,15 +419,15 @@ def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_ou
 class Shown:
     """The group's eyes: what was shown, and a twin that appears at the point of no return."""
 
-    def __init__(self, twin: str = "", trouble: LocksmithError | None = None) -> None:
+    def __init__(self, twin: str = "", failure: LocksmithError | None = None) -> None:
         self.twin = ""
         self.states: list[str] = []
         self.confirmed: list[float] = []
-        self._twin, self._trouble = twin, trouble
+        self._twin, self._error = twin, failure
 
     async def show(self, now) -> None:
-        if self._trouble:
-            raise self._trouble
+        if self._error:
+            raise self._error
         self.states.append(now.code or now.state)
 
     async def confirm(self, now, longer: float) -> None:
@@ -468,7 +468,7 @@ def test_a_twin_seen_at_the_point_of_no_return_gives_the_slot_back_at_once():
 
 
 def test_a_group_that_cannot_be_shown_anything_stops_nothing():
-    bench, presence = Bench(), Shown(trouble=StoreUnavailableError("no endpoint answers"))
+    bench, presence = Bench(), Shown(failure=StoreUnavailableError("no endpoint answers"))
     bench.does["request"] = lambda: DENIED
     with_presence(bench, presence, 70)
     assert bench.calls.count("request") >= 2

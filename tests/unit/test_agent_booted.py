@@ -44,7 +44,7 @@ class Rebooted(Bench):
     """A machine that has just rebooted for version 1.2.3, past its point of no return."""
 
     need: bool = False
-    blamed: list[tuple[str, str]] = field(default_factory=list)
+    gone_wrong: list[tuple[str, str]] = field(default_factory=list)
     known: bool = False
 
     def leave(self, *, phase: Phase = Phase.COMMITTED, endpoint: str = "memory") -> None:
@@ -54,9 +54,9 @@ class Rebooted(Bench):
             assert entry is not None
             self.journal.commit("left", replace(entry.before, version="1.2.3"))
 
-    async def blame(self, _claim, state: str, trouble: str) -> bool:
+    async def report_failure(self, _claim, state: str, failure: str) -> bool:
         self._call("blame")
-        self.blamed.append((state, trouble))
+        self.gone_wrong.append((state, failure))
         return self.known
 
 
@@ -64,14 +64,14 @@ def test_a_machine_that_stays_sick_writes_it_down_and_then_tells_the_group():
     bench = Rebooted(stages=Health())
     bench.leave()
     for_a_while(bench, 9 * 60)
-    assert bench.blamed == []
+    assert bench.gone_wrong == []
     for_a_while(bench, 2 * 60)
-    assert bench.blamed == []  # a new start counts from its own beginning
+    assert bench.gone_wrong == []  # a new start counts from its own beginning
     for_a_while(bench, 11 * 60)
     entry = bench.journal.read().entry
     assert entry is not None
-    assert (entry.claim.state, entry.claim.trouble) == (UNHEALTHY, "web.service has failed")
-    assert set(bench.blamed) == {(UNHEALTHY, "web.service has failed")}
+    assert (entry.claim.state, entry.claim.failure) == (UNHEALTHY, "web.service has failed")
+    assert set(bench.gone_wrong) == {(UNHEALTHY, "web.service has failed")}
     assert "complete" not in bench.calls
 
 
@@ -92,20 +92,20 @@ def test_the_journal_is_written_once_for_one_trouble():
         @property
         def journal(self):
             journal = super().journal
-            blame = journal.blame
+            report_failure = journal.report_failure
 
-            def counted(nonce: str, state: str, trouble: str) -> None:
-                written.append(trouble)
-                blame(nonce, state, trouble)
+            def counted(nonce: str, state: str, failure: str) -> None:
+                written.append(failure)
+                report_failure(nonce, state, failure)
 
-            journal.blame = counted  # type: ignore[method-assign]
+            journal.report_failure = counted  # type: ignore[method-assign]
             return journal
 
     bench = Counting(stages=Health())
     bench.leave()
     for_a_while(bench, 30 * 60)
     assert written == ["web.service has failed"]
-    assert len(bench.blamed) > 5
+    assert len(bench.gone_wrong) > 5
 
 
 def test_a_machine_that_is_well_again_keeps_its_slot_until_an_operator_knows():

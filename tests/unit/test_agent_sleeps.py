@@ -52,13 +52,13 @@ def test_the_looks_at_the_health_of_a_machine_that_has_just_booted_become_rarer(
 
 def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(caplog):
     caplog.set_level(logging.DEBUG, "locksmith.agent")
-    trouble: list[object] = [StoreUnavailableError("no endpoint answers")] * 2 + [None, "hangs"]
+    failure: list[object] = [StoreUnavailableError("no endpoint answers")] * 2 + [None, "hangs"]
 
     class Presence:
         twin = ""
 
         async def show(self, _now) -> None:
-            now = trouble.pop(0)
+            now = failure.pop(0)
             if isinstance(now, Exception):
                 raise now
             if now == "hangs":
@@ -68,7 +68,7 @@ def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(ca
         agent = Bench().agent()
         agent._ports = replace(agent._ports, presence=cast("Any", Presence()))
         agent._unobserved.since = 0.0
-        while trouble:
+        while failure:
             await agent._present(Idle(), None)
 
     run(main)

@@ -4,7 +4,7 @@ from random import Random
 
 from locksmith.agent.facts import StoredFailure
 from locksmith.agent.journal import Phase
-from locksmith.agent.steps import Blame, Wait
+from locksmith.agent.steps import ReportFailure, Wait
 from locksmith.errors import HostError
 from locksmith.lock.records.claim import UNHEALTHY
 from tests.sim.machine import SimJournal
@@ -30,7 +30,7 @@ def test_after_three_failures_each_pause_may_be_twice_as_long_up_to_a_minute():
         agent._rng = drawn
         pauses = []
         for _ in range(8):
-            step = agent._trouble("etcd", "no endpoint answers", None)
+            step = agent._error("etcd", "no endpoint answers", None)
             assert isinstance(step, Wait)
             assert step.until is not None
             pauses.append((step.until - START).total_seconds())
@@ -52,11 +52,11 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
         agent = bench.agent()
         entry = agent._read_journal().entry
         assert entry is not None
-        await agent._blame(entry, Blame(UNHEALTHY, "web.service has failed"))
-        assert agent._progress.blamed == StoredFailure(UNHEALTHY, "web.service has failed")
+        await agent._report_failure(entry, ReportFailure(UNHEALTHY, "web.service has failed"))
+        assert agent._progress.gone_wrong == StoredFailure(UNHEALTHY, "web.service has failed")
         seen = agent._read_journal().entry
         assert seen is not None
-        assert (seen.claim.state, seen.claim.trouble) == (UNHEALTHY, "web.service has failed")
+        assert (seen.claim.state, seen.claim.failure) == (UNHEALTHY, "web.service has failed")
         assert bench.calls == ["blame"]
 
     run(main)

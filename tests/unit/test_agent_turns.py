@@ -38,9 +38,9 @@ class Turning(Bench):
             await asyncio.Event().wait()
         await super().complete(claim)
 
-    async def blame(self, claim, state, trouble) -> bool:
-        self.words.append(f"{state}: {trouble}")
-        return await super().blame(claim, state, trouble)
+    async def report_failure(self, claim, state, failure) -> bool:
+        self.words.append(f"{state}: {failure}")
+        return await super().report_failure(claim, state, failure)
 
 
 def failing(*errors: Exception | None):

@@ -70,7 +70,7 @@ def test_after_its_reboot_such_a_machine_is_reported_once(phase):
     assert bench.calls == ["blame"]
     entry = bench.journal.read().entry
     assert entry is not None
-    assert entry.claim.trouble == "it cannot be examined: the system bus does not answer"
+    assert entry.claim.failure == "it cannot be examined: the system bus does not answer"
 
 
 def test_a_report_that_does_not_reach_the_group_is_tried_again():
@@ -103,4 +103,4 @@ def test_what_the_store_knows_of_a_reboot_is_reported_and_nothing_is_released():
     assert "complete" not in bench.calls[1:]
     entry = bench.journal.read().entry
     assert entry is not None
-    assert (entry.claim.state, entry.claim.trouble) == ("failed", "its disk is of before that")
+    assert (entry.claim.state, entry.claim.failure) == ("failed", "its disk is of before that")

@@ -50,9 +50,9 @@ class Blind(Bench):
         self.words.append(reason)
         await super().withdraw(claim, reason)
 
-    async def blame(self, claim, state, trouble) -> bool:
-        self.words.append(f"{state}: {trouble}")
-        return await super().blame(claim, state, trouble)
+    async def report_failure(self, claim, state, failure) -> bool:
+        self.words.append(f"{state}: {failure}")
+        return await super().report_failure(claim, state, failure)
 
 
 @dataclass

@@ -253,7 +253,7 @@ def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind,
         holder = group.lock()
         await group.present("n2")
         await holder.take(claim("n2"))
-        await sick.blame(claim("n1"), state, "x.service has failed")
+        await sick.report_failure(claim("n1"), state, "x.service has failed")
         refusal = await group.refuses("halt", "n3")
         assert f"n1 is {state}: x.service has failed" in str(refusal)
         with pytest.raises(NotAdmittedError):
@@ -261,9 +261,9 @@ def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind,
         [incident] = await group.orders.resume(FREEZE)
         assert (incident.name, incident.how) == ("n1", state)
         await holder.commit(claim("n2"))
-        blamed = await sick.blame(claim("n1"), state, "x.service has failed")
-        assert blamed is not None
-        assert "alice" in blamed.acknowledged
+        gone_wrong = await sick.report_failure(claim("n1"), state, "x.service has failed")
+        assert gone_wrong is not None
+        assert "alice" in gone_wrong.acknowledged
         assert await group.orders.resume(replace(FREEZE, nonce="f2")) == []
 
     scene(story, kind)
@@ -273,9 +273,9 @@ def test_a_new_incident_halts_again():
     async def story(group):
         await group.orders.lock.set_max(3)
         first, second = await group.reboots("n1"), await group.reboots("n2")
-        await first.blame(claim("n1"), UNHEALTHY, "x")
+        await first.report_failure(claim("n1"), UNHEALTHY, "x")
         await group.orders.resume(FREEZE)
-        await second.blame(claim("n2"), UNHEALTHY, "y")
+        await second.report_failure(claim("n2"), UNHEALTHY, "y")
         await group.refuses("halt", "n3")
 
     scene(story)
@@ -310,7 +310,7 @@ def test_how_many_incidents_halt_is_said_as_a_number_or_a_share(after, halts):
         for name in ("n5", "n6", "n7"):
             await group.present(name)
         sick = await group.reboots("n1")
-        await sick.blame(claim("n1"), UNHEALTHY, "x")
+        await sick.report_failure(claim("n1"), UNHEALTHY, "x")
         if halts:
             await group.refuses("halt", "n2")
         else:
@@ -359,7 +359,7 @@ async def _sick(group: Group, *names: str) -> None:
     await group.orders.lock.set_max(len(names))
     for name in names:
         await group.reboots(name)
-        await group.lock().blame(claim(name), UNHEALTHY, "web.service has failed")
+        await group.lock().report_failure(claim(name), UNHEALTHY, "web.service has failed")
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -406,7 +406,7 @@ def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
         await group.reboots("n4")
 
         async def fails_too():
-            await group.lock().blame(claim("n4"), UNHEALTHY, "db.service has failed")
+            await group.lock().report_failure(claim("n4"), UNHEALTHY, "db.service has failed")
 
         weather = Script(fates=[ANSWER_LOST], meanwhile=fails_too)
         found = await group.lock(weather).acknowledge("by alice")

@@ -27,12 +27,12 @@ from locksmith.agent.obstacles import latest
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import (
     Adopt,
-    Blame,
     Commit,
     Finish,
     Idle,
     Reboot,
     Release,
+    ReportFailure,
     Request,
     Run,
     Step,
@@ -103,8 +103,8 @@ TAKEN = replace(NEEDING, journal=Journal(entry(by=TAKEN_OVER)))
 TAKEN_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by=TAKEN_OVER)))
 BOOTED = replace(NOTHING, journal=Journal(entry(Phase.COMMITTED, LAST_BOOT)))
 REBOOTED = replace(BOOTED, stage=WELL, finished=True)
-BLAMED = Journal(
-    replace(entry(Phase.COMMITTED, LAST_BOOT), claim=entry().claim.blamed("unhealthy", "x.service has failed"))
+WENT_WRONG = Journal(
+    replace(entry(Phase.COMMITTED, LAST_BOOT), claim=entry().claim.gone_wrong("unhealthy", "x.service has failed"))
 )
 FOR_UPDATE = replace(
     entry(Phase.COMMITTED, LAST_BOOT),
@@ -240,16 +240,16 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "and it is a failed one",
         replace(REBOOTED, journal=Journal(entry(boot=LAST_BOOT)), stored=StoredFailure("failed", "its disk is older")),
-        Blame("failed", "its disk is older"),
+        ReportFailure("failed", "its disk is older"),
     ),
     (
         "an older journal takes the store's word",
         replace(REBOOTED, stored=StoredFailure("unhealthy", "x.service has failed"), acknowledged=False),
-        Blame("unhealthy", "x.service has failed"),
+        ReportFailure("unhealthy", "x.service has failed"),
     ),
     (
         "it was reported in the same boot while it could not look at itself: it never rebooted",
-        replace(GRANTS, journal=Journal(replace(entry(), claim=entry().claim.blamed("unhealthy", "no bus")))),
+        replace(GRANTS, journal=Journal(replace(entry(), claim=entry().claim.gone_wrong("unhealthy", "no bus")))),
         Withdraw("no bus", failed=True),
     ),
     (
@@ -278,38 +278,38 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "not healthy in time: it is said, and the slot stays",
         replace(BOOTED, stage=SICK, verifying=10 * MINUTE),
-        Blame("unhealthy", "x.service has failed"),
+        ReportFailure("unhealthy", "x.service has failed"),
     ),
-    ("said: it waits", replace(BOOTED, journal=BLAMED, stage=SICK, acknowledged=False), "unhealthy"),
+    ("said: it waits", replace(BOOTED, journal=WENT_WRONG, stage=SICK, acknowledged=False), "unhealthy"),
     (
         "acknowledged and still not healthy: the slot stays",
-        replace(BOOTED, journal=BLAMED, stage=SICK, acknowledged=True),
+        replace(BOOTED, journal=WENT_WRONG, stage=SICK, acknowledged=True),
         "unhealthy",
     ),
     (
         "healthy again, and nobody has looked: the slot stays",
-        replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=False),
+        replace(BOOTED, journal=WENT_WRONG, stage=WELL, acknowledged=False),
         "unhealthy",
     ),
     (
         "healthy again, and an operator has looked",
-        replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=True),
+        replace(BOOTED, journal=WENT_WRONG, stage=WELL, acknowledged=True),
         Run(Stage.FINISH),
     ),
     (
         "healthy again where nothing halts: nobody is waited for",
-        configured(replace(BOOTED, journal=BLAMED, stage=WELL, acknowledged=False), halts=False),
+        configured(replace(BOOTED, journal=WENT_WRONG, stage=WELL, acknowledged=False), halts=False),
         Run(Stage.FINISH),
     ),
     (
         "the update that followed the one it had waited for is wanted as before",
         replace(BOOTED, journal=Journal(replace(FOR_OLDER, before=FOR_LATER)), stage=WELL, needs=WANTED),
-        Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
+        ReportFailure("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "the update is wanted as before",
         replace(BOOTED, journal=Journal(FOR_UPDATE), stage=WELL, needs=WANTED),
-        Blame("failed", "rebooted for update 1.2.3, and it is wanted as before"),
+        ReportFailure("failed", "rebooted for update 1.2.3, and it is wanted as before"),
     ),
     (
         "another update is wanted: that is a new wish",
@@ -324,7 +324,9 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "the old system came up",
         replace(BOOTED, journal=Journal(FOR_UPDATE), stage=WELL, system="flatcar 1.0"),
-        Blame("failed", "rebooted for update 1.2.3, and came up with the old system (flatcar 1.0): rolled back"),
+        ReportFailure(
+            "failed", "rebooted for update 1.2.3, and came up with the old system (flatcar 1.0): rolled back"
+        ),
     ),
     ("the new system came up", replace(REBOOTED, journal=Journal(FOR_UPDATE), system="flatcar 1.2.3"), Release()),
     (
@@ -615,7 +617,7 @@ def test_a_slot_goes_back_behind_a_boot_a_look_at_the_health_and_the_hooks(now):
 @given(snapshots)
 def test_a_claim_of_an_earlier_boot_is_dealt_with_before_anything_else(now):
     if now.journal.entry is not None and now.journal.entry.boot != now.boot:
-        assert isinstance(decide(now), Run | Blame | Release | Wait)
+        assert isinstance(decide(now), Run | ReportFailure | Release | Wait)
 
 
 @many

@@ -8,7 +8,7 @@ import pytest
 from locksmith.agent.decide import decide
 from locksmith.agent.facts import Blocker, Checks, GivingUp, RebootNeed, Report, ShutdownState, Stage, Warned
 from locksmith.agent.journal import Failure, Hooks, Journal, Phase
-from locksmith.agent.steps import Blame, Commit, Reboot, Release, Request, Run, Step, Wait, Withdraw
+from locksmith.agent.steps import Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait, Withdraw
 from locksmith.lock.answer import Done
 from tests.unit.test_decide import (
     ALERT,
@@ -67,7 +67,7 @@ def test_a_shutdown_that_takes_as_long_as_the_limit_is_stuck():
 
 def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
     assert code(replace(BOOTED, stage=SICK, verifying=HEALTH - INSTANT)) == "verifying"
-    assert isinstance(decide(replace(BOOTED, stage=SICK, verifying=HEALTH)), Blame)
+    assert isinstance(decide(replace(BOOTED, stage=SICK, verifying=HEALTH)), ReportFailure)
 
 
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():

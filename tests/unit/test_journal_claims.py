@@ -38,9 +38,9 @@ def test_the_hooks_are_written_with_the_moment_at_which_the_claim_got_its_slot(j
 def test_what_went_wrong_is_written_into_the_claim(journal):
     journal.begin(entry())
     journal.commit("a")
-    journal.blame("a", UNHEALTHY, "web.service has failed")
+    journal.report_failure("a", UNHEALTHY, "web.service has failed")
     assert kept(journal) == replace(
-        committed(entry()), claim=committed(entry()).claim.blamed(UNHEALTHY, "web.service has failed")
+        committed(entry()), claim=committed(entry()).claim.gone_wrong(UNHEALTHY, "web.service has failed")
     )
 
 
@@ -49,7 +49,7 @@ def test_a_claim_that_is_gone_gets_no_hooks_and_no_blame(journal, found):
     if found.entry is not None:
         journal.begin(found.entry)
     journal.hooks("a", Hooks.BEGUN, SINCE)
-    journal.blame("a", UNHEALTHY, "web.service has failed")
+    journal.report_failure("a", UNHEALTHY, "web.service has failed")
     assert again(journal) == found
 
 

@@ -85,7 +85,7 @@ def test_a_claim_that_was_taken_over_can_be_used_by_the_daemon_alone(tool, daemo
         with pytest.raises(CalledOffError, match="the reboot was called off"):
             act()
     tool.reopen("nonce")
-    tool.blame("nonce", "failed", "rolled back")
+    tool.report_failure("nonce", "failed", "rolled back")
     tool.fail("nonce", Failure(NOW, "no"))
     tool.clear("nonce")
     assert daemon.read().entry == replace(ENTRY, by=TAKEN_OVER)

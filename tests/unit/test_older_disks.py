@@ -73,11 +73,11 @@ def test_a_journal_that_does_not_know_a_report_hears_its_words():
         bench = Bench()
         await bench.lock.take(CLAIM)
         await bench.lock.commit(CLAIM)
-        await bench.lock.blame(CLAIM.committed(), "unhealthy", "web.service has failed")
+        await bench.lock.report_failure(CLAIM.committed(), "unhealthy", "web.service has failed")
         with pytest.raises(OlderJournalError, match=r"web\.service has failed") as caught:
             await bench.lock.give_back(CLAIM.committed())
         assert caught.value.state == "unhealthy"
-        assert await bench.lock.give_back(CLAIM.committed().blamed("unhealthy", "web.service has failed"))
+        assert await bench.lock.give_back(CLAIM.committed().gone_wrong("unhealthy", "web.service has failed"))
 
     asyncio.run(story())
 

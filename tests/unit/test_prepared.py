@@ -97,7 +97,7 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
 
 
 LAST = LastReboot.of(replace(WAITER, nonce="before", boot_id="an-earlier-boot"), NOW)
-RECORD = claim_record.encode(replace(claim("n2"), state=UNHEALTHY, trouble="web.service has failed"))
+RECORD = claim_record.encode(replace(claim("n2"), state=UNHEALTHY, failure="web.service has failed"))
 WRITES = {
     "freeze": (keys.freeze_key(""), order.encode(ORDER)),
     "hold": (keys.hold_key("", "n3"), order.encode(ORDER)),

@@ -276,7 +276,7 @@ async def halted(server: MemoryServer, slots: int = 3) -> None:
     await sick.lock.set_max(slots)
     assert await sick.take(claim("sick")) == Granted()
     await sick.commit(claim("sick"))
-    await sick.blame(claim("sick"), UNHEALTHY, "web.service has failed")
+    await sick.report_failure(claim("sick"), UNHEALTHY, "web.service has failed")
     store = MemoryStore(server)
     await store.create(keys.node_key("", "sick"), b"{}", ttl=900)
 

@@ -306,16 +306,16 @@ def test_what_went_wrong_is_on_record_until_an_operator_knows():
         machine = lock(server)
         await machine.take(claim("n1"))
         await machine.commit(claim("n1"))
-        assert not await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+        assert not await machine.report_failure(claim("n1"), UNHEALTHY, "web.service has failed")
         asking = asyncio.ensure_future(woken_after(machine, HOUR))
         await asyncio.sleep(7)
         assert not asking.done()
         record = (await machine.lock.read()).claims["n1"]
         assert isinstance(record, Claim)
-        assert record.trouble == "web.service has failed"
+        assert record.failure == "web.service has failed"
         await lock(server).lock.acknowledge("alice: a typo")
         assert await asking == pytest.approx(7)
-        assert await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+        assert await machine.report_failure(claim("n1"), UNHEALTHY, "web.service has failed")
         assert await woken_after(machine, HOUR) == 0
 
     play(story)
@@ -326,7 +326,7 @@ def test_who_holds_nothing_any_more_has_nothing_on_record_and_goes_on():
         machine = lock(server)
         await machine.take(claim("n1"))
         await lock(server).lock.unlock("n1")
-        assert await machine.blame(claim("n1"), UNHEALTHY, "web.service has failed")
+        assert await machine.report_failure(claim("n1"), UNHEALTHY, "web.service has failed")
 
     play(story)
 

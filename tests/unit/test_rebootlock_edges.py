@@ -28,7 +28,7 @@ def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_the_ne
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1", nonce="2"))
-        assert await bench.lock.blame(claim("n1", nonce="1"), UNHEALTHY, "sick") is None
+        assert await bench.lock.report_failure(claim("n1", nonce="1"), UNHEALTHY, "sick") is None
         assert bench.record("n1") == claim("n1", nonce="2")
 
     asyncio.run(story())
@@ -130,7 +130,7 @@ def test_a_memory_of_a_reboot_that_cannot_be_read_is_not_removed_with_the_slot()
     "ask",
     [
         lambda lock: lock.check(claim("n1")),
-        lambda lock: lock.blame(claim("n1"), UNHEALTHY, "sick"),
+        lambda lock: lock.report_failure(claim("n1"), UNHEALTHY, "sick"),
         lambda lock: lock.give_back_bare("n1"),
     ],
     ids=["check", "blame", "give_back_bare"],

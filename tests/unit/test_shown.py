@@ -21,7 +21,7 @@ def holder_state(claimed: Claim | None, *, version: int = 7, record: int = 6) ->
 
 HELD = claim("n1")
 COMMITTED = HELD.committed()
-BLAMED = HELD.committed().blamed(claim_record.FAILED, "rolled back")
+WENT_WRONG = HELD.committed().gone_wrong(claim_record.FAILED, "rolled back")
 REOPENED = replace(COMMITTED, state=claim_record.HELD)
 
 
@@ -29,11 +29,11 @@ REOPENED = replace(COMMITTED, state=claim_record.HELD)
     ("then", "now", "change"),
     [
         (HELD, COMMITTED, "n1 is past its point of no return by now: it reboots, or is about to"),
-        (BLAMED, COMMITTED, "n1 is past its point of no return by now: it reboots, or is about to"),
+        (WENT_WRONG, COMMITTED, "n1 is past its point of no return by now: it reboots, or is about to"),
         (COMMITTED, COMMITTED, "the record of n1 was written since it was shown"),
-        (COMMITTED, BLAMED, "the record of n1 was written since it was shown"),
+        (COMMITTED, WENT_WRONG, "the record of n1 was written since it was shown"),
         (COMMITTED, REOPENED, "the record of n1 was written since it was shown"),
-        (HELD, BLAMED, "the record of n1 was written since it was shown"),
+        (HELD, WENT_WRONG, "the record of n1 was written since it was shown"),
     ],
 )
 def test_a_record_that_was_written_since_says_whether_the_machine_reboots(then, now, change):

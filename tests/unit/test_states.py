@@ -9,12 +9,12 @@ from locksmith.agent import state
 from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
     Adopt,
-    Blame,
     Commit,
     Finish,
     Idle,
     Reboot,
     Release,
+    ReportFailure,
     Request,
     Run,
     Step,
@@ -39,7 +39,7 @@ STORIES = [
     (Run(Stage.CHECKS), "preparing", "running the checks before the reboot"),
     (Run(Stage.HEALTH), "verifying", "looking at this machine's health"),
     (Warn(UNTIL), "preparing", f"warning the users: reboot at {UNTIL.astimezone():%H:%M:%S %Z}"),
-    (Blame("unhealthy", "x has failed"), "unhealthy", "unhealthy: x has failed"),
+    (ReportFailure("unhealthy", "x has failed"), "unhealthy", "unhealthy: x has failed"),
     (Undo("frozen"), "withdrawing", "undoing the hooks: frozen"),
     (Adopt(), "releasing", "looking for a slot from before this machine had a journal"),
     (Request(), "requesting", "asking for permission to reboot"),

@@ -36,7 +36,7 @@ UNHEALTHY = "unhealthy"
 """It has rebooted and did not prove itself healthy in time."""
 FAILED = "failed"
 """It has rebooted, and the update is not there: rolled back, or wanted as before."""
-BLAMED = {UNHEALTHY, FAILED}
+WENT_WRONG = {UNHEALTHY, FAILED}
 """A reboot that went wrong, as the machine itself says; `trouble` says why."""
 
 
@@ -65,7 +65,7 @@ class Claim:
     taken: datetime | None = None
     userspace: int = 0
     system: str = ""
-    trouble: str = ""
+    failure: str = ""
     acknowledged: str = ""
     commits: int = 0
     rechecked: datetime | None = None
@@ -76,9 +76,9 @@ class Claim:
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED, commits=self.commits + 1)
 
-    def blamed(self, state: str, trouble: str) -> "Claim":
+    def gone_wrong(self, state: str, failure: str) -> "Claim":
         """Give the same claim with what went wrong."""
-        return replace(self, state=state, trouble=limits.text(trouble))
+        return replace(self, state=state, failure=limits.text(failure))
 
     def reopened(self) -> "Claim":
         """Give the same claim before the point of no return."""
@@ -86,7 +86,7 @@ class Claim:
 
     def is_behind(self, record: "Claim") -> bool:
         """Whether this claim, as a journal has it, knows less of its reboot than its record in the store."""
-        return self.state not in BLAMED and (record.commits > self.commits or record.state in BLAMED)
+        return self.state not in WENT_WRONG and (record.commits > self.commits or record.state in WENT_WRONG)
 
     @property
     def held_since(self) -> datetime:
@@ -117,7 +117,7 @@ def encode(claim: Claim) -> bytes:
         **({"taken": moment(claim.taken)} if claim.taken else {}),
         **({"userspace": claim.userspace} if claim.userspace else {}),
         **({"system": claim.system} if claim.system else {}),
-        **({"trouble": claim.trouble} if claim.trouble else {}),
+        **({"trouble": claim.failure} if claim.failure else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
@@ -145,7 +145,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             taken=read_optional_moment(fields, "taken"),
             userspace=jsonread.read(fields, "userspace", int, 0),
             system=jsonread.read(fields, "system", str, ""),
-            trouble=jsonread.read(fields, "trouble", str, ""),
+            failure=jsonread.read(fields, "trouble", str, ""),
             acknowledged=jsonread.read(fields, "acknowledged", str, ""),
             # A record of an earlier version does not count its commits.
             commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),

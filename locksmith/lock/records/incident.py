@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from locksmith.errors import CorruptValueError
-from locksmith.lock.records.claim import BLAMED, DAEMON, HELD, REBOOT, Claim
+from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.node import TTL, Node
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, moment, read_moment
@@ -116,8 +116,8 @@ def is_orphan(claim: Claim, machine: Node | None) -> bool:
 def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:
     if claim.kind != REBOOT or claim.acknowledged:
         return None
-    if claim.state in BLAMED:
-        return Incident(claim, claim.state, claim.trouble)
+    if claim.state in WENT_WRONG:
+        return Incident(claim, claim.state, claim.failure)
     if is_orphan(claim, present.get(claim.holder)):
         return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
     # One that has just got its slot shows itself at the latest before its point of no return.
