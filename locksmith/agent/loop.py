@@ -325,7 +325,7 @@ class Agent:
             retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
             adopts=self._ports.adopts(),
-            twin=self._ports.presence.twin if self._ports.presence else "",
+            clone=self._ports.presence.clone if self._ports.presence else "",
             blockers=blockers,
             checks=self._checks(time),
             stage=progress.running.report(time) if progress.running else None,
@@ -500,7 +500,7 @@ class Agent:
         if self._ports.presence is not None:
             node = describe(Commit(), snapshot, self._member, self._target)
             await self._ports.presence.confirm(node, self._settings.limit.total_seconds())
-            if self._ports.presence.twin:
+            if self._ports.presence.clone:
                 return
         before = await self._before(entry, snapshot)
         self._ports.journal.commit(entry.claim.nonce, before)

@@ -48,10 +48,10 @@ def _bars(now: Snapshot) -> Wait | None:
         return Wait("going_down", "the machine is going down already, by somebody else's order")
     if now.shutdown is ShutdownState.UNKNOWN:
         return Wait("logind", "logind or systemd does not say whether the machine is going down")
-    if now.twin:
+    if now.clone:
         return Wait(
             "clone",
-            f"{now.twin} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
+            f"{now.clone} has this machine's id too (a copied image?), so neither reboots: give one of them an id of "
             "its own (remove /etc/machine-id there and run `systemd-machine-id-setup`), and restart locksmithd on both",
         )
     return None

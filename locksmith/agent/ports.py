@@ -133,7 +133,7 @@ class Presence(Protocol):
     """How the others of the group see this machine (presence.py)."""
 
     @property
-    def twin(self) -> str:
+    def clone(self) -> str:
         """Name another machine that was seen with this one's id; empty: none was."""
         ...
 

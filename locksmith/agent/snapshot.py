@@ -96,7 +96,7 @@ class Snapshot:
     retargeted: bool = False
     operator: bool = False
     adopts: bool = False
-    twin: str = ""
+    clone: str = ""
     blockers: tuple[Blocker, ...] = ()
     checks: Checks | None = None
     stage: Report | None = None

@@ -40,7 +40,7 @@ def node_fields(node: Node) -> dict[str, object]:
         }
         if node.window_opens
         else None,
-        "twin": node.twin or None,
+        "twin": node.clone or None,
     }
 
 

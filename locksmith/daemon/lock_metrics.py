@@ -57,7 +57,7 @@ class LockMetrics(Meter):
             "When this machine's presence was last written or prolonged, as a Unix time; 0 when it never was.",
             registry=registry,
         )
-        self._twins = Gauge(
+        self._clones = Gauge(
             "locksmith_clones", "1 while another machine is seen with this machine's id.", registry=registry
         )
         self._went_back = Gauge(
@@ -108,6 +108,6 @@ class LockMetrics(Meter):
         """Show whether there is another one."""
         self._other_cluster.set(int(seen))
 
-    def twins(self, machines: int) -> None:
+    def clones(self, machines: int) -> None:
         """Show whether there is another one."""
-        self._twins.set(machines)
+        self._clones.set(machines)

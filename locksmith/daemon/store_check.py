@@ -51,9 +51,9 @@ class CheckedPresence:
         self._next = float("-inf")
 
     @property
-    def twin(self) -> str:
+    def clone(self) -> str:
         """Name another machine that was seen with this one's id."""
-        return self._presence.twin
+        return self._presence.clone
 
     async def show(self, now: Node) -> None:
         """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.

@@ -114,9 +114,9 @@ def _own(found: Case) -> Iterator[str]:
         yield from _absent(found)
         return
     yield _need(found, node)
-    if node.twin:
+    if node.clone:
         yield (
-            f"Another machine has its id: {node.twin} was seen with {found.machine_id}. Neither reboots until one of "
+            f"Another machine has its id: {node.clone} was seen with {found.machine_id}. Neither reboots until one of "
             "them has an id of its own."
         )
     yield from _state(found, node)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 KEEP_AFTER = 300.0
 """Seconds after which an unchanged record is prolonged: one request."""
-TWIN_MEMORY = 1000.0
+CLONE_MEMORY = 1000.0
 """Seconds for which a twin is believed in after it was last seen: each of the two writes its record within them."""
 BURST, PER_SECOND = 5, 0.2
 """How often it is written at most; what changes faster is written when it has come to rest."""
@@ -56,7 +56,7 @@ class _Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Twin:
+class _Clone:
     name: str
     run: str
     seen: float
@@ -90,13 +90,13 @@ class Presence:
         self._shown: _Shown | None = None
         self._pace = RateLimit(BURST, PER_SECOND)
         self._held_off = float("-inf")
-        self._twin: _Twin | None = None
+        self._clone: _Clone | None = None
 
     @property
-    def twin(self) -> str:
+    def clone(self) -> str:
         """Name another machine that was seen with this one's id a short while ago, for a person; empty: none was."""
-        twin = self._present_twin()
-        return twin.name if twin else ""
+        clone = self._present_clone()
+        return clone.name if clone else ""
 
     async def show(self, now: Node) -> None:
         """Write what this machine does where that is news, or prolong what stands there when it is time.
@@ -180,9 +180,9 @@ class Presence:
             return
         if _is_of_this_run(other, now):
             return
-        if other.twin_boot in {now.run, now.boot_id} or not self._was_own(other, now):
-            self._twin = _Twin(f"{other.name} (boot {other.run})", other.run, _now())
-            log.warning("%s has this machine's id %s too", self._twin.name, self._machine_id)
+        if other.clone_boot in {now.run, now.boot_id} or not self._was_own(other, now):
+            self._clone = _Clone(f"{other.name} (boot {other.run})", other.run, _now())
+            log.warning("%s has this machine's id %s too", self._clone.name, self._machine_id)
 
     def _was_own(self, other: Node, now: Node) -> bool:
         """Whether a record is of an earlier run of this machine."""
@@ -201,14 +201,14 @@ class Presence:
             self._runs.add(run)
 
     def _marked(self, now: Node) -> Node:
-        twin = self._present_twin()
-        return replace(now, twin=twin.name if twin else "", twin_boot=twin.run if twin else "")
+        clone = self._present_clone()
+        return replace(now, clone=clone.name if clone else "", clone_boot=clone.run if clone else "")
 
-    def _present_twin(self) -> _Twin | None:
-        if self._twin is not None and _now() - self._twin.seen > TWIN_MEMORY:
-            self._twin = None
-        self._meter.twins(int(self._twin is not None))
-        return self._twin
+    def _present_clone(self) -> _Clone | None:
+        if self._clone is not None and _now() - self._clone.seen > CLONE_MEMORY:
+            self._clone = None
+        self._meter.clones(int(self._clone is not None))
+        return self._clone
 
     @contextlib.contextmanager
     def _best_effort(self, otherwise: str) -> Iterator[None]:

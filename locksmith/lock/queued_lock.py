@@ -85,7 +85,9 @@ class QueuedLock:
             await self._leave_soon(claim)
             self._watch.aim(error, partial(self._slot_freed, error.revision))
             orphaned = _is_orphan(error, claim)
-            return Denied("clone" if _is_twins(error, claim) else "orphaned" if orphaned else "other_claim", str(error))
+            return Denied(
+                "clone" if _is_clones(error, claim) else "orphaned" if orphaned else "other_claim", str(error)
+            )
         except RepeatedError as error:
             await self._leave_soon(claim)
             return _repeated(error)
@@ -373,7 +375,7 @@ def _binds_everybody(error: BaseException, claim: Claim) -> bool:
     return isinstance(error, StoreFullError)
 
 
-def _is_twins(error: OtherClaimError, own: Claim) -> bool:
+def _is_clones(error: OtherClaimError, own: Claim) -> bool:
     """Tell another machine of the same id from this one's own other business."""
     other = error.claim
     return other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname

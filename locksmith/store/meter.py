@@ -34,5 +34,5 @@ class Meter:
     def other_cluster(self, *, seen: bool) -> None:
         """Note whether an endpoint belongs to another etcd cluster than counts."""
 
-    def twins(self, machines: int) -> None:
+    def clones(self, machines: int) -> None:
         """Note how many other machines were seen with this machine's id."""

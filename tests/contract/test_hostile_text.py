@@ -120,8 +120,8 @@ class HostileFleet(Fleet):
             need_since=NOW,
             need_reasons=(BROKEN, LONG),
             windows=(BROKEN,),
-            twin=BROKEN,
-            twin_boot=BROKEN,
+            clone=BROKEN,
+            clone_boot=BROKEN,
         )
 
 

@@ -143,7 +143,7 @@ def test_a_machine_shows_what_it_does_and_why(site):
         await one.reboot()
         back = await shows(site, one.machine_id, state="idle")
         assert back.boot_id != idle.boot_id
-        assert not back.twin
+        assert not back.clone
 
     site.play(story)
 
@@ -180,7 +180,7 @@ def test_two_machines_of_one_id_both_refuse_and_say_why(site, together):
             assert (one.reboots, two.reboots) == (0, 0)
             await site.is_free()
             seen = await shows(site, one.machine_id, code="clone")
-            assert seen.twin_boot.partition("/")[0] in {
+            assert seen.clone_boot.partition("/")[0] in {
                 machine.paths.boot_id.read_text().strip() for machine in (one, two)
             }
 

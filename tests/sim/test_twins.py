@@ -104,14 +104,14 @@ def meet(seed: int, parts: Parts = Parts(), *, firmware: bool = True, in_a_claim
             await need(world, original, "1.0")
             await asyncio.sleep(world.rng.uniform(0, 200))
         copied = world.rng.random() < 0.5 and (in_a_claim or not original.machine.claims)
-        twin = world.node("copy", original if copied else None)
+        clone = world.node("copy", original if copied else None)
         await asyncio.sleep(world.rng.uniform(0, 2000))
-        for node, version in ((original, "2.0"), (twin, "2.1")):
+        for node, version in ((original, "2.0"), (clone, "2.1")):
             await asyncio.sleep(world.rng.uniform(0, 400))
             await need(world, node, version)
         await asyncio.sleep(LONG)
         world.story.check()
-        assert all("clone" in shown(node) for node in (original, twin)), world.story.lines[-20:]
+        assert all("clone" in shown(node) for node in (original, clone)), world.story.lines[-20:]
         assert held(world.server) == ()
 
     run(main)
@@ -175,14 +175,14 @@ def test_a_machine_that_does_not_look_for_its_twin_is_noticed():
 def test_a_machine_whose_twin_is_gone_reboots_again():
     async def main(_loop):
         world = World(0)
-        original, twin = world.node("original"), world.node("copy")
+        original, clone = world.node("original"), world.node("copy")
         await asyncio.sleep(MET)
         await need(world, original, "1.0")
         await asyncio.sleep(1000)
         assert "clone" in shown(original)
-        assert twin.process is not None
-        twin.process.kill("for good")
-        twin.machine.on = False
+        assert clone.process is not None
+        clone.process.kill("for good")
+        clone.machine.on = False
         await asyncio.sleep(2000)
         assert original.machine.boots == 2
 

@@ -419,11 +419,11 @@ def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_ou
 class Shown:
     """The group's eyes: what was shown, and a twin that appears at the point of no return."""
 
-    def __init__(self, twin: str = "", failure: LocksmithError | None = None) -> None:
-        self.twin = ""
+    def __init__(self, clone: str = "", failure: LocksmithError | None = None) -> None:
+        self.clone = ""
         self.states: list[str] = []
         self.confirmed: list[float] = []
-        self._twin, self._error = twin, failure
+        self._clone, self._error = clone, failure
 
     async def show(self, now) -> None:
         if self._error:
@@ -433,7 +433,7 @@ class Shown:
     async def confirm(self, now, longer: float) -> None:
         assert now.state == states.REBOOTING
         self.confirmed.append(longer)
-        self.twin = self._twin
+        self.clone = self._clone
 
     async def close(self) -> None:
         self.states.append("closed")
@@ -460,7 +460,7 @@ def test_before_the_point_of_no_return_the_group_is_told_for_as_long_as_a_reboot
 
 
 def test_a_twin_seen_at_the_point_of_no_return_gives_the_slot_back_at_once():
-    bench, presence = Bench(), Shown(twin="copy (boot b2)")
+    bench, presence = Bench(), Shown(clone="copy (boot b2)")
     with_presence(bench, presence, 10)
     assert bench.calls == ["request", "withdraw"]
     assert presence.states == ["clone", "closed"]

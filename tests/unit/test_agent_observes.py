@@ -41,7 +41,7 @@ class PortsOf:
     """A gate, users, windows and a presence in one; `asked` is what they were asked."""
 
     name = "around"
-    twin = "copy (boot b2)"
+    clone = "copy (boot b2)"
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -78,7 +78,7 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
         assert ports.asked == ["gate", ("windows", True)]
         assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
         assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
-        assert (seen.blockers, seen.twin, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
+        assert (seen.blockers, seen.clone, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
         assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
         assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
         assert (seen.answer, seen.call, seen.checks, seen.stage) == (None, None, None, None)
@@ -93,7 +93,7 @@ def test_without_gates_users_windows_or_presence_there_is_nothing_to_see_of_them
     async def story(agent, _ports):
         agent._ports = replace(agent._ports, gates=[], users=None, windows=None, presence=None)
         seen = await agent._observe()
-        assert (seen.blockers, seen.twin, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
+        assert (seen.blockers, seen.clone, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
         assert not seen.adopts
 
     play(Bench(), story)

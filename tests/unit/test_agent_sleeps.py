@@ -55,7 +55,7 @@ def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(ca
     failure: list[object] = [StoreUnavailableError("no endpoint answers")] * 2 + [None, "hangs"]
 
     class Presence:
-        twin = ""
+        clone = ""
 
         async def show(self, _now) -> None:
             now = failure.pop(0)

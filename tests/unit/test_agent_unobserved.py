@@ -60,7 +60,7 @@ class Presence:
     """The records of one machine, as it shows them."""
 
     nodes: list[Node]
-    twin: str = ""
+    clone: str = ""
 
     async def show(self, now: Node) -> None:
         self.nodes.append(now)

@@ -10,7 +10,7 @@ import pytest
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
-from locksmith.lock.presence import BURST, HOLD_OFF, KEEP_AFTER, PER_SECOND, TWIN_MEMORY, Presence
+from locksmith.lock.presence import BURST, CLONE_MEMORY, HOLD_OFF, KEEP_AFTER, PER_SECOND, Presence
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -154,7 +154,7 @@ def test_a_record_that_expired_while_the_store_was_away_is_written_again():
         assert registry.read() is None
         await presence.show(IDLE)
         assert registry.record == IDLE
-        assert not presence.twin
+        assert not presence.clone
 
     play(story)
 
@@ -181,8 +181,8 @@ def test_a_reboot_is_no_twin():
             state = replace(IDLE, boot_id=f"boot-{boot}")
             await days_pass(presence, state, 1000)
             await presence.confirm(replace(state, state="rebooting"), 600)
-            assert not presence.twin
-        assert not registry.record.twin
+            assert not presence.clone
+        assert not registry.record.clone
 
     play(story)
 
@@ -193,7 +193,7 @@ def test_a_restart_of_the_daemon_is_no_twin():
         for _ in range(5):
             presence = registry.presence(boots)
             await days_pass(presence, IDLE, 1000)
-            assert not presence.twin
+            assert not presence.clone
 
     play(story)
 
@@ -207,17 +207,17 @@ def test_an_idle_twin_is_found_by_both_and_forgotten_when_it_is_gone():
             asyncio.ensure_future(days_pass(second, other, 1e9)),
         ]
         await asyncio.sleep(3 * KEEP_AFTER)
-        assert first.twin == "copy (boot boot-of-the-copy)"
-        assert second.twin == "n1 (boot boot-1)"
+        assert first.clone == "copy (boot boot-of-the-copy)"
+        assert second.clone == "n1 (boot boot-1)"
         registry.calls.clear()
         await asyncio.sleep(10 * KEEP_AFTER)
-        assert first.twin
-        assert second.twin
+        assert first.clone
+        assert second.clone
         assert len(registry.calls) <= 2 * 10 * 5  # five calls each, at each turn: they do not fight over the key
         tasks[1].cancel()
-        await asyncio.sleep(TWIN_MEMORY + 2 * KEEP_AFTER)
-        assert not first.twin
-        assert not registry.record.twin
+        await asyncio.sleep(CLONE_MEMORY + 2 * KEEP_AFTER)
+        assert not first.clone
+        assert not registry.record.clone
         tasks[0].cancel()
 
     play(story)
@@ -231,9 +231,9 @@ def test_a_twin_that_would_reboot_is_found_at_the_point_of_no_return_at_the_late
         await first.show(IDLE)
         await second.show(other)
         await first.confirm(replace(IDLE, state="rebooting"), 600)
-        assert first.twin
+        assert first.clone
         await second.confirm(replace(other, state="rebooting"), 600)
-        assert second.twin
+        assert second.clone
 
     play(story)
 
@@ -246,10 +246,10 @@ def test_a_daemon_that_restarts_learns_of_its_twin_from_what_that_has_written():
         await second.show(other)
         await asyncio.sleep(KEEP_AFTER)
         await first.show(IDLE)
-        assert first.twin
+        assert first.clone
         restarted = registry.presence()
         await restarted.confirm(replace(other, state="rebooting"), 600)
-        assert restarted.twin
+        assert restarted.clone
 
     play(story)
 
@@ -260,7 +260,7 @@ def test_a_record_that_cannot_be_read_is_written_anew():
         presence = registry.presence()
         await presence.show(IDLE)
         assert registry.record == IDLE
-        assert not presence.twin
+        assert not presence.clone
 
     play(story)
 
@@ -269,10 +269,10 @@ def test_a_record_of_a_boot_that_this_machine_has_never_seen_is_a_twins():
     async def story(registry):
         first, second = registry.presence(Boots()), registry.presence(Boots("boot-before"))
         await first.confirm(IDLE, 0)
-        assert not first.twin
+        assert not first.clone
         await second.confirm(replace(IDLE, boot_id="boot-of-the-copy", hostname="copy"), 0)
-        assert second.twin == "n1 (boot boot-1)"
-        assert registry.record.twin_boot == "boot-1"
+        assert second.clone == "n1 (boot boot-1)"
+        assert registry.record.clone_boot == "boot-1"
 
     play(story)
 
@@ -305,12 +305,12 @@ HERE = replace(IDLE, boot_id="boot-2", instance="run-2", hardware="abc")
         "who knows whose, and this one's files were lost",
     ],
 )
-def test_whose_a_record_is(other, known, twin):
+def test_whose_a_record_is(other, known, clone):
     async def story(registry):
         await registry.presence().show(other)
         presence = registry.presence(Boots(*known))
         await presence.show(HERE)
-        assert bool(presence.twin) is twin
+        assert bool(presence.clone) is clone
         assert registry.record.hardware == "abc"
 
     play(story)
@@ -341,7 +341,7 @@ def test_a_disk_that_is_gone_keeps_no_machine_from_showing_itself(caplog):
         sick = replace(HERE, boot_id="boot-3", instance="run-3", state="unhealthy")
         await presence.show(sick)
         assert registry.record == sick
-        assert not presence.twin
+        assert not presence.clone
         await presence.show(replace(sick, reason="web.service has failed"))
 
     play(story)

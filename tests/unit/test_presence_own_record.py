@@ -29,8 +29,8 @@ def test_a_daemon_that_has_lost_its_memory_knows_its_own_record_of_this_boot():
         await presence(server, Boots()).show(IDLE)
         forgetful = presence(server, Boots())
         await forgetful.show(IDLE)
-        assert not forgetful.twin
-        assert not shown(server).twin
+        assert not forgetful.clone
+        assert not shown(server).clone
 
     run(story)
 
@@ -43,7 +43,7 @@ def test_a_copy_that_goes_on_in_the_same_boot_is_told_by_its_name():
         await presence(server, Boots()).show(replace(IDLE, hostname="copy"))
         restarted = presence(server, Boots())
         await restarted.show(IDLE)
-        assert restarted.twin == "copy (boot boot-1)"
+        assert restarted.clone == "copy (boot boot-1)"
 
     run(story)
 
@@ -54,7 +54,7 @@ def test_a_machine_that_was_renamed_in_this_boot_is_no_twin_of_itself():
         await presence(server, boots).show(replace(IDLE, hostname="old-name"))
         renamed = presence(server, boots)
         await renamed.show(IDLE)
-        assert not renamed.twin
+        assert not renamed.clone
         assert shown(server).hostname == "n1"
 
     run(story)

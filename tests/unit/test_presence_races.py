@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.lock.presence import HOLD_OFF, TWIN_MEMORY, _is_of_this_run
+from locksmith.lock.presence import CLONE_MEMORY, HOLD_OFF, _is_of_this_run
 from locksmith.lock.records import keys, node
 from tests.sim.virtual_time import run
 from tests.unit.test_presence import IDLE, NOW, WAITING, Registry, days_pass
@@ -97,8 +97,8 @@ def test_a_record_that_another_writes_at_this_very_moment_is_written_over_and_it
         registry.before = call
         await presence.show(IDLE)
         assert registry.record.hostname == "n1"
-        assert presence.twin == f"copy (boot {COPY.run})"
-        assert (registry.record.twin, registry.record.twin_boot) == (presence.twin, COPY.run)
+        assert presence.clone == f"copy (boot {COPY.run})"
+        assert (registry.record.clone, registry.record.clone_boot) == (presence.clone, COPY.run)
 
     play(story)
 
@@ -110,7 +110,7 @@ def test_a_machine_without_a_disk_knows_its_record_from_before_it_was_renamed(ru
         await presence.show(IDLE)
         registry.before, registry.writes = "update", IDLE  # a late request of its own
         await presence.show(replace(IDLE, hostname="renamed"))
-        assert not presence.twin
+        assert not presence.clone
         assert registry.record.hostname == "renamed"
 
     play(story)
@@ -121,12 +121,12 @@ def test_a_twin_is_forgotten_when_it_was_not_seen_for_too_long():
         presence = registry.presence()
         registry.before = "create"
         await presence.show(IDLE)
-        await asyncio.sleep(TWIN_MEMORY)
-        assert presence.twin
+        await asyncio.sleep(CLONE_MEMORY)
+        assert presence.clone
         await asyncio.sleep(1)
-        assert not presence.twin
+        assert not presence.clone
         await days_pass(presence, IDLE, 60)
-        assert (registry.record.twin, registry.record.twin_boot) == ("", "")
+        assert (registry.record.clone, registry.record.clone_boot) == ("", "")
 
     play(story)
 

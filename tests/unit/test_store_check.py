@@ -65,7 +65,7 @@ class Shown:
 
     nodes: list[Node] = field(default_factory=list)
     ends: list[object] = field(default_factory=list)
-    twin: str = "the twin"
+    clone: str = "the twin"
 
     async def show(self, now: Node) -> None:
         self.nodes.append(now)
@@ -126,6 +126,6 @@ def test_a_presence_that_is_checked_says_its_last_words_as_any_other():
         await presence.confirm(IDLE, 60.0)
         await presence.close()
         assert shown.ends == [(IDLE, 60.0), "closed"]
-        assert presence.twin == "the twin"
+        assert presence.clone == "the twin"
 
     run(story)

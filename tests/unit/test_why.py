@@ -199,7 +199,7 @@ def test_one_that_is_lost_and_those_that_were_never_there():
 
 
 def test_a_twin_is_said():
-    node = wanting("n1", code="clone", twin="copy (boot b2)")
+    node = wanting("n1", code="clone", clone="copy (boot b2)")
     assert told(group(node), "n1")[1].startswith("Another machine has its id: copy (boot b2) was seen with id-n1.")
 
 
@@ -300,7 +300,7 @@ nodes = st.builds(
     need_since=st.none() | moments,
     window_opens=st.none() | moments,
     window_closes=st.none() | moments,
-    twin=texts,
+    clone=texts,
 )
 claims = st.builds(
     Claim, ids, st.sampled_from([REBOOT, MANUAL, "fleetlock"]), texts, moments, *(texts,) * 4, taken=st.none() | moments

@@ -94,11 +94,11 @@ def _holder(view: GroupView, one: HolderStatus, now: datetime) -> Row:
 
 def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     state = node.code if node.code and (node.state == states.WAITING or node.code in BELIEVES_NOTHING) else node.state
-    why = f"{node.twin} has the same id" if node.twin else node.reason or _need(node)
+    why = f"{node.clone} has the same id" if node.clone else node.reason or _need(node)
     if hold is not None:
         state, why = "held back", hold.describe()
     colour = (
-        RED if node.twin or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
+        RED if node.clone or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
     )
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 

@@ -57,8 +57,8 @@ class Node:
     window_closes: datetime | None = None
     windows: tuple[str, ...] = ()
     blackouts: tuple[str, ...] = ()
-    twin: str = ""
-    twin_boot: str = ""
+    clone: str = ""
+    clone_boot: str = ""
     userspace: int = 0
     instance: str = ""
     hardware: str = ""
@@ -113,8 +113,8 @@ def encode(node: Node) -> bytes:
         "window_closes": optional_moment(node.window_closes),
         "windows": list(node.windows),
         "blackouts": list(node.blackouts),
-        "twin": node.twin,
-        "twin_boot": node.twin_boot,
+        "twin": node.clone,
+        "twin_boot": node.clone_boot,
         "userspace": node.userspace,
         "instance": node.instance,
         "hardware": node.hardware,
@@ -148,8 +148,8 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             window_closes=read_optional_moment(fields, "window_closes"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
-            twin=jsonread.read(fields, "twin", str, ""),
-            twin_boot=jsonread.read(fields, "twin_boot", str, ""),
+            clone=jsonread.read(fields, "twin", str, ""),
+            clone_boot=jsonread.read(fields, "twin_boot", str, ""),
             userspace=jsonread.read(fields, "userspace", int, 0),
             instance=jsonread.read(fields, "instance", str, ""),
             hardware=jsonread.read(fields, "hardware", str, ""),
