@@ -99,7 +99,7 @@ async def _contend(contest: Contest, tally: Tally) -> None:
         if not await _take(lock, claim, turn, tally, ends):
             break
         turn.giving = time.monotonic()
-        await lock.give_back(claim)
+        await lock.release(claim)
         turn.given = time.monotonic()
         tally.turns.append(turn)
     tally.lost_races = races.lost

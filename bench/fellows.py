@@ -21,7 +21,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.store.connect import open_store
 from locksmith.store.settings import StoreSettings
 
-GRANTED, GIVEN_BACK, LOOKED = "granted", "given-back", "looked"
+GRANTED, RELEASED, LOOKED = "granted", "given-back", "looked"
 queue.LOOK_AFTER = 1.0  # slots are handed over far faster here than machines reboot, and who is far back comes near
 
 
@@ -47,10 +47,10 @@ class Fellow:
             await self._lock.changed(HEARTBEAT)
         self._tell(GRANTED)
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """Give the slot back, as the daemon does after a reboot."""
-        await self._lock.give_back(self._claim, settle=False, why="rebooted", rebooted=True)
-        self._tell(GIVEN_BACK)
+        await self._lock.release(self._claim, settle=False, why="rebooted", rebooted=True)
+        self._tell(RELEASED)
 
     async def close(self) -> None:
         """Leave."""
@@ -70,7 +70,7 @@ async def main(url: str, group: str) -> None:
         doing: set[asyncio.Task[None]] = set()
         while order := (await orders.readline()).decode().split():
             fellow = fellows.setdefault(int(order[1]), Fellow(settings, group, int(order[1])))
-            doing.add(tasks.create_task(fellow.ask() if order[0] == "ask" else fellow.give_back()))
+            doing.add(tasks.create_task(fellow.ask() if order[0] == "ask" else fellow.release()))
         for task in doing:
             task.cancel()
     for fellow in fellows.values():

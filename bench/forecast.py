@@ -34,11 +34,11 @@ async def rollout(nodes: list[Node], number: int) -> float:
         node.need_reboot(f"{number}.0.0")
     for node in nodes:
         await node.rebooted(number, limit=LIMIT)
-        await slot_given_back(node)
+        await slot_released(node)
     return time.monotonic() - began
 
 
-async def slot_given_back(node: Node) -> None:
+async def slot_released(node: Node) -> None:
     """Wait until the machine holds nothing."""
     await until(lambda: node.claim is None, f"{node.name} gives its slot back", LIMIT)
 

@@ -62,8 +62,8 @@ async def measure(etcd: Etcd, size: int) -> None:
         halting, free = RebootLock(store, "well"), RebootLock(store, "well", rules=OFF)
         mine = claim("new")
         row = [
-            await _cost(counter, lambda: halting.take(mine), lambda: halting.give_back(mine)),
-            await _cost(counter, lambda: free.take(mine), lambda: free.give_back(mine)),
+            await _cost(counter, lambda: halting.take(mine), lambda: halting.release(mine)),
+            await _cost(counter, lambda: free.take(mine), lambda: free.release(mine)),
         ]
         await halting.take(mine)
         row.append(await _cost(counter, lambda: halting.commit(mine)))

@@ -10,7 +10,7 @@ from typing import Self
 
 from bench import crowd, fellows
 from bench.child import Child
-from bench.fellows import GIVEN_BACK, GRANTED, LOOKED
+from bench.fellows import GRANTED, LOOKED, RELEASED
 from bench.meters import Meters, Reading
 from bench.recorder import Recorder
 from locksmith.lock.queue_sight import KNOWN
@@ -93,7 +93,7 @@ class Line:
         seen, before, looks = len(self._recorder.written), self.reading(), self._looks
         began = time.monotonic()
         self._tell(holder, "give-back")
-        await self._hears(holder, GIVEN_BACK)
+        await self._hears(holder, RELEASED)
         granted_at = await self._hears(following, GRANTED)
         self._order.rotate(-1)
         await self._settled(min(before.watchers - 2, FRONT))

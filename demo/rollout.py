@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-DOWN, UP, GIVEN_BACK = "down", "up", "given back"
+DOWN, UP, RELEASED = "down", "up", "given back"
 
 
 class Rollout:
@@ -34,7 +34,7 @@ class Rollout:
         self._holders = set(holders)
         for name in self.names:
             if (name, UP) in self._moments and name not in self._holders:
-                self._moments.setdefault((name, GIVEN_BACK), self.elapsed)
+                self._moments.setdefault((name, RELEASED), self.elapsed)
 
     @property
     def elapsed(self) -> float:
@@ -44,12 +44,12 @@ class Rollout:
     @property
     def finished(self) -> bool:
         """Whether every node has rebooted and given its slot back."""
-        return all((name, GIVEN_BACK) in self._moments for name in self.names)
+        return all((name, RELEASED) in self._moments for name in self.names)
 
     @property
     def is_halfway(self) -> bool:
         """Whether about half of the nodes are done and another one is rebooting right now."""
-        done = sum((name, GIVEN_BACK) in self._moments for name in self.names)
+        done = sum((name, RELEASED) in self._moments for name in self.names)
         return 2 * done >= len(self.names) - 1 and any(map(self._is_down, self.names))
 
     @property
@@ -72,13 +72,13 @@ class Rollout:
         """Name a node's state for the table."""
         if self._is_down(name):
             return "rebooting"
-        if (name, GIVEN_BACK) in self._moments:
+        if (name, RELEASED) in self._moments:
             return "done"
         return "holds the slot" if name in self._holders else "wants a reboot"
 
     def times(self, name: str) -> list[float | None]:
         """Give when a node went down, came up, and gave its slot back."""
-        return [self._moments.get((name, event)) for event in (DOWN, UP, GIVEN_BACK)]
+        return [self._moments.get((name, event)) for event in (DOWN, UP, RELEASED)]
 
     def _is_down(self, name: str) -> bool:
         return (name, DOWN) in self._moments and (name, UP) not in self._moments

@@ -137,9 +137,9 @@ class QueuedLock:
         self._watch.aim((claim.nonce, revision), partial(self._slot_freed, revision))
         return False
 
-    async def give_back(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
+    async def release(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
-        freed = await self.lock.give_back(claim, settle=settle, why=why, rebooted=rebooted)
+        freed = await self.lock.release(claim, settle=settle, why=why, rebooted=rebooted)
         if freed is not None and freed.taken is not None:
             held, waited = datetime.now(UTC) - freed.taken, freed.taken - freed.since
             self._meter.gave_back(max(0.0, waited.total_seconds()), max(0.0, held.total_seconds()))

@@ -147,7 +147,7 @@ class RebootLock:
         await self._decider.decide(self._touch_it)
         return await self.read()
 
-    async def give_back(
+    async def release(
         self, claim: Claim, *, settle: bool = False, why: str = "", rebooted: bool = False
     ) -> Claim | None:
         """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
@@ -157,7 +157,7 @@ class RebootLock:
         `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
         """
         lost: list[HolderState] = []
-        freed = await self._decider.decide(lambda: self._give_back(claim, lost, settle=settle, rebooted=rebooted))
+        freed = await self._decider.decide(lambda: self._release(claim, lost, settle=settle, rebooted=rebooted))
         if freed is not None:
             await self.history.add(about(freed, self._clock(), HELD, detail=why))
         return freed
@@ -178,10 +178,10 @@ class RebootLock:
         lost: list[HolderState] = []
         return await self._decider.decide(lambda: self._unlock(holder, shown, seen, lost))
 
-    async def give_back_bare(self, holder: str) -> bool:
+    async def release_legacy(self, holder: str) -> bool:
         """Free an id that stands there without a record, and nothing else; False where it does not."""
         lost: list[HolderState] = []
-        return await self._decider.decide(lambda: self._give_back_bare(holder, lost))
+        return await self._decider.decide(lambda: self._release_legacy(holder, lost))
 
     async def set_max(self, slots: int) -> int:
         """Change the number of slots, and end a share; give the number before. Where neither is, it writes nothing."""
@@ -376,7 +376,7 @@ class RebootLock:
         record = (await self._store.get(self._record_key(gone.holder))).entry
         if record is None or not isinstance(read_record(gone.holder, record), Claim):
             return
-        left = semaphore.encode(holder_state.semaphore.give_back(gone.holder))
+        left = semaphore.encode(holder_state.semaphore.release(gone.holder))
         also: list[Put | Delete] = [self._admission.note(gone, others, admission), Delete(record.key, record.version)]
         await self._store.swap(self.key, left, holder_state.reading.version, also=also)
         await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
@@ -395,7 +395,7 @@ class RebootLock:
             with suppress(ConflictError):
                 await self._store.delete(holder_state.record.key, holder_state.record.version)
 
-    async def _give_back(self, claim: Claim, lost: list[HolderState], *, settle: bool, rebooted: bool) -> Claim | None:
+    async def _release(self, claim: Claim, lost: list[HolderState], *, settle: bool, rebooted: bool) -> Claim | None:
         memory = keys.reboot_key(self._group, claim.holder)
         reading, record, last = await self._store.read([self.key, self._record_key(claim.holder), memory])
         holder_state = self._read_holder(claim.holder, reading, record)
@@ -442,7 +442,7 @@ class RebootLock:
             raise ChangedClaimError(now.holder, change)
         return [Check(node, ABSENT)] if shown.absent else []
 
-    async def _give_back_bare(self, holder: str, lost: list[HolderState]) -> bool:
+    async def _release_legacy(self, holder: str, lost: list[HolderState]) -> bool:
         holder_state = await self._holder_state(holder)
         if not holder_state.listed or holder_state.record is not None:
             return bool(lost)
@@ -477,7 +477,7 @@ class RebootLock:
     async def _remove(self, holder_state: HolderState, lost: list[HolderState], also: Sequence[Also] = ()) -> None:
         """Take an id out of the semaphore; where it isn't in it, the same value is written and the record goes."""
         now = holder_state.semaphore
-        left = now.give_back(holder_state.holder) if holder_state.listed else now
+        left = now.release(holder_state.holder) if holder_state.listed else now
         record = [Delete(holder_state.record.key, holder_state.record.version)] if holder_state.record else []
         with remembered(holder_state, lost):
             await self._store.swap(

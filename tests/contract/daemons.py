@@ -105,9 +105,9 @@ class Lock:
         await self._with(lambda lock: lock.take(claim))
         return claim
 
-    async def give_back(self, claim: Claim) -> None:
+    async def release(self, claim: Claim) -> None:
         """Give it back."""
-        assert await self._with(lambda lock: lock.give_back(claim))
+        assert await self._with(lambda lock: lock.release(claim))
 
     async def set_max(self, slots: int) -> None:
         """Change the number of slots."""

@@ -46,7 +46,7 @@ def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there
         for act in (
             lambda: lock.take(others),
             lambda: lock.commit(mine),
-            lambda: lock.give_back(mine, settle=True),
+            lambda: lock.release(mine, settle=True),
             lambda: lock.set_max(3),
         ):
             with within(2), pytest.raises(StoreError) as caught:
@@ -65,7 +65,7 @@ def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there
         await refused(lock)  # the alarm is still on
         small.disarm()
         assert (await lock.read()).claims == claims
-        await lock.give_back(mine)
+        await lock.release(mine)
         await lock.take(others)
         assert Lock(small, group).holders == ["n2"]
 

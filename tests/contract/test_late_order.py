@@ -46,7 +46,7 @@ async def comes_too_late(site, node, rival):
     assert node.machine.reboots == 0
     assert "the point of no return was passed" in node.said
     assert site.lock.holders == ["another machine"]
-    await site.lock.give_back(rival)
+    await site.lock.release(rival)
     await node.rebooted()
     assert node.machine.reboots == 1
 

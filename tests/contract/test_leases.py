@@ -131,7 +131,7 @@ def test_a_machine_past_its_commit_is_lost_though_elections_extend_its_presence(
         async def ask_on():
             while True:  # it asks and gives back, as long as no machine is known to be lost
                 await next_one.take(claim("n1"))
-                await next_one.give_back(claim("n1"))
+                await next_one.release(claim("n1"))
                 await asyncio.sleep(0.3)
 
         with pytest.raises(NotAdmittedError, match="n2 is lost"):
@@ -210,7 +210,7 @@ def test_a_machine_whose_place_lost_its_lease_keeps_its_turn(site):
         assert again is not None
         assert again.created == place.created
         assert again.lease
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await one.rebooted()
 
     site.play(story)

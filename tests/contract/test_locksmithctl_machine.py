@@ -547,7 +547,7 @@ def test_an_operator_waits_for_a_machine_that_reboots_and_locks_it_then(node):
             said = await call.process.stderr.readline()
             assert b"waiting: n9 is held by n9 for its reboot" in said
             assert await line(node) == []
-            await lock.give_back(rebooting)
+            await lock.release(rebooting)
         status, _, err = await call.end()
         assert status == 0, err
         async with node.lock() as lock:

@@ -6,7 +6,7 @@ import pytest
 
 from locksmith.lock.records.claim import REBOOT
 from tests.harness.node import BIN
-from tests.harness.toll import commit, give_back, take
+from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 
@@ -15,7 +15,7 @@ def test_a_whole_reboot_step_by_step(site):
 
     async def story(node):
         me = node.machine_id
-        holds = [way.hold(step) for step in (take, commit, give_back)]
+        holds = [way.hold(step) for step in (take, commit, release)]
         node.need_reboot("4081.2.0")
 
         await until(lambda: holds[0].arrived, "the slot is asked for")
@@ -91,7 +91,7 @@ def test_three_nodes_that_are_asked_at_once_go_one_after_another(site):
 def test_as_many_as_there_are_slots_go_at_once(site):
     async def story(one, two):
         await site.lock.set_max(2)
-        holds = [way.hold(give_back), way.hold(give_back)]
+        holds = [way.hold(release), way.hold(release)]
         one.need_reboot("4081.2.0")
         two.need_reboot("4081.2.0")
         await until(lambda: all(held.arrived for held in holds), "both have rebooted and hold their slots")

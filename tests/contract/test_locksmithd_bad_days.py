@@ -259,7 +259,7 @@ def test_three_machines_the_second_comes_up_sick_and_the_third_does_not_reboot(s
         for node, word in ((first, "(slot)"), (second, "number 2 of 2"), (third, "number 3 of 3")):
             node.need_reboot("4081.2.0")
             await node.says(word)
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await first.rebooted()
         await until(lambda: second.machine.reboots == 1, "the second goes down")
         second.machine.failed_units = ["old-trouble.service", "web.service"]

@@ -8,7 +8,7 @@ import pytest
 from locksmith.lock.records.keys import holder_key
 from tests.contract.daemons import QUICK
 from tests.harness.engine import IDLE
-from tests.harness.toll import commit, give_back
+from tests.harness.toll import commit, release
 from tests.harness.waiting import until
 
 OTHER = "5" * 32
@@ -54,7 +54,7 @@ def test_a_journal_of_another_machine_is_moved_aside_and_its_claim_left_alone(si
         await node.says("idle")
         assert site.lock.holders == [OTHER]
         assert json.loads(path.with_name("journal.of-another-machine.json").read_text()) == journal
-        await site.lock.give_back(claim)
+        await site.lock.release(claim)
         node.need_reboot("4081.2.0")
         await node.rebooted()
 
@@ -85,7 +85,7 @@ def test_a_journal_that_can_no_longer_be_written_keeps_the_machine_from_rebootin
         node.need_reboot("4081.2.0")
         await node.says("waiting (slot)")
         obstacle.mkdir()
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.says("waiting (host): the journal")
         assert site.lock.holders == [node.machine_id]
         assert node.machine.reboots == 0
@@ -114,7 +114,7 @@ def test_a_corrupt_semaphore_is_named_with_its_way_out_and_never_overwritten(sit
 
 def test_a_semaphore_that_is_corrupted_during_the_reboot_is_not_overwritten_either(site):
     async def story(node):
-        held = way.hold(give_back)
+        held = way.hold(release)
         node.need_reboot("4081.2.0")
         await until(lambda: held.arrived, "the slot is to be given back")
         sound = site.lock.raw()
@@ -168,7 +168,7 @@ def test_a_slot_that_is_held_by_hand_says_by_whom_and_why(site):
         await node.says(f"waiting (other_claim): {node.machine_id} is held by hand by alice since ")
         assert ": disk swap" in node.said
         assert site.lock.holders == [node.machine_id]
-        await site.lock.give_back(claim)
+        await site.lock.release(claim)
         await node.rebooted()
 
     site.play(story)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.contract.daemons import QUICK
 from tests.harness.logind import RebootMode
-from tests.harness.toll import commit, give_back, take
+from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 BEFORE, AFTER = False, True
@@ -32,7 +32,7 @@ def test_killed_in_the_take_it_goes_on_with_the_same_claim(site, answered):
         held = await killed_in(take, way, node, answered=answered)
         nonce = node.claim["claim"]["nonce"]
         await arrives(held)
-        last = way.hold(give_back)
+        last = way.hold(release)
         await node.start_daemon()
         await until(lambda: last.arrived, "it has rebooted")
         assert site.lock.record["nonce"] == nonce
@@ -53,7 +53,7 @@ def test_a_take_that_arrives_when_all_is_over_takes_nothing(site):
         writes = len(site.lock.history)
         await arrives(held)
         rival = await site.lock.take("somebody else")
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         assert len(site.lock.history) == writes + 2
 
     with site.toll() as way:
@@ -83,7 +83,7 @@ def test_killed_in_the_commit_it_gives_back_when_the_machine_has_stayed_up(site,
 @pytest.mark.parametrize("answered", [BEFORE, AFTER], ids=["before", "after"])
 def test_killed_in_the_give_back_it_gives_back_and_reboots_no_second_time(site, answered):
     async def story(node):
-        held = await killed_in(give_back, way, node, answered=answered)
+        held = await killed_in(release, way, node, answered=answered)
         assert node.claim["phase"] == "committed"
         await arrives(held)
         await node.start_daemon()
@@ -153,7 +153,7 @@ def test_killed_in_line_it_stands_in_line_again(site):
         await node.start_daemon()
         await node.says("waiting (slot)", times=2)
         assert node.claim["claim"]["nonce"] == nonce
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.rebooted()
         await gave_back(node, site)
 

@@ -59,7 +59,7 @@ def test_who_asks_first_reboots_first(site):
             one.need_reboot("4081.2.0")
             await stands(site, *(other.machine_id for other in order[: number + 1]))
         await order[2].says("number 3 of 3 in line for a slot")
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         for one in order:
             await one.rebooted()
         await site.is_free()
@@ -82,7 +82,7 @@ def test_one_killed_in_line_and_restarted_keeps_its_place(site):
         await one.start_daemon()
         await one.says("waiting (slot)", times=2)
         assert await line(site) == [one.machine_id, two.machine_id]
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await one.rebooted()
         await two.rebooted()
         await site.is_free()
@@ -100,7 +100,7 @@ def test_one_that_is_stopped_gives_its_place_to_the_next(site):
         await one.stop_daemon()
         await stands(site, two.machine_id)
         await two.says("waiting (slot)")
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await two.rebooted()
         await site.is_free()
 
@@ -116,7 +116,7 @@ def test_one_whose_update_is_reset_gives_its_place_to_the_next(site):
         await stands(site, one.machine_id, two.machine_id)
         one.engine.set("UPDATE_STATUS_IDLE", "")
         await stands(site, two.machine_id)
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await two.rebooted()
         await site.is_free()
         assert one.reboots == 0
@@ -137,7 +137,7 @@ def test_a_machine_shows_what_it_does_and_why(site):
         waiting = await shows(site, one.machine_id, state="waiting")
         assert (waiting.code, waiting.need, waiting.need_version) == ("line", "update-engine", "4081.2.0")
         one.machine.on_reboot = lambda: None
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await until(lambda: one.machine.reboots, "logind is asked")
         assert (await shows(site, one.machine_id, state="rebooting")).boot_id == idle.boot_id
         await one.reboot()

@@ -26,7 +26,7 @@ def test_an_update_that_is_reset_while_it_waits_in_line_is_not_rebooted_into(sit
         node.need_reboot("4081.2.0")
         await node.says("waiting (slot)")
         node.engine.status = NOTHING
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
         await until(lambda: node.claim is None, "the journal forgets the claim")
         assert node.machine.reboots == 0
@@ -97,7 +97,7 @@ def test_an_engine_that_restarts_while_it_waits_in_line_still_gets_its_reboot(si
         node.need_reboot("4081.2.0")
         await node.says("waiting (slot)")
         await node.engine.restart()
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.rebooted()
         await site.is_free()
 
@@ -114,7 +114,7 @@ def test_a_wish_of_root_is_kept_whatever_the_engine_says(site):
         node.engine.set(IDLE)
         await node.kill_daemon()
         await node.start_daemon()
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.rebooted()
         await site.is_free()
         await node.says("idle", times=2)
@@ -178,7 +178,7 @@ def test_the_bus_is_away_while_it_waits_in_line(site):
         node.bus.start()
         await node.services_return()
         await node.says("waiting (slot)", times=2)
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await node.rebooted()
 
     site.play(story)

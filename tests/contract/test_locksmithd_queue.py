@@ -50,7 +50,7 @@ def test_an_endpoint_of_its_own_that_is_silent_holds_up_no_other(site):
     async def story(one, two):
         rival = await site.lock.take("rack")
         await queue_up(site, one, two)
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await one.says("waiting (store): no etcd endpoint could be used")
         _, told = await two.tool("why", "n2")
         assert "n1 is first in the queue and cannot take a slot: no etcd endpoint could be used" in told

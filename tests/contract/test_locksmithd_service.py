@@ -12,7 +12,7 @@ from tests.contract.daemons import CLOSED, QUICK
 from tests.harness.engine import NEED_REBOOT
 from tests.harness.logind import RebootMode
 from tests.harness.service_manager import ServiceManager
-from tests.harness.toll import commit, give_back, take
+from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 STOP_LIMIT = 2.0
@@ -141,7 +141,7 @@ def test_stopped_while_the_machine_goes_down_it_keeps_the_slot(site):
 
 def test_stopped_while_it_gives_back_it_goes_on_with_that_later(site):
     async def story(node):
-        held = way.hold(give_back)
+        held = way.hold(release)
         node.need_reboot("4081.2.0")
         await until(lambda: held.arrived, "the slot is to be given back")
         await stops(node, KEEPS)

@@ -69,7 +69,7 @@ def test_metrics_through_a_whole_reboot(site):
         node.need_reboot("4081.2.0")
         await shows(port, locksmith_waiting__slot=1, locksmith_lock_held=0)
         node.machine.mode = RebootMode.DELAY
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await shows(port, locksmith_state__rebooting=1, locksmith_waiting__rebooting=1, locksmith_lock_held=1)
         await shows(port, locksmith_state__stuck=1, locksmith_lock_held=1)
         node.doubles.logind.end_delay()
@@ -142,7 +142,7 @@ def test_coordinator_conf_follows_a_whole_reboot(site):
         node.need_reboot("4081.2.0")
         await until(lambda: state(path) == "reboot-planned", "a reboot is planned")
         node.machine.mode = RebootMode.DELAY
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         await until(lambda: state(path) == "rebooting", "it is rebooting")
         assert settings(path) == {"NAME": "locksmithd", "STRATEGY": "etcd-lock", "STATE": "rebooting"}
         node.doubles.logind.end_delay()

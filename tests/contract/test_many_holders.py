@@ -64,8 +64,8 @@ def test_a_slot_is_taken_used_halted_and_given_back_whatever_the_number_of_holde
         assert incident.claim.holder == "new"
         await lock.take(claim("next"))
         assert (await lock.unlock("rack")) is not None
-        assert await lock.give_back(mine.committed().gone_wrong(UNHEALTHY, "web.service has failed")) is not None
-        assert await lock.give_back(claim("next")) is not None
+        assert await lock.release(mine.committed().gone_wrong(UNHEALTHY, "web.service has failed")) is not None
+        assert await lock.release(claim("next")) is not None
         assert len((await lock.read()).semaphore.holders) == size
 
     stage.play(story)

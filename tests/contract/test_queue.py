@@ -42,8 +42,8 @@ class Machine:
             assert isinstance(answer, Denied)
             assert await self.lock.changed(20), answer.text
 
-    async def give_back(self):
-        await self.lock.give_back(self.claim, settle=False, why="rebooted")
+    async def release(self):
+        await self.lock.release(self.claim, settle=False, why="rebooted")
 
 
 def test_slots_are_had_in_the_order_of_asking(stage, group):
@@ -59,10 +59,10 @@ def test_slots_are_had_in_the_order_of_asking(stage, group):
         async def turn(machine):
             await machine.get()
             order.append(machine.claim.holder)
-            await machine.give_back()
+            await machine.release()
 
         turns = [asyncio.create_task(turn(machine)) for machine in machines[1:]]
-        await machines[0].give_back()
+        await machines[0].release()
         await asyncio.gather(*turns)
         assert order == names
 

@@ -73,12 +73,12 @@ def test_a_number_set_by_hand_stays_until_set_max(stage, group):
         await fleet.present(4)
         await fleet.lock.set_share("50%")
         await fleet.lock.take(claim("n1"))
-        await fleet.lock.give_back(claim("n1"))
+        await fleet.lock.release(claim("n1"))
         for slots in (7, 1, 0):
             await fleet.by_hand(slots)
             if slots:
                 await fleet.lock.take(claim("n1"))
-                await fleet.lock.give_back(claim("n1"))
+                await fleet.lock.release(claim("n1"))
             else:
                 with pytest.raises(SlotsBusyError, match="max is 0"):
                     await fleet.lock.take(claim("n1"))

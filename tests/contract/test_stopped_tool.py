@@ -89,7 +89,7 @@ def test_a_reboot_that_is_stopped_with_a_slot_in_hand_loses_it_and_says_so(site,
         assert node.machine.reboots == 0
         assert site.lock.holders == ["another machine"]
         await until(lambda: node.claim is None, "the journal forgets the claim")
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
 
     site.play_stopped(story, reboot=QUICK, sessions={"grace": "3s"})
 
@@ -110,7 +110,7 @@ def test_a_reboot_that_is_stopped_after_its_commit_loses_its_slot_and_orders_not
         assert (status, "not rebooting" in said) == (1, True), said
         assert node.machine.reboots == 0
         assert site.lock.holders == ["another machine"]
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
 
     with site.toll() as way:
         site.play_stopped(story, reboot=QUICK)
@@ -125,7 +125,7 @@ def test_a_reboot_that_is_stopped_in_the_queue_leaves_it_and_takes_nothing_later
             await stop(tool)
             await time_passes(node, suspend)
             await until(lambda: not site.lock.waiters, "its place is given up", LIMIT)
-            await site.lock.give_back(rival)
+            await site.lock.release(rival)
             tool.send_signal(signal.SIGCONT)
             status, said = await ended(tool)
         assert (status, GIVEN_UP in said) == (1, True), said
@@ -147,7 +147,7 @@ def test_ctrl_z_does_not_stop_what_waits_for_a_slot(site, args):
         assert (status, "not stopped: others would wait" in said) == (130, True), said
         assert site.lock.waiters == []
         assert site.lock.holders == ["another machine"]
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
 
     site.play(story)
 
@@ -166,7 +166,7 @@ def test_without_a_daemon_the_next_reboot_names_the_one_that_stands_still(site, 
             assert f"`kill -KILL {tool.pid}` ends it" in said
             tool.kill()
             await tool.wait()
-        await site.lock.give_back(rival)
+        await site.lock.release(rival)
         status, said = await node.tool("reboot")
         assert status == 0, said
         assert node.machine.reboots == 1

@@ -24,7 +24,7 @@ def lock(fleet, story):
 
 def gives_back_and_is_locked_by_hand(fleet, claim):
     async def story(lock):
-        await lock.give_back(claim)
+        await lock.release(claim)
         await lock.take(replace(claim, kind=MANUAL, nonce="of alice", who="alice", reason="disk swap"))
 
     lock(fleet, story)
@@ -32,7 +32,7 @@ def gives_back_and_is_locked_by_hand(fleet, claim):
 
 def gives_back_and_takes_again(fleet, claim):
     async def story(lock):
-        await lock.give_back(claim)
+        await lock.release(claim)
         await lock.take(replace(claim, nonce="the next"))
 
     lock(fleet, story)

@@ -102,7 +102,7 @@ def commit(operations: list[Operation]) -> bool:
     return "committed" in _states(operations)
 
 
-def give_back(operations: list[Operation]) -> bool:
+def release(operations: list[Operation]) -> bool:
     """A slot is given back: the record goes."""
     gone = [operation["request_delete_range"] for operation in operations if "request_delete_range" in operation]
     return any(b"/holders/" in base64.b64decode(key["key"]) for key in gone)

@@ -194,7 +194,7 @@ class Hasty(EtcdLock):
 
     async def commit(self, claim: Claim) -> Answer:
         answer = await super().commit(claim)
-        await self._lock.give_back(claim.committed(), settle=False, why="hasty")
+        await self._lock.release(claim.committed(), settle=False, why="hasty")
         return answer
 
 
@@ -222,10 +222,10 @@ class NoSettledTake(EtcdLock):
     """Gives up a take whose answer was lost without making sure that it can't win later."""
 
     async def withdraw(self, claim: Claim, reason: str) -> None:
-        await self._lock.give_back(claim, settle=False, why=reason)
+        await self._lock.release(claim, settle=False, why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        await self._lock.give_back(claim, settle=False, why="rebooted")
+        await self._lock.release(claim, settle=False, why="rebooted")
 
 
 class NoLine(Queue):
@@ -606,7 +606,7 @@ class Bare(EtcdLock):
         record = (await lock._store.get(keys.holder_key("", claim.holder))).entry
         if record is not None:
             await lock._store.delete(record.key, record.version)
-            await lock.give_back_bare(claim.holder)
+            await lock.release_legacy(claim.holder)
         return answer
 
 

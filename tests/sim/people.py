@@ -39,14 +39,14 @@ class GoNode:
             await asyncio.sleep(self.rng.uniform(10, 240))
             if await self._swap(lambda now: now.take(self.name) if self.name not in now.holders else now):
                 await asyncio.sleep(self.rng.uniform(5, 60))
-            await self.give_back()
+            await self.release()
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """Give back whatever it has, until nothing on its way can take any more."""
-        given_back = False
-        while not given_back:
+        released = False
+        while not released:
             await asyncio.sleep(self.rng.uniform(0.1, 5))
-            given_back = await self._swap(lambda now: now.give_back(self.name) if self.name in now.holders else now)
+            released = await self._swap(lambda now: now.release(self.name) if self.name in now.holders else now)
 
     async def _swap(self, change: Callable[[Semaphore], Semaphore]) -> bool:
         """Read, change and write, as the original does; False: it did not work, or nobody knows."""

@@ -34,7 +34,7 @@ def boot(machine: Machine, etcd: Etcd, strategy: str) -> None:
     machine.wait_booted()
 
 
-def wait_given_back(etcd: Etcd) -> None:
+def wait_released(etcd: Etcd) -> None:
     wait_until(lambda: holders_over_time(etcd)[-1] == [], limit=30, what="the slot is given back")
 
 
@@ -50,7 +50,7 @@ def test_a_machine_that_lost_its_power_on_the_way_down_gives_back_when_it_is_up(
     machine.start()
     machine.wait_booted(boots=2)
 
-    wait_given_back(etcd)
+    wait_released(etcd)
     assert held_while_off == [machine.id]
     assert machine.boot_id() != first
     assert machine.boots[0].status != REBOOTED
@@ -69,7 +69,7 @@ def test_the_slot_stays_taken_while_an_inhibitor_delays_the_shutdown(machine: Ma
     machine.run("systemctl", "stop", "drain.service")
     machine.wait_booted(boots=2)
 
-    wait_given_back(etcd)
+    wait_released(etcd)
     assert going_down_then
     assert held_after_restart == [machine.id]
     assert len(machine.boot_ids()) == 2
@@ -83,7 +83,7 @@ def test_an_operators_reboot_gives_its_slot_back_under_every_strategy(machine: M
     machine.run("systemd-run", "locksmithctl", "reboot")
     machine.wait_booted(boots=2)
 
-    wait_given_back(etcd)
+    wait_released(etcd)
     assert [machine.id] in holders_over_time(etcd)
     wait_until(lambda: unit(machine, "ActiveState") == "inactive", limit=10, what="the daemon ends")
     assert unit(machine, "Result") == "success"

@@ -439,7 +439,7 @@ def test_a_store_that_knows_less_than_this_machine_gives_nothing_until_a_resume(
         mark = SeenRevision(Paths(tmp_path), 3, ["memory"], lambda: NOW)
         await group.lock(mark=mark).take(claim("n1"))
         await group.lock(mark=mark).commit(claim("n1"))
-        await group.lock().give_back(claim("n1").committed())
+        await group.lock().release(claim("n1").committed())
 
         restored = Group()
         for mark_ in (mark, SeenRevision(Paths(tmp_path), 3, ["memory"])):
@@ -596,10 +596,10 @@ def test_a_holder_whose_presence_stood_unchanged_for_too_long_is_lost(leased):
         extended(group)
         judge, lasts = group.lock(), 300 if leased else node.TTL
         await judge.take(claim("n2"))
-        await judge.give_back(claim("n2"))
+        await judge.release(claim("n2"))
         await asyncio.sleep(lasts - 10)
         await judge.take(claim("n2"))
-        await judge.give_back(claim("n2"))
+        await judge.release(claim("n2"))
         await asyncio.sleep(20)
         with pytest.raises(NotAdmittedError, match="n1 is lost"):
             await judge.take(claim("n2"))

@@ -40,7 +40,7 @@ def test_a_hold_is_told_when_it_ends_with_its_times_and_why():
         lock = RebootLock(MemoryStore(MemoryServer()), "", clock=lambda: next(moments))
         await lock.take(claim("n1"))
         assert await lock.history.read(10) == []
-        await lock.give_back(claim("n1"), why=REBOOTED)
+        await lock.release(claim("n1"), why=REBOOTED)
         [event] = await lock.history.read(10)
         assert (event.act, event.holder, event.hostname, event.detail) == (HELD, "n1", "n1", REBOOTED)
         assert event.taken is not None
@@ -53,7 +53,7 @@ def test_a_hold_is_told_when_it_ends_with_its_times_and_why():
 def test_who_held_nothing_leaves_no_history():
     async def story():
         lock = RebootLock(MemoryStore(MemoryServer()), "")
-        await lock.give_back(claim("n1"), settle=True, why="withdrawn")
+        await lock.release(claim("n1"), settle=True, why="withdrawn")
         assert await lock.history.read(10) == []
 
     asyncio.run(story())
@@ -64,7 +64,7 @@ def test_a_history_that_cannot_be_written_stops_nothing(fate):
     async def story():
         lock = RebootLock(MemoryStore(MemoryServer(), Script([ARRIVES, ARRIVES, fate])), "")
         await lock.take(claim("n1"))
-        assert await lock.give_back(claim("n1"), why=REBOOTED)
+        assert await lock.release(claim("n1"), why=REBOOTED)
         assert (await lock.read()).semaphore.holders == ()
         assert await lock.history.read(10) == []
 
@@ -136,7 +136,7 @@ def test_an_etcd_that_hangs_holds_nobody_up_for_long():
         lock = RebootLock(MemoryStore(MemoryServer(), Hangs()), "")
         await lock.take(claim("n1"))
         began = loop.time()
-        assert await lock.give_back(claim("n1"))
+        assert await lock.release(claim("n1"))
         assert loop.time() - began <= WRITE_LIMIT
 
     run(story)

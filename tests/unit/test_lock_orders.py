@@ -118,7 +118,7 @@ def test_a_group_is_retired_from_v2_only_while_no_machine_holds_a_slot():
         with pytest.raises(LockError, match="held by n1: wait until it is free"):
             await bench.lock.retire()
         assert bench.semaphore() == Semaphore(3, ("n1",))
-        await bench.lock.give_back(claim("n1"))
+        await bench.lock.release(claim("n1"))
         assert await bench.lock.retire()
         assert bench.semaphore() == Semaphore(0)
 

@@ -49,7 +49,7 @@ class Bench:
         """Take, commit, and release after the boot."""
         await self.lock.take(claim)
         await self.lock.commit(claim)
-        assert await self.lock.give_back(claim.committed(), rebooted=True)
+        assert await self.lock.release(claim.committed(), rebooted=True)
 
 
 @both_manners
@@ -58,12 +58,12 @@ def test_a_journal_that_does_not_know_the_commit_releases_nothing(kind):
         bench = Bench(kind)
         await bench.lock.take(CLAIM)
         await bench.lock.commit(CLAIM)
-        for act in (bench.lock.give_back, bench.lock.take):
+        for act in (bench.lock.release, bench.lock.take):
             with pytest.raises(OlderJournalError, match="rolled back") as caught:
                 await act(CLAIM)
             assert caught.value.state == FAILED
         assert (await bench.lock.read()).semaphore.holders == ("n1",)
-        assert await bench.lock.give_back(CLAIM.committed())
+        assert await bench.lock.release(CLAIM.committed())
 
     asyncio.run(story())
 
@@ -75,9 +75,9 @@ def test_a_journal_that_does_not_know_a_report_hears_its_words():
         await bench.lock.commit(CLAIM)
         await bench.lock.report_failure(CLAIM.committed(), "unhealthy", "web.service has failed")
         with pytest.raises(OlderJournalError, match=r"web\.service has failed") as caught:
-            await bench.lock.give_back(CLAIM.committed())
+            await bench.lock.release(CLAIM.committed())
         assert caught.value.state == "unhealthy"
-        assert await bench.lock.give_back(CLAIM.committed().gone_wrong("unhealthy", "web.service has failed"))
+        assert await bench.lock.release(CLAIM.committed().gone_wrong("unhealthy", "web.service has failed"))
 
     asyncio.run(story())
 
@@ -171,7 +171,7 @@ def test_a_reboot_that_did_not_come_about_is_forgotten(kind):
         bench = Bench(kind)
         await bench.lock.take(CLAIM)
         await bench.lock.commit(CLAIM)
-        assert await bench.lock.give_back(CLAIM.committed())
+        assert await bench.lock.release(CLAIM.committed())
         assert bench.remembered() is None
 
     asyncio.run(story())
@@ -183,7 +183,7 @@ def test_one_that_did_not_come_about_leaves_the_memory_of_an_earlier_one():
         await bench.reboots()
         other = replace(AGAIN, version="1.2.4")
         await bench.lock.take(other)
-        assert await bench.lock.give_back(other)
+        assert await bench.lock.release(other)
         assert bench.remembered() == LastReboot("1.2.3", NOW, "first", "boot-1", 7)
 
     asyncio.run(story())

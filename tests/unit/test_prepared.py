@@ -67,7 +67,7 @@ class Scene:
         with pytest.raises(PreparedBusyError) as busy:
             await self.lock.take(WAITER)
         await asyncio.sleep(0)
-        await self.group.give_back(claim("n1"))
+        await self.group.release(claim("n1"))
         self.wire.calls.clear()
         return busy.value.prepared.after(await self.store.get(KEY))
 

@@ -258,7 +258,7 @@ def test_a_machine_that_knows_better_leaves_and_a_resume_brings_it_back_at_once(
         assert isinstance(answer, Denied)
         assert answer.code == RESTORED
         assert await second.take(claim("n2")) == Granted()
-        await second.give_back(claim("n2"), settle=False, why="rebooted")
+        await second.release(claim("n2"), settle=False, why="rebooted")
         back = asyncio.ensure_future(first.changed(300))
         await asyncio.sleep(1)
         said = loop.time()

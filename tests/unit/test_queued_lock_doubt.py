@@ -362,14 +362,14 @@ def test_a_later_claim_whose_take_was_cut_off_is_undecided_too():
         wire = Wire()
         machine = lock(server, MemoryStore(server, wire))
         await machine.take(claim("n1"))
-        await machine.give_back(claim("n1"), settle=False, why="")
+        await machine.release(claim("n1"), settle=False, why="")
         wire.cut = True
         later = claim("n1", nonce="later")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(20):
                 await machine.take(later)
         assert machine.is_undecided(later)
-        await machine.give_back(later, settle=True, why="")
+        await machine.release(later, settle=True, why="")
         assert (await machine.lock.read()).semaphore.holders == ()
 
     play(story)

@@ -35,11 +35,11 @@ class Metered(Meter):
     """Notes what is counted."""
 
     def __init__(self) -> None:
-        self.given_back: list[tuple[float, float]] = []
+        self.released: list[tuple[float, float]] = []
         self.lines: list[tuple[int, int]] = []
 
     def gave_back(self, waited: float, held: float) -> None:
-        self.given_back.append((waited, held))
+        self.released.append((waited, held))
 
     def line(self, position: int, waiters: int) -> None:
         self.lines.append((position, waiters))
@@ -96,7 +96,7 @@ def test_a_slot_that_is_given_back_wakes_the_first_in_line_and_it_has_it():
         asking = asyncio.ensure_future(woken_after(first, HOUR))
         await asyncio.sleep(7)
         assert not asking.done()
-        await holder.give_back(claim("n1"), settle=False, why="")
+        await holder.release(claim("n1"), settle=False, why="")
         assert await asking == pytest.approx(7)
         assert await first.take(claim("n2")) == Granted()
         assert waiters(server) == []
@@ -194,7 +194,7 @@ def test_an_id_that_holds_a_slot_already_is_told_from_a_copy_of_the_machine(othe
         assert waiters(server) == []  # it would hold up the others
         asking = asyncio.ensure_future(woken_after(machine, HOUR))
         await asyncio.sleep(7)
-        await RebootLock(MemoryStore(server), "").give_back(other)
+        await RebootLock(MemoryStore(server), "").release(other)
         assert await asking == pytest.approx(7)
 
     play(story)
@@ -254,11 +254,11 @@ def test_who_gives_back_leaves_the_line_and_the_history_says_why_and_how_long():
         machine.lock._clock = lambda: taken
         await machine.take(claim("n1", since=taken - timedelta(seconds=20)))
         await machine._queue.stand(claim("n1"))
-        await machine.give_back(claim("n1"), settle=True, why="the window has closed")
+        await machine.release(claim("n1"), settle=True, why="the window has closed")
         assert waiters(server) == []
         (event,) = await History(MemoryStore(server), "").read(10)
         assert (event.act, event.detail) == (HELD, "the window has closed")
-        ((waited, held),) = meter.given_back
+        ((waited, held),) = meter.released
         assert waited == pytest.approx(20, abs=1.5)
         assert held == pytest.approx(50, abs=5)
         assert meter.lines[-1] == (0, 0)
@@ -273,8 +273,8 @@ def test_a_clock_that_was_set_back_counts_no_negative_time():
         ahead = datetime.now(UTC) + timedelta(hours=1)
         machine.lock._clock = lambda: ahead
         await machine.take(claim("n1", since=ahead + timedelta(hours=1)))
-        await machine.give_back(claim("n1"), settle=False, why="")
-        assert meter.given_back == [(0.0, 0.0)]
+        await machine.release(claim("n1"), settle=False, why="")
+        assert meter.released == [(0.0, 0.0)]
 
     play(story)
 
@@ -282,8 +282,8 @@ def test_a_clock_that_was_set_back_counts_no_negative_time():
 def test_a_give_back_of_nothing_counts_nothing():
     async def story(server):
         meter = Metered()
-        await lock(server, meter=meter).give_back(claim("n1"), settle=False, why="")
-        assert meter.given_back == []
+        await lock(server, meter=meter).release(claim("n1"), settle=False, why="")
+        assert meter.released == []
 
     play(story)
 
@@ -295,7 +295,7 @@ def test_only_a_give_back_that_settles_touches_a_semaphore_that_it_does_not_stan
     async def story(server):
         await lock(server).lock.set_max(2)
         before = server.read(keys.semaphore_key("")).version
-        await lock(server).give_back(claim("n1"), settle=settle, why="")
+        await lock(server).release(claim("n1"), settle=settle, why="")
         assert (server.read(keys.semaphore_key("")).version != before) is settle
 
     play(story)

@@ -87,11 +87,11 @@ def test_a_give_back_removes_both_and_again_writes_nothing():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        assert await bench.lock.give_back(claim("n1"))
+        assert await bench.lock.release(claim("n1"))
         assert bench.semaphore() == Semaphore(1)
         assert bench.record("n1") is None
         writes = bench.script.writes
-        assert not await bench.lock.give_back(claim("n1"))
+        assert not await bench.lock.release(claim("n1"))
         assert bench.script.writes == writes
 
     asyncio.run(story())
@@ -115,7 +115,7 @@ def test_a_claim_of_another_kind_for_the_same_id_denies_and_says_whose_it_is():
         await bench.lock.take(claim("n1", kind=MANUAL))
         with pytest.raises(OtherClaimError, match="n1 is held by hand by alice since 2026-05-01T02:10:00Z: disk swap"):
             await bench.lock.take(claim("n1", nonce="2"))
-        assert not await bench.lock.give_back(claim("n1", nonce="2"))
+        assert not await bench.lock.release(claim("n1", nonce="2"))
         assert bench.semaphore().holders == ("n1",)
 
     asyncio.run(story())
@@ -127,9 +127,9 @@ def test_an_id_without_a_record_is_not_ours_and_is_not_given_back():
         bench.put(semaphore.encode(Semaphore(1, ("n1",))))
         with pytest.raises(OtherClaimError, match=r"without a record.*locksmithctl unlock n1.*adopt = true"):
             await bench.lock.take(claim("n1"))
-        assert not await bench.lock.give_back(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), settle=True)
         assert bench.semaphore().holders == ("n1",)
-        assert await bench.lock.give_back_bare("n1")
+        assert await bench.lock.release_legacy("n1")
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())
@@ -139,7 +139,7 @@ def test_adopting_leaves_an_id_alone_that_has_a_record():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1", kind=MANUAL))
-        assert not await bench.lock.give_back_bare("n1")
+        assert not await bench.lock.release_legacy("n1")
         assert bench.semaphore().holders == ("n1",)
 
     asyncio.run(story())
@@ -198,7 +198,7 @@ def test_a_corrupt_semaphore_is_refused_by_every_operation_and_never_overwritten
         calls = {
             "take": lambda: bench.lock.take(claim("n1")),
             "commit": lambda: bench.lock.commit(claim("n1")),
-            "give_back": lambda: bench.lock.give_back(claim("n1"), settle=True),
+            "give_back": lambda: bench.lock.release(claim("n1"), settle=True),
             "unlock": lambda: bench.lock.unlock("n1"),
             "set_max": lambda: bench.lock.set_max(3),
             "read": bench.lock.read,
@@ -237,7 +237,7 @@ def test_a_corrupt_record_is_shown_beside_the_others_and_removed_by_unlock():
         assert isinstance(state.claims["n1"], CorruptValueError)
         assert state.claims["n2"] == claim("n2")
         with pytest.raises(CorruptValueError, match="locksmithctl unlock n1"):
-            await bench.lock.give_back(claim("n1"))
+            await bench.lock.release(claim("n1"))
         assert await bench.lock.unlock("n1") is None
         assert bench.record("n1") is None
         assert bench.semaphore().holders == ("n2",)
@@ -303,7 +303,7 @@ def test_giving_up_a_take_whose_answer_was_lost_keeps_it_from_winning_later(step
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
         bench.script.fates.clear()
-        assert not await bench.lock.give_back(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), settle=True)
         late = bench.script.arrive_late()
         assert late
         assert bench.semaphore() == Semaphore(1)
@@ -318,7 +318,7 @@ def test_without_settling_the_late_take_would_have_won():
         bench = Bench(LATE, limit=0.0)
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
-        assert not await bench.lock.give_back(claim("n1"), settle=False)
+        assert not await bench.lock.release(claim("n1"), settle=False)
         assert bench.script.arrive_late() == ["applied"]
         assert bench.semaphore() == Semaphore(1, ("n1",))
 
@@ -342,7 +342,7 @@ def test_a_lost_give_back_that_arrives_late_does_not_free_the_next_claim():
         bench = Bench()
         await bench.lock.take(claim("n1"))
         bench.script.fates = [LATE]
-        await bench.lock.give_back(claim("n1"))
+        await bench.lock.release(claim("n1"))
         await bench.lock.take(claim("n1", nonce="2"))
         assert bench.script.arrive_late() == ["too late"]
         assert bench.record("n1") == claim("n1", nonce="2")
@@ -404,7 +404,7 @@ def test_an_unlock_leaves_a_claim_alone_that_came_between_two_attempts(stepwise)
         assert bench.record("n1") == claim("n1", "2", MANUAL)
 
     async def changes_hands(bench):
-        await bench.calm.give_back(claim("n1"))
+        await bench.calm.release(claim("n1"))
         await bench.calm.take(claim("n1", "2", MANUAL))
 
     asyncio.run(story())
@@ -529,10 +529,10 @@ def test_a_give_back_whose_answer_is_lost_has_given_back():
     async def story():
         bench = Bench("arrives", ANSWER_LOST)
         await bench.lock.take(claim("n1"))
-        assert await bench.lock.give_back(claim("n1"))
+        assert await bench.lock.release(claim("n1"))
         bench.put(semaphore.encode(Semaphore(1, ("n1",))))
         bench.script.fates = [ANSWER_LOST]
-        assert await bench.lock.give_back_bare("n1")
+        assert await bench.lock.release_legacy("n1")
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())
@@ -543,9 +543,9 @@ def test_what_a_lost_race_left_on_v2_is_removed_by_the_give_back_and_is_no_holde
     async def story():
         bench = Bench(stepwise=True)
         bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
-        assert not await bench.lock.give_back(claim("n1", nonce="2"), settle=settle)
+        assert not await bench.lock.release(claim("n1", nonce="2"), settle=settle)
         assert bench.record("n1") == claim("n1"), "only one's own"
-        assert not await bench.lock.give_back(claim("n1"), settle=settle)
+        assert not await bench.lock.release(claim("n1"), settle=settle)
         assert bench.record("n1") is None
         bench.put(b"garbage")
         assert await bench.lock.repair(1, b"garbage") == Semaphore(1)
@@ -559,7 +559,7 @@ def test_what_a_take_on_its_way_has_left_is_removed_and_the_take_cannot_win():
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
         assert bench.record("n1") == claim("n1")
-        assert not await bench.lock.give_back(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), settle=True)
         assert bench.script.arrive_late() == ["too late"]
         assert bench.record("n1") is None
         assert bench.semaphore() == Semaphore(1)
@@ -687,7 +687,7 @@ class Race:
         except (LockError, StoreUnavailableError, ConflictError):
             return
         except OutcomeUnknownError:
-            await _until_done(lambda: lock.give_back(mine, settle=True))
+            await _until_done(lambda: lock.release(mine, settle=True))
             return
         self._believers.append(mine)
         self._check()
@@ -698,7 +698,7 @@ class Race:
                     script.arrive_late()
         self._check()
         self._believers.remove(mine)
-        await _until_done(lambda: lock.give_back(mine))
+        await _until_done(lambda: lock.release(mine))
 
     async def _come_and_go(self, crowds: list[int]) -> None:
         for machines in crowds:

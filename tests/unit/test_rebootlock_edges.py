@@ -120,7 +120,7 @@ def test_a_memory_of_a_reboot_that_cannot_be_read_is_not_removed_with_the_slot()
         await bench.lock.take(claim("n1"))
         memory = keys.reboot_key("", "n1")
         bench.put(b"rubbish", memory)
-        assert await bench.lock.give_back(claim("n1")) is not None
+        assert await bench.lock.release(claim("n1")) is not None
         assert bench.server.read(memory).entry is not None
 
     asyncio.run(story())
@@ -131,7 +131,7 @@ def test_a_memory_of_a_reboot_that_cannot_be_read_is_not_removed_with_the_slot()
     [
         lambda lock: lock.check(claim("n1")),
         lambda lock: lock.report_failure(claim("n1"), UNHEALTHY, "sick"),
-        lambda lock: lock.give_back_bare("n1"),
+        lambda lock: lock.release_legacy("n1"),
     ],
     ids=["check", "blame", "give_back_bare"],
 )
@@ -218,7 +218,7 @@ def test_a_second_reboot_for_the_same_version_is_refused_and_the_first_is_named(
         claimed = replace(daemons("n1"), version="1.2.3", boot_id="boot-1")
         await group.lock().take(claimed)
         await group.lock().commit(claimed)
-        await group.lock().give_back(claimed.committed(), rebooted=True)
+        await group.lock().release(claimed.committed(), rebooted=True)
         with pytest.raises(RepeatedError) as caught:
             await group.lock().take(replace(claimed, nonce="again", boot_id="boot-2"))
         assert (caught.value.last.version, caught.value.last.at) == ("1.2.3", NOW)

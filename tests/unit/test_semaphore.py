@@ -44,7 +44,7 @@ def test_a_semaphore_without_slots_is_read_and_can_be_given_back_and_resized():
     closed = decode(b'{"semaphore":-1,"max":0,"holders":["a"]}', KEY)
     with pytest.raises(NoFreeSlotError):
         closed.take("b")
-    assert closed.give_back("a") == Semaphore(0)
+    assert closed.release("a") == Semaphore(0)
     assert closed.resize(2).take("b").holders == ("a", "b")
 
 
@@ -57,7 +57,7 @@ def test_nobody_takes_twice_and_nobody_gives_back_what_he_does_not_hold():
     with pytest.raises(AlreadyHeldError):
         Semaphore(2, ("a",)).take("a")
     with pytest.raises(NotHeldError):
-        Semaphore(2, ("a",)).give_back("b")
+        Semaphore(2, ("a",)).release("b")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_no_run_of_takes_and_give_backs_holds_more_than_max(slots, acts):
     semaphore = Semaphore(slots)
     for takes, holder in acts:
         try:
-            semaphore = semaphore.take(holder) if takes else semaphore.give_back(holder)
+            semaphore = semaphore.take(holder) if takes else semaphore.release(holder)
         except (NoFreeSlotError, AlreadyHeldError, NotHeldError):
             continue
         assert len(semaphore.holders) <= slots

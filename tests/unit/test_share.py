@@ -115,7 +115,7 @@ def test_whoever_takes_the_lock_counts_the_machines_anew(stepwise):
             await group.lock.take(claim("n2"))
         assert group.semaphore == Semaphore(1, ("n1",)), "a node of the original gets no slot either"
         assert denied.value.revision == group.server.revision, "what is waited for is another's write"
-        await group.lock.give_back(claim("n1"))
+        await group.lock.release(claim("n1"))
         await group.lock.take(claim("n2"))
         assert group.semaphore == Semaphore(1, ("n2",))
 

@@ -123,7 +123,7 @@ async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
         await patience.obtain(partial(lock.take, claim), lock.changed)
     except BaseException:
         async with asyncio.timeout(GIVE_UP_LIMIT):
-            await lock.give_back(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
+            await lock.release(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
         raise
     await lock.lock.history.add(act_on(claim, LOCK, claim.reason))
     return claim

@@ -76,7 +76,7 @@ class OperatorReboot:
             try:
                 permit = await self._obtain(entry)
             except BaseException as error:  # Ctrl-C and SIGTERM too
-                await self._give_back(entry, error)
+                await self._release(entry, error)
                 if not isinstance(error, BlockedError) or not self.patience.is_endless:
                     raise
                 self.say(f"waiting: {error}; the lock is given back meanwhile")
@@ -172,7 +172,7 @@ class OperatorReboot:
             raise
         if await self._stays_up():
             failure = HostError(f"logind took the reboot, and after {self.settle:g} s nothing is shutting down")
-            await self._give_back(entry, failure)
+            await self._release(entry, failure)
             self.say("the lock is given back")
             raise failure
 
@@ -180,7 +180,7 @@ class OperatorReboot:
         """Give back what logind refused, unless the machine is going down by somebody else's order, or may be."""
         if await self.machine.shutdown_state() is not ShutdownState.RUNNING:
             raise HostError(f"{error}; this machine is going down all the same, or may be: it keeps the lock") from None
-        await self._give_back(entry, error)
+        await self._release(entry, error)
         self.say("the lock is given back")
 
     async def _stays_up(self) -> bool:
@@ -213,9 +213,9 @@ class OperatorReboot:
             raise LockError("locksmithd has yet to give back the slot of this machine's last reboot: does it run?")
         if entry.phase is Phase.COMMITTED and not await self._stays_up():
             raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
-        await self._give_back(entry)
+        await self._release(entry)
 
-    async def _give_back(self, entry: JournalEntry, why: BaseException | None = None) -> None:
+    async def _release(self, entry: JournalEntry, why: BaseException | None = None) -> None:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         try:
             self.journal.reopen(entry.claim.nonce)

@@ -54,7 +54,7 @@ class Semaphore:
             raise NoFreeSlotError(f"{self.available} slots are free, and {position - 1} machines wait before {holder}")
         return Semaphore(self.max, tuple(sorted((*self.holders, holder))))
 
-    def give_back(self, holder: str) -> "Semaphore":
+    def release(self, holder: str) -> "Semaphore":
         """Remove a holder, or raise `NotHeldError`."""
         if holder not in self.holders:
             raise NotHeldError(f"{holder} holds no slot")
