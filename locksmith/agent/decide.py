@@ -13,6 +13,7 @@ from locksmith.agent.journal import TAKEN_OVER, Hooks, JournalEntry, Phase
 from locksmith.agent.obstacles import first_obstacle, splayed
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
+    Abort,
     Adopt,
     Commit,
     Finish,
@@ -24,14 +25,13 @@ from locksmith.agent.steps import (
     Undo,
     Wait,
     Warn,
-    Withdraw,
 )
 from locksmith.agent.verify import booted, still_up
 from locksmith.lock.answer import Denied, Done, Granted
 from locksmith.lock.records.claim import DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
-GIVE_UP_WRITES = 3
+ABORT_WITHOUT_WRITES = 3
 """How many writes of the journal in a row may fail before the slot is released without them."""
 
 
@@ -46,16 +46,16 @@ def decide(now: Snapshot) -> Step:
     if now.shutdown is ShutdownState.GOING_DOWN:
         return still_up(now)
     if now.released:
-        step: Step = Withdraw("its slot was released already")
+        step: Step = Abort("its slot was released already")
     elif entry.by != now.settings.program:
         step = _with_anothers_claim(now, entry)
     elif entry.phase is Phase.COMMITTED:
         step = _committed(now)
-    elif now.giving_up is not None:
-        step = Withdraw(now.giving_up.reason, now.giving_up.failed)
+    elif now.aborting is not None:
+        step = Abort(now.aborting.reason, now.aborting.failed)
     else:
         step = _with_claim(now, entry)
-    if isinstance(step, Withdraw) and entry.hooks is not Hooks.NONE and not now.released:
+    if isinstance(step, Abort) and entry.hooks is not Hooks.NONE and not now.released:
         return _undoing(now, step)
     return step
 
@@ -68,7 +68,7 @@ def _stage(now: Snapshot, stage: Stage, code: str, what: str) -> Run | Wait | No
     return None if report.over else Wait(code, what)
 
 
-def _undoing(now: Snapshot, step: Withdraw) -> Step:
+def _undoing(now: Snapshot, step: Abort) -> Step:
     """Undo the hooks first; how that goes changes nothing: the machine stays up, and the slot goes back."""
     report = now.stage
     if report is None or report.stage is not Stage.UNDO:
@@ -103,18 +103,18 @@ def _objected(now: Snapshot) -> Step | None:
 
 
 def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:
-    step = _given_up(now, entry)
+    step = _to_abort(now, entry)
     return step if step is not None else _answered(now, entry)
 
 
-def _given_up(now: Snapshot, entry: JournalEntry) -> Withdraw | None:
+def _to_abort(now: Snapshot, entry: JournalEntry) -> Abort | None:
     """Take the request back where it would not be made now, or where this machine cannot go on with it."""
     reason = _no_longer(now)
     if reason is not None:
-        return Withdraw(reason)
-    if now.failed_writes >= GIVE_UP_WRITES:
-        return Withdraw("the journal cannot be written: is the disk full?", failed=True)
-    return Withdraw(entry.claim.failure, failed=True) if entry.claim.state in WENT_WRONG else None
+        return Abort(reason)
+    if now.failed_writes >= ABORT_WITHOUT_WRITES:
+        return Abort("the journal cannot be written: is the disk full?", failed=True)
+    return Abort(entry.claim.failure, failed=True) if entry.claim.state in WENT_WRONG else None
 
 
 def _answered(now: Snapshot, entry: JournalEntry) -> Step:
@@ -123,11 +123,11 @@ def _answered(now: Snapshot, entry: JournalEntry) -> Step:
         case None:
             return Request()
         case Denied(text=text, done=Done() as done):
-            return Withdraw(text, done=done)
+            return Abort(text, done=done)
         case Denied(text=text, lost=True):
-            return Withdraw(text, failed=True)
-        case Denied(text=text, called_off=True):
-            return Withdraw(text)
+            return Abort(text, failed=True)
+        case Denied(text=text, must_release=True):
+            return Abort(text)
         case Denied(code, text, until=until):
             return Wait(code, text, until)
         case Granted():
@@ -139,12 +139,12 @@ def _granted(now: Snapshot, entry: JournalEntry) -> Step:
     if now.checks is None or (entry.hooks is Hooks.NONE and now.checks.ago > now.settings.recheck):
         return _checks(now)
     if now.checks.blockers:
-        return Withdraw(now.checks.blockers[0].text)
+        return Abort(now.checks.blockers[0].text)
     if not now.prepared:
         if (step := _stage(now, Stage.PREPARE, "hooks", "the hooks before the reboot run")) is not None:
             return step
         report = now.stage
-        return Withdraw("; ".join(one.text for one in report.problems) if report else "", failed=True)
+        return Abort("; ".join(one.text for one in report.problems) if report else "", failed=True)
     return _warning(now) or _last_check(now)
 
 
@@ -161,7 +161,7 @@ def _checks(now: Snapshot) -> Step:
     return Run(Stage.CHECKS)
 
 
-def _warning(now: Snapshot) -> Warn | Wait | Withdraw | None:
+def _warning(now: Snapshot) -> Warn | Wait | Abort | None:
     """Give every user who is logged in the time to end their work; None: nobody is, or it is over.
 
     Each new user gets the whole time. All of them together do not hold the slot for longer than `sessions`.
@@ -173,7 +173,7 @@ def _warning(now: Snapshot) -> Warn | Wait | Withdraw | None:
         return None
     names, most, left = ", ".join(sorted(now.users)), now.settings.sessions, now.settings.sessions - now.warned_for
     if most and left <= timedelta(0):
-        return Withdraw(f"users kept logging in for {span(most)} after the first was warned: {names}", failed=True)
+        return Abort(f"users kept logging in for {span(most)} after the first was warned: {names}", failed=True)
     if now.warned is None or not known:
         return Warn(now.now + now.settings.grace)
     return Wait(
@@ -206,7 +206,7 @@ def _committed(now: Snapshot) -> Step:
     if now.unattended < now.settings.settle:
         until = now.now + now.settings.settle - now.unattended
         return Wait("rebooting", "a reboot may have been asked for before this daemon started", until)
-    return Withdraw("the daemon ended before the reboot was asked for", failed=True)
+    return Abort("the daemon ended before the reboot was asked for", failed=True)
 
 
 def _last_moment(now: Snapshot) -> Step:
@@ -217,21 +217,21 @@ def _last_moment(now: Snapshot) -> Step:
     """
     if now.commit_age > now.settings.fresh:
         age = f"{now.commit_age.total_seconds():.0f} s"
-        return Withdraw(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
+        return Abort(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
     if now.look_age > now.settings.fresh:
-        return Withdraw(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
+        return Abort(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
     reason = _no_longer(now)
-    return Reboot() if reason is None else Withdraw(f"at the last moment: {reason}")
+    return Reboot() if reason is None else Abort(f"at the last moment: {reason}")
 
 
 def _called(now: Snapshot, call: RebootCall) -> Step:
     if call.refused is not None:
-        return Withdraw(call.refused, failed=True)
+        return Abort(call.refused, failed=True)
     if now.shutdown is ShutdownState.UNKNOWN:
         return still_up(now)
     if call.ago < now.settings.settle:
         return Wait("rebooting", "the reboot was asked for", now.now + now.settings.settle - call.ago)
-    return Withdraw("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
+    return Abort("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
 
 
 def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
@@ -246,4 +246,4 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
     if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:
         until = now.now + now.settings.settle - now.unattended
         return Wait("rebooting", "a reboot was asked for by an operator", until)
-    return Withdraw("the operator's reboot did not happen")
+    return Abort("the operator's reboot did not happen")

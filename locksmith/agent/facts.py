@@ -131,7 +131,7 @@ class StoredFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class GivingUp:
+class Aborting:
     """Why a claim is given back without a reboot, and whether that counts as a failed one."""
 
     reason: str

@@ -17,10 +17,10 @@ from random import Random
 from locksmith.agent import decide, obstacles, permit
 from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import (
+    Aborting,
     Blocker,
     Boot,
     Checks,
-    GivingUp,
     RebootCall,
     ShutdownState,
     Stage,
@@ -38,6 +38,7 @@ from locksmith.agent.ports import Ports, Presence, Trigger, WindowSource
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.stages import StageRunner
 from locksmith.agent.steps import (
+    Abort,
     Adopt,
     Commit,
     Finish,
@@ -52,7 +53,6 @@ from locksmith.agent.steps import (
     Undo,
     Wait,
     Warn,
-    Withdraw,
 )
 from locksmith.agent.strategy import Strategy
 from locksmith.errors import (
@@ -161,7 +161,7 @@ class Agent:
         answer = self._progress.answer
         if not isinstance(answer, Denied) or answer.code == TAKE_FAILS:  # an attempt that failed may win later
             return False
-        return not answer.called_off and not self._progress.had and not self._progress.uncertain
+        return not answer.must_release and not self._progress.had and not self._progress.uncertain
 
     async def _turn(self) -> bool:
         """Observe, decide, perform one step; True when there is nothing left to do."""
@@ -220,7 +220,7 @@ class Agent:
         if entry.by not in {DAEMON, TAKEN_OVER} and self._ports.operator():
             return  # the tool goes on, whatever keeps this program from looking
         untouched = self._is_of_this_boot(entry) and _is_untouched(entry)
-        if snapshot is None and self._failures >= decide.GIVE_UP_WRITES and untouched:
+        if snapshot is None and self._failures >= decide.ABORT_WITHOUT_WRITES and untouched:
             await self._attempt(self._release_unobserved(entry, failure))
             return
         long = self._unable if snapshot is None else snapshot.verifying
@@ -244,7 +244,7 @@ class Agent:
         """
         if entry.by not in {DAEMON, TAKEN_OVER}:
             self._ports.journal.take_over(entry.claim.nonce, self._ports.operator)
-        await self._strategy(target_of(entry)).withdraw(entry.claim, f"this machine cannot look at itself: {failure}")
+        await self._strategy(target_of(entry)).abort(entry.claim, f"this machine cannot look at itself: {failure}")
         self._released = entry.claim.nonce
 
     async def _attempt(self, work: Awaitable[None]) -> None:
@@ -334,7 +334,7 @@ class Agent:
             verifying=progress.verifying.look(time, holds=entry is not None and entry.boot != self._boot),
             system=self._ports.machine.system(),
             acknowledged=progress.acknowledged,
-            giving_up=progress.giving_up,
+            aborting=progress.aborting,
             users=users,
             warned=progress.warned,
             warned_for=timedelta(seconds=0.0 if progress.warned_since is None else time - progress.warned_since),
@@ -432,8 +432,8 @@ class Agent:
                 self._ports.journal.take_over(entry.claim.nonce, self._ports.operator)
             case Release() if entry is not None:
                 await self._release(entry, snapshot)
-            case Withdraw() if entry is not None:
-                await self._withdraw(entry, step, snapshot)
+            case Abort() if entry is not None:
+                await self._abort(entry, step, snapshot)
             case _:
                 pass
 
@@ -473,7 +473,7 @@ class Agent:
             # Whoever goes on after a crash from here on has to run them all again.
             self._ports.journal.hooks(entry.claim.nonce, Hooks.BEGUN)
         self._progress.prepared = False
-        self._progress.giving_up = GivingUp(step.reason, step.failed)
+        self._progress.aborting = Aborting(step.reason, step.failed)
         self._progress.committed, self._progress.call = False, None
         await self._stages.stop(entry, self._progress)
         await self._stages.begin(Stage.UNDO, entry, self._progress)
@@ -556,11 +556,11 @@ class Agent:
         done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
         self._ports.journal.clear(entry.claim.nonce, done=done)
 
-    async def _withdraw(self, entry: JournalEntry, step: Withdraw, snapshot: Snapshot) -> None:
+    async def _abort(self, entry: JournalEntry, step: Abort, snapshot: Snapshot) -> None:
         """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
         nonce = entry.claim.nonce
         with self._written():
-            if step.failed and self._progress.giving_up is None:
+            if step.failed and self._progress.aborting is None:
                 self._ports.journal.fail(nonce, self._failure(entry, step.reason, snapshot))
             if entry.phase is Phase.COMMITTED:
                 self._ports.journal.reopen(nonce)
@@ -568,7 +568,7 @@ class Agent:
         self._begin_anew(nonce)
         if nonce != self._released:
             with self._pointing_out(entry), self._noting_what_the_store_knows():
-                await self._strategy(target_of(entry)).withdraw(entry.claim, step.reason)
+                await self._strategy(target_of(entry)).abort(entry.claim, step.reason)
                 self._released = nonce
         if nonce == self._released:
             self._ports.journal.clear(nonce, done=step.done)
@@ -589,7 +589,7 @@ class Agent:
         try:
             yield
         except HostError as error:
-            if self._ports.journal.failed_writes < decide.GIVE_UP_WRITES:
+            if self._ports.journal.failed_writes < decide.ABORT_WITHOUT_WRITES:
                 raise
             log.warning("the slot is released without it: %s", error)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from locksmith.agent.facts import (
+    Aborting,
     Blocker,
     Checks,
-    GivingUp,
     RebootCall,
     Report,
     Stage,
@@ -89,7 +89,7 @@ class Progress:
     acknowledged: bool | None = None
     prepared: bool = False
     finished: bool = False
-    giving_up: GivingUp | None = None
+    aborting: Aborting | None = None
     stored: StoredFailure | None = None
     gone_wrong: StoredFailure | None = None
     """What was reported of this reboot: it stands also where the journal cannot be written."""

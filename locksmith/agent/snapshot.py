@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from locksmith.agent.facts import (
+    Aborting,
     Blocker,
     Boot,
     Checks,
-    GivingUp,
     RebootCall,
     RebootNeed,
     Report,
@@ -105,7 +105,7 @@ class Snapshot:
     verifying: timedelta = timedelta()
     system: str = ""
     acknowledged: bool | None = None
-    giving_up: "GivingUp | None" = None
+    aborting: "GivingUp | None" = None
     users: frozenset[str] = frozenset()
     warned: Warned | None = None
     warned_for: timedelta = timedelta()

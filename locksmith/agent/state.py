@@ -2,6 +2,7 @@
 
 from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
+    Abort,
     Adopt,
     Commit,
     Finish,
@@ -16,9 +17,9 @@ from locksmith.agent.steps import (
     Undo,
     Wait,
     Warn,
-    Withdraw,
 )
 from locksmith.lock.records.states import (
+    ABORTING,
     FINISHED,
     IDLE,
     PREPARING,
@@ -29,7 +30,6 @@ from locksmith.lock.records.states import (
     STUCK,
     VERIFYING,
     WAITING,
-    WITHDRAWING,
 )
 
 _AFTER = {Stage.HEALTH, Stage.FINISH}
@@ -71,8 +71,8 @@ def state_of(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return state_
         case Commit() | Reboot():
             return REBOOTING
-        case Withdraw() | Undo() | TakeOver():
-            return WITHDRAWING
+        case Abort() | Undo() | TakeOver():
+            return ABORTING
         case Finish():
             return FINISHED
 
@@ -105,7 +105,7 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
             return f"undoing the hooks: {reason}"
         case TakeOver():
             return "the operator's reboot has ended, or stands still: taking its claim over, to give that back"
-        case Withdraw(reason):
+        case Abort(reason):
             return f"giving up the reboot and its slot: {reason}"
         case Finish():
             return "nothing to do: this strategy never reboots"

@@ -87,7 +87,7 @@ class TakeOver:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdraw:
+class Abort:
     """Take the request back without a reboot.
 
     `failed`: the reboot was asked for and did not happen. `done`: the reboot that this machine has forgotten.
@@ -112,5 +112,5 @@ Step = (
     | Undo
     | Release
     | TakeOver
-    | Withdraw
+    | Abort
 )

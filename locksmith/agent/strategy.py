@@ -59,7 +59,7 @@ class Strategy(Protocol):
         """
         ...
 
-    async def withdraw(self, claim: Claim, reason: str) -> None:
+    async def abort(self, claim: Claim, reason: str) -> None:
         """Take a request, or a permission that was not used, back; `reason` says why, for a person."""
         ...
 

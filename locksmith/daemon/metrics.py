@@ -10,7 +10,7 @@ from locksmith.agent.journal import Phase
 from locksmith.agent.node_status import next_opening
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
-from locksmith.agent.steps import Release, Step, Wait, Withdraw
+from locksmith.agent.steps import Abort, Release, Step, Wait
 from locksmith.config.model import MetricsSettings
 from locksmith.daemon.metrics_server import MetricsServer, listen
 from locksmith.daemon.metrics_tls import ServerCertificate
@@ -100,7 +100,7 @@ class Metrics:
         """Count what has succeeded."""
         if isinstance(step, Release):
             self._reboots.labels("completed").inc()
-        elif isinstance(step, Withdraw) and step.failed:
+        elif isinstance(step, Abort) and step.failed:
             self._reboots.labels("failed").inc()
 
     def _show_wait(self, step: Step) -> None:

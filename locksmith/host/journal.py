@@ -29,7 +29,7 @@ LOCK_LIMIT = 0.5
 """Seconds to wait for the other program's write, in which the loop stands still."""
 
 
-class CalledOffError(HostError):
+class TakenOverError(HostError):
     """The claim was taken out of the journal before the point of no return."""
 
 
@@ -197,8 +197,8 @@ class JournalFile:
         gone = entry is None or entry.claim.nonce != nonce or self._by not in (None, entry.by)
         return None if gone else entry
 
-    def _called_off(self) -> CalledOffError:
-        return CalledOffError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
+    def _called_off(self) -> TakenOverError:
+        return TakenOverError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
 
     def _own(self) -> Journal | None:
         """Read it as it stands; None: it is another machine's."""

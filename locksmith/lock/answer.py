@@ -49,7 +49,7 @@ class Denied:
     code: str
     text: str
     lost: bool = False
-    called_off: bool = False
+    must_release: bool = False
     line: Line | None = None
     done: Done | None = None
     until: datetime | None = None

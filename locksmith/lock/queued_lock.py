@@ -303,14 +303,14 @@ class QueuedLock:
         except Exception as error:
             if isinstance(error, DeniedError) or self._absence is None or self._absence is before:
                 raise
-            return Denied(TAKE_FAILS, self._absence.text, called_off=True)
+            return Denied(TAKE_FAILS, self._absence.text, must_release=True)
         if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted()
 
     def _not_admitted(self, error: NotAdmittedError) -> Denied:
         self._watch.aim(error, partial(self._let_go, error))
-        return Denied(error.code, str(error), called_off=error.held and error.code != SPACING)
+        return Denied(error.code, str(error), must_release=error.held and error.code != SPACING)
 
     async def _let_go(self, error: NotAdmittedError) -> None:
         """Wait for a change of what holds back, or its end; without one, look at everything again."""

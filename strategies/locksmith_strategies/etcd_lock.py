@@ -38,7 +38,7 @@ class EtcdLock:
         """Write it into the record, where it halts the group; True: an operator has acknowledged it."""
         return await self._lock.report_failure(claim, state, failure)
 
-    async def withdraw(self, claim: Claim, reason: str) -> None:
+    async def abort(self, claim: Claim, reason: str) -> None:
         """Give the slot and the place back, and make sure that no take that is still on its way can win."""
         await self._lock.release(claim, settle=self._lock.is_undecided(claim), why=reason)
 

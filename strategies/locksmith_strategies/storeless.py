@@ -30,7 +30,7 @@ class Storeless:
         """Have nobody who could acknowledge it."""
         return True
 
-    async def withdraw(self, claim: Claim, reason: str) -> None:
+    async def abort(self, claim: Claim, reason: str) -> None:
         """Have nothing to take back."""
 
     async def complete(self, claim: Claim) -> None:

@@ -17,7 +17,7 @@ from tests.harness.toll import commit
 from tests.harness.waiting import until
 
 LIMIT = 20.0
-GIVEN_UP = "this program stood still for a while, and locksmithd gave up what it had begun"
+ABORTED = "this program stood still for a while, and locksmithd gave up what it had begun"
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +85,7 @@ def test_a_reboot_that_is_stopped_with_a_slot_in_hand_loses_it_and_says_so(site,
             rival = await site.lock.take("another machine")
             tool.send_signal(signal.SIGCONT)
             status, said = await ended(tool)
-        assert (status, GIVEN_UP in said) == (1, True), said
+        assert (status, ABORTED in said) == (1, True), said
         assert node.machine.reboots == 0
         assert site.lock.holders == ["another machine"]
         await until(lambda: node.claim is None, "the journal forgets the claim")
@@ -128,7 +128,7 @@ def test_a_reboot_that_is_stopped_in_the_queue_leaves_it_and_takes_nothing_later
             await site.lock.release(rival)
             tool.send_signal(signal.SIGCONT)
             status, said = await ended(tool)
-        assert (status, GIVEN_UP in said) == (1, True), said
+        assert (status, ABORTED in said) == (1, True), said
         assert node.machine.reboots == 0
         assert site.lock.holders == []
 

@@ -44,7 +44,7 @@ class File:
         del claim, state, failure
         return True
 
-    async def withdraw(self, claim: Claim, reason: str) -> None:
+    async def abort(self, claim: Claim, reason: str) -> None:
         """Leave the file for the next try."""
 
     async def complete(self, claim: Claim) -> None:

@@ -14,7 +14,7 @@ from locksmith.agent.journal import Hooks
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.snapshot import Snapshot
-from locksmith.agent.steps import Withdraw
+from locksmith.agent.steps import Abort
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
@@ -159,9 +159,9 @@ class NoMemory(Agent):
 class ForgetsTooEarly(Agent):
     """Clears its journal before the slot is given back."""
 
-    async def _withdraw(self, entry, step: Withdraw, snapshot: Snapshot) -> None:
+    async def _abort(self, entry, step: Abort, snapshot: Snapshot) -> None:
         self._ports.journal.clear(entry.claim.nonce)
-        await super()._withdraw(entry, step, snapshot)
+        await super()._abort(entry, step, snapshot)
 
 
 class DryRunReboots(Agent):
@@ -221,7 +221,7 @@ class Generous(EtcdLock):
 class NoSettledTake(EtcdLock):
     """Gives up a take whose answer was lost without making sure that it can't win later."""
 
-    async def withdraw(self, claim: Claim, reason: str) -> None:
+    async def abort(self, claim: Claim, reason: str) -> None:
         await self._lock.release(claim, settle=False, why=reason)
 
     async def complete(self, claim: Claim) -> None:
@@ -804,7 +804,7 @@ def frozen(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
 
 
-def called_off(drawn: Plan) -> Plan:
+def must_release(drawn: Plan) -> Plan:
     """What takes people who call a reboot off at the last moment."""
     return disturbed(drawn, Faults(cancelled=0.3))
 
@@ -871,7 +871,7 @@ BROKEN = [
     # The order to reboot
     Broken(DryRunReboots, "in a dry run"),
     Broken(NoLastLook, "nothing wants it to"),
-    Broken(NoLookAfterTheCommit, "nothing wants it to", called_off),
+    Broken(NoLookAfterTheCommit, "nothing wants it to", must_release),
     Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),
     Broken(NoGroupMemory, "reboots once more", old_disks),
     Broken(NoOrphans, "has forgotten its claim", lost_disks),

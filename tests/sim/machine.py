@@ -27,18 +27,18 @@ class Engine:
 
     need: str | None = None
     needed_until: float = float("-inf")
-    called_off: bool = False
+    must_release: bool = False
     done: int = 0
 
     def wants(self, version: str) -> None:
         """Finish an update."""
-        self.need, self.called_off = version, False
+        self.need, self.must_release = version, False
 
-    def reset(self, *, called_off: bool = False) -> None:
+    def reset(self, *, must_release: bool = False) -> None:
         """Drop the wish; `called_off`: in a way that no reboot may follow, not even one that is being prepared."""
         if self.need is not None:
             self.need, self.needed_until = None, asyncio.get_running_loop().time()
-            self.called_off = called_off
+            self.must_release = must_release
 
 
 @dataclass
@@ -216,7 +216,7 @@ class SimMachine:
 
         def call_off() -> bool:
             wanted = self.engine.need is not None
-            self.engine.reset(called_off=True)
+            self.engine.reset(must_release=True)
             return wanted
 
         return self.on and SimJournal(self.name, self.disk, lambda _moment: None).unless_committed(

@@ -393,8 +393,8 @@ class Rules:
         if name in self.dry:
             self.story.breaks(f"{name} reboots in a dry run")
         since = asyncio.get_running_loop().time() - max(engine.needed_until, packages.needed_until)
-        called_off = engine.called_off and packages.need is None and packages.needed_until < engine.needed_until
-        if not machine.is_wanted and (called_off or since > FRESH + 0.1):
+        must_release = engine.must_release and packages.need is None and packages.needed_until < engine.needed_until
+        if not machine.is_wanted and (must_release or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
         if engine.need in machine.tried and packages.need is None:
             self.story.breaks(f"{name} reboots once more for {engine.need}")

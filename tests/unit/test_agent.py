@@ -117,7 +117,7 @@ class Bench:
         self._call("blame")
         return False
 
-    async def withdraw(self, _claim, _reason) -> None:
+    async def abort(self, _claim, _reason) -> None:
         self._call("withdraw")
 
     async def complete(self, _claim) -> None:
@@ -529,7 +529,7 @@ def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
     assert "withdraw" not in bench.calls
 
 
-@pytest.mark.parametrize("denied", [Denied("spacing", "too soon"), Denied("freeze", "frozen", called_off=True)])
+@pytest.mark.parametrize("denied", [Denied("spacing", "too soon"), Denied("freeze", "frozen", must_release=True)])
 def test_a_stop_between_two_answers_keeps_a_claim_that_has_its_slot(denied):
     """Its slot is in hand, though the last answer was a no: without the claim nobody would give it back."""
     bench = Bench(does={"commit": lambda: denied, "withdraw": raising(StoreUnavailableError("no endpoint answered"))})

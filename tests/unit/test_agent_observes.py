@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from locksmith.agent.facts import (
+    Aborting,
     Blocker,
     Checks,
-    GivingUp,
     RebootCall,
     RebootNeed,
     Report,
@@ -118,7 +118,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Stage.HEALTH, 50.0, done, over=True)
         progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
         progress.prepared = progress.finished = progress.acknowledged = True
-        progress.giving_up, progress.stored = GivingUp("why", failed=True), StoredFailure("failed", "rolled back")
+        progress.aborting, progress.stored = Aborting("why", failed=True), StoredFailure("failed", "rolled back")
         agent._released = "left"
         seen = await agent._observe()
         assert ports.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
@@ -132,7 +132,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         )
         assert (seen.warned, seen.warned_for) == (Warned(frozenset({"alice"}), START), seconds(30))
         assert (seen.prepared, seen.finished, seen.acknowledged, seen.released) == (True, True, True, True)
-        assert (seen.giving_up, seen.stored) == (GivingUp("why", failed=True), StoredFailure("failed", "rolled back"))
+        assert (seen.aborting, seen.stored) == (Aborting("why", failed=True), StoredFailure("failed", "rolled back"))
 
     play(bench, story)
 

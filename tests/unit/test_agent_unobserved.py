@@ -46,9 +46,9 @@ class Blind(Bench):
             NO_BUS()
         return self.comes_up
 
-    async def withdraw(self, claim, reason) -> None:
+    async def abort(self, claim, reason) -> None:
         self.words.append(reason)
-        await super().withdraw(claim, reason)
+        await super().abort(claim, reason)
 
     async def report_failure(self, claim, state, failure) -> bool:
         self.words.append(f"{state}: {failure}")

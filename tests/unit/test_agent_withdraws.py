@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.agent.facts import GivingUp, RebootCall, Stage
+from locksmith.agent.facts import Aborting, RebootCall, Stage
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.memory import Progress
-from locksmith.agent.steps import Undo, Withdraw
+from locksmith.agent.steps import Abort, Undo
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.answer import Denied, Done, Granted
 from tests.sim.virtual_time import run
@@ -18,7 +18,7 @@ from tests.unit.test_agent_ends import Users
 
 def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
     users = Users()
-    answers = [None, None, Denied("freeze", "frozen", called_off=True)]
+    answers = [None, None, Denied("freeze", "frozen", must_release=True)]
 
     def answer():
         return answers.pop(0) if answers else DENIED
@@ -51,12 +51,12 @@ def test_a_reboot_that_is_being_undone_is_given_up_whatever_becomes_of_the_reaso
         snapshot = await agent._observe()
         assert snapshot.journal.entry is not None
         await agent._undo(snapshot.journal.entry, Undo("the window closed", failed=True), snapshot)
-        assert agent._progress.giving_up == GivingUp("the window closed", failed=True)
+        assert agent._progress.aborting == Aborting("the window closed", failed=True)
         entry = bench.journal.read().entry
         assert entry is not None
         assert entry.hooks is Hooks.BEGUN
         seen = await agent._observe()
-        assert seen.giving_up == agent._progress.giving_up
+        assert seen.aborting == agent._progress.aborting
         assert seen.stage is not None
         assert (seen.stage.stage, seen.stage.over) == (Stage.UNDO, True)
 
@@ -72,7 +72,7 @@ def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back()
         assert snapshot.journal.entry is not None
         agent._progress.call, agent._progress.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
         with pytest.raises(StoreUnavailableError):
-            await agent._withdraw(snapshot.journal.entry, Withdraw("inhibited"), snapshot)
+            await agent._abort(snapshot.journal.entry, Abort("inhibited"), snapshot)
         assert agent._progress == Progress("left", results=agent._progress.results, looked=agent._progress.looked)
         assert bench.journal.read().entry is not None
 

@@ -247,7 +247,7 @@ class Refusing(EtcdLock):
     async def commit(self, _claim: Claim) -> Answer:
         raise StoreUnavailableError("no endpoint answered")
 
-    async def withdraw(self, _claim: Claim, _reason: str) -> None:
+    async def abort(self, _claim: Claim, _reason: str) -> None:
         raise StoreUnavailableError("no endpoint answered")
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from locksmith.agent.decide import decide
 from locksmith.agent.facts import (
+    Aborting,
     Blocker,
     Boot,
     Checks,
-    GivingUp,
     RebootCall,
     RebootNeed,
     Report,
@@ -26,6 +26,7 @@ from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal,
 from locksmith.agent.obstacles import latest
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import (
+    Abort,
     Adopt,
     Commit,
     Finish,
@@ -40,7 +41,6 @@ from locksmith.agent.steps import (
     Undo,
     Wait,
     Warn,
-    Withdraw,
 )
 from locksmith.lock.answer import Denied, Done, Granted
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
@@ -159,24 +159,24 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "an operator took the slot away: it is not taken again at once",
         replace(REQUESTED, answer=Denied("unlocked", "somebody unlocked it", lost=True)),
-        Withdraw("somebody unlocked it", failed=True),
+        Abort("somebody unlocked it", failed=True),
     ),
     ("granted", replace(REQUESTED, answer=GRANTED), Commit()),
-    ("granted, and the update was reset", replace(REQUESTED, needs=(), answer=GRANTED), Withdraw),
+    ("granted, and the update was reset", replace(REQUESTED, needs=(), answer=GRANTED), Abort),
     (
         "granted, and the engine no longer answers",
         replace(REQUESTED, needs=(), errors=("?",), answer=GRANTED),
-        Withdraw,
+        Abort,
     ),
-    ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Withdraw),
+    ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Abort),
     (
         "granted, hooks have begun, and little of the window is left",
         configured(replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED))), least=timedelta(minutes=31)),
         Commit(),
     ),
-    ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Withdraw),
+    ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Abort),
     ("committed, and little of the window is left", configured(REBOOTING, least=timedelta(minutes=31)), Reboot()),
-    ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Withdraw),
+    ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Abort),
     (
         "rebooted, and a command that judges nothing says the same as before",
         replace(
@@ -188,22 +188,22 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         ),
         Release(),
     ),
-    ("granted, and the window closed", configured(replace(REQUESTED, answer=GRANTED), window=CLOSED), Withdraw),
+    ("granted, and the window closed", configured(replace(REQUESTED, answer=GRANTED), window=CLOSED), Abort),
     (
         "denied, and the window closed: the place goes too",
         configured(replace(REQUESTED, answer=DENIED), window=CLOSED),
-        Withdraw,
+        Abort,
     ),
-    ("granted, and now a dry run", configured(replace(REQUESTED, answer=GRANTED), dry_run=True), Withdraw),
-    ("granted, and now the strategy is off", configured(replace(REQUESTED, answer=GRANTED), reboots=False), Withdraw),
-    ("granted, and now another group", replace(REQUESTED, answer=GRANTED, retargeted=True), Withdraw),
+    ("granted, and now a dry run", configured(replace(REQUESTED, answer=GRANTED), dry_run=True), Abort),
+    ("granted, and now the strategy is off", configured(replace(REQUESTED, answer=GRANTED), reboots=False), Abort),
+    ("granted, and now another group", replace(REQUESTED, answer=GRANTED, retargeted=True), Abort),
     ("granted, and somebody else shuts down", replace(REQUESTED, answer=GRANTED, shutdown=DOWN), "rebooting"),
-    ("granted, and logind does not answer", replace(REQUESTED, answer=GRANTED, shutdown=UNKNOWN), Withdraw),
+    ("granted, and logind does not answer", replace(REQUESTED, answer=GRANTED, shutdown=UNKNOWN), Abort),
     # Past the point of no return.
     ("committed a moment ago", REBOOTING, Reboot()),
-    ("committed, but the look is old", replace(REBOOTING, look_age=11 * SECOND), Withdraw),
-    ("committed, but that was long ago", replace(REBOOTING, commit_age=11 * SECOND), Withdraw),
-    ("committed, but the window closed", configured(REBOOTING, window=CLOSED), Withdraw),
+    ("committed, but the look is old", replace(REBOOTING, look_age=11 * SECOND), Abort),
+    ("committed, but that was long ago", replace(REBOOTING, commit_age=11 * SECOND), Abort),
+    ("committed, but the window closed", configured(REBOOTING, window=CLOSED), Abort),
     ("committed, but somebody else shuts down", replace(REBOOTING, shutdown=DOWN), "rebooting"),
     ("committed, but logind does not answer", replace(REBOOTING, shutdown=UNKNOWN), "rebooting"),
     ("asked a second ago", called(SECOND), "rebooting"),
@@ -214,14 +214,14 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         called(11 * MINUTE, shutdown=UNKNOWN, down_for=11 * MINUTE),
         "stuck",
     ),
-    ("asked, refused", called(SECOND, "inhibited"), Withdraw("inhibited", failed=True)),
+    ("asked, refused", called(SECOND, "inhibited"), Abort("inhibited", failed=True)),
     ("asked, refused since somebody else shuts down", called(SECOND, "in progress", shutdown=DOWN), "rebooting"),
-    ("asked, and nothing happened", called(20 * SECOND), Withdraw),
+    ("asked, and nothing happened", called(20 * SECOND), Abort),
     ("asked outside the window by now", configured(called(SECOND), window=CLOSED), "rebooting"),
     # Past the point of no return, and this daemon is not the one that committed.
     ("restarted: may be asked for already", replace(COMMITTED, unattended=SECOND), "rebooting"),
     ("restarted: and it is going down", replace(COMMITTED, unattended=SECOND, shutdown=DOWN), "rebooting"),
-    ("restarted: it is not going down", COMMITTED, Withdraw),
+    ("restarted: it is not going down", COMMITTED, Abort),
     ("restarted: logind does not answer", replace(COMMITTED, shutdown=UNKNOWN, down_for=11 * MINUTE), "stuck"),
     # After the boot.
     ("rebooted", REBOOTED, Release()),
@@ -250,23 +250,23 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "it was reported in the same boot while it could not look at itself: it never rebooted",
         replace(GRANTS, journal=Journal(replace(entry(), claim=entry().claim.gone_wrong("unhealthy", "no bus")))),
-        Withdraw("no bus", failed=True),
+        Abort("no bus", failed=True),
     ),
     (
         "the disk takes no writes: the slot is released without them",
         replace(GRANTS, failed_writes=3),
-        Withdraw("the journal cannot be written: is the disk full?", failed=True),
+        Abort("the journal cannot be written: is the disk full?", failed=True),
     ),
     ("two writes may fail", replace(GRANTS, failed_writes=2, checks=Checks(SECOND)), Commit()),
     (
         "released without its disk: only the journal has to forget it, hooks or not",
         replace(GRANTS, journal=Journal(entry(hooks=Hooks.BEGUN)), released=True),
-        Withdraw("its slot was released already"),
+        Abort("its slot was released already"),
     ),
     (
         "the group remembers a reboot that this machine does not",
         replace(REQUESTED, answer=Denied("repeated", "again", done=Done("1.2.3", NOW))),
-        Withdraw("again", done=Done("1.2.3", NOW)),
+        Abort("again", done=Done("1.2.3", NOW)),
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
@@ -363,15 +363,15 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "an inhibitor after the lock",
         replace(GRANTS, blockers=(Blocker("inhibitor", "backup runs"),)),
-        Withdraw("backup runs"),
+        Abort("backup runs"),
     ),
     (
         "an inhibitor at the last moment",
         replace(REBOOTING, blockers=(Blocker("inhibitor", "backup runs"),)),
-        Withdraw("at the last moment: backup runs"),
+        Abort("at the last moment: backup runs"),
     ),
     ("the slot is there, and no gate was asked", replace(GRANTS, checks=None, prepared=False), Run(Stage.CHECKS)),
-    ("an alert fires after the lock", replace(GRANTS, checks=Checks(SECOND, (ALERT,))), Withdraw(ALERT.text)),
+    ("an alert fires after the lock", replace(GRANTS, checks=Checks(SECOND, (ALERT,))), Abort(ALERT.text)),
     ("an alert fired a moment ago", replace(NEEDING, checks=Checks(SECOND, (ALERT,))), "alerts"),
     (
         "an alert fired a while ago: it is asked for",
@@ -395,10 +395,10 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(
             GRANTS,
             journal=Journal(replace(entry(), hooks=Hooks.BEGUN)),
-            giving_up=GivingUp("drain: no", failed=True),
+            aborting=Aborting("drain: no", failed=True),
             stage=Report(Stage.UNDO, SECOND, over=True, problems=(Blocker("hooks", "undo: no"),)),
         ),
-        Withdraw("drain: no", failed=True),
+        Abort("drain: no", failed=True),
     ),
     ("somebody is logged in: they are warned", replace(GRANTS, users=ALICE), Warn(NOW + 5 * MINUTE)),
     ("they were warned", replace(GRANTS, users=ALICE, warned=Warned(ALICE, NOW + MINUTE)), "sessions"),
@@ -410,27 +410,27 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         Warn(NOW + 5 * MINUTE),
     ),
     ("users log in without end, for less than they may", logins(59 * MINUTE, NOW), Warn(NOW + 5 * MINUTE)),
-    ("users log in without end, for as long as they may", logins(60 * MINUTE, NOW), Withdraw),
+    ("users log in without end, for as long as they may", logins(60 * MINUTE, NOW), Abort),
     ("users log in without end, and may", configured(logins(60 * MINUTE, NOW), sessions=timedelta()), Warn),
-    ("the limit comes before the end of their time", logins(60 * MINUTE, NOW + MINUTE, ALICE), Withdraw),
+    ("the limit comes before the end of their time", logins(60 * MINUTE, NOW + MINUTE, ALICE), Abort),
     ("their time is over with the limit", logins(60 * MINUTE, NOW, ALICE), Commit()),
     ("all have gone when the limit comes", replace(logins(60 * MINUTE, NOW), users=frozenset()), Commit()),
     ("the checks are old after hooks and warning", replace(GRANTS, checks=Checks(11 * SECOND)), Run(Stage.CHECKS)),
     (
         "the group is frozen after the lock",
-        replace(REQUESTED, answer=Denied("freeze", "frozen", called_off=True)),
-        Withdraw("frozen"),
+        replace(REQUESTED, answer=Denied("freeze", "frozen", must_release=True)),
+        Abort("frozen"),
     ),
-    ("an operator's reboot begins: the daemon makes room", replace(GRANTS, operator=True), Withdraw),
+    ("an operator's reboot begins: the daemon makes room", replace(GRANTS, operator=True), Abort),
     # An operator's reboot.
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),
     ("an operator's reboot crashed, or stands still", BY_HAND, TakeOver()),
     ("it did so past its point of no return", BY_HAND_COMMITTED, TakeOver()),
-    ("taken over before it was committed", TAKEN, Withdraw),
-    ("taken over, and it goes on after all", replace(TAKEN, operator=True), Withdraw),
+    ("taken over before it was committed", TAKEN, Abort),
+    ("taken over, and it goes on after all", replace(TAKEN, operator=True), Abort),
     ("taken over while it may have asked", replace(TAKEN_COMMITTED, unattended=SECOND), "rebooting"),
-    ("taken over, and nothing happened", TAKEN_COMMITTED, Withdraw),
+    ("taken over, and nothing happened", TAKEN_COMMITTED, Abort),
     ("taken over, and logind is silent", replace(TAKEN_COMMITTED, shutdown=UNKNOWN), "rebooting"),
     ("taken over, and it went down", replace(TAKEN_COMMITTED, shutdown=DOWN), "rebooting"),
     (
@@ -488,7 +488,7 @@ def test_a_wait_that_ends_by_itself_says_when(snapshot, until):
 )
 def test_only_a_reboot_that_was_or_may_have_been_asked_for_counts_as_failed(snapshot, failed):
     chosen = decide(snapshot)
-    assert isinstance(chosen, Withdraw)
+    assert isinstance(chosen, Abort)
     assert chosen.failed is failed
 
 
@@ -526,7 +526,7 @@ snapshots = st.builds(
     finished=st.booleans(),
     verifying=spans,
     acknowledged=st.sampled_from([None, False, True]),
-    giving_up=st.sampled_from([None, None, GivingUp("frozen")]),
+    aborting=st.sampled_from([None, None, Aborting("frozen")]),
     users=st.sampled_from([frozenset(), ALICE]),
     warned=st.sampled_from([None, Warned(ALICE, NOW), Warned(ALICE, NOW + MINUTE)]),
     call=st.none() | st.builds(RebootCall, spans, st.sampled_from([None, None, "inhibited"])),
@@ -624,7 +624,7 @@ def test_a_claim_of_an_earlier_boot_is_dealt_with_before_anything_else(now):
 @given(snapshots)
 def test_hooks_that_have_begun_are_undone_before_the_slot_goes_back(now):
     entry = now.journal.entry
-    if isinstance(decide(now), Withdraw) and entry is not None and entry.hooks is not Hooks.NONE:
+    if isinstance(decide(now), Abort) and entry is not None and entry.hooks is not Hooks.NONE:
         assert now.stage is not None
         assert now.stage.stage is Stage.UNDO
         assert now.stage.over
@@ -634,7 +634,7 @@ def test_hooks_that_have_begun_are_undone_before_the_slot_goes_back(now):
 @given(snapshots)
 def test_nothing_is_given_back_that_the_journal_does_not_name(now):
     if now.journal.entry is None:
-        assert not isinstance(decide(now), Release | Withdraw | Commit | Reboot)
+        assert not isinstance(decide(now), Release | Abort | Commit | Reboot)
     else:
         assert not isinstance(decide(now), Adopt | Finish | Idle)
 
@@ -642,7 +642,7 @@ def test_nothing_is_given_back_that_the_journal_does_not_name(now):
 @many
 @given(snapshots)
 def test_a_machine_that_may_still_go_down_keeps_its_slot(now):
-    if not isinstance(decide(now), Withdraw):
+    if not isinstance(decide(now), Abort):
         return
     assert now.shutdown is not DOWN
     entry = now.journal.entry
@@ -656,7 +656,7 @@ def test_a_machine_that_may_still_go_down_keeps_its_slot(now):
 def test_a_reboot_that_was_asked_for_is_given_time_to_happen(now):
     step = decide(now)
     entry = now.journal.entry
-    if isinstance(step, Withdraw) and entry and entry.phase is Phase.COMMITTED and entry.by == DAEMON:
+    if isinstance(step, Abort) and entry and entry.phase is Phase.COMMITTED and entry.by == DAEMON:
         if now.call is not None:
             assert now.call.refused or now.call.ago >= now.settings.settle
         elif not now.committed_here:

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.decide import decide
-from locksmith.agent.facts import Blocker, Checks, GivingUp, RebootNeed, Report, ShutdownState, Stage, Warned
+from locksmith.agent.facts import Aborting, Blocker, Checks, RebootNeed, Report, ShutdownState, Stage, Warned
 from locksmith.agent.journal import Failure, Hooks, Journal, Phase
-from locksmith.agent.steps import Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait, Withdraw
+from locksmith.agent.steps import Abort, Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait
 from locksmith.lock.answer import Done
 from tests.unit.test_decide import (
     ALERT,
@@ -57,7 +57,7 @@ NAMELESS = replace(entry(by="locksmithctl"), claim=replace(entry().claim, who=""
 )
 def test_a_reboot_that_has_not_come_for_that_long_does_not_come(before, after):
     assert isinstance(decide(before), Wait)
-    assert isinstance(decide(after), Withdraw)
+    assert isinstance(decide(after), Abort)
 
 
 def test_a_shutdown_that_takes_as_long_as_the_limit_is_stuck():
@@ -72,7 +72,7 @@ def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
 
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
     assert decide(replace(REBOOTING, look_age=FRESH)) == Reboot()
-    assert decide(replace(REBOOTING, look_age=FRESH + INSTANT)) == Withdraw(
+    assert decide(replace(REBOOTING, look_age=FRESH + INSTANT)) == Abort(
         "the last look is 10 s old: everything is looked at again"
     )
 
@@ -221,7 +221,7 @@ def test_the_checks_are_begun_once_and_waited_for(stage, step):
 
 def test_at_the_last_moment_a_commit_may_be_ten_seconds_old_and_no_more():
     assert decide(replace(REBOOTING, commit_age=FRESH)) == Reboot()
-    assert isinstance(decide(replace(REBOOTING, commit_age=FRESH + INSTANT)), Withdraw)
+    assert isinstance(decide(replace(REBOOTING, commit_age=FRESH + INSTANT)), Abort)
 
 
 @pytest.mark.parametrize(("sessions", "until"), [(0, 5), (60, 5), (12, 2)])
@@ -256,12 +256,12 @@ def test_while_hooks_are_undone_the_reason_is_said():
     undone = replace(
         GRANTS,
         journal=Journal(entry(hooks=Hooks.BEGUN)),
-        giving_up=GivingUp("the window closed", failed=True),
+        aborting=Aborting("the window closed", failed=True),
         stage=Report(Stage.UNDO, SECOND),
     )
     assert decide(undone) == Wait("hooks", "undoing the hooks: the window closed")
     over = replace(undone, stage=Report(Stage.UNDO, SECOND, over=True))
-    assert decide(over) == Withdraw("the window closed", failed=True)
+    assert decide(over) == Abort("the window closed", failed=True)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from locksmith.agent.facts import Boot
 from locksmith.agent.journal import Failure, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
-from locksmith.host.journal import CalledOffError, JournalFile
+from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.lock.answer import Done
@@ -101,7 +101,7 @@ def test_the_point_of_no_return_is_written_in_phase_and_claim_and_can_be_taken_b
 def test_a_claim_that_is_gone_is_neither_committed_nor_reopened_nor_cleared_nor_failed(journal, found):
     if found:
         journal.begin(entry(found))
-    with pytest.raises(CalledOffError):
+    with pytest.raises(TakenOverError):
         journal.commit("a")
     journal.reopen("a")
     journal.fail("a", FAILURE)

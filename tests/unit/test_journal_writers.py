@@ -12,7 +12,7 @@ from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
-from locksmith.host.journal import CalledOffError, JournalFile
+from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.paths import Paths
 from locksmith.lock.answer import Done
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
@@ -53,10 +53,10 @@ def test_a_claim_is_owned_by_the_program_that_made_it_and_by_the_daemon(tool, da
 
 def test_a_reboot_is_ordered_only_for_a_claim_past_its_point_of_no_return(tool):
     tool.begin(ENTRY)
-    with pytest.raises(CalledOffError), tool.holding("nonce"):
+    with pytest.raises(TakenOverError), tool.holding("nonce"):
         pytest.fail("not committed")
     tool.commit("nonce")
-    with pytest.raises(CalledOffError), tool.holding("another"):
+    with pytest.raises(TakenOverError), tool.holding("another"):
         pytest.fail("another's")
     with tool.holding("nonce"):
         pass
@@ -82,7 +82,7 @@ def test_a_claim_that_was_taken_over_can_be_used_by_the_daemon_alone(tool, daemo
     daemon.take_over("nonce", lambda: False)
     assert daemon.read().entry == replace(ENTRY, by=TAKEN_OVER)
     for act in (lambda: tool.commit("nonce"), lambda: tool.hooks("nonce", Hooks.BEGUN)):
-        with pytest.raises(CalledOffError, match="the reboot was called off"):
+        with pytest.raises(TakenOverError, match="the reboot was called off"):
             act()
     tool.reopen("nonce")
     tool.report_failure("nonce", "failed", "rolled back")

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from locksmith.agent.facts import Boot, RebootNeed, WindowSight
 from locksmith.agent.journal import Journal, JournalEntry, Phase
 from locksmith.agent.snapshot import Settings, Snapshot
-from locksmith.agent.steps import Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait, Withdraw
+from locksmith.agent.steps import Abort, Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait
 from locksmith.daemon.metrics import Metrics
 from locksmith.errors import LocksmithError
 from locksmith.host.dbus import errors
@@ -69,7 +69,7 @@ def scrape() -> Scrape:
         (Wait("stuck", "stuck in shutdown"), states.STUCK),
         (Release(), states.RELEASING),
         (Adopt(), states.RELEASING),
-        (Withdraw("the window has closed"), states.WITHDRAWING),
+        (Abort("the window has closed"), states.ABORTING),
         (Finish(), states.FINISHED),
     ],
 )
@@ -123,8 +123,8 @@ def test_reboots_are_counted_when_they_are_over(scrape):
     assert scrape.value("reboots_total", result="completed") == 0
 
     scrape.metrics.performed(Release())
-    scrape.metrics.performed(Withdraw("logind refused", failed=True))
-    scrape.metrics.performed(Withdraw("the window has closed"))
+    scrape.metrics.performed(Abort("logind refused", failed=True))
+    scrape.metrics.performed(Abort("the window has closed"))
     assert scrape.value("reboots_total", result="completed") == 1
     assert scrape.value("reboots_total", result="failed") == 1
 

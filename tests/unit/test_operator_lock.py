@@ -12,7 +12,7 @@ from locksmith.agent.journal import TAKEN_OVER, Failure, Hooks, JournalEntry, Ph
 from locksmith.errors import HostError
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
-from locksmith.host.journal import CalledOffError, JournalFile
+from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.operator_lock import BEAT, STALE, WIDTH, OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.lock.records.claim import REBOOT, Claim
@@ -124,11 +124,11 @@ def test_what_the_daemon_has_taken_over_is_the_tools_no_more(tool, daemon, commi
     before = daemon.read()
     assert before.entry.by == TAKEN_OVER
     assert not tool.owns("nonce")
-    with pytest.raises(CalledOffError):
+    with pytest.raises(TakenOverError):
         tool.commit("nonce")
-    with pytest.raises(CalledOffError):
+    with pytest.raises(TakenOverError):
         tool.hooks("nonce", Hooks.BEGUN)
-    with pytest.raises(CalledOffError), tool.holding("nonce"):
+    with pytest.raises(TakenOverError), tool.holding("nonce"):
         pytest.fail("a reboot could be ordered")
     tool.reopen("nonce")
     tool.fail("nonce", Failure(datetime.now(UTC), "no"))
@@ -149,7 +149,7 @@ def test_a_program_that_goes_on_after_all_keeps_its_claim(tool, daemon):
 
 def test_while_a_reboot_is_ordered_the_daemon_cannot_take_its_claim_over(tool, daemon):
     tool.begin(ENTRY)
-    with pytest.raises(CalledOffError), tool.holding("nonce"):
+    with pytest.raises(TakenOverError), tool.holding("nonce"):
         pytest.fail("it is not past its point of no return")
     tool.commit("nonce")
     with tool.holding("nonce"), pytest.raises(HostError, match="is held by another program"):

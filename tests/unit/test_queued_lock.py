@@ -369,7 +369,7 @@ def test_a_machine_that_cannot_go_on_with_its_slot_gives_it_back():
         assert await one.take(claim("n1")) == Granted()
         guard.away = True
         answer = await failing(one, "n1")
-        assert (answer.code, answer.called_off) == (TAKE_FAILS, True)
+        assert (answer.code, answer.must_release) == (TAKE_FAILS, True)
 
     run(story)
 

@@ -195,7 +195,7 @@ def test_a_machine_that_is_held_back_leaves_the_line_to_the_others():
         machine = lock(server)
         await orders(server).hold("n1", ORDER)
         told = await denied(machine.take(claim("n1")))
-        assert (told.code, told.called_off) == ("hold", False)
+        assert (told.code, told.must_release) == ("hold", False)
         assert waiters(server) == []
         await machine.close()
 

@@ -49,7 +49,7 @@ def test_a_freeze_has_who_holds_a_slot_give_it_back():
         assert await holder.take(claim("n1")) == Granted()
         await freeze(server)
         for denied in (await refused(holder.take(claim("n1"))), await refused(holder.commit(claim("n1")))):
-            assert (denied.code, denied.called_off) == ("freeze", True)
+            assert (denied.code, denied.must_release) == ("freeze", True)
 
     run(story)
 
@@ -60,7 +60,7 @@ def test_a_freeze_leaves_who_holds_nothing_waiting_in_line():
         await freeze(server)
         waiting = lock(server)
         denied = await refused(waiting.take(claim("n1")))
-        assert (denied.code, denied.called_off) == ("freeze", False)
+        assert (denied.code, denied.must_release) == ("freeze", False)
         assert server.list(keys.waiters_prefix(""), 0, None).entries
 
     run(story)
@@ -81,7 +81,7 @@ def test_the_pause_after_a_reboot_calls_nothing_off(holds):
             assert await second.take(claim("n2")) == Granted()
         assert await first.commit(claim("n1")) == Granted()
         denied = await refused(second.commit(claim("n2")) if holds else second.take(claim("n2")))
-        assert (denied.code, denied.called_off) == ("spacing", False)
+        assert (denied.code, denied.must_release) == ("spacing", False)
 
     run(story)
 

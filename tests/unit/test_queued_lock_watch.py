@@ -92,7 +92,7 @@ def test_a_slot_that_is_given_back_wakes_the_first_in_line_and_it_has_it():
         holder, first = lock(server), lock(server)
         assert await holder.take(claim("n1")) == Granted()
         told = await denied(first.take(claim("n2")))
-        assert (told.code, told.lost, told.called_off) == ("slot", False, False)
+        assert (told.code, told.lost, told.must_release) == ("slot", False, False)
         asking = asyncio.ensure_future(woken_after(first, HOUR))
         await asyncio.sleep(7)
         assert not asking.done()

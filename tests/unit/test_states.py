@@ -8,6 +8,7 @@ import pytest
 from locksmith.agent import state
 from locksmith.agent.facts import Stage
 from locksmith.agent.steps import (
+    Abort,
     Adopt,
     Commit,
     Finish,
@@ -22,7 +23,6 @@ from locksmith.agent.steps import (
     Undo,
     Wait,
     Warn,
-    Withdraw,
 )
 from locksmith.lock.records import states
 
@@ -51,7 +51,7 @@ STORIES = [
         "withdrawing",
         "the operator's reboot has ended, or stands still: taking its claim over, to give that back",
     ),
-    (Withdraw("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
+    (Abort("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
     (Finish(), "finished", "nothing to do: this strategy never reboots"),
 ]
 

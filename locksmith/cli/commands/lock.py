@@ -11,7 +11,7 @@ import click
 from locksmith.cli.commands.free_slot import free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
-from locksmith.cli.reboot.interrupt import unless_called_off
+from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.wait import Patience, timeout_option, wait_option
 from locksmith.cli.reboot.wait import patience as read_patience
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
@@ -27,7 +27,7 @@ from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.util import boottime
 from locksmith.util.words import quoted
 
-GIVE_UP_LIMIT = 30.0
+ABORT_LIMIT = 30.0
 """Seconds to give up what one waited for, before the program ends; after that a place in line expires."""
 
 machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=False)
@@ -112,7 +112,7 @@ async def _stand_in_line(session: Session, claim: Claim, patience: Patience) -> 
 
     A machine that holds a slot for its reboot is waited for as well: the lock is taken when that is given back.
     """
-    return await unless_called_off(session.use_queued_lock(partial(_obtain, claim, patience)))
+    return await unless_interrupted(session.use_queued_lock(partial(_obtain, claim, patience)))
 
 
 async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
@@ -122,7 +122,7 @@ async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
             return held
         await patience.obtain(partial(lock.take, claim), lock.changed)
     except BaseException:
-        async with asyncio.timeout(GIVE_UP_LIMIT):
+        async with asyncio.timeout(ABORT_LIMIT):
             await lock.release(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
         raise
     await lock.lock.history.add(act_on(claim, LOCK, claim.reason))

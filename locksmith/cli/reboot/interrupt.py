@@ -13,7 +13,7 @@ T = TypeVar("T")
 STAYS = "not stopped: others would wait for this program's slot or place as long as it stands still; Ctrl-C gives it up"
 
 
-async def unless_called_off(work: Coroutine[Any, Any, T]) -> T:
+async def unless_interrupted(work: Coroutine[Any, Any, T]) -> T:
     """Run `work`, cancelled by SIGTERM or SIGHUP as by Ctrl-C. `HostError` says which came; Ctrl-C stays what it is.
 
     Ctrl-Z does not stop it: what it holds or waits for would be held up for as long as it stands still.

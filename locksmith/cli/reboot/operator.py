@@ -19,12 +19,12 @@ from locksmith.agent.strategy import Strategy
 from locksmith.cli.reboot.preparation import BlockedError, OperatorJournal, Preparation
 from locksmith.cli.reboot.wait import Patience
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
-from locksmith.host.journal import CalledOffError
+from locksmith.host.journal import TakenOverError
 from locksmith.lock.answer import Answer, Granted
 from locksmith.lock.records.claim import Claim
 
 PROGRAM = "locksmithctl"
-GIVEN_UP = (
+ABORTED = (
     "this program stood still for a while, and locksmithd gave up what it had begun; say `locksmithctl reboot` again"
 )
 
@@ -94,8 +94,8 @@ class OperatorReboot:
             await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
             self.say(f"holding the lock for {entry.claim.holder}, rebooting")
             self.journal.commit(entry.claim.nonce)
-        except CalledOffError:
-            raise LockError(f"not rebooting: {GIVEN_UP}") from None
+        except TakenOverError:
+            raise LockError(f"not rebooting: {ABORTED}") from None
         except LockError as error:
             kind = BlockedError if isinstance(error, BlockedError) else LockError
             raise kind(f"not rebooting: {error}") from None
@@ -114,7 +114,7 @@ class OperatorReboot:
 
     def _must_own(self, entry: JournalEntry) -> None:
         if not self.journal.owns(entry.claim.nonce):
-            raise LockError(GIVEN_UP)
+            raise LockError(ABORTED)
 
     def _permit(self, entry: JournalEntry, in_time: Permit) -> Permit:
         """Permit the order while the claim is this program's; locksmithd cannot take it over meanwhile, nor after."""
@@ -126,8 +126,8 @@ class OperatorReboot:
                     self.beat()
                     with in_time():
                         yield
-            except CalledOffError:
-                raise RebootRefusedError(f"not rebooting: {GIVEN_UP}") from None
+            except TakenOverError:
+                raise RebootRefusedError(f"not rebooting: {ABORTED}") from None
             except RebootRefusedError:
                 raise
             except HostError as error:
@@ -220,7 +220,7 @@ class OperatorReboot:
         try:
             self.journal.reopen(entry.claim.nonce)
             await self.preparation.undo(entry.claim.nonce)
-            await self.strategy(target_of(entry)).withdraw(self._as_written(entry), _reason(why))
+            await self.strategy(target_of(entry)).abort(self._as_written(entry), _reason(why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
             cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""

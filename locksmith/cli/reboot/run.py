@@ -8,7 +8,7 @@ from functools import cache
 from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.output import note
-from locksmith.cli.reboot.interrupt import unless_called_off
+from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import Patience
@@ -52,7 +52,7 @@ class Wanted:
 async def order_reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
     """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
     try:
-        await unless_called_off(_reboot(session, wanted, patience))
+        await unless_interrupted(_reboot(session, wanted, patience))
     except StoreUnavailableError as error:
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 

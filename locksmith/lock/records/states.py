@@ -9,7 +9,7 @@ REBOOTING = "rebooting"
 PREPARING = "preparing"
 VERIFYING = "verifying"
 RELEASING = "releasing"
-WITHDRAWING = "withdrawing"
+ABORTING = "withdrawing"
 STUCK = "stuck"
 FINISHED = "finished"
 
@@ -20,7 +20,7 @@ ERRORS = (
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
 ALL = (
-    *(IDLE, WAITING, REQUESTING, PREPARING, REBOOTING, VERIFYING, UNHEALTHY, FAILED, RELEASING, WITHDRAWING, STUCK),
+    *(IDLE, WAITING, REQUESTING, PREPARING, REBOOTING, VERIFYING, UNHEALTHY, FAILED, RELEASING, ABORTING, STUCK),
     FINISHED,
 )
 
