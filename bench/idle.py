@@ -16,7 +16,7 @@ import click
 from bench.meters import Meters, Reading
 from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import Before
+from locksmith.agent.journal import PreRebootState
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import HEARTBEAT, Ports
@@ -53,9 +53,9 @@ class Machine:
         """Stay up."""
         return ShutdownState.RUNNING
 
-    async def before(self, need: RebootNeed | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
         """Say how it is."""
-        return Before(need.trigger if need else "")
+        return PreRebootState(need.trigger if need else "")
 
     def system(self) -> str:
         """Say what runs."""

@@ -3,7 +3,7 @@
 import secrets
 
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import Before, JournalEntry, entry_for
+from locksmith.agent.journal import JournalEntry, PreRebootState, entry_for
 from locksmith.agent.obstacles import wanted
 from locksmith.agent.snapshot import Snapshot
 from locksmith.lock.records import claim as claim_record
@@ -11,7 +11,7 @@ from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.util import limits
 
 
-def new_entry(member: Member, target: Target, snapshot: Snapshot, before: Before) -> JournalEntry:
+def new_entry(member: Member, target: Target, snapshot: Snapshot, before: PreRebootState) -> JournalEntry:
     """Make a new claim of the daemon's for the first wish, with a nonce that no other claim has."""
     need = wanted(snapshot)[0]
     claim = Claim(

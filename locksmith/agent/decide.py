@@ -27,7 +27,7 @@ from locksmith.agent.steps import (
     Warn,
 )
 from locksmith.agent.verify import booted, still_up
-from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.answer import Denied, Granted, LastReboot
 from locksmith.lock.records.claim import DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
@@ -122,7 +122,7 @@ def _answered(now: Snapshot, entry: JournalEntry) -> Step:
     match now.answer:
         case None:
             return Request()
-        case Denied(text=text, done=Done() as done):
+        case Denied(text=text, done=LastReboot() as done):
             return Abort(text, done=done)
         case Denied(text=text, lost=True):
             return Abort(text, failed=True)
@@ -185,7 +185,7 @@ def _warning(now: Snapshot) -> Warn | Wait | Abort | None:
 
 def _no_longer(now: Snapshot) -> str | None:
     """Say why a request that was made would not be made now."""
-    if now.retargeted:
+    if now.target_changed:
         return "the configuration names another strategy, group or store now"
     if now.settings.dry_run or not now.settings.reboots:
         return "the configuration no longer lets this machine reboot"
@@ -201,10 +201,10 @@ def _committed(now: Snapshot) -> Step:
         return _called(now, now.call)
     if now.shutdown is ShutdownState.UNKNOWN:
         return still_up(now)
-    if now.committed_here:
+    if now.committed_by_this_process:
         return _last_moment(now)
-    if now.unattended < now.settings.settle:
-        until = now.now + now.settings.settle - now.unattended
+    if now.orphaned_for < now.settings.settle:
+        until = now.now + now.settings.settle - now.orphaned_for
         return Wait("rebooting", "a reboot may have been asked for before this daemon started", until)
     return Abort("the daemon ended before the reboot was asked for", failed=True)
 
@@ -218,8 +218,8 @@ def _last_moment(now: Snapshot) -> Step:
     if now.commit_age > now.settings.fresh:
         age = f"{now.commit_age.total_seconds():.0f} s"
         return Abort(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
-    if now.look_age > now.settings.fresh:
-        return Abort(f"the last look is {now.look_age.total_seconds():.0f} s old: everything is looked at again")
+    if now.observed_ago > now.settings.fresh:
+        return Abort(f"the last look is {now.observed_ago.total_seconds():.0f} s old: everything is looked at again")
     reason = _no_longer(now)
     return Reboot() if reason is None else Abort(f"at the last moment: {reason}")
 
@@ -243,7 +243,7 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
         return under_way if now.operator else TakeOver()
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
         return still_up(now)
-    if entry.phase is Phase.COMMITTED and now.unattended < now.settings.settle:
-        until = now.now + now.settings.settle - now.unattended
+    if entry.phase is Phase.COMMITTED and now.orphaned_for < now.settings.settle:
+        until = now.now + now.settings.settle - now.orphaned_for
         return Wait("rebooting", "a reboot was asked for by an operator", until)
     return Abort("the operator's reboot did not happen")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.identity import Target
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import Claim
 
 TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
@@ -36,7 +36,7 @@ class Hooks(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class PreRebootState:
     """This machine before its reboot, which proves afterwards that it was one.
 
     `trigger` wanted the reboot; `system` is what os-release(5) says of the operating system (empty: nothing);
@@ -67,7 +67,7 @@ class JournalEntry:
     boot: Boot
     by: str
     hooks: Hooks = Hooks.NONE
-    before: Before = Before()
+    before: PreRebootState = PreRebootState()
     cluster: str = ""
 
     @property
@@ -77,7 +77,7 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """A reboot that did not come about: the last of so many `tries` for the same `version`."""
 
     at: datetime
@@ -94,12 +94,12 @@ class Journal:
     """
 
     entry: JournalEntry | None = None
-    failure: Failure | None = None
-    done: Done | None = None
+    failure: FailedAttempt | None = None
+    done: LastReboot | None = None
     rechecked: datetime | None = None
 
 
-def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: Before) -> JournalEntry:
+def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreRebootState) -> JournalEntry:
     """Write down a claim that is about to be made, in this boot, by the program of this name."""
     return JournalEntry(
         claim=replace(claim, boot_id=boot.boot_id, userspace=boot.userspace, system=before.system),

@@ -30,8 +30,17 @@ from locksmith.agent.facts import (
     WindowSight,
 )
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase, target_of
-from locksmith.agent.memory import Lasting, Progress
+from locksmith.agent.journal import (
+    TAKEN_OVER,
+    FailedAttempt,
+    Hooks,
+    Journal,
+    JournalEntry,
+    Phase,
+    PreRebootState,
+    target_of,
+)
+from locksmith.agent.memory import ClaimMemory, Stopwatch
 from locksmith.agent.node_status import describe, describe_unobserved
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports, Presence, Trigger, WindowSource
@@ -64,7 +73,7 @@ from locksmith.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from locksmith.lock.answer import Answer, Denied, Done, Granted
+from locksmith.lock.answer import Answer, Denied, Granted, LastReboot
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON
 from locksmith.lock.records.node import Node
@@ -107,15 +116,15 @@ class Agent:
         self._watched = target
         self._woken = asyncio.Event()
         self._boot: Boot | None = None
-        self._down = Lasting()
+        self._down = Stopwatch()
         self._stages = StageRunner(ports.stages, ports.journal, ports.clock, self.wake)
         self._pace = RateLimit(burst=20, per_second=1 / PACE)
-        self._progress = Progress()
+        self._progress = ClaimMemory()
         self._known: JournalEntry | None = None
         self._journal_read = False
         # The claim whose slot went back, though the journal names it still.
         self._released = ""
-        self._unobserved, self._unable = Lasting(), timedelta()
+        self._unobserved, self._unable = Stopwatch(), timedelta()
         self._hidden = False
         self._failures = 0
         self._rechecked = -math.inf
@@ -170,7 +179,7 @@ class Agent:
         snapshot: Snapshot | None = None
         try:
             snapshot = await self._observe()
-            self._unobserved, self._unable = Lasting(), timedelta()
+            self._unobserved, self._unable = Stopwatch(), timedelta()
             step = decide.decide(snapshot)
             self._show(step, snapshot)
             async with asyncio.timeout(STEP_LIMIT):
@@ -317,12 +326,12 @@ class Agent:
             answer=self._progress.answer,
             call=self._progress.call
             and replace(self._progress.call, ago=timedelta(seconds=time - self._progress.called)),
-            committed_here=self._progress.committed,
-            look_age=timedelta(seconds=time - self._progress.looked),
+            committed_by_this_process=self._progress.committed,
+            observed_ago=timedelta(seconds=time - self._progress.looked),
             commit_age=timedelta(seconds=time - progress.commit_sent if progress.committed else 0.0),
-            unattended=self._progress.unattended.look(time, holds=committed and (taken_over or not operator)),
-            down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
-            retargeted=journal.entry is not None and target_of(journal.entry) != self._target,
+            orphaned_for=self._progress.orphaned_for.look(time, holds=committed and (taken_over or not operator)),
+            shutting_down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
+            target_changed=journal.entry is not None and target_of(journal.entry) != self._target,
             operator=operator,
             adopts=self._ports.adopts(),
             clone=self._ports.presence.clone if self._ports.presence else "",
@@ -386,7 +395,7 @@ class Agent:
         before = self._progress
         if before.running is not None:
             before.running.task.cancel()
-        self._progress = Progress(nonce, results=before.results, looked=before.looked, asked=before.asked)
+        self._progress = ClaimMemory(nonce, results=before.results, looked=before.looked, asked=before.asked)
 
     async def _look(self, boot: Boot) -> None:
         self._progress.looked = asyncio.get_running_loop().time()
@@ -478,10 +487,10 @@ class Agent:
         await self._stages.stop(entry, self._progress)
         await self._stages.begin(Stage.UNDO, entry, self._progress)
 
-    def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> Failure:
+    def _failure(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> FailedAttempt:
         last, version = snapshot.journal.failure, entry.version
         again = last is not None and not obstacles.is_another(last.version, version)
-        return Failure(self._ports.clock(), reason, version, last.tries + 1 if last and again else 1)
+        return FailedAttempt(self._ports.clock(), reason, version, last.tries + 1 if last and again else 1)
 
     async def _request(self, entry: JournalEntry) -> None:
         new = self._known is None
@@ -521,7 +530,7 @@ class Agent:
         if isinstance(answer, Granted):
             self._progress.committed, self._progress.commit_sent = True, asked if answer.sent is None else answer.sent
 
-    async def _before(self, entry: JournalEntry, snapshot: Snapshot) -> Before:
+    async def _before(self, entry: JournalEntry, snapshot: Snapshot) -> PreRebootState:
         """Say how the machine is now, and what is wanted by now: an update may have followed the one it waited for.
 
         What had failed when the claim was made may have been stopped by a hook.
@@ -553,7 +562,7 @@ class Agent:
         if entry.claim.nonce != self._released:
             return
         rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in claim_record.WENT_WRONG
-        done = Done(entry.version, snapshot.now) if rebooted else snapshot.journal.done
+        done = LastReboot(entry.version, snapshot.now) if rebooted else snapshot.journal.done
         self._ports.journal.clear(entry.claim.nonce, done=done)
 
     async def _abort(self, entry: JournalEntry, step: Abort, snapshot: Snapshot) -> None:

@@ -20,7 +20,7 @@ from locksmith.lock.answer import Answer
 
 
 @dataclass(slots=True)
-class Lasting:
+class Stopwatch:
     """How long something has been so, as far as this loop has seen."""
 
     since: float | None = None
@@ -66,7 +66,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Progress:
+class ClaimMemory:
     """What the steps of one claim have to remember in this process; times are the event loop's."""
 
     nonce: str = ""
@@ -82,8 +82,8 @@ class Progress:
     called: float = 0.0
     looked: float = 0.0
     results: Sequence[TriggerResult] = ()
-    unattended: Lasting = field(default_factory=Lasting)
-    verifying: Lasting = field(default_factory=Lasting)
+    orphaned_for: Stopwatch = field(default_factory=Stopwatch)
+    verifying: Stopwatch = field(default_factory=Stopwatch)
     running: Running | None = None
     asked: Asked | None = None
     acknowledged: bool | None = None

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult, WindowSight
 from locksmith.agent.identity import Target
-from locksmith.agent.journal import Before, Failure, Hooks, Journal, JournalEntry
+from locksmith.agent.journal import FailedAttempt, Hooks, Journal, JournalEntry, PreRebootState
 from locksmith.agent.permit import Permit
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step
 from locksmith.agent.strategy import Strategy
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.node import Node
 
 HEARTBEAT = 30.0
@@ -47,7 +47,7 @@ class Machine(Protocol):
         """
         ...
 
-    async def before(self, need: RebootNeed | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
         """Say how this machine is before its reboot; `HostError`: that cannot be told."""
         ...
 
@@ -120,13 +120,13 @@ class JournalStore(Protocol):
 
     def read(self) -> Journal: ...  # noqa: D102
     def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
-    def commit(self, nonce: str, before: Before | None = None) -> None: ...  # noqa: D102
+    def commit(self, nonce: str, before: PreRebootState | None = None) -> None: ...  # noqa: D102
     def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102
     def report_failure(self, nonce: str, state: str, failure: str) -> None: ...  # noqa: D102
     def reopen(self, nonce: str) -> None: ...  # noqa: D102
-    def fail(self, nonce: str, failure: Failure) -> None: ...  # noqa: D102
+    def fail(self, nonce: str, failure: FailedAttempt) -> None: ...  # noqa: D102
     def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102
-    def clear(self, nonce: str, *, done: Done | None = None) -> None: ...  # noqa: D102
+    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None: ...  # noqa: D102
 
 
 class Presence(Protocol):

@@ -88,12 +88,12 @@ class Snapshot:
     journal: Journal = field(default_factory=Journal)
     answer: Answer | None = None
     call: RebootCall | None = None
-    committed_here: bool = False
-    look_age: timedelta = timedelta()
+    committed_by_this_process: bool = False
+    observed_ago: timedelta = timedelta()
     commit_age: timedelta = timedelta()
-    unattended: timedelta = timedelta()
-    down_for: timedelta = timedelta()
-    retargeted: bool = False
+    orphaned_for: timedelta = timedelta()
+    shutting_down_for: timedelta = timedelta()
+    target_changed: bool = False
     operator: bool = False
     adopts: bool = False
     clone: str = ""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import Hooks, JournalEntry
-from locksmith.agent.memory import Asked, Progress, Running
+from locksmith.agent.memory import Asked, ClaimMemory, Running
 from locksmith.agent.ports import JournalStore, Stages
 
 SHORTLY = 0.05
@@ -28,7 +28,7 @@ class StageRunner:
         self._clock = clock
         self._wake = wake
 
-    async def begin(self, stage: Stage, entry: JournalEntry | None, progress: Progress) -> None:
+    async def begin(self, stage: Stage, entry: JournalEntry | None, progress: ClaimMemory) -> None:
         """Begin one, written down before where it has to be undone; and wait a moment: mostly it is over at once."""
         stages = self._stages
         if stages is not None and stages.wanted(stage) and entry is not None and entry.hooks is Hooks.NONE:
@@ -41,14 +41,14 @@ class StageRunner:
         progress.running = Running(stage, asyncio.get_running_loop().time(), task)
         await asyncio.wait([task], timeout=SHORTLY)
 
-    async def stop(self, entry: JournalEntry, progress: Progress) -> None:
+    async def stop(self, entry: JournalEntry, progress: ClaimMemory) -> None:
         """End one that is under way, with whatever it has started."""
         running = progress.running
         if running is not None and not running.task.done() and self._stages is not None:
             running.task.cancel()
             await self._stages.stop(running.stage, entry)
 
-    def take_note(self, entry: JournalEntry | None, progress: Progress) -> None:
+    def take_note(self, entry: JournalEntry | None, progress: ClaimMemory) -> None:
         """Take note of what one that has ended has found; an error of it is raised, and it is begun again."""
         running = progress.running
         if running is None or running.over or not running.task.done():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith.agent.facts import Stage
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Abort:
 
     reason: str
     failed: bool = False
-    done: Done | None = None
+    done: LastReboot | None = None
 
 
 Step = (

@@ -82,8 +82,8 @@ def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
 
 def still_up(now: Snapshot) -> Step:
     """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
-    if now.down_for < now.settings.limit:
-        return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.down_for)
+    if now.shutting_down_for < now.settings.limit:
+        return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.shutting_down_for)
     return Wait(
         "stuck",
         f"stuck in shutdown: {_going_down(now)}; the slot stays taken; "

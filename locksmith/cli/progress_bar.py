@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import ClaimMemory
 
 Told = Callable[[str, int, int], None]
 OFTEN = 0.1
@@ -22,7 +22,7 @@ def progress() -> Iterator[Told]:
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, ClaimMemory, TextColumn, TimeElapsedColumn
     except ImportError:
         line = _Line()
         try:
@@ -31,7 +31,7 @@ def progress() -> Iterator[Told]:
             line.clear()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as live:
+    with ClaimMemory(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as live:
         yield _Bar(live)
 
 

@@ -6,7 +6,7 @@ The interface is org.freedesktop.systemd1(5)'s. Nothing here is remembered: each
 import shlex
 from typing import Any
 
-from locksmith.agent.journal import Before
+from locksmith.agent.journal import PreRebootState
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError, NobodyError
@@ -56,7 +56,7 @@ class SystemdHealth:
             return ()
         return tuple(sorted(str(unit[0]) for unit in units if not str(unit[0]).startswith(OURS)))
 
-    async def problems(self, before: Before) -> list[str]:
+    async def problems(self, before: PreRebootState) -> list[str]:
         """Say what is wrong, each in a few words; nothing: the machine is well, as far as systemd tells."""
         try:
             return [*await self._coming_up(), *await self._failed(before), *await self._chosen()]
@@ -84,7 +84,7 @@ class SystemdHealth:
                 return ""
             raise
 
-    async def _failed(self, before: Before) -> list[str]:
+    async def _failed(self, before: PreRebootState) -> list[str]:
         anew = [unit for unit in await self.failed_units() if unit not in before.failed_units]
         return [f"{listed(anew)} {'has' if len(anew) == 1 else 'have'} failed"] if anew else []
 

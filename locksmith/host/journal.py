@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.agent.facts import Boot
-from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, Journal, JournalEntry, Phase, PreRebootState
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.hardware import read_hardware
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records import claim as claim_record
 from locksmith.util import jsonread, limits, records
 
@@ -84,7 +84,7 @@ class JournalFile:
                     f"{records.moment(found.entry.claim.since)}; see {self.path}"
                 )
 
-    def commit(self, nonce: str, before: Before | None = None) -> None:
+    def commit(self, nonce: str, before: PreRebootState | None = None) -> None:
         """Write down the point of no return, and how the machine was then. `CalledOffError`: the claim is gone."""
         with self._locked():
             found = self._own_or_none_yet()
@@ -145,14 +145,14 @@ class JournalFile:
         """Write down what went wrong with the reboot of a claim."""
         self._change(nonce, lambda entry: replace(entry, claim=entry.claim.gone_wrong(state, failure)))
 
-    def fail(self, nonce: str, failure: Failure) -> None:
+    def fail(self, nonce: str, failure: FailedAttempt) -> None:
         """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
         with self._locked():
             found = self._own_or_none_yet()
             if self._claimed(found, nonce) is not None:
                 self._write(replace(found, failure=failure))
 
-    def clear(self, nonce: str, *, done: Done | None = None) -> None:
+    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None:
         """Forget a claim that is given back, and with a reboot that is `done` earlier failures.
 
         Nothing is written where the claim isn't there.
@@ -359,11 +359,11 @@ def _parse_endpoints(endpoints: list[Any]) -> tuple[str, ...]:
     return tuple(endpoints)
 
 
-def _parse_before(fields: dict[str, Any]) -> Before:
+def _parse_before(fields: dict[str, Any]) -> PreRebootState:
     units = jsonread.read(fields, "failed_units", list, [])
     if not all(isinstance(unit, str) for unit in units):
         raise jsonread.BadJsonError("the field 'failed_units' must be a list of units")
-    return Before(
+    return PreRebootState(
         trigger=jsonread.read(fields, "trigger", str, ""),
         system=jsonread.read(fields, "system", str, ""),
         failed_units=tuple(units),
@@ -371,15 +371,15 @@ def _parse_before(fields: dict[str, Any]) -> Before:
     )
 
 
-def _parse_done(fields: dict[str, Any]) -> Done:
-    return Done(
+def _parse_done(fields: dict[str, Any]) -> LastReboot:
+    return LastReboot(
         version=jsonread.read(fields, "version", str),
         at=jsonread.convert("at", jsonread.read(fields, "at", str), records.parse_moment),
     )
 
 
-def _parse_failure(fields: dict[str, Any]) -> Failure:
-    return Failure(
+def _parse_failure(fields: dict[str, Any]) -> FailedAttempt:
+    return FailedAttempt(
         at=jsonread.convert("at", jsonread.read(fields, "at", str), records.parse_moment),
         reason=jsonread.read(fields, "reason", str),
         version=jsonread.read(fields, "version", str, ""),

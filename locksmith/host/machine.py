@@ -1,7 +1,7 @@
 """This machine, as the loop sees it."""
 
 from locksmith.agent.facts import Boot, RebootNeed
-from locksmith.agent.journal import Before
+from locksmith.agent.journal import PreRebootState
 from locksmith.host.boot import read_boot
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth, read_system
@@ -24,9 +24,9 @@ class RealMachine(Logind):
         self.last_boot = await read_boot(self._paths, self._bus)
         return self.last_boot
 
-    async def before(self, need: RebootNeed | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
         """Say how this machine is before its reboot. `HostError`: systemd is there and does not say."""
-        return Before(need.trigger if need else "", self.system(), await self._health.failed_units())
+        return PreRebootState(need.trigger if need else "", self.system(), await self._health.failed_units())
 
     def system(self) -> str:
         """Say what operating system runs, as long as this program does: it is replaced by a reboot alone."""

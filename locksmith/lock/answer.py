@@ -29,7 +29,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class LastReboot:
     """The last reboot of this machine that locksmith made: what for, and when its slot was given back."""
 
     version: str
@@ -51,7 +51,7 @@ class Denied:
     lost: bool = False
     must_release: bool = False
     line: Line | None = None
-    done: Done | None = None
+    done: LastReboot | None = None
     until: datetime | None = None
 
 

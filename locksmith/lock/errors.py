@@ -3,7 +3,7 @@
 from locksmith.errors import LockError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
-from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.order import HALT
 from locksmith.util.words import quoted
 
@@ -45,7 +45,7 @@ class FreedOrNotError(LockError):
 class RepeatedError(DeniedError):
     """This machine has rebooted for the same version a short while ago, as the store remembers (`last`)."""
 
-    def __init__(self, last: LastReboot, revision: int) -> None:
+    def __init__(self, last: RebootRecord, revision: int) -> None:
         super().__init__(last.words, revision)
         self.last = last
 

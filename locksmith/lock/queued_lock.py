@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 
 from locksmith.errors import CorruptValueError, StoreError, StoreFullError
-from locksmith.lock.answer import Answer, Denied, Done, Granted, Line
+from locksmith.lock.answer import Answer, Denied, Granted, LastReboot, Line
 from locksmith.lock.backoff import Absence, BackOff
 from locksmith.lock.errors import (
     DeniedError,
@@ -390,7 +390,7 @@ def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
 
 
 def _repeated(error: RepeatedError) -> Denied:
-    return Denied("repeated", str(error), done=Done(error.last.version, error.last.at))
+    return Denied("repeated", str(error), done=LastReboot(error.last.version, error.last.at))
 
 
 def _in_line(line: Line) -> str:

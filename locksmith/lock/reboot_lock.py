@@ -31,7 +31,7 @@ from locksmith.lock.records import keys, last_reboot, semaphore
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import EXPIRE, HELD, about
 from locksmith.lock.records.incident import Incident
-from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.share_policy import Shares
@@ -345,7 +345,7 @@ class RebootLock:
         self._admission.keep_mark()
         await self._admission.begin_spacing(claim, admission)
         committed = replace(claim.committed(), taken=holder_state.claim.taken if holder_state.claim else None)
-        remember = Put(memory, last_reboot.encode(LastReboot.of(committed, self._clock())), last.version)
+        remember = Put(memory, last_reboot.encode(RebootRecord.of(committed, self._clock())), last.version)
         sent = asyncio.get_running_loop().time()
         await self._rewrite(holder_state, committed, [remember])
         return sent

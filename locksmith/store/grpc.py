@@ -66,7 +66,7 @@ class FullError(MaybeDoneError):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """An error of etcd's: its gRPC code and its text."""
 
     code: int
@@ -92,7 +92,7 @@ def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
     return message
 
 
-def find_failure(message: Message, status: int) -> Failure | None:
+def find_failure(message: Message, status: int) -> FailedAttempt | None:
     """Find the error in an answer, in the shape of either gateway; None: it is no error.
 
     The gateway of 3.4 and of upstream's 3.5 writes the text twice, and in streams `grpc_code`:
@@ -110,10 +110,10 @@ def find_failure(message: Message, status: int) -> Failure | None:
     if not marks:
         return None
     if isinstance(nested := message.get("error"), dict):
-        return Failure(_agreed(nested, "grpc_code", "code", int), read(nested, "message", str))
+        return FailedAttempt(_agreed(nested, "grpc_code", "code", int), read(nested, "message", str))
     if status == OK:
         raise BadJsonError("an error does not come with HTTP 200")
-    return Failure(read(message, "code", int), _agreed(message, "error", "message", str))
+    return FailedAttempt(read(message, "code", int), _agreed(message, "error", "message", str))
 
 
 def _agreed(fields: Message, one: str, other: str, kind: type[T]) -> T:
@@ -124,7 +124,7 @@ def _agreed(fields: Message, one: str, other: str, kind: type[T]) -> T:
     return found.pop()
 
 
-def fail(failure: Failure) -> NoReturn:
+def fail(failure: FailedAttempt) -> NoReturn:
     """Raise what an error means for the one who asked.
 
     A refusal is etcd's own word alone: what a proxy or the gateway itself refuses has not etcd's prefix.

@@ -75,27 +75,27 @@ def base(suite: str = BOOKWORM) -> Path:
     return image
 
 
-def unattended(lower: Path) -> Path:
+def orphaned_for(lower: Path) -> Path:
     """A layer over bookworm's base that makes it a stock Debian node, which installs its updates by itself.
 
     It has `unattended-upgrades`, and `reboot-notifier` with the script by which packages ask for a reboot (an empty
     package stands for the mail server that it wants); /srv/dbus.deb is the installed one, to make a newer one of.
     """
-    layer = cache() / f"unattended-{hashlib.sha256(f'{lower.name} {UNATTENDED}'.encode()).hexdigest()[:16]}"
+    layer = cache() / f"unattended-{hashlib.sha256(f'{lower.name} {ORPHANED_FOR}'.encode()).hexdigest()[:16]}"
     with alone(cache()):
         if not layer.exists():
             with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
                 upper, root = Path(folder) / "upper", Path(folder) / "root"
                 mount((lower,), upper, root)
                 try:
-                    _tool("chroot", root, "sh", "-ec", UNATTENDED)
+                    _tool("chroot", root, "sh", "-ec", ORPHANED_FOR)
                 finally:
                     unmount(root)
                 upper.rename(layer)
     return layer
 
 
-UNATTENDED = """
+ORPHANED_FOR = """
 export DEBIAN_FRONTEND=noninteractive
 mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial
 apt-get update -qq

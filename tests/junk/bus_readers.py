@@ -10,7 +10,7 @@ from typing import Any
 from dbus_fast import Message, MessageType, Variant
 
 from locksmith.agent.facts import Boot
-from locksmith.agent.journal import Before
+from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
 from locksmith.daemon import bus_service
 from locksmith.daemon.bus_service import BusService, Orders
@@ -228,7 +228,7 @@ def _frame(kind: MessageType, found: Named, sender: str, path: str, interface: s
 
 def bus_readers(paths: Paths) -> dict[str, Reader]:
     """Give all of them, by what they read; `paths` are for those that keep something in a file."""
-    sessions, before = SessionSettings(which=ALL), Before("kernel", "x", ("b.service",))
+    sessions, before = SessionSettings(which=ALL), PreRebootState("kernel", "x", ("b.service",))
 
     async def warned(bus: JunkBus) -> object:
         await Sessions(bus, sessions, paths).warn(NOW, "x")

@@ -61,7 +61,7 @@ class NoLastWindow(Agent):
 
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
-        return replace(seen, window=WindowSight()) if seen.committed_here else seen
+        return replace(seen, window=WindowSight()) if seen.committed_by_this_process else seen
 
 
 class NoLeast(Agent):
@@ -95,7 +95,7 @@ class NoLastLook(Agent):
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
         self._needs = seen.needs or self._needs
-        return replace(seen, needs=self._needs, look_age=seen.look_age * 0)
+        return replace(seen, needs=self._needs, observed_ago=seen.observed_ago * 0)
 
 
 class NoLookAfterTheCommit(Agent):

@@ -10,7 +10,7 @@ from typing import Any
 
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import Before, Hooks, JournalEntry
+from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports
@@ -202,9 +202,9 @@ class Process:
         await self.take_time("while it asks logind")
         return self.machine.shutdown_state()
 
-    async def before(self, need: RebootNeed | None) -> Before:
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
         """Say how it is."""
-        return Before(need.trigger if need else "")
+        return PreRebootState(need.trigger if need else "")
 
     def system(self) -> str:
         """Say what runs."""

@@ -75,11 +75,11 @@ class SimServer(MemoryServer):
         """Make the changes in the sight of the witness."""
         found = {change.key: self.read(change.key).entry for change in changes if not isinstance(change, Check)}
         MemoryServer.commit(self, changes)
-        self.witness(self.author, Before(self, found))
+        self.witness(self.author, PreRebootState(self, found))
 
 
 @dataclass(slots=True)
-class Before:
+class PreRebootState:
     """The store as a write found it: `found` has the keys that it changed."""
 
     server: SimServer

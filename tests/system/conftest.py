@@ -49,7 +49,7 @@ def trixie() -> Iterator[Layers]:
 @pytest.fixture(scope="session")
 def stock_debian(bare: Layers) -> Layers:
     """A machine that installs its updates by itself, without locksmith."""
-    return (image.unattended(bare[0]), *bare)
+    return (image.orphaned_for(bare[0]), *bare)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from locksmith.agent import state
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import TAKEN_OVER, Before, Phase, entry_for
+from locksmith.agent.journal import TAKEN_OVER, Phase, PreRebootState, entry_for
 from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
@@ -73,7 +73,7 @@ class Bench:
     def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
         """Write a claim into the journal before the agent starts."""
         claim = Claim("n1", REBOOT, "left", START, who="alice")
-        entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by, before=Before())
+        entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by, before=PreRebootState())
         self.journal.begin(entry)
         if phase is Phase.COMMITTED:
             self.journal.commit("left")
@@ -133,8 +133,8 @@ class Bench:
     async def close(self) -> None:
         self.closed = True
 
-    async def before(self, need: RebootNeed | None) -> Before:
-        return Before(need.trigger if need else "")
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
+        return PreRebootState(need.trigger if need else "")
 
     def system(self) -> str:
         return ""

@@ -11,7 +11,7 @@ from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import UNHEALTHY
 from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run
@@ -157,7 +157,7 @@ def test_only_a_reboot_of_its_own_counts_as_done_for_a_version(phase, kept):
     """Where a plug was pulled before the commit, the update is wanted as before, and is no repetition."""
     bench = Rebooted(stages=Health(problems=()))
     bench.leave()
-    bench.journal.clear("left", done=Done("1.2.2", START - timedelta(days=3)))
+    bench.journal.clear("left", done=LastReboot("1.2.2", START - timedelta(days=3)))
     bench.leave(phase=phase)
     for_a_while(bench, 10)
     journal = bench.journal.read()

@@ -8,13 +8,13 @@ import pytest
 from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import Boot, RebootNeed
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import Before, Journal, JournalEntry, Phase, entry_for, target_of
+from locksmith.agent.journal import Journal, JournalEntry, Phase, PreRebootState, entry_for, target_of
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 TARGET = Target("etcd-lock", "web", 3, ("http://a",))
-BEFORE = Before("update_engine", "flatcar 1.0")
+BEFORE = PreRebootState("update_engine", "flatcar 1.0")
 
 
 def made(need: RebootNeed, rechecked: datetime | None = None) -> JournalEntry:
@@ -59,6 +59,6 @@ def test_no_two_claims_are_the_same():
 
 def test_a_claim_keeps_whose_permission_it_asked_for():
     claim = Claim("n1", REBOOT, "nonce", NOW)
-    entry = entry_for(claim, TARGET, Boot("boot-1"), by="locksmithctl", before=Before())
+    entry = entry_for(claim, TARGET, Boot("boot-1"), by="locksmithctl", before=PreRebootState())
     assert target_of(entry) == TARGET
     assert target_of(replace(entry, group="db")) == replace(TARGET, group="db")

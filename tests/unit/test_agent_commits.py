@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from locksmith.agent.journal import Before, Phase
+from locksmith.agent.journal import Phase, PreRebootState
 from locksmith.errors import OlderJournalError, StoreUnavailableError
 from locksmith.lock.answer import Denied
 from tests.sim.virtual_time import run
@@ -25,7 +25,7 @@ class Committing(Bench):
 
     async def before(self, need):
         self.looks += 1
-        return Before(need.trigger if need else "", failed_units=(f"{self.looks}.service",))
+        return PreRebootState(need.trigger if need else "", failed_units=(f"{self.looks}.service",))
 
 
 def entry(bench: Bench):
@@ -84,7 +84,7 @@ class Completing(Bench):
 
     def rebooted(self) -> "Completing":
         self.leave_entry(Phase.REQUESTED, "locksmithd", boot="boot-0")
-        self.journal.commit("left", Before("update_engine", version="1.2.4"))
+        self.journal.commit("left", PreRebootState("update_engine", version="1.2.4"))
         return self
 
     async def complete(self, claim):

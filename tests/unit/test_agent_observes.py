@@ -80,11 +80,11 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
         assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
         assert (seen.blockers, seen.clone, seen.window) == ((ALERT,), "copy (boot b2)", WindowSight(OPEN))
         assert (seen.adopts, seen.operator, seen.users) == (True, False, frozenset())
-        assert (seen.shutdown, seen.down_for) == (ShutdownState.RUNNING, seconds(0))
+        assert (seen.shutdown, seen.shutting_down_for) == (ShutdownState.RUNNING, seconds(0))
         assert (seen.answer, seen.call, seen.checks, seen.stage) == (None, None, None, None)
-        assert (seen.prepared, seen.finished, seen.released, seen.retargeted) == (False, False, False, False)
+        assert (seen.prepared, seen.finished, seen.released, seen.target_changed) == (False, False, False, False)
         assert (seen.commit_age, seen.warned_for, seen.verifying) == (seconds(0), seconds(0), seconds(0))
-        assert seen.look_age == seconds(0)
+        assert seen.observed_ago == seconds(0)
 
     play(Bench(), story, adopts=lambda: True)
 
@@ -122,8 +122,8 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         agent._released = "left"
         seen = await agent._observe()
         assert ports.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
-        assert (seen.answer, seen.committed_here, seen.commit_age) == (Granted(), True, seconds(5))
-        assert (seen.call, seen.look_age) == (RebootCall(seconds(10), "no"), seconds(20))
+        assert (seen.answer, seen.committed_by_this_process, seen.commit_age) == (Granted(), True, seconds(5))
+        assert (seen.call, seen.observed_ago) == (RebootCall(seconds(10), "no"), seconds(20))
         assert seen.needs == (RebootNeed("kernel", "6.1", START),)
         assert (seen.errors, seen.not_applied) == (("it does not answer",), ("6.0",))
         assert (seen.checks, seen.stage) == (
@@ -162,7 +162,7 @@ def test_how_far_the_hooks_have_come_is_known_from_the_journal_too(hooks, prepar
         (Phase.REQUESTED, "locksmithd", False, 0),
     ],
 )
-def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(phase, by, operator, unattended):
+def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(phase, by, operator, orphaned_for):
     bench = Bench()
     bench.leave_entry(phase, "locksmithd")
     if by == "taken over":
@@ -171,7 +171,7 @@ def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(
     async def story(agent, _ports):
         await agent._observe()
         await asyncio.sleep(7)
-        assert (await agent._observe()).unattended == seconds(unattended)
+        assert (await agent._observe()).orphaned_for == seconds(orphaned_for)
 
     play(bench, story, operator=lambda: operator)
 
@@ -185,7 +185,7 @@ def test_how_long_a_machine_proves_itself_counts_from_the_first_look_after_its_r
         await agent._observe()
         await asyncio.sleep(7)
         seen = await agent._observe()
-        assert (seen.verifying, seen.down_for) == (seconds(verifying), seconds(7))
+        assert (seen.verifying, seen.shutting_down_for) == (seconds(verifying), seconds(7))
         assert ports.asked[-1] == ("windows", boot == "boot-1")
 
     play(bench, story)
@@ -218,7 +218,7 @@ def test_a_claim_of_another_configuration_is_seen_as_such():
     bench.leave_entry(Phase.REQUESTED, "locksmithd", endpoint="moved")
 
     async def story(agent, _ports):
-        assert (await agent._observe()).retargeted
+        assert (await agent._observe()).target_changed
 
     play(bench, story)
 

@@ -8,7 +8,7 @@ import pytest
 from locksmith.agent.journal import Phase
 from locksmith.agent.snapshot import Settings
 from locksmith.errors import HostError, OlderJournalError
-from locksmith.lock.answer import Denied, Done
+from locksmith.lock.answer import Denied, LastReboot
 from locksmith.lock.records.claim import DAEMON
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
 
@@ -86,7 +86,7 @@ def test_a_report_that_does_not_reach_the_group_is_tried_again():
 
 def test_the_group_remembers_a_reboot_and_the_machine_does_again():
     bench = Bench()
-    done = Done("1.2.3", START)
+    done = LastReboot("1.2.3", START)
     bench.does["request"] = lambda: Denied("repeated", "it has rebooted for that", done=done)
     for_a_while(bench, 60)
     assert bench.calls == ["request", "withdraw"]

@@ -7,10 +7,10 @@ import pytest
 
 from locksmith.agent.facts import Aborting, RebootCall, Stage
 from locksmith.agent.journal import Hooks, Phase
-from locksmith.agent.memory import Progress
+from locksmith.agent.memory import ClaimMemory
 from locksmith.agent.steps import Abort, Undo
 from locksmith.errors import StoreUnavailableError
-from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.answer import Denied, Granted, LastReboot
 from tests.sim.virtual_time import run
 from tests.unit.test_agent import DENIED, START, Bench, for_a_while, raising
 from tests.unit.test_agent_ends import Users
@@ -36,7 +36,7 @@ def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
 
 
 def test_a_reboot_that_the_group_remembers_is_written_down_here_too():
-    done = Done("1.2.3", START)
+    done = LastReboot("1.2.3", START)
     bench = Bench(does={"request": lambda: Denied("repeated", "it has rebooted for 1.2.3 already", done=done)})
     for_a_while(bench, 3)
     assert bench.calls == ["request", "withdraw"]
@@ -73,7 +73,7 @@ def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back()
         agent._progress.call, agent._progress.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
         with pytest.raises(StoreUnavailableError):
             await agent._abort(snapshot.journal.entry, Abort("inhibited"), snapshot)
-        assert agent._progress == Progress("left", results=agent._progress.results, looked=agent._progress.looked)
+        assert agent._progress == ClaimMemory("left", results=agent._progress.results, looked=agent._progress.looked)
         assert bench.journal.read().entry is not None
 
     run(main)

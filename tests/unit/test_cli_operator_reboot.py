@@ -11,7 +11,7 @@ import pytest
 
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage
 from locksmith.agent.identity import Target
-from locksmith.agent.journal import Before, JournalEntry, Phase
+from locksmith.agent.journal import JournalEntry, Phase, PreRebootState
 from locksmith.agent.permit import Permit
 from locksmith.agent.strategy import StrategyContext
 from locksmith.cli.reboot import operator as module
@@ -53,8 +53,8 @@ class ObedientMachine:
             return ShutdownState.UNKNOWN
         return ShutdownState.GOING_DOWN if self.told else ShutdownState.RUNNING
 
-    async def before(self, need: RebootNeed | None) -> Before:
-        return Before(need.trigger if need else "")
+    async def before(self, need: RebootNeed | None) -> PreRebootState:
+        return PreRebootState(need.trigger if need else "")
 
     def system(self) -> str:
         return ""

@@ -22,7 +22,7 @@ from locksmith.agent.facts import (
     Warned,
     WindowSight,
 )
-from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, Journal, JournalEntry, Phase
+from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, Journal, JournalEntry, Phase, PreRebootState
 from locksmith.agent.obstacles import latest
 from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import (
@@ -42,7 +42,7 @@ from locksmith.agent.steps import (
     Wait,
     Warn,
 )
-from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.answer import Denied, Granted, LastReboot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.window.splay import Splay
 from tests.harness.examples import times
@@ -58,7 +58,7 @@ DOWN, UNKNOWN = ShutdownState.GOING_DOWN, ShutdownState.UNKNOWN
 WANTED = (RebootNeed("update_engine", "1.2.3", NOW),)
 DENIED, GRANTED = Denied("slot", "held by n2"), Granted()
 
-NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), unattended=MINUTE, window=WindowSight(OPEN))
+NOTHING = Snapshot(NOW, THIS_BOOT, Settings(), orphaned_for=MINUTE, window=WindowSight(OPEN))
 ALERT = Blocker("alerts", "an alert fires: NodeDown")
 WELL = Report(Stage.HEALTH, SECOND, over=True)
 SICK = Report(Stage.HEALTH, SECOND, over=True, problems=(Blocker("health", "x.service has failed"),))
@@ -73,11 +73,11 @@ def entry(
 
 
 def fails(ago: timedelta) -> Journal:
-    return Journal(failure=Failure(NOW - ago, "logind said no"))
+    return Journal(failure=FailedAttempt(NOW - ago, "logind said no"))
 
 
 def called(ago: timedelta, refused: str | None = None, **more) -> Snapshot:
-    return replace(REBOOTING, call=RebootCall(ago, refused), look_age=ago, **more)
+    return replace(REBOOTING, call=RebootCall(ago, refused), observed_ago=ago, **more)
 
 
 def configured(snapshot: Snapshot, **more) -> Snapshot:
@@ -96,7 +96,7 @@ NEEDING = replace(NOTHING, needs=WANTED)
 REQUESTED = replace(NEEDING, journal=Journal(entry()), checks=Checks(SECOND), prepared=True)
 GRANTS = replace(REQUESTED, answer=GRANTED)
 COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED)))
-REBOOTING = replace(COMMITTED, committed_here=True)
+REBOOTING = replace(COMMITTED, committed_by_this_process=True)
 BY_HAND = replace(NEEDING, journal=Journal(entry(by="locksmithctl")))
 BY_HAND_COMMITTED = replace(NEEDING, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl")))
 TAKEN = replace(NEEDING, journal=Journal(entry(by=TAKEN_OVER)))
@@ -109,10 +109,10 @@ WENT_WRONG = Journal(
 FOR_UPDATE = replace(
     entry(Phase.COMMITTED, LAST_BOOT),
     claim=replace(entry().claim, version="1.2.3"),
-    before=Before("update-engine", "flatcar 1.0"),
+    before=PreRebootState("update-engine", "flatcar 1.0"),
 )
 FOR_OLDER = replace(FOR_UPDATE, claim=replace(entry().claim, version="1.2.2"))
-FOR_LATER = Before("update-engine", "flatcar 1.0", version="1.2.3")
+FOR_LATER = PreRebootState("update-engine", "flatcar 1.0", version="1.2.3")
 OFF = configured(NEEDING, reboots=False)
 
 
@@ -196,22 +196,22 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("granted, and now a dry run", configured(replace(REQUESTED, answer=GRANTED), dry_run=True), Abort),
     ("granted, and now the strategy is off", configured(replace(REQUESTED, answer=GRANTED), reboots=False), Abort),
-    ("granted, and now another group", replace(REQUESTED, answer=GRANTED, retargeted=True), Abort),
+    ("granted, and now another group", replace(REQUESTED, answer=GRANTED, target_changed=True), Abort),
     ("granted, and somebody else shuts down", replace(REQUESTED, answer=GRANTED, shutdown=DOWN), "rebooting"),
     ("granted, and logind does not answer", replace(REQUESTED, answer=GRANTED, shutdown=UNKNOWN), Abort),
     # Past the point of no return.
     ("committed a moment ago", REBOOTING, Reboot()),
-    ("committed, but the look is old", replace(REBOOTING, look_age=11 * SECOND), Abort),
+    ("committed, but the look is old", replace(REBOOTING, observed_ago=11 * SECOND), Abort),
     ("committed, but that was long ago", replace(REBOOTING, commit_age=11 * SECOND), Abort),
     ("committed, but the window closed", configured(REBOOTING, window=CLOSED), Abort),
     ("committed, but somebody else shuts down", replace(REBOOTING, shutdown=DOWN), "rebooting"),
     ("committed, but logind does not answer", replace(REBOOTING, shutdown=UNKNOWN), "rebooting"),
     ("asked a second ago", called(SECOND), "rebooting"),
-    ("asked, going down", called(MINUTE, shutdown=DOWN, down_for=MINUTE), "rebooting"),
-    ("asked, going down for too long", called(11 * MINUTE, shutdown=DOWN, down_for=11 * MINUTE), "stuck"),
+    ("asked, going down", called(MINUTE, shutdown=DOWN, shutting_down_for=MINUTE), "rebooting"),
+    ("asked, going down for too long", called(11 * MINUTE, shutdown=DOWN, shutting_down_for=11 * MINUTE), "stuck"),
     (
         "asked, and no word from logind for too long",
-        called(11 * MINUTE, shutdown=UNKNOWN, down_for=11 * MINUTE),
+        called(11 * MINUTE, shutdown=UNKNOWN, shutting_down_for=11 * MINUTE),
         "stuck",
     ),
     ("asked, refused", called(SECOND, "inhibited"), Abort("inhibited", failed=True)),
@@ -219,10 +219,10 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("asked, and nothing happened", called(20 * SECOND), Abort),
     ("asked outside the window by now", configured(called(SECOND), window=CLOSED), "rebooting"),
     # Past the point of no return, and this daemon is not the one that committed.
-    ("restarted: may be asked for already", replace(COMMITTED, unattended=SECOND), "rebooting"),
-    ("restarted: and it is going down", replace(COMMITTED, unattended=SECOND, shutdown=DOWN), "rebooting"),
+    ("restarted: may be asked for already", replace(COMMITTED, orphaned_for=SECOND), "rebooting"),
+    ("restarted: and it is going down", replace(COMMITTED, orphaned_for=SECOND, shutdown=DOWN), "rebooting"),
     ("restarted: it is not going down", COMMITTED, Abort),
-    ("restarted: logind does not answer", replace(COMMITTED, shutdown=UNKNOWN, down_for=11 * MINUTE), "stuck"),
+    ("restarted: logind does not answer", replace(COMMITTED, shutdown=UNKNOWN, shutting_down_for=11 * MINUTE), "stuck"),
     # After the boot.
     ("rebooted", REBOOTED, Release()),
     ("rebooted softly", replace(REBOOTED, journal=COMMITTED.journal, boot=replace(THIS_BOOT, userspace=9)), Release()),
@@ -265,8 +265,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     (
         "the group remembers a reboot that this machine does not",
-        replace(REQUESTED, answer=Denied("repeated", "again", done=Done("1.2.3", NOW))),
-        Abort("again", done=Done("1.2.3", NOW)),
+        replace(REQUESTED, answer=Denied("repeated", "again", done=LastReboot("1.2.3", NOW))),
+        Abort("again", done=LastReboot("1.2.3", NOW)),
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
@@ -331,27 +331,27 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("the new system came up", replace(REBOOTED, journal=Journal(FOR_UPDATE), system="flatcar 1.2.3"), Release()),
     (
         "the same update is wanted again soon: that would be a loop",
-        replace(NEEDING, journal=Journal(done=Done("1.2.3", NOW - MINUTE))),
+        replace(NEEDING, journal=Journal(done=LastReboot("1.2.3", NOW - MINUTE))),
         "repeated",
     ),
     (
         "the same update is wanted again the day after",
-        replace(NEEDING, journal=Journal(done=Done("1.2.3", NOW - 25 * 60 * MINUTE))),
+        replace(NEEDING, journal=Journal(done=LastReboot("1.2.3", NOW - 25 * 60 * MINUTE))),
         Request(),
     ),
     (
         "five tries failed",
-        replace(NEEDING, journal=Journal(failure=Failure(NOW - 60 * MINUTE, "no", tries=5))),
+        replace(NEEDING, journal=Journal(failure=FailedAttempt(NOW - 60 * MINUTE, "no", tries=5))),
         "given_up",
     ),
     (
         "five tries failed for another version",
-        replace(NEEDING, journal=Journal(failure=Failure(NOW, "no", "1.2.2", tries=5))),
+        replace(NEEDING, journal=Journal(failure=FailedAttempt(NOW, "no", "1.2.2", tries=5))),
         Request(),
     ),
     (
         "the second failure in a row waits twice as long",
-        replace(NEEDING, journal=Journal(failure=Failure(NOW - 20 * MINUTE, "no", tries=2))),
+        replace(NEEDING, journal=Journal(failure=FailedAttempt(NOW - 20 * MINUTE, "no", tries=2))),
         "retry",
     ),
     # Gates, hooks, users.
@@ -429,7 +429,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("it did so past its point of no return", BY_HAND_COMMITTED, TakeOver()),
     ("taken over before it was committed", TAKEN, Abort),
     ("taken over, and it goes on after all", replace(TAKEN, operator=True), Abort),
-    ("taken over while it may have asked", replace(TAKEN_COMMITTED, unattended=SECOND), "rebooting"),
+    ("taken over while it may have asked", replace(TAKEN_COMMITTED, orphaned_for=SECOND), "rebooting"),
     ("taken over, and nothing happened", TAKEN_COMMITTED, Abort),
     ("taken over, and logind is silent", replace(TAKEN_COMMITTED, shutdown=UNKNOWN), "rebooting"),
     ("taken over, and it went down", replace(TAKEN_COMMITTED, shutdown=DOWN), "rebooting"),
@@ -462,8 +462,8 @@ def test_story(snapshot, step):
         (called(5 * SECOND), NOW + 10 * SECOND),
         (logins(58 * MINUTE, NOW + MINUTE, ALICE), NOW + MINUTE),
         (logins(58 * MINUTE, NOW + 4 * MINUTE, ALICE), NOW + 2 * MINUTE),
-        (called(MINUTE, shutdown=DOWN, down_for=MINUTE), NOW + 9 * MINUTE),
-        (replace(COMMITTED, unattended=SECOND), NOW + 14 * SECOND),
+        (called(MINUTE, shutdown=DOWN, shutting_down_for=MINUTE), NOW + 9 * MINUTE),
+        (replace(COMMITTED, orphaned_for=SECOND), NOW + 14 * SECOND),
     ],
     ids=["window", "retry", "retry, clock set back", "settle", "users", "users, limit", "limit", "restarted"],
 )
@@ -481,7 +481,7 @@ def test_a_wait_that_ends_by_itself_says_when(snapshot, until):
         (COMMITTED, True),
         (logins(60 * MINUTE, NOW), True),
         (replace(REBOOTING, commit_age=11 * SECOND), True),
-        (replace(REBOOTING, look_age=11 * SECOND), False),
+        (replace(REBOOTING, observed_ago=11 * SECOND), False),
         (configured(REBOOTING, window=CLOSED), False),
         (replace(REQUESTED, needs=()), False),
     ],
@@ -516,7 +516,7 @@ snapshots = st.builds(
     journal=st.builds(
         Journal,
         st.none() | entries,
-        st.none() | st.builds(Failure, spans.map(lambda ago: NOW - ago), st.just("logind said no")),
+        st.none() | st.builds(FailedAttempt, spans.map(lambda ago: NOW - ago), st.just("logind said no")),
     ),
     answer=st.sampled_from([None, DENIED, GRANTED]),
     blockers=st.sampled_from([(), (), (Blocker("inhibitor", "backup runs"),)]),
@@ -530,12 +530,12 @@ snapshots = st.builds(
     users=st.sampled_from([frozenset(), ALICE]),
     warned=st.sampled_from([None, Warned(ALICE, NOW), Warned(ALICE, NOW + MINUTE)]),
     call=st.none() | st.builds(RebootCall, spans, st.sampled_from([None, None, "inhibited"])),
-    committed_here=st.booleans(),
-    look_age=spans,
+    committed_by_this_process=st.booleans(),
+    observed_ago=spans,
     commit_age=spans,
-    unattended=spans,
-    down_for=spans,
-    retargeted=st.sampled_from([False, False, True]),
+    orphaned_for=spans,
+    shutting_down_for=spans,
+    target_changed=st.sampled_from([False, False, True]),
     operator=st.sampled_from([False, False, True]),
     adopts=st.sampled_from([False, False, True]),
     window=st.sampled_from([WindowSight(), WindowSight(OPEN), WindowSight(CLOSED), WindowSight(OPEN, "no set")]),
@@ -557,7 +557,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         or (window is not None and not window.contains(now.now))
         or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)
-        or (now.journal.entry is not None and now.retargeted)
+        or (now.journal.entry is not None and now.target_changed)
         or now.blockers
         or (now.journal.failure is not None and abs(now.now - now.journal.failure.at) < now.settings.retry)
     )
@@ -572,8 +572,8 @@ def test_a_reboot_is_committed_here_looked_at_freshly_and_asked_for_once(now):
     if isinstance(decide(now), Reboot):
         assert now.journal.entry is not None
         assert now.journal.entry.phase is Phase.COMMITTED
-        assert now.committed_here
-        assert now.look_age <= now.settings.fresh
+        assert now.committed_by_this_process
+        assert now.observed_ago <= now.settings.fresh
         assert now.commit_age <= now.settings.fresh
         assert now.call is None
 
@@ -659,8 +659,8 @@ def test_a_reboot_that_was_asked_for_is_given_time_to_happen(now):
     if isinstance(step, Abort) and entry and entry.phase is Phase.COMMITTED and entry.by == DAEMON:
         if now.call is not None:
             assert now.call.refused or now.call.ago >= now.settings.settle
-        elif not now.committed_here:
-            assert now.unattended >= now.settings.settle
+        elif not now.committed_by_this_process:
+            assert now.orphaned_for >= now.settings.settle
 
 
 @many

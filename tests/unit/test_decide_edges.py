@@ -7,9 +7,9 @@ import pytest
 
 from locksmith.agent.decide import decide
 from locksmith.agent.facts import Aborting, Blocker, Checks, RebootNeed, Report, ShutdownState, Stage, Warned
-from locksmith.agent.journal import Failure, Hooks, Journal, Phase
+from locksmith.agent.journal import FailedAttempt, Hooks, Journal, Phase
 from locksmith.agent.steps import Abort, Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from tests.unit.test_decide import (
     ALERT,
     BOOTED,
@@ -36,11 +36,11 @@ SETTLE, RETRY, REPEAT, HEALTH, LIMIT, FRESH = 15 * SECOND, 15 * MINUTE, 24 * HOU
 
 
 def failed(ago: timedelta, tries: int = 1, **more) -> Journal:
-    return Journal(failure=Failure(NOW - ago, "no", tries=tries, **more))
+    return Journal(failure=FailedAttempt(NOW - ago, "no", tries=tries, **more))
 
 
 def done(ago: timedelta) -> Journal:
-    return Journal(done=Done("1.2.3", NOW - ago))
+    return Journal(done=LastReboot("1.2.3", NOW - ago))
 
 
 NAMELESS = replace(entry(by="locksmithctl"), claim=replace(entry().claim, who=""))
@@ -49,8 +49,8 @@ NAMELESS = replace(entry(by="locksmithctl"), claim=replace(entry().claim, who=""
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (replace(COMMITTED, unattended=SETTLE - INSTANT), replace(COMMITTED, unattended=SETTLE)),
-        (replace(TAKEN_COMMITTED, unattended=SETTLE - INSTANT), replace(TAKEN_COMMITTED, unattended=SETTLE)),
+        (replace(COMMITTED, orphaned_for=SETTLE - INSTANT), replace(COMMITTED, orphaned_for=SETTLE)),
+        (replace(TAKEN_COMMITTED, orphaned_for=SETTLE - INSTANT), replace(TAKEN_COMMITTED, orphaned_for=SETTLE)),
         (called(SETTLE - INSTANT), called(SETTLE)),
     ],
     ids=["a restarted daemon", "a tool that crashed", "logind was asked"],
@@ -61,8 +61,8 @@ def test_a_reboot_that_has_not_come_for_that_long_does_not_come(before, after):
 
 
 def test_a_shutdown_that_takes_as_long_as_the_limit_is_stuck():
-    assert code(called(LIMIT, shutdown=DOWN, down_for=LIMIT - INSTANT)) == "rebooting"
-    assert code(called(LIMIT, shutdown=DOWN, down_for=LIMIT)) == "stuck"
+    assert code(called(LIMIT, shutdown=DOWN, shutting_down_for=LIMIT - INSTANT)) == "rebooting"
+    assert code(called(LIMIT, shutdown=DOWN, shutting_down_for=LIMIT)) == "stuck"
 
 
 def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
@@ -71,8 +71,8 @@ def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
 
 
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
-    assert decide(replace(REBOOTING, look_age=FRESH)) == Reboot()
-    assert decide(replace(REBOOTING, look_age=FRESH + INSTANT)) == Abort(
+    assert decide(replace(REBOOTING, observed_ago=FRESH)) == Reboot()
+    assert decide(replace(REBOOTING, observed_ago=FRESH + INSTANT)) == Abort(
         "the last look is 10 s old: everything is looked at again"
     )
 
@@ -118,10 +118,10 @@ def test_tries_without_a_limit_are_never_given_up():
 @pytest.mark.parametrize(
     ("snapshot", "ends"),
     [
-        (replace(COMMITTED, unattended=5 * SECOND), 10 * SECOND),
-        (replace(TAKEN_COMMITTED, unattended=5 * SECOND), 10 * SECOND),
+        (replace(COMMITTED, orphaned_for=5 * SECOND), 10 * SECOND),
+        (replace(TAKEN_COMMITTED, orphaned_for=5 * SECOND), 10 * SECOND),
         (called(5 * SECOND), 10 * SECOND),
-        (called(MINUTE, shutdown=DOWN, down_for=MINUTE), 9 * MINUTE),
+        (called(MINUTE, shutdown=DOWN, shutting_down_for=MINUTE), 9 * MINUTE),
         (replace(BOOTED, stage=SICK, verifying=3 * MINUTE), 7 * MINUTE),
         (replace(NEEDING, checks=Checks(20 * SECOND, (ALERT,))), 40 * SECOND),
         (replace(NEEDING, journal=done(HOUR)), 23 * HOUR),

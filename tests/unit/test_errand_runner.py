@@ -10,7 +10,7 @@ import pytest
 
 from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.journal import Hooks, JournalEntry
-from locksmith.agent.memory import Asked, Progress, Running
+from locksmith.agent.memory import Asked, ClaimMemory, Running
 from locksmith.agent.stages import SHORTLY, StageRunner
 from tests.sim.virtual_time import run
 from tests.unit.test_decide import NOW, entry
@@ -72,7 +72,7 @@ def play(story):
 def test_what_has_to_be_undone_is_written_down_before_it_begins(stage, written):
     async def story(_loop):
         site = Site()
-        await site.runner().begin(stage, entry(), Progress())
+        await site.runner().begin(stage, entry(), ClaimMemory())
         assert site.told == [*written, f"{stage.name} runs", "rings"]
 
     play(story)
@@ -85,7 +85,7 @@ def test_what_has_to_be_undone_is_written_down_before_it_begins(stage, written):
 )
 def test_nothing_is_written_down_where_there_is_nothing_to_undo_or_it_stands_there(site, of):
     async def story(_loop):
-        await site.runner().begin(Stage.PREPARE, of, Progress())
+        await site.runner().begin(Stage.PREPARE, of, ClaimMemory())
         assert site.told[0] == "PREPARE runs"
 
     play(story)
@@ -93,7 +93,7 @@ def test_nothing_is_written_down_where_there_is_nothing_to_undo_or_it_stands_the
 
 def test_a_long_errand_is_left_alone_after_a_moment_and_rings_when_it_ends():
     async def story(loop):
-        site, progress = Site(takes=60), Progress()
+        site, progress = Site(takes=60), ClaimMemory()
         await site.runner().begin(Stage.HEALTH, entry(), progress)
         assert loop.now == pytest.approx(10 + SHORTLY)
         assert progress.running is not None
@@ -108,7 +108,7 @@ def test_a_long_errand_is_left_alone_after_a_moment_and_rings_when_it_ends():
 
 def test_without_any_hooks_every_errand_is_over_at_once():
     async def story(loop):
-        site, progress = Site(), Progress()
+        site, progress = Site(), ClaimMemory()
         runner = site.runner(without=True)
         await runner.begin(Stage.PREPARE, entry(), progress)
         runner.take_note(entry(), progress)
@@ -119,9 +119,9 @@ def test_without_any_hooks_every_errand_is_over_at_once():
     play(story)
 
 
-async def noted(site: Site, stage: Stage, of: JournalEntry | None) -> Progress:
+async def noted(site: Site, stage: Stage, of: JournalEntry | None) -> ClaimMemory:
     """Run an errand to its end, take note of it, and keep only what was told of that."""
-    progress, runner = Progress(), site.runner()
+    progress, runner = ClaimMemory(), site.runner()
     await runner.begin(stage, of, progress)
     assert progress.running is not None
     await asyncio.wait([progress.running.task])
@@ -172,7 +172,7 @@ def test_where_no_hook_has_begun_nothing_is_written_down_of_their_end(of):
 
 def test_an_errand_that_fails_is_an_error_once_and_then_begun_again():
     async def story(_loop):
-        site, progress = Site(error=RuntimeError("boom")), Progress()
+        site, progress = Site(error=RuntimeError("boom")), ClaimMemory()
         runner = site.runner()
         await runner.begin(Stage.CHECKS, entry(), progress)
         with pytest.raises(RuntimeError, match="boom"):
@@ -185,7 +185,7 @@ def test_an_errand_that_fails_is_an_error_once_and_then_begun_again():
 
 def test_an_errand_under_way_is_not_over_and_one_that_was_cancelled_never_was():
     async def story(_loop):
-        site, progress = Site(takes=60), Progress()
+        site, progress = Site(takes=60), ClaimMemory()
         runner = site.runner()
         await runner.begin(Stage.CHECKS, entry(), progress)
         runner.take_note(entry(), progress)
@@ -201,7 +201,7 @@ def test_an_errand_under_way_is_not_over_and_one_that_was_cancelled_never_was():
 
 def test_who_is_stopped_is_stopped_with_all_that_it_has_started():
     async def story(_loop):
-        site, progress = Site(takes=60), Progress()
+        site, progress = Site(takes=60), ClaimMemory()
         runner = site.runner()
         await runner.begin(Stage.PREPARE, entry(), progress)
         await runner.stop(entry(), progress)
@@ -218,10 +218,10 @@ def test_where_nothing_is_under_way_nothing_is_stopped(without):
     async def story(_loop):
         site = Site()
         runner = site.runner(without=without)
-        await runner.stop(entry(), Progress())
+        await runner.stop(entry(), ClaimMemory())
         done: asyncio.Future[Sequence[Blocker]] = asyncio.get_running_loop().create_future()
         done.set_result(())
-        await runner.stop(entry(), replace(Progress(), running=Running(Stage.PREPARE, 0.0, done)))
+        await runner.stop(entry(), replace(ClaimMemory(), running=Running(Stage.PREPARE, 0.0, done)))
         assert site.told == []
 
     play(story)
@@ -233,7 +233,7 @@ def test_an_errand_of_which_no_note_is_taken_complains_about_nothing(ends):
 
     async def story(loop):
         loop.set_exception_handler(lambda _loop, context: complaints.append(context))
-        site, progress = Site(takes=1, error=RuntimeError("boom")), Progress()
+        site, progress = Site(takes=1, error=RuntimeError("boom")), ClaimMemory()
         await site.runner().begin(Stage.CHECKS, entry(), progress)
         assert progress.running is not None
         if ends == "cancelled":

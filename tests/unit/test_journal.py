@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.agent.facts import Boot
-from locksmith.agent.journal import Failure, Journal, JournalEntry, Phase
+from locksmith.agent.journal import FailedAttempt, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
 from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import REBOOT, Claim
 
 ME = "1c09ca98649c4c7abc779cd04c96812e"
 SINCE = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
-FAILURE = Failure(SINCE, "logind said no")
+FAILURE = FailedAttempt(SINCE, "logind said no")
 LIMIT = 20.0
 
 
@@ -117,8 +117,8 @@ def test_a_failure_stays_with_the_claim_and_after_it_until_a_reboot_worked(journ
     assert again(journal) == Journal(None, FAILURE)
     journal.begin(entry("b"))
     assert again(journal) == Journal(entry("b"), FAILURE)
-    journal.clear("b", done=Done("1.2.3", SINCE))
-    assert again(journal) == Journal(done=Done("1.2.3", SINCE))
+    journal.clear("b", done=LastReboot("1.2.3", SINCE))
+    assert again(journal) == Journal(done=LastReboot("1.2.3", SINCE))
     journal.forgive(SINCE)
     assert again(journal) == Journal(rechecked=SINCE)
 

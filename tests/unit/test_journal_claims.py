@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.agent.journal import Before, Hooks, Journal, JournalEntry, target_of
+from locksmith.agent.journal import Hooks, Journal, JournalEntry, PreRebootState, target_of
 from locksmith.errors import HostError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import UNHEALTHY
 from tests.unit.test_journal import FAILURE, ME, SINCE, again, committed, entry
 
@@ -54,7 +54,7 @@ def test_a_claim_that_is_gone_gets_no_hooks_and_no_blame(journal, found):
 
 
 def test_how_the_machine_was_at_the_commit_stands_there_with_the_claim(journal):
-    before = Before("update-engine", "flatcar 1.0", ("x.service",), "1.2.4")
+    before = PreRebootState("update-engine", "flatcar 1.0", ("x.service",), "1.2.4")
     journal.begin(entry())
     journal.commit("a", before)
     assert kept(journal).before == before
@@ -65,8 +65,8 @@ def test_how_the_machine_was_at_the_commit_stands_there_with_the_claim(journal):
 def test_a_reboot_that_is_done_ends_the_failures_and_recheck_forgets_both(journal):
     journal.begin(entry())
     journal.fail("a", FAILURE)
-    journal.clear("a", done=Done("1.2.3", SINCE))
-    assert again(journal) == Journal(done=Done("1.2.3", SINCE))
+    journal.clear("a", done=LastReboot("1.2.3", SINCE))
+    assert again(journal) == Journal(done=LastReboot("1.2.3", SINCE))
     journal.begin(entry())
     journal.fail("a", FAILURE)
     journal.forgive(SINCE)
@@ -93,7 +93,7 @@ def test_a_journal_of_another_machine_that_cannot_be_moved_aside_stops_the_machi
 
 def test_every_name_in_the_journal_is_one_that_the_next_version_reads(journal):
     """The file outlives an update of locksmith itself: its names are a format."""
-    journal.begin(replace(entry(), before=Before("kernel", "debian 12", ("x.service",), "6.1")))
+    journal.begin(replace(entry(), before=PreRebootState("kernel", "debian 12", ("x.service",), "6.1")))
     journal.fail("a", FAILURE)
     fields = json.loads(journal.path.read_text())
     assert set(fields) == {"schema", "machine_id", "hardware", "entry", "failure", "done", "rechecked"}
@@ -103,7 +103,7 @@ def test_every_name_in_the_journal_is_one_that_the_next_version_reads(journal):
         "before",
     }  # fmt: skip
     assert set(fields["entry"]["before"]) == {"trigger", "system", "failed_units", "version"}
-    journal.clear("a", done=Done("6.1", SINCE))
+    journal.clear("a", done=LastReboot("6.1", SINCE))
     assert json.loads(journal.path.read_text())["done"] == {"at": "2026-05-01T02:10:00Z", "version": "6.1"}
 
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.agent.facts import Boot
-from locksmith.agent.journal import TAKEN_OVER, Before, Failure, Hooks, JournalEntry, Phase
+from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, JournalEntry, Phase, PreRebootState
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
 from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import Done
+from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -86,7 +86,7 @@ def test_a_claim_that_was_taken_over_can_be_used_by_the_daemon_alone(tool, daemo
             act()
     tool.reopen("nonce")
     tool.report_failure("nonce", "failed", "rolled back")
-    tool.fail("nonce", Failure(NOW, "no"))
+    tool.fail("nonce", FailedAttempt(NOW, "no"))
     tool.clear("nonce")
     assert daemon.read().entry == replace(ENTRY, by=TAKEN_OVER)
     assert daemon.read().failure is None
@@ -94,7 +94,7 @@ def test_a_claim_that_was_taken_over_can_be_used_by_the_daemon_alone(tool, daemo
 
 def test_a_recheck_keeps_the_claim_and_forgets_what_stood_in_its_way(daemon):
     daemon.begin(ENTRY)
-    daemon.fail("nonce", Failure(NOW, "no"))
+    daemon.fail("nonce", FailedAttempt(NOW, "no"))
     later = NOW + timedelta(hours=1)
     daemon.forgive(later)
     found = daemon.read()
@@ -103,8 +103,8 @@ def test_a_recheck_keeps_the_claim_and_forgets_what_stood_in_its_way(daemon):
     daemon.clear("nonce")
     assert daemon.read().rechecked == later
     daemon.begin(ENTRY)
-    daemon.clear("nonce", done=Done("1.2.3", later))
-    assert (daemon.read().rechecked, daemon.read().done) == (None, Done("1.2.3", later))
+    daemon.clear("nonce", done=LastReboot("1.2.3", later))
+    assert (daemon.read().rechecked, daemon.read().done) == (None, LastReboot("1.2.3", later))
 
 
 def test_a_disk_that_takes_nothing_is_counted_until_it_takes_something(daemon, monkeypatch):
@@ -162,8 +162,8 @@ def bare(journal: JournalFile, *places: tuple[str, ...]) -> None:
 
 
 def test_a_journal_of_an_earlier_version_is_read_without_what_that_did_not_write(daemon, paths):
-    daemon.begin(replace(ENTRY, before=Before("kernel", "flatcar", ("a.service",), "6.1"), hooks=Hooks.BEGUN))
-    daemon.fail("nonce", Failure(NOW, "no", "6.1", 3))
+    daemon.begin(replace(ENTRY, before=PreRebootState("kernel", "flatcar", ("a.service",), "6.1"), hooks=Hooks.BEGUN))
+    daemon.fail("nonce", FailedAttempt(NOW, "no", "6.1", 3))
     bare(
         daemon,
         ("hardware",),
@@ -175,11 +175,11 @@ def test_a_journal_of_an_earlier_version_is_read_without_what_that_did_not_write
         ("failure", "tries"),
     )
     found = JournalFile(paths, "n1").read()
-    assert (found.entry, found.failure, found.rechecked) == (ENTRY, Failure(NOW, "no", "", 1), None)
+    assert (found.entry, found.failure, found.rechecked) == (ENTRY, FailedAttempt(NOW, "no", "", 1), None)
 
 
 def test_how_a_machine_was_before_is_read_as_far_as_it_stands_there(daemon, paths):
-    daemon.begin(replace(ENTRY, before=Before("kernel", "flatcar", ("a.service",), "6.1")))
+    daemon.begin(replace(ENTRY, before=PreRebootState("kernel", "flatcar", ("a.service",), "6.1")))
     bare(daemon, *(("entry", "before", name) for name in ("trigger", "system", "failed_units", "version")))
     assert JournalFile(paths, "n1").read().entry == ENTRY
 
@@ -187,9 +187,9 @@ def test_how_a_machine_was_before_is_read_as_far_as_it_stands_there(daemon, path
 @pytest.mark.parametrize("where", ["done", "failure"])
 def test_a_moment_that_is_none_is_named(daemon, paths, where):
     daemon.begin(ENTRY)
-    daemon.fail("nonce", Failure(NOW, "no"))
+    daemon.fail("nonce", FailedAttempt(NOW, "no"))
     if where == "done":
-        daemon.clear("nonce", done=Done("6.1", NOW))
+        daemon.clear("nonce", done=LastReboot("6.1", NOW))
     fields = json.loads(daemon.path.read_text())
     fields[where]["at"] = "yesterday"
     daemon.path.write_text(json.dumps(fields))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.facts import Blocker, Checks
-from locksmith.agent.memory import Asked, Lasting
+from locksmith.agent.memory import Asked, Stopwatch
 
 
 def test_checks_are_as_old_as_their_answer():
@@ -18,6 +18,6 @@ def test_checks_are_as_old_as_their_answer():
     [([True, True, True], [0, 10, 20]), ([True, False, True], [0, 0, 0]), ([False, True, True], [0, 0, 10])],
 )
 def test_what_is_so_lasts_from_when_it_was_first_seen_without_a_break(holds, lasts):
-    lasting = Lasting()
+    lasting = Stopwatch()
     found = [lasting.look(100.0 + 10 * number, holds=one).total_seconds() for number, one in enumerate(holds)]
     assert found == lasts

@@ -8,14 +8,14 @@ import pytest
 
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.answer import Denied, Done, Granted
+from locksmith.lock.answer import Denied, Granted, LastReboot
 from locksmith.lock.errors import RepeatedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident, keys, last_reboot, node
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
-from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.node import TTL, Node
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import StepwiseStore
@@ -41,7 +41,7 @@ class Bench:
             kind(self.server), "", clock=lambda: self.now, rules=GroupRules(repeat=DAY.total_seconds())
         )
 
-    def remembered(self) -> LastReboot | None:
+    def remembered(self) -> RebootRecord | None:
         entry = self.server.read(MEMORY).entry
         return last_reboot.decode(entry.value, MEMORY) if entry else None
 
@@ -109,7 +109,7 @@ def test_the_group_remembers_what_a_machine_rebooted_for(kind):
     async def story():
         bench = Bench(kind)
         await bench.reboots()
-        assert bench.remembered() == LastReboot("1.2.3", NOW, "first", "boot-1", 7)
+        assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7)
         with pytest.raises(RepeatedError, match=r"rebooted for update 1\.2\.3 already.*`locksmithctl recheck`"):
             await bench.lock.take(AGAIN)
         assert (await bench.lock.read()).semaphore.holders == ()
@@ -184,7 +184,7 @@ def test_one_that_did_not_come_about_leaves_the_memory_of_an_earlier_one():
         other = replace(AGAIN, version="1.2.4")
         await bench.lock.take(other)
         assert await bench.lock.release(other)
-        assert bench.remembered() == LastReboot("1.2.3", NOW, "first", "boot-1", 7)
+        assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7)
 
     asyncio.run(story())
 
@@ -238,7 +238,7 @@ def test_a_machine_whose_commit_would_be_a_repetition_hears_what_it_has_rebooted
         assert await machine.take(replace(AGAIN, version="1.2.4", taken=None)) == Granted()
         refused = await machine.commit(AGAIN)
         assert isinstance(refused, Denied)
-        assert refused.done == Done("1.2.3", NOW)
+        assert refused.done == LastReboot("1.2.3", NOW)
         await machine.close()
 
     asyncio.run(story())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.agent.facts import Boot
-from locksmith.agent.journal import TAKEN_OVER, Failure, Hooks, JournalEntry, Phase
+from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, JournalEntry, Phase
 from locksmith.errors import HostError
 from locksmith.host import journal as module
 from locksmith.host.flock import locked
@@ -131,7 +131,7 @@ def test_what_the_daemon_has_taken_over_is_the_tools_no_more(tool, daemon, commi
     with pytest.raises(TakenOverError), tool.holding("nonce"):
         pytest.fail("a reboot could be ordered")
     tool.reopen("nonce")
-    tool.fail("nonce", Failure(datetime.now(UTC), "no"))
+    tool.fail("nonce", FailedAttempt(datetime.now(UTC), "no"))
     tool.clear("nonce")
     assert daemon.read() == before
     daemon.clear("nonce")

@@ -16,7 +16,7 @@ from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import incident, keys, last_reboot, node, order, share
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.incident import EXPIRED, Incident
-from locksmith.lock.records.last_reboot import LastReboot
+from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.share import Share
@@ -96,7 +96,7 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
     play(story)
 
 
-LAST = LastReboot.of(replace(WAITER, nonce="before", boot_id="an-earlier-boot"), NOW)
+LAST = RebootRecord.of(replace(WAITER, nonce="before", boot_id="an-earlier-boot"), NOW)
 RECORD = claim_record.encode(replace(claim("n2"), state=UNHEALTHY, failure="web.service has failed"))
 WRITES = {
     "freeze": (keys.freeze_key(""), order.encode(ORDER)),

@@ -16,7 +16,7 @@ from locksmith.util.records import SCHEMA, moment, read_moment
 
 
 @dataclass(frozen=True, slots=True)
-class LastReboot:
+class RebootRecord:
     """What a machine rebooted for, when it passed its point of no return (aware), by which claim, in which boot."""
 
     version: str
@@ -51,7 +51,7 @@ class LastReboot:
         )
 
 
-def encode(last: LastReboot) -> bytes:
+def encode(last: RebootRecord) -> bytes:
     """Write it as its record."""
     fields = {
         "schema": SCHEMA,
@@ -64,11 +64,11 @@ def encode(last: LastReboot) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def decode(raw: bytes, key: str) -> LastReboot:
+def decode(raw: bytes, key: str) -> RebootRecord:
     """Read it; `CorruptValueError` names its key and the way out: until then that machine takes no slot."""
     try:
         fields = jsonread.load_record(raw, limits.LAST_REBOOT)
-        return LastReboot(
+        return RebootRecord(
             version=jsonread.read(fields, "version", str),
             at=read_moment(fields, "at"),
             nonce=jsonread.read(fields, "nonce", str),
