@@ -15,7 +15,7 @@ from random import Random
 import click
 
 from bench import polling
-from bench.line import HandOver, Line
+from bench.line import HandOver, QueuePosition
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
@@ -69,7 +69,7 @@ async def measure(waiters: int, hand_overs: int) -> Outcome:
         # Whoever comes to a long line looks at it later: it is not to be at its front before that.
         hand_overs = min(hand_overs, waiters // 2 - SPARE)
     with Etcd() as etcd:
-        async with Line(etcd, "bench", waiters, real=2 * hand_overs + SPARE) as line:
+        async with QueuePosition(etcd, "bench", waiters, real=2 * hand_overs + SPARE) as line:
             read = await _read_alone(etcd)
             at_rest = [await line.hand_over() for _ in range(hand_overs)]
             line.keep_up()

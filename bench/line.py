@@ -39,7 +39,7 @@ class HandOver:
     requests: dict[str, int]
 
 
-class Line:
+class QueuePosition:
     """`waiters` in line for the one slot of a group, behind the one who holds it; whoever had it stands at the end."""
 
     def __init__(self, etcd: Etcd, group: str, waiters: int, real: int) -> None:

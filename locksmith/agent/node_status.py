@@ -14,7 +14,7 @@ from locksmith.lock.records.node import TTL, Node
 from locksmith.util import limits
 from locksmith.window.windows import Opening, Windows
 
-IN_LINE = {"line", "slot"}
+QUEUED = {"line", "slot"}
 """Reasons to wait whose words change with every slot given back: who stands where is read from the line itself."""
 
 
@@ -108,7 +108,7 @@ def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> d
 def _why(step: Step) -> tuple[str, str, datetime | None]:
     if not isinstance(step, Wait):
         return "", "", None
-    if step.code in IN_LINE:
+    if step.code in QUEUED:
         return "line", "in line for a slot", None
     # An error is tried again every few seconds: that is no end of the wait.
     return step.code, step.text, None if step.code in states.ERRORS else step.until

@@ -7,7 +7,7 @@ from typing import Self
 
 import click
 
-from locksmith.util.text import LONGEST_LINE, cut, printable
+from locksmith.util.text import LONGEST_TEXT_LINE, cut, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def coloured() -> bool:
 def painted(line: str) -> str:
     """Give a line as it is printed: no control character in it but those of its own colours, where they are seen."""
     if not isinstance(line, Painted) or not coloured():
-        return cut(printable(line), LONGEST_LINE)
+        return cut(printable(line), LONGEST_TEXT_LINE)
     return "".join(
         click.style(printable(part.text), fg=part.colour or None, bold=part.bold or None, reverse=part.reverse or None)
         for part in line.parts

@@ -24,7 +24,7 @@ def progress() -> Iterator[Told]:
         from rich.console import Console
         from rich.progress import BarColumn, ClaimMemory, TextColumn, TimeElapsedColumn
     except ImportError:
-        line = _Line()
+        line = _QueuePosition()
         try:
             yield line
         finally:
@@ -51,7 +51,7 @@ class _Bar:
         self._live.update(self._live.task_ids[0], completed=done, total=steps)
 
 
-class _Line:
+class _QueuePosition:
     """A line that is written over and over."""
 
     def __init__(self) -> None:

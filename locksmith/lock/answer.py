@@ -15,7 +15,7 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueuePosition:
     """A place in the line for a slot: `position` (1: the first), `waiters` in all, the name of the one before.
 
     Not `exact`: the position is that or a later one. Not `counted`: there are about so many waiters.
@@ -50,7 +50,7 @@ class Denied:
     text: str
     lost: bool = False
     must_release: bool = False
-    line: Line | None = None
+    line: QueuePosition | None = None
     done: LastReboot | None = None
     until: datetime | None = None
 

@@ -17,7 +17,7 @@ from random import Random
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.lock import places
-from locksmith.lock.answer import Line
+from locksmith.lock.answer import QueuePosition
 from locksmith.lock.queue_places import Place, Places, read
 from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
 from locksmith.lock.records import keys
@@ -56,7 +56,7 @@ class Look:
     `before` is the one right before; None: it is the first, or stands far back and watches none.
     """
 
-    line: Line
+    line: QueuePosition
     before: Entry | None
     revision: int
     ends: float
@@ -220,7 +220,7 @@ class Queue:
         Whoever came among the first knows it from its very coming, and looks at once.
         """
         later = _now() + self._rng.uniform(0, lasts(position, known))
-        return Look(Line(position, position, exact=False, counted=False), None, 0, later)
+        return Look(QueuePosition(position, position, exact=False, counted=False), None, 0, later)
 
     async def _look_around(self, place: Place) -> Look:
         for _ in range(LOOKS):
@@ -237,7 +237,7 @@ class Queue:
 
     def _looked(self, sight: Sight, at: float) -> Look:
         before = sight.before[-1] if sight.before else None
-        line = Line(sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted)
+        line = QueuePosition(sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted)
         # Who comes near does so at different moments.
         far = before is None and sight.position > 1
         longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER

@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 
 from locksmith.errors import CorruptValueError, StoreError, StoreFullError
-from locksmith.lock.answer import Answer, Denied, Granted, LastReboot, Line
+from locksmith.lock.answer import Answer, Denied, Granted, LastReboot, QueuePosition
 from locksmith.lock.backoff import Absence, BackOff
 from locksmith.lock.errors import (
     DeniedError,
@@ -187,7 +187,7 @@ class QueuedLock:
             return await self._take_as_first(claim, look.line)
         if look.line.exact and await self._has_slots_for_all(look):
             return await self._take_one_of_several(claim, look)
-        return self._stands_in_line(look)
+        return self._is_queued(look)
 
     async def _known(self, claim: Claim) -> Answer | None:
         """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
@@ -206,9 +206,9 @@ class QueuedLock:
             self._semaphore = look, await self.lock.peek()
         return self.lock.free_slots(self._semaphore[1]) >= look.line.position
 
-    def _stands_in_line(self, look: Look) -> Denied:
+    def _is_queued(self, look: Look) -> Denied:
         self._watch.aim(look, partial(self._moved_up, look))
-        return Denied("line", _in_line(look.line), line=look.line)
+        return Denied("line", _queued(look.line), line=look.line)
 
     async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
         """Take a slot although others stand before this machine: there is one for each of them too."""
@@ -217,9 +217,9 @@ class QueuedLock:
         except SlotsBusyError as error:
             self._back_off.answered()
             self._semaphore = look, Reading(None, error.revision)
-            return self._stands_in_line(look)
+            return self._is_queued(look)
 
-    async def _take_as_first(self, claim: Claim, line: Line) -> Answer:
+    async def _take_as_first(self, claim: Claim, line: QueuePosition) -> Answer:
         prepared, self._prepared = self._prepared, None
         try:
             return await self._take_slot(claim, prepared)
@@ -393,7 +393,7 @@ def _repeated(error: RepeatedError) -> Denied:
     return Denied("repeated", str(error), done=LastReboot(error.last.version, error.last.at))
 
 
-def _in_line(line: Line) -> str:
+def _queued(line: QueuePosition) -> str:
     about = "" if line.counted else "about "
     if line.exact:
         behind = f", behind {line.behind}" if line.behind else ""

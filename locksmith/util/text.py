@@ -5,7 +5,7 @@ Everything that is printed or logged comes through `one_line`: a record in the s
 
 import re
 
-LONGEST_LINE = 4000
+LONGEST_TEXT_LINE = 4000
 """Characters of a line that is shown."""
 _TAIL = 4
 """A line that is cut keeps one part in so many of its end: there stands what can be done about it."""
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
     return text.translate(_SPELLING)
 
 
-def one_line(text: str, most: int = LONGEST_LINE) -> str:
+def one_line(text: str, most: int = LONGEST_TEXT_LINE) -> str:
     """Make one line of any text, with single spaces; one that is too long is cut, with a mark."""
     return cut(printable(" ".join(text.split())), most)
 

@@ -104,7 +104,7 @@ def ctl(monkeypatch, capfd, fleet):
 
 
 NEED = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
-IN_LINE = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
+QUEUED = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
 
 
 def timeless(sentence):
@@ -114,7 +114,7 @@ def timeless(sentence):
 
 def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
     for name in ("n5", "n7"):
-        fleet.present(name, **IN_LINE)
+        fleet.present(name, **QUEUED)
     fleet.present("n2", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n2"), committed=True)
     fleet.stands("n5", "n6", "n7")
@@ -178,7 +178,7 @@ def test_why_of_nobody_and_of_two_at_once_is_an_error_that_helps(ctl, fleet):
 def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
     fleet.slots(4)
     fleet.present("n2", state="rebooting", **NEED)
-    fleet.present("n4", **IN_LINE)
+    fleet.present("n4", **QUEUED)
     fleet.present("n5")
     fleet.holds(fleet.claim("n2"), committed=True)
     fleet.holds(fleet.claim("n1"), committed=True)
@@ -273,7 +273,7 @@ def test_a_piped_view_as_json_is_an_object_a_line(fleet):
 @pytest.mark.parametrize("command", ["status", "nodes"])
 def test_a_view_on_a_terminal_is_drawn_in_place(fleet, command):
     fleet.holds(fleet.claim("n1"))
-    fleet.present("n5", **IN_LINE)
+    fleet.present("n5", **QUEUED)
     fleet.stands("n5")
     ours, theirs = pty.openpty()
     said = bytearray()

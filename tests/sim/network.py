@@ -19,7 +19,7 @@ T = TypeVar("T")
 DEADLINE = 5.0
 """Seconds a client waits for an answer."""
 
-LINE = keys.waiters_prefix("")
+QUEUE = keys.waiters_prefix("")
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class SimServer(MemoryServer):
 
     def line(self) -> list[str]:
         """Name who stands in line, the first first."""
-        return _names(self.list(LINE, 0, None).entries)
+        return _names(self.list(QUEUE, 0, None).entries)
 
     def has_forgotten(self, revision: int) -> bool:
         """Whether it can no longer tell what was at a revision."""
@@ -107,8 +107,8 @@ class PreRebootState:
 
     def places(self) -> list[Entry]:
         """Give the places that there were."""
-        now = [entry for entry in self.server.list(LINE, 0, None).entries if entry.key not in self.found]
-        before = [entry for key, entry in self.found.items() if entry and key.startswith(LINE)]
+        now = [entry for entry in self.server.list(QUEUE, 0, None).entries if entry.key not in self.found]
+        before = [entry for key, entry in self.found.items() if entry and key.startswith(QUEUE)]
         return [*now, *before]
 
 

@@ -26,7 +26,7 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP, SESSIONS
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
-from tests.sim.network import LINE, Answer, PreRebootState, SimServer
+from tests.sim.network import QUEUE, Answer, PreRebootState, SimServer
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
@@ -95,7 +95,7 @@ class Rules:
     """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
-    left_line: dict[str, float] = field(default_factory=dict)
+    left_queue: dict[str, float] = field(default_factory=dict)
     """For each id whose place in line was given up, or has expired: when."""
     overtaken: dict[str, float] = field(default_factory=dict)
     """For each id that stands in line: when a place came before its own whose ticket was older; it sees that later."""
@@ -145,7 +145,7 @@ class Rules:
         if KEY in before.found or any(key.startswith(RECORDS) for key in before.found):
             self._judge_slots(author, before)
             self._note_halt(before, self.server)
-        self._note_who_left_the_line(before.gone())
+        self._note_who_left_the_queue(before.gone())
         self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
             self._note_windows()
@@ -213,7 +213,7 @@ class Rules:
                     known.pop(name, None)
             if name in self.down or self._committed(name):
                 self.unlocked[name] = _boot_in_question(machine)
-            self.left_line[name] = now
+            self.left_queue[name] = now
             if machine.was_behind:
                 continue  # it may take an old `resume` for one that came after
             seen = SimSeen(machine.disk, machine.clock)
@@ -325,14 +325,14 @@ class Rules:
             return False
         return slots in {found.of(machines) for machines in range(len(self.machines) + 1)}
 
-    def _note_who_left_the_line(self, gone: Sequence[str]) -> None:
+    def _note_who_left_the_queue(self, gone: Sequence[str]) -> None:
         for key in gone:
-            if key.startswith(LINE):
-                self.left_line[places.name_in(key)] = asyncio.get_running_loop().time()
+            if key.startswith(QUEUE):
+                self.left_queue[places.name_in(key)] = asyncio.get_running_loop().time()
 
     def _note_who_was_overtaken(self, before: PreRebootState) -> None:
         """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""
-        new = [key for key, entry in before.found.items() if key.startswith(LINE) and entry is None]
+        new = [key for key, entry in before.found.items() if key.startswith(QUEUE) and entry is None]
         line = self.server.line()
         if new and not self.stepwise and (twice := [name for name, count in Counter(line).items() if count > 1]):
             self.story.breaks(f"{twice[0]} stands twice in the queue")
@@ -342,7 +342,7 @@ class Rules:
 
     def _in_turn(self, author: str, before: PreRebootState) -> None:
         """Judge the order: as many take as slots are free. A take sent from a place that is gone may win late."""
-        excused = max(self.left_line.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
+        excused = max(self.left_queue.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
         gone = asyncio.get_running_loop().time() - excused
         line, free = before.line_of(author), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
         if author in self.machines and author not in line[:free] and gone > LATE:
@@ -510,7 +510,7 @@ class Rules:
 
     def _note_free_slot(self, before: PreRebootState) -> None:
         """One that is taken after the other is no slot that stays free."""
-        if not self.server.count(LINE) or self.semaphore().available <= 0:
+        if not self.server.count(QUEUE) or self.semaphore().available <= 0:
             self.free_since = None
         elif self.free_since is None or len(_semaphore(before.value(KEY)).holders) < len(self.semaphore().holders):
             self.free_since = asyncio.get_running_loop().time()

@@ -27,7 +27,7 @@ from tests.sim.virtual_time import VirtualLoop, run
 
 START = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 DENIED = Denied("slot", "held by n2")
-LINE = Denied("line", "number 2 of 2 in line for a slot, behind n2")
+QUEUE = Denied("line", "number 2 of 2 in line for a slot, behind n2")
 
 
 @dataclass
@@ -298,7 +298,7 @@ def test_a_stop_gives_up_the_place_in_line_and_keeps_what_is_held(answer, words,
 
 def test_a_stop_keeps_a_claim_whose_request_may_be_answered_late():
     """A take without an answer may win still: a claim that the journal has forgotten by then is nobody's."""
-    answers: list[Callable[[], Answer | None]] = [raising(OutcomeUnknownError("?")), lambda: LINE]
+    answers: list[Callable[[], Answer | None]] = [raising(OutcomeUnknownError("?")), lambda: QUEUE]
     bench = Bench(does={"request": lambda: answers.pop(0)() if len(answers) > 1 else answers[0]()})
     agent = for_a_while(bench, 30)
     assert bench.calls[:2] == ["request", "request"]
@@ -307,7 +307,7 @@ def test_a_stop_keeps_a_claim_whose_request_may_be_answered_late():
 
 
 def test_a_stop_keeps_a_claim_of_an_earlier_run_that_waits_in_line():
-    bench = Bench(does={"request": lambda: LINE})
+    bench = Bench(does={"request": lambda: QUEUE})
     bench.leave_entry(Phase.REQUESTED, DAEMON)
     assert "keeps its claim" in for_a_while(bench, 3).leave()
 

@@ -22,7 +22,7 @@ def claim(name: str, nonce: str = "", kind: str = REBOOT) -> Claim:
     return Claim(name, kind, nonce or f"nonce of {name}", NOW, hostname=name)
 
 
-class Line:
+class QueuePosition:
     """One server, and a queue for each who stands in line; `calls` counts what they ask of the server."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Line:
 
 
 def play(story):
-    return run(lambda _loop: story(Line()))
+    return run(lambda _loop: story(QueuePosition()))
 
 
 def test_who_comes_first_stands_first():

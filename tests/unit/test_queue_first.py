@@ -18,7 +18,7 @@ from tests.sim.virtual_time import run
 from tests.unit.test_queue import claim
 
 
-class Line:
+class QueuePosition:
     """One server, and a queue for each who stands in line; the answers of the calls in `lost` get lost."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Line:
 
 
 def play(story):
-    return run(lambda _loop: story(Line()))
+    return run(lambda _loop: story(QueuePosition()))
 
 
 def test_the_first_counts_how_often_it_has_written_its_place():
@@ -98,7 +98,7 @@ def test_a_halt_that_the_rule_of_a_single_machine_does_not_know_binds_not_everyb
     async def story(line):
         strict = await line.halted_by(HaltAfter(0), HaltAfter(3), HaltAfter(1))
         assert not await strict.halts_all(9)  # the first never halts
-        line = Line()
+        line = QueuePosition()
         strict = await line.halted_by(HaltAfter(3), HaltAfter(1))
         assert not await strict.halts_all(2)
         assert await strict.halts_all(3)

@@ -62,7 +62,7 @@ def orders(server: MemoryServer) -> OperatorOrders:
     return OperatorOrders(MemoryStore(server), "", clock=lambda: NOW)
 
 
-def knows_the_line(machine: QueuedLock) -> bool:
+def knows_the_queue(machine: QueuedLock) -> bool:
     return machine._queue._look is not None
 
 
@@ -207,9 +207,9 @@ def test_where_nothing_is_heard_of_a_freeze_everything_is_looked_at_again():
         machine = lock(server)
         await orders(server).freeze(ORDER)
         await machine.take(claim("n1"))
-        assert knows_the_line(machine)
+        assert knows_the_queue(machine)
         assert await woken_after(machine, HOUR) == pytest.approx(LOOK_AFTER)
-        assert not knows_the_line(machine)
+        assert not knows_the_queue(machine)
         await machine.close()
 
     play(story)
@@ -224,7 +224,7 @@ def test_a_thaw_leaves_what_is_known_of_the_line_as_it_is():
         await asyncio.sleep(7)
         await orders(server).thaw()
         assert await asking == pytest.approx(7)
-        assert knows_the_line(machine)
+        assert knows_the_queue(machine)
         await machine.close()
 
     play(story)

@@ -55,7 +55,7 @@ def lock(
             f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {quoted(named)}`"
         )
     claim = new_claim(holder, MANUAL, reason)
-    held = boottime.run(_stand_in_line(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
+    held = boottime.run(_wait_in_queue(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
@@ -107,7 +107,7 @@ async def _lock(claim: Claim, lock: RebootLock) -> Claim:
     return claim
 
 
-async def _stand_in_line(session: Session, claim: Claim, patience: Patience) -> Claim:
+async def _wait_in_queue(session: Session, claim: Claim, patience: Patience) -> Claim:
     """Wait for a slot in the same line as the machines.
 
     A machine that holds a slot for its reboot is waited for as well: the lock is taken when that is given back.

@@ -130,11 +130,11 @@ class _Course:
             opens = self._opens(goes_on)
             # What goes by while no window is open is the window's, whatever else is in the way then.
             since = goes_on if opens == goes_on else max(last, self._shut)
-            in_line = max(0.0, min(at, since) - last)
+            queued = max(0.0, min(at, since) - last)
             failing = 0.0
             if limit is Limit.SLOTS:
-                failing = min(in_line, ((in_all if since >= at else until_closed) - held) / self._plan.slots)
-            spent[limit] += in_line - failing
+                failing = min(queued, ((in_all if since >= at else until_closed) - held) / self._plan.slots)
+            spent[limit] += queued - failing
             spent[Limit.FAILURES] += failing + max(0.0, min(goes_on, since) - at)
             spent[Limit.WINDOW] += opens - since
             if opens == goes_on:

@@ -21,7 +21,7 @@ MOST_UNSENT_ANSWERS = MOST_UNSENT // 4
 """Above that only our own calls are sent, and no answers or signals to others."""
 READ_AT_ONCE = 64 << 10
 """Bytes read before the other connections and the loop have their turn: some 400 small messages, a few milliseconds."""
-LONGEST_LINE = 4096
+LONGEST_TEXT_LINE = 4096
 """Bytes of a line of the handshake."""
 
 TakeFrame = Callable[[Frame], None]
@@ -136,7 +136,7 @@ class Wire(asyncio.BufferedProtocol):
         """Read the bus' answer to who we are, and give what comes after it."""
         self._line += data
         line, found, rest = bytes(self._line).partition(b"\r\n")
-        if not found and len(line) < LONGEST_LINE:
+        if not found and len(line) < LONGEST_TEXT_LINE:
             return b""
         if not found or line.split(b" ")[0] != b"OK":
             raise NoMessageError("the bus does not let us in")
