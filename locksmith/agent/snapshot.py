@@ -105,7 +105,7 @@ class Snapshot:
     verifying: timedelta = timedelta()
     system: str = ""
     acknowledged: bool | None = None
-    aborting: "GivingUp | None" = None
+    aborting: "Aborting | None" = None
     users: frozenset[str] = frozenset()
     warned: Warned | None = None
     warned_for: timedelta = timedelta()

@@ -75,7 +75,7 @@ class StageRunner:
         if entry is not None and entry.hooks is not Hooks.NONE:
             self._journal.hooks(entry.claim.nonce, hooks)
 
-    def _ended(self, task: "asyncio.Future[Sequence[Objection]]") -> None:
+    def _ended(self, task: "asyncio.Future[Sequence[Blocker]]") -> None:
         if not task.cancelled():
             task.exception()  # raised where it is taken note of
         self._wake()

@@ -3,7 +3,7 @@
 import io
 
 from locksmith.errors import UsageError
-from locksmith.fleet.forecast.drawing import Area, Drawing, QueuePosition
+from locksmith.fleet.forecast.drawing import Area, Drawing, Line
 
 try:
     from PIL import Image, ImageDraw, ImageFont
@@ -25,13 +25,13 @@ def png(drawing: Drawing) -> bytes:
     for shape in drawing.shapes:
         if isinstance(shape, Area):
             pen.polygon([(x * scale, y * scale) for x, y in shape.points], fill=shape.colour)
-        elif isinstance(shape, QueuePosition):
+        elif isinstance(shape, Line):
             for begin, end in _dashes(shape):
                 pen.line([(x * scale, y * scale) for x, y in (begin, end)], shape.colour, scale)
     image = large.reduce(SMOOTH)
     pen = ImageDraw.Draw(image)
     for shape in drawing.shapes:
-        if not isinstance(shape, Area | QueuePosition):
+        if not isinstance(shape, Area | Line):
             x, y = shape.at
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor]
             font = ImageFont.load_default(shape.size * SHARP)
@@ -41,7 +41,7 @@ def png(drawing: Drawing) -> bytes:
     return file.getvalue()
 
 
-def _dashes(line: QueuePosition) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+def _dashes(line: Line) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Give the parts of a line; what is dashed here is upright."""
     (x, top), (_, bottom) = line.begin, line.end
     if not line.dashed:

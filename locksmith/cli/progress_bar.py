@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import ClaimMemory
+    from rich.progress import Progress
 
 Told = Callable[[str, int, int], None]
 OFTEN = 0.1
@@ -22,16 +22,16 @@ def progress() -> Iterator[Told]:
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, ClaimMemory, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
-        line = _QueuePosition()
+        line = _Line()
         try:
             yield line
         finally:
             line.clear()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-    with ClaimMemory(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as live:
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as live:
         yield _Bar(live)
 
 
@@ -51,7 +51,7 @@ class _Bar:
         self._live.update(self._live.task_ids[0], completed=done, total=steps)
 
 
-class _QueuePosition:
+class _Line:
     """A line that is written over and over."""
 
     def __init__(self) -> None:

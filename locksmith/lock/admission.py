@@ -17,8 +17,9 @@ from locksmith.lock.claim_reader import keys_of, read_holders
 from locksmith.lock.errors import HaltedError, NotAdmittedError, RepeatedError
 from locksmith.lock.holder import HolderState
 from locksmith.lock.records import incident as incident_record
-from locksmith.lock.records import keys, last_reboot, node
+from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
+from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.lock.records.node import Node
@@ -172,7 +173,7 @@ class Admission:
         if entry is None or not repeat or claim.kind != REBOOT:
             return
         try:
-            last = last_reboot.decode(entry.value, entry.key)
+            last = reboot_record.decode(entry.value, entry.key)
         except CorruptValueError:
             if claim.rechecked is None:
                 raise

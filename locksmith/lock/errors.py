@@ -3,8 +3,8 @@
 from locksmith.errors import LockError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
-from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.order import HALT
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.util.words import quoted
 
 

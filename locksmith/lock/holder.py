@@ -64,13 +64,13 @@ class HolderState:
         """The version to guard a write of the record with."""
         return self.record.version if self.record else ABSENT
 
-    def is_rid_of(self, before: "Standing") -> bool:
+    def is_rid_of(self, before: "HolderState") -> bool:
         """Whether what stood there before does so no longer, record and all: nothing does, or another claim."""
         if self.nonce != before.nonce:
             return True
         return not self.listed and self.record is None
 
-    def is_uncertain_since(self, before: "Standing") -> bool:
+    def is_uncertain_since(self, before: "HolderState") -> bool:
         """Whether an id without a record may have gone and come again: one such claim looks like the next."""
         return self.listed and self.nonce is None and self.reading.version != before.reading.version
 

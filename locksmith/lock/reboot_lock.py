@@ -27,11 +27,12 @@ from locksmith.lock.history import History
 from locksmith.lock.holder import HolderState, LockState, read_record
 from locksmith.lock.prepared import Prepared, PreparedBusyError, TakeReadings
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import keys, last_reboot, semaphore
+from locksmith.lock.records import keys, semaphore
+from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import EXPIRE, HELD, about
 from locksmith.lock.records.incident import Incident
-from locksmith.lock.records.last_reboot import RebootRecord
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.records.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.share_policy import Shares
@@ -345,7 +346,7 @@ class RebootLock:
         self._admission.keep_mark()
         await self._admission.begin_spacing(claim, admission)
         committed = replace(claim.committed(), taken=holder_state.claim.taken if holder_state.claim else None)
-        remember = Put(memory, last_reboot.encode(RebootRecord.of(committed, self._clock())), last.version)
+        remember = Put(memory, reboot_record.encode(RebootRecord.of(committed, self._clock())), last.version)
         sent = asyncio.get_running_loop().time()
         await self._rewrite(holder_state, committed, [remember])
         return sent
@@ -539,7 +540,7 @@ def _retrieve(looking: "asyncio.Future[None]") -> None:
 def _is_of(claim: Claim, remembered: Entry) -> bool:
     """Whether a machine's last reboot is that of this claim."""
     try:
-        return last_reboot.decode(remembered.value, remembered.key).nonce == claim.nonce
+        return reboot_record.decode(remembered.value, remembered.key).nonce == claim.nonce
     except CorruptValueError:
         return False
 

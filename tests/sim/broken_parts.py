@@ -358,7 +358,7 @@ class NoGates(Agent):
         return ()
 
 
-class Unchecked(RebootLock):
+class Unadmitted(RebootLock):
     """Knows neither freeze nor halt."""
 
     def __init__(self, *args, **kwargs) -> None:
@@ -884,10 +884,10 @@ BROKEN = [
     Broken(LateAtTheLastMoment, "long after its commit", stalling),
     Broken(NoGates, "its shutdown is blocked"),
     Broken(NoHooks, "is not drained"),
-    Broken(Unchecked, "the group is frozen"),
+    Broken(Unadmitted, "the group is frozen"),
     Broken(Untouched, "the group is frozen", slow),
     Broken(Trusting, "takes a slot although the group is frozen", often_frozen),
-    Broken(Unchecked, "the group is halted"),
+    Broken(Unadmitted, "the group is halted"),
     Broken(NoCommit, "past its point of no return"),
     Broken(NoTake, "past its point of no return"),
     Broken(Impatient, "are down at once", crowded),

@@ -29,7 +29,7 @@ class SimServer(MemoryServer):
     author: str = ""
     sent: float = 0.0
     """When the author sent the write that is judged."""
-    witness: Callable[[str, "Before"], None] = lambda _author, _before: None
+    witness: Callable[[str, "StoreBefore"], None] = lambda _author, _before: None
     refused: Callable[[str, str], None] = lambda _author, _words: None
     """Told of each call that is refused, and why."""
     granted: dict[int, float] = field(default_factory=dict)
@@ -75,11 +75,11 @@ class SimServer(MemoryServer):
         """Make the changes in the sight of the witness."""
         found = {change.key: self.read(change.key).entry for change in changes if not isinstance(change, Check)}
         MemoryServer.commit(self, changes)
-        self.witness(self.author, PreRebootState(self, found))
+        self.witness(self.author, StoreBefore(self, found))
 
 
 @dataclass(slots=True)
-class PreRebootState:
+class StoreBefore:
     """The store as a write found it: `found` has the keys that it changed."""
 
     server: SimServer

@@ -26,7 +26,7 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.daemon import GROUP, SESSIONS
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
-from tests.sim.network import QUEUE, Answer, PreRebootState, SimServer
+from tests.sim.network import QUEUE, Answer, SimServer, StoreBefore
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
@@ -131,7 +131,7 @@ class Rules:
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
 
-    def wrote_elsewhere(self, author: str, _before: PreRebootState) -> None:
+    def wrote_elsewhere(self, author: str, _before: StoreBefore) -> None:
         """Take note of a write to another cluster."""
         self.elsewhere[author] = None
 
@@ -140,7 +140,7 @@ class Rules:
         if self.elsewhere:
             self.story.breaks(f"{', '.join(self.elsewhere)} wrote to another cluster")
 
-    def wrote(self, author: str, before: PreRebootState) -> None:
+    def wrote(self, author: str, before: StoreBefore) -> None:
         """Judge one write, and take note of what holds from then on."""
         if KEY in before.found or any(key.startswith(RECORDS) for key in before.found):
             self._judge_slots(author, before)
@@ -158,7 +158,7 @@ class Rules:
         self._note_orders(author, before)
         self._note_free_slot(before)
 
-    def _note_orders(self, author: str, before: PreRebootState) -> None:
+    def _note_orders(self, author: str, before: StoreBefore) -> None:
         """Judge who ends an order, and when: a machine may, once it is over by its own word."""
         now = asyncio.get_running_loop().time()
         for key in before.found:
@@ -171,7 +171,7 @@ class Rules:
             lasts = order.lasts if order else None
             self.ends[key] = now + lasts if lasts is not None else float("inf")
 
-    def _judge_slots(self, author: str, before: PreRebootState) -> None:
+    def _judge_slots(self, author: str, before: StoreBefore) -> None:
         old, new = _semaphore(before.value(KEY)), self.semaphore()
         added, removed = set(new.holders) - set(old.holders), set(old.holders) - set(new.holders)
         if added and len(new.holders) > new.max:
@@ -300,7 +300,7 @@ class Rules:
         if what == "thaw":
             self.frozen = None
 
-    def _note_halt(self, before: PreRebootState, after: SimServer) -> None:
+    def _note_halt(self, before: StoreBefore, after: SimServer) -> None:
         """A reboot that went wrong halts from the touch of the semaphore on that follows its record."""
         version = self.server.read(KEY).version
         touched, self.version = version != self.version, version
@@ -314,7 +314,7 @@ class Rules:
     def _is_wrong(self, claim: Claim | None) -> bool:
         return claim is not None and claim.state in WENT_WRONG and not claim.acknowledged
 
-    def _is_shares(self, before: PreRebootState, was: int, slots: int) -> bool:
+    def _is_shares(self, before: StoreBefore, was: int, slots: int) -> bool:
         """Whether a share that stands makes this number, of as many machines as may be present."""
         try:
             raw = before.value(SHARE)
@@ -330,7 +330,7 @@ class Rules:
             if key.startswith(QUEUE):
                 self.left_queue[places.name_in(key)] = asyncio.get_running_loop().time()
 
-    def _note_who_was_overtaken(self, before: PreRebootState) -> None:
+    def _note_who_was_overtaken(self, before: StoreBefore) -> None:
         """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""
         new = [key for key, entry in before.found.items() if key.startswith(QUEUE) and entry is None]
         line = self.server.line()
@@ -340,7 +340,7 @@ class Rules:
             if (name := places.name_in(key)) in line:
                 self.overtaken |= dict.fromkeys(line[line.index(name) + 1 :], asyncio.get_running_loop().time())
 
-    def _in_turn(self, author: str, before: PreRebootState) -> None:
+    def _in_turn(self, author: str, before: StoreBefore) -> None:
         """Judge the order: as many take as slots are free. A take sent from a place that is gone may win late."""
         excused = max(self.left_queue.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
         gone = asyncio.get_running_loop().time() - excused
@@ -508,7 +508,7 @@ class Rules:
         """Tell whether an order stands that is not over by its own word."""
         return any(self.server.value(key) is not None and now < self.ends[key] for key in (FREEZE, SPACING))
 
-    def _note_free_slot(self, before: PreRebootState) -> None:
+    def _note_free_slot(self, before: StoreBefore) -> None:
         """One that is taken after the other is no slot that stays free."""
         if not self.server.count(QUEUE) or self.semaphore().available <= 0:
             self.free_since = None
@@ -558,7 +558,7 @@ def _semaphore(raw: bytes | None) -> Semaphore:
     return semaphore.decode(raw, KEY) if raw else Semaphore()
 
 
-def _record(values: SimServer | PreRebootState, holder: str) -> Claim | None:
+def _record(values: SimServer | StoreBefore, holder: str) -> Claim | None:
     return _claim(values.value(keys.holder_key(GROUP, holder)), holder)
 
 

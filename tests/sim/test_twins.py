@@ -11,7 +11,7 @@ from locksmith.lock.records import semaphore
 from locksmith.store.memory import MemoryStore
 from tests.sim.daemon import Parts, Process
 from tests.sim.machine import SimMachine
-from tests.sim.network import Network, Outages, PreRebootState, SimServer
+from tests.sim.network import Network, Outages, SimServer, StoreBefore
 from tests.sim.node import Node
 from tests.sim.plan import Faults
 from tests.sim.rules import KEY
@@ -68,7 +68,7 @@ class World:
         if len(self.up) > 1 and all(now - since > MET for since in self.up.values()):
             self.story.breaks(f"{machine.host} reboots, and has met its twin")
 
-    def wrote(self, author: str, before: PreRebootState) -> None:
+    def wrote(self, author: str, before: StoreBefore) -> None:
         """Judge a write: whoever gives the slot back took it."""
         was, now = held(before), held(self.server)
         if now and not was:
@@ -77,7 +77,7 @@ class World:
             self.story.breaks(f"{author} gave back what {self.took} had taken")
 
 
-def held(values: SimServer | PreRebootState) -> tuple[str, ...]:
+def held(values: SimServer | StoreBefore) -> tuple[str, ...]:
     raw = values.value(KEY)
     return semaphore.decode(raw, KEY).holders if raw else ()
 

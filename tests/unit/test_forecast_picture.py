@@ -13,7 +13,7 @@ from PIL import Image
 from locksmith.cli.png import SHARP, png
 from locksmith.fleet.forecast import axis
 from locksmith.fleet.forecast.answer import forecast
-from locksmith.fleet.forecast.drawing import Area, QueuePosition, Text
+from locksmith.fleet.forecast.drawing import Area, Line, Text
 from locksmith.fleet.forecast.picture import KINDS, OPEN, draw
 from locksmith.fleet.forecast.plan import GroupPlan, RolloutPlan
 from locksmith.fleet.forecast.spread import Spread
@@ -48,9 +48,9 @@ DRAWINGS = [
 def test_nothing_is_drawn_outside_the_paper(groups):
     found = drawing(*groups)
     for shape in found.shapes:
-        points = {Area: lambda s: s.points, QueuePosition: lambda s: (s.begin, s.end), Text: lambda s: (s.at,)}[
-            type(shape)
-        ](shape)
+        points = {Area: lambda s: s.points, Line: lambda s: (s.begin, s.end), Text: lambda s: (s.at,)}[type(shape)](
+            shape
+        )
         assert all(0 <= x <= found.width and 0 <= y <= found.height for x, y in points)
         if isinstance(shape, Text):
             wide = len(shape.text) * shape.size * 0.62

@@ -13,10 +13,11 @@ from locksmith.lock.errors import RepeatedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import incident, keys, last_reboot, node
+from locksmith.lock.records import incident, keys, node
+from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
-from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import StepwiseStore
 
@@ -43,7 +44,7 @@ class Bench:
 
     def remembered(self) -> RebootRecord | None:
         entry = self.server.read(MEMORY).entry
-        return last_reboot.decode(entry.value, MEMORY) if entry else None
+        return reboot_record.decode(entry.value, MEMORY) if entry else None
 
     async def reboots(self, claim: Claim = CLAIM) -> None:
         """Take, commit, and release after the boot."""

@@ -13,12 +13,13 @@ from locksmith.lock.errors import DeniedError
 from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import incident, keys, last_reboot, node, order, share
+from locksmith.lock.records import incident, keys, node, order, share
+from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.incident import EXPIRED, Incident
-from locksmith.lock.records.last_reboot import RebootRecord
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.records.share import Share
 from locksmith.store.memory import Call, MemoryServer, MemoryStore
 from locksmith.store.protocol import Change, Put
@@ -104,7 +105,7 @@ WRITES = {
     "spacing": (keys.spacing_key(""), order.encode(ORDER)),
     "incidents": (keys.incidents_key(""), incident.encode([Incident(claim("n9"), EXPIRED, "it was lost")])),
     "another's failure": (keys.holder_key("", "n2"), RECORD),
-    "its own last reboot": (keys.reboot_key("", "n3"), last_reboot.encode(LAST)),
+    "its own last reboot": (keys.reboot_key("", "n3"), reboot_record.encode(LAST)),
 }
 
 

@@ -22,7 +22,7 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
-class QueuePosition:
+class Line:
     """A thin line."""
 
     begin: Point
@@ -48,7 +48,7 @@ class Drawing:
 
     width: int
     height: int
-    shapes: Sequence[Area | QueuePosition | Text]
+    shapes: Sequence[Area | Line | Text]
 
 
 def box(corner: Point, width: float, height: float, colour: str, title: str = "") -> Area:

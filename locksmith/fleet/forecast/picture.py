@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from locksmith.fleet.forecast import axis
 from locksmith.fleet.forecast.answer import Answer
-from locksmith.fleet.forecast.drawing import INK, Area, Drawing, QueuePosition, Text, box
+from locksmith.fleet.forecast.drawing import INK, Area, Drawing, Line, Text, box
 from locksmith.fleet.forecast.model import GroupRun, counts
 from locksmith.fleet.forecast.openings import Openings
 
@@ -27,7 +27,7 @@ SAMPLES = RIGHT - LEFT
 STRETCH = 1.5
 """How far beyond the run that is drawn the axis goes, in its lengths, to show when 95 of 100 are done."""
 
-Shapes = list[Area | QueuePosition | Text]
+Shapes = list[Area | Line | Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _panel(panel: _Panel, top: float) -> Shapes:
             shapes.append(Area(tuple((LEFT + x, y(value)) for x, value in edge), layer.colour, layer.name))
         below = above
     for mark in axis.numbers(panel.most, round(panel.tall / 28)):
-        shapes += [QueuePosition((LEFT, y(mark)), (RIGHT, y(mark))), Text((LEFT - 8, y(mark) + 4), f"{mark:,}", "end")]
+        shapes += [Line((LEFT, y(mark)), (RIGHT, y(mark))), Text((LEFT - 8, y(mark) + 4), f"{mark:,}", "end")]
     return shapes
 
 
@@ -190,7 +190,7 @@ def _times(frame: _Frame, bottom: float) -> Shapes:
     shapes: Shapes = []
     for mark in axis.times(frame.began, frame.ended, frame.zone, 9):
         x = frame.x(mark.at)
-        shapes.append(QueuePosition((x, TOP), (x, bottom + 3)))
+        shapes.append(Line((x, TOP), (x, bottom + 3)))
         x = min(x, WIDTH - 32)
         shapes.append(Text((x, bottom + 17), mark.text, "middle"))
         shapes += [Text((x, bottom + 32), mark.below, "middle", 11)] if mark.below else []
@@ -206,5 +206,5 @@ def _done(answer: Answer, frame: _Frame, bottom: float) -> Shapes:
     shapes: Shapes = []
     for at, name in marks:
         x = frame.x(at)
-        shapes += [QueuePosition((x, TOP), (x, bottom), INK, dashed=True), Text((x, TOP - 7), name, "end", 11)]
+        shapes += [Line((x, TOP), (x, bottom), INK, dashed=True), Text((x, TOP - 7), name, "end", 11)]
     return shapes

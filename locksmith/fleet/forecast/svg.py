@@ -2,7 +2,7 @@
 
 from html import escape
 
-from locksmith.fleet.forecast.drawing import Area, Drawing, QueuePosition, Text
+from locksmith.fleet.forecast.drawing import Area, Drawing, Line, Text
 
 
 def svg(drawing: Drawing) -> str:
@@ -16,12 +16,12 @@ def svg(drawing: Drawing) -> str:
     return "\n".join([head, paper, *map(_shape, drawing.shapes), "</svg>", ""])
 
 
-def _shape(shape: Area | QueuePosition | Text) -> str:
+def _shape(shape: Area | Line | Text) -> str:
     match shape:
         case Area(points, colour, title):
             places = " ".join(f"{_px(x)},{_px(y)}" for x, y in points)
             return f'<polygon points="{places}" fill="{colour}"><title>{escape(title)}</title></polygon>'
-        case QueuePosition((x, y), (to_x, to_y), colour, dashed):
+        case Line((x, y), (to_x, to_y), colour, dashed):
             dashes = ' stroke-dasharray="4 3"' if dashed else ""
             ends = f'x1="{_px(x)}" y1="{_px(y)}" x2="{_px(to_x)}" y2="{_px(to_y)}"'
             return f'<line {ends} stroke="{colour}"{dashes}/>'

@@ -26,7 +26,7 @@ class RebootRecord:
     userspace: int = 0
 
     @classmethod
-    def of(cls, claim: Claim, now: datetime) -> "LastReboot":
+    def of(cls, claim: Claim, now: datetime) -> "RebootRecord":
         """Make the record of a claim that passes its point of no return now."""
         return cls(claim.version, now.replace(microsecond=0), claim.nonce, claim.boot_id, claim.userspace)
 
