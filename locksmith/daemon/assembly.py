@@ -16,9 +16,9 @@ from locksmith.agent.snapshot import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
+from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.daemon.stages import MachineStages
-from locksmith.daemon.store_check import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import LocksmithError
 from locksmith.gates.inhibitors import Inhibitors

@@ -1,30 +1,12 @@
-"""Whether the store went back in time, asked also by a machine that wants nothing of it: with its presence.
+"""Whether the store went back in time, by what this machine has seen of it."""
 
-A machine that is idle would else learn of a restored backup at its next take, when the store has long grown past all
-that this machine has seen.
-"""
-
-import asyncio
 import contextlib
-import logging
-from dataclasses import replace
 
-from locksmith.agent.ports import Presence
-from locksmith.errors import HostError, StoreError
+from locksmith.errors import HostError
 from locksmith.lock.admission import Watermark, read_order
-from locksmith.lock.records import keys, states
-from locksmith.lock.records.node import Node
-from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED, Order
+from locksmith.lock.records import keys
+from locksmith.lock.records.order import RESTORED, Order
 from locksmith.store.protocol import Store
-
-CHECK_AFTER = 300.0
-"""Seconds between two checks: two requests."""
-RESUME_AFTER = 60.0
-"""The same while the store is not believed: it bounds how long an idle machine takes to hear of a `resume`."""
-HOLD_OFF = 20.0
-"""Seconds after a check that failed before the next."""
-
-log = logging.getLogger(__name__)
 
 
 async def check(store: Store, group: str, mark: Watermark) -> str:
@@ -38,56 +20,3 @@ async def check(store: Store, group: str, mark: Watermark) -> str:
         mark.went_back(order.since if isinstance(order, Order) else None)
         mark.keep()
     return mark.verdict
-
-
-class CheckedPresence:
-    """The presence of one machine, with a look at the store's history now and then; it shows the verdict."""
-
-    def __init__(self, presence: Presence, store: Store, group: str, mark: Watermark) -> None:
-        self._presence = presence
-        self._store = store
-        self._group = group
-        self._mark = mark
-        self._next = float("-inf")
-
-    @property
-    def clone(self) -> str:
-        """Name another machine that was seen with this one's id."""
-        return self._presence.clone
-
-    async def show(self, now: Node) -> None:
-        """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.
-
-        The presence comes first: a full etcd refuses the check, and still takes keep-alives.
-        """
-        before = self._mark.verdict, self._mark.split
-        await self._presence.show(self._told(now))
-        await self._check_in_time()
-        if (self._mark.verdict, self._mark.split) != before:
-            await self._presence.show(self._told(now))
-
-    async def confirm(self, now: Node, longer: float) -> None:
-        """Write that this machine goes down."""
-        await self._presence.confirm(now, longer)
-
-    async def close(self) -> None:
-        """Let go of the store."""
-        await self._presence.close()
-
-    async def _check_in_time(self) -> None:
-        time = asyncio.get_running_loop().time()
-        if time < self._next:
-            return
-        self._next = time + HOLD_OFF
-        try:
-            await check(self._store, self._group, self._mark)
-        except StoreError as error:
-            log.debug("the store is not compared with what this machine has seen of it: %s", error)
-        else:
-            self._next = time + (RESUME_AFTER if self._mark.verdict else CHECK_AFTER)
-
-    def _told(self, now: Node) -> Node:
-        code, reason = (RESTORED, self._mark.verdict) if self._mark.verdict else (OTHER_CLUSTER, self._mark.split)
-        if not reason or now.state not in {states.IDLE, states.WAITING}:
-            return now
-        return replace(now, code=code, reason=reason, until=None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import encodings.idna  # noqa: F401 - `getaddrinfo` loads it at its first call: then the disk may be gone
 import socket
 from collections.abc import Sequence
 from typing import Any

@@ -18,7 +18,7 @@ from locksmith.agent.snapshot import Settings, Snapshot
 from locksmith.agent.steps import Step, Wait
 from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.config.model import WindowSettings
-from locksmith.daemon.store_check import CheckedPresence
+from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import HostError
 from locksmith.lock.admission import GroupRules

@@ -31,6 +31,14 @@ def test_the_store_on_v3_loads_no_other_http_client():
     assert loaded("locksmith.store.connect, locksmith.store.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
 
 
+def test_a_look_at_the_lock_loads_neither_the_loop_nor_the_queue():
+    used = ("cli.commands.status", "config.load", "store.connect", "host.watermark", "daemon.store_check")
+    look = loaded(", ".join(f"locksmith.{module}" for module in used))
+    assert look.isdisjoint(
+        {"locksmith.agent.snapshot", "locksmith.agent.ports", "locksmith.lock.queue", "locksmith.agent.strategy"}
+    )
+
+
 def test_the_tool_loads_the_client_and_the_tables_of_no_command_that_was_not_called():
     tool = loaded("locksmith.cli.main")
     assert tool.isdisjoint({"h11", "urllib3", "dbus_fast", "prometheus_client", "rich", "locksmith.fleet.forecast"})

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.daemon.store_check import CHECK_AFTER, RESUME_AFTER, CheckedPresence, check
+from locksmith.daemon.checked_presence import CHECK_AFTER, RESUME_AFTER, CheckedPresence
+from locksmith.daemon.store_check import check
 from locksmith.errors import ConflictError, HostError, StoreUnavailableError
 from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from locksmith.daemon.store_check import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence, check
+from locksmith.daemon.checked_presence import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence
+from locksmith.daemon.store_check import check
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.records import states
 from locksmith.lock.records.node import Node
