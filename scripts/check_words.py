@@ -101,6 +101,8 @@ def markdown(text: str) -> Iterator[Passage]:
     text = re.sub(r"^ *```.*?^ *```", lambda found: "\n" * found[0].count("\n"), text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"\]\([^)\s]*\)", lambda found: "]" + " " * (len(found[0]) - 1), text)
     for found in re.finditer(r"(?:^(?!\s*$).*\n?)+", text, re.MULTILINE):
+        if re.fullmatch(r"(?: {4}.*\n?)+", found[0]):
+            continue  # a block of code
         yield Passage(text.count("\n", 0, found.start()) + 1, without_code(found[0]))
 
 
