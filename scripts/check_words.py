@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 """Search texts and code for the words that docs/words.toml replaces; exit with 1 if there is one.
 
     python scripts/check_words.py [--show] [--sentences]
 
-`--show` also lists the words that the code still may have. `--sentences` lists the sentences of the texts that have more
-than 25 words; without it they are only counted, and never an error.
+`--show` also lists the words that the code still may have. `--sentences` lists the sentences of the texts that are too
+long; without it they are only counted, and never an error.
 """
 
 import argparse
@@ -36,9 +35,10 @@ class Word:
     instead: str
     hits: int | None = None
 
-    def search(self, text: str) -> Iterator[int]:
-        """Give the position of each place."""
-        return (found.start() for found in re.finditer(rf"\b(?:{self.find})\b", text, re.IGNORECASE))
+    def search(self, text: str) -> Iterator[re.Match[str]]:
+        """Find each place; a space in the word may be the end of a line."""
+        pattern = self.find.replace(" ", r"\s+")
+        return re.finditer(rf"\b(?:{pattern})\b", text, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Hit:
     found: str
 
     def __str__(self) -> str:
+        """Say where it is, and what to write."""
         return f"{self.path}:{self.line}: {self.found!r}: write {self.word.instead}"
 
 
@@ -91,9 +92,10 @@ def read_list(text: str) -> Words:
     return Words(tuple(words), tuple(allowed))
 
 
-def without_code(text: str) -> str:
-    """Blank what stands between backticks, and keep every position."""
-    return re.sub(r"(`+).+?\1", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.DOTALL)
+def prose(text: str) -> str:
+    """Leave out what stands between backticks, and indentation; keep the lines."""
+    text = re.sub(r"(`+).+?\1", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.DOTALL)
+    return re.sub(r"\n[ \t]+", "\n", text)
 
 
 def markdown(text: str) -> Iterator[Passage]:
@@ -103,7 +105,7 @@ def markdown(text: str) -> Iterator[Passage]:
     for found in re.finditer(r"(?:^(?!\s*$).*\n?)+", text, re.MULTILINE):
         if re.fullmatch(r"(?: {4}.*\n?)+", found[0]):
             continue  # a block of code
-        yield Passage(text.count("\n", 0, found.start()) + 1, without_code(found[0]))
+        yield Passage(text.count("\n", 0, found.start()) + 1, prose(found[0]))
 
 
 def python(text: str) -> Iterator[Passage]:
@@ -113,10 +115,10 @@ def python(text: str) -> Iterator[Passage]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             last = lines[(node.end_lineno or node.lineno) - 1]
             if not OK.search(last):
-                yield Passage(node.lineno, without_code(node.value))
+                yield Passage(node.lineno, prose(node.value))
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
-            yield Passage(token.start[0], without_code(token.string))
+            yield Passage(token.start[0], prose(token.string))
 
 
 def search(path: str, passages: Iterable[Passage], words: Words) -> Iterator[Hit]:
@@ -126,11 +128,10 @@ def search(path: str, passages: Iterable[Passage], words: Words) -> Iterator[Hit
     for passage in passages:
         lines = passage.text.splitlines()
         for word in wanted:
-            for position in word.search(passage.text):
-                line = passage.text.count("\n", 0, position)
+            for found in word.search(passage.text):
+                line = passage.text.count("\n", 0, found.start())
                 if not OK.search(lines[line]):
-                    found = re.match(rf"(?:{word.find})\b", passage.text[position:], re.IGNORECASE)
-                    yield Hit(path, passage.line + line, word, found[0] if found else word.find)
+                    yield Hit(path, passage.line + line, word, " ".join(found[0].split()))
 
 
 def long_sentences(path: str, passages: Iterable[Passage]) -> Iterator[str]:
@@ -181,11 +182,8 @@ def main(arguments: list[str], root: Path = REPOSITORY) -> int:
     code = in_code(words, root)
     errors = [*map(str, in_texts(words, root)), *too_many(code)]
     sentences = [one for path, text in files(TEXTS, root) for one in long_sentences(path, markdown(text))]
-    if options.show:
-        print(*code, sep="\n")
-    if options.sentences:
-        print(*sentences, sep="\n")
-    print(*errors, sep="\n")
+    for line in [*(code if options.show else []), *(sentences if options.sentences else []), *errors]:
+        print(line)
     left = Counter(hit.word for hit in code)
     gone = [word.find for word in words.words if word.hits is not None and not left[word]]
     print(

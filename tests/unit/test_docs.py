@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -163,3 +164,29 @@ def test_the_example_drop_in_can_be_used(tmp_path):
     config = load_daemon(Paths(tmp_path), environ, {})
     assert (config.strategy, config.group, len(config.store.endpoints)) == ("etcd-lock", "web", 3)
     assert config.window.own.windows
+
+
+def test_the_contributors_page_names_files_and_commands_that_are_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    files = set(re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.\w+))`", text))
+    assert {"locksmith/lock/queue.py", "locksmith/gates/", "pyproject.toml"} <= files
+    assert {file for file in files if not (REPOSITORY / file).exists()} == set()
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) - targets == set()
+
+
+def test_the_contributors_page_answers_the_six_questions():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    rows = text.partition("## Where is it?")[2].partition("\n## ")[0]
+    answers = [line.split("|")[2] for line in rows.splitlines() if "?" in line]
+    assert len(answers) == 6
+    assert [answer for answer in answers if not re.search(r"`locksmith/[\w/]+(?:\.py|/)`", answer)] == []
+
+
+def test_make_help_lists_each_command_that_a_person_calls():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    told = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert targets - told == {name for name in targets if name.startswith("packages-")}
+    done = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make ([a-z-]+)", done.stdout, re.MULTILINE)) == told
