@@ -29,8 +29,8 @@ fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, fo
 	$(BIN)/python -m tests.junk.mutate
 	$(BIN)/python -m tests.sim.fuzz --minutes $(MINUTES)
 
-# MODULE="queue decide": these again; ARGS: --minutes 20 (the next run goes on), --again, --show, --jobs 2
-mutants: $(VENV)/.mutants ## change the core in one place after another: does a test notice?
+# MODULE="queue decide": these again; ARGS: --minutes 20 (the next run continues), --again, --show, --jobs 2
+mutants: $(VENV)/.mutants ## change the core in one place after another: does a test fail?
 	$(BIN)/python -m tests.mutants $(MODULE) $(ARGS)
 
 lint: $(VENV)/.ready ## ruff, spelling, and the words of docs/words.toml
