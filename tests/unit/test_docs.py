@@ -87,7 +87,7 @@ def test_the_diagram_of_the_layers_is_the_contract():
     assert diagram("flowchart TD").splitlines() == drawn
 
 
-def test_the_diagram_of_the_states_shows_each_state_once_entered_and_once_left():
+def test_the_diagram_of_the_states_enters_and_leaves_each_state():
     arrows = re.findall(r"^(\S+) --> ([^:\n]+)", diagram("stateDiagram-v2"), re.MULTILINE)
     assert {source for source, _ in arrows} == {"[*]", *states.ALL}
     assert {target for _, target in arrows} == {"[*]", *states.ALL}
