@@ -12,7 +12,7 @@ ARGS   ?=
 
 MINUTES ?= 5
 
-.PHONY: demo test check fuzz mutants lint types layers packages-demo packages-test etcds bench clean
+.PHONY: demo test help check fuzz mutants lint types layers packages-demo packages-test etcds bench clean
 
 demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -20,24 +20,29 @@ demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minut
 test: packages-test etcds check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
-check: lint types layers
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+check: lint types layers ## lint, types and layers: before each commit
 
 fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
 	$(BIN)/python -m tests.junk.mutate
 	$(BIN)/python -m tests.sim.fuzz --minutes $(MINUTES)
 
-# MODULE="queue decide": these again; ARGS: --minutes 20 (the next run goes on), --again, --show, --jobs 2
-mutants: $(VENV)/.mutants ## change the core in one place after another: does a test notice?
+# MODULE="queue decide": these again; ARGS: --minutes 20 (the next run continues), --again, --show, --jobs 2
+mutants: $(VENV)/.mutants ## change the core in one place after another: does a test fail?
 	$(BIN)/python -m tests.mutants $(MODULE) $(ARGS)
 
-lint: $(VENV)/.ready
+lint: $(VENV)/.ready ## ruff, spelling, and the words of docs/words.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python scripts/check_words.py
 
-types: $(VENV)/.ready
+types: $(VENV)/.ready ## mypy, strict
 	$(BIN)/mypy
 
-layers: $(VENV)/.ready
+layers: $(VENV)/.ready ## which package may import which
 	$(BIN)/lint-imports
 
 bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
@@ -55,7 +60,7 @@ packages-demo:
 packages-test:
 	./scripts/need-packages $(TEST_PACKAGES)
 
-etcds:
+etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-etcd $(ETCD_SUITES)
 
 $(VENV)/.ready: pyproject.toml
@@ -68,5 +73,5 @@ $(VENV)/.mutants: $(VENV)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	touch $@
 
-clean:
+clean: ## remove what these commands have made, the virtual environment too
 	rm -rf $(VENV) mutants .cache .*_cache .hypothesis

@@ -3,17 +3,21 @@
 import ast
 import re
 import shlex
+import subprocess
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from locksmith.config.load import load_daemon
 from locksmith.host.paths import Paths
+from locksmith.lock.records import states
 
 REPOSITORY = Path(__file__).parents[2]
-TEXTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+TEXTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
 
 def prose(path: Path) -> str:
@@ -42,6 +46,24 @@ def test_the_index_lists_every_text():
     assert {name for name in texts if f"({name})" not in index} == set()
 
 
+def test_the_index_of_decisions_lists_each_by_its_number_and_title():
+    pages = sorted((REPOSITORY / "docs/decisions").glob("0*.md"))
+    titles = [page.read_text().partition("\n")[0].removeprefix("# ") for page in pages]
+    index = prose(REPOSITORY / "docs/decisions/README.md")
+    assert re.findall(r"^\d+\. .*", index, re.MULTILINE) == [
+        f"{title.partition(' ')[0]} [{title.partition(' ')[2]}]({page.name})"
+        for page, title in zip(pages, titles, strict=True)
+    ]
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+
+
+def test_each_decision_has_its_context_and_its_consequences():
+    pages = (REPOSITORY / "docs/decisions").glob("0*.md")
+    headings = {page.name: re.findall(r"^## (\w+)", page.read_text(), re.MULTILINE) for page in pages}
+    wanted = {"Context", "Decision", "Consequences"}
+    assert {name: found for name, found in headings.items() if not wanted <= set(found)} == {}
+
+
 def test_the_architecture_says_of_each_package_what_the_package_says():
     tree = ARCHITECTURE.partition("```text\n")[2].partition("```")[0]
     listed = dict(re.findall(r"^  (\w+)/ +(.*)$", tree, re.MULTILINE))
@@ -52,27 +74,59 @@ def test_the_architecture_says_of_each_package_what_the_package_says():
     assert {name: listed.get(name) for name in packages} == packages
 
 
-def test_the_architecture_names_tests_that_are_there():
-    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", ARCHITECTURE))
-    assert named
-    assert {name for name in named if f"def {name}(" not in tests} == set()
+def diagram(kind: str) -> str:
+    """The lines of the architecture's diagram of a kind, without the indentation."""
+    block = ARCHITECTURE.partition(f"```mermaid\n{kind}\n")[2].partition("```")[0]
+    return re.sub(r"^ +", "", block, flags=re.MULTILINE)
+
+
+def test_the_diagram_of_the_layers_is_the_contract():
+    [contract] = [one for one in PROJECT["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
+    layers = [layer.replace(" | ", " & ") for layer in contract["layers"]]
+    drawn = [f"{upper} --> {lower}" for upper, lower in pairwise(layers)]
+    assert diagram("flowchart TD").splitlines() == drawn
+
+
+def test_the_diagram_of_the_states_enters_and_leaves_each_state():
+    arrows = re.findall(r"^(\S+) --> ([^:\n]+)", diagram("stateDiagram-v2"), re.MULTILINE)
+    assert {source for source, _ in arrows} == {"[*]", *states.ALL}
+    assert {target for _, target in arrows} == {"[*]", *states.ALL}
+
+
+def named(pattern: str) -> set[str]:
+    """What the texts name that matches a pattern."""
+    return {name for path in TEXTS for name in re.findall(pattern, path.read_text())}
+
+
+def source(*folders: str) -> str:
+    return "".join(path.read_text() for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
+
+
+def test_the_texts_name_tests_that_are_there():
+    tests = set(re.findall(r"def (test_\w+)\(", source("tests")))
+    assert named(r"`(test_\w+)`") - tests == set()
+
+
+def test_the_texts_name_modules_that_are_there():
+    """A module is named with its folder: `lock/cas.py`, `tests/sim/rules.py`."""
+    roots = [REPOSITORY, REPOSITORY / "locksmith"]
+    modules = named(r"`([\w./]+/\w+\.py)`")
+    assert {name for name in modules if not any((root / name).exists() for root in roots)} == set()
 
 
 def test_the_architecture_names_functions_that_are_there():
-    rows = [line for line in ARCHITECTURE.splitlines() if "`test_" in line]
-    code = "".join(path.read_text() for path in (REPOSITORY / "locksmith").rglob("*.py"))
-    code += "".join(path.read_text() for path in (REPOSITORY / "strategies").rglob("*.py"))
-    named = {name for row in rows for name in re.findall(r"`(_?[a-z_]+)`", row.split("|")[2])}
-    assert {name for name in named if f"def {name}(" not in code and f"{name} = " not in code} == set()
+    rows = [line for line in ARCHITECTURE.splitlines() if line.startswith("|") and "`test_" in line]
+    assert rows
+    code = source("locksmith", "strategies")
+    functions = {name for row in rows for name in re.findall(r"`(_?[a-z_]+)`", row.split("|")[2])}
+    assert {name for name in functions if f"def {name}(" not in code} == set()
 
 
 def test_every_dependency_has_its_reason():
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     requirements = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
-        *project["build-system"]["requires"],
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["dev"],
+        *PROJECT["build-system"]["requires"],
     ]
     names = [re.split(r"[<>=!]", requirement)[0] for requirement in requirements]
     reasons = prose(REPOSITORY / "docs/dependencies.md")
@@ -110,3 +164,29 @@ def test_the_example_drop_in_can_be_used(tmp_path):
     config = load_daemon(Paths(tmp_path), environ, {})
     assert (config.strategy, config.group, len(config.store.endpoints)) == ("etcd-lock", "web", 3)
     assert config.window.own.windows
+
+
+def test_the_contributors_page_names_files_and_commands_that_are_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    files = set(re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.\w+))`", text))
+    assert {"locksmith/lock/queue.py", "locksmith/gates/", "pyproject.toml"} <= files
+    assert {file for file in files if not (REPOSITORY / file).exists()} == set()
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) - targets == set()
+
+
+def test_the_contributors_page_answers_the_six_questions():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    rows = text.partition("## Where is it?")[2].partition("\n## ")[0]
+    answers = [line.split("|")[2] for line in rows.splitlines() if "?" in line]
+    assert len(answers) == 6
+    assert [answer for answer in answers if not re.search(r"`locksmith/[\w/]+(?:\.py|/)`", answer)] == []
+
+
+def test_make_help_lists_each_command_that_a_person_calls():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    told = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert targets - told == {name for name in targets if name.startswith("packages-")}
+    done = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make ([a-z-]+)", done.stdout, re.MULTILINE)) == told
