@@ -20,8 +20,9 @@ from bench.raw import Raw
 from locksmith.agent.ports import HEARTBEAT
 from locksmith.lock import places, queue
 from locksmith.lock.queue_sight import GROWTH, KNOWN, LONG, SPAN
-from locksmith.lock.records import keys, waiter
+from locksmith.lock.records import keys, node, states, waiter
 from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.node import Node
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store import etcd3
 from locksmith.store import etcd3_wire as wire
@@ -74,6 +75,36 @@ async def enter(lane: Lane, group: str, number: int) -> Place:
     fields = wire.transaction(changes, lease, leased=2, counting=between)
     done, ahead = wire.entered(await lane.post(etcd3.TXN, fields), changes)
     return Place(Entry(place.key, b"", done.revision, done.created, lease), at, ahead)
+
+
+async def check(lane: Lane, group: str, number: int) -> None:
+    """Let one look whether it has a slot already, by the request of a real one."""
+    mine = keys.holder_key(group, claim(FIRST + number).holder)
+    await lane.post(etcd3.TXN, wire.reads([keys.semaphore_key(group), mine]))
+
+
+async def show(lane: Lane, group: str, number: int) -> None:
+    """Let one show its group that it waits, by the requests of a real one."""
+    member, now = claim(FIRST + number), datetime.now(UTC)
+    record = Node(
+        machine_id=member.holder,
+        hostname=member.hostname,
+        boot_id=member.boot_id,
+        group=group,
+        strategy="etcd-lock",
+        state=states.WAITING,
+        since=now,
+        version=member.version,
+        code="line",
+        reason="in line for a slot",
+        need="update_engine",
+        need_version=member.version,
+        need_since=now,
+    )
+    lease, _ = wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(TTL)}))
+    # Whether this is its first word or another is the same to etcd.
+    put = Put(keys.node_key(group, member.holder), node.encode(record), ABSENT)
+    await lane.post(etcd3.TXN, wire.transaction([put], lease))
 
 
 async def look(lane: Lane, group: str, place: Place) -> Place:

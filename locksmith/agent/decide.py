@@ -86,7 +86,7 @@ def _without_claim(now: Snapshot) -> Step:
         return obstacle
     if now.settings.dry_run:
         return Wait("dry_run", f"dry run: would ask the strategy {now.settings.strategy} now, and reboot")
-    return _objected(now) or Request()
+    return _objected(now) or _arriving(now) or Request()
 
 
 def _objected(now: Snapshot) -> Step | None:
@@ -247,3 +247,11 @@ def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
         until = now.now + now.settings.settle - now.orphaned_for
         return Wait("rebooting", "a reboot was asked for by an operator", until)
     return Abort("the operator's reboot did not happen")
+
+
+def _arriving(now: Snapshot) -> Wait | None:
+    """Let this machine ask at a moment of its own, where many may ask at this one."""
+    if now.arrival <= timedelta(0):
+        return None
+    text = "the machines of this large group ask for a slot one after another, and this machine's moment is to come"
+    return Wait("arrival", text, now.now + now.arrival)

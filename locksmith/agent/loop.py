@@ -73,7 +73,9 @@ from locksmith.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from locksmith.lock import arrival
 from locksmith.lock.answer import Answer, Denied, Granted, LastReboot
+from locksmith.lock.arrival import RETRY, Arrival
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON
 from locksmith.lock.records.node import Node
@@ -83,13 +85,8 @@ from locksmith.util.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
-RETRY, LONGEST_RETRY = 5.0, 60.0
-"""Seconds after which a step that failed is tried again: at first, and at most."""
-SOON = 3
-"""How many failures in a row are tried again soon; after that each pause is twice as long, and none like another's.
-
-Thousands that came back every five seconds would keep a store down that has just come up.
-"""
+TIMEOUT = "timeout"
+"""The reason to wait after a step that took too long."""
 PACE = 0.2
 """Seconds to pause between turns, once there are too many: however often something wakes the loop, it does not spin."""
 STEP_LIMIT = 90.0
@@ -127,8 +124,12 @@ class Agent:
         self._unobserved, self._unable = Stopwatch(), timedelta()
         self._hidden = False
         self._failures = 0
+        # Until when, in the loop's time, this machine does not ask for permission again, and what it shows meanwhile.
+        self._held: tuple[float, Wait] | None = None
         self._rechecked = -math.inf
         self._rng = Random(member.machine_id)  # noqa: S311 - only unlike those of other machines
+        # No machine is always the first of its group: another boot is another draw.
+        self._arrival = Arrival(Random(f"{member.machine_id} {member.boot_id}"))  # noqa: S311 - as above
 
     def wake(self) -> None:
         """Look again now."""
@@ -180,11 +181,12 @@ class Agent:
         try:
             snapshot = await self._observe()
             self._unobserved, self._unable = Stopwatch(), timedelta()
-            step = decide.decide(snapshot)
+            step = self._held_back(decide.decide(snapshot))
+            self._arrival.note(asyncio.get_running_loop().time(), able=_is_able_to_ask(step, snapshot))
             self._show(step, snapshot)
             async with asyncio.timeout(STEP_LIMIT):
                 await self._perform(step, snapshot)
-            self._failures = 0
+            self._failures = 0 if self._held is None else self._failures
             for reporter in self._ports.reporters:
                 reporter.performed(step)
         except StoreError as error:
@@ -194,7 +196,7 @@ class Agent:
             await self._answer_for_claim(str(error), snapshot)
         except TimeoutError:
             text = f"{_name(step)} took longer than {STEP_LIMIT:.0f} s"
-            step = self._error("timeout", text, snapshot)
+            step = self._error(TIMEOUT, text, snapshot)
             await self._answer_for_claim(text, snapshot)
         except Exception as error:  # a plugin may fail in any way: that is a no, not the end of the daemon
             log.debug("a defect, here or in a plugin", exc_info=True)
@@ -209,11 +211,28 @@ class Agent:
     def _error(self, code: str, text: str, snapshot: Snapshot | None) -> Step:
         """Wait a moment after a step that failed, with the error as the reason that everybody sees."""
         self._failures += 1
-        longer = min(LONGEST_RETRY, RETRY * 2.0 ** max(0, self._failures - SOON))
-        pause = RETRY if longer == RETRY else self._rng.uniform(longer / 2, longer)
+        arriving = self._ports.machines() if self._arrives(code) else None
+        pause = arrival.pause(self._failures, self._rng, arriving)
         step = Wait(code, text, self._ports.clock() + timedelta(seconds=pause))
+        self._held = (
+            (asyncio.get_running_loop().time() + pause, step) if arriving and self._progress.unanswered else None
+        )
         self._show(step, snapshot)
         return step
+
+    def _held_back(self, step: Step) -> Step:
+        """Keep a machine that has failed to come to its store from asking earlier, even if something wakes the loop."""
+        if self._held is not None and isinstance(step, Request) and asyncio.get_running_loop().time() < self._held[0]:
+            return self._held[1]
+        self._held = None
+        return step
+
+    def _arrives(self, code: str) -> bool:
+        """Whether a step has failed by which this machine would come to its store: many may have failed like it.
+
+        A machine that has a place or a slot does not wait for longer than a place lasts.
+        """
+        return code in {StoreError.component, TIMEOUT} and (self._known is None or self._progress.unanswered)
 
     async def _answer_for_claim(self, failure: str, snapshot: Snapshot | None) -> None:
         """Release or report what this machine holds, where it cannot go on by itself: without its bus, or its disk.
@@ -351,6 +370,7 @@ class Agent:
             stored=progress.stored,
             failed_writes=self._ports.journal.failed_writes,
             released=entry is not None and entry.claim.nonce == self._released,
+            arrival=timedelta(seconds=self._arrival.left(self._ports.machines(), time)),
         )
 
     def _checks(self, time: float) -> Checks | None:
@@ -497,11 +517,13 @@ class Agent:
         self._ports.journal.begin(entry)
         self._follow(entry)
         self._watched = target_of(entry)
+        self._progress.unanswered = self._progress.unanswered or new
         # One that fails, or is cut off, may be answered later.
         uncertain, self._progress.uncertain = self._progress.uncertain and not new, True
         with self._noting_what_the_store_knows():
             self._progress.answer = await self._strategy(target_of(entry)).request(entry.claim)
         self._progress.uncertain = uncertain
+        self._progress.unanswered = False
         self._progress.had = self._progress.had or isinstance(self._progress.answer, Granted)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
@@ -686,6 +708,13 @@ class Agent:
             with contextlib.suppress(Exception):  # a plugin may fail in any way
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await part.close()
+
+
+def _is_able_to_ask(step: Step, snapshot: Snapshot) -> bool:
+    """Whether nothing but its moment keeps this machine from asking for permission."""
+    if snapshot.journal.entry is not None:
+        return False
+    return isinstance(step, Request) or (isinstance(step, Wait) and step.code == "arrival")
 
 
 def _is_untouched(entry: JournalEntry) -> bool:

@@ -71,6 +71,8 @@ class ClaimMemory:
 
     nonce: str = ""
     answer: Answer | None = None
+    unanswered: bool = False
+    """Whether this process made the claim, and no request of it was answered yet: it has no place, and no slot."""
     had: bool = False
     """Whether the permission was given once: it may be denied again with the slot in hand."""
     uncertain: bool = True

@@ -141,6 +141,10 @@ class Presence(Protocol):
         """Write what this machine does, where that is news."""
         ...
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when news that were put off are to be shown."""
+        ...
+
     async def confirm(self, now: Node, longer: float) -> None:
         """Write, before the point of no return, that it goes down; afterwards `twin` is up to date."""
         ...
@@ -171,7 +175,7 @@ class Ports:
     back a slot from before its journal.
     `gates` are those that cost next to nothing, asked at each look while a reboot is wanted; what else is asked is an
     errand. `errands`: None where there is nothing to run; `users`: None where nobody has to be warned.
-    `windows`: None where any time will do.
+    `windows`: None where any time will do. `machines` tells how many the group has (0: that is not known).
     `presence`: None where the strategy shares no store with a group.
     `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
     """
@@ -190,4 +194,5 @@ class Ports:
     gates: Sequence[Gate] = ()
     stages: Stages | None = None
     users: Users | None = None
+    machines: Callable[[], int] = int
     heartbeat: float = HEARTBEAT

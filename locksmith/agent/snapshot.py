@@ -75,7 +75,8 @@ class Snapshot:
     `giving_up` is a withdrawal whose hooks are being undone. `users` are logged in, `warned` those who know of the
     reboot; `warned_for` is how long ago the first of them was warned for this claim. `stored` is what the store knows
     of this reboot and the journal does not. `failed_writes` counts the writes of the journal that failed in a row;
-    `released`: the claim's slot went back all the same, only the journal has still to forget it.
+    `released`: the claim's slot went back all the same, only the journal has still to forget it. `arrival` is how much
+    later this machine may ask, of all that may ask from now on.
     """
 
     now: datetime
@@ -113,3 +114,4 @@ class Snapshot:
     stored: StoredFailure | None = None
     failed_writes: int = 0
     released: bool = False
+    arrival: timedelta = timedelta()

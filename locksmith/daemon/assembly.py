@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from random import Random
+from typing import Protocol
 
 from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member, Target
@@ -46,6 +48,7 @@ from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import open_queued_lock
+from locksmith.lock.group_size import GroupSize
 from locksmith.lock.presence import Presence
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
@@ -184,6 +187,7 @@ async def run(config: Config, paths: Paths) -> None:
 
         found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note, public))
         triggers: list[Trigger] = [*found, operator]
+        presence = _presence(config, member, paths, meter, mark) if strategy.present else None
         service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, results)
         ports = Ports(
             machine=machine,
@@ -195,7 +199,8 @@ async def run(config: Config, paths: Paths) -> None:
             operator=OperatorLock(paths).is_held,
             adopts=marker.missing,
             adopted=marker.leave,
-            presence=_presence(config, member, paths, meter, mark) if strategy.present else None,
+            presence=presence,
+            machines=lambda: presence.machines if presence else 0,
             windows=windows,
             gates=make_gates(config, machine, bus, inhibitors),
             stages=make_stages(config, paths, bus),
@@ -205,15 +210,24 @@ async def run(config: Config, paths: Paths) -> None:
         agent = Agent(member, target_of(config), _settings(config, strategy, member), ports)
         service.listen()
         listen(triggers, agent.wake)
-        machine.listen(agent.wake)
-        inhibitors.listen(agent.wake)
-        sessions.listen(agent.wake)
+        _listen(agent.wake, machine, inhibitors, sessions, presence)
         running = asyncio.ensure_future(_run(agent, bus, public, triggers))
         with _signals(look_anew, running):
             try:
                 await running
             except asyncio.CancelledError:
                 log.info("%s", agent.leave())
+
+
+class _Listens(Protocol):
+    def listen(self, wake: Callable[[], None]) -> None: ...
+
+
+def _listen(wake: Callable[[], None], *parts: _Listens | None) -> None:
+    """Have `wake` called when one of them has news."""
+    for part in parts:
+        if part is not None:
+            part.listen(wake)
 
 
 async def _run(agent: Agent, bus: SystemBus, public: SystemBus, triggers: Sequence[Trigger]) -> None:
@@ -273,8 +287,9 @@ def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
 
 def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> CheckedPresence:
     store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
-    presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark)
-    return CheckedPresence(presence, store, config.group, mark)
+    size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
+    presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
+    return CheckedPresence(presence, store, config.group, mark, size)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:

@@ -6,12 +6,14 @@ that this machine has seen.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from locksmith.agent.ports import Presence
 from locksmith.daemon.store_check import check
 from locksmith.errors import StoreError
 from locksmith.lock.admission import Watermark
+from locksmith.lock.group_size import GroupSize
 from locksmith.lock.records import states
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED
@@ -28,19 +30,34 @@ log = logging.getLogger(__name__)
 
 
 class CheckedPresence:
-    """The presence of one machine, with a look at the store's history now and then; it shows the verdict."""
+    """The presence of one machine, with a check of the store's history now and then; it shows the verdict.
 
-    def __init__(self, presence: Presence, store: Store, group: str, mark: Watermark) -> None:
+    With its presence it also counts the machines of its group, if the time has come.
+    """
+
+    def __init__(
+        self, presence: Presence, store: Store, group: str, mark: Watermark, size: GroupSize | None = None
+    ) -> None:
         self._presence = presence
         self._store = store
         self._group = group
         self._mark = mark
+        self._size = size
         self._next = float("-inf")
 
     @property
     def clone(self) -> str:
         """Name another machine that was seen with this one's id."""
         return self._presence.clone
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when news that were put off are to be shown."""
+        self._presence.listen(wake)
+
+    @property
+    def machines(self) -> int:
+        """How many machines the group has, as last counted; 0: that is not known."""
+        return self._size.machines if self._size else 0
 
     async def show(self, now: Node) -> None:
         """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.
@@ -52,6 +69,8 @@ class CheckedPresence:
         await self._check_in_time()
         if (self._mark.verdict, self._mark.split) != before:
             await self._presence.show(self._told(now))
+        if self._size is not None:
+            await self._size.count_in_time()
 
     async def confirm(self, now: Node, longer: float) -> None:
         """Write that this machine goes down."""

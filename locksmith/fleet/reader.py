@@ -70,7 +70,7 @@ async def read_group(store: Store, group: str) -> GroupView:
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(kept(parse_place, sorted(line, key=lambda place: places.turn(place.key, place.created)))),
+        waiters=tuple(kept(parse_place, _in_order(line))),
         machines={one.machine_id: one for one in kept(parse_node, present) if not one.is_overdue(now)},
         share=only(lambda entry: share.decode(entry.value, entry.key), shared),
         freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
@@ -80,6 +80,19 @@ async def read_group(store: Store, group: str) -> GroupView:
         problems=tuple(problems),
         revision=state.revision,
     )
+
+
+def _in_order(line: Iterable[Entry]) -> list[Entry]:
+    """Sort places by their turn; each machine has its last one.
+
+    A machine that enters the queue again between two pages that are not of one revision (pages.py) is on both.
+    """
+
+    def turn(place: Entry) -> tuple[int, str]:
+        return places.turn(place.key, place.created)
+
+    last = {places.name_in(place.key): place for place in sorted(line, key=turn)}
+    return sorted(last.values(), key=turn)
 
 
 async def list_groups(store: Store) -> list[str]:

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
 from locksmith.errors import ConflictError, CorruptValueError, HostError
 from locksmith.lock.admission import Watermark
+from locksmith.lock.arrival import wider
 from locksmith.lock.presence_sweep import sweep
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
@@ -30,6 +31,8 @@ CLONE_MEMORY = 1000.0
 """Seconds for which a twin is believed in after it was last seen: each of the two writes its record within them."""
 BURST, PER_SECOND = 5, 0.2
 """How often it is written at most; what changes faster is written when it has come to rest."""
+LONGEST_PUT_OFF = 300.0
+"""Seconds for which news are put off at most: what stands in the store has to be prolonged in time, too."""
 HOLD_OFF = 20.0
 """Seconds after a failure before the next try that nobody waits for."""
 
@@ -62,10 +65,43 @@ class _Clone:
     seen: float
 
 
+class _PutOff:
+    """For how long a machine of a large group keeps its news to itself: of a window that opens all machines have news.
+
+    `spread` gives the seconds over which the group spreads them. `wake` is called when it is time to show them.
+    """
+
+    def __init__(self, spread: Callable[[], float], machine_id: str) -> None:
+        self._spread = spread
+        self._rng = Random(machine_id)  # noqa: S311 - only unlike those of other machines
+        self._until: float | None = None
+        self._failures = 0
+        self.wake: Callable[[], None] = lambda: None
+
+    def fails(self, after: float) -> None:
+        """Draw when to show them if this attempt fails: each time from a longer time `after` that moment."""
+        self._failures += 1
+        self._until = after + self._rng.uniform(0, min(LONGEST_PUT_OFF, wider(self._spread(), self._failures)))
+
+    def holds(self, now: float) -> bool:
+        """Whether it is not yet time for the news that there are."""
+        if self._until is None:
+            later = self._rng.uniform(0, min(LONGEST_PUT_OFF, self._spread()))
+            self._until = now + later
+            if later > 0:
+                asyncio.get_running_loop().call_later(later, self.wake)
+        return now < self._until
+
+    def over(self) -> None:
+        """Take note that there are no news any more."""
+        self._until, self._failures = None, 0
+
+
 class Presence:
     """The record of one machine. Errors are those of the store.
 
     A disk that cannot be read or written keeps nothing from the group: it is logged, and remembered here alone.
+    `spread` gives the seconds over which a large group spreads what all its machines have to show at one moment.
     """
 
     def __init__(
@@ -77,6 +113,7 @@ class Presence:
         meter: Meter | None = None,
         *,
         mark: Watermark | None = None,
+        spread: Callable[[], float] = float,
     ) -> None:
         self._store = store
         self._group = group
@@ -90,6 +127,7 @@ class Presence:
         self._shown: _Shown | None = None
         self._pace = RateLimit(BURST, PER_SECOND)
         self._held_off = float("-inf")
+        self._put_off = _PutOff(spread, machine_id)
         self._clone: _Clone | None = None
 
     @property
@@ -98,25 +136,36 @@ class Presence:
         clone = self._present_clone()
         return clone.name if clone else ""
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when news that were put off are to be shown."""
+        self._put_off.wake = wake
+
     async def show(self, now: Node) -> None:
         """Write what this machine does where that is news, or prolong what stands there when it is time.
 
         While it holds a slot it writes instead: a lease that is prolonged does not show that its machine is there.
-        Nobody waits for it: a call that comes too soon after others, or after a failure, does nothing.
+        Nobody waits for it: a call that comes too soon after others, or after a failure, does nothing. In a large group
+        news are put off, unless they are about a slot.
         """
         shown = self._shown
         news = shown is None or shown.node != replace(
             self._marked(now), since=shown.node.since, written=shown.node.written
         )
         due = shown is None or _now() - shown.kept >= KEEP_AFTER
+        if not news or now.lasts or (shown and shown.node.lasts):
+            self._put_off.over()
+        elif self._put_off.holds(_now()):
+            return
         if not (news or due) or _now() < self._held_off or not self._pace.allows(_now()):
             return
         self._held_off = _now() + HOLD_OFF
+        self._put_off.fails(self._held_off)
         if shown is None or news or now.lasts:
             await self._write(now, TTL)
         else:
             await self._keep(shown, now)
         self._held_off = float("-inf")
+        self._put_off.over()
 
     async def confirm(self, now: Node, longer: float) -> None:
         """Write, before the point of no return, that this machine goes down, to expire `longer` seconds later.

@@ -240,7 +240,8 @@ class Changes:
         if number(message, "compact_revision") or COMPACTED in reason:
             return Change()
         if any(reason.endswith(text) for text in TOKEN_FAILURE):
-            raise TokenRefusedError(f"the watch was refused: {reason}")
+            # With these words it refuses an outdated token, and a user without rights.
+            raise TokenRefusedError(f"the watch was refused: {reason}", outdated=True)
         raise MaybeDoneError(f"the watch was cancelled: {reason}")
 
 

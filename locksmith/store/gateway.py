@@ -19,6 +19,9 @@ from locksmith.util.jsonread import BadJsonError, read
 
 T = TypeVar("T")
 
+NEW_TOKENS = 4
+"""How many new tokens a call gets at most at one endpoint. A change of etcd's users outdates each signed token that was
+given before, also between its giving and its first use."""
 NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
 STATUS = "/v3/maintenance/status"
@@ -202,8 +205,15 @@ class Gateway:
                 return await attempt(turn, token)
             except TokenRefusedError:
                 self._forget(token)
-        self._token = await self._authenticate(turn)
-        return await attempt(turn, self._token)
+        for left in reversed(range(NEW_TOKENS)):
+            token = self._token = await self._authenticate(turn)
+            try:
+                return await attempt(turn, token)
+            except TokenRefusedError as error:
+                if not (error.outdated and left):
+                    raise
+                self._forget(token)
+        raise AssertionError("the last attempt has an outcome")
 
     def _forget(self, token: str) -> None:
         """Use a token no more; a newer one that another call has got meanwhile stays."""

@@ -37,14 +37,15 @@ _NOT_HERE = {
     "etcdserver: rpc not supported for learner",
 }
 
-TOKEN_FAILURE = {
+OUTDATED = {
     "etcdserver: invalid auth token",
     "etcdserver: user name is empty",
     "etcdserver: revision of auth store is old",
     "auth: revision in header is old",  # the same in 3.5.1; it too is said before anything is done
-    # What a watch says to a token that is not valid any more, and every call to no token at all.
-    "etcdserver: permission denied",
 }
+"""What is said of a token that was right when it was given."""
+# What a watch says to a token that is not valid any more, and every call to no token at all.
+TOKEN_FAILURE = {*OUTDATED, "etcdserver: permission denied"}
 
 _FULL = "etcdserver: mvcc: database space exceeded"
 """The space quota is reached. The write that fills it may be applied, and is answered with this too. A member whose own
@@ -54,7 +55,14 @@ NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 
 
 class TokenRefusedError(StoreRefusedError):
-    """The token was refused, or has not the rights: a new one may do."""
+    """The token was refused, or has not the rights: a new one may do.
+
+    `outdated`: a token that is new may be refused so too, after another change of etcd's users.
+    """
+
+    def __init__(self, text: str, *, outdated: bool) -> None:
+        super().__init__(text)
+        self.outdated = outdated
 
 
 class FullError(MaybeDoneError):
@@ -133,7 +141,7 @@ def fail(failure: FailedAttempt) -> NoReturn:
     if text in _NOT_HERE:
         raise NotDoneError(text)
     if text in TOKEN_FAILURE:
-        raise TokenRefusedError(text)
+        raise TokenRefusedError(text, outdated=text in OUTDATED)
     if text == _FULL:
         raise FullError
     if failure.code in _REFUSALS and text.startswith(_ETCD):

@@ -22,6 +22,7 @@ from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import HostError
 from locksmith.lock.admission import GroupRules
+from locksmith.lock.group_size import GroupSize
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.presence import Presence
 from locksmith.lock.queue import Queue
@@ -105,6 +106,7 @@ class Process:
             grace=GRACE,
             sessions=SESSIONS,
         )
+        presence = self._presence()
         ports = Ports(
             machine=self,
             triggers=(self, _Packages(self)),
@@ -116,11 +118,13 @@ class Process:
             gates=(_Gate(self),),
             stages=_Stages(self),
             users=_Users(self) if machine.faults().logins or machine.users else None,
-            presence=self._presence(),
+            presence=presence,
+            machines=lambda: presence.machines,
         )
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
         self.agent = self.parts.agent(member, TARGET, settings, ports)
+        presence.listen(self.agent.wake)
         self.task = asyncio.ensure_future(self._run(self.agent))
 
     def kill(self, why: str) -> None:
@@ -257,8 +261,9 @@ class Process:
 
     def _presence(self) -> CheckedPresence:
         store, name, disk = self.store(self), self.machine.name, self.machine.disk
-        presence = self.parts.presence(store, GROUP, name, disk, mark=self.seen)
-        return CheckedPresence(presence, store, GROUP, self.seen)
+        size = GroupSize(store, GROUP, Random(f"{name} {self.machine.runs}"))
+        presence = self.parts.presence(store, GROUP, name, disk, mark=self.seen, spread=size.spread)
+        return CheckedPresence(presence, store, GROUP, self.seen, size)
 
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:

@@ -430,6 +430,9 @@ class Shown:
             raise self._error
         self.states.append(now.code or now.state)
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        pass
+
     async def confirm(self, now, longer: float) -> None:
         assert now.state == states.REBOOTING
         self.confirmed.append(longer)

@@ -1,6 +1,7 @@
 """The loop of a machine that cannot look at itself, or cannot go on with what it holds: who is told, and when."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -64,6 +65,9 @@ class Presence:
 
     async def show(self, now: Node) -> None:
         self.nodes.append(now)
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        pass
 
     async def confirm(self, now: Node, longer: float) -> None:
         pass

@@ -134,6 +134,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("too little of the window is left", configured(NEEDING, least=timedelta(minutes=31)), "window"),
     ("enough of it is left", configured(NEEDING, least=timedelta(minutes=5)), Request()),
     ("its own moment in the window is to come", splayed(NEEDING), "splay"),
+    ("its moment in a large group is to come", replace(NEEDING, arrival=timedelta(seconds=7)), "arrival"),
     ("a dry run waits for its moment too", configured(splayed(NEEDING), dry_run=True), "splay"),
     ("dry run", configured(NEEDING, dry_run=True), "dry_run"),
     (

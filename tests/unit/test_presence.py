@@ -416,3 +416,44 @@ def test_in_a_copied_keyspace_a_machine_writes_itself_again_and_removes_who_is_g
         }
 
     play(story)
+
+
+def test_in_a_large_group_news_are_put_off_and_the_loop_is_woken_when_it_is_time():
+    async def main(_loop):
+        server, woken = MemoryServer(), asyncio.Event()
+        presence = Presence(MemoryStore(server), "web", "m1", spread=lambda: wide)
+        presence.listen(woken.set)
+        wide = 0.0
+        await presence.show(IDLE)
+        wide, began = 100.0, asyncio.get_running_loop().time()
+        await presence.show(WAITING)
+        assert shown(server) == IDLE
+        await woken.wait()
+        assert 0 < asyncio.get_running_loop().time() - began < wide
+        await presence.show(replace(WAITING, code="line"))
+        assert shown(server).code == "line"
+
+    run(main)
+
+
+def test_news_about_a_slot_are_never_put_off():
+    async def main(_loop):
+        server = MemoryServer()
+        presence = Presence(MemoryStore(server), "web", "m1", spread=lambda: wide)
+        wide = 0.0
+        await presence.show(IDLE)
+        wide = 100.0
+        holding = replace(WAITING, code="checks", written=NOW, lasts=int(TTL))
+        await presence.show(holding)
+        assert shown(server).code == "checks"
+        await presence.show(IDLE)
+        assert shown(server).state == "idle"
+
+    run(main)
+
+
+def shown(server: MemoryServer) -> Node:
+    key = keys.node_key("web", "m1")
+    entry = server.read(key).entry
+    assert entry is not None
+    return node.decode(entry.value, key, "m1")

@@ -1,6 +1,7 @@
 """The look at the store's history of a machine that wants nothing of it: how often, and what else it passes on."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -70,6 +71,9 @@ class Shown:
 
     async def show(self, now: Node) -> None:
         self.nodes.append(now)
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        pass
 
     async def confirm(self, now: Node, longer: float) -> None:
         self.ends.append((now, longer))
