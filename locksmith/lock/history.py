@@ -4,16 +4,16 @@ It is for people. Nothing is decided by it, and a record that cannot be written 
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from random import Random
 
-from locksmith.errors import StoreError
+from locksmith.errors import ConflictError, StoreError
 from locksmith.lock.records import keys
 from locksmith.lock.records.event import Event, decode, encode
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Note, Store
 from locksmith.util import jsonread
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ MOST = 2000
 TIDY_ONE_IN = 16
 """The bound is looked after at one write in so many, for twice as many records: counting costs a request."""
 WRITE_LIMIT = 5.0
-"""Seconds for a record; whoever writes it has done already what it tells of."""
+"""Seconds for a record; its writer has already done what it tells of."""
 
 
 class History:
@@ -39,12 +39,37 @@ class History:
 
     async def add(self, event: Event) -> None:
         """Write a record; where that fails it is lost, which is logged."""
-        key = f"{self._prefix}{int(event.at.timestamp() * 1000):013d}-{secrets.token_hex(4)}"
+        await self.add_at(self.key(event), event)
+
+    async def add_at(self, key: str, event: Event) -> None:
+        """Write a record under its key, unless a note has done that already."""
         async with _best_effort(f"the history lacks a record, {event.act}"):
-            await self._store.create(key, encode(event), ttl=KEPT)
-            if self._rng.randrange(TIDY_ONE_IN) == 0:
-                async with _best_effort("the history is not tidied up"):
-                    await self._tidy()
+            with contextlib.suppress(ConflictError):
+                await self._store.create(key, encode(event), ttl=KEPT)
+            await self.noted()
+
+    def key(self, event: Event) -> str:
+        """Make a key for a record, which no other has."""
+        return f"{self._prefix}{int(event.at.timestamp() * 1000):013d}-{secrets.token_hex(4)}"
+
+    async def lease(self) -> int | None:
+        """Get the lease of a note; None: there is none, which is logged."""
+        try:
+            async with asyncio.timeout(WRITE_LIMIT):
+                return await self._store.lend(KEPT)
+        except (StoreError, TimeoutError) as error:
+            log.info("a record of the history is written later: %s", str(error) or "etcd takes too long")
+            return None
+
+    def note(self, key: str, event: Event, lease: int) -> Note:
+        """Make what a swap writes as a record."""
+        return Note(key, encode(event), KEPT, lease)
+
+    async def noted(self) -> None:
+        """Look now and then, after a record was written, whether there are too many."""
+        if self._rng.randrange(TIDY_ONE_IN) == 0:
+            async with _best_effort("the history is not tidied up"):
+                await self._tidy()
 
     async def read(self, limit: int) -> list[Event]:
         """Read the youngest records, the oldest of them first; those that can't be read are left out, and logged."""
@@ -63,7 +88,7 @@ class History:
             await self._store.revoke(entry)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _best_effort(failed: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(WRITE_LIMIT):

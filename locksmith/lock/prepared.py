@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 LASTS = 60.0
 """Seconds for which a preparation may be used: the longest wait for a slot between two readings, and a pause."""
-OWN_KEYS = 3
-"""How many keys a take writes: the semaphore, its record, and its place in the queue."""
+OWN_KEYS = 4
+"""How many keys a take writes: the semaphore, its record, and its place in the queue with its ticket."""
 
 
 @dataclass(frozen=True, slots=True)

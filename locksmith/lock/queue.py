@@ -53,13 +53,31 @@ SEEN_FOR_HALT = 1000
 class Look:
     """What one saw of the queue, at which revision, and until when it may be believed, in the loop's time.
 
-    `before` is the one right before; None: it is the first, or stands far back and watches none.
+    `ahead` are places before the own one, in order, the one right before last. None: it is the first, or stands far
+    back and watches none.
     """
 
     line: QueuePosition
-    before: Entry | None
+    ahead: tuple[Entry, ...]
     revision: int
     ends: float
+
+    @property
+    def before(self) -> Entry | None:
+        """The place right before, where there is one to watch."""
+        return self.ahead[-1] if self.ahead else None
+
+    def moved_up(self) -> "Look | None":
+        """Give what is known once the place right before is gone; None: that takes another look.
+
+        The others before it may have gone too. The watch of the next one begins at the same revision, so it tells that.
+        """
+        line, ahead = self.line, self.ahead[:-1]
+        if not line.exact or (line.position != SECOND and not ahead):
+            return None
+        behind = _name(ahead[-1]) if ahead else ""
+        moved = replace(line, position=line.position - 1, waiters=max(1, line.waiters - 1), behind=behind)
+        return replace(self, line=moved, ahead=ahead)
 
 
 class Queue:
@@ -106,21 +124,37 @@ class Queue:
         return self._look
 
     async def wait(self, look: Look) -> bool:
-        """Wait until the one before is gone, True; or until it is time to look again, False."""
+        """Wait until the one before is gone or has written its place, True; or until it is time to look again, False.
+
+        Who is told that the place before is gone knows by that where it stands now, and looks no more for that.
+        """
         limit = max(0.0, look.ends - _now())
         if look.before is None:
             await asyncio.sleep(limit)
             return False
-        return await self._store.wait(look.before.key, look.revision, limit=limit) is not None
+        change = await self._store.wait(look.before.key, look.revision, limit=limit)
+        if change is not None and change.removed and self._look is look:
+            self._look = look.moved_up()
+        elif self._look is look:
+            self._look = None
+        return change is not None
 
     def place(self, claim: Claim) -> Entry | None:
         """Give the place of a claim, as far as is known here."""
         return self._place.entry if self._place is not None and self.stands(claim) else None
 
+    def entries(self, claim: Claim) -> tuple[Entry, ...]:
+        """Give the place of a claim and its ticket, as far as they are known here: what a take removes."""
+        if self._place is None or not self.stands(claim):
+            return ()
+        return tuple(dict.fromkeys((self._place.entry, self._place.ticket)))
+
+    def keys(self, claim: Claim) -> tuple[str, ...]:
+        """Name the keys of which one exists while a claim has a place, whichever version made it."""
+        return (places.ticket_key(self._group, claim), places.older_key(self._group, claim))
+
     def left(self) -> None:
         """Take note that the place is gone."""
-        if self._place is not None:
-            self._places.gone(self._place)
         self._place = self._look = None
 
     def look_again(self) -> None:
@@ -220,7 +254,7 @@ class Queue:
         Whoever came among the first knows it from its very coming, and looks at once.
         """
         later = _now() + self._rng.uniform(0, lasts(position, known))
-        return Look(QueuePosition(position, position, exact=False, counted=False), None, 0, later)
+        return Look(QueuePosition(position, position, exact=False, counted=False), (), 0, later)
 
     async def _look_around(self, place: Place) -> Look:
         for _ in range(LOOKS):
@@ -241,7 +275,7 @@ class Queue:
         # Who comes near does so at different moments.
         far = before is None and sight.position > 1
         longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER
-        return Look(line, before, sight.revision, at + longer)
+        return Look(line, sight.before, sight.revision, at + longer)
 
 
 def lasts(position: int, known: int = KNOWN) -> float:

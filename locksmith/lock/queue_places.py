@@ -56,18 +56,13 @@ class Places:
         self._group = group
         self._ttl = ttl
         self._halt_after = halt_after
-        # A ticket whose place is gone: the next place needs another number.
-        self._used: Entry | None = None
 
     async def enter(self, claim: Claim) -> tuple[Place, int]:
         """Make a place at the end, or find the one there is; and tell how many are right before it.
 
         Of a place that was there that is not known: then it is as if there were none.
         """
-        used, self._used = self._used, None
         try:
-            if used is not None:
-                await remove(self._store, used)
             return await self._enter(claim)
         except ConflictError:
             return await self._again(claim), 0
@@ -98,10 +93,6 @@ class Places:
                 await remove(self._store, entry)
                 if found.ticket is not None and found.ticket.lease != entry.lease:
                     await self._remove(found.ticket)
-
-    def gone(self, place: Place) -> None:
-        """Take note that a place is gone, and not its ticket."""
-        self._used = place.ticket
 
     async def _enter(self, claim: Claim, turn: int | None = None, older: int = ABSENT) -> tuple[Place, int]:
         """Make a ticket and its place, in the stead of one of that version that an older version of locksmith made.

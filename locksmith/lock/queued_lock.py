@@ -7,6 +7,7 @@ first it would block every machine after it.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -27,7 +28,7 @@ from locksmith.lock.prepared import Prepared, PreparedBusyError
 from locksmith.lock.queue import LOOK_AFTER, Look, Queue
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, Claim
 from locksmith.lock.records.order import OWN_DENIALS, SPACING, TAKE_FAILS
 from locksmith.lock.watching import Watching
 from locksmith.store.meter import Meter
@@ -139,16 +140,26 @@ class QueuedLock:
 
     async def release(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
-        freed = await self.lock.release(claim, settle=settle, why=why, rebooted=rebooted)
+        released = await self.lock.hand_over(
+            claim,
+            settle=settle,
+            why=why,
+            rebooted=rebooted,
+            places=self._queue.keys(claim),
+            held=self._granted or claim.state != HELD,
+        )
+        freed = released.claim
         if freed is not None and freed.taken is not None:
             held, waited = datetime.now(UTC) - freed.taken, freed.taken - freed.since
             self._meter.gave_back(max(0.0, waited.total_seconds()), max(0.0, held.total_seconds()))
-        await self.leave(claim)
+        if released.unqueued and not self._queue.stands(claim):
+            self._stop_waiting()
+        else:
+            await self.leave(claim)
 
     async def leave(self, claim: Claim) -> None:
         """Give the place up."""
-        self._watch.stop()
-        self._meter.line(0, 0)
+        self._stop_waiting()
         await self._queue.leave(claim)
 
     async def close(self) -> None:
@@ -202,7 +213,7 @@ class QueuedLock:
 
     async def _has_slots_for_all(self, look: Look) -> bool:
         """Tell whether there is a free slot for each place up to this one. The semaphore is read once for each look."""
-        if self._semaphore is None or self._semaphore[0] is not look:
+        if self._semaphore is None or self._semaphore[0].revision != look.revision:
             self._semaphore = look, await self.lock.peek()
         return self.lock.free_slots(self._semaphore[1]) >= look.line.position
 
@@ -230,14 +241,14 @@ class QueuedLock:
             return Denied("slot", str(error), line=line)
 
     async def _take_slot(self, claim: Claim, prepared: Prepared | None = None, position: int = 1) -> Granted:
-        if await self._attempt(claim, self._queue.place(claim), prepared, position):
+        if await self._attempt(claim, self._queue.entries(claim), prepared, position):
             self._left()
         else:
             await self._leave_soon(claim)
         return Granted()
 
     async def _attempt(
-        self, claim: Claim, place: Entry | None = None, prepared: Prepared | None = None, position: int = 1
+        self, claim: Claim, leaving: Sequence[Entry] = (), prepared: Prepared | None = None, position: int = 1
     ) -> bool:
         """Take a slot, or keep it; where that is cut off, remember that it may win still. True: the place has gone too.
 
@@ -245,7 +256,7 @@ class QueuedLock:
         """
         began = _now()
         try:
-            left = await self.lock.take(claim, place, prepared, position)
+            left = await self.lock.take(claim, leaving, prepared, position)
         except SlotsBusyError:
             self._cut_off = None
             raise
@@ -321,7 +332,7 @@ class QueuedLock:
     async def _moved_up(self, look: Look) -> None:
         """Wait until the place before is gone, or until the semaphore has a free slot for each place up to this."""
         tasks = [asyncio.ensure_future(self._left_before(look))]
-        if self._semaphore is not None and self._semaphore[0] is look:
+        if self._semaphore is not None and self._semaphore[0].revision == look.revision:
             tasks.append(asyncio.ensure_future(self._freed_for(look, self._semaphore[1].revision)))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -333,8 +344,8 @@ class QueuedLock:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _left_before(self, look: Look) -> None:
-        await self._queue.wait(look)
-        self._queue.look_again()
+        if not await self._queue.wait(look):
+            self._queue.look_again()
 
     async def _freed_for(self, look: Look, after: int) -> None:
         while (change := await self.lock.wait(after, LOOK_AFTER, slots=look.line.position)) is None:
@@ -352,6 +363,9 @@ class QueuedLock:
 
     def _left(self) -> None:
         self._queue.left()
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         self._watch.stop()
         self._meter.line(0, 0)
 

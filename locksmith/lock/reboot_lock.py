@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
-from locksmith.errors import ConflictError, CorruptValueError, LockError
+from locksmith.errors import ConflictError, CorruptValueError, LockError, StoreRefusedError
 from locksmith.lock.acknowledge import Acknowledgement
 from locksmith.lock.admission import Admission, GroupRules, Others, Watermark
 from locksmith.lock.cas import Decider, remembered
@@ -35,11 +35,15 @@ from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.records.semaphore import NoFreeSlotError, NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
+from locksmith.lock.releasing import Known, Release, Released
 from locksmith.lock.share_policy import Shares
 from locksmith.lock.shown import Shown
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import ABSENT, Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
 from locksmith.util.words import named
+
+LOOK_LATER = 0.003
+"""Seconds after which a prepared take looks at the other keyspace: a guarded write takes about as long."""
 
 
 class RebootLock:
@@ -74,6 +78,7 @@ class RebootLock:
         self._holders: tuple[str, ...] = ()
         self.slots = 1
         """How many slots the group had when the semaphore was last seen."""
+        self._known: Known | None = None
         self._decider = Decider(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
@@ -89,11 +94,12 @@ class RebootLock:
         return (await self._store.get(self.key)).revision
 
     async def take(
-        self, claim: Claim, leaving: Entry | None = None, prepared: Prepared | None = None, position: int = 1
+        self, claim: Claim, leaving: Sequence[Entry] = (), prepared: Prepared | None = None, position: int = 1
     ) -> bool:
         """Take a slot for a claim; taking it again for the same claim writes nothing.
 
-        `leaving` is its place in line, which goes with the same write. True: it has gone. False: it may still be there.
+        `leaving` is its place in line with its ticket, which go with the same write. True: they have gone. False: they
+        may still be there.
         `prepared` is what an earlier attempt has read, with the semaphore as it stands by now: one swap from that is
         tried first, and where it is not done, everything is read again. `position` is that of the place: a slot must be
         free for each place before it too.
@@ -103,12 +109,10 @@ class RebootLock:
         `RepeatedError`: this machine has rebooted for the same version. `OlderJournalError`: see `give_back`.
         """
         # Only at first: where the place has expired meanwhile, the slot is taken without it.
-        if leaving is None and prepared is None:
-            return await self._decider.contend(lambda: self._take(claim, position, None, None), SlotsBusyError)
+        if not leaving and prepared is None:
+            return await self._decider.contend(lambda: self._take(claim, position, (), None), SlotsBusyError)
         first = [(leaving, prepared)]
-        return await self._decider.decide(
-            lambda: self._take(claim, position, *(first.pop() if first else (None, None)))
-        )
+        return await self._decider.decide(lambda: self._take(claim, position, *(first.pop() if first else ((), None))))
 
     async def check(self, claim: Claim) -> bool:
         """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""
@@ -157,11 +161,31 @@ class RebootLock:
         whose answer was lost is made unable to win later. Unless it has `rebooted`, the group forgets that it was to.
         `OlderJournalError`: the record knows of a reboot that the claim does not; nothing was written.
         """
-        lost: list[HolderState] = []
-        freed = await self._decider.decide(lambda: self._release(claim, lost, settle=settle, rebooted=rebooted))
-        if freed is not None:
-            await self.history.add(about(freed, self._clock(), HELD, detail=why))
-        return freed
+        return (await self.hand_over(claim, settle=settle, why=why, rebooted=rebooted)).claim
+
+    async def hand_over(
+        self,
+        claim: Claim,
+        *,
+        settle: bool = False,
+        why: str = "",
+        rebooted: bool = False,
+        places: Sequence[str] = (),
+        held: bool = False,
+    ) -> Released:
+        """Do what `give_back` does, and say whether the claim has left the queue: then none of `places` exists.
+
+        The history's record goes with the write that frees the slot. Its lease is asked for while it reads, if the
+        claim is believed to have `held` a slot.
+        """
+        with Release(claim, places, self.history, lambda freed: about(freed, self._clock(), HELD, detail=why)) as work:
+            if held:
+                work.record.begin()
+            work.known, self._known = self._known, None
+            freed = await self._decider.decide(lambda: self._release(work, settle=settle, rebooted=rebooted))
+            if freed is not None:
+                await work.record.ensure(freed)
+            return Released(freed, unqueued=work.unqueued)
 
     async def look(self, holder: str) -> HolderState:
         """Read how one id stands, also where its record cannot be read."""
@@ -254,14 +278,17 @@ class RebootLock:
         """Let go of the store."""
         await self._store.close()
 
-    async def _take(self, claim: Claim, position: int, leaving: Entry | None, prepared: Prepared | None) -> bool:
-        """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts."""
-        looking = asyncio.ensure_future(self._look_at_other_keyspace())
+    async def _take(self, claim: Claim, position: int, leaving: Sequence[Entry], prepared: Prepared | None) -> bool:
+        """Look at the other keyspace beside the reads: between a slot's being free and its being taken, time counts.
+
+        A prepared take begins that look when its swap is on its way: before, the look's own work would delay the swap.
+        """
+        looking = asyncio.ensure_future(self._look_at_other_keyspace(0.0 if prepared is None else LOOK_LATER))
         looking.add_done_callback(_retrieve)
         try:
             if prepared is not None and await self._take_prepared(claim, leaving, prepared):
                 await looking
-                return leaving is not None
+                return bool(leaving)
             return await self._take_unless_in_use(claim, position, leaving, looking)
         except SlotsBusyError:
             raise  # the look goes on: a prepared take needs its answer
@@ -269,7 +296,7 @@ class RebootLock:
             looking.cancel()
             raise
 
-    async def _take_prepared(self, claim: Claim, leaving: Entry | None, prepared: Prepared) -> bool:
+    async def _take_prepared(self, claim: Claim, leaving: Sequence[Entry], prepared: Prepared) -> bool:
         """Try one swap from what was read before; False: nothing was written, and it takes a fresh look to say why."""
         reading, readings = prepared.freed, prepared.readings
         if reading is None:
@@ -289,14 +316,15 @@ class RebootLock:
             if (checks := prepared.checks({self.key, own}, others)) is None:
                 return False
             put = Put(own, claim_record.encode(self._taken(claim)), holder_state.record_version)
-            place = [Delete(leaving.key, leaving.version)] if leaving else []
-            await self._store.swap(self.key, semaphore.encode(taken), reading.version, also=[put, *place, *checks])
+            also: list[Also] = [put, *_removed(leaving), *checks]
+            entry = await self._store.swap(self.key, semaphore.encode(taken), reading.version, also=also)
+            self._remember(holder_state, entry, put, readings.read[keys.reboot_key(self._group, claim.holder)])
         except (LockError, CorruptValueError, ConflictError):
             return False
         return True
 
     async def _take_unless_in_use(
-        self, claim: Claim, position: int, leaving: Entry | None, looking: "asyncio.Future[None]"
+        self, claim: Claim, position: int, leaving: Sequence[Entry], looking: "asyncio.Future[None]"
     ) -> bool:
         began = _now()
         own = [self._record_key(claim.holder), keys.reboot_key(self._group, claim.holder)]
@@ -328,9 +356,10 @@ class RebootLock:
         if holder_state.claim is not None and holder_state.claim.nonce != claim.nonce:
             version = await self._touch(holder_state)
         put = Put(self._record_key(claim.holder), claim_record.encode(self._taken(claim)), holder_state.record_version)
-        place = [Delete(leaving.key, leaving.version)] if leaving else []
-        await self._store.swap(self.key, semaphore.encode(taken), version, also=[put, *also, *place])
-        return leaving is not None
+        siblings: list[Also] = [put, *also, *_removed(leaving)]
+        entry = await self._store.swap(self.key, semaphore.encode(taken), version, also=siblings)
+        self._remember(holder_state, entry, put, last)
+        return bool(leaving)
 
     async def _commit(self, claim: Claim) -> float:
         memory = keys.reboot_key(self._group, claim.holder)
@@ -348,13 +377,27 @@ class RebootLock:
         committed = replace(claim.committed(), taken=holder_state.claim.taken if holder_state.claim else None)
         remember = Put(memory, reboot_record.encode(RebootRecord.of(committed, self._clock())), last.version)
         sent = asyncio.get_running_loop().time()
-        await self._rewrite(holder_state, committed, [remember])
+        put, entry = await self._rewrite(holder_state, committed, [remember])
+        self._remember(
+            holder_state, entry, put, Reading(replace(entry, key=memory, value=remember.value), entry.version)
+        )
         return sent
 
-    async def _rewrite(self, holder_state: HolderState, claim: Claim, also: Sequence[Put] = ()) -> None:
-        """Write a record, and the semaphore's same value with it."""
+    async def _rewrite(self, holder_state: HolderState, claim: Claim, also: Sequence[Put] = ()) -> tuple[Put, Entry]:
+        """Write a record, and the semaphore's same value with it; give both."""
         put = Put(self._record_key(claim.holder), claim_record.encode(claim), holder_state.record_version)
-        await self._store.swap(self.key, _raw(holder_state.reading), holder_state.reading.version, also=[put, *also])
+        written = [put, *also]
+        return put, await self._store.swap(
+            self.key, _raw(holder_state.reading), holder_state.reading.version, also=written
+        )
+
+    def _remember(self, before: HolderState, entry: Entry, record: Put, last: Reading) -> None:
+        """Take note how the claim stands after a write of the semaphore and its record (on v2: two versions)."""
+        if self._store.transactional:
+            now = semaphore.decode(entry.value, self.key)
+            written = replace(entry, key=record.key, value=record.value)
+            claim = claim_record.decode(record.value, record.key, before.holder)
+            self._known = Known(HolderState(before.holder, now, Reading(entry, entry.version), written, claim), last)
 
     async def _report_failure(self, claim: Claim, state: str, failure: str) -> Claim | None:
         holder_state = await self._holder_state(claim.holder)
@@ -383,8 +426,9 @@ class RebootLock:
         await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
         raise ConflictError(f"the slot of {gone.holder} has expired: look again")
 
-    async def _look_at_other_keyspace(self) -> None:
+    async def _look_at_other_keyspace(self, later: float) -> None:
         if self._guard is not None:
+            await asyncio.sleep(later)
             await self._guard()
 
     def _taken(self, claim: Claim) -> Claim:
@@ -396,20 +440,53 @@ class RebootLock:
             with suppress(ConflictError):
                 await self._store.delete(holder_state.record.key, holder_state.record.version)
 
-    async def _release(self, claim: Claim, lost: list[HolderState], *, settle: bool, rebooted: bool) -> Claim | None:
-        memory = keys.reboot_key(self._group, claim.holder)
-        reading, record, last = await self._store.read([self.key, self._record_key(claim.holder), memory])
+    async def _release(self, work: Release, *, settle: bool, rebooted: bool) -> Claim | None:
+        known, work.known = work.known, None
+        if known is not None and (freed := await self._give_back_known(work, known, rebooted=rebooted)):
+            return freed
+        claim, memory = work.claim, keys.reboot_key(self._group, work.claim.holder)
+        keys_ = [self.key, self._record_key(claim.holder), memory, *work.places]
+        reading, record, last, *places = await self._store.read(keys_)
         holder_state = self._read_holder(claim.holder, reading, record)
         holder_state.refuse_older(claim)
-        if holder_state.holds(claim):
+        if holder_state.holds(claim) and holder_state.claim is not None:
             forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
-            await self._remove(holder_state, lost, [Delete(memory, last.version)] if forget else [])
+            also: list[Also] = [Delete(memory, last.version)] if forget else []
+            await self._free(work, holder_state, holder_state.claim, [*also, *work.checks(places)])
             return holder_state.claim
         if not holder_state.listed and holder_state.is_of(claim):
-            await self._remove(holder_state, lost)
+            await self._remove(holder_state, work.lost)
         elif not holder_state.listed and settle:
             await self._touch(holder_state)
-        return next((was.claim for was in lost if was.holds(claim)), None)
+        return next((was.claim for was in work.lost if was.holds(claim)), None)
+
+    async def _give_back_known(self, work: Release, known: Known, *, rebooted: bool) -> Claim | None:
+        """Free the slot from what is known; None: nothing was written, and it takes a fresh look to say why."""
+        claim, now, last = work.claim, known.holder_state, known.last
+        memory = keys.reboot_key(self._group, claim.holder)
+        if now.holder != claim.holder or not now.holds(claim) or now.claim is None:
+            return None
+        forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
+        also: list[Also] = [Delete(memory, last.version) if forget else Check(memory, last.version)]
+        try:
+            now.refuse_older(claim)
+            await self._free(work, now, now.claim, [*also, *work.checks()])
+        except (LockError, ConflictError):
+            return None
+        return now.claim
+
+    async def _free(self, work: Release, holder_state: HolderState, claim: Claim, also: Sequence[Also]) -> None:
+        """Free a slot with its record of the history; if the store refuses that record, without it."""
+        note = await work.record.note(claim)
+        try:
+            await self._remove(holder_state, work.lost, [*also, *note])
+        except StoreRefusedError:
+            if not note:
+                raise
+            await self._remove(holder_state, work.lost, also)
+        else:
+            work.record.written = bool(note)
+        work.freed()
 
     async def _unlock(
         self, holder: str, shown: Shown | None, seen: list[HolderState], lost: list[HolderState]
@@ -525,6 +602,10 @@ class RebootLock:
 
     def _record_key(self, holder: str) -> str:
         return keys.holder_key(self._group, holder)
+
+
+def _removed(entries: Sequence[Entry]) -> list[Delete]:
+    return [Delete(entry.key, entry.version) for entry in entries]
 
 
 def _now() -> float:

@@ -39,6 +39,7 @@ from locksmith.store.protocol import (
     Fingerprint,
     Listing,
     NoObserver,
+    Note,
     Observer,
     Put,
     Reading,
@@ -58,6 +59,8 @@ Params = dict[str, str | int]
 
 class Etcd2Store:
     """`locksmith.store.protocol.Store` on etcd's v2 API. Bad endpoints or TLS files raise `UsageError`."""
+
+    transactional = False
 
     def __init__(
         self,
@@ -115,6 +118,11 @@ class Etcd2Store:
         params: Params = {"value": _text(key, value), "prevExist": "false", **expiry}
         return _entry(await self._write("PUT", key, params, self._until()))
 
+    async def lend(self, ttl: float) -> int:
+        """Give 0: on v2 each key has a time to live of its own."""
+        del ttl
+        return 0
+
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Read the index, then write the ticket, then the place, which expires by itself; then remove, and count."""
         until = self._until()
@@ -134,7 +142,7 @@ class Etcd2Store:
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
-        """Write `key` if it still has `version`: first the puts, then the key, then the deletes.
+        """Write `key` if it still has `version`: first the puts, then the key, then the deletes, then the notes.
 
         Once the key is written nothing is an error any more: a delete that fails leaves its key behind.
         """
@@ -147,6 +155,10 @@ class Etcd2Store:
             if isinstance(gone, Delete):
                 with contextlib.suppress(StoreError):
                     await self._delete(gone.key, gone.version, until)
+        for note in also:
+            if isinstance(note, Note):
+                with contextlib.suppress(StoreError):
+                    await self._swap(note.key, note.value, ABSENT, until, note.ttl)
         return entry
 
     async def delete(self, key: str, version: int) -> None:

@@ -48,6 +48,8 @@ class Etcd3Store:
     member writes them from its own state, which may lag (etcd's api/v3rpc/watch.go and lease.go).
     """
 
+    transactional = True
+
     def __init__(
         self,
         settings: StoreSettings,
@@ -100,6 +102,10 @@ class Etcd3Store:
             return await self._put(Put(key, value, ABSENT))
         async with self._new_lease(ttl) as (lease, _):
             return await self._put(Put(key, value, ABSENT), lease=lease)
+
+    async def lend(self, ttl: float) -> int:
+        """Grant a lease for a note."""
+        return (await self._lease(ttl))[0]
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write both under a new lease: the revision that its grant tells is one that the quorum has reached."""

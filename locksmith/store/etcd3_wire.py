@@ -21,6 +21,7 @@ from locksmith.store.protocol import (
     Delete,
     Entry,
     Listing,
+    Note,
     Position,
     Put,
     Reading,
@@ -88,7 +89,7 @@ def transaction(
     ]
     if counting:
         operations.append({"request_range": counting})
-    return {"compare": [_guard(change) for change in changes], "success": operations}
+    return {"compare": [_guard(change) for change in changes if not isinstance(change, Note)], "success": operations}
 
 
 def watch_request(keys: Message, after: int, *, before: bool = False) -> Message:
@@ -193,12 +194,13 @@ def cluster(message: Message) -> str:
 
 
 def committed(message: Message, changes: Sequence[Also]) -> Committed:
-    """Parse the answer to `transaction`; `ConflictError`: a guard did not hold."""
+    """Parse the answer to `transaction`, whose first change is no note; `ConflictError`: a guard did not hold."""
     revision = _revision(message)
     if not read(message, "succeeded", bool, default=False):
         keys = named([change.key for change in changes])
         raise ConflictError(f"{keys}: changed since it was read; nothing was written")
-    if isinstance(changes[0], Delete) or changes[0].version == ABSENT:
+    first = changes[0]
+    if isinstance(first, Delete | Note) or first.version == ABSENT:
         return Committed(revision, revision)
     responses = read(message, "responses", list)
     before = _nested(responses[0] if responses else {}, "response_put", "prev_kv")
@@ -249,7 +251,7 @@ def _change(key: str, events: Sequence[Any]) -> Change:
     """Read the events of one key: how it stands after the last, and how it stood before the first."""
     first, last = (event if isinstance(event, dict) else {} for event in (events[0], events[-1]))
     if last.get("type", "PUT") != "PUT":
-        return Change()
+        return Change(removed=last.get("type") == "DELETE" and _entry_key(last) == key)
     entry = _entry(read(last, "kv", dict))
     before = _entry(first["prev_kv"]) if first.get("prev_kv") else None
     if entry.key != key or (before is not None and before.key != key):
@@ -257,15 +259,22 @@ def _change(key: str, events: Sequence[Any]) -> Change:
     return Change(Reading(entry, entry.version), before)
 
 
-def _guard(change: Also) -> Message:
+def _entry_key(event: Message) -> str:
+    return _decode(read(event, "kv", dict), "key").decode(errors="surrogateescape")
+
+
+def _guard(change: Put | Delete | Check) -> Message:
     if change.version is None:
         return {**one(change.key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
     return {**one(change.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(change.version)}
 
 
-def _operation(change: Put | Delete, lease: int) -> Message:
+def _operation(change: Put | Delete | Note, lease: int) -> Message:
     if isinstance(change, Delete):
         return {"request_delete_range": one(change.key)}
+    if isinstance(change, Note):
+        note = {**one(change.key), "value": _encode(change.value), "lease": str(change.lease)}
+        return {"request_put": note}
     put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
     # A new key is created by this very write.
     return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}

@@ -24,6 +24,7 @@ from locksmith.store.protocol import (
     Known,
     Listing,
     NoObserver,
+    Note,
     Observer,
     Position,
     Put,
@@ -157,13 +158,25 @@ class MemoryServer:
     def commit(self, changes: Sequence[Also]) -> None:
         """Make all changes in one revision, or `ConflictError` and none; `StoreRefusedError`: they are too many."""
         _refuse_too_many(len(changes))
-        writes = [change for change in changes if not isinstance(change, Check)]
         for change in changes:
-            if not _holds(change, self.read(change.key)):
+            if not isinstance(change, Note) and not _holds(change, self.read(change.key)):
                 raise ConflictError(f"{change.key} was changed since it was read; nothing was written")
+        for change in changes:
+            if isinstance(change, Note) and change.lease not in self._deadlines:
+                raise StoreRefusedError("requested lease not found")
         self.revision += 1
-        for change in writes:
-            self._change(change)
+        for change in changes:
+            if isinstance(change, Note):
+                self._change(Put(change.key, change.value, ABSENT))
+                self._expire(self._bind(self._entries[change.key], change.lease))
+            elif not isinstance(change, Check):
+                self._change(change)
+
+    def grant(self, ttl: float) -> int:
+        """Make a lease that no key is bound to yet."""
+        self._leases += 1
+        self._deadlines[self._leases] = asyncio.get_running_loop().time() + ttl
+        return self._leases
 
     def put(self, key: str, value: bytes, version: int, also: Sequence[Also] = ()) -> Entry:
         """Write a key and its siblings."""
@@ -230,7 +243,10 @@ class MemoryServer:
         if not self.changed(key, after, prefix=prefix):
             return None
         now = self.read(key)
-        return Change(now) if now.entry is not None and now.version > after and not prefix else Change()
+        if prefix or (now.entry is not None and now.version <= after):
+            return Change()
+        told = now.entry is None and after <= self.revision and after + 1 >= self._compacted
+        return Change(now) if now.entry is not None else Change(removed=told)
 
     def watch(self, key: str, *, prefix: bool) -> _Watch:
         """Register for the next change."""
@@ -317,7 +333,7 @@ class MemoryServer:
             del self._entries[change.key], self._folders[folder][change.key]
             self._changed[change.key] = self._touched[folder] = self.revision
         now = self.read(change.key)
-        _wake(self._watches.get(change.key, ()), Change(now, before) if now.entry else Change())
+        _wake(self._watches.get(change.key, ()), Change(now, before) if now.entry else Change(removed=True))
         for prefix, waiting in self._broad.items():
             if change.key.startswith(prefix):
                 _wake(waiting, Change())
@@ -337,6 +353,8 @@ class MemoryServer:
 
 class MemoryStore:
     """One client of a `MemoryServer`, in its own weather."""
+
+    transactional = True
 
     def __init__(
         self,
@@ -381,6 +399,10 @@ class MemoryStore:
             return self._write(Put(key, value, ABSENT), (), ttl)
 
         return await self._carry("create", key, apply, write=True)
+
+    async def lend(self, ttl: float) -> int:
+        """Get the lease of a note."""
+        return await self._carry("lend", "", lambda: self._server.grant(ttl))
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write a place and its ticket."""
@@ -501,7 +523,7 @@ def _folder(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def _holds(guard: Also, now: Reading) -> bool:
+def _holds(guard: Put | Delete | Check, now: Reading) -> bool:
     return now.entry is not None if guard.version is None else now.version == guard.version
 
 

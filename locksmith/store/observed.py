@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 KINDS = (
     *("get", "read", "list", "range", "count", "folders"),
-    *("create", "enter", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
+    *("create", "lend", "enter", "rejoin", "swap", "delete", "update", "replace", "renew", "revoke", "knows", "wait"),
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
@@ -37,6 +37,11 @@ class ObservedStore:
     def __init__(self, store: Store, meter: Meter) -> None:
         self._store = store
         self._meter = meter
+
+    @property
+    def transactional(self) -> bool:
+        """Whether a swap and its siblings are one transaction."""
+        return self._store.transactional
 
     async def get(self, key: str) -> Reading:
         """Read one key."""
@@ -65,6 +70,10 @@ class ObservedStore:
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist."""
         return await self._count("create", self._store.create(key, value, ttl=ttl))
+
+    async def lend(self, ttl: float) -> int:
+        """Get the lease of a note."""
+        return await self._count("lend", self._store.lend(ttl))
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write a place and its ticket."""

@@ -162,7 +162,20 @@ class Check:
     version: int | None
 
 
-Also = Put | Delete | Check
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A record of what a swap does, under a new key without a guard, which expires after `ttl` seconds.
+
+    `lease` is what `Store.lend` has given for it. On v2 it is written after the swap, and lost where that fails.
+    """
+
+    key: str
+    value: bytes
+    ttl: float
+    lease: int
+
+
+Also = Put | Delete | Check | Note
 """What goes with a swap."""
 
 
@@ -171,11 +184,12 @@ class Change:
     """What a wait was told of a key that was written.
 
     `reading` is how the key stood then; None: that was not told, so read it. `before` is the entry that stood there
-    until the first of the changes, where that was told too.
+    until the first of the changes, where that was told too. `removed`: it was told that the key was removed.
     """
 
     reading: Reading | None = None
     before: Entry | None = None
+    removed: bool = False
 
 
 Until = Callable[[Change], bool]
@@ -202,6 +216,11 @@ class Entering:
 
 class Store(Protocol):
     """A linearizable key-value store. Every call ends within the store's own deadline."""
+
+    @property
+    def transactional(self) -> bool:
+        """Whether a swap and its siblings are one transaction, so that what it writes has one version: not on v2."""
+        ...
 
     async def get(self, key: str) -> Reading:
         """Read one key, linearizably."""
@@ -244,6 +263,13 @@ class Store(Protocol):
         """Write a key that must not exist (else `ConflictError`); with `ttl` (seconds) it expires unless renewed."""
         ...
 
+    async def lend(self, ttl: float) -> int:
+        """Get the lease of a `Note` that is to expire after `ttl` seconds; 0 where notes need none (v2).
+
+        It may be used for each attempt at one swap. A lease that no note came to be bound to ends after `ttl`.
+        """
+        ...
+
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write what is to be written where the store's revision is the one that `make` is told, or a later one.
 
@@ -267,7 +293,8 @@ class Store(Protocol):
         One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
         is. With its siblings it has at most `MOST_OPERATIONS` keys, else `StoreRefusedError`. On v2, in this order: the
         puts, the swap, the deletes, each with its own guard; a put that fails stops it; when the swap fails the puts
-        stay (the caller's protocol makes them harmless); a delete whose guard fails is left; a check is not made.
+        stay (the caller's protocol makes them harmless); a delete whose guard fails is left; a check is not made; notes
+        come last. `StoreRefusedError` with a note: its lease may be gone, or the right to write its key may be missing.
         """
         ...
 

@@ -50,6 +50,11 @@ class RememberingStore:
         self._memory = memory
         self._key = key
 
+    @property
+    def transactional(self) -> bool:
+        """Whether a swap and its siblings are one transaction."""
+        return self._store.transactional
+
     async def get(self, key: str) -> Reading:
         """Read one key."""
         [reading] = await self._read([key], lambda: self._get(key))
@@ -78,6 +83,10 @@ class RememberingStore:
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Write a key that must not exist."""
         return await self._store.create(key, value, ttl=ttl)
+
+    async def lend(self, ttl: float) -> int:
+        """Get the lease of a note."""
+        return await self._store.lend(ttl)
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write a place and its ticket."""

@@ -103,7 +103,7 @@ def ctl(monkeypatch, capfd, fleet):
     return Ctl(monkeypatch, capfd, *fleet.flags)
 
 
-NEED = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
+NEED = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NOW - timedelta(hours=1)}
 QUEUED = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
 
 

@@ -16,6 +16,7 @@ from locksmith.store.protocol import (
     Entering,
     Fingerprint,
     Known,
+    Note,
     Put,
     Reading,
 )
@@ -571,7 +572,7 @@ def test_a_wait_ends_at_once_where_the_key_has_changed_already(stage, base):
 
 
 def test_a_wait_tells_how_the_key_stands_and_what_stood_there_before_or_nothing(stage, base):
-    """v2 tells nothing: a long poll is for the index alone. A removal, or a whole prefix, is told by no store."""
+    """v2 tells nothing: a long poll is for the index alone. Of a whole prefix no store tells more than that."""
 
     async def story(store):
         made = await store.create(base + "key", b"1")
@@ -586,7 +587,7 @@ def test_a_wait_tells_how_the_key_stands_and_what_stood_there_before_or_nothing(
         assert late.reading is None or late.reading.entry == third
         assert late.before in (None, made)
         await store.delete(base + "key", third.version)
-        assert await store.wait(base + "key", third.version, limit=20) == Change()
+        assert await store.wait(base + "key", third.version, limit=20) == Change(removed=stage.atomic)
         assert await store.wait(base, third.version, prefix=True, limit=20) == Change()
 
     stage.play(story)
@@ -606,6 +607,61 @@ def test_a_swap_checks_keys_that_it_does_not_write(stage, base):
                 assert (await store.get(key.key)).entry == key
             else:
                 key = await store.swap(key.key, b"3", key.version, also=[check])
+
+    stage.play(story)
+
+
+def test_a_removal_is_told_while_it_is_waited_for_and_not_once_the_key_is_there_again(stage, base):
+    async def story(store):
+        made = await store.create(base + "key", b"1")
+        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
+        await asyncio.wait([waiting], timeout=0.1)
+        await store.delete(base + "key", made.version)
+        assert await waiting == Change(removed=stage.atomic)
+        again = await store.create(base + "key", b"2")
+        late = await store.wait(base + "key", made.version, limit=20)
+        assert late in (Change(Reading(again, again.version)), Change(Reading(again, again.version), made), Change())
+
+    stage.play(story)
+
+
+def test_a_note_goes_with_a_swap_and_expires_by_itself(stage, base):
+    async def story(store):
+        lease = await store.lend(SHORT)
+        key = await store.swap(base + "key", b"1", ABSENT, also=[Note(base + "notes/1", b"done", SHORT, lease)])
+        note = (await store.get(base + "notes/1")).entry
+        assert note is not None
+        assert note.value == b"done"
+        if stage.atomic:
+            assert (note.version, note.lease) == (key.version, lease)
+        await gone(store, note.key)
+
+    stage.play(story)
+
+
+def test_a_note_is_not_written_where_the_swap_is_not_done(stage, base):
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        note = Note(base + "notes/1", b"done", 60, await store.lend(60))
+        with pytest.raises(ConflictError):
+            await store.swap(key.key, b"2", key.version + 1, also=[note])
+        assert (await store.get(note.key)).entry is None
+        # The same lease does for the next attempt.
+        await store.swap(key.key, b"2", key.version, also=[note])
+        assert (await store.get(note.key)).entry is not None
+
+    stage.play(story)
+
+
+def test_a_swap_with_a_note_whose_lease_is_gone_is_refused_and_nothing_is_written(stage, base):
+    if not stage.atomic:
+        pytest.skip("on the v2 API each key has a time to live of its own")
+
+    async def story(store):
+        key = await store.create(base + "key", b"1")
+        with pytest.raises(StoreRefusedError, match="lease not found"):
+            await store.swap(key.key, b"2", key.version, also=[Note(base + "notes/1", b"done", 60, 4711)])
+        assert (await store.get(key.key)).entry == key
 
     stage.play(story)
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locksmith.store.memory import Call, MemoryStore
-from locksmith.store.protocol import Change, Delete, Entry, Put, any_change
+from locksmith.store.protocol import Change, Delete, Entry, Note, Put, any_change
 
 T = TypeVar("T")
 
@@ -72,6 +72,8 @@ class StepwiseStore(MemoryStore):
     Nor does a wait say how the key stands.
     """
 
+    transactional = False
+
     async def wait(self, key, after, *, prefix=False, limit=60.0, until=any_change) -> Change | None:
         """Wait for a change, whatever it is waited for."""
         del until
@@ -104,4 +106,8 @@ class StepwiseStore(MemoryStore):
                     await self.delete(change.key, change.version)
                 except ConflictError:
                     continue
+        for note in also:
+            if isinstance(note, Note):
+                with contextlib.suppress(StoreError):
+                    await self.create(note.key, note.value, ttl=note.ttl)
         return entry

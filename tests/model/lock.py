@@ -29,7 +29,9 @@ HERE = "here"
 """What the group remembers of a machine's last commit: that was in this boot, or in an EARLIER one."""
 AHEAD, TAKING_AHEAD = "take from what it read before", "taking from what it read before"
 """A take that was prepared while no slot was free: only the semaphore is read after that."""
-WAITS = {TAKING: TAKE, TAKING_AHEAD: AHEAD, COMMITTING: COMMIT, GIVING: GIVE}
+GIVE_AHEAD, GIVING_AHEAD = "give-back from what it wrote last", "giving back from what it wrote last"
+"""A release that reads nothing: it starts from the semaphore and the record as this daemon wrote them last."""
+WAITS = {TAKING: TAKE, TAKING_AHEAD: AHEAD, COMMITTING: COMMIT, GIVING: GIVE, GIVING_AHEAD: GIVE_AHEAD}
 
 
 class Machine(NamedTuple):
@@ -49,6 +51,14 @@ class Machine(NamedTuple):
     """It has gone down for its update."""
     prepared: bool = False
     """It has read all that a take needs but the semaphore, and nothing of that held it back."""
+    knows: int = -1
+    """How many others held a slot when this daemon wrote the semaphore last; -1: it has not written it."""
+    since: bool = False
+    """Whether another has written the semaphore since then."""
+
+
+UNKNOWN: dict[str, object] = {"knows": -1, "since": False}
+"""What a daemon knows of its last write when it has been started again."""
 
 
 class World(NamedTuple):
@@ -64,6 +74,8 @@ class World(NamedTuple):
     freezes: bool = False
     """Whether the operator's acts are freezes; else they are the others."""
     frozen: bool = False
+    ahead: bool = False
+    """Whether releases start from what was written last."""
 
     @property
     def free(self) -> int:
@@ -93,6 +105,8 @@ class Protocol:
     """The commit writes what the machine reboots for, and no take is for the same again after a boot."""
     checks_what_it_read: bool = True
     """A prepared take is guarded by all that was read, not by the semaphore's version alone."""
+    compares_releases: bool = True
+    """A release from what was written last is guarded by the versions of then."""
     freeze_touches: bool = True
     """A freeze writes the semaphore after its order."""
     starts_again: bool = True
@@ -118,7 +132,15 @@ class Step(NamedTuple):
 
 
 def start(
-    machines: int, slots: int, *, crashes: int, losses: int, acts: int, rollbacks: int = 0, freezes: bool = False
+    machines: int,
+    slots: int,
+    *,
+    crashes: int,
+    losses: int,
+    acts: int,
+    rollbacks: int = 0,
+    freezes: bool = False,
+    ahead: bool = False,
 ) -> World:
     """Give the beginning: all want to reboot, and nobody holds anything."""
     return World(
@@ -130,6 +152,7 @@ def start(
         acts=acts,
         rollbacks=rollbacks,
         freezes=freezes,
+        ahead=ahead,
     )
 
 
@@ -163,6 +186,9 @@ def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> 
                 yield Step(f"{number} has nothing to give back", _ended(world, number))
             else:
                 yield _becomes(world, number, "sends its give-back", at=GIVING, fresh=True)
+                if machine.knows >= 0:
+                    fresh = not machine.since
+                    yield _becomes(world, number, "sends its give-back unread", at=GIVING_AHEAD, fresh=fresh)
         case _:
             yield from _begins(world, number, machine, protocol)
     if machine.at in {TAKE, COMMIT, REBOOT}:
@@ -176,7 +202,15 @@ def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         yield _becomes(world, number, "wants a slot", at=TAKE, journal=journal)
     elif machine.at == DOWN:
         yield _becomes(
-            world, number, "boots", at=GIVE, journal=EARLIER, freed=False, remembered=_booted(machine), prepared=False
+            world,
+            number,
+            "boots",
+            at=GIVE,
+            journal=EARLIER,
+            freed=False,
+            remembered=_booted(machine),
+            prepared=False,
+            **UNKNOWN,
         )
         if not protocol.waits_for_the_boot:
             yield Step(f"{number} gives back", _wrote(_with(world, number, slot=NONE)))
@@ -230,22 +264,26 @@ def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> It
     """Bring requests to the store, and answers back, or lose them."""
     sent = WAITS.get(machine.at)
     if sent is not None:
-        wins = (machine.fresh or not protocol.compares) and not _is_refused(world, machine, sent, protocol)
+        guarded = protocol.compares and (protocol.compares_releases or sent != GIVE_AHEAD)
+        wins = (machine.fresh or not guarded) and not _is_refused(world, machine, sent, protocol)
         after, broken = _applied(world, number, sent, wins)
-        following, again = {TAKE: COMMIT, AHEAD: COMMIT, COMMIT: REBOOT}, TAKE if sent == AHEAD else sent
-        answered = _ended(after, number) if sent == GIVE else _with(after, number, at=following[sent])
+        following = {TAKE: COMMIT, AHEAD: COMMIT, COMMIT: REBOOT}
+        again = {AHEAD: TAKE, GIVE_AHEAD: GIVE}.get(sent, sent)
+        answered = _ended(after, number) if sent in {GIVE, GIVE_AHEAD} else _with(after, number, at=following[sent])
+        if sent in {TAKE, AHEAD, COMMIT} and world.ahead:
+            answered = _with(answered, number, knows=_others(answered, number), since=False)
         if sent in {TAKE, AHEAD}:
             answered = _with(answered, number, journal=COMMITTED)
         if not wins:
-            answered = _with(world, number, at=again)
+            answered = _with(world, number, at=again, **UNKNOWN)
         yield Step(f"{number} has its {sent} answered", answered, broken=broken)
         if world.losses:
             left = world.losses - 1
-            lost = _with(after, number, at=again)._replace(losses=left)
+            lost = _with(after, number, at=again, **UNKNOWN)._replace(losses=left)
             yield Step(f"the answer to the {sent} of {number} is lost", lost, needed=False, broken=broken)
-            gone = _with(world, number, at=again)._replace(losses=left)
+            gone = _with(world, number, at=again, **UNKNOWN)._replace(losses=left)
             yield Step(f"the {sent} of {number} is lost", gone, needed=False)
-            late = _with(world, number, at=again, late=_late(machine, sent))._replace(losses=left)
+            late = _with(world, number, at=again, late=_late(machine, sent), **UNKNOWN)._replace(losses=left)
             yield Step(f"the {sent} of {number} is late", late, needed=False)
     for request in machine.late:
         waiting = tuple(other for other in machine.late if other != request)
@@ -264,18 +302,19 @@ def _is_refused(world: World, machine: Machine, request: str, protocol: Protocol
 def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
     """Kill the daemon, cut the machine's power, or have it come up with the disk of some time ago."""
     if world.rollbacks and machine.at == DOWN:
-        older = _with(world, number, at=GIVE, journal=OLDER, freed=False, remembered=_booted(machine))
+        older = _with(world, number, at=GIVE, journal=OLDER, freed=False, remembered=_booted(machine), **UNKNOWN)
         yield Step(f"{number} boots with an older disk", older._replace(rollbacks=world.rollbacks - 1), needed=False)
     if not world.crashes or machine.at == DEAD:
         return
     left, sent = world.crashes - 1, WAITS.get(machine.at)
     late = _late(machine, sent) if sent is not None else machine.late
     if machine.at != DOWN:
-        killed = _with(world, number, at=DEAD, late=late, prepared=False)
+        killed = _with(world, number, at=DEAD, late=late, prepared=False, **UNKNOWN)
         yield Step(f"the daemon of {number} is killed", killed._replace(crashes=left), needed=False)
     if machine.at != IDLE or machine.journal != NONE:
         journal = machine.journal if machine.journal in {NONE, OLDER} else EARLIER
-        cut = _with(world, number, at=DEAD, journal=journal, late=late, freed=False, remembered=_booted(machine))
+        booted = _booted(machine)
+        cut = _with(world, number, at=DEAD, journal=journal, late=late, freed=False, remembered=booted, **UNKNOWN)
         yield Step(f"{number} loses its power", cut._replace(crashes=left), needed=False)
 
 
@@ -316,6 +355,10 @@ def _applied(world: World, number: int, request: str, wins: bool) -> tuple[World
         broken = f"{number} passes its point of no return although the group is frozen" if world.frozen else ""
         return _wrote(_with(world, number, slot=COMMITTED, remembered=HERE)), broken
     machine = world.machines[number]
+    if request == GIVE_AHEAD and machine.knows == 0:
+        # The value that it writes has none but those who held a slot when it wrote last.
+        for other in range(len(world.machines)):
+            world = world if other == number else _with(world, other, slot=NONE)
     if machine.journal == OLDER and machine.slot == COMMITTED:
         broken = f"{number} releases its slot, and hides that its disk is older"
     kept = machine.remembered if machine.remembered == EARLIER else NONE
@@ -325,7 +368,11 @@ def _applied(world: World, number: int, request: str, wins: bool) -> tuple[World
 def _ended(world: World, number: int) -> World:
     """Clear the journal; a machine that has booted has what it wanted."""
     wants = world.machines[number].journal != EARLIER
-    return _with(world, number, at=IDLE, journal=NONE, wants=wants)
+    return _with(world, number, at=IDLE, journal=NONE, wants=wants, **UNKNOWN)
+
+
+def _others(world: World, number: int) -> int:
+    return sum(machine.slot != NONE for other, machine in enumerate(world.machines) if other != number)
 
 
 def _late(machine: Machine, request: str) -> tuple[str, ...]:
@@ -340,8 +387,10 @@ def _with(world: World, number: int, **changes: object) -> World:
 
 
 def _wrote(world: World) -> World:
-    """Write the semaphore: whatever was sent before can no longer win."""
-    return world._replace(machines=tuple(machine._replace(fresh=False, late=()) for machine in world.machines))
+    """Write the semaphore: whatever was sent before can no longer win, and what was written last stands no longer."""
+    return world._replace(
+        machines=tuple(machine._replace(fresh=False, late=(), since=machine.knows >= 0) for machine in world.machines)
+    )
 
 
 def rule_broken(world: World) -> str:

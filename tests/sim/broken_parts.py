@@ -30,7 +30,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.cluster import Clusters
-from locksmith.store.protocol import Change, Check
+from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
 from tests.sim.machine import SimSeen
@@ -233,14 +233,14 @@ class NoLine(Queue):
 
     async def _look_around(self, place):
         look = await super()._look_around(place)
-        return replace(look, line=replace(look.line, position=1), before=None)
+        return replace(look, line=replace(look.line, position=1), ahead=())
 
 
 class Apart(Queue):
     """Is left after the take: in one write with it, a place that is gone stops a late take too."""
 
-    def place(self, claim: Claim) -> None:  # noqa: ARG002 - the line's own
-        return None
+    def entries(self, claim: Claim) -> tuple[()]:  # noqa: ARG002 - the line's own
+        return ()
 
 
 class KeepsItsPlace(QueuedLock):
@@ -249,9 +249,9 @@ class KeepsItsPlace(QueuedLock):
     async def _binds_this_machine_alone(self, error) -> bool:  # noqa: ARG002 - as it is there
         return False
 
-    async def _attempt(self, claim, place=None, prepared=None, position=1) -> bool:
+    async def _attempt(self, claim, leaving=(), prepared=None, position=1) -> bool:
         try:
-            return await super()._attempt(claim, place, prepared, position)
+            return await super()._attempt(claim, leaving, prepared, position)
         finally:
             self._absence = None
 
@@ -289,7 +289,7 @@ class WaitsForOlder(Queue):
     def _looked(self, sight, at):
         look = super()._looked(sight, at)
         if look.line.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
-            return replace(look, before=older[0], line=replace(look.line, position=2))
+            return replace(look, ahead=tuple(older[:1]), line=replace(look.line, position=2))
         return look
 
     async def _look_around(self, place):
@@ -568,10 +568,34 @@ class Trusting(RebootLock):
         return await super()._take_prepared(claim, leaving, Unchecked(**values))
 
 
+class Overwriting(RebootLock):
+    """Releases its slot from what it wrote last, whatever the semaphore has become since."""
+
+    async def _give_back_known(self, work, known, *, rebooted) -> Claim | None:
+        now = known.holder_state
+        entry = (await self.peek()).entry
+        if entry is not None:
+            record = await self._store.get(self._record_key(work.claim.holder))
+            known = replace(
+                known, holder_state=replace(now, reading=Reading(entry, entry.version), record=record.entry)
+            )
+        return await super()._give_back_known(work, known, rebooted=rebooted)
+
+
+class Jumping(Queue):
+    """Takes the place before its own for gone as soon as that is written."""
+
+    async def wait(self, look):
+        done = await super().wait(look)
+        if done and look.before is not None:
+            self._look = look.moved_up()
+        return done
+
+
 class Greedy(RebootLock):
     """Makes the claim that it finds on its own id its own."""
 
-    async def take(self, claim: Claim, leaving=None, prepared=None, position=1) -> bool:
+    async def take(self, claim: Claim, leaving=(), prepared=None, position=1) -> bool:
         holder_state = await self._holder_state(claim.holder)
         if holder_state.listed and holder_state.claim is not None and holder_state.claim.kind != REBOOT:
             await self._rewrite(holder_state, claim)
@@ -758,6 +782,12 @@ def disturbed(drawn: Plan, faults: Faults) -> Plan:
     )
 
 
+def several(drawn: Plan) -> Plan:
+    """What takes several machines with a slot that are held back, and give it back, while others take slots."""
+    shaped = replace(often_frozen(drawn), machines=6, windows=(None,) * 6, slots=3, hooks=True)
+    return replace(shaped, faults=Faults(cancelled=0.3))
+
+
 def astray(drawn: Plan) -> Plan:
     """What takes machines whose endpoints lead to another cluster, while others are down."""
     return replace(disturbed(drawn, Faults(astray=12)), slots=1)
@@ -815,6 +845,11 @@ def often_frozen(drawn: Plan) -> Plan:
     return replace(drawn, slots=1, stepwise=False, operator_acts=300, only=("freeze", "thaw"))
 
 
+def patient(drawn: Plan) -> Plan:
+    """What takes machines that stay in the queue while a slot is held, and others that hold it for long."""
+    return replace(disturbed(drawn, Faults()), slots=1, stepwise=False, hooks=True)
+
+
 def by_hand(drawn: Plan) -> Plan:
     """What takes an operator who locks machines by hand."""
     return replace(drawn, operator_acts=60, busy=5.0)
@@ -851,6 +886,8 @@ BROKEN = [
     Broken(Generous, "changed max"),
     Broken(Mistaken, "took a slot for"),
     Broken(NoLine, "out of turn"),
+    Broken(Jumping, "out of turn", patient),
+    Broken(Overwriting, "gave back the slot of", several),
     Broken(NoMark, "has seen more of the store", restored),
     Broken(OnlyTakes, "has seen a semaphore that the store has lost", restored_while_idle),
     Broken(NoHistory, "has seen a semaphore that the store has lost", restored_while_idle),

@@ -40,6 +40,12 @@ class SimServer(MemoryServer):
         MemoryServer.prolong(self, entry, ttl)
         self.granted[entry.lease] = ttl
 
+    def grant(self, ttl: float) -> int:
+        """Make a lease for a note, and remember for how long."""
+        lease = MemoryServer.grant(self, ttl)
+        self.granted[lease] = ttl
+        return lease
+
     def elect(self) -> None:
         """Start every lease again, as a new leader of etcd does."""
         now = asyncio.get_running_loop().time()

@@ -48,9 +48,6 @@ class OlderPlaces(Places):
         if found is not None and waiter.decode(found.value, found.key).nonce == claim.nonce:
             await remove(self._store, found)
 
-    def gone(self, place) -> None:
-        """Forget it: there is no ticket."""
-
 
 class OlderSight(QueueSight):
     """Every place that was made before the own one is before it, of whatever version."""

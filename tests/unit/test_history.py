@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.errors import StoreRefusedError
+from locksmith.errors import StoreRefusedError, StoreUnavailableError
 from locksmith.lock.history import KEPT, MOST, TIDY_ONE_IN, WRITE_LIMIT, History
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import event, keys
@@ -59,10 +59,36 @@ def test_who_held_nothing_leaves_no_history():
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("fate", [NEVER_SENT, DROPPED])
-def test_a_history_that_cannot_be_written_stops_nothing(fate):
+class NoHistory(MemoryServer):
+    """A server on which this program may not write the history."""
+
+    def commit(self, changes) -> None:
+        if any(change.key.startswith(keys.history_prefix("")) for change in changes):
+            raise StoreRefusedError("permission denied")
+        super().commit(changes)
+
+
+class NoLease(Script):
+    """Loses each request for a lease."""
+
+    async def carry(self, call):
+        if call.name == "lend":
+            raise StoreUnavailableError("no endpoint answers")
+        return await super().carry(call)
+
+
+@pytest.mark.parametrize(
+    ("server", "weather"),
+    [
+        (NoHistory(), Script()),
+        (MemoryServer(), NoLease([ARRIVES, ARRIVES, NEVER_SENT])),
+        (MemoryServer(), NoLease([ARRIVES, ARRIVES, DROPPED])),
+    ],
+    ids=["refused", "no lease, then not sent", "no lease, then lost"],
+)
+def test_a_history_that_cannot_be_written_stops_nothing(server, weather):
     async def story():
-        lock = RebootLock(MemoryStore(MemoryServer(), Script([ARRIVES, ARRIVES, fate])), "")
+        lock = RebootLock(MemoryStore(server, weather), "")
         await lock.take(claim("n1"))
         assert await lock.release(claim("n1"), why=REBOOTED)
         assert (await lock.read()).semaphore.holders == ()

@@ -49,6 +49,7 @@ def test_every_call_goes_through_and_is_counted():
     async def story():
         store, calls = observed()
         made = await store.create("g/a", b"1", ttl=60)
+        assert await store.lend(60)
         assert (await store.get("g/a")).entry == made
         assert [reading.entry for reading in await store.read(["g/a", "g/b"])] == [made, None]
         await store.renew(made, 60)

@@ -13,6 +13,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Entry, Listing
+from tests.harness.weather import StepwiseStore
 from tests.sim.virtual_time import run
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -102,6 +103,71 @@ def test_one_who_leaves_wakes_the_next_and_nobody_else():
         queues[1].look_again()
         assert (await queues[1].stand(claim("n1"))).before is None
         waits[1].cancel()
+
+    play(story)
+
+
+def test_who_is_told_that_the_one_before_is_gone_knows_where_it_stands_without_a_look():
+    async def story(line):
+        queues = [line.queue() for _ in range(4)]
+        looks = [await queue.stand(claim(f"n{number}")) for number, queue in enumerate(queues)]
+        waits = [asyncio.ensure_future(queues[number].wait(looks[number])) for number in (1, 2, 3)]
+        await asyncio.sleep(1)
+        await queues[0].leave(claim("n0"))
+        await queues[2].leave(claim("n2"))
+        assert await waits[0]
+        assert await waits[2]
+        line.calls.clear()
+        first, third = await queues[1].stand(claim("n1")), await queues[3].stand(claim("n3"))
+        assert line.calls == []
+        assert (first.line.position, first.before, first.line.behind) == (1, None, "")
+        assert (third.line.position, third.line.behind) == (3, "n1")
+        assert third.line.waiters == 3
+        # The first of all had gone before it, which this did not know: the position is that or an earlier one.
+        await queues[1].leave(claim("n1"))
+        assert await queues[3].wait(third)
+        assert (await queues[3].stand(claim("n3"))).line.behind == "n0"
+        assert await queues[3].wait(await queues[3].stand(claim("n3"))), "the watch tells what came before it"
+        line.calls.clear()
+        last = await queues[3].stand(claim("n3"))
+        assert (last.line.position, last.before, last.line.waiters) == (1, None, 1)
+        assert line.calls == []
+        await asyncio.sleep(LOOK_AFTER + 1)
+        assert (await queues[3].stand(claim("n3"))).line.waiters == 1
+        assert "range" in line.calls, "by itself it looks again in the end"
+        waits[1].cancel()
+
+    play(story)
+
+
+def test_a_place_before_that_is_written_again_is_not_gone():
+    """As the first does while it waits: whoever took that for its end would ask for a slot before its turn."""
+
+    async def story(line):
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        look = await second.stand(claim("n2"))
+        waiting = asyncio.ensure_future(second.wait(look))
+        await asyncio.sleep(KEEP_AFTER + 1)
+        await first.stand(claim("n1"))
+        assert await waiting
+        assert (await second.stand(claim("n2"))).line.position == 2
+
+    play(story)
+
+
+def test_where_it_is_not_told_what_became_of_the_one_before_it_looks():
+    async def story(line):
+        first, second = line.queue(), Queue(StepwiseStore(line.server, line), "")
+        await first.stand(claim("n1"))
+        look = await second.stand(claim("n2"))
+        waiting = asyncio.ensure_future(second.wait(look))
+        await asyncio.sleep(1)
+        await first.leave(claim("n1"))
+        assert await waiting
+        line.calls.clear()
+        assert (await second.stand(claim("n2"))).line.position == 1
+        assert line.calls == ["range"]
 
     play(story)
 

@@ -33,8 +33,8 @@ def claim(name: str, **more) -> Claim:
 class Stuck(Queue):
     """Cannot give its place up, as where the store's answer is lost each time."""
 
-    def place(self, _claim) -> None:
-        return None
+    def entries(self, _claim) -> tuple[()]:
+        return ()
 
     async def leave(self, _claim) -> None:
         raise TimeoutError
@@ -122,7 +122,7 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
         assert answer.code == "line"
         late = RebootLock(MemoryStore(server), "")
         await late.set_max(2)
-        await late.take(claim("n2"), holder._queue.place(claim("n2")))
+        await late.take(claim("n2"), holder._queue.entries(claim("n2")))
         await asyncio.sleep(LOOK_AFTER)
         assert await holder.take(claim("n2")) == Granted()
 

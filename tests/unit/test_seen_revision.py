@@ -541,6 +541,7 @@ CALLS = {
     "folders": lambda store, _made, _leased: store.folders("g/"),
     "create": lambda store, _made, _leased: store.create("g/b", b""),
     "range": lambda store, _made, _leased: store.range("g/a", "g/b"),
+    "lend": lambda store, _made, _leased: store.lend(60),
     "enter": lambda store, _made, _leased: store.enter(_entering, ttl=60),
     "rejoin": lambda store, made, leased: store.rejoin(leased, b"2", made, ttl=60),
     "swap": lambda store, made, _leased: store.swap("g/a", b"2", made.version),
