@@ -114,11 +114,11 @@ class Bench:
         return self._call("commit") or Granted(self.sent)
 
     async def report_failure(self, _claim, _state, _error) -> bool:
-        self._call("blame")
+        self._call("report_failure")
         return False
 
     async def abort(self, _claim, _reason) -> None:
-        self._call("withdraw")
+        self._call("abort")
 
     async def complete(self, _claim) -> None:
         self._call("complete")
@@ -204,15 +204,15 @@ def test_a_give_back_without_an_answer_leaves_no_way_to_the_reboot_but_a_new_com
         bench.does.clear()
         raise OutcomeUnknownError("the answer was lost")
 
-    bench.does["withdraw"] = lost
+    bench.does["abort"] = lost
     for_a_while(bench, 9)
-    assert bench.calls == ["request", "commit", "withdraw", "request", "commit", "reboot"]
+    assert bench.calls == ["request", "commit", "abort", "request", "commit", "reboot"]
 
 
 def test_a_commit_that_took_too_long_leads_to_no_reboot():
     bench = Bench(slow_commit=11.0)
     for_a_while(bench, 60)
-    assert bench.calls == ["request", "commit", "withdraw"]
+    assert bench.calls == ["request", "commit", "abort"]
     assert "the point of no return was passed 11 s ago" in " ".join(bench.shown)
 
 
@@ -223,7 +223,7 @@ def test_a_commit_is_as_old_as_its_last_write_not_as_the_tries_before():
     assert bench.calls == ["request", "commit", "reboot"]
 
 
-@pytest.mark.parametrize(("stands_still", "last"), [(9.0, "reboot"), (11.0, "withdraw")])
+@pytest.mark.parametrize(("stands_still", "last"), [(9.0, "reboot"), (11.0, "abort")])
 def test_a_commit_that_grows_old_while_the_order_is_sent_leads_to_no_reboot(stands_still, last):
     bench = Bench(slow_order=stands_still)
     for_a_while(bench, 15)
@@ -246,23 +246,23 @@ def test_a_suspend_between_commit_and_order_leads_to_no_reboot():
         await asyncio.wait([task])
 
     run(main)
-    assert bench.calls[:3] == ["request", "commit", "withdraw"]
+    assert bench.calls[:3] == ["request", "commit", "abort"]
     assert "reboot" not in bench.calls
 
 
 def test_a_refused_reboot_gives_the_slot_back_and_waits_before_the_next_try():
     bench = Bench(does={"reboot": raising(RebootRefusedError("inhibited"))})
     for_a_while(bench, 14 * 60)
-    assert bench.calls == ["request", "commit", "reboot", "withdraw"]
+    assert bench.calls == ["request", "commit", "reboot", "abort"]
     failure = bench.journal.read().failure
     assert failure is not None
     assert failure.reason == "inhibited"
 
 
 def test_while_the_give_back_of_a_refused_reboot_fails_it_is_tried_again_and_nothing_else():
-    bench = Bench(does={"reboot": raising(RebootRefusedError("no")), "withdraw": raising(OutcomeUnknownError("?"))})
+    bench = Bench(does={"reboot": raising(RebootRefusedError("no")), "abort": raising(OutcomeUnknownError("?"))})
     for_a_while(bench, 12)
-    assert bench.calls == ["request", "commit", "reboot", "withdraw", "withdraw", "withdraw"]
+    assert bench.calls == ["request", "commit", "reboot", "abort", "abort", "abort"]
     assert bench.journal.read().entry is not None
 
 
@@ -325,7 +325,7 @@ def test_a_tool_that_stands_still_cannot_go_on_with_a_claim_that_is_released_bli
     bench = Bench(while_asked=raising(HostError("the bus is away")))
     bench.leave_entry(Phase.REQUESTED, "locksmithctl")
     for_a_while(bench, 60)
-    assert bench.calls == ["withdraw"]
+    assert bench.calls == ["abort"]
     entry = bench.journal.read().entry
     assert entry is not None
     assert entry.by == TAKEN_OVER
@@ -378,7 +378,7 @@ def test_a_tool_that_died_after_its_commit_leaves_a_claim_that_is_kept_until_the
         return early
 
     assert run(main) == []
-    assert bench.calls == ["withdraw"]
+    assert bench.calls == ["abort"]
 
 
 def test_a_stop_during_a_commit_ends_the_loop_though_the_journal_cannot_be_written(monkeypatch):
@@ -465,7 +465,7 @@ def test_before_the_point_of_no_return_the_group_is_told_for_as_long_as_a_reboot
 def test_a_twin_seen_at_the_point_of_no_return_gives_the_slot_back_at_once():
     bench, presence = Bench(), Shown(clone="copy (boot b2)")
     with_presence(bench, presence, 10)
-    assert bench.calls == ["request", "withdraw"]
+    assert bench.calls == ["request", "abort"]
     assert presence.states == ["clone", "closed"]
     assert bench.journal.read().entry is None
 
@@ -529,13 +529,13 @@ def test_a_hook_that_ends_in_the_middle_of_a_look_has_ended_at_the_next():
     bench = Bench()
     run(main)
     assert bench.calls[-1] == "reboot"
-    assert "withdraw" not in bench.calls
+    assert "abort" not in bench.calls
 
 
 @pytest.mark.parametrize("denied", [Denied("spacing", "too soon"), Denied("freeze", "frozen", must_release=True)])
 def test_a_stop_between_two_answers_keeps_a_claim_that_has_its_slot(denied):
     """Its slot is in hand, though the last answer was a no: without the claim nobody would give it back."""
-    bench = Bench(does={"commit": lambda: denied, "withdraw": raising(StoreUnavailableError("no endpoint answered"))})
+    bench = Bench(does={"commit": lambda: denied, "abort": raising(StoreUnavailableError("no endpoint answered"))})
     agent = for_a_while(bench, 3)
     assert "this machine keeps its claim" in agent.leave()
     assert bench.journal.read().entry is not None
@@ -558,7 +558,7 @@ def test_while_a_slot_cannot_be_given_back_its_hooks_are_undone_once():
             pass
 
     drain = Drain()
-    bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answered"))}, stages=drain)
+    bench = Bench(does={"abort": raising(StoreUnavailableError("no endpoint answered"))}, stages=drain)
     for_a_while(bench, 120)
-    assert bench.calls.count("withdraw") > 3
+    assert bench.calls.count("abort") > 3
     assert drain.undone == 1

@@ -55,7 +55,7 @@ class Rebooted(Bench):
             self.journal.commit("left", replace(entry.before, version="1.2.3"))
 
     async def report_failure(self, _claim, state: str, failure: str) -> bool:
-        self._call("blame")
+        self._call("report_failure")
         self.gone_wrong.append((state, failure))
         return self.known
 
@@ -76,7 +76,7 @@ def test_a_machine_that_stays_sick_writes_it_down_and_then_tells_the_group():
 
 
 def test_what_went_wrong_is_on_disk_where_the_store_does_not_answer():
-    bench = Rebooted(stages=Health(), does={"blame": raising(StoreUnavailableError("no endpoint answers"))})
+    bench = Rebooted(stages=Health(), does={"report_failure": raising(StoreUnavailableError("no endpoint answers"))})
     bench.leave()
     for_a_while(bench, 11 * 60)
     entry = bench.journal.read().entry
@@ -193,12 +193,12 @@ def test_before_hooks_are_undone_the_journal_says_so_and_takes_the_commit_back()
         stages=Undoing(problems=()), windows=FixedWindows(original("02:00", "2s")), slow_commit=3.0
     )  # the window closes during the commit
     for_a_while(bench, 9)
-    assert bench.calls == ["request", "commit", "withdraw"]
+    assert bench.calls == ["request", "commit", "abort"]
     assert seen == [(Phase.REQUESTED, Hooks.BEGUN)]
     assert bench.journal.read().entry is None
 
 
-@pytest.mark.parametrize("name", ["withdraw", "complete"])
+@pytest.mark.parametrize("name", ["abort", "complete"])
 def test_an_error_of_the_store_is_shown_and_tried_again(name):
     error: LocksmithError = StoreUnavailableError("no endpoint answers")
     bench = Rebooted(stages=Health(problems=()), does={name: raising(error)})

@@ -41,7 +41,7 @@ def test_a_check_that_goes_on_to_say_no_is_asked_again_without_a_slot_each_time(
     checks = Checks()
     bench = Bench(stages=checks)
     play(bench, nothing, seconds=600)
-    assert bench.calls == ["request", "withdraw"]
+    assert bench.calls == ["request", "abort"]
     assert checks.asked[:2] == ["with a slot", "without"]
     assert set(checks.asked[1:]) == {"without"}
     assert 9 <= len(checks.asked) <= 11
@@ -60,7 +60,7 @@ def test_a_check_that_was_put_right_is_asked_again_a_minute_later():
     bench = Bench(stages=checks)
     checks.right = False
     play(bench, put_right, seconds=61)
-    assert bench.calls == ["request", "withdraw", "request", "commit", "reboot"]
+    assert bench.calls == ["request", "abort", "request", "commit", "reboot"]
 
 
 def test_an_operator_who_has_put_a_check_right_need_not_wait_for_that():
@@ -73,7 +73,7 @@ def test_an_operator_who_has_put_a_check_right_need_not_wait_for_that():
 
     play(bench, put_right, seconds=1)
     assert checks.asked[:2] == ["with a slot", "without"]
-    assert bench.calls == ["request", "withdraw", "request", "commit", "reboot"]
+    assert bench.calls == ["request", "abort", "request", "commit", "reboot"]
 
 
 def test_what_a_check_says_that_ran_already_when_an_operator_had_it_asked_again_does_not_count():
@@ -87,7 +87,7 @@ def test_what_a_check_says_that_ran_already_when_an_operator_had_it_asked_again_
         agent.recheck()
 
     play(bench, put_right, seconds=12)
-    assert bench.calls[-4:] == ["withdraw", "request", "commit", "reboot"]
+    assert bench.calls[-4:] == ["abort", "request", "commit", "reboot"]
     assert checks.asked == ["with a slot", "without"]
 
 

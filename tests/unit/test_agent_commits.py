@@ -102,7 +102,7 @@ def test_the_store_is_told_for_which_version_the_reboot_was():
 def test_a_store_that_knows_of_a_later_reboot_keeps_the_claim_and_is_told_that_it_went_wrong():
     bench = Completing(does={"complete": raising(OlderJournalError("failed", "it was rolled back"))}).rebooted()
     for_a_while(bench, 5)
-    assert bench.calls == ["complete", "blame"]
+    assert bench.calls == ["complete", "report_failure"]
     assert entry(bench).claim.state == "failed"
 
 

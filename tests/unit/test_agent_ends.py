@@ -119,7 +119,7 @@ def test_a_reboot_that_is_called_off_stops_the_hooks_that_run_and_then_undoes_th
     play(bench, update_is_reset)
     assert sorted(hooks.told[1:3]) == ["let go", "prepare stopped"]
     assert hooks.told[3:] == ["undone"]
-    assert bench.calls == ["request", "withdraw"]
+    assert bench.calls == ["request", "abort"]
 
 
 def test_a_daemon_that_stops_lets_go_of_the_hooks_that_run_and_does_not_stop_them():
@@ -215,7 +215,7 @@ def test_hooks_that_have_failed_are_undone_and_not_stopped():
     bench = Bench(stages=hooks)
     play(bench, nothing)
     assert hooks.told == ["undone"]
-    assert bench.calls == ["request", "withdraw"]
+    assert bench.calls == ["request", "abort"]
 
 
 def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
@@ -225,7 +225,7 @@ def test_a_restarted_daemon_undoes_the_hooks_that_an_earlier_run_began():
     bench.journal.hooks("left", Hooks.BEGUN)
     play(bench, nothing)
     assert hooks.told == ["undone"]
-    assert bench.calls == ["withdraw"]
+    assert bench.calls == ["abort"]
     assert bench.journal.read().entry is None
 
 

@@ -32,14 +32,14 @@ def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
     bench = Warned(does={"request": answer})
     for_a_while(bench, 180)
     assert users.told[:2] == ["warned", "called off"]
-    assert "withdraw" in bench.calls
+    assert "abort" in bench.calls
 
 
 def test_a_reboot_that_the_group_remembers_is_written_down_here_too():
     done = LastReboot("1.2.3", START)
     bench = Bench(does={"request": lambda: Denied("repeated", "it has rebooted for 1.2.3 already", done=done)})
     for_a_while(bench, 3)
-    assert bench.calls == ["request", "withdraw"]
+    assert bench.calls == ["request", "abort"]
     assert bench.journal.read().done == done
 
 
@@ -65,7 +65,7 @@ def test_a_reboot_that_is_being_undone_is_given_up_whatever_becomes_of_the_reaso
 
 def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back():
     async def main(_loop):
-        bench = Bench(does={"withdraw": raising(StoreUnavailableError("no endpoint answers"))})
+        bench = Bench(does={"abort": raising(StoreUnavailableError("no endpoint answers"))})
         bench.leave_entry(Phase.REQUESTED, "locksmithd")
         agent = bench.agent()
         snapshot = await agent._observe()

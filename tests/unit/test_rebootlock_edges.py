@@ -133,7 +133,7 @@ def test_a_memory_of_a_reboot_that_cannot_be_read_is_not_removed_with_the_slot()
         lambda lock: lock.report_failure(claim("n1"), UNHEALTHY, "sick"),
         lambda lock: lock.release_legacy("n1"),
     ],
-    ids=["check", "blame", "give_back_bare"],
+    ids=["check", "report_failure", "give_back_bare"],
 )
 def test_a_record_that_cannot_be_read_is_an_error_and_not_the_absence_of_one(ask):
     async def story():
