@@ -57,7 +57,7 @@ def test_a_machine_of_a_large_group_says_that_its_moment_is_to_come_and_asks_the
     bench = Bench(does={"request": lambda: DENIED})
     first = asked_at(bench, LARGE, 2 * spread(LARGE))[0]
     assert first == pytest.approx(spread(LARGE), abs=0.5)
-    assert "this one's moment is to come" in bench.shown[0]
+    assert "this machine's moment is to come" in bench.shown[0]
 
 
 def test_no_two_machines_of_a_large_group_draw_the_same_moment():

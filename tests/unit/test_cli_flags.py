@@ -191,7 +191,7 @@ def completed(words: str) -> list[str]:
     ("words", "expected"),
     [
         ("locksmithctl ", list(COMMANDS)),
-        ("locksmithctl re", ["release", "resume", "reboot", "request", "recheck", "repair", "retire-v2"]),
+        ("locksmithctl re", ["resume", "reboot", "request", "recheck", "repair", "retire-v2"]),
         ("locksmithctl -gr", ["-group"]),
         ("locksmithctl --gr", ["--group"]),
         ("locksmithctl -debug -endpoint x st", ["status"]),
