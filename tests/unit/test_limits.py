@@ -74,7 +74,7 @@ def test_whatever_is_in_a_record_its_error_is_short(raw):
 
 
 def test_a_semaphore_of_thousands_is_read_in_time_that_grows_with_its_length():
-    assert ratio(lambda raw: semaphore.decode(raw, "k"), holders(14_000), holders(28_000)) < 3
+    assert ratio(lambda raw: semaphore.decode(raw, "k"), holders(3_500), holders(28_000)) < 24
 
 
 def test_a_name_that_comes_twice_is_found_in_time_that_grows_with_the_length():
@@ -85,7 +85,7 @@ def test_a_name_that_comes_twice_is_found_in_time_that_grows_with_the_length():
     def fields(number):
         return b"{%s}" % b",".join(b'"f%d":1' % one for one in [*range(number), number - 1])
 
-    assert ratio(refused, fields(20_000), fields(40_000)) < 3
+    assert ratio(refused, fields(5_000), fields(40_000)) < 24
 
 
 def test_a_holder_that_stands_there_twice_is_still_refused():
@@ -143,7 +143,7 @@ def holders(number):
 
 
 def ratio(act, small, large):
-    """Tell how much longer one of twice the length takes: the best of several, within one run."""
+    """Tell how much longer the large one takes, the best of several: eight times the length is 8 if linear, 64 if not."""
     gc.disable()
     try:
         return best(act, large) / best(act, small)
