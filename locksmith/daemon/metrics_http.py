@@ -15,7 +15,7 @@ HEAD_END = b"\r\n\r\n"
 
 
 class BadRequestError(Exception):
-    """The bytes are no HTTP request."""
+    """Cannot be read: the bytes are no HTTP request."""
 
 
 @dataclass(frozen=True, slots=True)

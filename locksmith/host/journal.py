@@ -30,7 +30,7 @@ LOCK_LIMIT = 0.5
 
 
 class TakenOverError(HostError):
-    """The claim was taken out of the journal before the point of no return."""
+    """Not done: the claim was removed from the reboot journal before the point of no return."""
 
 
 class JournalFile:

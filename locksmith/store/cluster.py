@@ -33,8 +33,10 @@ SUCCESSOR_AFTER = 5.0
 _LARGEST = 2**64 - 1
 
 
-class ForeignError(Exception):
-    """This endpoint belongs to another cluster: nothing was done in the one that counts."""
+class ForeignError(LocksmithError):
+    """Not done: this endpoint belongs to another cluster than the one that counts."""
+
+    component = "other_cluster"
 
 
 def parse_id(text: object, base: int, name: str) -> str:

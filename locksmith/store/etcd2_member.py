@@ -18,7 +18,7 @@ from urllib.parse import quote
 import etcd
 import urllib3
 
-from locksmith.errors import StoreRefusedError
+from locksmith.errors import LocksmithError, StoreRefusedError
 from locksmith.store.cluster import parse_id
 from locksmith.store.connections import as_latin1, brief, never_connected, open_pool
 from locksmith.store.diagnosis import Diagnosis
@@ -41,21 +41,25 @@ DEFINITE = {KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, NOT_A_DIRECTORY, ALREADY_
 logging.getLogger("etcd").propagate = False
 
 
-class NotSentError(Exception):
-    """The request cannot have been carried out: no connection was made, or nobody there knows the v2 API."""
+class NotSentError(LocksmithError):
+    """Not done: there was no connection to this endpoint, or the endpoint has no v2 API."""
 
+    component = "store"
     odd: int | None = None
 
 
-class LostError(Exception):
-    """The request was sent, and nothing came back that can be trusted."""
+class LostError(LocksmithError):
+    """May be done: the request was sent, and this endpoint gave no answer that counts."""
 
+    component = "store"
     odd: int | None = None
     """The port may be a wrong one: the HTTP status that it gave, or 0."""
 
 
-class AnsweredNoError(Exception):
-    """Etcd's own definite "no": its error code, and its index at that moment."""
+class AnsweredNoError(LocksmithError):
+    """Refused: etcd gave a definite error `code`, at its `index`."""
+
+    component = "store"
 
     def __init__(self, code: int, text: str, index: int) -> None:
         super().__init__(text)

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from locksmith.errors import LocksmithError
 from locksmith.store.diagnosis import Diagnosis
 from locksmith.store.dial import dial
 from locksmith.store.endpoints import Endpoint
@@ -49,22 +50,23 @@ NO_ANSWER = "no answer in time"
 Failed = TypeVar("Failed", bound="FailedError")
 
 
-class FailedError(Exception):
-    """An endpoint gave no answer that counts. `odd`: it may be the wrong port, and the HTTP status it gave, or 0."""
+class FailedError(LocksmithError):
+    """One endpoint gave no answer that counts. `odd`: the port may be wrong; the HTTP status that it gave, or 0."""
 
+    component = "store"
     odd: int | None = None
 
 
 class NotDoneError(FailedError):
-    """This endpoint has certainly done nothing; another one may."""
+    """Not done: this endpoint has certainly done nothing. Another endpoint may be asked."""
 
 
 class UnreachableError(NotDoneError):
-    """Nothing took the connection."""
+    """Not done: there was no connection to this endpoint."""
 
 
 class MaybeDoneError(FailedError):
-    """Whether this endpoint did what was asked is not known."""
+    """May be done: this endpoint took the request, and gave no answer that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Limits:
 
 
 class _StaleError(Exception):
-    """A kept connection was of no use, and what was to be sent on it was not done."""
+    """Not done: the connection that was kept has ended before the request."""
 
 
 class Exchange:

@@ -54,11 +54,11 @@ NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 
 
 class TokenRefusedError(StoreRefusedError):
-    """The token was refused, or has not the rights: a new one may do."""
+    """Refused: the token is not valid, or lacks the rights. A new token may do."""
 
 
 class FullError(MaybeDoneError):
-    """There is no space for writes, on no member, until an operator has made some."""
+    """May be done: the write that fills the store took effect. No member takes writes until an operator makes space."""
 
     def __init__(self) -> None:
         way_out = "compact and defragment all members, then say `etcdctl alarm disarm`"

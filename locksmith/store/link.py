@@ -31,11 +31,11 @@ CONTINUE = 100
 
 
 class LinkError(Exception):
-    """The connection has failed, or what came on it is no HTTP."""
+    """The connection has failed, or what came on it is no HTTP. `exchange.py` knows whether the request is done."""
 
 
 class TooLongError(LinkError):
-    """The answer is longer than any that etcd gives."""
+    """Cannot be read: the answer is longer than any that etcd gives."""
 
     def __init__(self) -> None:
         super().__init__(f"its answer is longer than {LARGEST_ANSWER >> 20} MiB")

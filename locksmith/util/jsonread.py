@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from locksmith.errors import LocksmithError
 from locksmith.util import limits
 from locksmith.util.text import cut
 
@@ -12,8 +13,8 @@ T = TypeVar("T")
 MISSING: Any = object()
 
 
-class BadJsonError(ValueError):
-    """JSON that is not what it must be; its text says where, and is short whatever it quotes."""
+class BadJsonError(LocksmithError, ValueError):
+    """Cannot be read: JSON that is not what it must be. The text says where, and has at most 400 characters."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(cut(problem, _LONGEST_PROBLEM))

@@ -16,7 +16,7 @@ _MOST_NUMBERS = 10_000
 
 
 class TooManyNumbersError(ValueError):
-    """More numbers than any calendar has use for."""
+    """Refused: more numbers than any calendar has use for."""
 
 
 @dataclass(frozen=True, slots=True)

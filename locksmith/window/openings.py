@@ -21,8 +21,8 @@ LAST = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
 """Calendars have no years behind it."""
 
 
-class TooManyError(Exception):
-    """There are more stretches than a pass looks at: what comes behind them is not known."""
+class TooManyStretchesError(Exception):
+    """Not known: there are more stretches than a pass observes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Pass:
 def pieces(windows: Sequence[Window], blackouts: Sequence[Blackout], of: Pass) -> Iterator[Stretch]:
     """Give what is open, in order; where one begins at the end of another, they are one opening.
 
-    Without windows all is open but the blackouts. `TooManyError`: it looks no further.
+    Without windows all is open but the blackouts. `TooManyStretchesError`: it looks no further.
     """
     opens, black = _all(windows, of), _all(blackouts, of)
     on, reached = next(black, None), of.since
@@ -86,5 +86,5 @@ def is_long(found: Stretch, least: timedelta) -> bool:
 def _all(parts: Sequence[Window | Blackout], of: Pass) -> Iterator[Stretch]:
     for number, found in enumerate(heapq.merge(*(one.stretches(of.since, of.zone) for one in parts))):
         if number >= of.most:
-            raise TooManyError
+            raise TooManyStretchesError
         yield found

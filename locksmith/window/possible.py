@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from locksmith.window.blackout import Blackout, Period, WholeDays
 from locksmith.window.calendar import LAST_YEAR
-from locksmith.window.openings import Pass, TooManyError, is_long, joined, pieces
+from locksmith.window.openings import Pass, TooManyStretchesError, is_long, joined, pieces
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows
 
@@ -33,7 +33,7 @@ def longest_if_too_short(windows: Windows, least: timedelta, zone: tzinfo) -> ti
             if is_long(found, least):
                 return None
             longest = max(longest or timedelta(0), found.end - found.start)
-    except TooManyError:
+    except TooManyStretchesError:
         return None
     return longest or timedelta(0)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from locksmith.window.blackout import Blackout
-from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyError, first_long, pieces
+from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyStretchesError, first_long, pieces
 from locksmith.window.window import Stretch, Window
 
 _INSTANT = timedelta(microseconds=1)
@@ -157,7 +157,7 @@ def _first_long(windows: Windows, zone: tzinfo, least: timedelta, since: datetim
     """Find the first opening from `since` on that is as long as that, as far as anybody looks."""
     try:
         return first_long(pieces(windows.windows, windows.blackouts, Pass(since, zone)), least)
-    except TooManyError:
+    except TooManyStretchesError:
         return None
 
 

@@ -40,7 +40,7 @@ class Verdict(Enum):
 
 
 class TooManyError(HostError):
-    """The sender has sent more than it may."""
+    """Refused: the sender has sent more than it may."""
 
     component = "bus"
 

@@ -28,7 +28,7 @@ _FIELDS = {1: _PATH, 2: _TEXT, 3: _TEXT, 4: _TEXT, 5: _UINT, 6: _TEXT, 7: _TEXT,
 
 
 class NoMessageError(Exception):
-    """What came is no message of D-Bus: the connection is of no more use."""
+    """Cannot be read: what came is no message of D-Bus. The connection is of no more use."""
 
 
 class Head(NamedTuple):

@@ -221,7 +221,7 @@ class Link:
 
 
 class UnreadableError(Exception):
-    """A message whose body cannot be read: too long, or not what its signature says."""
+    """Cannot be read: a message is too long, or its body is not what its signature says."""
 
 
 def read_message(frame: Frame) -> Message:

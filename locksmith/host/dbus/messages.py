@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from locksmith.errors import LocksmithError
 from locksmith.host.dbus.frames import Head
 
 BUS_NAME = "org.freedesktop.DBus"
@@ -84,8 +85,10 @@ class Outgoing:
     body: Sequence[Any] = ()
 
 
-class RefusedError(Exception):
-    """The answer to a call that is not done: a D-Bus error's name, and a sentence."""
+class RefusedError(LocksmithError):
+    """Refused: this program does not do the call. Its caller gets a D-Bus error with this `name` and text."""
+
+    component = "bus"
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
