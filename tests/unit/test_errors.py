@@ -32,7 +32,7 @@ def drawn() -> dict[str, str]:
     """Read the tree in the docstring: each class, and its parent."""
     tree: dict[str, str] = {}
     path: list[str] = []
-    for line in inspect.getdoc(errors).split("\n\n")[-1].splitlines():
+    for line in (inspect.getdoc(errors) or "").split("\n\n")[-1].splitlines():
         found = LINE.fullmatch(line)
         assert found, f"this line of the tree cannot be read: {line}"
         name = f"locksmith.{found['module'] or 'errors'}.{found['name']}"
