@@ -1,7 +1,7 @@
-"""The question whether the store went back in time, asked with its presence by a machine that wants nothing of it.
+"""The presence of an idle machine, with a check whether the store went back in time.
 
-A machine that is idle would else learn of a restored backup at its next take, when the store has long grown past all
-that this machine has seen.
+Without the check an idle machine would detect a restored backup only at its next take. By then the store may have
+passed all revisions that this machine has seen.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from locksmith.store.protocol import Store
 CHECK_AFTER = 300.0
 """Seconds between two checks: two requests."""
 RESUME_AFTER = 60.0
-"""The same while the store is not believed: it bounds how long an idle machine takes to hear of a `resume`."""
+"""The same while the store is not believed: after so long an idle machine hears of a `resume`."""
 HOLD_OFF = 20.0
 """Seconds after a check that failed before the next."""
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class CheckedPresence:
-    """The presence of one machine, with a look at the store's history now and then; it shows the verdict."""
+    """The presence of a machine, which also checks the store's history and shows the verdict."""
 
     def __init__(self, presence: Presence, store: Store, group: str, mark: Watermark) -> None:
         self._presence = presence
@@ -39,13 +39,13 @@ class CheckedPresence:
 
     @property
     def clone(self) -> str:
-        """Name another machine that was seen with this one's id."""
+        """Name another machine that was seen with this machine's id."""
         return self._presence.clone
 
     async def show(self, now: Node) -> None:
-        """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.
+        """Show the state of this machine, then check the store if it is time; a new verdict is shown too.
 
-        The presence comes first: a full etcd refuses the check, and still takes keep-alives.
+        The presence comes first: a full etcd refuses the check, and still accepts keep-alives.
         """
         before = self._mark.verdict, self._mark.split
         await self._presence.show(self._told(now))

@@ -74,7 +74,7 @@ class SystemdHealth:
         return [f"{BOOT_COMPLETE} is {state}"] if state not in {"active", ""} else []
 
     async def _boot_complete(self) -> str:
-        """Give the state of boot-complete.target; empty: no unit pulls it in, as on stock Debian, and it is inactive."""
+        """Give the state of boot-complete.target; empty: no unit pulls it in, as on stock Debian; it is inactive."""
         try:
             path = await self._path_of(BOOT_COMPLETE)
             pulls = [*await self._get(path, "RequiredBy", "as"), *await self._get(path, "WantedBy", "as")]

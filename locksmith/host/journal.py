@@ -222,8 +222,8 @@ class JournalFile:
         except (jsonread.BadJsonError, CorruptValueError) as error:
             raise CorruptValueError(
                 str(self.path),
-                f"not a reboot journal ({error}); run `locksmithctl status`. If this machine holds a slot, free it with "
-                "`locksmithctl unlock`, then move the file away",
+                f"not a reboot journal ({error}); run `locksmithctl status`. If this machine holds a slot, free it "
+                "with `locksmithctl unlock`, then move the file away",
             ) from None
 
     def _own_or_none_yet(self) -> Journal:

@@ -67,7 +67,9 @@ def test_a_journal_that_cannot_be_written_keeps_the_slot_from_being_taken(site):
         obstacle.mkdir(parents=True)
         await node.start_daemon()
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (host): the reboot journal {node.paths.state / 'journal.json'} cannot be written: Is a dir")
+        await node.says(
+            f"waiting (host): the reboot journal {node.paths.state / 'journal.json'} cannot be written: Is a dir"
+        )
         assert site.lock.history == []
         obstacle.rmdir()
         node.send_signal(signal.SIGHUP)
