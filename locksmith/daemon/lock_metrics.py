@@ -12,7 +12,7 @@ HOLDS = (5.0, 15.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINU
 
 
 class LockMetrics(Meter):
-    """The meter behind a registry; docs/metrics.md lists them."""
+    """The meter that fills the metrics of a registry; docs/metrics.md lists them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiters = Gauge(

@@ -63,7 +63,7 @@ class SystemdHealth:
         except NobodyError:
             if self._paths.systemd_booted.exists():
                 return ["systemd does not answer"]
-            return [f"{unit} cannot be looked at, there is no systemd" for unit in self._units]
+            return [f"{unit} cannot be checked, there is no systemd" for unit in self._units]
         except HostError as error:
             return [f"systemd does not say how this machine is: {error}"]
 

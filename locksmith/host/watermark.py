@@ -28,7 +28,7 @@ from locksmith.util import jsonread, limits, records
 log = logging.getLogger(__name__)
 
 WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
-WAY_OUT = "so who is down now is not known: look at the machines, then say `locksmithctl resume`"
+WAY_OUT = "so it is unknown which machines are down: inspect them, then run `locksmithctl resume`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class SeenRevision:
             log.debug("what was seen of the store is not written down yet: %s", error)
 
     def _is_new(self, resumed: datetime | None) -> bool:
-        """Whether a `resume` was given after the store went back: a `resume` in the backup was not.
+        """Whether a `resume` is newer than the store's return to the past: a `resume` in the backup is not.
 
         This machine may never have read that `resume`, or the `resume` may be older than the verdict. But this machine
         had seen more of the store before that `resume`.

@@ -34,7 +34,7 @@ _LARGEST = 2**64 - 1
 
 
 class ForeignError(LocksmithError):
-    """Not done: this endpoint belongs to another cluster than the one that counts."""
+    """Not done: this endpoint belongs to another cluster than the cluster that counts."""
 
     component = "other_cluster"
 

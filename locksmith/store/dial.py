@@ -12,7 +12,7 @@ from locksmith.util.threads import in_thread
 HEAD_START = 0.25
 """Seconds that an address has before the next address is tried too (RFC 8305)."""
 LOOK_UP_LIMIT = 30.0
-"""Seconds for a look-up of a name; each call ends earlier."""
+"""Seconds for the look-up of a name; each call ends earlier."""
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 

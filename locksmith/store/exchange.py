@@ -243,7 +243,7 @@ class Stream:
         if not self._begun:
             await self._link.head()
             self._begun = True
-        # Only the new bytes are searched: a long line comes in a thousand pieces.
+        # Only the new bytes are searched: a line may come in a thousand pieces.
         end, looked = self._lines.find(b"\n"), len(self._lines)
         while end < 0 and (piece := await self._link.piece()):
             self._lines += piece

@@ -393,7 +393,7 @@ FILE = "/etc/locksmith/locksmith.toml"
         ),
         (
             "[window]\nopen = ['*-02-30 02:00 for 3h']",
-            f"{FILE}: window.open leaves no time for a reboot (*-02-30 02:00 for 3h): change a window or a blackout; to",
+            f"{FILE}: window.open leaves no time for a reboot (*-02-30 02:00 for 3h): change a window or a blackout",
         ),
         (
             "[window]\nsets = ['a']\nblackouts = ['Mon..Sun']\n[window-sets.a]\nopen = ['02:00 for 1h']",
