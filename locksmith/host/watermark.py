@@ -1,4 +1,4 @@
-"""The watermark: what this machine has seen of the store. By it a store that went back in time is detected.
+"""The watermark: what this machine has seen of the store. With it this machine detects a store that went back in time.
 
 The watermark is in `/var/lib/locksmith/seen.json`, and is written before the machine goes down. It belongs to the
 cluster with its id; no answer of another cluster counts (store/cluster.py). A `resume` in another cluster ends this if

@@ -23,7 +23,7 @@ KEPT = 60.0
 
 BAD_REQUEST = 400
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
-"""What a client of HTTP/2 says first, with empty settings (RFC 9113, 3.4)."""
+"""The first bytes of a client of HTTP/2, with empty settings (RFC 9113, 3.4)."""
 SETTINGS = 4
 """The type of the frame that an HTTP/2 server says first; the fourth byte of a frame is its type."""
 FRAME_HEAD = 9

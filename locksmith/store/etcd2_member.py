@@ -216,7 +216,7 @@ class _Tap:
     request_encode_body = request
 
     def header(self, name: str) -> str:
-        """Read a header of the response; empty where there is none."""
+        """Give a header of the response; empty: there is none."""
         return self._response.headers.get(name, "") if self._response is not None else ""
 
     def close(self) -> None:

@@ -181,12 +181,11 @@ class Exchange:
 
     async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | MaybeDoneError:
         """Give the error that the failure of a connection means for the request on it."""
-        # A server checks this client's certificate before the first request; in TLS 1.3 the client hears of it only
-        # now.
+        # A server checks this client's certificate before the first request; TLS 1.3 tells the client only now.
         if link.answers == 0 and is_refusal(root(error)):
             return NotDoneError(await self._certificate_fault(error, by) or describe(error))
-        doubt = MaybeDoneError(describe(error))
-        return doubt if link.answers else _odd(doubt)
+        unknown = MaybeDoneError(describe(error))
+        return unknown if link.answers else _odd(unknown)
 
     async def explain(self, error: FailedError | BadJsonError, by: float) -> str:
         """Say what went wrong; if the endpoint is wrong, also how, and what to do."""

@@ -78,9 +78,9 @@ class Gateway:
         return await self._everywhere(attempt, write=write)
 
     async def follow(
-        self, path: str, fields: Message, judge: Callable[[Message], T | None], *, silence: float
+        self, path: str, fields: Message, pick: Callable[[Message], T | None], *, silence: float
     ) -> T | None:
-        """Read a stream until `judge` makes something of a message.
+        """Read a stream until `pick` gives a value for a message.
 
         None: nothing came for `silence` seconds, or the stream broke. When the stream is opened again, it shows whether
         its member is alive. After a break the next endpoint comes first. If the token has expired, the stream is opened
@@ -92,16 +92,16 @@ class Gateway:
             nonlocal broken, known
             known = self._observer.sending()
 
-            def judged(message: Message) -> T | None:
+            def picked(message: Message) -> T | None:
                 self._hear(turn, path, message, known)
-                return judge(message)
+                return pick(message)
 
             async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
-                verdict = judged(_decode(await stream.line(turn.answer_by), stream.status))
+                verdict = picked(_decode(await stream.line(turn.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
-                    return await _listen(stream, judged, silence)
+                    return await _listen(stream, picked, silence)
                 except TokenRefusedError:
                     self._forget(token)
                     return None
@@ -264,7 +264,7 @@ def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
         raise
 
 
-async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence: float) -> T | None:
+async def _listen(stream: Stream, pick: Callable[[Message], T | None], silence: float) -> T | None:
     """Give the next message of an open stream; None after `silence` seconds without a line."""
     clock = asyncio.get_running_loop().time
     while True:
@@ -275,6 +275,6 @@ async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence:
             if clock() < by:
                 raise
             return None
-        verdict = judge(grpc.decode(line, stream.status))
+        verdict = pick(grpc.decode(line, stream.status))
         if verdict is not None:
             return verdict

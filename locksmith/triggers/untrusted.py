@@ -20,7 +20,7 @@ OnOperator = Callable[[str], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class Strangers:
+class UntrustedSenders:
     """The senders of a NEED_REBOOT other than update_engine.
 
     `unix_user` gives the Unix user id of a connection by its unique name. `HostError`: the connection has gone, there

@@ -14,7 +14,7 @@ from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError
 from locksmith.host.dbus.messages import Call, Match, Signal
-from locksmith.triggers.untrusted import OnOperator, Strangers
+from locksmith.triggers.untrusted import OnOperator, UntrustedSenders
 
 if TYPE_CHECKING:
     from locksmith.triggers.plugin import TriggerContext
@@ -55,7 +55,7 @@ class UpdateEngine:
         self._public = public or bus
         self._on_operator = on_operator
         self._need: RebootNeed | None = None
-        self._strangers = Strangers(self._public.unix_user)
+        self._untrusted = UntrustedSenders(self._public.unix_user)
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "UpdateEngine":
@@ -77,7 +77,7 @@ class UpdateEngine:
         bus.on_change(lambda _connected: wake())
         bus.subscribe(OF_ENGINE, lambda signal: self._hear_engine(signal, wake))
         public.watch_name(NAME, lambda: None)
-        public.on_change(lambda _connected: self._strangers.forget())
+        public.on_change(lambda _connected: self._untrusted.forget())
         public.subscribe(STATUS_UPDATE, self._hear_stranger)
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
@@ -117,9 +117,9 @@ class UpdateEngine:
         if signal.signature != STATUS:
             self._complain_of_signature(signal)
         elif signal.body[2] == NEED_REBOOT:
-            self._strangers.hear(signal.sender, signal.body[3], self._on_operator)
+            self._untrusted.hear(signal.sender, signal.body[3], self._on_operator)
         else:
-            self._strangers.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")
+            self._untrusted.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")
 
     def _complain_of_signature(self, signal: Signal) -> None:
-        self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
+        self._untrusted.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")

@@ -88,7 +88,7 @@ def test_a_journal_that_can_no_longer_be_written_keeps_the_machine_from_rebootin
         await node.says("waiting (slot)")
         obstacle.mkdir()
         await site.lock.release(rival)
-        await node.says("waiting (host): the journal")
+        await node.says("waiting (host): the reboot journal")
         assert site.lock.holders == [node.machine_id]
         assert node.machine.reboots == 0
         obstacle.rmdir()
