@@ -1,26 +1,63 @@
-"""Every error locksmith raises on purpose.
+"""Every error that locksmith raises on purpose, as one tree, and what each tells its catcher.
 
-LocksmithError                 one clear sentence for a person; the command line prints it and exits 1
-├── UsageError                 bad arguments or configuration; the command line exits 2
-├── CorruptValueError          a value in the store (or the journal) that is not what it must be: never overwritten
-├── StoreError                 the store did not do what was asked
-│   ├── StoreUnavailableError  no endpoint answered, or all answered with doubt; nothing was written
-│   │   └── OtherClusterError  another etcd cluster answers than the one that counts, or the endpoints disagree
-│   ├── StoreRefusedError      the store understood and said no (authentication, permission, two keyspaces)
-│   │   └── PastGoneError      the store no longer knows what was at that revision: read as it is now
-│   ├── OutcomeUnknownError    a write was sent and its answer lost: it may or may not be applied, now or later
-│   │   └── StoreFullError     the store has no space for writes: this one is applied by now, or never
-│   └── ConflictError          a compare-and-swap lost: what it compared with is no longer there; nothing was written
-├── LockError                  the lock was not taken or given back
-│   └── OlderJournalError      the store knows more of this reboot than the machine's journal: nothing was released
-└── HostError                  this machine (D-Bus, logind, files) did not do what was asked
-    ├── RebootRefusedError     the reboot was answered with an error: the machine is not going down
-    └── RebootUnknownError     the reboot was sent and its answer lost: the machine may be going down
+The text of each is a sentence for a person. Where a class is not defined here, its module follows its name.
+tests/unit/test_errors.py compares this tree with the classes.
+
+LocksmithError                                     the command line prints the sentence and exits 1
+├── UsageError                                     refused: the arguments or the configuration; the command line exits 2
+├── CorruptValueError                              cannot be read: a stored value, which was not overwritten
+├── BadJsonError (util.jsonread)                   cannot be read: JSON from elsewhere; also a ValueError
+├── StoreError                                     the store did not do what was asked
+│   ├── StoreUnavailableError                      not done: no endpoint gave an answer that counts
+│   │   └── OtherClusterError                      not done: another cluster answers, or the endpoints belong to several
+│   ├── StoreRefusedError                          refused: by the store; the same request fails again
+│   │   ├── PastGoneError                          cannot be read: the store no longer has that revision
+│   │   └── TokenRefusedError (store.grpc)         refused: the token; a new token may do
+│   ├── OutcomeUnknownError                        may be done: a write was sent, and no answer came
+│   │   └── StoreFullError                         may be done: the store has no space for writes
+│   └── ConflictError                              not done: a compared key has changed since it was read
+├── FailedError (store.exchange)                   one endpoint failed; the client tries another, or raises a StoreError
+│   ├── NotDoneError (store.exchange)              not done: another endpoint may be asked
+│   │   └── UnreachableError (store.exchange)      not done: there was no connection
+│   └── MaybeDoneError (store.exchange)            may be done: the endpoint took the request
+│       └── FullError (store.grpc)                 may be done: no member has space for writes
+├── ForeignError (store.cluster)                   not done: one endpoint belongs to another cluster
+├── NotSentError (store.etcd2_member)              not done: one endpoint of the v2 API did not get the request
+├── LostError (store.etcd2_member)                 may be done: one endpoint of the v2 API gave no answer that counts
+├── AnsweredNoError (store.etcd2_member)           refused: etcd's v2 API gave a code that is definite
+├── LockError                                      the lock was not taken, kept or released
+│   ├── DeniedError (lock.errors)                  not done: ask again after a change past `revision`
+│   │   ├── SlotsBusyError (lock.errors)           not done: there is no free slot
+│   │   │   └── PreparedBusyError (lock.prepared)  not done: `prepared` has the readings for the next attempt
+│   │   ├── OtherClaimError (lock.errors)          not done: the machine's id has a slot for another claim
+│   │   ├── RepeatedError (lock.errors)            not done: the machine has just rebooted for this version
+│   │   └── NotAdmittedError (lock.errors)         not done: an order, or another member, keeps this machine waiting
+│   │       └── HaltedError (lock.errors)          not done: the rollout is halted until `locksmithctl resume`
+│   ├── LostClaimError (lock.errors)               refused: the claim has no slot any more
+│   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
+│   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
+│   ├── OlderJournalError                          not done: the store knows more of this reboot than the reboot journal
+│   ├── NoFreeSlotError (lock.records.semaphore)   not done: every slot is held
+│   ├── AlreadyHeldError (lock.records.semaphore)  not done: the holder has a slot already
+│   ├── NotHeldError (lock.records.semaphore)      not done: the holder has no slot
+│   └── BlockedError (cli.reboot.preparation)      refused: a gate blocks now, and may allow the reboot later
+├── HostError                                      this machine (D-Bus, logind, files) did not do what was asked
+│   ├── RebootRefusedError                         refused: the machine does not go down
+│   ├── RebootUnknownError                         may be done: the machine may go down
+│   ├── TakenOverError (host.journal)              not done: the claim has left the reboot journal
+│   ├── TooManyError (host.dbus.callers)           refused: a sender on the bus has sent too much
+│   └── BusError (host.dbus.errors)                a call on the system bus did not do what was asked
+│       ├── BusGoneError (host.dbus.errors)        not done: there is no connection to the bus
+│       ├── NoAnswerError (host.dbus.errors)       may be done: the call was sent, and no answer came
+│       ├── AnsweredError (host.dbus.errors)       refused: the other side answered with an error
+│       │   └── NobodyError (host.dbus.errors)     not done: the name has no owner
+│       └── StrangeAnswerError (host.dbus.errors)  cannot be read: the call is done, its answer has another type
+└── RefusedError (host.dbus.messages)              refused: a call to this program; its caller gets the D-Bus error
 """
 
 
 class LocksmithError(Exception):
-    """The root: its text is one sentence that names the thing, the place and the way out.
+    """What was asked is not done, as far as the class says no more; the text says what happened, why, and what to do.
 
     `component` names in one word what failed, for the metrics.
     """
@@ -29,13 +66,13 @@ class LocksmithError(Exception):
 
 
 class UsageError(LocksmithError):
-    """Arguments or configuration that cannot be used."""
+    """Refused: the arguments or the configuration cannot be used. Nothing was done."""
 
     component = "configuration"
 
 
 class CorruptValueError(LocksmithError):
-    """A stored value that cannot be read; `key` names where it stands."""
+    """Cannot be read: the value of `key` is not what it must be. It was not overwritten."""
 
     component = "corrupt"
 
@@ -46,49 +83,49 @@ class CorruptValueError(LocksmithError):
 
 
 class StoreError(LocksmithError):
-    """The store did not do what was asked."""
+    """The store did not do what was asked; the class says what is known of a write."""
 
     component = "store"
 
 
 class StoreUnavailableError(StoreError):
-    """No endpoint gave an answer that can be trusted; nothing was written."""
+    """Not done: no endpoint gave an answer that counts. Nothing was written."""
 
 
 class OtherClusterError(StoreUnavailableError):
-    """Another cluster answers than the one that counts, or the endpoints belong to several: no answer counts."""
+    """Not done: another cluster answers than the one that counts, or the endpoints belong to several clusters."""
 
     component = "other_cluster"
 
 
 class StoreRefusedError(StoreError):
-    """The store said no: wrong credentials, missing rights, or the other keyspace is in use."""
+    """Refused: wrong credentials, missing rights, or the other keyspace is in use. Nothing was written."""
 
 
 class PastGoneError(StoreRefusedError):
-    """The store cannot tell any more what was at a revision: it was compacted, or went back in time."""
+    """Cannot be read: the store no longer has that revision. The store was compacted, or restored from a backup."""
 
 
 class OutcomeUnknownError(StoreError):
-    """A write was sent and no answer came: it may be applied now, later or never."""
+    """May be done: a write was sent and no answer came. The write takes effect now, later or never."""
 
 
 class StoreFullError(OutcomeUnknownError):
-    """The store takes no writes until somebody has made space; the one that filled it was applied all the same."""
+    """May be done: the write that fills the store took effect. Others never do, until an operator has made space."""
 
 
 class ConflictError(StoreError):
-    """The key was changed since it was read; nothing was written."""
+    """Not done: a compared key was changed since it was read. Nothing was written."""
 
 
 class LockError(LocksmithError):
-    """The lock was not taken, or not given back, for a reason that is not the store's."""
+    """The lock was not taken, kept or released, for a reason that is not the store's."""
 
 
 class OlderJournalError(LockError):
-    """The record of a claim knows more of its reboot than the machine's journal: its disk was rolled back.
+    """Not done: the claim's record knows more of this reboot than the reboot journal. The disk was rolled back.
 
-    `state` is `failed` or `unhealthy`, the text what went wrong: what the machine has to report.
+    The slot was not released. `state` (`failed` or `unhealthy`) and the text are what the machine reports.
     """
 
     def __init__(self, state: str, text: str) -> None:
@@ -97,14 +134,14 @@ class OlderJournalError(LockError):
 
 
 class HostError(LocksmithError):
-    """This machine did not do what was asked."""
+    """This machine (D-Bus, logind, files) did not do what was asked."""
 
     component = "host"
 
 
 class RebootRefusedError(HostError):
-    """The reboot was answered with an error: this machine is not going down."""
+    """Refused: logind answered with an error. This machine does not go down."""
 
 
 class RebootUnknownError(HostError):
-    """The reboot was asked for and no answer came: this machine may be going down."""
+    """May be done: the reboot was asked for and no answer came. This machine may go down."""

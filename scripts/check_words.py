@@ -24,19 +24,19 @@ CODE = ("locksmith", "strategies")
 TEXTS = ("*.md", "docs/**/*.md", "contrib/**/*.md")
 LONGEST_SENTENCE = 25
 OK = re.compile(r"words: ok, \w")
-"""A line with this is not searched. The reason belongs to it."""
+"""A line with this mark is not searched. The mark has a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word that is not used, what to write instead, and how often the code may still have it (None: never)."""
+    """A word to avoid, what to write instead, and how often the code may still have the word (None: never)."""
 
     find: str
     instead: str
     hits: int | None = None
 
     def search(self, text: str) -> Iterator[re.Match[str]]:
-        """Find each place; a space in the word may be the end of a line."""
+        """Find each place of the word; a space in the word may be the end of a line."""
         pattern = self.find.replace(" ", r"\s+")
         return re.finditer(rf"\b(?:{pattern})\b", text, re.IGNORECASE)
 
@@ -52,7 +52,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What docs/words.toml says."""
+    """The content of docs/words.toml."""
 
     words: tuple[Word, ...]
     allowed: tuple[Allowed, ...]
@@ -68,7 +68,7 @@ class Hit:
     found: str
 
     def __str__(self) -> str:
-        """Say where it is, and what to write."""
+        """Say where the word is, and what to write."""
         return f"{self.path}:{self.line}: {self.found!r}: write {self.word.instead}"
 
 
@@ -93,7 +93,7 @@ def read_list(text: str) -> Words:
 
 
 def prose(text: str) -> str:
-    """Leave out what stands between backticks, and indentation; keep the lines."""
+    """Give a text without the parts between backticks and without indentation; keep the lines."""
     text = re.sub(r"(`+).+?\1", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.DOTALL)
     return re.sub(r"\n[ \t]+", "\n", text)
 
@@ -122,7 +122,7 @@ def python(text: str) -> Iterator[Passage]:
 
 
 def search(path: str, passages: Iterable[Passage], words: Words) -> Iterator[Hit]:
-    """Give each word that is not used, but for those that the file may have."""
+    """Give each word to avoid, except those that the file may have."""
     allowed = {entry.find for entry in words.allowed if entry.path == path}
     wanted = [word for word in words.words if word.find not in allowed]
     for passage in passages:
@@ -173,9 +173,9 @@ def too_many(hits: Iterable[Hit]) -> list[str]:
 
 
 def main(arguments: list[str], root: Path = REPOSITORY) -> int:
-    """Print what is wrong, and give the exit status."""
+    """Print the errors, and give the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--show", action="store_true", help="list what the code may still have, too")
+    parser.add_argument("--show", action="store_true", help="also list the words that the code may still have")
     parser.add_argument("--sentences", action="store_true", help=f"list sentences over {LONGEST_SENTENCE} words")
     options = parser.parse_args(arguments)
     words = read_list((root / LIST).read_text())

@@ -1,1 +1,1 @@
-"""The settings: their keys, where they come from, and their validation."""
+"""The settings of both programs: their keys, their sources, and their validation."""

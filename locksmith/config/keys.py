@@ -1,4 +1,4 @@
-"""Every key of the configuration, and the flags and environment variables that set it too."""
+"""Every key of the configuration, with its flag and its environment variable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
-    """A key as it stands in the file: `group`, or `etcd.api` for `api` in the table `[etcd]`."""
+    """A key as in the file: `group`, or `etcd.api` for `api` in the table `[etcd]`."""
 
     name: str
     kind: Kind[T]
@@ -132,7 +132,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
-"""By name, in the order in which they are shown."""
+"""The keys by name, in the order in which they are shown."""
 
 TABLES = frozenset(name.partition(".")[0] for name in KEYS if "." in name)
 
@@ -143,7 +143,7 @@ RIVALS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(_PAIR, _OTHERS),
     **dict.fromkeys(_OTHERS, _PAIR),
 }
-"""Ways to say one thing: where a later source says one, an earlier source's others are gone."""
+"""Keys that exclude each other: if a later source sets one, the others of earlier sources are dropped."""
 
 FLAGS: Mapping[str, Key[Any]] = {
     "endpoint": ENDPOINTS,
@@ -156,7 +156,7 @@ FLAGS: Mapping[str, Key[Any]] = {
     "group": GROUP,
     "debug": DEBUG,
 }
-"""The original's flags, of both programs, and `etcd-api`."""
+"""CoreOS locksmith's flags, of both programs, and `etcd-api`."""
 
 _REBOOT: Mapping[str, Key[Any]] = {
     "REBOOT_STRATEGY": STRATEGY,
@@ -174,7 +174,7 @@ DAEMON_VARIABLES: Mapping[str, Key[Any]] = {
     **_variables("LOCKSMITHD", _REBOOT),
     **_variables("LOCKSMITHD", FLAGS),
 }
-"""The daemon's environment; of two variables for one key the later one here wins."""
+"""The daemon's environment; of two variables for a key, the later in this table wins."""
 
 TOOL_VARIABLES: Mapping[str, Key[Any]] = _variables("LOCKSMITHCTL", FLAGS)
 """The tool's environment."""

@@ -32,7 +32,7 @@ from locksmith.window.duration import format_duration
 
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
-    """Load what `locksmithd` runs with; `UsageError` names the source and the key of what cannot be used."""
+    """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
     settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES)
     config = _build(settings)
     _readable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
@@ -41,7 +41,7 @@ def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, ob
 
 
 def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
-    """Load what `locksmithctl` runs with: the machine's own files, and the tool's own environment and flags."""
+    """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags."""
     return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
 
 
@@ -142,7 +142,7 @@ def _reboot(settings: Settings, default: RebootSettings) -> RebootSettings:
 
 
 def _sessions_limit(settings: Settings, default: Config) -> timedelta:
-    """Read for how long users may hold a slot; by default an hour, or where their time is long, twice that."""
+    """Give how long users may hold up a slot: by default an hour, or twice their grace if that is longer."""
     grace, setting = settings.value(keys.SESSIONS_GRACE, default.grace), settings.of(keys.SESSIONS_LIMIT)
     limit = settings.value(keys.SESSIONS_LIMIT, max(default.sessions_limit, 2 * grace))
     if setting and timedelta(0) < limit < grace:
@@ -198,7 +198,7 @@ def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
 def _password(settings: Settings) -> str | None:
     literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
     if literal and file:
-        raise literal.refusal("stands beside etcd.password-file: keep one of them")
+        raise literal.refusal("excludes etcd.password-file: keep one of them")
     password = _secret(file) if file else settings.value(keys.PASSWORD, "")
     username, given = settings.of(keys.USERNAME), literal or file
     if username and username.value and not password:
@@ -245,13 +245,13 @@ def _cautions(settings: Settings) -> tuple[str, ...]:
         files.append(Path(literal.origin))
     found = []
     for file in files:
-        with suppress(OSError):  # what cannot be read at all is an error of its own
+        with suppress(OSError):  # a file that cannot be read is another error
             found += [readable_by_others(file)]
     return tuple(filter(None, found))
 
 
 def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:
-    """Say that each machine may have an etcd of its own, and so a lock of its own."""
+    """Warn that each machine may have its own etcd, and so its own lock."""
     store = config.store
     if config.strategy != "etcd-lock" or not all(is_loopback(url) for url in store.endpoints):
         return ()

@@ -1,4 +1,4 @@
-"""What both programs run with: the settings, as values. Pure."""
+"""The settings of both programs, as values. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from locksmith.window.window_set import WindowSet
 class WindowSettings:
     """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
 
-    `sets` are names; a set is in `known`, from the file, or else in the store. `least` is how much of a window has to
-    be left when a reboot begins. `splay` is the share of a window over which machines spread (None: as the strategy
-    needs it). `synced`: the clock must be synchronised.
+    `sets` are names; a set is in `known`, from the file, or in the store. `least` is how much of a window must be left
+    when a reboot begins. `splay` is the share of a window over which machines spread (None: by the strategy). `synced`:
+    the clock must be synchronised.
     """
 
     own: WindowSet = field(default_factory=WindowSet)
@@ -31,12 +31,12 @@ class WindowSettings:
 
     @property
     def of_file(self) -> tuple[WindowSet, ...]:
-        """What the configuration says itself: its own, and the sets it names and knows."""
+        """The windows of the configuration: its own, and those of its known sets."""
         return (self.own, *(self.known[name] for name in self.sets if name in self.known))
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """The sets it names that are in the store."""
+        """The named sets that are in the store."""
         return tuple(name for name in self.sets if name not in self.known)
 
 
@@ -45,7 +45,7 @@ DEFAULT_ORIGIN = "the defaults"
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Where Prometheus reads; port 0 is any free one; with `certfile` and `keyfile` it is TLS."""
+    """The address of the metrics; port 0 is any free port; with `certfile` and `keyfile` the port speaks TLS."""
 
     enabled: bool = True
     address: str = "127.0.0.1"
@@ -56,13 +56,13 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RebootSettings:
-    """How long a reboot may take.
+    """The times of a reboot.
 
-    After `limit` a reboot that was asked for and has not happened is stuck in shutdown. A machine that for `settle`
-    after asking is not going down has failed to. `retry` is the wait after a failed reboot, doubled after each
-    further one; after so many `tries` for one version it gives up (0: never). A second reboot for the same version is
-    refused for `repeat`. A machine stays up for `min_uptime`; after its reboot nobody of the group begins another for
-    `spacing`.
+    If a reboot that was asked for has not happened after `limit`, the shutdown is stuck. If the machine does not go
+    down within `settle`, the reboot has failed. `retry` is the wait after a failed reboot, doubled after each further
+    failure. After so many `tries` for a version the machine stops trying (0: never). For `repeat` a second reboot for
+    the same version is refused. A machine stays up for `min_uptime`. After its reboot no machine of the group begins
+    another for `spacing`.
     """
 
     limit: timedelta = timedelta(minutes=10)
@@ -76,7 +76,7 @@ class RebootSettings:
 
 @dataclass(frozen=True, slots=True)
 class HaltSettings:
-    """When a group halts by itself, and when a slot that nobody gives back is called so.
+    """When a rollout halts by itself, and when a slot that is not released is reported.
 
     `expire_after`: when the slot of a lost machine may be taken (0: never); `stale_after`: when any other is `stale`.
     """
@@ -88,7 +88,7 @@ class HaltSettings:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How long a machine has to prove itself healthy after its reboot, and which units must be active then."""
+    """The limit for a healthy machine after its reboot, and the units that must be active."""
 
     limit: timedelta = timedelta(minutes=10)
     units: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class HealthSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSettings:
-    """How long each hook may run, and each check."""
+    """The limits of each hook and each check."""
 
     hook_limit: timedelta = timedelta(minutes=15)
     check_limit: timedelta = timedelta(minutes=1)
@@ -104,10 +104,10 @@ class ProgramSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that is configured; without a window a machine may reboot at any time.
+    """The whole configuration; without a window a machine may reboot at any time.
 
-    `origins` tells for each key that was set which file, variable or flag set it; `cautions` are sentences about files
-    with a secret that other users can read.
+    `origins` names the file, variable or flag of each key that was set. `cautions` are sentences about files with a
+    secret that other users can read.
     """
 
     strategy: str = "reboot"

@@ -1,4 +1,4 @@
-"""A configuration as lines for a person: each key, its value, and where it was set."""
+"""A configuration as lines for a person: each key, its value, and its origin."""
 
 import json
 from datetime import timedelta
@@ -13,7 +13,7 @@ from locksmith.window.window_set import WindowSet
 
 
 def describe(config: Config) -> list[tuple[str, str, str]]:
-    """List every key, its value as TOML has it, and where that comes from; the password as `***`."""
+    """Give every key, its value in TOML, and its origin; the password is `***`."""
     return [
         (name, _written(value), config.origins.get(name, DEFAULT_ORIGIN)) for name, value in _values(config).items()
     ]

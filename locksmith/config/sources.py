@@ -1,4 +1,4 @@
-"""Where settings come from: the file and its drop-ins, the environment, the flags. Each remembers its origin."""
+"""The sources of settings: the file and its drop-ins, the environment, the flags. Each setting has its origin."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ from locksmith.host.trust import read_regular, refuse_changeable
 from locksmith.util import limits
 
 _TOO_DEEP = re.compile(r"(?:[\w\"'-]{1,99}[ \t]{0,9}\.[ \t]{0,9}){64}")
-"""A name of a table within so many others: the library's time grows with the square of them, and more."""
+"""A name of a table nested in so many others: the library's time grows faster than their square."""
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -22,20 +22,20 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value that was set; `origin` is the file, the variable or the flag that set it."""
+    """A value that was set; `origin` is its file, variable or flag."""
 
     key: Key[Any]
     value: object
     origin: str
 
     def refusal(self, problem: str) -> UsageError:
-        """Make the error that names origin and key; `problem` goes on after the key's name."""
+        """Give the error that names origin and key; `problem` follows the key's name."""
         return UsageError(f"{self.origin}: {self.key.name} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was set, by the keys' names."""
+    """The settings, by the keys' names."""
 
     by_name: Mapping[str, Setting] = field(default_factory=dict)
 
@@ -44,9 +44,9 @@ class Settings:
         return self.by_name.get(key.name)
 
     def value(self, key: Key[T], default: D) -> T | D:
-        """Give what a key was set to, or the default."""
+        """Give the value of a key, or the default."""
         setting = self.of(key)
-        return cast("T", setting.value) if setting else default  # the key's own kind has read it
+        return cast("T", setting.value) if setting else default  # the key's kind has read the value
 
     def together(self, one: Key[Any], other: Key[Any]) -> None:
         """Refuse one of two keys without the other."""
@@ -56,23 +56,23 @@ class Settings:
                 raise setting.refusal(f"is set without {absent.name}: set both or neither")
 
     def under(self, later: "Settings") -> "Settings":
-        """Lay later settings over these, key by key."""
+        """Give these settings with later settings over them, key by key."""
         gone = {rival for name in later.by_name for rival in RIVALS.get(name, ())} - later.by_name.keys()
         kept = {name: setting for name, setting in self.by_name.items() if name not in gone}
         return Settings({**kept, **{name: _over(kept.get(name), setting) for name, setting in later.by_name.items()}})
 
 
 def _over(earlier: Setting | None, later: Setting) -> Setting:
-    """Lay one setting over another: of a table of tables each is replaced by its name."""
+    """Give a setting over an earlier: in a table of tables each table is replaced by its name."""
     if earlier is None or not isinstance(earlier.value, dict) or not isinstance(later.value, dict):
         return later
     return Setting(later.key, {**earlier.value, **later.value}, later.origin)
 
 
 def from_files(path: Path) -> Settings:
-    """Read the configuration's file and, over it, its drop-ins in the order of their names.
+    """Give the settings of the configuration's file and, over it, of its drop-ins by their names.
 
-    A file that is not there sets nothing; one that cannot be read, as any error in it, is a `UsageError`.
+    A missing file sets nothing. A file that cannot be read, or has an error, is a `UsageError`.
     """
     settings = Settings()
     for file in [*_present(path), *_drop_ins(path.with_name(f"{path.name}.d"))]:
@@ -81,8 +81,8 @@ def from_files(path: Path) -> Settings:
 
 
 def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]]) -> Settings:
-    """Read a program's variables; an empty one counts as unset, as in the original."""
-    # Chosen first, read then: a variable that another one overrides may hold anything.
+    """Read a program's variables; an empty variable counts as unset, as in CoreOS locksmith."""
+    # Chosen first, then read: a variable that another overrides may have any value.
     chosen = {key.name: (key, variable) for variable, key in variables.items() if environ.get(variable)}
     settings = Settings(
         {name: _read(key, key.kind.text, environ[variable], variable) for name, (key, variable) in chosen.items()}
@@ -122,7 +122,7 @@ def _whole_window(settings: Settings) -> None:
 
 
 def _present(path: Path) -> list[Path]:
-    # A link that leads nowhere was meant to be something: it is kept here, so that reading it fails.
+    # A link without a target is an error: it is kept here, so that reading it fails.
     try:
         return [path] if path.is_symlink() or path.exists() else []
     except OSError as error:
@@ -174,7 +174,7 @@ def _flat(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(name: str) -> str:
-    """Keep a quoted name with a dot in it from passing for a key of a table."""
+    """Quote a name with a dot, so that it does not look like a key of a table."""
     return f'"{name}"' if "." in name else name
 
 

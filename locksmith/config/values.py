@@ -1,4 +1,4 @@
-"""How one configured value is read: from TOML, where it has a type, and from a variable or a flag, where it is text.
+"""The readers of configured values: of typed values in TOML, and of text in variables and flags.
 
 Every reader raises `ValueError` with the end of a sentence that begins with the key's name.
 """
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """What a key's values are, and how they are read."""
+    """The kind of a key's values, and how they are read."""
 
     typed: Callable[[object], T]
     text: Callable[[str], T]
 
 
 def _from_text(read: Callable[[str], T]) -> Kind[T]:
-    """Make the kind of what is written as a string in TOML too."""
+    """Give the kind of a value that is a string in TOML too."""
     return Kind(lambda value: read(_string(value)), lambda text: read(_clean(text)))
 
 
@@ -71,7 +71,7 @@ def _boolean(value: object) -> bool:
 
 
 def _boolean_text(text: str) -> bool:
-    """Read what Go's `strconv.ParseBool` reads."""
+    """Read a boolean as Go's `strconv.ParseBool` does."""
     if text in {"1", "t", "T", "TRUE", "true", "True"}:
         return True
     if text in {"0", "f", "F", "FALSE", "false", "False"}:
@@ -109,7 +109,7 @@ def _span(longest: timedelta) -> Kind[timedelta]:
 
 
 def _span_or_none(longest: timedelta) -> Kind[timedelta]:
-    """Make the kind of a duration that may be 0, which turns something off."""
+    """Give the kind of a duration that may be 0, which means off."""
 
     def check(text: str) -> timedelta:
         value = parse_duration(text)
@@ -155,7 +155,7 @@ def _statuses(value: object) -> tuple[int, ...]:
 
 
 def _parts(parse: Callable[[str], T]) -> Kind[tuple[T, ...]]:
-    """Make the kind of a list of windows or blackouts; in a variable they would be separated by `;`."""
+    """Give the kind of a list of windows or blackouts; in text they are separated by `;`."""
 
     def check(texts: tuple[str, ...]) -> tuple[T, ...]:
         try:
@@ -174,7 +174,7 @@ def _zone(text: str) -> str:
 
 
 def _percent(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) or float(text[:-1]) > 100:  # noqa: PLR2004 - all of it
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) or float(text[:-1]) > 100:  # noqa: PLR2004 - 100%
         raise ValueError(f"must be a share from 0% to 100%, like 25%, not {text!r}")
     return float(text[:-1]) / 100
 
@@ -205,7 +205,7 @@ def _no_text(_text: str) -> Mapping[str, WindowSet]:
 
 
 def _url(text: str) -> str:
-    """Check the base URL of a server, which may have a path; give it without a `/` at its end."""
+    """Give the base URL of a server, which may have a path, without a `/` at its end."""
     if not text:
         return ""
     wrong = ValueError(f"must be a URL like http://10.0.0.1:9090, not {text!r}")
@@ -239,7 +239,7 @@ def _endpoints(value: object) -> tuple[str, ...]:
 
 
 def _endpoint(text: str) -> str:
-    """Check that a URL is scheme, host and perhaps port alone; give it without the trailing `/`."""
+    """Give a URL of only scheme, host and perhaps port, without a `/` at its end."""
     if "@" in text:
         raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
     wrong = ValueError(f"must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379, not {text!r}")

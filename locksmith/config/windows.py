@@ -1,4 +1,4 @@
-"""The windows as the configuration says them, put together and checked: docs/windows.md."""
+"""The windows of the configuration, put together and checked: docs/windows.md."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from locksmith.window.window_set import WindowSet, union
 
 
 def read_windows(settings: Settings) -> WindowSettings:
-    """Read the windows that were set; `UsageError`: they contradict each other, or leave no reboot any time."""
+    """Give the windows that were set. `UsageError`: they contradict each other, or leave no time for a reboot."""
     default = WindowSettings()
     original = _original_window(settings)
     for setting in _given(settings, keys.OPEN, keys.USED_SETS):
         if original and setting.value:
-            raise setting.refusal("stands beside window.start: write that one as `START for LENGTH` into window.open")
+            raise setting.refusal("excludes window.start: write that window as `START for LENGTH` into window.open")
     window = WindowSettings(
         own=WindowSet(
             original or settings.value(keys.OPEN, default.own.windows),
@@ -49,7 +49,7 @@ def _original_window(settings: Settings) -> tuple[Window, ...]:
 
 
 def _reboots_can_begin(settings: Settings, window: WindowSettings) -> None:
-    """Refuse windows in which no reboot could ever begin, where all of them are known here."""
+    """Refuse windows in which no reboot could ever begin, if all of them are known here."""
     windows = union(window.of_file)
     if windows is None or window.stored:
         return
@@ -63,7 +63,7 @@ def _reboots_can_begin(settings: Settings, window: WindowSettings) -> None:
         )
     for setting in _given(settings, keys.OPEN, keys.START, keys.USED_SETS, keys.BLACKOUTS):
         raise setting.refusal(
-            f"leaves no reboot any time ({windows}): change a window or a blackout; to have none, strategy is 'off'"
+            f"leaves no time for a reboot ({windows}): change a window or a blackout; to have none, strategy is 'off'"
         )
 
 

@@ -1,1 +1,1 @@
-"""`locksmithd`, put together: its parts, reporters, metrics and D-Bus service."""
+"""`locksmithd`, put together: the assembly of its parts, reporters, metrics, and the D-Bus service."""

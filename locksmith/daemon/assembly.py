@@ -1,4 +1,4 @@
-"""The daemon, assembled: the loop and the real machine, bus, store and reporters around it."""
+"""The assembled daemon: the loop with the real machine, bus, store and reporters."""
 
 import asyncio
 import contextlib
@@ -63,20 +63,20 @@ from locksmith.window.splay import Splay
 log = logging.getLogger(__name__)
 
 LOCKLESS_SPLAY = 0.5
-"""The share of a window over which machines spread that have no line to stand in."""
+"""The share of a window over which machines without a queue spread."""
 
 
 def target_of(config: Config) -> Target:
-    """Name whose permission the configuration wants asked for."""
+    """Give the configured target: the strategy, and the store and group of its lock."""
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
 def make_strategy(
     config: Config, target: Target, paths: Paths, meter: Meter | None = None, mark: SeenRevision | None = None
 ) -> Strategy:
-    """Make the strategy for a target: the configured one, or the one that the journal names.
+    """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
-    `mark` is what was seen of the configured store. A claim at another store is only given back.
+    `mark` is the watermark of the configured store. A claim at another store is only released.
     """
     store = replace(config.store, api=target.api, endpoints=target.endpoints)
     rules = GroupRules(
@@ -97,7 +97,7 @@ def make_strategy(
 
 
 def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
-    """Read what this machine has seen of the configured store; another cluster counts when an operator has said so."""
+    """Give the watermark of the configured store; another cluster counts after an operator's `resume`."""
     mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
 
     def connect(observer: Observer) -> Store:
@@ -108,7 +108,7 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
 
 def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineStages:
-    """Make what is done beside the loop on this machine; `skip` names gates that are left out."""
+    """Give the stages of this machine; `skip` names gates that are left out."""
     hooks = Programs(paths, bus, config.programs.hook_limit.total_seconds())
     checks = Programs(paths, bus, config.programs.check_limit.total_seconds())
     health = SystemdHealth(bus, paths, config.health.units)
@@ -118,7 +118,7 @@ def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[st
 def _alerts(settings: AlertSettings) -> Gate | None:
     if not settings.wanted:
         return None
-    from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only where it asks
+    from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only if it is used
 
     return Alerts(settings)
 
@@ -126,30 +126,30 @@ def _alerts(settings: AlertSettings) -> Gate | None:
 def make_gates(
     config: Config, machine: RealMachine, bus: SystemBus, inhibitors: Inhibitors, skip: frozenset[str] = frozenset()
 ) -> list[Gate]:
-    """Make the gates that cost next to nothing; `skip` names those that are left out."""
+    """Give the gates that cost next to nothing; `skip` names gates that are left out."""
     uptime = MinimumUptime(config.reboot.min_uptime, lambda: machine.last_boot, local_clock())
     gates: list[Gate] = [inhibitors, uptime, *([SyncedClock(bus)] if config.window.synced else [])]
     return [gate for gate in gates if gate.name not in skip]
 
 
 def make_windows(config: Config, meter: Meter | None = None, mark: SeenRevision | None = None) -> ConfiguredWindows:
-    """Make the windows of this machine."""
+    """Give the windows of this machine."""
     return ConfiguredWindows(config.window, lambda: open_store(config.store, meter, mark), boot_time)
 
 
 async def run(config: Config, paths: Paths) -> None:
-    """Run until SIGTERM or SIGINT, or until a strategy that never reboots has nothing left to give back.
+    """Run until SIGTERM or SIGINT, or until a strategy that never reboots has nothing left to release.
 
-    SIGHUP looks at everything again now. `UsageError`: the strategy is not installed; `HostError`: this machine has
-    no id, or another locksmithd runs on it.
+    SIGHUP makes the loop observe everything again now. `UsageError`: the strategy is not installed. `HostError`: this
+    machine has no id, or another locksmithd runs.
     """
     member = _member(paths)
     strategy = make_strategy(config, target_of(config), paths)
-    # At first, because whoever finds the pid sends it signals, and one that is not heard ends the process.
+    # First, because a program that finds the pid sends signals, and a signal without a handler ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_daemon(paths))
-        # What other users can send comes in on a connection of its own, which may be flooded, or lost, at no cost.
+        # Messages of other users come in on a separate connection, which may be flooded, or lost, at no cost.
         bus, public = SystemBus(), SystemBus(what="the connection to the system bus that others call")
         bus.take_name(SHIELD)
         machine, operator = RealMachine(bus, paths), OperatorRequest(paths)
@@ -241,7 +241,7 @@ async def _run(agent: Agent, bus: SystemBus, public: SystemBus, triggers: Sequen
 
 @contextlib.contextmanager
 def _signals(look_anew: Callable[[], None], running: asyncio.Future[None]) -> Iterator[None]:
-    """Hear them; and ignore them afterwards, when it is ending already and a loop that closes can hear none."""
+    """Hear signals inside the block, and ignore them after it: a loop that closes cannot hear signals."""
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], object]] = {
         signal.SIGTERM: running.cancel,
@@ -270,7 +270,7 @@ def _member(paths: Paths) -> Member:
 
 
 def _memory(config: Config, paths: Paths, member: Member, meter: Meter) -> tuple[SeenRevision, JournalFile]:
-    """Give what this machine remembers of the store, and of its own reboot; each knows the cluster of the other."""
+    """Give the watermark and the reboot journal; each knows the cluster of the other."""
     mark = make_mark(config, paths, meter)
     journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
     mark.clusters.expects = partial(_claimed_cluster, journal, mark)
@@ -278,7 +278,7 @@ def _memory(config: Config, paths: Paths, member: Member, meter: Meter) -> tuple
 
 
 def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
-    """Name the cluster of the claim in the journal, for a machine that has lost what it had seen of the store."""
+    """Name the cluster of the claim in the reboot journal, for a machine that has lost its watermark."""
     with contextlib.suppress(LocksmithError):
         entry = journal.read().entry
         return entry.cluster if entry is not None and mark.is_of(entry.api, entry.endpoints) else ""
@@ -315,7 +315,7 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
 
 
 def _metrics(settings: MetricsSettings, stack: contextlib.ExitStack) -> tuple[Meter, list[Reporter]]:
-    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded."""
+    """Serve the metrics, and give their reporters and meter. Without metrics their library is not loaded."""
     if not settings.enabled:
         return Meter(), []
     from prometheus_client import CollectorRegistry  # noqa: PLC0415

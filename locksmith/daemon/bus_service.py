@@ -1,6 +1,6 @@
-"""The daemon on the bus: `org.locksmith1`, what it does and why, and three things to ask of it (docs/dbus.md).
+"""The daemon on the bus, as `org.locksmith1`: its state and reason, and three requests (docs/dbus.md).
 
-Everybody may read. Root may ask; whoever else asks is left to polkit, and where there is none, refused.
+Every user may read. Root may make requests. For other users polkit decides; without polkit they are refused.
 """
 
 import logging
@@ -36,12 +36,12 @@ CANCEL = Call(NAME, PATH, INTERFACE, "Cancel", reply="b", autostart=False)
 
 
 def request(reason: str) -> Call:
-    """Give the call that asks for a reboot."""
+    """Give the call that requests a reboot."""
     return Call(NAME, PATH, INTERFACE, "Request", "s", (reason,), "", autostart=False)
 
 
 WANTS, QUIET, DOUBT, UNUSED = "wants", "quiet", "error", "unused"
-"""What a trigger says, in a word."""
+"""The result of a trigger, in a word."""
 
 INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
@@ -77,7 +77,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What may be asked of the daemon. `HostError`: it could not be done."""
+    """The requests to the daemon. `HostError`: the request failed."""
 
     request: Callable[[str], Awaitable[None]]
     cancel: Callable[[], bool]
@@ -85,7 +85,7 @@ class Orders:
 
 
 class BusService:
-    """A reporter that shows the loop on the bus, and takes orders there."""
+    """A reporter that shows the loop on the bus, and takes requests there."""
 
     def __init__(
         self,
@@ -103,11 +103,11 @@ class BusService:
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
     def listen(self) -> None:
-        """Take the name whenever there is a bus. Call it before the bus is started."""
+        """Take the name whenever there is a bus. Call this before the bus is started."""
         self._bus.serve(NAME, PATH, self._answer)
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
-        """Show the step, and say so where it is another."""
+        """Show the step; if it is another step, emit a signal."""
         code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
         now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
         changed = {name: value for name, value in now.items() if self._shown[name] != value}
@@ -117,7 +117,7 @@ class BusService:
             self._bus.emit(Signal("", PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", body))
 
     def performed(self, step: Step) -> None:
-        """Have nothing to add."""
+        """Do nothing."""
 
     async def _answer(self, call: Incoming) -> Outgoing:
         if (told := self._tell(call)) is not None:
@@ -135,7 +135,7 @@ class BusService:
         return Outgoing()
 
     def _tell(self, call: Incoming) -> Outgoing | None:
-        """Answer what everybody may ask; None: it is none of that."""
+        """Answer a call that every user may make; None: it is another call."""
         match (call.member, call.signature):
             case ("Introspect", ""):
                 return Outgoing("s", [INTROSPECTION])
@@ -156,13 +156,13 @@ class BusService:
         return {**self._shown, **self._fixed}
 
     async def _allowed(self, call: Incoming) -> None:
-        """Let root ask, and whom polkit lets; whatever keeps it from saying so is a no."""
+        """Return if the caller is root, or polkit allows the call. Fail closed: any failure refuses the call."""
         if (user := await self._bus.unix_user(call.sender)) != 0:
             await self._polkit.allows(call.sender, user)
 
 
 def _trigger(name: str, seen: TriggerResult | None) -> list[Any]:
-    """Give a trigger as the bus has it: its name, a word, when it looked, and a sentence."""
+    """Give a trigger as the bus has it: its name, a word, the time of the check, and a sentence."""
     if seen is None:
         return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
     looked = _micros(seen.looked)
@@ -183,7 +183,7 @@ def _variant(value: Any) -> Variant:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What this machine's daemon says of itself."""
+    """The state of this machine's daemon, by the bus."""
 
     state: str
     code: str
@@ -191,7 +191,7 @@ class Local:
 
 
 async def read_local(bus: SystemBus) -> Local:
-    """Ask this machine's daemon what it does. `HostError`: it is not on the bus, or does not answer."""
+    """Give the state of this machine's daemon. `HostError`: it is not on the bus, or does not answer."""
     [properties] = await bus.call(GET_ALL)
     shown = [properties.get(name) for name in ("State", "Code", "Reason")]
     if not all(one is not None and one.signature == "s" for one in shown):
@@ -200,7 +200,7 @@ async def read_local(bus: SystemBus) -> Local:
 
 
 async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:
-    """Ask this machine's daemon what its triggers say, as `_trigger` gives it. `HostError` as of `read_local`."""
+    """Give the results of the daemon's triggers, as `_trigger` has them. `HostError` as in `read_local`."""
     [said] = await bus.call(TRIGGERS)
     if any(looked > _LAST for _, _, looked, _ in said):
         raise StrangeAnswerError(f"{TRIGGERS} was answered with a time that no calendar has")

@@ -1,7 +1,7 @@
-"""The question whether the store went back in time, asked with its presence by a machine that wants nothing of it.
+"""The presence of an idle machine, with a check whether the store went back in time.
 
-A machine that is idle would else learn of a restored backup at its next take, when the store has long grown past all
-that this machine has seen.
+Without the check an idle machine would detect a restored backup only at its next take. By then the store may have
+passed all revisions that this machine has seen.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from locksmith.store.protocol import Store
 CHECK_AFTER = 300.0
 """Seconds between two checks: two requests."""
 RESUME_AFTER = 60.0
-"""The same while the store is not believed: it bounds how long an idle machine takes to hear of a `resume`."""
+"""The same while the store is not believed: after so long an idle machine hears of a `resume`."""
 HOLD_OFF = 20.0
 """Seconds after a check that failed before the next."""
 
@@ -47,7 +47,7 @@ class CheckedPresence:
 
     @property
     def clone(self) -> str:
-        """Name another machine that was seen with this one's id."""
+        """Name another machine that was seen with this machine's id."""
         return self._presence.clone
 
     def listen(self, wake: Callable[[], None]) -> None:
@@ -60,9 +60,9 @@ class CheckedPresence:
         return self._size.machines if self._size else 0
 
     async def show(self, now: Node) -> None:
-        """Show what this machine does, then check the store where it is time; a verdict that is new is shown too.
+        """Show the state of this machine, then check the store if it is time; a new verdict is shown too.
 
-        The presence comes first: a full etcd refuses the check, and still takes keep-alives.
+        The presence comes first: a full etcd refuses the check, and still accepts keep-alives.
         """
         before = self._mark.verdict, self._mark.split
         await self._presence.show(self._told(now))

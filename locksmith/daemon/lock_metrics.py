@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of the lock, the line before it, and the store under it."""
+"""The metrics of the lock, its queue, and the store."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -12,40 +12,40 @@ HOLDS = (5.0, 15.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINU
 
 
 class LockMetrics(Meter):
-    """The meter behind a registry; docs/metrics.md lists them."""
+    """The meter that fills the metrics of a registry; docs/metrics.md lists them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiters = Gauge(
             "locksmith_queue_waiters",
-            "How many stood in line for a slot when this machine last looked; 0 when it does not stand in it.",
+            "How many machines were queued for a slot when this machine last checked; 0 if this machine is not queued.",
             registry=registry,
         )
         self._position = Gauge(
             "locksmith_queue_position",
-            "This machine's place in line, 1 for the first; 0 when it does not stand in it.",
+            "This machine's place in the queue, 1 for the first; 0 if this machine is not queued.",
             registry=registry,
         )
         self._waited = Histogram(
             "locksmith_wait_seconds",
-            "How long this machine waited for the slots that it gave back.",
+            "How long this machine waited for the slots that it released.",
             buckets=WAITS,
             registry=registry,
         )
         self._held = Histogram(
             "locksmith_held_seconds",
-            "How long this machine held the slots that it gave back.",
+            "How long this machine held the slots that it released.",
             buckets=HOLDS,
             registry=registry,
         )
         self._handovers = Counter(
-            "locksmith_handovers", "Slots that this machine has had and given back to the next.", registry=registry
+            "locksmith_handovers", "Slots that this machine has held and released.", registry=registry
         )
         self._races = Counter(
             "locksmith_lost_races", "Guarded writes of the lock that came too late.", registry=registry
         )
         self._requests = Counter(
             "locksmith_store_requests",
-            "Calls of the store, by what was asked and how it ended.",
+            "Calls of the store, by their kind and result.",
             ["kind", "result"],
             registry=registry,
         )
@@ -54,7 +54,7 @@ class LockMetrics(Meter):
         )
         self._presence = Gauge(
             "locksmith_presence_timestamp_seconds",
-            "When this machine's presence was last written or prolonged, as a Unix time; 0 when it never was.",
+            "When this machine's presence was last written or prolonged, as a Unix time; 0 if it never was.",
             registry=registry,
         )
         self._clones = Gauge(
@@ -62,12 +62,12 @@ class LockMetrics(Meter):
         )
         self._went_back = Gauge(
             "locksmith_store_went_back",
-            "1 while this machine takes nothing, as it has seen the store go back in time; `resume` ends that.",
+            "1 while this machine takes no slot, because it has seen the store go back in time; `resume` ends that.",
             registry=registry,
         )
         self._other_cluster = Gauge(
             "locksmith_other_cluster",
-            "1 while an endpoint belongs to another etcd cluster than the one that this machine has seen before.",
+            "1 while an endpoint belongs to another etcd cluster than this machine has seen before.",
             registry=registry,
         )
         for kind in KINDS:
@@ -78,20 +78,20 @@ class LockMetrics(Meter):
         self._requests.labels(kind, result).inc()
 
     def watch_restarted(self) -> None:
-        """Count it."""
+        """Count the event."""
         self._restarts.inc()
 
     def lost_race(self) -> None:
-        """Count it."""
+        """Count the event."""
         self._races.inc()
 
     def line(self, position: int, waiters: int) -> None:
-        """Show the line."""
+        """Show the queue."""
         self._position.set(position)
         self._waiters.set(waiters)
 
     def gave_back(self, waited: float, held: float) -> None:
-        """Count a slot given back."""
+        """Count a released slot."""
         self._handovers.inc()
         self._waited.observe(waited)
         self._held.observe(held)
@@ -105,9 +105,9 @@ class LockMetrics(Meter):
         self._went_back.set(int(back))
 
     def other_cluster(self, *, seen: bool) -> None:
-        """Show whether there is another one."""
+        """Show whether there is another."""
         self._other_cluster.set(int(seen))
 
     def clones(self, machines: int) -> None:
-        """Show whether there is another one."""
+        """Show whether there is another."""
         self._clones.set(machines)

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the loop's state and reasons, as gauges and counters of an injected registry."""
+"""The metrics of the loop: its state and reasons, as gauges and counters of an injected registry."""
 
 import logging
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -34,25 +34,26 @@ class Metrics:
         )
         self._until = Gauge(
             "locksmith_wait_until_timestamp_seconds",
-            "When the present wait ends, as a Unix time; 0 when it does not wait or that is not known.",
+            "When the present wait ends, as a Unix time; 0 if it does not wait, or the end is unknown.",
             registry=registry,
         )
-        self._needed = Gauge(
-            "locksmith_reboot_needed", "1 when at least one trigger wants a reboot.", registry=registry
-        )
-        self._held = Gauge("locksmith_lock_held", "1 when this machine holds permission to reboot.", registry=registry)
+        self._needed = Gauge("locksmith_reboot_needed", "1 if at least one trigger wants a reboot.", registry=registry)
+        self._held = Gauge("locksmith_lock_held", "1 if this machine has permission to reboot.", registry=registry)
         self._window = Gauge(
             "locksmith_next_window_timestamp_seconds",
-            "When the present or next reboot window opens, as a Unix time; 0 when every time is right.",
+            "When the present or next reboot window opens, as a Unix time; 0 if the machine may reboot at any time.",
             registry=registry,
         )
         self._turn = Gauge(
             "locksmith_last_turn_timestamp_seconds",
-            "When the loop last looked around, as a Unix time.",
+            "When the loop last observed the machine, as a Unix time.",
             registry=registry,
         )
         self._errors = Counter(
-            "locksmith_errors", "Steps of the loop that failed, by what failed.", ["component"], registry=registry
+            "locksmith_errors",
+            "Steps of the loop that failed, by the part that failed.",
+            ["component"],
+            registry=registry,
         )
         self._reboots = Counter(
             "locksmith_reboots",
@@ -69,7 +70,7 @@ class Metrics:
     def serve(self, settings: MetricsSettings) -> AbstractContextManager[object]:
         """Serve the registry over HTTP(S) until the end of the context that this gives.
 
-        A port that can't be had is logged, never fatal: reboots matter more.
+        If the port cannot be used, this is logged and never fatal: reboots matter more.
         """
         try:
             server = self._start(settings)
@@ -88,7 +89,7 @@ class Metrics:
         return server
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
-        """Show the step; what the snapshot would tell stays as it was when there is none."""
+        """Show the step; without a snapshot its metrics stay as they are."""
         current = state_of(step)
         for state in states.ALL:
             self._state.labels(state).set(state == current)
@@ -97,7 +98,7 @@ class Metrics:
             self._show_snapshot(snapshot)
 
     def performed(self, step: Step) -> None:
-        """Count what has succeeded."""
+        """Count a step that has succeeded."""
         if isinstance(step, Release):
             self._reboots.labels("completed").inc()
         elif isinstance(step, Abort) and step.failed:

@@ -1,7 +1,8 @@
-"""One connection of the metrics port: bytes in and out of a socket that does not block, with TLS or without.
+"""A connection of the metrics port: reads and writes of a non-blocking socket, with TLS or without.
 
 asyncio's own transports read as fast as a client sends, so a client that sends single bytes would keep the interpreter
-busy. They also have 256 KiB for each TLS connection. A channel reads when asked, and pauses between many small reads.
+busy. They also have 256 KiB for each TLS connection. A channel reads only on request, and pauses between many small
+reads.
 """
 
 import asyncio
@@ -23,16 +24,16 @@ READ_PAUSE = 0.05
 
 
 class Channel(Protocol):
-    """What a connection can do. `OSError`, `EOFError`: the client is gone, or does not speak what it should."""
+    """The operations of a connection. `OSError`, `EOFError`: the client is gone, or breaks the protocol."""
 
     async def receive(self) -> bytes:
         """Give the next bytes, at least one."""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
 
     async def end(self) -> None:
-        """Say that there is no more."""
+        """Say that no more bytes follow."""
 
 
 class Plain:
@@ -56,18 +57,18 @@ class Plain:
         return data
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         await self._loop.sock_sendall(self._socket, data)
 
     async def end(self) -> None:
-        """Close it for writing, and drop what was sent: unread bytes would reset it, and the answer be lost."""
+        """Close the socket for writing, and drop unread bytes: they would reset the connection and lose the answer."""
         self._socket.shutdown(socket.SHUT_WR)
         with contextlib.suppress(BlockingIOError):
             self._socket.recv(PIECE)
 
 
 class Tls:
-    """With TLS, over a plain one; the first call shakes hands."""
+    """With TLS, over a plain channel; the first call does the handshake."""
 
     def __init__(self, below: Plain, context: ssl.SSLContext) -> None:
         self._below = below
@@ -82,11 +83,11 @@ class Tls:
         return data
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         await self._run(lambda: self._tls.write(data))
 
     async def end(self) -> None:
-        """Say goodbye, and wait for no answer."""
+        """Send the end of TLS, and wait for no answer."""
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
         await self._flush()

@@ -1,4 +1,4 @@
-"""The HTTP of the metrics port: one request in, one answer out, and the connection ends. Pure but for the registry."""
+"""The HTTP of the metrics port: a request, its answer, and the connection ends. Pure except for the registry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ HEAD_END = b"\r\n\r\n"
 
 
 class BadRequestError(Exception):
-    """The bytes are no HTTP request."""
+    """Cannot be read: the bytes are no HTTP request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What of a request decides its answer."""
+    """The parts of a request that decide its answer."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Request:
 
 
 def parse(head: bytes) -> Request:
-    """Read a request line and its headers; `BadRequestError`: they are none."""
+    """Give the request of a request line and headers. `BadRequestError`: they are no HTTP."""
     line, *fields = head.decode("latin-1").split("\r\n")
     parts = line.split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or not parts[0].isalpha():  # noqa: PLR2004 - RFC 9112, 3
@@ -52,7 +52,7 @@ def _write(status: str, headers: Sequence[tuple[str, str]], body: bytes, *, with
 
 
 def plain(status: str, text: str) -> bytes:
-    """Write an answer that says one sentence."""
+    """Give an answer with a sentence."""
     return _write(status, [("Content-Type", "text/plain; charset=utf-8")], f"{text}\n".encode())
 
 
@@ -63,13 +63,13 @@ NOT_FOUND = plain("404 Not Found", "The metrics are at /metrics.")
 
 
 class Exposition:
-    """The answers: Prometheus' text format or OpenMetrics, gzip where it is accepted, as the client library does it."""
+    """The answers, as the client library makes them: Prometheus' text format or OpenMetrics, with gzip if accepted."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._app = make_wsgi_app(registry)
 
     def answer(self, head: bytes) -> bytes:
-        """Answer a request. What the library makes of strange headers may be any exception."""
+        """Give the answer to a request. The library may raise any exception for strange headers."""
         try:
             request = parse(head.removesuffix(HEAD_END))
         except BadRequestError:

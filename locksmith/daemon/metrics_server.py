@@ -1,9 +1,10 @@
-"""The server of the metrics port. Whatever clients do, it takes little from the control loop.
+"""The server of the metrics port. For every behaviour of clients it takes little from the control loop.
 
-- One thread, with an event loop of its own: no client can make the control loop wait.
-- At most `CONNECTIONS` descriptors. A new client takes the place of one that has not asked yet.
-- About a quarter of one core at most: having worked more, the thread rests before it takes new connections.
-- Each connection ends: a request has to come within `REQUEST_LIMIT`, its answer to be taken within `ANSWER_LIMIT`.
+- One thread with its own event loop: no client can make the control loop wait.
+- At most `CONNECTIONS` descriptors. A new client takes the place of a client that has sent no request yet.
+- About a quarter of a core at most: after more work the thread pauses before it accepts new connections.
+- Each connection ends: a request must come within `REQUEST_LIMIT`, and the client must take the answer within
+  `ANSWER_LIMIT`.
 """
 
 import asyncio
@@ -31,21 +32,21 @@ from locksmith.util.ratelimit import RateLimit
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 32
-"""A Prometheus has one at a time, open for some milliseconds."""
+"""A Prometheus has one connection at a time, open for some milliseconds."""
 REQUEST_LIMIT = 5.0
 """Seconds for the TLS handshake and the request."""
 ANSWER_LIMIT = 5.0
 """Seconds for a client to take its answer."""
 SHARE = 0.25
-"""Of one core: having worked more, the thread rests before it takes new connections."""
+"""The share of a core: after more work the thread pauses before it accepts new connections."""
 AT_ONCE = 8
-"""How many it takes then."""
+"""How many connections it accepts then."""
 BACKLOG = 4096
-"""Connections that wait in the kernel. It drops good and bad alike beyond; 900 silent ones leave it in a second."""
+"""Connections that wait in the kernel, which drops any more. 900 silent connections leave the queue in a second."""
 NO_DESCRIPTOR_PAUSE = 1.0
 STOP_LIMIT = 2.0
 WARNINGS = 1 / 600
-"""A second: clients can bring a warning about."""
+"""Per second: clients can cause a warning."""
 
 _RESET, _NO_RESET = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -53,7 +54,7 @@ _FAILED = plain("500 Internal Server Error", "The metrics cannot be given: see t
 
 
 class Stage(enum.IntEnum):
-    """How far a connection has come."""
+    """The progress of a connection."""
 
     SILENT = 0
     SPEAKS = 1
@@ -62,13 +63,13 @@ class Stage(enum.IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A connection that is open, where it comes from, and how far it has come."""
+    """An open connection, its client, and its progress."""
 
     client: str
     stage: Stage = Stage.SILENT
 
     def hear(self) -> None:
-        """Note that it has sent something."""
+        """Note that the client has sent bytes."""
         if self.stage is Stage.SILENT:
             self.stage = Stage.SPEAKS
 
@@ -94,7 +95,7 @@ class MetricsServer:
         self._thread = threading.Thread(target=self._run, name="locksmith metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin. `RuntimeError`: no thread can be had."""
+        """Begin. `RuntimeError`: no thread can be started."""
         try:
             self._thread.start()
         except RuntimeError:
@@ -106,7 +107,7 @@ class MetricsServer:
         if self._ready.wait(STOP_LIMIT) and self._loop is not None and self._serving is not None:
             try:
                 self._loop.call_soon_threadsafe(self._serving.cancel)
-            except RuntimeError:  # it has ended already
+            except RuntimeError:  # the loop has ended already
                 return
             self._thread.join(STOP_LIMIT)
 
@@ -115,7 +116,7 @@ class MetricsServer:
             boottime.run(self._serve())
         except asyncio.CancelledError:
             pass
-        except Exception as error:  # noqa: BLE001  # whatever it is: reboots matter more than metrics
+        except Exception as error:  # noqa: BLE001  # any error: reboots matter more than metrics
             log.error("metrics are no longer served: %s: %s", type(error).__name__, error)  # noqa: TRY400
         finally:
             self._ready.set()
@@ -134,7 +135,7 @@ class MetricsServer:
             await asyncio.sleep(max(0.0, rest))
 
     async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not the loop's own `sock_accept`: one that is cancelled may lose a connection, with a traceback.
+        # Not the loop's own `sock_accept`: if it is cancelled, it may lose a connection, with a traceback.
         try:
             connection, address = self._listener.accept()
         except BlockingIOError:
@@ -146,7 +147,7 @@ class MetricsServer:
         else:
             connection.setblocking(False)
             self._welcome(connection, origin(address))
-            await asyncio.sleep(0)  # a request that is there already is answered before the next comes in
+            await asyncio.sleep(0)  # a request that has arrived is answered before the next connection is accepted
 
     async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
         incoming = asyncio.Event()
@@ -179,7 +180,7 @@ class MetricsServer:
         )
 
     async def _attend(self, connection: socket.socket, visit: Visit) -> None:
-        # Unless it ends well, a reset: the kernel too keeps nothing of a client that never takes its end.
+        # Without a clean end, a reset: so the kernel keeps nothing for a client that never takes its end.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         try:
             channel = self._channel(Plain(connection, visit.hear))
@@ -191,7 +192,7 @@ class MetricsServer:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
                 await channel.end()
         except (OSError, EOFError):
-            pass  # too slow (TimeoutError is one), gone, or no client of ours
+            pass  # the client is too slow (TimeoutError is an OSError), gone, or does not speak HTTP
         except Exception as error:  # noqa: BLE001  # a defect must not fill the log with tracebacks
             self._warn(self._failed, "a client of the metrics port failed: %s: %s", type(error).__name__, error)
 
@@ -203,7 +204,7 @@ class MetricsServer:
             return TOO_LARGE
         try:
             return self._exposition.answer(head)
-        except Exception as error:  # noqa: BLE001  # the library raises what it likes for strange headers
+        except Exception as error:  # noqa: BLE001  # the library raises any exception for strange headers
             self._warn(self._failed, "metrics cannot be given: %s: %s", type(error).__name__, error)
             return _FAILED
 
@@ -221,16 +222,16 @@ async def _receive_request(channel: Channel) -> bytes:
 
 
 def dispensable(visits: list[Visit]) -> Visit:
-    """Choose whom to end: of the client with the most connections the one that has come least far, of those the oldest.
+    """Choose the connection to end: of the client with the most, the least advanced; of those, the oldest.
 
-    So a client with a single connection keeps it while another has more.
+    So a client with a single connection keeps it while another client has more.
     """
     crowd = Counter(visit.client for visit in visits)
-    return min(visits, key=lambda visit: (-crowd[visit.client], visit.stage))  # of equals the first, so the oldest
+    return min(visits, key=lambda visit: (-crowd[visit.client], visit.stage))  # the first of equals, so the oldest
 
 
 def origin(address: Any) -> str:
-    """Tell clients apart: this machine's own loopback is one, and so is a /64 of IPv6."""
+    """Name a client: this machine's loopback is one client, and so is a /64 of IPv6."""
     ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
@@ -241,7 +242,7 @@ def origin(address: Any) -> str:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Listen on an address; `OSError`, `OverflowError`, `ValueError`: it cannot be had."""
+    """Give a socket that listens on an address. `OSError`, `OverflowError`, `ValueError`: it is not possible."""
     infos = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, where = infos[0]
     listener = socket.socket(family, socket.SOCK_STREAM)

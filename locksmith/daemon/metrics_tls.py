@@ -1,4 +1,4 @@
-"""The certificate of the metrics port: followed when it is renewed, and told when no client will trust it."""
+"""The certificate of the metrics port: a renewed file is used, and a date that clients refuse is logged."""
 
 import logging
 import ssl
@@ -41,7 +41,7 @@ class ServerCertificate:
         return context
 
     def _tell(self) -> None:
-        """Say once that clients refuse it: Prometheus shows only that the target is down."""
+        """Log once that clients refuse the certificate: Prometheus shows only that the target is down."""
         if self._certificate is None or self._told:
             return
         now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Who is told what the loop does: the log, systemd and update_engine's coordinator.conf (the metrics: metrics.py)."""
+"""The reporters of the loop: to the log, systemd and coordinator.conf (to metrics: metrics.py)."""
 
 import logging
 from dataclasses import replace
@@ -14,19 +14,19 @@ from locksmith.lock.records import states
 log = logging.getLogger(__name__)
 
 TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
-"""The reasons to wait that somebody should look at."""
+"""The reasons to wait that an operator should see: they are warnings."""
 
 
 class LogReporter:
-    """One line for each thing, with its reason; what stays the same is not said again."""
+    """Logs a line for each step, with its reason; a step that stays the same is not logged again."""
 
     def __init__(self) -> None:
         self._last = ""
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
-        """Log the step if it is news. Asking again after a no is not, nor the same reason to wait until later.
+        """Log a new step. A repeated attempt after a no is not new, and neither is the same reason until a later time.
 
-        An errand is mostly over at once; one that takes longer is waited for, which is said.
+        A stage is mostly over at once; if it takes longer, the wait for it is logged.
         """
         news = sentence(replace(step, until=None) if isinstance(step, Wait) else step)
         if isinstance(step, Request | Run) or news == self._last:
@@ -35,7 +35,7 @@ class LogReporter:
         log.log(_level(step), "%s", sentence(step))
 
     def performed(self, step: Step) -> None:
-        """Have nothing to add."""
+        """Do nothing."""
 
 
 def _level(step: Step) -> int:
@@ -46,7 +46,7 @@ def _level(step: Step) -> int:
 
 
 class SystemdReporter:
-    """`READY=1` at the first step, whatever it is; the reason as the unit's status; each turn feeds the watchdog."""
+    """Sends `READY=1` at the first step, the reason as the unit's status, and a watchdog message each cycle."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -61,11 +61,11 @@ class SystemdReporter:
         self._notifier.watchdog()
 
     def performed(self, step: Step) -> None:
-        """Have nothing to add."""
+        """Do nothing."""
 
 
 class CoordinatorReporter:
-    """Keeps coordinator.conf; a file that can't be had is logged once, tried again, and stops no reboot."""
+    """Keeps coordinator.conf. A failure is logged once, tried again, and stops no reboot."""
 
     def __init__(self, coordinator: Coordinator, strategy: str) -> None:
         self._coordinator = coordinator
@@ -79,7 +79,7 @@ class CoordinatorReporter:
         self.set(_coordinator_state(step, wanted=snapshot is not None and bool(snapshot.needs)))
 
     def performed(self, step: Step) -> None:
-        """Have nothing to add."""
+        """Do nothing."""
 
     def set(self, state: CoordinatorState) -> None:
         """Write one state."""

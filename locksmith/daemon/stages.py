@@ -1,4 +1,4 @@
-"""What the loop has done beside it: the checks, the hooks, the look at the machine's health."""
+"""The stages, which run next to the loop: the checks, the hooks, and the check of the machine's health."""
 
 import os
 import secrets
@@ -12,14 +12,14 @@ from locksmith.host.programs import Programs
 from locksmith.util.text import one_line
 
 CHECKS = "checks"
-"""The name of the gate that is the operator's own programs."""
+"""The name of the gate of the operator's own programs."""
 CHECK, HEALTH = "check", "health"
-"""The folders of programs that are asked again and again; those of the hooks are the names of their errands."""
+"""The folders of programs that run again and again; the folders of the hooks have the names of their stages."""
 HOOKS = {Stage.PREPARE, Stage.UNDO, Stage.FINISH}
 
 
 class MachineStages:
-    """The errands of this machine; `skip` names gates that an operator's order leaves out."""
+    """The stages of this machine; `skip` names gates that an operator's order leaves out."""
 
     def __init__(
         self,
@@ -36,11 +36,11 @@ class MachineStages:
         self._skip = skip
 
     def wanted(self, stage: Stage) -> bool:
-        """Whether there is anything to do for it."""
+        """Whether there is anything to do for a stage."""
         return stage not in HOOKS or bool(self._hooks.of(stage))
 
     async def run(self, stage: Stage, entry: JournalEntry | None) -> Sequence[Blocker]:
-        """Run it to its end, and say what it found wrong."""
+        """Run a stage to its end, and give what it found wrong."""
         match stage:
             case Stage.CHECKS:
                 return await self._ask(entry)
@@ -50,7 +50,7 @@ class MachineStages:
                 return await self._run(stage, entry)
 
     async def stop(self, stage: Stage, entry: JournalEntry) -> None:
-        """End the hooks that are under way; a check ends by itself, and nobody waits for it."""
+        """End the hooks that run; a check ends by itself, and the loop does not wait for it."""
         if stage in HOOKS:
             await self._hooks.stop(stage, _name(entry))
 
@@ -63,7 +63,7 @@ class MachineStages:
         return found
 
     async def _look(self, entry: JournalEntry | None) -> list[Blocker]:
-        """Ask systemd first: while it complains, no program is run."""
+        """Ask systemd first: while systemd names a problem, no program is run."""
         problems = await self._health.problems(entry.before) if entry else []
         problems = problems or await self._each(HEALTH, entry)
         return [Blocker(HEALTH, text) for text in problems]
@@ -81,7 +81,7 @@ class MachineStages:
         if entry is None:
             return []
         failed = await self._hooks.run(stage, _name(entry), _environment(entry))
-        # What has failed is tried anew; what was done is, where it is asked for again behind a restart, still done.
+        # A hook that has failed is tried again; a hook that was done stays done after a restart of the daemon.
         self._hooks.forget(stage, _name(entry))
         return [Blocker("hooks", text) for text in failed]
 
@@ -91,7 +91,7 @@ def _name(entry: JournalEntry) -> str:
 
 
 def _environment(entry: JournalEntry | None) -> dict[str, str]:
-    """Say what programs are told (docs/hooks.md)."""
+    """Give the environment of programs (docs/hooks.md)."""
     root = {"LOCKSMITH_ROOT": os.environ["LOCKSMITH_ROOT"]} if "LOCKSMITH_ROOT" in os.environ else {}
     if entry is None:
         return root

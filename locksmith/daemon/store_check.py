@@ -1,4 +1,4 @@
-"""Whether the store went back in time, by what this machine has seen of it."""
+"""The check whether the store went back in time, by this machine's watermark."""
 
 import contextlib
 
@@ -10,9 +10,9 @@ from locksmith.store.protocol import Store
 
 
 async def check(store: Store, group: str, mark: Watermark) -> str:
-    """Compare the store with what this machine has seen of it, look for a `resume`, and give the verdict.
+    """Give the verdict on the store, by this machine's watermark and the last `resume`.
 
-    The semaphore is read for what its last version says of the store's history.
+    The semaphore is read because its last version tells the store's history.
     """
     resume, _ = await store.read([keys.resume_key(group), keys.semaphore_key(group)])
     order = read_order(resume.entry, RESTORED)

@@ -1,7 +1,7 @@
-"""The windows of this machine: the configuration's own, and the named sets of the file or of the store.
+"""The windows of this machine: those of the configuration, and the named sets of the file or of the store.
 
-A set of the store is read again when it counts: before a reboot begins and right before the point of no return, so that
-an operator's change of it is obeyed by the whole fleet.
+A set of the store is read again before a reboot begins, and right before the point of no return. So the whole fleet
+obeys an operator's change of the set.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from locksmith.util.words import quoted
 from locksmith.window import window_set
 
 WAITING, IDLE = 30.0, 900.0
-"""Seconds after which the sets are read again while a reboot waits for its window, and while nothing is wanted."""
+"""Seconds after which the sets are read again: while a reboot waits for its window, and while no reboot is needed."""
 
 
 class ConfiguredWindows:
-    """What `settings` say. `open_store` connects to the store, where a set that the file does not know stands.
+    """The windows of `settings`. `open_store` connects to the store, for the sets that the file does not have.
 
-    `elapsed` is the clock by which what was read grows old (seconds).
+    `elapsed` is the clock for the age of a reading (seconds).
     """
 
     def __init__(self, settings: WindowSettings, open_store: Callable[[], Store], elapsed: Callable[[], float]) -> None:
@@ -35,7 +35,7 @@ class ConfiguredWindows:
         self._read_at: float | None = None
 
     async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
-        """Say when this machine may reboot; `StoreError`: a reboot is wanted, and the store does not say."""
+        """Give the windows of this machine. `StoreError`: a reboot is needed, and the store does not have them."""
         if self._stored and self._is_old(now, wanted=wanted):
             try:
                 self._sight, self._read_at = await self._read(), self._elapsed()
@@ -46,7 +46,7 @@ class ConfiguredWindows:
         return self._sight
 
     def forget(self) -> None:
-        """Read what stands in the store again at the next look."""
+        """Read the store's sets again at the next call."""
         self._read_at = None
 
     async def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What may say "not now": each module is one kind of objection."""
+"""The gates, which may block a reboot for now: a module for each kind of blocker."""

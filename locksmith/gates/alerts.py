@@ -1,8 +1,8 @@
-"""Prometheus and Alertmanager: firing alerts, or a query with an answer, hold the reboot back.
+"""The gate `alerts`: firing alerts of Alertmanager, or a result of a Prometheus query, block the reboot.
 
-Alertmanager's `GET /api/v2/alerts?active=true&silenced=false&inhibited=false` leaves out what is silenced; Prometheus'
-`GET /api/v1/query` gives `{"status":"success","data":{"resultType":"vector","result":[...]}}`, and any result objects.
-Whatever keeps it from asking is an objection: unreachable is a "no".
+Alertmanager's `GET /api/v2/alerts?active=true&silenced=false&inhibited=false` leaves out silenced alerts. Prometheus'
+`GET /api/v1/query` gives `{"status":"success","data":{"resultType":"vector","result":[...]}}`; any result blocks. Fail
+closed: if a server cannot be asked, that is a blocker.
 """
 
 import json
@@ -29,7 +29,7 @@ LARGEST = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
 
 LONGEST_NAME = 200
-"""Characters of an alert's name that are looked at."""
+"""Characters of an alert's name that are compared."""
 HTTPS = 443
 
 ACTIVE = "/api/v2/alerts?active=true&silenced=false&inhibited=false"
@@ -87,7 +87,7 @@ class Alerts:
             raise jsonread.BadJsonError("an alert is no object")
         labels = jsonread.read(alert, "labels", dict)
         state = jsonread.read(jsonread.read(alert, "status", dict, {}), "state", str, "active")
-        # A pattern of the configuration may take time that grows with the square of a name, or worse.
+        # The time of a configured pattern may grow with the square of a name's length, or faster.
         name, severity = (cut(str(labels.get(label, "")), LONGEST_NAME) for label in ("alertname", "severity"))
         settings = self._settings
         if state != "active" or (settings.severities and severity not in settings.severities):

@@ -1,6 +1,6 @@
-"""Inhibitor locks of logind (org.freedesktop.login1(5)): `block` on shutdown holds the reboot back.
+"""The gate `inhibitors`: logind's `block` inhibitors of a shutdown (org.freedesktop.login1(5)) block the reboot.
 
-`delay` is logind's own affair: it takes the reboot, and gives whoever asked for the delay its time.
+logind handles `delay` itself: it accepts the reboot, and gives each holder of a delay its time.
 """
 
 import os
@@ -21,7 +21,7 @@ YES = {"yes"}
 
 
 class Inhibitors:
-    """Who blocks a shutdown, and whether logind would take the reboot; this process's own locks are left out."""
+    """The programs, except this one, that block a shutdown, and whether logind accepts a reboot."""
 
     name = "inhibitor"
 
@@ -39,7 +39,7 @@ class Inhibitors:
         self._bus.subscribe(changed, hear)
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
-        """Name who blocks, and why; an answer that is missing is an objection too."""
+        """Name the programs that block, and why; a missing answer is a blocker too."""
         try:
             [locks] = await self._bus.call(LIST_INHIBITORS)
             blocks = [lock for lock in locks if _blocks(lock)]

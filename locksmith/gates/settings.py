@@ -1,4 +1,4 @@
-"""What the configuration says about the gates; apart from them, so that whoever only reads it loads no client."""
+"""The configuration of the gates; separate from them, so that its readers load no client."""
 
 import re
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """Where to ask and what counts; without URLs nothing is asked.
+    """Which servers to ask, and which alerts count; without URLs no server is asked.
 
-    `ignore`: a regular expression of alert names that do not count (whole names); `only`: of those that do. Without
-    `severities` every severity counts. `query`: PromQL; each of its results objects.
+    `ignore`: a regular expression of whole names of alerts that do not count; `only`: of alerts that do. Without
+    `severities` every severity counts. `query`: PromQL; each of its results is a blocker.
     """
 
     alertmanager: str = ""
@@ -21,5 +21,5 @@ class AlertSettings:
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is to be asked."""
+        """Whether any server is to be asked."""
         return bool(self.alertmanager or self.prometheus)

@@ -1,4 +1,4 @@
-"""Whether the clock is synchronised, in systemd's word for it (`NTPSynchronized` of org.freedesktop.timedate1(5)).
+"""The gate on a synchronised clock, by systemd (`NTPSynchronized` of org.freedesktop.timedate1(5)).
 
 A clock that is wrong after a boot, or was never set, would open windows at the wrong time.
 """
@@ -16,7 +16,7 @@ NTP_SYNCHRONIZED = Property(*_TIMEDATED, "NTPSynchronized", "b")
 
 
 class SyncedClock:
-    """Objects while the clock is not known to be synchronised."""
+    """Blocks while the clock is not known to be synchronised."""
 
     name = "clock"
 
@@ -24,7 +24,7 @@ class SyncedClock:
         self._bus = bus
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
-        """Ask systemd; an answer that is missing is an objection too."""
+        """Ask systemd; a missing answer is a blocker too."""
         try:
             synced = await self._bus.get(NTP_SYNCHRONIZED)
         except HostError as error:

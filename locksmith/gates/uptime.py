@@ -1,4 +1,4 @@
-"""A minimum uptime: a machine that has just come up does not go down again at once."""
+"""The gate on a minimum uptime: a machine does not go down soon after its boot."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from locksmith.util.words import span
 
 
 class MinimumUptime:
-    """Objects until this boot is old enough, by the kernel's monotonic clock: no step of the wall clock counts."""
+    """Blocks until this boot is old enough, by the kernel's monotonic clock: no step of the wall clock counts."""
 
     name = "uptime"
 
@@ -27,7 +27,7 @@ class MinimumUptime:
         self._monotonic = monotonic
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
-        """Say how long it has been up, and from when on it may go down."""
+        """Say how long the machine has been up, and when it may go down."""
         boot = self._boot()
         if boot is None:
             return []

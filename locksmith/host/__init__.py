@@ -1,1 +1,1 @@
-"""This machine: systemd, logind and the files of locksmith."""
+"""This machine: systemd, logind, D-Bus, and the files of locksmith."""

@@ -1,4 +1,4 @@
-"""Who this machine is, and which run of it this is."""
+"""The id of this machine, and the id of its present boot."""
 
 import re
 
@@ -24,18 +24,18 @@ def read_machine_id(paths: Paths) -> str:
         found = repr(text[:40]) if text else "nothing"
         raise HostError(
             f"this machine has no id: {paths.machine_id} must hold 32 hexadecimal digits and holds {found}; "
-            "`systemd-machine-id-setup` makes one"
+            "`systemd-machine-id-setup` makes it"
         )
     return text
 
 
 async def read_boot(paths: Paths, bus: SystemBus) -> Boot:
-    """Tell which boot this is. `HostError`: the boot id can't be read, or systemd is there and doesn't answer."""
+    """Give this boot's id. `HostError`: the id cannot be read, or systemd is there and does not answer."""
     return Boot(read_boot_id(paths), await _userspace_start(paths, bus))
 
 
 def read_boot_id(paths: Paths) -> str:
-    """Read the kernel's id of this boot, which a soft reboot keeps. `HostError`: it can't be read."""
+    """Give the kernel's id of this boot, which a soft reboot keeps. `HostError`: it cannot be read."""
     try:
         boot_id = paths.boot_id.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
@@ -46,10 +46,10 @@ def read_boot_id(paths: Paths) -> str:
 
 
 async def _userspace_start(paths: Paths, bus: SystemBus) -> int:
-    """Tell one userspace from the next: a soft reboot keeps the boot id, and starts userspace anew.
+    """Give the start of userspace: a soft reboot keeps the boot id, and starts userspace again.
 
-    The start of userspace is in every systemd, unlike the count of soft reboots, which would differ after an upgrade
-    and a re-execution of systemd although nothing has rebooted. Neither a re-execution nor a reload moves it.
+    Every systemd tells the start of userspace, and neither a re-execution nor a reload moves it. The count of soft
+    reboots is not used: after an upgrade of systemd and a re-execution it would differ without a reboot.
     """
     try:
         return int(await bus.get(USERSPACE_START))

@@ -1,4 +1,4 @@
-"""Local time, with the zone's rules and not just today's offset, so that the next window is right across a change."""
+"""Local time, with the zone's rules, so that the next window is right across a change of the clock."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ LOCALTIME = Path("/etc/localtime")
 
 
 def local_zone() -> tzinfo:
-    """Find this machine's zone: `TZ`, else /etc/localtime, else UTC (localtime(5))."""
+    """Give this machine's zone: `TZ`, else /etc/localtime, else UTC (localtime(5))."""
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
         try:
@@ -25,7 +25,7 @@ def local_zone() -> tzinfo:
 
 
 def _name(localtime: Path) -> str:
-    """Name the zone as its link does, so that another machine knows it too (localtime(5)); else by the file."""
+    """Give the zone by the name in its link, which other machines know too (localtime(5)); else by the file."""
     _, found, name = str(localtime.resolve()).partition("/zoneinfo/")
     return name if found else localtime.name
 

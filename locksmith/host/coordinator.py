@@ -1,10 +1,10 @@
-"""coordinator.conf: tells update_engine and login profiles who coordinates reboots, and what it is about to do.
+"""coordinator.conf: tells update_engine and login profiles which program coordinates reboots, and its state.
 
-Whoever writes it holds an exclusive flock on it all the time: a login profile that can get the lock knows that nobody
-reboots this machine by itself. So that the lock never lapses, each new file is locked before it takes the name.
+The coordinator holds an exclusive flock on the file all the time. If a login profile can get the lock, no program
+reboots this machine by itself. Each new file is locked before it takes the name, so the lock never lapses.
 
-Every user can lock a file that they can read. So nothing waits for the lock of the old file. Only a lock of root's,
-which is another coordinator's, keeps the file from being replaced.
+Every user can lock a file that they can read. So locksmith never waits for the lock of the old file. Only root's lock,
+which is that of another coordinator, keeps the file from being replaced.
 """
 
 import os
@@ -19,11 +19,11 @@ from locksmith.host.flock import PRIVATE, is_locked_by_root, lock
 NAME = "locksmithd"
 
 PUBLIC = 0o644
-"""Its mode: login profiles of all users read it."""
+"""The file's mode: login profiles of all users read it."""
 
 
 class CoordinatorState(StrEnum):
-    """What the coordinator is about to do."""
+    """The state of the coordinator."""
 
     STARTING = "starting"
     DISABLED = "disabled"
@@ -33,14 +33,14 @@ class CoordinatorState(StrEnum):
 
 
 class Coordinator:
-    """The file at `path`. Its lock is taken by the first `set` and let go by `close`, or by the end of the process."""
+    """The file at `path`. The first `set` takes its lock; `close`, or the end of the process, lets go of it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def set(self, strategy: str, state: CoordinatorState) -> None:
-        """Write the file again. `HostError`: another program of root's holds its lock, or it cannot be written."""
+        """Write the file again. `HostError`: another program of root holds its lock, or the file cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if not self._is_ours() and is_locked_by_root(self._path):
@@ -54,16 +54,16 @@ class Coordinator:
         self._hold(None)
 
     def _is_ours(self) -> bool:
-        """Whether the file that has the name is the one locked here."""
+        """Whether the file with this name is the file that is locked here."""
         with suppress(FileNotFoundError):
             return self._fd is not None and os.path.samestat(os.fstat(self._fd), self._path.stat())
         return False
 
     def _replace(self, text: str) -> None:
-        """Put a new file in the place of the old one. A lock on that, whose ever it is, is of no account then."""
+        """Replace the old file by a new file. A lock on the old file then has no effect."""
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         new.unlink(missing_ok=True)
-        # Private until it is locked: whoever can read a file can lock it.
+        # Private until it is locked: a user who can read a file can lock it.
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
         try:
             lock(fd, limit=0)
@@ -76,7 +76,7 @@ class Coordinator:
         self._hold(fd)
 
     def _hold(self, fd: int | None) -> None:
-        """Keep this lock from now on, and let go of the one before."""
+        """Keep this lock from now on, and let go of the earlier lock."""
         before, self._fd = self._fd, fd
         if before is not None:
             os.close(before)

@@ -1,11 +1,11 @@
-"""Files that survive a crash and a lost power: written new, synced, renamed over the old one, the folder synced."""
+"""Files that survive a crash and a power cut: the new file is synced, renamed over the old, and the folder synced."""
 
 import os
 from pathlib import Path
 
 
 def write_durably(path: Path, raw: bytes) -> None:
-    """Replace a file as a whole; `OSError`: it did not reach the disk, and the old one may still stand there."""
+    """Replace a whole file. `OSError`: the new file did not reach the disk, and the old file may still be there."""
     new = path.with_suffix(".new")
     with new.open("wb") as file:
         file.write(raw)

@@ -1,4 +1,4 @@
-"""Files that are locks between programs of this machine (flock(2)); the end of a process lets them go."""
+"""Files that are locks between programs of this machine (flock(2)); the end of a process releases its locks."""
 
 import contextlib
 import fcntl
@@ -10,14 +10,14 @@ from pathlib import Path
 PAUSE = 0.01
 
 PRIVATE = 0o600
-"""Whoever can open a file, even to read, can lock it: nobody but its owner may open one that we wait for."""
+"""A user who can open a file, even to read, can lock it. So only its owner may open a file that locksmith waits for."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, limit: float) -> Iterator[int]:
-    """Hold the lock of a private file, made where it is missing; give its descriptor.
+    """Hold the lock of a private file, which is created if it is missing; give its descriptor.
 
-    `BlockingIOError`: another program holds it for longer than `limit` seconds; `OSError`: it can't be opened.
+    `BlockingIOError`: another program holds it for longer than `limit` seconds. `OSError`: it cannot be opened.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
@@ -43,7 +43,7 @@ def lock(fd: int, *, limit: float) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether somebody holds the lock of a file now; one that can't be looked at counts as locked."""
+    """Tell whether a program holds the lock of a file now. A file that cannot be opened counts as locked."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -60,9 +60,9 @@ def is_locked(path: Path) -> bool:
 
 
 def is_locked_by_root(path: Path) -> bool:
-    """Tell whether a program of root's, or of this user's, holds the lock of a file now (proc_locks(5)).
+    """Tell whether a program of root, or of this user, holds the lock of a file now (proc_locks(5)).
 
-    A lock of whom the kernel does not name here is no such: every user may hold that of a file that they can read.
+    A lock whose holder the kernel does not name does not count: every user may lock a file that they can read.
     """
     try:
         found = path.stat()

@@ -1,8 +1,8 @@
-"""What tells this machine from a copy of its disk: the id of its hardware, as a digest.
+"""The id of this machine's hardware, as a digest: it tells this machine from a copy of its disk.
 
-A machine's id, its boot's id and all its files are on the disk, or follow from what is. The firmware's id is not: a
-virtual machine that is made of a copied disk has another one (SMBIOS 7.2.1, `/sys/class/dmi/id/product_uuid`; on boards
-with a device tree their serial number). A container sees its host's, and so has none of its own.
+The machine's id and all its files are on the disk. The firmware's id is not: a virtual machine from a copied disk has
+another id (SMBIOS 7.2.1, `/sys/class/dmi/id/product_uuid`). Boards with a device tree have a serial number. A container
+sees the id of its host, and so has no id of its own.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from locksmith.host.paths import Paths
 
 
 def read_hardware(paths: Paths, machine_id: str) -> str:
-    """Give 16 hexadecimal digits that another machine has others of; empty where nothing tells.
+    """Give 16 hexadecimal digits that differ on every machine; empty: nothing tells this machine from another.
 
-    It is a digest, with the machine id: what others read of it tells nothing about the hardware.
+    The digest includes the machine id: its readers learn nothing about the hardware.
     """
     if paths.container.exists():
         return ""

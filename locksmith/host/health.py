@@ -1,6 +1,6 @@
-"""Whether this machine is well after its reboot, and how it was before, as systemd has it.
+"""Whether this machine is healthy after its reboot, and its state before, as systemd says.
 
-The interface is org.freedesktop.systemd1(5)'s. Nothing here is remembered: each look asks anew.
+The interface is org.freedesktop.systemd1(5)'s. Nothing here is remembered: each check asks systemd again.
 """
 
 import shlex
@@ -21,13 +21,13 @@ NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 BOOT_COMPLETE = "boot-complete.target"
 COMING_UP = {"initializing", "starting"}
 OURS = "locksmith-"
-"""How the names of the hooks' own units begin: a hook that failed is told as such."""
+"""The prefix of the names of hooks' units: a hook that failed has its own message."""
 NAMES = ("ID", "VERSION_ID", "VERSION", "BUILD_ID", "IMAGE_ID", "IMAGE_VERSION", "OSTREE_VERSION", "VARIANT_ID")
-"""What of os-release(5) tells one system from the next."""
+"""The fields of os-release(5) that tell two systems apart."""
 
 
 def read_system(paths: Paths) -> str:
-    """Say in a few words which operating system this is; empty where nothing says so."""
+    """Give the name of this operating system in a few words; empty: unknown."""
     for path in (paths.root / "etc/os-release", paths.root / "usr/lib/os-release"):
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -39,7 +39,7 @@ def read_system(paths: Paths) -> str:
 
 
 class SystemdHealth:
-    """systemd's part of the health: the boot is over, nothing has failed anew, chosen units are active."""
+    """The health by systemd: the boot is over, no further unit has failed, the chosen units are active."""
 
     def __init__(self, bus: SystemBus, paths: Paths, units: tuple[str, ...] = ()) -> None:
         self._bus = bus
@@ -47,7 +47,7 @@ class SystemdHealth:
         self._units = units
 
     async def failed_units(self) -> tuple[str, ...]:
-        """Name the units that have failed. `HostError`: systemd is there, and does not say."""
+        """Name the units that have failed. `HostError`: systemd is there and does not say."""
         try:
             [units] = await self._bus.call(FAILED_UNITS)
         except NobodyError:
@@ -57,13 +57,13 @@ class SystemdHealth:
         return tuple(sorted(str(unit[0]) for unit in units if not str(unit[0]).startswith(OURS)))
 
     async def problems(self, before: PreRebootState) -> list[str]:
-        """Say what is wrong, each in a few words; nothing: the machine is well, as far as systemd tells."""
+        """Name what is wrong, each in a few words; empty: the machine is healthy, as far as systemd tells."""
         try:
             return [*await self._coming_up(), *await self._failed(before), *await self._chosen()]
         except NobodyError:
             if self._paths.systemd_booted.exists():
                 return ["systemd does not answer"]
-            return [f"{unit} cannot be looked at, there is no systemd" for unit in self._units]
+            return [f"{unit} cannot be checked, there is no systemd" for unit in self._units]
         except HostError as error:
             return [f"systemd does not say how this machine is: {error}"]
 
@@ -74,7 +74,7 @@ class SystemdHealth:
         return [f"{BOOT_COMPLETE} is {state}"] if state not in {"active", ""} else []
 
     async def _boot_complete(self) -> str:
-        """Give the state of boot-complete.target; empty where nothing pulls it in: it is inactive on stock Debian."""
+        """Give the state of boot-complete.target; empty: no unit pulls it in, as on stock Debian; it is inactive."""
         try:
             path = await self._path_of(BOOT_COMPLETE)
             pulls = [*await self._get(path, "RequiredBy", "as"), *await self._get(path, "WantedBy", "as")]

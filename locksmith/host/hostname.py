@@ -1,4 +1,4 @@
-"""What this machine is called."""
+"""The name of this machine."""
 
 import socket
 from pathlib import Path
@@ -7,7 +7,7 @@ from locksmith.host.paths import Paths
 
 
 def read_hostname(paths: Paths) -> str:
-    """Give the kernel's hostname; below a root of its own, what its /etc/hostname says, if it has one."""
+    """Give the kernel's hostname; below another root, the name in its /etc/hostname, if that exists."""
     if paths.root != Path("/"):
         try:
             return (paths.root / "etc/hostname").read_text(errors="replace").strip() or socket.gethostname()

@@ -1,7 +1,7 @@
-"""Which run of this machine's /run this is: a random id that a reboot forgets, and a restarted daemon finds again.
+"""The id of the present run: random, kept in /run, so a restarted daemon finds it and a reboot forgets it.
 
-Two containers of one host share the kernel's boot id, and a copied one the machine id and the host name as well; this
-id they do not share.
+Two containers of a host share the kernel's boot id. A copied container also shares the machine id and the host name.
+They do not share the id of the run.
 """
 
 import secrets
@@ -12,7 +12,7 @@ LENGTH = 16
 
 
 def read_instance(paths: Paths) -> str:
-    """Give the id of this run, made at the first call in it; empty where /run/locksmith cannot be written."""
+    """Give the id of this run, made at the first call; empty: /run/locksmith cannot be written."""
     path = paths.run / "instance"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The machine's memory across crashes and reboots: `/var/lib/locksmith/journal.json`.
+"""The reboot journal: the machine's memory across crashes and reboots (`/var/lib/locksmith/journal.json`).
 
-It names the claim this machine made, before the store is asked for it, and the point of no return, before the reboot.
-Only a machine whose journal has a claim's nonce gives that claim back. Each write is a new file, synced, renamed over
-the old one, and its folder synced; a lock beside it orders `locksmithd` and `locksmithctl`.
+This machine writes its claim here before it asks the store for a slot, and the point of no return before the reboot.
+Only a machine whose reboot journal has a claim's nonce releases that claim. Each write is durable (durable.py). A lock
+file next to the reboot journal orders the writes of `locksmithd` and `locksmithctl`.
 """
 
 import contextlib
@@ -26,20 +26,19 @@ from locksmith.util import jsonread, limits, records
 
 SCHEMA = 1
 LOCK_LIMIT = 0.5
-"""Seconds to wait for the other program's write, in which the loop stands still."""
+"""Seconds to wait for the other program's write; the loop is blocked for so long."""
 
 
 class TakenOverError(HostError):
-    """The claim was taken out of the journal before the point of no return."""
+    """Not done: the claim was removed from the reboot journal before the point of no return."""
 
 
 class JournalFile:
-    """The journal of one machine. Every write raises `HostError` when it did not reach the disk.
+    """The reboot journal of one machine. Every write raises `HostError` if it did not reach the disk.
 
-    `failed_writes` counts those in a row that did not, or could not begin. `hardware` is what a copied
-    disk finds another of (host/hardware.py); empty: this machine has nothing that a copy has not. `by`: the program
-    that writes claims of its own alone. One that the daemon has taken over counts as gone for it. `cluster` names the
-    etcd cluster of an API and endpoints (empty: it is not known yet).
+    `failed_writes` counts the last writes in a row that failed. `hardware` is the digest of hardware.py (empty:
+    unknown). `by` is the program that writes its own claims only; for that program a claim that the daemon has taken
+    over is gone. `cluster` names the etcd cluster of an API and endpoints (empty: not known yet).
     """
 
     def __init__(
@@ -57,14 +56,14 @@ class JournalFile:
         self._hardware = read_hardware(paths, machine_id) if hardware is None else hardware
         self._by = by
         self._cluster = cluster
-        # What stands there seldom changes: the same bytes are not read twice.
+        # The file seldom changes: the same bytes are not parsed twice.
         self._read: tuple[bytes, Journal | None] | None = None
 
     def read(self) -> Journal:
-        """Read it; a missing one is empty. `CorruptValueError`: torn or not one; it is left as it is.
+        """Read the reboot journal; a missing file is empty. `CorruptValueError`: it is unreadable, and left as it is.
 
-        A journal of another machine id, or written on other hardware (a copied image, a copied disk), is moved aside:
-        the claim that it names may be the original's, which releases it.
+        If it is of another machine id or hardware (a copied image or disk), the file is moved aside. Its claim may be
+        that of the copied machine, which releases it.
         """
         found = self._own()
         if found is not None:
@@ -73,7 +72,7 @@ class JournalFile:
             return self._own_or_none_yet()
 
     def begin(self, entry: JournalEntry) -> None:
-        """Write down a claim before it is made. `HostError`: another claim stands there."""
+        """Write down a claim before it is made. `HostError`: there is another claim."""
         with self._locked():
             found = self._own_or_none_yet()
             if found.entry is None:
@@ -85,7 +84,7 @@ class JournalFile:
                 )
 
     def commit(self, nonce: str, before: PreRebootState | None = None) -> None:
-        """Write down the point of no return, and how the machine was then. `CalledOffError`: the claim is gone."""
+        """Write down the point of no return, and the machine's state then. `TakenOverError`: the claim is gone."""
         with self._locked():
             found = self._own_or_none_yet()
             entry = self._claimed(found, nonce)
@@ -96,7 +95,7 @@ class JournalFile:
             self._write(replace(found, entry=committed))
 
     def reopen(self, nonce: str) -> None:
-        """Go back before the point of no return: no reboot was asked for, or it is known that none will happen."""
+        """Remove the point of no return: no reboot was asked for, or certainly none will happen."""
         with self._locked():
             found = self._own_or_none_yet()
             if (entry := self._claimed(found, nonce)) is not None:
@@ -104,14 +103,14 @@ class JournalFile:
                 self._write(replace(found, entry=reopened))
 
     def owns(self, nonce: str) -> bool:
-        """Whether the claim stands there, and is this program's still."""
+        """Whether the claim is there, and still belongs to this program."""
         return self._claimed(self.read(), nonce) is not None
 
     @contextlib.contextmanager
     def holding(self, nonce: str) -> Iterator[None]:
-        """Keep every other program from writing while a reboot is ordered for a claim past its point of no return.
+        """Keep every other program from writing while a committed claim's reboot is ordered.
 
-        `CalledOffError`: it is not there, not past that, or another program's by now.
+        `TakenOverError`: the claim is not there, is not committed, or belongs to another program by now.
         """
         with self._locked():
             entry = self._claimed(self._own_or_none_yet(), nonce)
@@ -120,9 +119,9 @@ class JournalFile:
             yield
 
     def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None:
-        """Make another program's claim the daemon's to give back, unless that program `goes_on` after all.
+        """Let the daemon take over another program's claim, to release it, unless that program `goes_on` after all.
 
-        From then on that program can neither pass the point of no return nor order the reboot.
+        After that the other program can neither commit nor order the reboot.
         """
         with self._locked():
             found = self._own_or_none_yet()
@@ -130,9 +129,9 @@ class JournalFile:
                 self._write(replace(found, entry=replace(entry, by=TAKEN_OVER)))
 
     def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None:
-        """Write down how far the hooks of a claim have come, before the first of them begins: it has its slot then.
+        """Write down how far the hooks of a claim have come, before the first begins. The claim then has its slot.
 
-        `CalledOffError`: the claim is another program's by now.
+        `TakenOverError`: the claim belongs to another program by now.
         """
         written = self._change(
             nonce,
@@ -146,16 +145,16 @@ class JournalFile:
         self._change(nonce, lambda entry: replace(entry, claim=entry.claim.gone_wrong(state, failure)))
 
     def fail(self, nonce: str, failure: FailedAttempt) -> None:
-        """Write down that the reboot of a claim did not happen; the claim stays until it is given back."""
+        """Write down that the reboot of a claim did not happen; the claim stays until it is released."""
         with self._locked():
             found = self._own_or_none_yet()
             if self._claimed(found, nonce) is not None:
                 self._write(replace(found, failure=failure))
 
     def clear(self, nonce: str, *, done: LastReboot | None = None) -> None:
-        """Forget a claim that is given back, and with a reboot that is `done` earlier failures.
+        """Forget a claim that is released; after a reboot that is `done`, also earlier failures.
 
-        Nothing is written where the claim isn't there.
+        If the claim is not there, nothing is written.
         """
         with self._locked():
             found = self._own_or_none_yet()
@@ -163,9 +162,9 @@ class JournalFile:
                 self._write(Journal(done=done) if done else replace(found, entry=None))
 
     def forgive(self, now: datetime) -> None:
-        """Forget the failures and the last reboot, and that the group remembers it: the next wish is tried at once.
+        """Forget the failures and the last reboot, so that the next need is tried at once.
 
-        It counts for a claim that waits for its slot as well.
+        The group's memory of the last reboot does not count either, also for a claim that waits for its slot.
         """
         with self._locked():
             entry = self._own_or_none_yet().entry
@@ -174,9 +173,9 @@ class JournalFile:
             self._write(Journal(entry, rechecked=now))
 
     def unless_committed(self, boot_id: str, call_off: Callable[[], bool]) -> bool:
-        """Run `call_off` while nobody can pass the point of no return. `HostError`: it is passed, in this boot.
+        """Run `call_off` while no program can commit. `HostError`: a claim is committed, in this boot.
 
-        Whoever passes it afterwards looks at the triggers once more, and so finds the wish gone.
+        A program that commits afterwards checks the triggers again, and so finds the need gone.
         """
         with self._locked():
             entry = self._own_or_none_yet().entry
@@ -192,16 +191,16 @@ class JournalFile:
             return entry is not None
 
     def _claimed(self, found: Journal, nonce: str) -> JournalEntry | None:
-        """Give the entry of a claim; None: it is not there, or it is another program's by now."""
+        """Give the entry of a claim; None: it is not there, or belongs to another program by now."""
         entry = found.entry
         gone = entry is None or entry.claim.nonce != nonce or self._by not in (None, entry.by)
         return None if gone else entry
 
     def _called_off(self) -> TakenOverError:
-        return TakenOverError(f"the claim is no longer in the journal {self.path}: the reboot was called off")
+        return TakenOverError(f"the claim is no longer in the reboot journal {self.path}: the reboot was cancelled")
 
     def _own(self) -> Journal | None:
-        """Read it as it stands; None: it is another machine's."""
+        """Read the file; None: it is of another machine."""
         raw = self._load()
         if raw is None:
             return Journal()
@@ -223,12 +222,12 @@ class JournalFile:
         except (jsonread.BadJsonError, CorruptValueError) as error:
             raise CorruptValueError(
                 str(self.path),
-                f"not a journal ({error}); look at `locksmithctl status`: if this machine holds the lock, free it with "
-                "`locksmithctl unlock`, then move the journal away",
+                f"not a reboot journal ({error}); run `locksmithctl status`. If this machine holds a slot, free it "
+                "with `locksmithctl unlock`, then move the file away",
             ) from None
 
     def _own_or_none_yet(self) -> Journal:
-        """Read it where nobody else writes it, so that nobody's new journal is moved aside for another machine's."""
+        """Read the file under its lock, so that no new reboot journal is moved aside in place of a copied file."""
         found = self._own()
         if found is None:
             self._set_aside()
@@ -249,13 +248,13 @@ class JournalFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise HostError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+            raise HostError(f"the reboot journal {self.path} cannot be read: {error.strerror}") from None
 
     def _store(self, raw: bytes) -> None:
         try:
             write_durably(self.path, raw)
         except OSError as error:
-            raise HostError(f"the journal {self.path} cannot be written: {error.strerror}") from None
+            raise HostError(f"the reboot journal {self.path} cannot be written: {error.strerror}") from None
 
     def _set_aside(self) -> None:
         aside = self.path.with_name("journal.of-another-machine.json")
@@ -263,14 +262,14 @@ class JournalFile:
             self.path.rename(aside)
         except OSError as error:
             raise HostError(
-                f"the journal {self.path} is of another machine and cannot be moved aside: {error.strerror}"
+                f"the reboot journal {self.path} is of another machine and cannot be moved aside: {error.strerror}"
             ) from None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(holding(self.path.with_suffix(".lock"), f"the journal {self.path}"))
+                stack.enter_context(holding(self.path.with_suffix(".lock"), f"the reboot journal {self.path}"))
             except HostError:
                 self.failed_writes += 1  # a disk that takes no writes takes no lock file either
                 raise
@@ -279,7 +278,7 @@ class JournalFile:
 
 @contextlib.contextmanager
 def holding(path: Path, what: str) -> Iterator[int]:
-    """Hold a lock file, and give its descriptor; what fails while it is held is no affair of the lock's."""
+    """Hold a lock file, and give its descriptor; errors inside the block pass unchanged."""
     with contextlib.ExitStack() as stack:
         try:
             fd = stack.enter_context(locked(path, limit=LOCK_LIMIT))
@@ -339,7 +338,7 @@ def _parse(fields: dict[str, Any], machine_id: str) -> Journal:
 def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
     claim = json.dumps(jsonread.read(fields, "claim", dict)).encode()
     return JournalEntry(
-        claim=claim_record.decode(claim, "the journal's claim", jsonread.read(fields, "holder", str, machine_id)),
+        claim=claim_record.decode(claim, "its claim", jsonread.read(fields, "holder", str, machine_id)),
         strategy=jsonread.read(fields, "strategy", str),
         group=jsonread.read(fields, "group", str),
         api=jsonread.read(fields, "api", int),

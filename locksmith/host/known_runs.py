@@ -1,7 +1,7 @@
-"""The last runs in which this machine has shown itself to its group: `/var/lib/locksmith/shown-boots`.
+"""The last runs in which this machine has shown itself to its group (`/var/lib/locksmith/shown-boots`).
 
-By them it tells the record of its own last run from that of another machine with its id. A run is a boot, or in a
-container one life of its /run (`Node.run`).
+With them this machine tells the record of its last run from that of another machine with the same id. A run is a boot;
+in a container it lasts as long as its /run (`Node.run`).
 """
 
 from locksmith.errors import HostError
@@ -9,17 +9,17 @@ from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
 
 KEPT = 4
-"""Runs: the one whose record stands in the store, the present one, and those in which the store was away."""
+"""Runs: the run whose record is in the store, the present run, and the runs without a store between them."""
 
 
 class ShownRuns:
-    """The ids of runs, the last one last. `HostError`: the file cannot be read or written."""
+    """The ids of runs, in their order. `HostError`: the file cannot be read or written."""
 
     def __init__(self, paths: Paths) -> None:
         self.path = paths.state / "shown-boots"
 
     def known(self) -> list[str]:
-        """Give the runs in which this machine may have shown itself; none where it has lost its files."""
+        """Give the runs in which this machine may have shown itself; empty: the machine has lost its files."""
         try:
             return self.path.read_text(encoding="utf-8", errors="replace").split()
         except FileNotFoundError:

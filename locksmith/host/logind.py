@@ -1,7 +1,7 @@
-"""systemd-logind's reboot, and what logind and systemd say about a shutdown under way (org.freedesktop.login1(5)).
+"""The reboot by systemd-logind, and whether a shutdown is under way (org.freedesktop.login1(5)).
 
-A reboot that logind answered cannot be called off. With a `delay` inhibitor the machine goes on for minutes as if
-nothing had happened; after the delay the shutdown is systemd's affair, not logind's. So both are asked.
+A reboot that logind answered cannot be cancelled. With a `delay` inhibitor the machine works on for minutes as before.
+After the delay systemd does the shutdown, and logind no longer knows of it. So both are asked.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.
 SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 
 REBOOT = Call(*LOGIND, "Reboot", "b", (False,))
-"""Not interactive: nobody is there whom polkit could ask."""
+"""Not interactive: there is no user whom polkit could ask."""
 PREPARE_FOR_SHUTDOWN = Match(LOGIND[2], "PrepareForShutdown", LOGIND[1], LOGIND[0])
 PREPARING = Property(*LOGIND, "PreparingForShutdown", "b")
 SYSTEM_STATE = Property(*SYSTEMD, "SystemState", "s")
 LIST_JOBS = Call(*SYSTEMD, "ListJobs", reply="a(usssoo)")
 
 REBOOT_LIMIT = 25.0
-"""Seconds for the reply of `Reboot`; past it the machine may be going down all the same."""
+"""Seconds for the reply of `Reboot`; after that the machine may still go down."""
 UNDER_WAY = "org.freedesktop.login1.OperationInProgress"
-"""The error of logind that says that a shutdown is under way already."""
+"""The error by which logind says that a shutdown is under way already."""
 
 UP = {"initializing", "starting", "running", "degraded", "maintenance"}
-"""The states of systemd in which the machine stays up. Beside `stopping` there are two that say neither."""
+"""The states of systemd in which the machine stays up. `stopping`: it goes down. Two more states say neither."""
 
 _ENDS = ("reboot", "poweroff", "halt", "kexec", "soft-reboot", "exit")
 SHUTDOWN_UNITS = {"shutdown.target"} | {unit for end in _ENDS for unit in (f"{end}.target", f"systemd-{end}.service")}
@@ -45,7 +45,7 @@ class Logind:
         self._bus = bus
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when a shutdown begins or is called off, and when one that can tell comes or goes.
+        """Have `wake` called when a shutdown begins or is cancelled, and when logind or systemd comes or goes.
 
         Call it before the bus is started.
         """
@@ -56,11 +56,11 @@ class Logind:
     async def reboot(self, permit: Permit) -> None:
         """Ask for a reboot, without a question to any user, and read the reply.
 
-        `permit` is held while the message is handed to the kernel. Without a connection, or where the kernel does not
-        take the message at once, nothing is sent, now or later.
+        `permit` is held while the kernel takes the message. Without a connection, or if the kernel does not take the
+        message at once, nothing is sent, now or later.
 
         `RebootRefusedError`: nothing was sent, or logind answered with an error; this machine stays up.
-        `RebootUnknownError`: the reply was lost or late, or a shutdown is under way already; it may be going down.
+        `RebootUnknownError`: the reply was lost or late, or a shutdown is under way already; this machine may go down.
         """
         try:
             await self._bus.call(REBOOT, limit=REBOOT_LIMIT, permit=permit)
@@ -75,9 +75,9 @@ class Logind:
             raise RebootUnknownError(f"logind was asked for the reboot: {error}") from None
 
     async def shutdown_state(self) -> ShutdownState:
-        """Ask both: one that says so is enough for going down, and it takes all three answers for staying up.
+        """Ask both: one answer is enough for going down; all three answers are needed for staying up.
 
-        With a delay inhibitor a reboot that was answered takes minutes, in which the machine looks alive and well.
+        With a delay inhibitor a reboot that was answered takes minutes, in which the machine seems healthy.
         """
         questions = (self._is_preparing, self._is_stopping, self._has_shutdown_job)
         answers = await asyncio.gather(*map(_unless_unclear, questions))
@@ -103,7 +103,7 @@ def _shuts_down(job: list[Any]) -> bool:
 
 
 async def _unless_unclear(question: Callable[[], Awaitable[bool | None]]) -> bool | None:
-    """Give the answer, None where there is none."""
+    """Give the answer; None: there is none."""
     try:
         return await question()
     except HostError:

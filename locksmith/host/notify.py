@@ -1,4 +1,4 @@
-"""What a service tells systemd about itself: sd_notify(3), sd_watchdog_enabled(3)."""
+"""The messages of a service to systemd: sd_notify(3), sd_watchdog_enabled(3)."""
 
 import os
 import socket
@@ -13,9 +13,9 @@ SEND_LIMIT = 0.5
 
 
 class Notifier:
-    """Sends to systemd's socket; without one it does nothing. It never raises.
+    """Sends messages to systemd's socket; without a socket it does nothing. It never raises.
 
-    `watchdog_interval` (seconds) is how often `watchdog` has to be called, half of what systemd allows; None: never.
+    `watchdog` must be called every `watchdog_interval` seconds, half of what systemd allows; None: never.
     """
 
     def __init__(self, address: str | None, watchdog_interval: float | None = None) -> None:
@@ -24,7 +24,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Take the socket and the watchdog's interval as systemd passes them."""
+        """Give a notifier with the socket and the watchdog's interval of systemd."""
         return cls(environ.get("NOTIFY_SOCKET") or None, _interval(environ))
 
     def ready(self) -> None:
@@ -32,15 +32,15 @@ class Notifier:
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Say in one line what it is doing."""
+        """Say in a line what the service does."""
         self._send(f"STATUS={one_line(text)}")
 
     def watchdog(self) -> None:
-        """Say that it is alive."""
+        """Say that the service is alive."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that it is about to end."""
+        """Say that the service is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
@@ -54,7 +54,7 @@ class Notifier:
 
 
 def _interval(environ: Mapping[str, str]) -> float | None:
-    """Read half of the watchdog's limit, which may be meant for another process."""
+    """Give half of the watchdog's limit; None: there is none, or it is for another process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:

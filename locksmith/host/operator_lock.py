@@ -1,9 +1,9 @@
-"""The lock of a `locksmithctl reboot` that runs, and the heartbeat by which it is known to go on.
+"""The lock of a running `locksmithctl reboot`, and the heartbeat that shows that it works.
 
-The kernel lets the lock go when its process ends, and not when that is stopped: by SIGSTOP, a debugger, a frozen
-cgroup. So the holder writes the boot time into it every few seconds. A holder that has not for `STALE` counts as gone,
-and locksmithd takes its claim over. When the holder goes on after that, its claim is no longer its own (journal.py:
-`holding`), and it reboots nothing.
+When a process ends, the kernel releases its lock; when a process is stopped (SIGSTOP, a debugger, a frozen cgroup), it
+does not. So the holder writes the boot time into the lock file every few seconds. If there is no heartbeat for `STALE`
+seconds, locksmithd takes over the holder's claim. If the holder continues after that, it has no claim (journal.py:
+`holding`), and does not reboot.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from locksmith.util.boottime import boot_time
 BEAT = 2.0
 """Seconds between two heartbeats."""
 STALE = 15.0
-"""Seconds without one, after which the holder stands still: longer than it may take from its commit to its order."""
+"""Seconds without a heartbeat after which the holder counts as stopped: longer than from its commit to its order."""
 WIDTH = 48
-"""Bytes of a heartbeat: each is written over the one before, in one write."""
+"""Bytes of a heartbeat: each replaces the last, in one write."""
 
 
 class OperatorLock:
-    """Held by `locksmithctl reboot` while it runs, so that the daemon leaves its claim alone; a crash lets it go."""
+    """The lock of a running `locksmithctl reboot`, whose claim the daemon leaves alone. A crash releases the lock."""
 
     def __init__(self, paths: Paths, clock: Callable[[], float] = boot_time) -> None:
         self._path = paths.run / "operator.lock"
@@ -36,7 +36,7 @@ class OperatorLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold it; `HostError` when another `locksmithctl reboot` does."""
+        """Hold the lock; `HostError`: another `locksmithctl reboot` holds it."""
         with contextlib.ExitStack() as stack:
             try:
                 self._fd = stack.enter_context(holding(self._path, str(self._path)))
@@ -50,7 +50,7 @@ class OperatorLock:
                 self._fd = None
 
     def beat(self) -> None:
-        """Say that the holder goes on. `HostError`: that cannot be written."""
+        """Write a heartbeat. `HostError`: it cannot be written."""
         if self._fd is None:
             return
         try:
@@ -59,15 +59,15 @@ class OperatorLock:
             raise HostError(f"{self._path} cannot be written: {error.strerror}") from None
 
     async def keep_beating(self) -> None:
-        """Say so until cancelled."""
+        """Write heartbeats until cancelled."""
         while True:
             self.beat()
             await asyncio.sleep(BEAT)
 
     def is_held(self) -> bool:
-        """Whether somebody holds it now, and goes on; a lock file that cannot be looked at counts as held.
+        """Whether a running `locksmithctl reboot` holds the lock. A lock file that cannot be opened counts as held.
 
-        A holder that was suspended with this whole machine gets time to say that it goes on.
+        After a suspend of this machine the holder gets time for its next heartbeat.
         """
         stamp = self._read()[0] if is_locked(self._path) else None
         if stamp is None or self._clock() - stamp <= STALE:
@@ -78,7 +78,7 @@ class OperatorLock:
         return self._clock() - self._stale[1] < 2 * BEAT
 
     def _read(self) -> tuple[float | None, int]:
-        """Read the last heartbeat, and the holder's pid; None: there is none that can be read."""
+        """Read the last heartbeat, and the holder's pid; None: they cannot be read."""
         try:
             stamp, pid = self._path.read_text().split()
             return float(stamp), int(pid)

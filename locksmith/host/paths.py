@@ -1,4 +1,4 @@
-"""Where this machine keeps what locksmith reads and writes."""
+"""The paths of the files that locksmith reads and writes on this machine."""
 
 import os
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All paths below one root: `/` on a real machine, a folder of its own for each node of the demo and the tests."""
+    """All paths below a root: `/` on a real machine, a separate folder for each node of the demo and the tests."""
 
     root: Path = Path("/")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read `LOCKSMITH_ROOT`, which is for tests and the demo; without it the root is `/`."""
+        """Give the paths below `LOCKSMITH_ROOT`, which is for tests and the demo; without it the root is `/`."""
         return cls(Path(environ.get("LOCKSMITH_ROOT") or "/"))
 
     @property
@@ -30,7 +30,7 @@ class Paths:
 
     @property
     def config(self) -> Path:
-        """The configuration; its drop-ins stand in a folder of the same name with `.d` behind it."""
+        """The configuration; its drop-ins are in the folder of the same name with `.d` at its end."""
         return self.root / "etc/locksmith/locksmith.toml"
 
     def programs(self, stage: str) -> Path:
@@ -39,12 +39,12 @@ class Paths:
 
     @property
     def state(self) -> Path:
-        """What survives a reboot."""
+        """The folder of files that survive a reboot."""
         return self.root / "var/lib/locksmith"
 
     @property
     def run(self) -> Path:
-        """What a reboot forgets."""
+        """The folder of files that a reboot forgets."""
         return self.root / "run/locksmith"
 
     @property
@@ -59,17 +59,17 @@ class Paths:
 
     @property
     def container(self) -> Path:
-        """Exists in a container: systemd names there what kind it is (systemd.exec(5))."""
+        """Exists in a container: systemd names its kind there (systemd.exec(5))."""
         return self.root / "run/systemd/container"
 
     @property
     def product_uuid(self) -> Path:
-        """The firmware's id of this machine, which root alone may read (SMBIOS, on x86 and some ARM)."""
+        """The firmware's id of this machine, which only root may read (SMBIOS, on x86 and some ARM)."""
         return self.root / "sys/class/dmi/id/product_uuid"
 
     @property
     def board_serial(self) -> Path:
-        """The serial number of a board that is described by a device tree (Raspberry Pi and others)."""
+        """The serial number of a board with a device tree (Raspberry Pi and others)."""
         return self.root / "proc/device-tree/serial-number"
 
     @property
@@ -79,12 +79,12 @@ class Paths:
 
     @property
     def boot(self) -> Path:
-        """Where Debian and others have their kernels."""
+        """The kernels of Debian and others."""
         return self.root / "boot"
 
     @property
     def modules(self) -> Path:
-        """Where every kernel has its modules, and on some distributions its image."""
+        """The modules of every kernel, and on some distributions its image."""
         return self.root / "usr/lib/modules"
 
     @property

@@ -1,7 +1,7 @@
-"""What polkit lets users ask of the daemon.
+"""The requests that polkit lets users make of the daemon.
 
-polkit may take minutes, as a person has to type a password, or for ever, where the user's agent never answers. The bus
-lets a connection wait for 128 answers and refuses all further calls, so few questions wait at a time.
+polkit may take minutes, because a user must type a password. If the user's agent never answers, polkit does not either.
+The bus lets a connection wait for 128 answers and refuses all further calls. So few requests wait at a time.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from locksmith.host.dbus.messages import Call, RefusedError
 
 ACTION = "org.locksmith1.manage"
 ASK_LIMIT = 120.0
-"""Seconds for an answer: a person may have to type a password."""
+"""Seconds for an answer: a user may have to type a password."""
 CANCEL_LIMIT = 2.0
-"""Seconds for taking a question back."""
+"""Seconds to cancel a request."""
 MOST_OF_ONE, MOST = 2, 8
-"""Questions that wait at a time: of one user, and of all."""
+"""Requests that wait at a time: of one user, and of all."""
 ALLOW_INTERACTION = 1
 
 _DENIED = "org.freedesktop.DBus.Error.AccessDenied"
@@ -41,7 +41,7 @@ class Polkit:
         self._waiting: Counter[int] = Counter()
 
     async def allows(self, sender: str, user: int) -> None:
-        """Return when the action is allowed. `RefusedError`: it is not, or too many questions wait already."""
+        """Return if the action is allowed. `RefusedError`: it is not, or too many requests wait already."""
         if self._waiting[user] >= MOST_OF_ONE:
             raise RefusedError(_LIMITS, f"polkit has not answered {MOST_OF_ONE} earlier requests of user {user} yet")
         if self._waiting.total() >= MOST:
@@ -63,7 +63,7 @@ class Polkit:
         try:
             [(allowed, _challenge, _details)] = await self._bus.call(ask, limit=ASK_LIMIT)
         except HostError as error:
-            # Otherwise the user's agent would go on asking for a password that is of no use any more.
+            # Otherwise the user's agent would still ask for a password that has no use any more.
             with contextlib.suppress(HostError):
                 cancel = Call(*_AUTHORITY, "CancelCheckAuthorization", "s", (cancellation,), autostart=False)
                 await self._bus.call(cancel, limit=CANCEL_LIMIT)

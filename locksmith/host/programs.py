@@ -1,8 +1,8 @@
-"""The operator's programs: checks and hooks, each folder in the order of its names, each program in its own unit.
+"""The operator's programs: checks and hooks. Each folder runs in the order of its names, each program in its own unit.
 
-A program that runs already, from before a restart of the daemon, is found by its name and waited for. Whatever keeps
-one from running is a failure: a file in such a folder that is not executable too, or a forgotten `chmod` would reboot a
-machine that was not drained.
+If a program still runs after a restart of the daemon, the daemon finds it by its name and waits for it. If a program
+cannot run, that is a failure, also if a file is not executable. Otherwise a forgotten `chmod` would reboot a machine
+that was not drained.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from locksmith.host.trust import refuse_changeable
 from locksmith.util import jsonread, limits
 
 LOOK_EVERY = 0.05
-"""Seconds between two looks at whether a program has ended."""
+"""Seconds between two checks whether a program has ended."""
 START_LIMIT = 20.0
 """Seconds for a program's unit to start."""
 SPARE = 15.0
@@ -43,9 +43,9 @@ _LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt",
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a program ended: its exit status (negative: a signal), the last line it printed, whether it ran too long.
+    """The end of a program: its exit status (negative: a signal), the last line it printed, whether it ran too long.
 
-    `digest` tells one whole output from another.
+    `digest` tells two outputs apart.
     """
 
     code: int
@@ -55,7 +55,7 @@ class Outcome:
 
 
 class Programs:
-    """Runs the programs below /etc/locksmith. `limit` is in seconds, for each of them."""
+    """Runs the programs below /etc/locksmith. `limit` is in seconds, for each program."""
 
     def __init__(self, paths: Paths, bus: SystemBus, limit: float) -> None:
         self._paths = paths
@@ -64,7 +64,7 @@ class Programs:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def of(self, stage: str) -> list[Path]:
-        """Name the programs of a stage in their order; what editors and package managers leave behind is none."""
+        """Name the programs of a stage in their order, without the leftovers of editors and package managers."""
         folder = self._paths.programs(stage)
         try:
             names = sorted(path.name for path in folder.iterdir())
@@ -75,9 +75,9 @@ class Programs:
         return [folder / name for name in names if _counts(name) and not (folder / name).is_dir()]
 
     async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
-        """Run a stage's programs, and give what failed, as sentences: the first alone, or with `every` all.
+        """Run a stage's programs, and give their failures, as sentences: the first, or with `every` all.
 
-        `name` tells this run from every other; the same again goes on where it was.
+        `name` tells this run from every other; a second call with the same name continues the run.
         """
         failed = []
         for program in self.of(stage):
@@ -89,7 +89,7 @@ class Programs:
         return failed
 
     async def command(self, stage: str, name: str, words: Sequence[str]) -> Outcome:
-        """Run one command, or wait for it where it runs already, and give how it ended. `HostError`: nobody knows."""
+        """Give the end of a command; if it runs already, wait for it. `HostError`: its end is not known."""
         place = self._folder / f"{stage}-{name}"
         if not is_locked(place.with_suffix(".lock")):
             place.with_suffix(".json").unlink(missing_ok=True)
@@ -97,17 +97,17 @@ class Programs:
                 refuse_changeable(Path(words[0]), "the program")
             await self._start(words, place, {"LC_ALL": "C.UTF-8"})
         if not await self._ended(place):
-            raise HostError("it ended without a word, as one that was killed does")
+            raise HostError("it left no result, as after a kill")
         return read_outcome(place.with_suffix(".json"))
 
     def forget(self, stage: str, name: str) -> None:
-        """Remove what is left of a run that nobody asks for any more."""
+        """Remove the leftovers of a run that is over."""
         for left in self._folder.glob(f"{stage}-*-{name}.*"):
             with contextlib.suppress(OSError):
                 left.unlink()
 
     async def stop(self, stage: str, name: str) -> None:
-        """End the programs of a run that are under way, wait for that, within a limit, and forget the run."""
+        """End the running programs of a run, wait for their end, within a limit, and forget the run."""
         for lock in self._folder.glob(f"{stage}-*-{name}.lock"):
             place = lock.with_suffix("")
             if not is_locked(lock):
@@ -125,7 +125,7 @@ class Programs:
         return self._paths.run / "programs"
 
     def _place(self, stage: str, program: Path, name: str) -> Path:
-        """Give the path, without a suffix, of what tells how a program runs; its end is the unit's name, too."""
+        """Give the path, without a suffix, of the files of a program's run. Its last part is also the unit's name."""
         return self._folder / f"{stage}-{program.name.replace('.', '_')}-{name}"
 
     async def _run(self, program: Path, place: Path, environ: Mapping[str, str]) -> str:
@@ -139,7 +139,7 @@ class Programs:
                 return str(error)
             await self._start([str(program)], place, environ)
         if not await self._ended(place):
-            return "it ended without a word, as one that was killed does"
+            return "it left no result, as after a kill"
         return _read(result)
 
     async def _start(self, words: Sequence[str], place: Path, environ: Mapping[str, str]) -> None:
@@ -153,7 +153,7 @@ class Programs:
 
     async def _start_unit(self, program: Path, place: Path, command: list[str], environ: Mapping[str, str]) -> None:
         unit = _unit(place)
-        with contextlib.suppress(AnsweredError):  # nothing of that name has failed before
+        with contextlib.suppress(AnsweredError):  # no unit of that name has failed before
             await self._bus.call(Call(*SYSTEMD, "ResetFailedUnit", "s", (unit,)))
         properties = [
             ("Description", Variant("s", f"locksmith runs {program}")),
@@ -173,7 +173,7 @@ class Programs:
     async def _ended(self, place: Path) -> bool:
         """Wait for the program's end; False: it left no result."""
         result, lock = place.with_suffix(".json"), place.with_suffix(".lock")
-        # Not the loop's time: a program's limit counts the time in which the machine runs, by systemd's clock too.
+        # Not the loop's time: a program's limit does not count a suspend, as systemd's does not either.
         ends = time.monotonic() + self._limit + 2 * SPARE
         while not result.exists():
             if not is_locked(lock) or time.monotonic() > ends:
@@ -182,7 +182,7 @@ class Programs:
         return True
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        """Wait for a supervisor's beginning or end; `HostError`: it does not come."""
+        """Wait for a supervisor's start or end; `HostError`: it did not come."""
         ends = asyncio.get_running_loop().time() + START_LIMIT
         while not holds():
             if asyncio.get_running_loop().time() > ends:
@@ -190,9 +190,9 @@ class Programs:
             await asyncio.sleep(LOOK_EVERY)
 
     def _start_child(self, command: list[str], environ: Mapping[str, str]) -> None:
-        """Start the supervisor as a child that outlives this process, where there is no systemd."""
+        """Start the supervisor without systemd, as a child that outlives this process."""
         self._children = [child for child in self._children if child.poll() is None]
-        child = subprocess.Popen(  # noqa: S603 - this very program
+        child = subprocess.Popen(  # noqa: S603 - this program itself
             command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, start_new_session=True
         )
         self._children.append(child)
@@ -211,7 +211,7 @@ def _counts(name: str) -> bool:
 
 
 def _read(result: Path) -> str:
-    """Give what went wrong with a program that has ended, in a sentence; empty: nothing did."""
+    """Say in a sentence what went wrong with a program that has ended; empty: nothing did."""
     try:
         ended = read_outcome(result)
     except HostError as error:
@@ -225,7 +225,7 @@ def _read(result: Path) -> str:
 
 
 def read_outcome(result: Path) -> Outcome:
-    """Read how a program ended. `HostError`: the file does not say."""
+    """Read the end of a program. `HostError`: the file does not say."""
     try:
         fields = jsonread.load_record(result.read_bytes(), limits.LOCAL)
         return Outcome(

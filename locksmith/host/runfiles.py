@@ -10,18 +10,18 @@ from locksmith.host.paths import Paths
 
 
 class AdoptMark:
-    """Remembers that a slot from before the journal was looked for in this boot (`adopt = true`)."""
+    """Remembers that this boot has searched for a slot from before the reboot journal (`adopt = true`)."""
 
     def __init__(self, paths: Paths, *, wanted: bool) -> None:
         self._path = paths.run / "adopted"
         self._wanted = wanted
 
     def missing(self) -> bool:
-        """Whether it is still to be looked for."""
+        """Whether the search is still to be done."""
         return self._wanted and not self._path.exists()
 
     def leave(self) -> None:
-        """Remember it; where that fails, at least until this daemon ends."""
+        """Remember the search; if the write fails, at least until this daemon ends."""
         self._wanted = False
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,9 +30,10 @@ class AdoptMark:
 
 @contextlib.contextmanager
 def only_daemon(paths: Paths) -> Iterator[None]:
-    """Be the one daemon of this machine, with its pid where `locksmithctl` finds it to have it look again.
+    """Be the only daemon of this machine, and write its pid, by which `locksmithctl` wakes it.
 
-    `HostError`: another one runs. Two would each take the other's claim for a leftover of its own, and give it back.
+    `HostError`: another daemon runs. Each of two daemons would take the other's claim for its own leftover, and release
+    it.
     """
     path = paths.run / "locksmithd.pid"
     with contextlib.ExitStack() as stack:

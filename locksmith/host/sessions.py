@@ -1,8 +1,8 @@
-"""Who is logged in, and their warning, as logind has it (org.freedesktop.login1(5)).
+"""The users who are logged in, and their warning, by logind (org.freedesktop.login1(5)).
 
-The warning is a `dry-reboot` schedule: logind tells the users on their terminals, keeps new ones out shortly before
-(`/run/nologin`), and does nothing at the time. The reboot itself stays the loop's. logind shows such a schedule as one
-of a `reboot` (seen on 252): which is locksmith's own is told by its time, kept in /run/locksmith.
+The warning is a `dry-reboot` schedule: logind writes to the users' terminals, refuses new logins shortly before
+(`/run/nologin`), and does nothing at the time. The agent does the reboot itself. logind shows such a schedule as a
+`reboot` (seen on 252). locksmith knows its own schedule by the time, which is kept in /run/locksmith.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ CANCEL = Call(*LOGIND, "CancelScheduledShutdown", reply="b")
 DRY_REBOOT = "dry-reboot"
 
 LONGEST_REASON = 300
-"""Characters of the reason in the warning, which stands on every terminal."""
+"""Characters of the reason in the warning, which is on every terminal."""
 
 SOMEBODY_SITS = {"tty", "x11", "wayland", "mir", "web"}
-"""Types of sessions behind which somebody sits; `unspecified` is a copy over ssh, or a job."""
+"""Types of sessions of a user at a terminal or desktop; `unspecified` is a copy over ssh, or a job."""
 
 
 class Sessions:
@@ -40,12 +40,12 @@ class Sessions:
         self._own = paths.run / "warned-until"
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when somebody comes or goes. Call it before the bus is started."""
+        """Have `wake` called when a user logs in or out. Call it before the bus is started."""
         for member in ("SessionNew", "SessionRemoved"):
             self._bus.subscribe(Match(LOGIND[2], member, LOGIND[1], LOGIND[0]), lambda _signal: wake())
 
     async def present(self) -> frozenset[str]:
-        """Name the users whose sessions count, each with where the session is."""
+        """Name the users whose sessions count, each with the place of the session."""
         if self._settings.which == NONE:
             return frozenset()
         [sessions] = await self._bus.call(LIST_SESSIONS)
@@ -53,10 +53,10 @@ class Sessions:
         return frozenset(name for name in found if name)
 
     async def warn(self, at: datetime, reason: str) -> None:
-        """Tell them when this machine reboots, and why. A shutdown that somebody else has scheduled is left alone."""
+        """Tell the users when this machine reboots, and why. Another program's scheduled shutdown is left alone."""
         kind, when = await self._bus.get(SCHEDULED)
         if kind and not self._is_own(when):
-            raise HostError(f"somebody else has scheduled a {kind} of this machine: `shutdown -c` takes it back")
+            raise HostError(f"another program has scheduled a {kind} of this machine: `shutdown -c` cancels it")
         until = int(at.timestamp() * 1e6)
         self._remember(until)
         why = f" ({one_line(reason, LONGEST_REASON)})" if reason else ""
@@ -65,7 +65,7 @@ class Sessions:
         await self._bus.call(Call(*LOGIND, "ScheduleShutdown", "st", (DRY_REBOOT, until)))
 
     async def call_off(self) -> None:
-        """Take the warning back, where there is one."""
+        """Cancel the warning, if there is one."""
         if not self._own.exists():
             return
         kind, when = await self._bus.get(SCHEDULED)
@@ -74,7 +74,7 @@ class Sessions:
         self._own.unlink(missing_ok=True)
 
     def _is_own(self, when: int) -> bool:
-        """Whether a schedule is the one that was made here, by this run of the daemon or an earlier one."""
+        """Whether a schedule is this daemon's own, also from before its restart."""
         try:
             return int(self._own.read_text()) == when
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the configuration says about the sessions of users."""
+"""The configuration of users' sessions."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ INTERACTIVE, ALL, NONE = "interactive", "all", "none"
 class SessionSettings:
     """Which sessions count: those with a terminal or a desktop (`interactive`), `all` of users, or `none`.
 
-    `ignore` names users whose sessions do not.
+    `ignore` names users whose sessions do not count.
     """
 
     which: str = INTERACTIVE

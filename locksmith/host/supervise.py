@@ -1,8 +1,8 @@
-"""Runs one program for the daemon and outlives it: `python -m locksmith.host.supervise PLACE LIMIT PROGRAM...`.
+"""Runs a program for the daemon and outlives the daemon: `python -m locksmith.host.supervise PLACE LIMIT PROGRAM...`.
 
-As a process of its own, in a unit of its own where there is systemd, so that neither the daemon's sandbox nor its
-restart touches the program. PLACE.lock, with its pid, is held while it runs, PLACE.json is what became of it. Its
-output goes to standard output, bounded; the last line of it is the reason that people are told.
+This is a separate process, with systemd in a separate unit. So neither the daemon's sandbox nor its restart affects the
+program. PLACE.lock has the pid and is locked while the program runs; PLACE.json has its end. Its output goes to
+standard output, bounded; the last line is the reason that operators are told.
 """
 
 import codecs
@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 MOST_OUTPUT = 64 * 1024
-"""Characters of output that reach the log; the rest is counted."""
+"""Characters of output that reach the log; the others are counted."""
 LONGEST_REASON = 400
 """Characters of the last line that are kept."""
 LAST_WORDS = 0.5
-"""Seconds to read what is still in the pipe when the program has ended: whatever it left behind may hold it open."""
+"""Seconds to empty the pipe after the program has ended: a process that it started may keep the pipe open."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a program that has run too long."""
 NOT_STARTED = 127
@@ -40,7 +40,7 @@ class Output:
         self._digest = hashlib.sha256()
 
     def take(self, raw: bytes) -> None:
-        """Pass on what came."""
+        """Pass on the bytes that came."""
         self._digest.update(raw)
         text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in self._decoder.decode(raw))
         self._tail = (self._tail + text)[-4 * LONGEST_REASON :]
@@ -51,24 +51,24 @@ class Output:
             os.write(self._sink, shown.encode())
 
     def end(self) -> None:
-        """Say how much was left out."""
+        """Say how many characters were left out."""
         if self._dropped:
             os.write(self._sink, f"\n({self._dropped} more characters of output are not shown)\n".encode())
 
     @property
     def digest(self) -> str:
-        """Tell this whole output from another."""
+        """The digest of the whole output."""
         return self._digest.hexdigest()[:12]
 
     @property
     def reason(self) -> str:
-        """The last line that has anything in it."""
+        """The last line that is not empty."""
         last = next((line.strip() for line in reversed(self._tail.splitlines()) if line.strip()), "")
         return last[-LONGEST_REASON:]
 
 
 def supervise(place: Path, limit: float, command: list[str]) -> int:
-    """Run the program to its end, or to its limit, and write down what became of it."""
+    """Run the program to its end, or to its limit, and write down its end."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -97,7 +97,7 @@ def supervise(place: Path, limit: float, command: list[str]) -> int:
 
 
 def _follow(process: "subprocess.Popen[bytes]", output: Output, ends: float) -> bool:
-    """Read until the program itself has ended, whatever it leaves behind. True: it had to be ended."""
+    """Read until the program itself has ended, without its leftover processes. True: it had to be ended."""
     pipe = process.stdout
     if pipe is None:
         return False
@@ -110,7 +110,7 @@ def _follow(process: "subprocess.Popen[bytes]", output: Output, ends: float) -> 
                 late = True
                 _end(process)
             if selector.select(0.05) and not _take(pipe.fileno(), output):
-                time.sleep(0.02)  # closed: only its end is waited for
+                time.sleep(0.02)  # closed: only the end of the program is missing
         last = time.monotonic() + LAST_WORDS
         while time.monotonic() < last and selector.select(0) and _take(pipe.fileno(), output):
             pass
@@ -137,7 +137,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    """Signal the program's session: what it has started goes with it."""
+    """Signal the program's session, and so all that it has started."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

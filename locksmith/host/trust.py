@@ -1,4 +1,4 @@
-"""Who else may change or read a file of this machine, and files that must be files."""
+"""Which other users may change or read a file of this machine; and the contents of regular files."""
 
 import errno
 import grp
@@ -16,8 +16,8 @@ _MOST_LINKS = 40
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read a file as a whole: no folder, device or pipe, and not more than `most` bytes; `OSError` says why not."""
-    # Without O_NONBLOCK, opening a pipe waits for a writer that may never come.
+    """Read a whole regular file of at most `most` bytes. `OSError`: it is larger, or a folder, device or pipe."""
+    # Without O_NONBLOCK, the opening of a pipe waits for a writer that may never come.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -33,16 +33,16 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def changeable_by_others(path: Path) -> str:
-    """Say who can change a file or a folder but root and this user, and the command against that; empty: nobody can.
+    """Say which other user can change a file or folder, and what to run; empty: only root and this user can.
 
-    That is by what stands on the way to it as well: each folder from the root on, each link and its target.
+    All that leads to the file counts as well: each folder from the root on, each link and its target.
     """
     trusted, groups = {0, os.geteuid()}, _trusted_groups()
     for place, found in _way(path):
         if found.st_uid not in trusted:
             chown = "chown -h root" if stat.S_ISLNK(found.st_mode) else "chown root"
             return f"{place} belongs to {_user(found.st_uid)}, who can change it: `{chown} {quoted(place)}`"
-        # In a folder like /tmp, each can remove only what is their own.
+        # In a folder like /tmp, users can remove only their own files.
         if stat.S_ISLNK(found.st_mode) or (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
             continue
         if found.st_mode & stat.S_IWOTH:
@@ -53,7 +53,7 @@ def changeable_by_others(path: Path) -> str:
 
 
 def refuse_changeable(path: Path, what: str) -> None:
-    """Raise `HostError` where root would use something that other users can change; other users risk only their own."""
+    """Raise `HostError` if root would use a file that other users can change; other users risk only their own files."""
     if os.geteuid() != 0:
         return
     try:
@@ -65,14 +65,14 @@ def refuse_changeable(path: Path, what: str) -> None:
 
 
 def refuse_changeable_folders(paths: Paths) -> None:
-    """Raise `HostError` where other users can change what this machine remembers."""
+    """Raise `HostError` if other users can change the files of this machine's memory."""
     for folder in (paths.state, paths.run):
         if folder.exists() or folder.is_symlink():
             refuse_changeable(folder, "the folder")
 
 
 def readable_by_others(path: Path) -> str:
-    """Say who can read a file with a secret but root and its owner, and the command against that; empty: nobody can."""
+    """Say which other user can read a file with a secret, and what to run; empty: only root and its owner can."""
     *folders, (place, found) = _way(path)
     modes = [folder.st_mode for _, folder in folders if stat.S_ISDIR(folder.st_mode)]
     if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in modes):
@@ -83,7 +83,7 @@ def readable_by_others(path: Path) -> str:
 
 
 def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Give all that leads from the root to a file, links and their targets too, and at the end the file."""
+    """Give all folders and links from the root to a file, the links' targets too, and at the end the file."""
     left, here, links = [*Path(os.path.abspath(path)).parts[1:]], Path("/"), 0  # noqa: PTH100 - keeps links
     yield here, here.lstat()
     while left:
@@ -101,7 +101,7 @@ def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _trusted_groups() -> set[int]:
-    """Give root's group, and the one that this user alone is in: with that many systems let it write by default."""
+    """Give root's group, and this user's private group, which may write by default on many systems."""
     try:
         user = pwd.getpwuid(os.geteuid())
         group = grp.getgrgid(user.pw_gid)

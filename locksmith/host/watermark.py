@@ -1,11 +1,12 @@
-"""What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
+"""The watermark: what this machine has seen of the store. With it this machine detects a store that went back in time.
 
-It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
-cluster of that id, and no answer of another one counts (kv/cluster.py). A `resume` in that other one ends this if it
-says that it takes this one's place. Where the id is not known, it belongs to the endpoints.
+The watermark is in `/var/lib/locksmith/seen.json`, and is written before the machine goes down. It belongs to the
+cluster with its id; no answer of another cluster counts (store/cluster.py). A `resume` in another cluster ends this if
+it names the cluster that it replaces. If the id is not known, the watermark belongs to the endpoints.
 
-The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
-last progress that this machine had seen, over restarts and reboots, however far the store has come by then.
+If the store went back (for example a restored backup), this is written at once. Then the store is not believed, also
+after restarts, reboots and progress, until an operator's `resume`. That must be newer than the last progress that this
+machine had seen.
 """
 
 import json
@@ -27,15 +28,15 @@ from locksmith.util import jsonread, limits, records
 log = logging.getLogger(__name__)
 
 WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
-WAY_OUT = "so who is down now is not known: look at the machines, then say `locksmithctl resume`"
+WAY_OUT = "so it is unknown which machines are down: inspect them, then run `locksmithctl resume`"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, and where.
+    """The highest revision seen, when it was seen, the last `resume` known then, the cluster, and its endpoints.
 
-    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
-    to have gone back (None: it has not), `why` by what.
+    `entry` is the youngest entry of the lock's key, `entry_at` when it was first seen. `back` is when the store was
+    seen to have gone back (None: it has not), and `why` is the evidence.
     """
 
     revision: int = 0
@@ -50,10 +51,10 @@ class Seen:
 
 
 class SeenRevision:
-    """What was seen of one store. A file that cannot be read counts as none: it says nothing about who holds the lock.
+    """The watermark of a store. An unreadable file counts as missing: it does not say which machines hold a slot.
 
-    Several programs of one machine may write the file; the verdict of one is kept by the others. One that `keeps`
-    nothing writes nothing.
+    Several programs of a machine may write the file; each keeps the verdict of the others. If `keeps` is false, nothing
+    is written.
     """
 
     def __init__(
@@ -82,41 +83,41 @@ class SeenRevision:
 
     @property
     def is_known(self) -> bool:
-        """Whether anything was seen of this store."""
+        """Whether this machine has seen this store before."""
         return self._seen.revision > 0 or self._seen.back is not None or bool(self._seen.cluster)
 
     @property
     def verdict(self) -> str:
-        """Say that the store went back, by what this was seen, and the way out; empty: it has not."""
+        """Say that the store went back, the evidence, and what to do; empty: the store has not."""
         return f"{WENT_BACK}: {self._seen.why}; {WAY_OUT}" if self._seen.back else ""
 
     @property
     def split(self) -> str:
-        """Say that the endpoints belong to several clusters, as they said a short while ago; empty: they do not."""
+        """Say that the endpoints belong to several clusters, by their last answers; empty: they do not."""
         return self.clusters.split
 
     def cluster_of(self, api: int, endpoints: Sequence[str]) -> str:
-        """Give the cluster that these endpoints belong to; empty: that is not known."""
+        """Give the cluster of these endpoints; empty: unknown."""
         return self._seen.cluster if self.is_of(api, endpoints) else ""
 
     def shares(self, endpoints: Sequence[str]) -> bool:
-        """Whether one of these endpoints is one of those that the machine remembers."""
+        """Whether the machine remembers one of these endpoints."""
         return bool(set(endpoints) & set(self._remembered))
 
     def is_of(self, api: int, endpoints: Sequence[str]) -> bool:
-        """Whether it is the mark of this very store."""
+        """Whether a watermark is of this store."""
         return self._store == _named(api, endpoints)
 
     def sending(self) -> Known:
-        """Say what is known of the store, right before a request leaves."""
+        """Give what is known of the store, right before a request."""
         return Known(self._seen.revision, self._seen.entry, self._epoch)
 
     def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
-        """Compare an answer with what was known when its request left: answers overtake each other."""
+        """Compare an answer with what was known before its request: answers overtake each other."""
         if known.epoch != self._epoch:
             return  # sent before an operator said that another history counts
         if position.cluster and self._seen.cluster and position.cluster != self._seen.cluster:
-            return  # another cluster's, of which nothing counts
+            return  # of another cluster, which does not count
         self._latest = position
         if self._seen.back is not None:
             self._insist()
@@ -126,23 +127,23 @@ class SeenRevision:
             self._seen = replace(self._seen, revision=position.revision, at=self._now(), cluster_at=self.clusters.at)
 
     def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
-        """Compare how the lock's key stands with the entry that was known when the request left."""
+        """Compare the lock's entry with the entry that was known before the request."""
         if known.epoch != self._epoch or self._seen.back is not None:
             return
         newest = self._seen.entry
         if part is False and known.entry is not None:
             before = known.entry
-            # Progress of the other history may have been taken for that of this one since.
+            # Progress of the other history may have been taken for progress of this history since.
             self._seen = replace(self._seen, at=self._seen.entry_at or self._seen.at)
             self._convict(f"its history has no {before.key} of revision {before.version} as this machine saw it")
         elif entry is not None and (newest is None or newest.key != entry.key or entry.version > newest.version):
             self._seen = replace(self._seen, entry=Fingerprint.of(entry), entry_at=self._now())
 
     def went_back(self, resumed: datetime | None) -> str:
-        """Say why the store is not to be believed (empty: it is), after a look at the last `resume`.
+        """Say why the store is not to be believed, with regard to the last `resume`; empty: the store is believed.
 
-        A `resume` is written down at once: forgotten by a crash, it would count as a new one. `HostError`: it was not,
-        and changes nothing.
+        A `resume` is written down at once: after a crash without that, it would count as new. `HostError`: the `resume`
+        was not written, and changes nothing.
         """
         if self._seen.back is None:
             if resumed is not None and resumed != self._seen.resumed:
@@ -159,9 +160,9 @@ class SeenRevision:
         return ""
 
     def succeed(self, position: Position, order: Order) -> bool:
-        """Believe another cluster from now on, where an operator's `resume` in it says that it takes this one's place.
+        """Believe another cluster from now on, if an operator's `resume` in it says that it replaces this cluster.
 
-        False: it does not. `HostError`: it was not written down, and changes nothing.
+        False: there is no such `resume`. `HostError`: it was not written down, and changes nothing.
         """
         before = self._seen.cluster
         if not before or order.cluster != position.cluster or before not in order.replaces:
@@ -175,14 +176,14 @@ class SeenRevision:
         return True
 
     def keep(self) -> None:
-        """Write it down; `HostError`: it did not reach the disk."""
+        """Write the watermark down; `HostError`: it did not reach the disk."""
         if self._kept != self._seen:
             self._save(self._seen)
 
     def _adopt(self) -> None:
-        """Write the first cluster that answers down at once: after a crash another one may answer first.
+        """Write the first cluster that answers down at once: after a crash another cluster may answer first.
 
-        Another program of this machine may have met one before.
+        Another program of this machine may have written a cluster already.
         """
         other = self._read()
         if other.cluster:
@@ -194,24 +195,24 @@ class SeenRevision:
         self._meter.other_cluster(seen=bool(self.clusters.foreign))
 
     def _convict(self, why: str) -> None:
-        """Note that the store went back, before anything is decided on what it said."""
+        """Note that the store went back, before its answer decides anything."""
         self._seen = replace(self._seen, back=self._now(), why=why)
         log.warning("%s", self.verdict)
         self._meter.went_back(back=True)
         self._insist()
 
     def _insist(self) -> None:
-        """Write the verdict down where it is not yet; it stands without that too."""
+        """Write the verdict down if it is not yet; it also counts if the write fails."""
         try:
             self.keep()
         except HostError as error:
             log.debug("what was seen of the store is not written down yet: %s", error)
 
     def _is_new(self, resumed: datetime | None) -> bool:
-        """Whether a `resume` was said after the store went back: none that the backup has was.
+        """Whether a `resume` is newer than the store's return to the past: a `resume` in the backup is not.
 
-        It may be one that this machine never read, or one that was said before this machine saw the store go back; but
-        this machine had seen more of the store before that `resume`.
+        This machine may never have read that `resume`, or the `resume` may be older than the verdict. But this machine
+        had seen more of the store before that `resume`.
         """
         before = [moment for moment in (self._seen.resumed, self._seen.at) if moment is not None]
         return resumed is not None and all(resumed > moment for moment in before)
@@ -220,7 +221,7 @@ class SeenRevision:
         return self._clock().replace(microsecond=0)
 
     def _save(self, seen: Seen) -> None:
-        """Write it down, with the verdict that another program of this machine may have written; then believe it."""
+        """Write a watermark down, with the verdict of another program of this machine, and then use it."""
         if not self._keeps:
             self._seen = self._kept = seen
             return
@@ -273,7 +274,7 @@ class SeenRevision:
                 back=records.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
             )
-            # The same cluster has other endpoints when a member joins. On v2 and v3 it counts its revisions apart.
+            # A cluster has other endpoints after a member joins. v2 and v3 have separate revisions.
             same = store == self._store or (found.cluster and store.split()[:1] == self._store.split()[:1])
             return found if same else Seen(cluster=found.cluster, cluster_at=found.cluster_at)
         except (OSError, jsonread.BadJsonError):
@@ -281,7 +282,7 @@ class SeenRevision:
 
 
 def _read_cluster(fields: dict[str, Any], store: str) -> str:
-    """Read the id; a file of an earlier version has it as the API writes it."""
+    """Read the cluster's id; a file of an earlier version has the id as the API writes it."""
     if "cluster" in fields and "cluster_id" not in fields:
         older = jsonread.read(fields, "cluster", str)
         return parse_id(older, 16 if store.startswith("2 ") else 10, "cluster") if older else ""

@@ -9,7 +9,7 @@ from locksmith.util.words import quoted
 
 
 class DeniedError(LockError):
-    """The lock cannot be taken now; it is worth asking again after a change past the store's `revision`."""
+    """Not done: the lock cannot be taken now. Ask again after a change past the store's `revision`."""
 
     def __init__(self, text: str, revision: int) -> None:
         super().__init__(text)
@@ -17,11 +17,11 @@ class DeniedError(LockError):
 
 
 class SlotsBusyError(DeniedError):
-    """Every slot is held, or there is none."""
+    """Not done: every slot is held, or there is none."""
 
 
 class OtherClaimError(DeniedError):
-    """The id stands in the semaphore for another claim, or for none that is known (`claim` is None then)."""
+    """Not done: the id has a slot for another `claim`; None: its record is missing."""
 
     def __init__(self, text: str, revision: int, claim: Claim | None) -> None:
         super().__init__(text, revision)
@@ -29,11 +29,11 @@ class OtherClaimError(DeniedError):
 
 
 class LostClaimError(LockError):
-    """The claim is no longer in the semaphore: somebody unlocked it."""
+    """Refused: the claim has no slot any more. An operator, or `adopt`, has freed the slot."""
 
 
 class FreedOrNotError(LockError):
-    """An id without a record stands in the semaphore after a lost answer: again, or still. Nothing more was done."""
+    """May be done: after a lost answer the id has a slot without a record, again or still. Nothing more was done."""
 
     def __init__(self, holder: str, key: str) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class FreedOrNotError(LockError):
 
 
 class RepeatedError(DeniedError):
-    """This machine has rebooted for the same version a short while ago, as the store remembers (`last`)."""
+    """Not done: this machine rebooted for the same version a short while ago. `last` is the store's record of it."""
 
     def __init__(self, last: RebootRecord, revision: int) -> None:
         super().__init__(last.words, revision)
@@ -51,10 +51,10 @@ class RepeatedError(DeniedError):
 
 
 class NotAdmittedError(DeniedError):
-    """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
+    """Not done: an order, or another member, keeps this machine waiting. `code` says which, `key` is to be watched.
 
-    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
-    lease; None: that is not known.
+    `held`: this machine has a slot already. `left`: seconds after which the cause is over at the latest, also if its
+    lease is lost; None: unknown.
     """
 
     def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool, left: float | None = None) -> None:
@@ -66,7 +66,7 @@ class NotAdmittedError(DeniedError):
 
 
 class HaltedError(NotAdmittedError):
-    """So many incidents halt the group, by this machine's `halt.after`. `resume` is the key that an operator writes."""
+    """Not done: the rollout is halted, by this machine's `halt.after`. `resume` is the key that an operator writes."""
 
     def __init__(self, text: str, group: str, revision: int, *, held: bool, incidents: int) -> None:
         super().__init__(HALT, text, keys.semaphore_key(group), revision, held=held)
@@ -75,7 +75,7 @@ class HaltedError(NotAdmittedError):
 
 
 class ChangedClaimError(LockError):
-    """The slot is held otherwise than it was shown; nothing was freed."""
+    """Not done: the slot is held for something else than was shown. Nothing was freed."""
 
     def __init__(self, holder: str, change: str) -> None:
         super().__init__(

@@ -79,7 +79,7 @@ class Prepared:
 
 
 class PreparedBusyError(SlotsBusyError):
-    """Every slot is held, and `prepared` is what this attempt has read for the next."""
+    """Not done: every slot is held. `prepared` is what this attempt has read for the next."""
 
     def __init__(self, text: str, revision: int, prepared: Prepared) -> None:
         super().__init__(text, revision)

@@ -1,1 +1,1 @@
-"""The key-value store: one protocol, and etcd v3, etcd v2 and memory that keep it."""
+"""The key-value store: one protocol, and its implementations on etcd v3, etcd v2 and memory."""

@@ -1,13 +1,13 @@
-"""One cluster only: an answer of another etcd cluster counts for nothing.
+"""The rule of one cluster: an answer of another etcd cluster does not count.
 
-Each answer of etcd names its cluster. `Clusters` holds which one counts, and which one each endpoint belongs to; the
-clients of one program share it. `OneCluster` is what a client does about that around each of its requests:
+Each answer of etcd names its cluster. `Clusters` holds which cluster counts, and to which cluster each endpoint
+belongs; the clients of a program share it. `OneCluster` keeps the rule in each client:
 
-- A write goes only to an endpoint that has just named its cluster. A write to another cluster would stand there.
-- Where there are several endpoints, all are asked at the start, and every five minutes.
+- A write goes only to an endpoint that has just named its cluster. Otherwise a write could stay in another cluster.
+- If there are several endpoints, all are asked at the start, and every five minutes.
 - A refusal names no cluster, so its endpoint is asked afterwards.
 
-An endpoint that cannot be reached is no disagreement. One that names no cluster is an error.
+An endpoint that cannot be reached is no disagreement. An endpoint that names no cluster is an error.
 """
 
 import asyncio
@@ -23,24 +23,26 @@ from locksmith.util.words import listed
 log = logging.getLogger(__name__)
 
 FRESH = 10.0
-"""Seconds for which an endpoint belongs to the cluster that it has named: a write then needs no question before it."""
+"""Seconds for which an endpoint belongs to the cluster that it named: a write then needs no question before it."""
 ASK_AFTER, ASK_MISSING_AFTER, ASK_FOREIGN_AFTER = 300.0, 60.0, 5.0
 """Seconds between two questions to all endpoints: while they agree, while one does not answer, while they disagree."""
 PATIENCE = 1.0
-"""Seconds for which the other endpoints are waited for, where it is known which cluster counts."""
+"""Seconds that the other endpoints have to answer, if the cluster that counts is known."""
 SUCCESSOR_AFTER = 5.0
-"""Seconds between two looks whether an operator has said that another cluster counts from now on."""
+"""Seconds between two checks whether an operator has said that another cluster counts from now on."""
 _LARGEST = 2**64 - 1
 
 
-class ForeignError(Exception):
-    """This endpoint belongs to another cluster: nothing was done in the one that counts."""
+class ForeignError(LocksmithError):
+    """Not done: this endpoint belongs to another cluster than the cluster that counts."""
+
+    component = "other_cluster"
 
 
 def parse_id(text: object, base: int, name: str) -> str:
-    """Read a cluster's id, and write it as etcd's log does; `BadJsonError`: it is missing, or none.
+    """Give a cluster's id as etcd's log has it. `BadJsonError`: there is none, or it is no id.
 
-    The v3 API writes it as a decimal number, the v2 API as a hexadecimal one.
+    The v3 API writes an id as a decimal number, the v2 API as a hexadecimal number.
     """
     digits = "0123456789abcdef"[:base]
     if not isinstance(text, str) or not 0 < len(text) <= len(f"{_LARGEST}") or set(text.lower()) - set(digits):
@@ -53,7 +55,7 @@ def parse_id(text: object, base: int, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Which cluster an endpoint belongs to, and when it said so, by the loop's clock."""
+    """The cluster of an endpoint, and when the endpoint named it, by the loop's clock."""
 
     cluster: str
     at: float
@@ -61,30 +63,30 @@ class Sight:
 
 @dataclass
 class Clusters:
-    """Which cluster counts (`own`; empty: none does yet), where it was seen last, and what each endpoint said last.
+    """The cluster that counts (`own`; empty: not known yet), its endpoints of last time, and the last answer of each.
 
-    `strict`: where the endpoints disagree, everything is refused. Otherwise the own cluster goes on to count, and
-    `split` says that its endpoints disagree: the lock gives no permission then.
+    `strict`: if the endpoints disagree, everything is refused. Otherwise the own cluster still counts, and `split` says
+    that the endpoints disagree. The lock gives no permission then.
     """
 
     own: str = ""
     at: str = ""
     strict: bool = True
     expects: Callable[[], str] = str
-    """Says which cluster counts, where none does yet; empty: the first that answers."""
+    """Names the cluster that counts, if none does yet; empty: the first that answers."""
     adopted: Callable[[], None] = lambda: None
-    """Called when a first cluster counts from now on."""
+    """Called when a first cluster begins to count."""
     changed: Callable[[], None] = lambda: None
-    """Called when an endpoint is seen to belong to another cluster, or to none of them any more."""
+    """Called when an endpoint is seen to belong to another cluster, or no longer does."""
     successor: Callable[[], Awaitable[None]] | None = None
-    """Looks whether an operator has said that another cluster takes the place of this one."""
+    """Checks whether an operator has said that another cluster takes the place of this cluster."""
     sights: dict[str, Sight] = field(default_factory=dict)
     looked: float | None = None
     succeeded: float = float("-inf")
 
     @property
     def foreign(self) -> dict[str, str]:
-        """The endpoints that belong to another cluster, and to which."""
+        """The endpoints that belong to another cluster, and that cluster."""
         return {url: sight.cluster for url, sight in self.sights.items() if self.own and sight.cluster != self.own}
 
     @property
@@ -99,12 +101,12 @@ class Clusters:
         return f"the etcd endpoints belong to different clusters: {said}; correct etcd.endpoints"
 
     def expect(self) -> None:
-        """Let the expected cluster count, where none does yet."""
+        """Let the expected cluster count, if none does yet."""
         if not self.own and (cluster := self.expects()):
             self._adopt("", cluster)
 
     def heard(self, url: str, cluster: str) -> None:
-        """Take note which cluster an endpoint belongs to; `ForeignError`: to another than counts."""
+        """Note the cluster of an endpoint. `ForeignError`: it is another than the cluster that counts."""
         before, was_foreign = self.sights.get(url), self.foreign
         self.sights[url] = Sight(cluster, asyncio.get_running_loop().time())
         if not self.own:
@@ -120,7 +122,7 @@ class Clusters:
         raise ForeignError(f"it {self._stranger(url)}")
 
     def noted(self, found: dict[str, str | None]) -> None:
-        """Take note of what all endpoints have said; None: one could not be reached, or named no cluster."""
+        """Note the answers of all endpoints; None: that endpoint could not be reached, or named no cluster."""
         was_foreign, self.looked = self.foreign, asyncio.get_running_loop().time()
         for url, cluster in found.items():
             self.sights.pop(url, None)
@@ -139,7 +141,7 @@ class Clusters:
             self.changed()
 
     def lost(self, url: str) -> None:
-        """Forget an endpoint that has failed: what answers there next may be another."""
+        """Forget an endpoint that has failed: the next answer may come from another cluster."""
         if url in self.foreign:
             del self.sights[url]
             self.changed()
@@ -152,14 +154,14 @@ class Clusters:
         self.changed()
 
     def is_known(self, url: str) -> bool:
-        """Whether an endpoint has said a moment ago that it belongs to the cluster that counts."""
+        """Whether an endpoint has just named the cluster that counts."""
         sight = self.sights.get(url)
         fresh = sight is not None and asyncio.get_running_loop().time() - sight.at < FRESH
         return sight is not None and fresh and sight.cluster == self.own
 
     @property
     def ways_out(self) -> str:
-        """Say what an operator can do where another cluster answers than the one that counts."""
+        """Say what an operator can do if another cluster answers than the cluster that counts."""
         others = listed(sorted(set(self.foreign.values())))
         return (
             f"correct etcd.endpoints, or if cluster {others} has taken the place of {self.own}: inspect which machines "
@@ -176,7 +178,7 @@ class Clusters:
 
 
 class OneCluster:
-    """A client's part: `probe` asks an endpoint which cluster it belongs to, within so many seconds."""
+    """A client's part: `probe` asks an endpoint for its cluster, within the seconds that it is told."""
 
     def __init__(
         self,
@@ -192,7 +194,7 @@ class OneCluster:
         self._looking: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Ask all endpoints, where it is time: the first time before anything else, later beside the calls.
+        """Ask all endpoints if it is time: before the first call, and later during other calls.
 
         `OtherClusterError`: they disagree, and none of them counts.
         """
@@ -202,19 +204,19 @@ class OneCluster:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.ensure_future(self._look_around())
             if clusters.looked is None or clusters.foreign or clusters.split:
-                await asyncio.wait([self._looking])  # a caller that gives up, or a client that is closed, ends no other
+                await asyncio.wait([self._looking])  # a caller that is cancelled ends no other
         if (clusters.strict or not clusters.own) and (split := clusters.split):
             raise OtherClusterError(split)
 
     def answers(self, url: str) -> bool:
-        """Whether an endpoint has answered as one of the cluster that counts, and not failed since."""
+        """Whether an endpoint has named the cluster that counts, and has not failed since."""
         sight = self.clusters.sights.get(url)
         return sight is not None and sight.cluster == self.clusters.own
 
     async def admit(self, url: str, limit: float, *, write: bool) -> None:
-        """Ask an endpoint before a write, unless it has just answered. What `probe` raises, and `ForeignError`.
+        """Ask an endpoint before a write, unless it has just answered. Raises what `probe` raises, and `ForeignError`.
 
-        The only endpoint of a client that knows no cluster is not asked: there is none to compare it with.
+        If a client knows no cluster and has one endpoint, there is nothing to compare: the endpoint is not asked.
         """
         clusters = self.clusters
         compares = bool(clusters.own) or len(self._urls) > 1
@@ -222,17 +224,17 @@ class OneCluster:
             await self._ask(url, limit)
 
     async def confirm(self, url: str, limit: float) -> None:
-        """Ask an endpoint that has refused something, which names no cluster. `ForeignError`: it counts for nothing."""
+        """Ask an endpoint after its refusal, which names no cluster. `ForeignError`: the refusal does not count."""
         if not self.clusters.is_known(url):
             try:
                 await self._ask(url, limit)
             except ForeignError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the refusal stands
+            except Exception as error:  # noqa: BLE001 - after any error the refusal stands
                 log.debug("which cluster %s belongs to is not known: %s", url, error)
 
     async def refuse(self, said: str) -> OtherClusterError:
-        """Make the error of a call to which another cluster alone answered, after a look for an operator's word."""
+        """Give the error of a call that only another cluster answered, after a check for an operator's word."""
         clusters, now, ways_out = self.clusters, asyncio.get_running_loop().time(), self.clusters.ways_out
         if clusters.successor is not None and now - clusters.succeeded > SUCCESSOR_AFTER:
             clusters.succeeded = now
@@ -261,7 +263,7 @@ class OneCluster:
         self.clusters.heard(url, await self._probe(url, limit))
 
     async def _look_around(self) -> None:
-        # Without a cluster that counts the slow ones are waited for: the first to answer is believed from then on.
+        # If no cluster counts yet, slow endpoints get their time: the first that answers is believed from then on.
         limit = self._patience / 2
         if self.clusters.own or self.clusters.strict:
             limit = min(limit, PATIENCE)
@@ -269,7 +271,7 @@ class OneCluster:
         self.clusters.noted(dict(zip(self._urls, found, strict=True)))
 
     async def _named(self, url: str, limit: float) -> str | None:
-        with suppress(Exception):  # whatever it is, this endpoint has named no cluster
+        with suppress(Exception):  # after any error: this endpoint has named no cluster
             async with asyncio.timeout(limit):
                 return await self._probe(url, limit)
         return None

@@ -14,12 +14,12 @@ def open_store(
     meter: Meter | None = None,
     memory: Memory | None = None,
     key: str = "",
-    observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+    observer: Observer = NoObserver(),  # noqa: B008 - it has no state
 ) -> Store:
-    """Give the store for the API of the settings, which is said and never guessed; the first call connects.
+    """Give the store for the API of the settings; the first call connects. The API is never guessed.
 
-    With a meter, each of its calls is counted. With a memory, each of its answers is compared with the earlier ones,
-    and so is what they say of the lock's `key`. Without one the `observer` hears them.
+    The meter counts each call. The memory compares each answer with earlier answers, also what it says of the lock's
+    `key`. Without a memory the `observer` hears the answers.
     """
     store = _open(settings, meter or Meter(), memory or observer)
     if meter is not None:
@@ -34,4 +34,4 @@ def _open(settings: StoreSettings, meter: Meter, observer: Observer) -> Store:
         from locksmith.store.etcd2 import Etcd2Store  # noqa: PLC0415  # python-etcd is loaded only where v2 is spoken
 
         return Etcd2Store(settings, meter, observer)
-    raise UsageError(f"there is no etcd API {settings.api}: say 3, or 2 for the original's")
+    raise UsageError(f"there is no etcd API {settings.api}: say 3, or 2 for the API of CoreOS locksmith")

@@ -1,4 +1,4 @@
-"""HTTP connections for blocking calls: time limits, and no second try that nobody asked for."""
+"""HTTP connections for blocking calls: with time limits, and without hidden repetitions."""
 
 import ssl
 
@@ -6,13 +6,13 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 PATIENCE = 0.9
-"""The share of its time after which a blocking call gives up by itself, so that it can still say why."""
+"""The share of its time after which a blocking call fails by itself, so that it can still say why."""
 
 
 def open_pool(tls: ssl.SSLContext | None) -> urllib3.PoolManager:
-    """Make a pool; no connection is made yet.
+    """Give a pool, which has no connection yet.
 
-    It never repeats a request: urllib3's own default repeats a PUT whose answer was lost, and so a swap that had won.
+    The pool never repeats a request. By default urllib3 repeats a PUT after a lost answer, also a swap that had won.
     """
     return urllib3.PoolManager(retries=False, ssl_context=tls)
 
@@ -30,11 +30,11 @@ def never_connected(error: object) -> bool:
 
 
 def as_latin1(text: str | None) -> str | None:
-    """Spell UTF-8 in the encoding that urllib3 turns credentials into, so that the server gets UTF-8."""
+    """Give a text that urllib3's encoding of credentials turns into UTF-8."""
     return None if text is None else text.encode().decode("latin-1")
 
 
 def brief(error: object) -> str:
-    """Say what was wrong in one line; what urllib3 raises repeats the address, its cause does not."""
+    """Say in one line what was wrong. The cause of an error of urllib3 does not repeat the address."""
     error = getattr(error, "__cause__", None) or error
     return " ".join(str(error).split())[:200]

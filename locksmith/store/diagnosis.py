@@ -1,7 +1,6 @@
-"""Why a server that takes connections gives no answer of etcd's API: the wrong port, scheme or setting.
+"""Why a server takes connections and does not answer as etcd's API does: a wrong port, scheme or setting.
 
-Asked only after a failure. A probe without trust in the server sends it nothing of this machine's but a request for its
-version.
+A server is probed only after a failure. To a server without trust, a probe sends only a request for its version.
 """
 
 import asyncio
@@ -20,11 +19,11 @@ from locksmith.util.threads import in_thread
 LIMIT = 1.0
 """Seconds for all probes of one endpoint."""
 KEPT = 60.0
-"""Seconds for which a finding stands: a server that fails each call is not probed at each."""
+"""Seconds for which a finding stands: a server that fails each call is not probed at each call."""
 
 BAD_REQUEST = 400
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
-"""What a client of HTTP/2 says first, with empty settings (RFC 9113, 3.4)."""
+"""The first bytes of a client of HTTP/2, with empty settings (RFC 9113, 3.4)."""
 SETTINGS = 4
 """The type of the frame that an HTTP/2 server says first; the fourth byte of a frame is its type."""
 FRAME_HEAD = 9
@@ -47,7 +46,7 @@ TOO_OLD = "this etcd is older than 3.4 and has no API at /v3/: use etcd 3.4 or n
 
 
 class Diagnosis:
-    """What is known of one endpoint. With `v3`, also why it does not have that API."""
+    """The findings about one endpoint. With `v3`, also why the endpoint lacks that API."""
 
     def __init__(self, endpoint: Endpoint, *, v3: bool = True) -> None:
         self._endpoint = endpoint
@@ -56,9 +55,9 @@ class Diagnosis:
         self._until = float("-inf")
 
     async def find(self, by: float, status: int) -> str:
-        """Say what is wrong and the way out; empty: that is not known at the loop's time `by`.
+        """Say what is wrong and what to do; empty: the reason is not known at the loop's time `by`.
 
-        `status` is the HTTP status of the answer that was none of etcd's, 0 where nothing came.
+        `status` is the HTTP status of the answer that was none of etcd's, or 0 if there was no answer.
         """
         now = asyncio.get_running_loop().time()
         if now >= self._until and by > now:
@@ -70,7 +69,7 @@ class Diagnosis:
         return self._finding
 
     async def _find(self, status: int) -> str:
-        """Look for the reason; an HTTP status shows that the scheme is right."""
+        """Give the reason; an HTTP status shows that the scheme is right."""
         if not status:
             return await self._wrong_scheme() or (GRPC_ONLY if await self._is_http2(self._endpoint.tls) else "")
         _, members = await self._get("/members", self._endpoint.context)
@@ -125,7 +124,7 @@ class Diagnosis:
             return False
 
     async def _is_http2(self, tls: Tls | None) -> bool:
-        """Tell whether the first that a server says is HTTP/2."""
+        """Tell whether the first bytes of a server are HTTP/2."""
         with contextlib.suppress(OSError, EOFError):
             context = await in_thread(lambda: tls.offering("h2"), limit=LIMIT) if tls else None
             reader, writer = await asyncio.open_connection(

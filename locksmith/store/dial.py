@@ -1,4 +1,4 @@
-"""A connected socket: a host's name looked up, its addresses tried, and none of them waited for alone."""
+"""A connected socket to a host: its name is looked up, and slow addresses do not hold up the others."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,15 @@ from typing import Any
 from locksmith.util.threads import in_thread
 
 HEAD_START = 0.25
-"""Seconds that an address has before the next is tried too (RFC 8305)."""
+"""Seconds that an address has before the next address is tried too (RFC 8305)."""
 LOOK_UP_LIMIT = 30.0
-"""Seconds for a look-up of a name; each call has an earlier end of its own."""
+"""Seconds for the look-up of a name; each call ends earlier."""
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 async def dial(host: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that takes the connection; `OSError`: none does."""
+    """Give a connection to the first address of a host that accepts it; `OSError`: none does."""
     addresses = await _addresses(host, port)
     if len(addresses) == 1:
         return await _connect(addresses[0])
@@ -26,7 +26,7 @@ async def dial(host: str, port: int) -> socket.socket:
 
 
 async def _addresses(host: str, port: int) -> Sequence[Address]:
-    """Look a name up, in a daemon thread: the end of the process waits for no name server. An address needs none."""
+    """Give the addresses of a name. The look-up has a daemon thread, so that the process can end without it."""
 
     def look_up(flags: int = 0) -> Sequence[Address]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
@@ -62,7 +62,7 @@ async def _first(addresses: Sequence[Address]) -> socket.socket:
 
 
 async def _after(before: Sequence[asyncio.Task[socket.socket]], longest: float, address: Address) -> socket.socket:
-    """Connect when the attempt before has failed, or when that takes too long."""
+    """Connect after the earlier attempt has failed, or takes too long."""
     if before:
         await asyncio.wait(before, timeout=longest)
     return await _connect(address)

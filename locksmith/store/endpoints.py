@@ -1,4 +1,4 @@
-"""The endpoints and TLS files of the settings, made ready to connect to; nothing is connected yet."""
+"""The endpoints and TLS files of the settings, ready for connections; nothing is connected yet."""
 
 import re
 import socket
@@ -12,12 +12,12 @@ from locksmith.store.tls import Tls, is_refusal, root
 
 _PORTS = {"http": 80, "https": 443}
 _SERVER = re.compile(r"(\[[^\[\]]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?")
-"""A name or an address, and a port; Python's own reading lets more pass."""
+"""A name or an address, and a port; Python's parser accepts more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server listens; `tls` is None for plain HTTP."""
+    """The address of a server; `tls` is None for plain HTTP."""
 
     url: str
     host: str
@@ -26,19 +26,19 @@ class Endpoint:
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What to trust and to show on a new connection."""
+        """The TLS context of a new connection: whom to trust, and which certificate to show."""
         return self.tls.context if self.tls else None
 
     @property
     def authority(self) -> str:
         """Host and port, as an HTTP request names them."""
-        host = self.host.partition("%")[0]  # the zone of an address is this machine's own
+        host = self.host.partition("%")[0]  # the zone of an address is known on this machine only
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def certificate_fault(self, error: BaseException) -> str:
-        """Say what is wrong with a certificate, the server's or this client's; empty: the error is another.
+        """Say what is wrong with the certificate of the server or of this client; empty: the error is another.
 
-        A blocking call: it may look at the server's certificate.
+        A blocking call: it may fetch the server's certificate.
         """
         cause = root(error)
         if self.tls is not None and isinstance(cause, ssl.SSLCertVerificationError):

@@ -1,14 +1,14 @@
-"""The store on etcd's v2 API, which the original locksmith speaks.
+"""The store on etcd's v2 API, which CoreOS locksmith uses.
 
-What v2 does otherwise than the protocol, and what is made of it:
+How v2 differs from the protocol, and what this store does about it:
 
-- A refresh leaves value and watchers alone, but counts up the key's modifiedIndex (seen on 3.4 and 3.5). The version
-  of a key that expires is therefore its createdIndex, which a refresh keeps; a guarded write of such a key looks up
-  the modifiedIndex first when it is no longer the same.
-- Values are text: one that is not UTF-8 is refused.
-- A `.`, `..` or empty segment collapses in a path: such a key is refused. A segment that begins with `_` is hidden:
-  it can be read and written, but is not listed.
-- Only the last 1000 events of the whole store are kept: whoever waits from before them is told to read again.
+- A refresh keeps the value and wakes no watcher, but raises the key's modifiedIndex (seen on 3.4 and 3.5). So the
+  version of a key that expires is its createdIndex, which a refresh keeps. If the modifiedIndex has moved, a guarded
+  write of such a key reads it first.
+- Values are text: a value that is not UTF-8 is refused.
+- A `.`, `..` or empty segment collapses in a path: such a key is refused. A segment that begins with `_` is hidden: its
+  key can be read and written, but is not listed.
+- etcd keeps only the last 1000 events of the whole store. A wait that begins before them is told to read again.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ from locksmith.store.protocol import (
 from locksmith.store.settings import StoreSettings
 
 MISSING = {KEY_NOT_FOUND, NOT_A_DIRECTORY}
-"""The codes of a key that does not exist (the second: one of the folders above it is a key)."""
+"""The codes of a key that does not exist (the second: a folder above it is a key)."""
 LOST_RACE = {KEY_NOT_FOUND, COMPARE_FAILED, ALREADY_EXISTS}
 
 T = TypeVar("T")
@@ -66,10 +66,10 @@ class Etcd2Store:
         self,
         settings: StoreSettings,
         meter: Meter | None = None,
-        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        observer: Observer = NoObserver(),  # noqa: B008 - it has no state
     ) -> None:
         self._timeout = settings.timeout
-        # Where a refresh of ours has moved a key's modifiedIndex: by the key, its version and that index.
+        # The modifiedIndex of each key that a refresh of this client has moved: by the key, with its version.
         self._moved: dict[str, tuple[int, int]] = {}
         self._cluster = Cluster(settings, meter or Meter(), observer)
 
@@ -83,7 +83,7 @@ class Etcd2Store:
         return [await self._get(key, until) for key in keys]
 
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
-        """Read the keys below a folder, oldest creation first. v2 always sends all of it: `limit` is applied here."""
+        """Read the keys below a folder, oldest creation first. v2 sends the whole folder: `limit` is applied here."""
         call = _call("GET", prefix.rstrip("/"), {"quorum": "true", "recursive": "true"})
         try:
             answer = await self._cluster.ask(call, self._until())
@@ -94,18 +94,18 @@ class Etcd2Store:
         return Listing(tuple(_bounded(entries, limit, last_before)), answer.index, len(entries))
 
     async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
-        """Read the keys between two: v2 sends the whole folder, as it is now, and its order is made here."""
+        """Read the keys between two. v2 sends the whole folder, as it is now; it is sorted here."""
         del at
         found = await self.list(start[: start.rfind("/") + 1])
         between = sorted((entry for entry in found.entries if start <= entry.key < end), key=lambda entry: entry.key)
         return Listing(tuple(between[:limit] if limit else between), found.revision, len(between))
 
     async def count(self, prefix: str) -> int:
-        """Count the keys below a folder: v2 sends all of it."""
+        """Count the keys below a folder: v2 sends the whole folder."""
         return (await self.list(prefix)).total
 
     async def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name the folders right below a prefix; v2 keeps one whose last key is gone, and it counts."""
+        """Name the folders right below a prefix. v2 keeps an empty folder, and an empty folder counts."""
         try:
             answer = await self._cluster.ask(_call("GET", prefix.rstrip("/"), {"quorum": "true"}), self._until())
         except AnsweredNoError as no:
@@ -124,7 +124,7 @@ class Etcd2Store:
         return 0
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
-        """Read the index, then write the ticket, then the place, which expires by itself; then remove, and count."""
+        """Read the index, write the ticket, write the place, which expires by itself; then remove, and count."""
         until = self._until()
         entering = make((await self._get(make(0).ticket.key, until)).revision)
         ticket = await self.create(entering.ticket.key, entering.ticket.value)
@@ -135,7 +135,7 @@ class Etcd2Store:
         return place, ticket, (await self.range(entering.since, place.key)).total
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
-        """Write the one that expires."""
+        """Write the key that expires."""
         write = self.update if entry.lease else self.replace
         return await write(entry, value, ttl), other
 
@@ -144,7 +144,7 @@ class Etcd2Store:
     ) -> Entry:
         """Write `key` if it still has `version`: first the puts, then the key, then the deletes, then the notes.
 
-        Once the key is written nothing is an error any more: a delete that fails leaves its key behind.
+        After the write of the key nothing is an error any more: if a delete fails, its key stays.
         """
         until = self._until()
         for put in also:
@@ -171,23 +171,23 @@ class Etcd2Store:
         return _entry(await self._guarded("PUT", entry.key, params, entry.version, self._until()))
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Remove the key and make it anew: only so it gets another creation index, which is its version."""
+        """Remove the key and create it again: only so does it get another creation index, which is its version."""
         await self.revoke(entry)
         return await self.create(entry.key, value, ttl=ttl)
 
     async def renew(self, entry: Entry, ttl: float) -> None:
-        """Prolong an entry: a refresh, which wakes nobody and keeps value and version, but counts up the index."""
+        """Prolong an entry: a refresh, which wakes no watcher and keeps value and version, but raises the index."""
         refresh: Params = {"ttl": _whole_seconds(ttl), "refresh": "true", "prevExist": "true"}
         await self._guarded("PUT", entry.key, refresh, entry.version, self._until())
 
     async def revoke(self, entry: Entry) -> None:
-        """Remove an entry, if it is still the same one, with the same value: that may change at one version."""
+        """Remove an entry, if it is still the same, with the same value: v2 may have two values at one version."""
         same: Params = {"prevValue": _text(entry.key, entry.value)} if entry.value else {}
         with contextlib.suppress(ConflictError):
             await self._guarded("DELETE", entry.key, same, entry.version, self._until())
 
     async def knows(self, seen: Fingerprint) -> bool | None:
-        """Compare with the key as it stands now: v2 cannot read the past."""
+        """Compare with the key as it is now: v2 cannot read the past."""
         entry = (await self.get(seen.key)).entry
         return knows_by_present(seen, entry, rewritten=entry is not None and bool(entry.lease))
 
@@ -196,12 +196,12 @@ class Etcd2Store:
     ) -> Change | None:
         """Wait for an event of `key`, or below the folder, after index `after`: a long poll.
 
-        A member that freezes meanwhile is silent: that ends with `limit`. How the key stands is not told.
+        If the member freezes, it is silent, and the wait ends with `limit`. The value of the key is not told.
         """
         del until
         end = asyncio.get_running_loop().time() + limit
         path = key.rstrip("/")
-        # Only the index is asked for: for a folder, of a hidden key in it that nobody makes.
+        # Only the index is needed: for a folder, that of a hidden key in it which no program creates.
         now = await self._get(f"{path}/_" if prefix else path, self._until())
         if now.revision < after:
             return Change()  # restored from a backup: the index to wait for may be years away
@@ -209,7 +209,7 @@ class Etcd2Store:
         return Change() if await self._cluster.poll(_call("GET", path, params), end) else None
 
     async def close(self) -> None:
-        """Let go of every connection: calls under way end, and every further one is refused."""
+        """Let go of every connection: calls under way end, and every further call is refused."""
         self._cluster.close()
 
     def _until(self) -> float:
@@ -238,8 +238,8 @@ class Etcd2Store:
         await self._guarded("DELETE", key, {}, version, until)
 
     async def _guarded(self, method: str, key: str, params: Params, version: int, until: float) -> Node:
-        """Write at `version`; where only refreshes came since, at the modifiedIndex of the last one."""
-        if version == ABSENT:  # `prevIndex=0` would be no guard at all
+        """Write at `version`, or at the modifiedIndex of the last refresh, if there were only refreshes since."""
+        if version == ABSENT:  # `prevIndex=0` would guard nothing
             return await self._write(method, key, {**params, "prevExist": "false"}, until)
         known, moved = self._moved.pop(key, (version, version))
         index = moved if known == version else version

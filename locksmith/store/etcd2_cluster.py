@@ -1,4 +1,4 @@
-"""A cluster on etcd's v2 API: each call goes to its members in turn, within one deadline."""
+"""A cluster on etcd's v2 API: each call tries its members in turn, within one deadline."""
 
 import asyncio
 import contextlib
@@ -18,16 +18,16 @@ from locksmith.store.settings import StoreSettings
 from locksmith.util.threads import in_thread
 
 WHO = Call("GET", "_locksmith/cluster", {})
-"""A question whose answer matters only for the cluster that it names: a hidden key, which no program has."""
+"""A hidden key that no program has. The answer matters only for the cluster that it names."""
 
 
 class Cluster:
-    """The members, the most trusted first: one that fails a call goes to the end of the line.
+    """The members, the most trusted first: a member that fails a call becomes the last.
 
-    So after a read has found its way around a frozen member, the write that follows does not meet it again.
+    So if a read has met a frozen member, the write that follows does not meet that member again.
     """
 
-    def __init__(self, settings: StoreSettings, meter: Meter, observer: Observer = NoObserver()) -> None:  # noqa: B008 - it keeps nothing
+    def __init__(self, settings: StoreSettings, meter: Meter, observer: Observer = NoObserver()) -> None:  # noqa: B008 - it has no state
         self._meter = meter
         self._observer = observer
         self._line = [Member(endpoint, settings) for endpoint in parse_endpoints(settings)]
@@ -40,8 +40,8 @@ class Cluster:
     async def ask(self, call: Call, until: float) -> Answer:
         """Ask the members in turn until one answers, at most until `until` (the loop's clock).
 
-        A write goes to the next one only when it cannot have arrived at the one before. `AnsweredNoError`,
-        `StoreRefusedError`, `StoreUnavailableError`; of a write besides `OutcomeUnknownError`.
+        A write goes to the next member only if it cannot have arrived at the last. Raises `AnsweredNoError`,
+        `StoreRefusedError`, `StoreUnavailableError`; and for a write also `OutcomeUnknownError`.
         """
         errors: list[str] = []
         foreign = False
@@ -65,10 +65,10 @@ class Cluster:
         raise await self._failure(call, errors, foreign=foreign)
 
     async def poll(self, call: Call, until: float) -> bool:
-        """Long-poll: True after an event or when etcd can no longer tell, False at `until` (the loop's clock).
+        """Wait for an event: True after an event, or if etcd can no longer tell; False at `until` (the loop's clock).
 
-        A poll that breaks goes on at the next member, which knows the events since. When all have broken it is
-        `StoreUnavailableError`, not "read again": whoever believed a front that breaks every poll would never rest.
+        If a long poll breaks, the next member is asked, which knows the events since. If all have broken, that is a
+        `StoreUnavailableError`, not "read again": a proxy that breaks every poll would cause endless reads.
         """
         errors: list[str] = []
         foreign = False
@@ -93,14 +93,14 @@ class Cluster:
         raise await self._failure(call, errors, foreign=foreign)
 
     def close(self) -> None:
-        """End every call under way; nothing is asked any more."""
+        """End every call under way; no request is sent any more."""
         self._closed = True
         self._one.close()
         for request in self._under_way:
             request.end()
 
     async def _asked(self, member: Member, call: Call, share: float) -> Answer:
-        """Make a request, and pass on how far the store had come; etcd's own "no" says that too."""
+        """Give the answer to a request, and tell the observer the store's index, also that of etcd's "no"."""
         known = self._observer.sending()
         answered = Position(0)
         try:
@@ -116,7 +116,7 @@ class Cluster:
         return answer
 
     async def _run(self, member: Member, call: Call, bounds: urllib3.Timeout, limit: float) -> Answer:
-        """Make a request of which the answer counts only where it is of the cluster that counts."""
+        """Give the answer to a request, if it comes from the cluster that counts."""
         request = member.request(call)
         try:
             answer = await self._in_thread(request, bounds, limit)
@@ -135,7 +135,7 @@ class Cluster:
             request.end()
 
     async def _admit(self, member: Member, share: float, call: Call) -> None:
-        """Ask a member which cluster it belongs to, where that has to be known before this call."""
+        """Ask a member for its cluster, if this call must know it first."""
         try:
             await self._one.admit(member.url, share, write=call.writes)
         except (LostError, TimeoutError) as error:
@@ -143,7 +143,7 @@ class Cluster:
             raise NotSentError(f"which cluster it belongs to is not known: {why}") from None
 
     async def _identify(self, url: str, limit: float) -> str:
-        """Read a key that no program has: etcd names its cluster in each answer, a "no" included."""
+        """Give a member's cluster: etcd names it in each answer, also in a "no"."""
         request = self._members[url].request(WHO)
         with contextlib.suppress(AnsweredNoError, StoreRefusedError):
             await self._in_thread(request, patience(limit), limit)
@@ -154,7 +154,7 @@ class Cluster:
         return await self._one.refuse(str(error)) if foreign else error
 
     def _in_turn(self, until: float) -> Iterator[tuple[Member, float]]:
-        """Give each member and its fair share of the seconds that are left."""
+        """Give each member and its share of the seconds that are left."""
         self._line.sort(key=lambda member: not self._one.answers(member.url))
         for left, member in zip(range(len(self._line), 0, -1), tuple(self._line), strict=True):
             share = (until - asyncio.get_running_loop().time()) / left

@@ -1,8 +1,8 @@
-"""One member of a cluster on etcd's v2 API: blocking calls, each made once, its outcome told apart.
+"""One member of a cluster on etcd's v2 API: blocking calls, each sent once, and what each answer means.
 
-python-etcd carries the requests and reads etcd's errors. Ours are the connections (its own would repeat a write), the
-keys (it leaves a `%` as it is), and the reading of the answers (it takes any JSON for one, and a 404 of anybody for
-"key not found").
+python-etcd sends the requests and reads etcd's errors. Three parts are replaced here. Its connections would repeat a
+write. Its keys leave a `%` as it is. Its reading takes any JSON for an answer, and the 404 of any server for "key not
+found".
 
 Protocol: https://etcd.io/docs/v2.3/api/ and https://etcd.io/docs/v2.3/errorcode/
 """
@@ -18,7 +18,7 @@ from urllib.parse import quote
 import etcd
 import urllib3
 
-from locksmith.errors import StoreRefusedError
+from locksmith.errors import LocksmithError, StoreRefusedError
 from locksmith.store.cluster import parse_id
 from locksmith.store.connections import as_latin1, brief, never_connected, open_pool
 from locksmith.store.diagnosis import Diagnosis
@@ -35,27 +35,31 @@ ALREADY_EXISTS = 105
 NO_RIGHTS = 110
 EVENT_INDEX_CLEARED = 401
 DEFINITE = {KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, NOT_A_DIRECTORY, ALREADY_EXISTS, EVENT_INDEX_CLEARED}
-"""The codes of answers that leave no doubt. 300 (raft internal error) is none: that write may still be applied."""
+"""The codes of definite answers. 300 (raft internal error) is not definite: that write may still be applied."""
 
 # The library logs each failure as an error with a traceback; here every failure is raised, in a sentence.
 logging.getLogger("etcd").propagate = False
 
 
-class NotSentError(Exception):
-    """The request cannot have been carried out: no connection was made, or nobody there knows the v2 API."""
+class NotSentError(LocksmithError):
+    """Not done: there was no connection to this endpoint, or the endpoint has no v2 API."""
 
+    component = "store"
     odd: int | None = None
 
 
-class LostError(Exception):
-    """The request was sent, and nothing came back that can be trusted."""
+class LostError(LocksmithError):
+    """May be done: the request was sent, and this endpoint gave no answer that counts."""
 
+    component = "store"
     odd: int | None = None
-    """The port may be a wrong one: the HTTP status that it gave, or 0."""
+    """The port may be wrong: the HTTP status that it gave, or 0."""
 
 
-class AnsweredNoError(Exception):
-    """Etcd's own definite "no": its error code, and its index at that moment."""
+class AnsweredNoError(LocksmithError):
+    """Refused: etcd gave a definite error `code`, at its `index`."""
+
+    component = "store"
 
     def __init__(self, code: int, text: str, index: int) -> None:
         super().__init__(text)
@@ -76,11 +80,11 @@ class Node:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a folder, which has no value."""
+        """Whether this is a folder, which has no value."""
         return self.value is None
 
     def leaves(self) -> Iterator["Node"]:
-        """Give every node below (or this one) that has a value."""
+        """Give every node below, or this node, that has a value."""
         if not self.is_directory:
             yield self
         for node in self.nodes:
@@ -89,7 +93,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The node asked about, and the store's index at that moment."""
+    """The node of the request, and the store's index at that moment."""
 
     node: Node
     index: int
@@ -105,17 +109,17 @@ class Call:
 
     @property
     def writes(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the request changes anything."""
         return self.method != "GET"
 
     @property
     def counts(self) -> bool:
-        """Whether the quorum answers it; any other answer is one member's own, which may lag."""
+        """Whether the quorum answers; any other answer is that of a single member, which may lag."""
         return self.writes or self.params.get("quorum") == "true"
 
     @property
     def path(self) -> str:
-        """The key as a path; python-etcd sends it as it is, so a `%` in the key has to be escaped here."""
+        """The key as a path. python-etcd sends a path as it is, so a `%` in the key must be escaped here."""
         return "/keys/" + quote(self.key, safe="/")
 
 
@@ -137,7 +141,7 @@ class Member:
         self._diagnosis = Diagnosis(endpoint, v3=False)
 
     async def explain(self, error: Exception, by: float) -> str:
-        """Say what went wrong; where the endpoint is a wrong one, how, and the way out."""
+        """Say what went wrong; if the endpoint is wrong, also how, and what to do."""
         odd = error.odd if isinstance(error, NotSentError | LostError) else None
         return (await self._diagnosis.find(by, odd) if odd is not None else "") or str(error)
 
@@ -149,7 +153,7 @@ class Member:
 
 
 class Request:
-    """One request, which another thread can end."""
+    """A request, which another thread can end."""
 
     def __init__(self, client: etcd.Client, tap: "_Tap", call: Call, endpoint: Endpoint) -> None:
         self._client = client
@@ -158,10 +162,10 @@ class Request:
         self._endpoint = endpoint
 
     def run(self, bounds: urllib3.Timeout) -> Answer:
-        """Make the request: a blocking call.
+        """Give the answer to the request: a blocking call.
 
-        `NotSentError`, `LostError` (also once it was ended), `AnsweredNoError`, `StoreRefusedError`; a long poll that
-        saw nothing: `TimeoutError`.
+        Raises `NotSentError`, `LostError` (also after its end), `AnsweredNoError`, `StoreRefusedError`; and
+        `TimeoutError` for a long poll that saw nothing.
         """
         try:
             path = self._client.version_prefix + self._call.path
@@ -176,19 +180,19 @@ class Request:
 
     @property
     def cluster(self) -> str:
-        """The id of the cluster that has answered; `LostError`: the answer does not say it."""
+        """The id of the cluster that has answered; `LostError`: the answer does not name it."""
         try:
             return parse_id(self._tap.header("X-Etcd-Cluster-Id"), 16, "X-Etcd-Cluster-Id")
         except jsonread.BadJsonError as error:
             raise LostError(f"{error}: each etcd sends it, so what is between must let this header pass") from None
 
     def end(self) -> None:
-        """Make `run` return soon, where it has not; nothing is sent any more."""
+        """Make `run` return soon; nothing is sent any more."""
         self._tap.close()
 
 
 class _Tap:
-    """A pool as python-etcd needs it, for one request, with the response under way within reach."""
+    """A pool as python-etcd needs it, for one request, which gives access to the response under way."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -196,12 +200,13 @@ class _Tap:
         self._closed = threading.Event()
 
     def request(self, method: str, url: str, headers: dict[str, str], **options: Any) -> urllib3.BaseHTTPResponse:
-        """Ask through the pool; the body is not read yet.
+        """Give the response; its body is not read yet.
 
-        On a connection of its own: an idle one that the server has just dropped makes a write's outcome unknown.
+        Each request has its own connection. If the server has just dropped an idle connection, the outcome of a write
+        would be unknown.
         """
         if self._closed.is_set():
-            raise NotSentError("it was called off")
+            raise NotSentError("it was cancelled")
         pool = open_pool(self._endpoint.context)
         self._response = pool.request(method, url, headers={**headers, "Connection": "close"}, **options)
         if self._closed.is_set():
@@ -211,22 +216,22 @@ class _Tap:
     request_encode_body = request
 
     def header(self, name: str) -> str:
-        """Read a header of the response; empty where there is none."""
+        """Give a header of the response; empty: there is none."""
         return self._response.headers.get(name, "") if self._response is not None else ""
 
     def close(self) -> None:
-        """Shut the socket, which wakes the thread that reads from it."""
+        """Shut the socket down, which wakes the thread that reads from it."""
         self._closed.set()
         with contextlib.suppress(ValueError, RuntimeError, OSError):  # read to its end already
             if self._response is not None:
                 self._response.shutdown()
 
     def clear(self) -> None:
-        """Keep everything: python-etcd asks this when a client goes, and its request may be under way."""
+        """Keep all connections: python-etcd calls this when a client goes, and its request may be under way."""
 
 
 def _tell(call: Call, error: etcd.EtcdException) -> Exception:
-    """Tell what the library's error means for the call."""
+    """Give the error that the library's error means for the call."""
     if isinstance(error, etcd.EtcdWatchTimedOut):
         return TimeoutError()
     if isinstance(error, etcd.EtcdConnectionFailed):
@@ -241,7 +246,7 @@ def _tell(call: Call, error: etcd.EtcdException) -> Exception:
 
 
 def _tell_answer(call: Call, error: etcd.EtcdException, payload: dict[str, Any]) -> Exception:
-    """Tell etcd's own "no" from the rubbish of whoever else may answer there."""
+    """Tell etcd's "no" from the answer of another server."""
     code, index, text = payload.get("errorCode"), payload.get("index"), brief(error)
     if isinstance(code, int) and code in DEFINITE and isinstance(index, int):
         return AnsweredNoError(code, text, index)

@@ -1,4 +1,4 @@
-"""The store on etcd's v3 API: each call one request to its HTTP gateway, each swap one transaction."""
+"""The store on etcd's v3 API: each call is a request to its HTTP gateway, each swap is a transaction."""
 
 import asyncio
 import math
@@ -38,14 +38,14 @@ KEEP_ALIVE = "/v3/lease/keepalive"
 REVOKE = "/v3/lease/revoke"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
-"""Seconds before a watch is opened again: doubled each time, until one has stood longer than the longest pause."""
+"""Seconds before a watch is opened again: doubled each time, until a watch has lasted longer than the longest pause."""
 
 
 class Etcd3Store:
-    """The store on etcd v3; `UsageError` where the settings cannot be used. The first call connects.
+    """The store on etcd v3. The first call connects. `UsageError`: the settings cannot be used.
 
-    Each header says how far the serving member has come. Of a watch and a keep-alive that is no quorum's word: the
-    member writes them from its own state, which may lag (etcd's api/v3rpc/watch.go and lease.go).
+    The header of each answer has a revision. In a watch and a keep-alive it is that of the member alone, which may lag
+    (etcd's api/v3rpc/watch.go and lease.go). Elsewhere it is that of the quorum.
     """
 
     transactional = True
@@ -54,7 +54,7 @@ class Etcd3Store:
         self,
         settings: StoreSettings,
         meter: Meter | None = None,
-        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        observer: Observer = NoObserver(),  # noqa: B008 - it has no state
     ) -> None:
         self._gateway = Gateway(settings, observer, local=(WATCH, KEEP_ALIVE))
         self._meter = meter or Meter()
@@ -64,7 +64,7 @@ class Etcd3Store:
         return await self._gateway.call(RANGE, wire.one(key), wire.reading)
 
     async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
-        """Read several keys in one transaction that writes nothing, and so is linearizable like any read."""
+        """Read several keys in one transaction that writes nothing: it is linearizable like any read."""
         return await self._gateway.call(TXN, wire.reads(keys), lambda message: wire.readings(message, len(keys)))
 
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
@@ -72,7 +72,7 @@ class Etcd3Store:
         return await self._gateway.call(RANGE, wire.list_request(prefix, limit, last_before), wire.listing)
 
     async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
-        """Read the keys between two, linearizably where they are read as they are now."""
+        """Read the keys between two; linearizably if no revision is named."""
         try:
             return await self._gateway.call(RANGE, wire.range_request(start, end, limit, at), wire.in_order)
         except StoreRefusedError as error:
@@ -85,7 +85,7 @@ class Etcd3Store:
         return await self._gateway.call(RANGE, wire.count_request(prefix), wire.counted)
 
     async def folders(self, prefix: str) -> tuple[str, ...]:
-        """Skip from the first key of each folder behind its last: one request a folder, however much is in it."""
+        """Name the folders below a prefix: one request for each, however many keys are in it."""
         names: list[str] = []
         start = prefix
         while True:
@@ -108,7 +108,7 @@ class Etcd3Store:
         return (await self._lease(ttl))[0]
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
-        """Write both under a new lease: the revision that its grant tells is one that the quorum has reached."""
+        """Write both under a new lease. The quorum has reached the revision in the grant of the lease."""
         async with self._new_lease(ttl) as (lease, revision):
             entering = make(revision)
             changes: list[Also] = [entering.place, entering.ticket, entering.gone]
@@ -123,7 +123,7 @@ class Etcd3Store:
         return place, ticket, ahead
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
-        """Bind both to a new lease; the old one has nothing left to end, and expires."""
+        """Bind both to a new lease; the old lease has no key left, and expires."""
         changes = [Put(entry.key, value, entry.version), Put(other.key, other.value, other.version)]
         lease, _ = await self._lease(ttl)
         fields = wire.transaction(changes, lease, leased=2)
@@ -143,18 +143,18 @@ class Etcd3Store:
         await self._commit([Delete(key, version)])
 
     async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Bind the key to a new lease; the old one has nothing left to end, and expires."""
+        """Bind the key to a new lease; the old lease has no key left, and expires."""
         lease, _ = await self._lease(ttl)
         return await self._put(Put(entry.key, value, entry.version), lease=lease)
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Bind the key to a new lease, then end the old one, which has no key any more."""
+        """Bind the key to a new lease, then end the old lease, which has no key left."""
         written = await self.update(entry, value, ttl)
         await self.revoke(entry)
         return written
 
     async def renew(self, entry: Entry, ttl: float) -> None:
-        """Prolong an entry by the time to live that it was made with, which its lease knows: `ttl` changes nothing."""
+        """Prolong an entry by the time to live of its lease: `ttl` changes nothing."""
         del ttl
         if not await self._gateway.call(KEEP_ALIVE, {"ID": str(entry.lease)}, wire.seconds_left):
             raise ConflictError(f"{entry.key} has expired or was revoked")
@@ -164,7 +164,7 @@ class Etcd3Store:
         await self._end(entry.lease)
 
     async def knows(self, seen: Fingerprint) -> bool | None:
-        """Read the key as it was at that revision; where that was compacted, as it is now."""
+        """Compare with the key at that revision, or as it is now, if that revision was compacted."""
         try:
             past = await self._gateway.call(RANGE, wire.one_at(seen.key, seen.version), wire.reading)
         except StoreRefusedError as error:
@@ -191,7 +191,7 @@ class Etcd3Store:
         await self._gateway.close()
 
     async def _watch(self, request: Message, changes: wire.Changes, limit: float) -> Change:
-        """Watch on and on, until there is something to tell."""
+        """Watch until there is something to tell."""
         clock = asyncio.get_running_loop().time
         pause = FIRST_PAUSE
         while True:
@@ -205,14 +205,14 @@ class Etcd3Store:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _lease(self, ttl: float) -> tuple[int, int]:
-        """Get a lease, and the store's revision; one that no key came to be bound to expires: it may be asked again."""
+        """Get a lease, and the store's revision. A lease without a key expires, so the request may be repeated."""
         return await self._gateway.call(GRANT, {"TTL": str(math.ceil(ttl))}, wire.granted)
 
     @asynccontextmanager
     async def _new_lease(self, ttl: float) -> AsyncIterator[tuple[int, int]]:
-        """Get a lease for a key that is new; where it is not known whether that was made, the lease ends at once.
+        """Give a lease for a new key. If the outcome of the key's write is unknown, the lease is ended at once.
 
-        Without its lease the write can be done no more: come late, it would make a key that nobody keeps or removes.
+        Without its lease the write fails. If it arrived late, it would leave a key that no machine keeps or removes.
         """
         lease, revision = await self._lease(ttl)
         try:
@@ -223,7 +223,7 @@ class Etcd3Store:
             raise
 
     async def _end(self, lease: int, *, anywhere: bool = False) -> None:
-        """End a lease; `anywhere`: also through the other endpoints, after an answer that was lost."""
+        """End a lease; `anywhere`: after a lost answer also through the other endpoints."""
         try:
             await self._gateway.call(REVOKE, {"ID": str(lease)}, wire.ignored, write=not anywhere)
         except StoreRefusedError as error:

@@ -1,7 +1,8 @@
-"""Requests and answers of etcd's v3 API as its gateway writes them, pure.
+"""Requests and answers of etcd's v3 API, as its gateway writes them. Pure.
 
-They are those of etcd's api/etcdserverpb/rpc.proto: bytes in base64, whole numbers as strings, empty fields left out.
-Every parser raises `BadJsonError` for what etcd never says, so that nothing foreign reads as "absent".
+The messages are those of etcd's api/etcdserverpb/rpc.proto: bytes in base64, whole numbers as strings, empty fields
+left out. Every parser raises `BadJsonError` for what etcd never says. So the answer of another server never reads as
+"absent".
 """
 
 from base64 import b64decode, b64encode
@@ -34,7 +35,7 @@ from locksmith.util.words import named
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A transaction that was done: its revision, and the create revision of the key it was about."""
+    """A transaction that was done: its revision, and the create revision of its key."""
 
     revision: int
     created: int
@@ -46,13 +47,13 @@ def one(key: str) -> Message:
 
 
 def below(prefix: str) -> Message:
-    """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
+    """Name all keys that begin with `prefix`, and no other: up to the first that sorts after them."""
     raw = _raw(prefix)
     return {"key": _encode(raw), "range_end": _encode(raw[:-1] + bytes([raw[-1] + 1]))}
 
 
 def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
-    """Ask for the oldest keys below a prefix, or for the youngest created before a revision."""
+    """Ask for the oldest keys below a prefix, or for the youngest of those created before a revision."""
     fields: Message = {**below(prefix), "limit": str(limit), "sort_target": "CREATE", "sort_order": "ASCEND"}
     if last_before is not None:
         fields |= {"sort_order": "DESCEND", "max_create_revision": str(last_before - 1)}
@@ -60,7 +61,7 @@ def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
 
 
 def range_request(start: str, end: str, limit: int, at: int) -> Message:
-    """Ask for the keys from `start` on, before `end`, in the order of their names: etcd's own, so it sorts nothing."""
+    """Ask for the keys from `start` on, before `end`, by name: etcd has them in this order."""
     bounds: Message = {"key": _encode(_raw(start)), "range_end": _encode(_raw(end))}
     return {**bounds, "limit": str(limit), "revision": str(at)}
 
@@ -71,7 +72,7 @@ def in_order(message: Message) -> Listing:
 
 
 def reads(keys: Sequence[str]) -> Message:
-    """Ask for several keys as they are at one moment."""
+    """Ask for several keys at one moment."""
     return {"success": [{"request_range": one(key)} for key in keys]}
 
 
@@ -80,7 +81,7 @@ def transaction(
 ) -> Message:
     """Ask for all changes if all their guards hold; the first `leased` keys are bound to `lease`.
 
-    `counting`: and the answer to that request, after them.
+    `counting`: a request whose answer follows in the same transaction.
     """
     operations = [
         _operation(change, lease if place < leased else 0)
@@ -93,7 +94,7 @@ def transaction(
 
 
 def watch_request(keys: Message, after: int, *, before: bool = False) -> Message:
-    """Ask for all changes after a revision, in messages of bounded size; with what stood `before` each, or without."""
+    """Ask for all changes after a revision, in messages of bounded size; `before`: with each earlier value."""
     return {"create_request": {**keys, "start_revision": str(after + 1), "fragment": True, "prev_kv": before}}
 
 
@@ -118,9 +119,9 @@ def readings(message: Message, count: int) -> list[Reading]:
 
 
 def listing(message: Message) -> Listing:
-    """Parse the range of a prefix, in order of creation whichever way it was asked for.
+    """Parse the range of a prefix, in order of creation.
 
-    `count` is of all keys in the range: etcd looks at the bounds of creation only afterwards.
+    `count` is of all keys in the range: etcd applies the bounds of creation only afterwards.
     """
     entries = sorted(_entries(message), key=lambda entry: (entry.created, entry.key))
     return Listing(tuple(entries), _revision(message), number(message, "count"))
@@ -149,12 +150,12 @@ def key_or_none(message: Message) -> str | None:
 
 
 def behind(prefix: str) -> str:
-    """Name the first key that sorts behind all that begin with `prefix`."""
+    """Name the first key that sorts after all that begin with `prefix`."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def next_key(key: str) -> str:
-    """Name the first key that sorts behind `key`."""
+    """Name the first key that sorts after `key`."""
     return key + "\0"
 
 
@@ -164,17 +165,17 @@ def lease_id(message: Message) -> int:
 
 
 def granted(message: Message) -> tuple[int, int]:
-    """Parse the grant of a lease, and the store's revision then."""
+    """Parse the grant of a lease, and the store's revision at that moment."""
     return lease_id(message), _revision(message)
 
 
 def seconds_left(message: Message) -> int:
-    """Parse a keep-alive: 0 where the lease has expired."""
+    """Parse a keep-alive; 0: the lease has expired."""
     return number(message, "TTL")
 
 
 def ignored(message: Message) -> None:
-    """Take an answer that says nothing but that it was done."""
+    """Accept an answer that says only that the request was done."""
 
 
 NO_LEASE = "requested lease not found"
@@ -183,13 +184,13 @@ FUTURE = "required revision is a future revision"
 
 
 def position(message: Message) -> Position | None:
-    """Read how far the store had come; None: the answer does not say it."""
+    """Read the store's revision; None: the answer does not have it."""
     revision = number(read(message, "header", dict), "revision")
     return Position(revision, cluster(message)) if revision > 0 else None
 
 
 def cluster(message: Message) -> str:
-    """Read which cluster answers; `BadJsonError`: the answer does not say it."""
+    """Read which cluster answers; `BadJsonError`: the answer does not name it."""
     return parse_id(read(message, "header", dict).get("cluster_id"), 10, "cluster_id")
 
 
@@ -208,7 +209,7 @@ def committed(message: Message, changes: Sequence[Also]) -> Committed:
 
 
 def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
-    """Parse the answer to `transaction` with its count, which the last of its responses has."""
+    """Parse the answer to `transaction` with its count, which is in the last response."""
     done = committed(message, changes)
     responses = read(message, "responses", list)
     return done, number(_nested(responses[-1] if responses else {}, "response_range"), "count")
@@ -216,9 +217,9 @@ def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a message of a watch means for a client that knows the store up to revision `after`.
+    """The meaning of a watch's message for a client that knows the store up to revision `after`.
 
-    With `key` it is the watch of that one key, and says how the key stands; only what `until` wants is told.
+    With `key` the watch is of that key alone, and tells its value; only changes that `until` wants are told.
     """
 
     after: int
@@ -230,7 +231,7 @@ class Changes:
         if read(message, "canceled", bool, default=False):
             return self._cancelled(message)
         if read(message, "created", bool, default=False) and _revision(message) < self.after:
-            return Change()  # a store that went back in time would stay silent until it has caught up
+            return Change()  # a store that went back in time would be silent until it has caught up
         events = read(message, "events", list, [])
         if not events:
             return None
@@ -248,7 +249,7 @@ class Changes:
 
 
 def _change(key: str, events: Sequence[Any]) -> Change:
-    """Read the events of one key: how it stands after the last, and how it stood before the first."""
+    """Read the events of one key: its entry after the last, and before the first."""
     first, last = (event if isinstance(event, dict) else {} for event in (events[0], events[-1]))
     if last.get("type", "PUT") != "PUT":
         return Change(removed=last.get("type") == "DELETE" and _entry_key(last) == key)
@@ -276,7 +277,7 @@ def _operation(change: Put | Delete | Note, lease: int) -> Message:
         note = {**one(change.key), "value": _encode(change.value), "lease": str(change.lease)}
         return {"request_put": note}
     put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
-    # A new key is created by this very write.
+    # A new key is created by this write.
     return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}
 
 
@@ -314,7 +315,7 @@ def _nested(value: Any, *names: str) -> Message:
 
 
 def _raw(key: str) -> bytes:
-    """Give the bytes of a key; a foreign one that is no UTF-8 comes and goes unchanged."""
+    """Give the bytes of a key; another program's key that is no UTF-8 is kept unchanged."""
     return key.encode(errors="surrogateescape")
 
 

@@ -1,22 +1,22 @@
-"""One request to an endpoint and its answer, on a kept connection where that is safe, cut off at any moment.
+"""A request to an endpoint and its answer, on a kept connection if that is safe. Both can be cut off at any moment.
 
 **What a kept connection may carry.** A server, a proxy or a firewall may drop an idle connection at any moment, also
 while the next request is on its way. This must not make the outcome of a write unknown.
 
 - A **write** is sent without its body, with `Expect: 100-continue`. The body follows when the server has asked for it
-  (`100 Continue`, RFC 9110, 10.1.1). Before that the server does not have the write. So whatever goes wrong before, the
-  write was not done, and it is sent again on a new connection. After that the connection is not idle, and a lost answer
-  is what it is on a new connection: an unknown outcome.
+  (`100 Continue`, RFC 9110, 10.1.1). Before that the server does not have the write. So after a failure before that,
+  the write was not done, and is sent again on a new connection. After that the connection is not idle: as on a new
+  connection, the outcome is unknown if the answer is lost.
 - A **read** is sent whole. If the connection fails before the answer is complete, the read is sent once more on a new
   connection.
 - A **watch** always has a new connection.
 
-No rule rests on how long a connection was idle. Ages (`pool.py`) only make a second attempt rare. If the peer
+No rule depends on how long a connection was idle. Ages (`pool.py`) only make a second attempt rare. If the peer
 receives nothing for a quarter of the endpoint's time, the kernel ends the connection (TCP_USER_TIMEOUT): a firewall has
 forgotten it. A server has half of the time to ask for a body.
 
-On a new connection a request is sent at once. The time limits are those of the event loop's clock: a socket's own would
-start again with every byte that trickles in.
+On a new connection a request is sent at once. The time limits are by the event loop's clock: a socket's own limit
+starts again with every byte.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from locksmith.errors import LocksmithError
 from locksmith.store.diagnosis import Diagnosis
 from locksmith.store.dial import dial
 from locksmith.store.endpoints import Endpoint
@@ -39,9 +40,9 @@ from locksmith.util.jsonread import BadJsonError
 from locksmith.util.threads import in_thread
 
 UNPROVEN = 600.0
-"""Seconds for which writes go on new connections, after a server did not ask for the body of one."""
+"""Seconds for which writes use new connections, after a server did not ask for a body."""
 LONGEST_LOOK = 3.0
-"""Seconds for a look at a certificate that was not trusted."""
+"""Seconds to fetch a certificate that was not trusted."""
 
 NO_ANSWER = "no answer in time"
 
@@ -49,27 +50,28 @@ NO_ANSWER = "no answer in time"
 Failed = TypeVar("Failed", bound="FailedError")
 
 
-class FailedError(Exception):
-    """An endpoint gave no answer that counts. `odd`: it may be the wrong port, and the HTTP status it gave, or 0."""
+class FailedError(LocksmithError):
+    """One endpoint gave no answer that counts. `odd`: the port may be wrong; the HTTP status that it gave, or 0."""
 
+    component = "store"
     odd: int | None = None
 
 
 class NotDoneError(FailedError):
-    """This endpoint has certainly done nothing; another one may."""
+    """Not done: this endpoint has certainly done nothing. Another endpoint may be asked."""
 
 
 class UnreachableError(NotDoneError):
-    """Nothing took the connection."""
+    """Not done: there was no connection to this endpoint."""
 
 
 class MaybeDoneError(FailedError):
-    """Whether this endpoint did what was asked is not known."""
+    """May be done: this endpoint took the request, and gave no answer that counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server has answered; the names of `headers` are in lower case."""
+    """The answer of a server; the names of `headers` are in lower case."""
 
     status: int
     body: bytes
@@ -78,14 +80,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The loop's times by which an endpoint has to connect, and to answer."""
+    """The loop's times by which an endpoint must be connected, and must have answered."""
 
     connect_by: float
     answer_by: float
 
 
 class _StaleError(Exception):
-    """A kept connection was of no use, and what was to be sent on it was not done."""
+    """Not done: the connection that was kept has ended before the request."""
 
 
 class Exchange:
@@ -100,7 +102,7 @@ class Exchange:
     async def ask(self, request: Request, limits: Limits, *, write: bool) -> Answer:
         """Give the answer to a request.
 
-        `NotDoneError`: it was certainly not carried out. `DoubtError`: that is not known.
+        `NotDoneError`: the request was certainly not done. `MaybeDoneError`: the outcome is unknown.
         """
         proof = write and _now() >= self._unproven_until
         kept = self._pool.take() if proof or not write else None
@@ -114,7 +116,7 @@ class Exchange:
 
     @contextlib.asynccontextmanager
     async def follow(self, request: Request, limits: Limits) -> AsyncIterator["Stream"]:
-        """Ask for an answer without an end; leaving the block cuts it off."""
+        """Give an answer without an end; leaving the block cuts it off."""
         link = await self._connect(limits.connect_by)
         try:
             with self._pool.stream():
@@ -124,7 +126,7 @@ class Exchange:
             link.cut()
 
     def close(self) -> None:
-        """Cut off all that is under way; further requests are not sent."""
+        """Cut off all requests under way; further requests are not sent."""
         self._pool.close()
 
     async def _ask_kept(self, link: Link, request: Request, limits: Limits, *, write: bool) -> Answer:
@@ -178,15 +180,15 @@ class Exchange:
             raise await self.lost(link, error, by) from None
 
     async def lost(self, link: Link, error: Exception, by: float) -> NotDoneError | MaybeDoneError:
-        """Say what the failure of a connection means for a request that was sent on it."""
-        # A server judges this client's certificate before the first request; in TLS 1.3 that is heard only now.
+        """Give the error that the failure of a connection means for the request on it."""
+        # A server checks this client's certificate before the first request; TLS 1.3 tells the client only now.
         if link.answers == 0 and is_refusal(root(error)):
             return NotDoneError(await self._certificate_fault(error, by) or describe(error))
-        doubt = MaybeDoneError(describe(error))
-        return doubt if link.answers else _odd(doubt)
+        unknown = MaybeDoneError(describe(error))
+        return unknown if link.answers else _odd(unknown)
 
     async def explain(self, error: FailedError | BadJsonError, by: float) -> str:
-        """Say what went wrong; where the endpoint is a wrong one, how, and the way out."""
+        """Say what went wrong; if the endpoint is wrong, also how, and what to do."""
         if isinstance(error, FailedError) and error.odd is not None:
             return await self._diagnosis.find(by, error.odd) or str(error)
         return str(error)
@@ -201,7 +203,7 @@ class Exchange:
 
     @contextlib.contextmanager
     def _busy(self, link: Link) -> Iterator[None]:
-        """Keep the connection after the block; end it where the block fails, or is cut off."""
+        """Keep the connection after the block; end it if the block fails, or is cut off."""
         try:
             yield
         except BaseException:
@@ -221,11 +223,11 @@ class Stream:
 
     @property
     def status(self) -> int:
-        """The HTTP status, once a line has come."""
+        """The HTTP status, after the first line."""
         return self._link.status
 
     async def line(self, by: float) -> bytes:
-        """Give the next line of the answer, empty at its end; `DoubtError` at the loop's time `by`."""
+        """Give the next line of the answer, empty at its end; `MaybeDoneError` at the loop's time `by`."""
         try:
             async with asyncio.timeout_at(by):
                 return await self._line()
@@ -240,7 +242,7 @@ class Stream:
         if not self._begun:
             await self._link.head()
             self._begun = True
-        # Only what is new is looked through: a long line comes in a thousand pieces.
+        # Only the new bytes are searched: a line may come in a thousand pieces.
         end, looked = self._lines.find(b"\n"), len(self._lines)
         while end < 0 and (piece := await self._link.piece()):
             self._lines += piece
@@ -285,9 +287,9 @@ def describe(error: Exception) -> str:
     if isinstance(cause, TimeoutError):
         return NO_ANSWER
     if isinstance(cause, ConnectionResetError) and not cause.errno:
-        return "it closed the connection within the TLS handshake"  # asyncio has no words for it
+        return "it closed the connection within the TLS handshake"  # asyncio's error has no text
     if isinstance(cause, OSError) and cause.strerror:
-        # asyncio has the address in the place of the system's words.
+        # asyncio has the address in place of the system's text.
         return (cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno or 0)).lower()
     return str(cause) or type(cause).__name__
 

@@ -1,4 +1,4 @@
-"""The way to etcd's v3 API: its HTTP/JSON gateway, over several endpoints, with authentication and deadlines."""
+"""Calls of etcd's v3 API through its HTTP/JSON gateway: several endpoints, authentication and deadlines."""
 
 import asyncio
 import json
@@ -25,12 +25,12 @@ given before, also between its giving and its first use."""
 NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
 STATUS = "/v3/maintenance/status"
-"""What a member says of itself: it needs neither a quorum nor rights."""
+"""The status of a member: the request needs neither a quorum nor rights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One endpoint's part of a call: the loop's times by which it has to connect, and to answer."""
+    """One endpoint's part of a call: the loop's times by which it must be connected, and must have answered."""
 
     exchange: Exchange
     connect_by: float
@@ -43,22 +43,22 @@ class Turn:
 
     @property
     def limits(self) -> Limits:
-        """The times, as an exchange takes them."""
+        """The times, as an exchange needs them."""
         return Limits(self.connect_by, self.answer_by)
 
 
 class Gateway:
-    """Calls that try the endpoints in turn, the one that answered last first, all within `settings.timeout`.
+    """Calls that try the endpoints in turn, within `settings.timeout`. The endpoint of the last answer is the first.
 
-    A read goes on to the next endpoint after any failure. A write does so only where nothing can have been done yet;
-    otherwise it is an `OutcomeUnknownError`. `observer` hears how far the store had come, from each answer's header;
-    those of the paths in `local` are a member's own word, not the quorum's.
+    After any failure a read tries the next endpoint. A write does so only if it was certainly not done; otherwise it
+    raises `OutcomeUnknownError`. `observer` hears the revision of each answer's header. Answers on the paths in `local`
+    have the revision of a member, not of the quorum.
     """
 
     def __init__(
         self,
         settings: StoreSettings,
-        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        observer: Observer = NoObserver(),  # noqa: B008 - it has no state
         local: Collection[str] = (),
     ) -> None:
         self._settings = settings
@@ -73,7 +73,7 @@ class Gateway:
         self._closed = False
 
     async def call(self, path: str, fields: Message, parse: Callable[[Message], T], *, write: bool = False) -> T:
-        """Post one request and parse its answer; `parse` raises `BadJsonError` for what etcd never says."""
+        """Give the parsed answer to a request; `parse` raises `BadJsonError` for what etcd never says."""
 
         async def attempt(turn: Turn, token: str) -> T:
             return parse(await self._post(turn, path, fields, token, write=write))
@@ -81,13 +81,13 @@ class Gateway:
         return await self._everywhere(attempt, write=write)
 
     async def follow(
-        self, path: str, fields: Message, judge: Callable[[Message], T | None], *, silence: float
+        self, path: str, fields: Message, pick: Callable[[Message], T | None], *, silence: float
     ) -> T | None:
-        """Read a stream until `judge` makes something of a message.
+        """Read a stream until `pick` gives a value for a message.
 
-        None: nothing came for `silence` seconds, or the stream broke; whether its member still lives shows when it
-        is opened again. After a break the next endpoint has its turn first. A stream that outlived its token is opened
-        again with a new one.
+        None: nothing came for `silence` seconds, or the stream broke. When the stream is opened again, it shows whether
+        its member is alive. After a break the next endpoint comes first. If the token has expired, the stream is opened
+        again with a new token.
         """
         broken, known = False, self._observer.sending()
 
@@ -95,16 +95,16 @@ class Gateway:
             nonlocal broken, known
             known = self._observer.sending()
 
-            def judged(message: Message) -> T | None:
+            def picked(message: Message) -> T | None:
                 self._hear(turn, path, message, known)
-                return judge(message)
+                return pick(message)
 
             async with turn.exchange.follow(_request(path, fields, token), turn.limits) as stream:
-                verdict = judged(_decode(await stream.line(turn.answer_by), stream.status))
+                verdict = picked(_decode(await stream.line(turn.answer_by), stream.status))
                 if verdict is not None:
                     return verdict
                 try:
-                    return await _listen(stream, judged, silence)
+                    return await _listen(stream, picked, silence)
                 except TokenRefusedError:
                     self._forget(token)
                     return None
@@ -156,7 +156,7 @@ class Gateway:
         raise StoreUnavailableError(f"no etcd endpoint could be used: {said}")
 
     async def _admitted(self, turn: Turn, attempt: Callable[[Turn, str], Awaitable[T]], *, write: bool) -> T:
-        """Make an attempt at an endpoint of the cluster that counts; `ForeignError`: it belongs to another."""
+        """Give the answer of an endpoint of the cluster that counts; `ForeignError`: it belongs to another cluster."""
         url, clock = turn.endpoint.url, asyncio.get_running_loop().time
         try:
             await self._one.admit(url, turn.connect_by - clock(), write=write)
@@ -171,7 +171,7 @@ class Gateway:
             raise
 
     async def _identify(self, url: str, limit: float) -> str:
-        """Ask one endpoint which cluster it belongs to."""
+        """Ask an endpoint for its cluster."""
         by = asyncio.get_running_loop().time() + limit
         turn = Turn(next(exchange for exchange in self._exchanges if exchange.endpoint.url == url), by, by)
         try:
@@ -183,9 +183,9 @@ class Gateway:
         return etcd3_wire.cluster(await self._send(turn, AUTHENTICATE, fields, ""))
 
     def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
-        """Share the time that is left evenly among the endpoints that are left.
+        """Share the time that is left equally among the endpoints that are left.
 
-        A write that was sent has no endpoint after it: it may wait for its answer until the end.
+        A write that was sent tries no other endpoint: it may wait for its answer until the end.
         """
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.timeout
@@ -216,12 +216,12 @@ class Gateway:
         raise AssertionError("the last attempt has an outcome")
 
     def _forget(self, token: str) -> None:
-        """Use a token no more; a newer one that another call has got meanwhile stays."""
+        """Drop a token; a newer token of another call stays."""
         if self._token == token:
             self._token = None
 
     async def _authenticate(self, turn: Turn) -> str:
-        """Get a token; none where the cluster has authentication switched off, as etcd's own client does."""
+        """Get a token; none if the cluster has no authentication, as etcd's own client does."""
         fields = {"name": self._settings.username, "password": self._settings.password or ""}
         in_its_part = replace(turn, answer_by=turn.connect_by)
         try:
@@ -259,7 +259,7 @@ class Gateway:
 
 
 def _request(path: str, fields: Message, token: str) -> Request:
-    # Without a leader a member says so at once, and ends its watches, where it would else keep silent.
+    # With this header a member without a leader says so at once, and ends its watches; otherwise it is silent.
     headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
     if token:
         headers["Authorization"] = token
@@ -274,8 +274,8 @@ def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
         raise
 
 
-async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence: float) -> T | None:
-    """Read on in a stream that is open; None after `silence` seconds without a line."""
+async def _listen(stream: Stream, pick: Callable[[Message], T | None], silence: float) -> T | None:
+    """Give the next message of an open stream; None after `silence` seconds without a line."""
     clock = asyncio.get_running_loop().time
     while True:
         by = clock() + silence
@@ -285,6 +285,6 @@ async def _listen(stream: Stream, judge: Callable[[Message], T | None], silence:
             if clock() < by:
                 raise
             return None
-        verdict = judge(grpc.decode(line, stream.status))
+        verdict = pick(grpc.decode(line, stream.status))
         if verdict is not None:
             return verdict

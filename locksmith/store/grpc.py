@@ -1,8 +1,8 @@
-"""What an answer of etcd's HTTP gateway means: the message, or the error with its gRPC code.
+"""The meaning of an answer of etcd's HTTP gateway: a message, or an error with its gRPC code.
 
 The text decides, then the code. The HTTP status of the same error differs between 3.4 and 3.5, a code between 3.5 and
-3.6. Codes and texts are those of etcd's api/v3rpc/rpctypes/error.go; on what an error says of a write,
-server/etcdserver/v3_server.go and apply.go decide.
+3.6. Codes and texts are those of etcd's api/v3rpc/rpctypes/error.go. What an error says of a write follows from
+server/etcdserver/v3_server.go and apply.go.
 """
 
 from contextlib import suppress
@@ -31,7 +31,7 @@ _REFUSALS = {
 """Codes that etcd gives before it applies anything. RESOURCE_EXHAUSTED is not among them: see `_FULL`."""
 
 _NOT_HERE = {
-    "etcdserver: no leader",  # only ever the answer to `hasleader`, looked at before anything else
+    "etcdserver: no leader",  # only the answer to `hasleader`, which etcd checks first
     "etcdserver: too many requests",
     "etcdserver: not capable",
     "etcdserver: rpc not supported for learner",
@@ -48,16 +48,16 @@ OUTDATED = {
 TOKEN_FAILURE = {*OUTDATED, "etcdserver: permission denied"}
 
 _FULL = "etcdserver: mvcc: database space exceeded"
-"""The space quota is reached. The write that fills it may be applied, and is answered with this too. A member whose own
-file is over the quota refuses every transaction so, also one that only reads."""
+"""The space quota is reached. The write that fills the store may be applied, and gets this answer too.
+A member whose own file is over the quota refuses every transaction, also a transaction that only reads."""
 
 NO_AUTHENTICATION = "etcdserver: authentication is not enabled"
 
 
 class TokenRefusedError(StoreRefusedError):
-    """The token was refused, or has not the rights: a new one may do.
+    """Refused: the token is not valid, or lacks the rights. A new token may do.
 
-    `outdated`: a token that is new may be refused so too, after another change of etcd's users.
+    `outdated`: after another change of etcd's users a new token may be refused too.
     """
 
     def __init__(self, text: str, *, outdated: bool) -> None:
@@ -66,7 +66,7 @@ class TokenRefusedError(StoreRefusedError):
 
 
 class FullError(MaybeDoneError):
-    """There is no space for writes, on no member, until an operator has made some."""
+    """May be done: the write that fills the store took effect. No member takes writes until an operator makes space."""
 
     def __init__(self) -> None:
         way_out = "compact and defragment all members, then say `etcdctl alarm disarm`"
@@ -82,9 +82,9 @@ class FailedAttempt:
 
 
 def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
-    """Read one message; what is no answer of etcd's is a `DoubtError`, and an error answer what `fail` says.
+    """Give the message of an answer. `MaybeDoneError`: it is no answer of etcd's. For an error, see `fail`.
 
-    An answer that may repeat a secret of the request is not `quotable` in the error.
+    If an answer may repeat a secret of the request, it is not `quotable` in the error.
     """
     try:
         message = load_object(raw)
@@ -101,12 +101,12 @@ def decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:
 
 
 def find_failure(message: Message, status: int) -> FailedAttempt | None:
-    """Find the error in an answer, in the shape of either gateway; None: it is no error.
+    """Give the error in an answer, in the shape of either gateway; None: it is no error.
 
     The gateway of 3.4 and of upstream's 3.5 writes the text twice, and in streams `grpc_code`:
     `{"error":TEXT,"code":16,"message":TEXT}`, `{"error":{"grpc_code":16,"message":TEXT,...}}`. That of 3.6, and of
-    Debian's 3.5: `{"code":16,"message":TEXT}`, `{"error":{"code":16,"message":TEXT}}`. `BadJsonError`: anything between
-    these, which only others write, who may answer in etcd's place.
+    Debian's 3.5: `{"code":16,"message":TEXT}`, `{"error":{"code":16,"message":TEXT}}`. `BadJsonError`: any other shape,
+    which another server wrote.
     """
     marks = [name for name in ("error", "code") if name in message]
     if "header" in message or "result" in message:
@@ -125,7 +125,7 @@ def find_failure(message: Message, status: int) -> FailedAttempt | None:
 
 
 def _agreed(fields: Message, one: str, other: str, kind: type[T]) -> T:
-    """Read a field that has either of two names; where it has both, they say the same."""
+    """Give a field that has one of two names; if it has both, they must agree."""
     found = {read(fields, name, kind) for name in (one, other) if name in fields}
     if len(found) != 1:
         raise BadJsonError(f"the fields {one!r} and {other!r} must agree, or be one of them")
@@ -133,9 +133,9 @@ def _agreed(fields: Message, one: str, other: str, kind: type[T]) -> T:
 
 
 def fail(failure: FailedAttempt) -> NoReturn:
-    """Raise what an error means for the one who asked.
+    """Raise the error that an error answer means for the caller.
 
-    A refusal is etcd's own word alone: what a proxy or the gateway itself refuses has not etcd's prefix.
+    Only etcd's own word is a refusal: the text of a proxy or of the gateway lacks etcd's prefix.
     """
     text = failure.text
     if text in _NOT_HERE:

@@ -1,6 +1,6 @@
-"""One connection to an endpoint, with the HTTP/1.1 that is spoken on it: one request at a time, cut off at any moment.
+"""A connection to an endpoint and its HTTP/1.1: one request at a time, which can be cut off at any moment.
 
-Nothing here has a time limit: the caller has, by the event loop's clock.
+Nothing here has a time limit: the caller has limits, by the event loop's clock.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from locksmith.store.endpoints import Endpoint
 from locksmith.util.text import cut
 
 LARGEST_ANSWER = 64 * 2**20
-"""Bytes; the presence of some 70,000 machines, the longest list that a person asks for."""
+"""Bytes. The longest list that an operator asks for is the presence of some 70,000 machines."""
 LONGEST_ERROR = 200
-"""Characters that are quoted of what is no HTTP."""
+"""Characters that are quoted of an answer that is no HTTP."""
 
 PROBE_AFTER, PROBE_EVERY, PROBES = 15, 5, 3
-"""Seconds of silence after which the kernel asks the peer whether it is there, and how often before it gives up."""
+"""Seconds of silence before the kernel probes the peer, and how many probes it sends."""
 
 UNASKED = "it sent something before it was asked: it does not speak HTTP/1.1"
 NOTHING = "it closed the connection without an answer"
@@ -31,11 +31,11 @@ CONTINUE = 100
 
 
 class LinkError(Exception):
-    """The connection has failed, or what came on it is no HTTP."""
+    """The connection has failed, or what came on it is no HTTP. `exchange.py` knows whether the request is done."""
 
 
 class TooLongError(LinkError):
-    """The answer is longer than any that etcd gives."""
+    """Cannot be read: the answer is longer than any that etcd gives."""
 
     def __init__(self) -> None:
         super().__init__(f"its answer is longer than {LARGEST_ANSWER >> 20} MiB")
@@ -43,7 +43,7 @@ class TooLongError(LinkError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a server."""
+    """A request to a server."""
 
     path: str
     body: bytes = b""
@@ -52,7 +52,7 @@ class Request:
 
 
 class Link(asyncio.Protocol):
-    """The connection; `ended` is called when nothing more can be asked on it."""
+    """The connection; `ended` is called when it can carry no further request."""
 
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
         self.context = context
@@ -71,12 +71,12 @@ class Link(asyncio.Protocol):
         self._received = 0
         self._body = b""
 
-    # What is asked, and answered
+    # Requests and answers
 
     def send(self, request: Request, *, hold_body: bool = False) -> None:
         """Send a request; `hold_body`: without its body, which `send_body` sends when the server asks for it.
 
-        `LinkError`: nothing was sent, because there is no connection, or the request cannot be spelt in HTTP.
+        `LinkError`: nothing was sent. There is no connection, or the request cannot be written in HTTP.
         """
         if self._transport is None or self._failure is not None:
             raise LinkError(str(self._failure or "the connection was closed")) from self._failure
@@ -92,13 +92,13 @@ class Link(asyncio.Protocol):
         self._transport.write(data if hold_body else data + self._take_body())
 
     def send_body(self) -> None:
-        """Send the body that was held; `LinkError`: nothing of it was sent, because the connection has ended."""
+        """Send the body that was held; `LinkError`: no byte of it was sent, because the connection has ended."""
         if self._transport is None or self._failure is not None or self._at_end:
             raise LinkError(NOTHING) from self._failure
         self._transport.write(self._take_body())
 
     async def asked_for_body(self) -> bool:
-        """Wait until the server asks for the body that was held; False: it has answered without it."""
+        """Wait until the server asks for the body that was held; False: the server has answered without it."""
         event = await self._event()
         while isinstance(event, h11.InformationalResponse):
             if event.status_code == CONTINUE:
@@ -125,7 +125,7 @@ class Link(asyncio.Protocol):
     # Its state
 
     def ready(self) -> bool:
-        """Make ready for the next request; False: the last was not answered in full, or the server will not go on."""
+        """Prepare the next request; False: the last answer is not complete, or the server closes the connection."""
         if self._failure is not None or self._http.trailing_data[0]:
             return False
         if self._http.our_state is self._http.their_state is h11.DONE:
@@ -139,7 +139,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def bound_silence(self, seconds: float) -> None:
-        """Have the kernel end the connection where the peer's has not received what was sent; 0: no such bound."""
+        """Let the kernel end the connection if the peer does not receive what was sent; 0: no bound."""
         if self._transport is not None and (raw := self._transport.get_extra_info("socket")) is not None:
             with contextlib.suppress(OSError):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
@@ -152,7 +152,7 @@ class Link(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Receive bytes."""
         self._received += len(data)
         if self._http.our_state is h11.IDLE:
             self._fail(LinkError(UNASKED))
@@ -165,16 +165,16 @@ class Link(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
-        """Take the end of what will arrive; the loop closes the connection."""
+        """Receive the end of the stream; the loop closes the connection."""
         self._http.receive_data(b"")
         self._at_end = True
         self._wake()
         self.ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection."""
+        """Receive the end of the connection."""
         failure = LinkError(NOTHING)
-        failure.__cause__ = exc  # by itself, a time limit of the kernel would be taken for one of the caller
+        failure.__cause__ = exc  # alone, a time limit of the kernel would look like a time limit of the caller
         self._fail(failure)
 
     # Within
@@ -194,7 +194,7 @@ class Link(asyncio.Protocol):
             if event is h11.PAUSED:
                 raise LinkError(UNASKED)
             if event is not h11.NEED_DATA:
-                assert not isinstance(event, type)  # noqa: S101 - for mypy: both sentinels were looked at
+                assert not isinstance(event, type)  # noqa: S101 - for mypy: both sentinels were handled above
                 return event
             if self._failure is not None:
                 raise self._failure
@@ -221,7 +221,7 @@ class Link(asyncio.Protocol):
 
 
 async def connect(endpoint: Endpoint, dialled: socket.socket, context: ssl.SSLContext | None) -> Link:
-    """Make a link of a connected socket, with TLS where there is a context; `OSError`: TLS failed."""
+    """Give a link on a connected socket, with TLS if there is a context; `OSError`: TLS failed."""
     dialled.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
     dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)

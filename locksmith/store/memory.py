@@ -1,4 +1,4 @@
-"""The store in memory: one server, many clients, on whatever clock the event loop has.
+"""The store in memory: one server, many clients, by the event loop's clock.
 
 For tests and for the simulation of fleets, which draws its faults through `Weather`.
 """
@@ -42,7 +42,7 @@ URL = "memory:"
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call on its way to the server; `apply` does it there, at once and as a whole."""
+    """A call on its way to the server; `apply` does the call there, as a whole."""
 
     name: str
     key: str
@@ -51,10 +51,10 @@ class Call(Generic[T]):
 
 
 class Weather(Protocol):
-    """What happens to calls between a client and the server.
+    """The network between a client and the server.
 
-    It may raise `StoreUnavailableError` and never apply; apply a write and raise `OutcomeUnknownError`, or raise that
-    first and apply later; or wait before it applies.
+    A network may raise `StoreUnavailableError` and never apply the call. It may apply a write and raise
+    `OutcomeUnknownError`, or raise first and apply later. It may also wait before it applies the call.
     """
 
     async def carry(self, call: Call[T]) -> T:
@@ -66,7 +66,7 @@ class Calm:
     """Every call arrives."""
 
     async def carry(self, call: Call[T]) -> T:
-        """Apply the call after everybody else had a turn: between two calls anything may happen, here too."""
+        """Apply the call after all other tasks had a turn: between two calls anything may happen."""
         await asyncio.sleep(0)
         return call.apply()
 
@@ -80,7 +80,7 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A store as it was: its revision, its entries, and the seconds that each of its leases had left."""
+    """A backup of a store: its revision, its entries, and the seconds that each lease had left."""
 
     revision: int
     entries: tuple[Entry, ...]
@@ -89,7 +89,7 @@ class Backup:
 
 @dataclass(slots=True)
 class MemoryServer:
-    """What all clients share. Nothing here awaits, so each method is a transaction."""
+    """The server that all clients share. Nothing here awaits, so each method is a transaction."""
 
     revision: int = 1
     cluster: str = "cafe"
@@ -99,10 +99,10 @@ class MemoryServer:
     _compacted: int = 0
     # The values that were written since the last compaction, by their key and version.
     _past: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    # Each folder's keys, so that nobody has to look through all of them; and when one of them was changed last.
+    # The keys of each folder, so that a list needs no search through all keys; and when each folder last changed.
     _folders: dict[str, dict[str, None]] = field(default_factory=dict)
     _touched: dict[str, int] = field(default_factory=dict)
-    # By key, and by prefix; in order of their coming, so that a simulation wakes everybody the same way twice.
+    # By key, and by prefix; in the order of their arrival, so that each run of a simulation wakes the waits alike.
     _watches: dict[str, dict[_Watch, None]] = field(default_factory=dict)
     _broad: dict[str, dict[_Watch, None]] = field(default_factory=dict)
     _leases: int = 0
@@ -114,7 +114,7 @@ class MemoryServer:
         return Reading(self._entries.get(key), self.revision)
 
     def read_all(self, keys: Sequence[str]) -> Sequence[Reading]:
-        """Read several keys, or `StoreRefusedError` where they are more than etcd's default allows."""
+        """Read several keys. `StoreRefusedError`: they are more than etcd's default allows."""
         _refuse_too_many(len(keys))
         return [self.read(key) for key in keys]
 
@@ -130,7 +130,7 @@ class MemoryServer:
         return Listing(tuple(found), self.revision, total)
 
     def range(self, start: str, end: str, limit: int, at: int) -> Listing:
-        """Read the keys between two, as `Store.range` says; of the past no more is known than that it is gone."""
+        """Read the keys between two, as `Store.range` says; past revisions are not kept."""
         if at and at != self.revision:
             raise PastGoneError(f"the store in memory no longer has its revision {at}")
         found = sorted(key for key in self._folders.get(_folder(start), ()) if start <= key < end)
@@ -156,7 +156,7 @@ class MemoryServer:
         return past is not None and Fingerprint.of(Entry(seen.key, past, seen.version, 0)) == seen
 
     def commit(self, changes: Sequence[Also]) -> None:
-        """Make all changes in one revision, or `ConflictError` and none; `StoreRefusedError`: they are too many."""
+        """Make all changes in one revision. `ConflictError`: none was made. `StoreRefusedError`: they are too many."""
         _refuse_too_many(len(changes))
         for change in changes:
             if not isinstance(change, Note) and not _holds(change, self.read(change.key)):
@@ -207,12 +207,12 @@ class MemoryServer:
         return both
 
     def prolong(self, entry: Entry, ttl: float) -> None:
-        """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
+        """Move the end of an entry to `ttl` seconds from now. `ConflictError`: the entry is gone."""
         self._leased(entry)
         self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
 
     def overwrite(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write a new value over an entry that expires, or has lost its lease; it expires `ttl` seconds from now."""
+        """Write a new value over an entry that expires or has lost its lease; it expires `ttl` seconds from now."""
         if entry.lease:
             self._leased(entry)
         created = self.put(entry.key, value, entry.version)
@@ -228,9 +228,9 @@ class MemoryServer:
             self.commit([Delete(one.key, one.version) for one in self._bound_to(self._leased(entry).lease)])
 
     def changed(self, key: str, after: int, *, prefix: bool) -> bool:
-        """Whether a key, or anything below it, was changed after a revision, or nobody can tell any more.
+        """Whether a key, or a key below it, was changed after a revision; also True if the past is not known.
 
-        That is so for a revision that never was, and for one whose following ones were compacted.
+        The past is not known for a revision in the future, and if the revisions after it were compacted.
         """
         if after > self.revision or after + 1 < self._compacted:
             return True
@@ -239,7 +239,7 @@ class MemoryServer:
         return self._changed.get(key, 0) > after
 
     def change(self, key: str, after: int, *, prefix: bool) -> Change | None:
-        """Give the change of a key, or of anything below it, after a revision; None: there is none yet."""
+        """Give the change of a key, or of a key below it, after a revision; None: there is none yet."""
         if not self.changed(key, after, prefix=prefix):
             return None
         now = self.read(key)
@@ -262,19 +262,19 @@ class MemoryServer:
             del watches[watch.key]
 
     def compact(self) -> None:
-        """Forget what happened before this revision, as etcd does now and then: whoever waits on goes on."""
+        """Forget what happened before this revision, as etcd's compaction does. Waits go on."""
         self._compacted, self._past = self.revision, {}
         self._changed = {key: at for key, at in self._changed.items() if at == self.revision}
 
     def backup(self) -> Backup:
-        """Copy what is there, as `etcdctl snapshot save` does."""
+        """Give a copy of the store, as `etcdctl snapshot save` does."""
         left = {lease: ends - asyncio.get_running_loop().time() for lease, ends in self._deadlines.items()}
         return Backup(self.revision, tuple(self._entries.values()), left)
 
     def restore(self, backup: Backup) -> None:
-        """Be again what a backup holds: its revision too, and leases that have as long to live as they had then.
+        """Restore a backup: its entries, its revision, and the seconds that each lease had left.
 
-        Every client loses its connection, so whoever waits is told to read again.
+        Every client loses its connection, so every wait is told to read again.
         """
         self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
         self._entries, self._folders, self._touched, self._deadlines, self._past = {}, {}, {}, {}, {}
@@ -305,7 +305,7 @@ class MemoryServer:
         return bound
 
     def _unbind(self, entry: Entry) -> None:
-        """Take a key from its lease, which ends with its last one."""
+        """Take a key from its lease, which ends with its last key."""
         keys = self._bound.get(entry.lease, {})
         keys.pop(entry.key, None)
         if not keys:
@@ -339,7 +339,7 @@ class MemoryServer:
                 _wake(waiting, Change())
 
     def _expire(self, entry: Entry) -> None:
-        """Remove an entry whose time is over; come back later while it isn't."""
+        """Remove an entry whose time is over; if it is not over, try again then."""
         loop = asyncio.get_running_loop()
         deadline = self._deadlines.get(entry.lease)
         if deadline is None:
@@ -352,7 +352,7 @@ class MemoryServer:
 
 
 class MemoryStore:
-    """One client of a `MemoryServer`, in its own weather."""
+    """A client of a `MemoryServer`, with its own network."""
 
     transactional = True
 
@@ -360,7 +360,7 @@ class MemoryStore:
         self,
         server: MemoryServer,
         weather: Weather | None = None,
-        observer: Observer = NoObserver(),  # noqa: B008 - it keeps nothing
+        observer: Observer = NoObserver(),  # noqa: B008 - it has no state
     ) -> None:
         self._server = server
         self._observer = observer

@@ -1,14 +1,14 @@
-"""What the lock, the line and the presence count: told here, kept by whoever wants to know (metrics.py).
+"""The events that the lock, the queue and the presence report; daemon/metrics.py counts them.
 
-Every method does nothing here, so that who keeps only some of it says only that.
+Every method does nothing here: a subclass overrides only what it counts.
 """
 
 
 class Meter:
-    """Takes note of what happens; never fails, never waits."""
+    """Notes events; it never fails and never waits."""
 
     def request(self, kind: str, result: str) -> None:
-        """Note a call of the store: its kind (a method of `Store`), and `ok`, or in one word why not."""
+        """Note a call of the store: its kind (a method of `Store`), and `ok`, or the reason in one word."""
 
     def watch_restarted(self) -> None:
         """Note a watch that broke and was opened again."""
@@ -17,12 +17,12 @@ class Meter:
         """Note a guarded write that came too late."""
 
     def line(self, position: int, waiters: int) -> None:
-        """Note this machine's place in line (1: the first, 0: not in it) and how many stand there in all."""
+        """Note this machine's place in the queue (1: the first, 0: not queued), and how many machines are queued."""
 
     def gave_back(self, waited: float, held: float) -> None:
-        """Note a slot given back: how long it was waited for, and how long it was held, in seconds.
+        """Note a released slot: how long this machine waited for it, and held it, in seconds.
 
-        Only then, and not when it is taken: what was counted before the reboot is gone with it.
+        This is not noted when the slot is taken, because counters do not survive the reboot.
         """
 
     def present(self, moment: float) -> None:
@@ -32,7 +32,7 @@ class Meter:
         """Note whether this machine has seen the store go back in time, and no `resume` since."""
 
     def other_cluster(self, *, seen: bool) -> None:
-        """Note whether an endpoint belongs to another etcd cluster than counts."""
+        """Note whether an endpoint belongs to another etcd cluster than the cluster that counts."""
 
     def clones(self, machines: int) -> None:
         """Note how many other machines were seen with this machine's id."""

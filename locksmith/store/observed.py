@@ -1,4 +1,4 @@
-"""A store that counts what is asked of it: each call, and how it ended."""
+"""A store that counts its calls, and how each ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +27,7 @@ KINDS = (
 )
 OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE = "ok", "conflict", "refused", "unknown", "unavailable"
 CUT_OFF = "cut_off"
-"""Whoever asked did not wait for the end: a watch that is not needed any more, a step that took too long."""
+"""The caller did not wait for the end: a watch is not needed any more, or a step took too long."""
 RESULTS = (OK, CONFLICT, REFUSED, UNKNOWN, UNAVAILABLE, CUT_OFF)
 
 
@@ -126,7 +126,7 @@ class ObservedStore:
     async def _count(self, kind: str, call: Awaitable[T]) -> T:
         try:
             answer = await call
-        except (StoreError, asyncio.CancelledError) as error:  # a defect is no answer of the store's
+        except (StoreError, asyncio.CancelledError) as error:  # a defect is no answer of the store
             self._meter.request(kind, _result(error))
             raise
         self._meter.request(kind, OK)

@@ -1,7 +1,7 @@
-"""The kept connections of one endpoint: which may carry another request, and when they are closed.
+"""The kept connections of an endpoint: which may carry another request, and when they are closed.
 
-A connection is kept for `KEPT` seconds after an answer. While a watch is open one is kept longer, as its event is
-followed by a write. `exchange.py` says what a kept connection may carry.
+A connection is kept for `KEPT` seconds after an answer. While a watch is open one connection is kept longer, because a
+write follows an event. `exchange.py` says what a kept connection may carry.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from locksmith.store.endpoints import Endpoint
 from locksmith.store.link import Link, LinkError, connect
 
 KEPT = 5.0
-"""Seconds without a request. Fewer than any proxy or firewall is known to allow; and etcd pays for each connection."""
+"""Seconds without a request. All known proxies and firewalls allow more; and each connection costs etcd memory."""
 LONGEST_LIFE = 300.0
-"""Seconds after which a connection is made again, so that a new certificate or address of the server counts."""
+"""Seconds after which a connection is replaced, so that a new certificate or address of the server counts."""
 SPARE = 2
 """Connections that are kept, at most."""
 
 
 class Pool:
-    """All connections to an endpoint, those under way too."""
+    """All connections to an endpoint, also those in use."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -32,12 +32,12 @@ class Pool:
         self._closed = False
 
     def take(self) -> Link | None:
-        """Give the kept connection that was used last; None: there is none that may be used."""
+        """Give the kept connection that was used last; None: none may be used."""
         self._drop_old()
         return self._idle.popitem()[0] if self._idle else None
 
     async def make(self, dialled: socket.socket) -> Link:
-        """Make a connection of a connected socket; `OSError`, `LinkError`: it could not be made."""
+        """Give a connection on a connected socket. `OSError`, `LinkError`: it failed."""
         link = await connect(self.endpoint, dialled, self.endpoint.context)
         self._links.add(link)
         link.ended = lambda: self._forget(link)
@@ -56,7 +56,7 @@ class Pool:
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:
-        """Say that a watch is open meanwhile."""
+        """Note that a watch is open during this block."""
         self._streams += 1
         try:
             yield
@@ -64,7 +64,7 @@ class Pool:
             self._streams -= 1
 
     def close(self) -> None:
-        """End all connections, those under way too; further ones are refused."""
+        """End all connections, also those in use; further connections are refused."""
         self._closed = True
         for link in tuple(self._links):
             link.cut()

@@ -1,10 +1,10 @@
-"""The protocol every store speaks, and the values that cross it.
+"""The protocol of every store, and its values.
 
-Keys are plain text without a leading slash (`coreos.com/updateengine/rebootlock/semaphore`); a store takes each
-character of a key literally, `%`, `+` and spaces included, whatever its API does with URLs.
+Keys are plain text without a leading slash (`coreos.com/updateengine/rebootlock/semaphore`). A store takes each
+character of a key literally, also `%`, `+` and spaces.
 
-Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes besides:
-`ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
+Every call may raise `StoreUnavailableError` or `StoreRefusedError`: nothing was written. A write may also raise
+`ConflictError` (nothing was written) or `OutcomeUnknownError` (it takes effect now, later or never).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from typing import Protocol, Self
 from locksmith.store.cluster import Clusters
 
 ABSENT = 0
-"""The version of a key that does not exist; as a guard: it must not exist."""
+"""The version of a key that does not exist; as a guard: the key must not exist."""
 MOST_OPERATIONS = 128
-"""Keys in one `read`, or in one `swap` with its siblings: etcd's default (--max-txn-ops). More are refused on v3."""
+"""Keys in one `read`, or in one `swap` with its siblings: etcd's default (--max-txn-ops). v3 refuses more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A key that exists.
 
-    `version` changes with every write of the key (v3: mod_revision, v2: modifiedIndex); `created` orders siblings
-    (v3: create_revision, v2: createdIndex); `lease` is the store's own handle on its expiry (0: it never expires).
+    `version` changes with every write of the key (v3: mod_revision, v2: modifiedIndex); `created` orders siblings (v3:
+    create_revision, v2: createdIndex); `lease` is the store's handle on its expiry (0: it never expires).
     """
 
     key: str
@@ -37,14 +37,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a key held (None: it does not exist) and the store's revision at that moment."""
+    """The entry of a key (None: it does not exist), and the store's revision at that moment."""
 
     entry: Entry | None
     revision: int
 
     @property
     def version(self) -> int:
-        """The version to guard a write of this key with."""
+        """The version that guards a write of this key."""
         return self.entry.version if self.entry else ABSENT
 
 
@@ -52,7 +52,7 @@ class Reading:
 class Listing:
     """Entries in order of their creation, the store's revision at that moment, and how many keys there are in all.
 
-    `total` counts every key below the prefix, whatever bounds the entries.
+    `total` counts every key below the prefix, also those that a bound left out.
     """
 
     entries: tuple[Entry, ...]
@@ -62,7 +62,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a store had come when it answered: its revision, and the id of its cluster (cluster.py)."""
+    """The revision of a store when it answered, and the id of its cluster (cluster.py)."""
 
     revision: int
     cluster: str = ""
@@ -70,7 +70,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is remembered of an entry: `version` of `key` had a value with this `digest`."""
+    """A remembered entry: at `version` the value of `key` had this `digest`."""
 
     key: str
     version: int
@@ -78,15 +78,15 @@ class Fingerprint:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """Take the fingerprint of an entry."""
+        """Give the fingerprint of an entry."""
         return cls(entry.key, entry.version, sha256(entry.value).hexdigest()[:32])
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was known of a store when a request left: its revision, and the entry of the lock.
+    """What was known of a store before a request: its revision, and the entry of the lock.
 
-    Both belong to one history; an `epoch` ends when another one is to be believed.
+    Both belong to one history; an `epoch` ends when another history is to be believed.
     """
 
     revision: int
@@ -95,21 +95,21 @@ class Known:
 
 
 class Observer(Protocol):
-    """Hears how far the store had come, from every answer that says so, and knows which cluster counts."""
+    """Hears the revision of every answer that has a revision, and knows which cluster counts."""
 
     @property
     def clusters(self) -> Clusters | None:
-        """Say which cluster counts; None: the first that answers."""
+        """Name the cluster that counts; None: the first that answers."""
         ...
 
     def sending(self) -> Known:
-        """Say what is known, right before a request leaves."""
+        """Give what is known, right before a request."""
         ...
 
     def answered(self, position: Position, known: Known, *, linearizable: bool = True) -> None:
-        """Take note of an answer, with what was known when its request left.
+        """Note an answer, with what was known before its request.
 
-        An answer that is not `linearizable` may come from a member that lags: it proves progress alone.
+        An answer that is not `linearizable` may come from a member that lags. It proves progress only.
         """
         ...
 
@@ -128,7 +128,7 @@ class NoObserver:
 
 
 class Expecting(NoObserver):
-    """Hears nothing, and expects one cluster, as `cluster` says when it is asked; empty: the first that answers."""
+    """Hears nothing, and expects the cluster that `cluster` names at each call; empty: the first that answers."""
 
     def __init__(self, cluster: Callable[[], str]) -> None:
         self.clusters = Clusters(strict=False, expects=cluster)
@@ -136,7 +136,7 @@ class Expecting(NoObserver):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A write of a sibling key that goes with a swap, guarded by the version it must have (0: absent)."""
+    """A write of a sibling key as part of a swap, guarded by the version it must have (0: absent)."""
 
     key: str
     value: bytes
@@ -145,7 +145,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A removal of a sibling key that goes with a swap, guarded by the version it must have."""
+    """A removal of a sibling key as part of a swap, guarded by the version it must have."""
 
     key: str
     version: int
@@ -153,9 +153,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A guard that goes with a swap and writes nothing: the `version` that a key must have (`ABSENT`: none).
+    """A guard as part of a swap, which writes nothing: the `version` that a key must have (`ABSENT`: none).
 
-    `version` None: the key must exist. On v3 and memory the swap fails where that is not so; v2 does not look.
+    `version` None: the key must exist. On v3 and memory the swap fails otherwise; v2 does not check.
     """
 
     key: str
@@ -181,10 +181,10 @@ Also = Put | Delete | Check | Note
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a wait was told of a key that was written.
+    """A change of a key, as a wait was told of it.
 
-    `reading` is how the key stood then; None: that was not told, so read it. `before` is the entry that stood there
-    until the first of the changes, where that was told too. `removed`: it was told that the key was removed.
+    `reading` is the key after the change; None: the value was not told, so read the key. `before` is the entry before
+    the first of the changes, if that was told too. `removed`: it was told that the key was removed.
     """
 
     reading: Reading | None = None
@@ -193,7 +193,7 @@ class Change:
 
 
 Until = Callable[[Change], bool]
-"""Whether a change is what is waited for."""
+"""Whether a change is the change that a wait is for."""
 
 
 def any_change(_change: Change) -> bool:
@@ -203,9 +203,9 @@ def any_change(_change: Change) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Entering:
-    """What is written to enter a queue: a place and its ticket, neither of which may exist; they expire together.
+    """The keys of a new place in a queue: the place and its ticket. Neither may exist; both expire together.
 
-    `gone` is removed with it, or must not exist. From `since` on the keys before the place are counted.
+    `gone` is removed with the write, or must not exist. The keys from `since` to the place are counted.
     """
 
     place: Put
@@ -227,27 +227,27 @@ class Store(Protocol):
         ...
 
     async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
-        """Read several keys, linearizably: on v3 and memory as they are at one moment, on v2 one after another.
+        """Read several keys, linearizably: on v3 and memory at one moment, on v2 one after another.
 
-        That is in one request, or in the order that was asked for. At most `MOST_OPERATIONS` keys, else
-        `StoreRefusedError` on v3 and memory: what grows with the fleet is read by `locksmith.lock.chunks`.
+        On v2 the order is that of the keys. More than `MOST_OPERATIONS` keys are a `StoreRefusedError` on v3 and
+        memory. `locksmith.lock.chunks` reads what grows with the fleet.
         """
         ...
 
     async def list(self, prefix: str, *, limit: int = 0, last_before: int | None = None) -> Listing:
         """Read the keys that begin with `prefix` (it ends in `/`), oldest creation first.
 
-        `limit` bounds how many (0: all). With `last_before`, only those created before that revision count, and
-        the `limit` youngest of them are given, still oldest first.
+        `limit` bounds how many (0: all). With `last_before`, only keys created before that revision count. The `limit`
+        youngest of them are given, still oldest first.
         """
         ...
 
     async def range(self, start: str, end: str, *, limit: int = 0, at: int = 0) -> Listing:
         """Read the keys from `start` on, before `end`, in the order of their names; both are below one folder.
 
-        `limit` bounds how many, from the first on (0: all), and `total` counts all between the two. With `at`, as they
-        were at that revision (else `PastGoneError`); v2 reads them as they are. On v3 the cost grows with the keys
-        between the two, not with those around them.
+        `limit` bounds how many, from the first on (0: all). `total` counts all keys between the two. With `at` the keys
+        are read at that revision, or `PastGoneError` is raised; v2 reads them as they are now. On v3 the cost grows
+        with the keys between the two only.
         """
         ...
 
@@ -256,7 +256,7 @@ class Store(Protocol):
         ...
 
     async def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name the folders right below `prefix` (it ends in `/`), in order; keys right below it are none."""
+        """Name the folders right below `prefix` (it ends in `/`), in order; keys are no folders."""
         ...
 
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
@@ -271,17 +271,17 @@ class Store(Protocol):
         ...
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
-        """Write what is to be written where the store's revision is the one that `make` is told, or a later one.
+        """Write a new place, which `make` gives for a revision that the store has reached.
 
-        Gives the place, its ticket, and how many keys there are from `since` on before the place. On v3 and memory one
-        transaction, or `ConflictError`. On v2, in this order: the ticket, which never expires, the place, the removal.
+        Gives the place, its ticket, and the number of keys from `since` to the place. On v3 and memory this is one
+        transaction, or a `ConflictError`. On v2 the order is: the ticket, which never expires, the place, the removal.
         """
         ...
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write a new value over a place that was entered; from now on it and its ticket, `other`, expire after `ttl`.
 
-        Either may have lost its lease. `ConflictError`: they are no longer so. On v2 the ticket stays as it is.
+        Either may have lost its lease. `ConflictError`: one of them was changed. On v2 the ticket stays as it is.
         """
         ...
 
@@ -290,11 +290,12 @@ class Store(Protocol):
     ) -> Entry:
         """Write `key` if it still has `version`, and its siblings with it; with `ttl` (seconds) the key expires.
 
-        One transaction on v3 and memory: all guards hold and everything is written, or `ConflictError` and nothing
-        is. With its siblings it has at most `MOST_OPERATIONS` keys, else `StoreRefusedError`. On v2, in this order: the
-        puts, the swap, the deletes, each with its own guard; a put that fails stops it; when the swap fails the puts
-        stay (the caller's protocol makes them harmless); a delete whose guard fails is left; a check is not made; notes
-        come last. `StoreRefusedError` with a note: its lease may be gone, or the right to write its key may be missing.
+        On v3 and memory this is one transaction: all guards hold and everything is written, or `ConflictError` and
+        nothing is written. More than `MOST_OPERATIONS` keys, siblings included, are a `StoreRefusedError`. On v2 the
+        order is: the puts, the swap, the deletes, each with its own guard. If a put fails, nothing follows. If the swap
+        fails, the puts stay; the caller's protocol makes them harmless. If the guard of a delete fails, its key stays.
+        A check is not made. Notes come last.
+        `StoreRefusedError` with a note: its lease may be gone, or the right to write its key may be missing.
         """
         ...
 
@@ -303,51 +304,51 @@ class Store(Protocol):
         ...
 
     async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write a new value over an entry made with a `ttl`, which begins anew; `ConflictError`: it is no longer so.
+        """Write a new value over an entry with a `ttl`, which starts again. `ConflictError`: the entry was changed.
 
-        On v2 the entry's version stays as it is: there it tells a key from the next of its name, not from its values.
+        On v2 the version stays: there a version tells two keys of one name apart, not two values of a key.
         """
         ...
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write over another's entry, who hears of it when it next renews or updates that.
+        """Write over an entry of another writer, whose next renewal or update then fails.
 
-        An entry without a lease gets one. `ConflictError`: it is no longer so. The key is there all the time, except on
-        v2: removed, then made anew.
+        An entry without a lease gets a lease. `ConflictError`: the entry was changed. The key exists all the time. Only
+        on v2 it is removed, then created again.
         """
         ...
 
     async def renew(self, entry: Entry, ttl: float) -> None:
-        """Prolong an entry by the `ttl` it was made with: one request, no revision, and nobody is woken.
+        """Prolong an entry by the `ttl` of its creation: one request, no new revision, and no wait is woken.
 
         `ConflictError`: it has expired or was revoked.
         """
         ...
 
     async def revoke(self, entry: Entry) -> None:
-        """Remove an entry made with a `ttl`, and what made it expire; one that is gone already is no error.
+        """Remove an entry with a `ttl`, and its lease. If the entry is gone already, that is no error.
 
-        That is how such an entry is removed: after `delete` alone, v3 could not tell in one request that it is gone.
+        Such an entry is always removed so: after `delete` alone, v3 could not tell in one request that it is gone.
         """
         ...
 
     async def knows(self, seen: Fingerprint) -> bool | None:
-        """Tell whether this very entry is part of the store's history.
+        """Tell whether this entry is part of the store's history.
 
-        False: the store has another history. None: the store can no longer tell (compacted, or the key has changed
-        since and the store keeps no past values).
+        False: the store has another history. None: the store can no longer tell. The history was compacted, or the key
+        has changed and the store keeps no past values.
         """
         ...
 
     async def wait(
         self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
     ) -> Change | None:
-        """Wait until `key` (or anything below it, with `prefix`) is written or removed after revision `after`.
+        """Wait until `key` (with `prefix`: a key below it) is written or removed after revision `after`.
 
-        A change without a reading: it was removed, or the store can no longer tell (compacted, restored from a backup),
-        or does not say how it stands (v2). What is told is a member's own word: a swap from it is guarded as any other.
-        A change with a reading is given only where `until` says so of it; until then the same watch goes on.
-        None: `limit` seconds went by. A frozen member is silent like an unchanged key: only the limit tells.
+        A change has no reading if the key was removed, if the store can no longer tell (compacted, restored), or on v2.
+        A reading is a member's own word: a swap from it is guarded like any other. A change with a reading is given
+        only if `until` accepts it; otherwise the same watch goes on. None: `limit` seconds went by. A frozen member is
+        silent like an unchanged key: only the limit ends the wait.
         """
         ...
 
@@ -357,7 +358,7 @@ class Store(Protocol):
 
 
 async def remove(store: Store, entry: Entry) -> None:
-    """Remove an entry as it stands, with or without a lease; `ConflictError`: it was changed meanwhile."""
+    """Remove an entry, with or without a lease; `ConflictError`: it was changed meanwhile."""
     if entry.lease:
         await store.revoke(entry)
     else:
@@ -365,9 +366,9 @@ async def remove(store: Store, entry: Entry) -> None:
 
 
 def knows_by_present(seen: Fingerprint, now: Entry | None, *, rewritten: bool = False) -> bool | None:
-    """Answer `Store.knows` from how the key stands now, where the past can no longer be read.
+    """Answer `Store.knows` from the present entry, if the past can no longer be read.
 
-    A version never goes back while a history goes on. `rewritten`: the store may write a new value at the same version.
+    Within a history a version never goes back. `rewritten`: the store may write a new value at the same version.
     """
     if now is None or now.version > seen.version:
         return None

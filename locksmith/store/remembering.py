@@ -1,8 +1,8 @@
-"""A store whose answers are compared with what this machine has seen of it before: a store never goes back.
+"""A store whose answers are compared with earlier answers: a store never goes back in time.
 
-Two things are compared. Every answer's revision: a linearizable answer never has a lower one than was known when its
-request left. And one key, that of the lock, wherever an answer has it: the entry that this machine saw before must be
-part of the store's history. So a store is found out that has grown past all revisions that this machine has seen.
+Two things are compared. A linearizable answer never has a lower revision than was known before its request. And the
+lock's entry that this machine saw before must be part of the store's history. So a restored store is detected, also
+after its revision has passed all revisions that this machine has seen.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,21 +28,21 @@ from locksmith.store.protocol import (
 
 
 class Memory(Observer, Protocol):
-    """What a machine remembers of a store (host/seen_revision.py keeps it on disk)."""
+    """What a machine remembers of a store (host/watermark.py keeps it on disk)."""
 
     def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
-        """Take note how the lock's key stands now.
+        """Note the present entry of the lock's key.
 
-        `part`: whether the entry that was known when the request left is part of the store's history (None: the store
-        cannot tell any more, or none was known).
+        `part`: whether the entry known before the request is part of the store's history. None: the store cannot tell
+        any more, or no entry was known.
         """
         ...
 
 
 class RememberingStore:
-    """`Store`, with what its answers say of one `key` compared with what they said before.
+    """`Store`, whose answers about one `key` are compared with earlier answers.
 
-    Where that has changed, a read asks the store for the entry before, and gives its answer afterwards.
+    If the key has changed, a read first asks the store for the earlier entry, and then gives its answer.
     """
 
     def __init__(self, store: Store, memory: Memory, key: str) -> None:
@@ -99,7 +99,7 @@ class RememberingStore:
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
-        """Write a key and its siblings. It is done, whatever becomes of a question that follows it."""
+        """Write a key and its siblings. The write is done, also if the question after it fails."""
         known = self._memory.sending()
         entry = await self._store.swap(key, value, version, also, ttl=ttl)
         if key == self._key:
@@ -134,7 +134,7 @@ class RememberingStore:
     async def wait(
         self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
     ) -> Change | None:
-        """Wait for a change. Where it is of the lock's key and says how that stands, that is compared too."""
+        """Wait for a change. A change of the lock's key with a reading is compared too."""
         change = await self._store.wait(key, after, prefix=prefix, limit=limit, until=until)
         if change is not None and change.reading is not None and key == self._key:
             await self._heard(change.reading.entry, change.before)
@@ -145,7 +145,7 @@ class RememberingStore:
         await self._store.close()
 
     async def _heard(self, now: Entry | None, before: Entry | None) -> None:
-        """Compare what a watch has told: news may be older than what is known by now, which says nothing."""
+        """Compare a change of a watch. A change that is older than what is known says nothing."""
         known = self._memory.sending()
         seen = known.entry
         if seen is not None and now is not None and seen.key == now.key and now.version <= seen.version:
@@ -167,7 +167,7 @@ class RememberingStore:
         return readings
 
     async def _compare(self, now: Entry | None, known: Known, succeeds: int = ABSENT) -> None:
-        """Tell the memory how the key stands. `succeeds`: the version in whose stead it was written."""
+        """Tell the memory the key's present entry. `succeeds`: the version that it replaced."""
         before = known.entry
         part: bool | None
         if before is None:

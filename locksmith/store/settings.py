@@ -1,4 +1,4 @@
-"""How to reach the store: what the configuration says, and nothing that is connected yet."""
+"""How to reach the store, as the configuration says; nothing is connected yet."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ V2, V3 = 2, 3
 """The APIs of etcd, by their own names."""
 
 DEFAULT_ENDPOINTS = ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
-"""The original's default."""
+"""The default of CoreOS locksmith."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class StoreSettings:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this very machine, by its address or by the name that every machine has for itself."""
+    """Whether a URL leads to this machine: by a loopback address, or by the name `localhost`."""
     with suppress(ValueError):  # no URL: the connection reports it
         host = (urlsplit(url).hostname or "").rstrip(".")
         return host == "localhost" or host.endswith(".localhost") or _is_own(host)

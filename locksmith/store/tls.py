@@ -1,6 +1,6 @@
-"""TLS to etcd: the files that are trusted and shown, and why a server or a client was not trusted.
+"""TLS to etcd: its files, and why a server or a client was not trusted.
 
-A file that is renewed is used without a restart. A list of revoked certificates (CRL) in the CA file is obeyed.
+A renewed file is used without a restart. A list of revoked certificates (CRL) in the CA file is obeyed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from locksmith.util.words import listed
 from locksmith.util.x509 import Certificate, read_certificate, read_pem
 
 LOOK_LIMIT = 1.0
-"""Seconds for a look at a certificate that was not trusted, so that the message can say what is wrong with it."""
+"""Seconds to fetch a certificate that was not trusted, so that the message can say what is wrong with it."""
 
 SYSTEM = "the system's CAs"
 
@@ -61,12 +61,12 @@ class Tls:
         return context
 
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
-        """Say why a server's certificate is not trusted, and the way out. A blocking call."""
+        """Say why a server's certificate is not trusted, and what to do. A blocking call."""
         trusted = f"the CA file {self._settings.cafile}" if self._settings.cafile else SYSTEM
         return distrust(error, (host, port), trusted, "etcd.endpoints")
 
     def refusal(self, error: ssl.SSLError) -> str:
-        """Say why a server refused this client, where it said so."""
+        """Say why a server refused this client, if the server said so."""
         word = str(error.reason or error).rpartition("ALERT_")[2].replace("_", " ").lower()
         return f"it refused this client's certificate ({word}): {self._own_certificate()}"
 
@@ -84,7 +84,7 @@ class Tls:
 
 
 def root(error: BaseException) -> BaseException:
-    """Find what is under an error; urllib3 wraps the cause, or has it as its argument."""
+    """Give the cause of an error; urllib3 wraps the cause, or has it as its argument."""
     while True:
         cause = error.__cause__ or next((one for one in error.args if isinstance(one, Exception)), None)
         if cause is None:
@@ -98,7 +98,7 @@ def is_refusal(error: BaseException) -> TypeGuard[ssl.SSLError]:
 
 
 def _load(settings: StoreSettings) -> ssl.SSLContext:
-    """Trust the configured CA alone (the system's where none is), and show a certificate where there is one."""
+    """Give a context that trusts the configured CA alone (or the system's), and shows the configured certificate."""
     try:
         context = ssl.create_default_context(cafile=settings.cafile)
         if settings.cafile is not None and CRL in settings.cafile.read_text(errors="replace"):
@@ -123,7 +123,7 @@ def _reason(error: OSError) -> str:
 
 
 def distrust(error: ssl.SSLCertVerificationError, server: tuple[str, int], trusted: str, setting: str) -> str:
-    """Say why a server's certificate is not trusted, and the way out. A blocking call: it looks at the certificate.
+    """Say why a server's certificate is not trusted, and what to do. A blocking call: it fetches the certificate.
 
     `trusted` is whom this machine trusts, `setting` where the server is named.
     """
@@ -146,7 +146,7 @@ def distrust(error: ssl.SSLCertVerificationError, server: tuple[str, int], trust
 
 
 def _dates(code: int, certificate: Certificate) -> str:
-    """Say what is wrong with a certificate's dates; empty: they are right, so another in its chain is meant."""
+    """Say what is wrong with a certificate's dates; empty: they are right, another certificate of its chain failed."""
     now = datetime.now(UTC)
     if code == EXPIRED and certificate.ends < now:
         return f"its certificate expired on {_day(certificate.ends)}, and the clock says {_day(now)}: renew it"
@@ -157,7 +157,7 @@ def _dates(code: int, certificate: Certificate) -> str:
 
 
 def _seen(host: str, port: int) -> Certificate | None:
-    """Look at a server's certificate without trust in it, and send it nothing."""
+    """Give a server's certificate, without trust in the server, and send the server nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

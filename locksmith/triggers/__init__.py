@@ -1,1 +1,1 @@
-"""Why a reboot is needed: the triggers, and what a plugin of a trigger must do."""
+"""The triggers: why a reboot is needed, and the interface of a trigger's plugin."""

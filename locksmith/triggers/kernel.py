@@ -1,7 +1,7 @@
-"""A kernel that is newer than the running one, installed since this machine has booted.
+"""The trigger `kernel`: a newer kernel was installed since this machine booted.
 
-One that was there at the boot, and does not run, was not chosen by the boot loader: another reboot would not help.
-After a reboot that was made for it, that is a failed one.
+If the kernel was there at the boot and does not run, the boot loader did not choose it: another reboot would not help.
+If that boot was for this kernel, the reboot has failed.
 """
 
 import re
@@ -21,7 +21,7 @@ _NUMBERS = re.compile(r"[0-9]+")
 
 
 class NewerKernel:
-    """Compares what is installed with what runs; `booted` gives the Unix time at which the kernel started."""
+    """Compares the installed kernels with the running kernel; `booted` gives the Unix time of its start."""
 
     name = "kernel"
 
@@ -31,15 +31,15 @@ class NewerKernel:
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "NewerKernel":
-        """Make it for this machine."""
+        """Give the trigger of this machine."""
         return cls(context.paths)
 
     def found(self) -> bool:
-        """Whether kernels are installed here, and it is one of them that runs: in a container it is the host's."""
+        """Whether kernels are installed here, and one of them runs. In a container the host's kernel runs."""
         return not self._paths.container.exists() and bool(self._installed())
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Need nothing: a directory is read at each look."""
+        """Do nothing: the folder is read at each check."""
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Compare the running kernel with the newest of its flavour (`-amd64`, `-cloud-amd64`, `.x86_64`)."""
@@ -59,10 +59,10 @@ class NewerKernel:
         return TriggerResult(RebootNeed(self.name, newest, datetime.fromtimestamp(since, UTC), reason))
 
     async def close(self) -> None:
-        """Need nothing."""
+        """Do nothing."""
 
     def _installed(self) -> dict[str, Path]:
-        """Find the kernels that could be booted: by name, with the file that was written when they were installed."""
+        """Give the kernels that could be booted: by name, with the file that their installation wrote."""
         found: dict[str, Path] = {}
         for path in self._paths.boot.glob("vmlinuz-*"):
             found[path.name.removeprefix("vmlinuz-")] = path
@@ -74,7 +74,7 @@ class NewerKernel:
     def _changed(image: Path) -> float:
         try:
             return image.stat().st_ctime
-        except OSError:  # it is being removed
+        except OSError:  # the kernel is being removed
             return 0.0
 
 
@@ -83,7 +83,7 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 
 def _flavour(name: str) -> str:
-    """Give what tells a kernel's flavour: the letters, without the numbers that count up."""
+    """Give a kernel's flavour: the letters of its name, without the numbers that count up."""
     return _NUMBERS.sub("", re.sub(r"^[0-9.-]+", "", name))
 
 

@@ -1,4 +1,4 @@
-"""A machine that reboots at least every so often, whether or not anything else wants it to."""
+"""The trigger `max-uptime`: the machine has been up for longer than configured."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MaxUptime:
-    """Wishes for a reboot when the kernel has been up for `most`; in a container, when its userspace has."""
+    """Wants a reboot if the kernel has been up for `most`; in a container, if its userspace has."""
 
     name = "max-uptime"
 
@@ -25,18 +25,18 @@ class MaxUptime:
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "MaxUptime":
-        """Make it for this machine."""
+        """Give the trigger of this machine."""
         return cls(context.settings.max_uptime, context.paths)
 
     def found(self) -> bool:
-        """Whether it is asked for."""
+        """Whether a length is configured."""
         return self._most > timedelta(0)
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Need nothing: it is looked at anyway."""
+        """Do nothing: every observation checks the trigger."""
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Look how long it has been up. Suspended time counts; a step of the wall clock does not."""
+        """Compare the uptime. Suspended time counts; a step of the wall clock does not."""
         if not self.found():
             return TriggerResult(doubt="max-uptime: triggers.max-uptime says no length")
         up = self._up(boot)
@@ -46,7 +46,7 @@ class MaxUptime:
         return TriggerResult(RebootNeed(self.name, "", since, f"it has been up for more than {span(self._most)}"))
 
     async def close(self) -> None:
-        """Need nothing."""
+        """Do nothing."""
 
     def _up(self, boot: Boot) -> timedelta:
         if self._paths.container.exists():  # where the kernel is the host's

@@ -1,8 +1,8 @@
-"""A command that is asked now and then whether a reboot is needed, and answers with its exit status.
+"""The trigger `needs-restarting`: a command whose exit status says whether a reboot is needed.
 
-Without one in the configuration it is the package manager's own: `needs-restarting -r` (1: a reboot is needed, 0: none
-is) of Fedora and RHEL, `dnf5 needs-restarting` (the same), `zypper needs-rebooting` of SUSE (102 and 0). Every other
-status, and a command that is not there, is an error that is shown, never a wish.
+If no command is configured, the package manager's own is used: `needs-restarting -r` of Fedora and RHEL (1: a reboot is
+needed, 0: none is), `dnf5 needs-restarting` (the same), `zypper needs-rebooting` of SUSE (102 and 0). Every other
+status, and a missing command, is an error that is shown, never a need.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from locksmith.triggers.plugin import TriggerContext
 
 JITTER = 0.1
-"""The share of the period by which two machines' may differ, and two of one machine's."""
+"""The share of the period by which periods may differ, between machines and on a machine."""
 NOT_RUN = 10.0
-"""Seconds after which one that could not be run is tried again, as at the start, before there is a bus to systemd."""
+"""Seconds after which a command that could not run is tried again, for example before there is a bus to systemd."""
 FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/bin", "usr/local/sbin")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, what its exit statuses say, and the file that shows that it is installed (a pattern)."""
+    """A command, the meaning of its exit statuses, and the file that shows that it is installed (a pattern)."""
 
     words: tuple[str, ...]
     needed: tuple[int, ...] = (1,)
@@ -48,7 +48,7 @@ KNOWN = (
 
 
 class NeedsRestarting:
-    """Asks in the background, every period; a look gives the last answer."""
+    """Runs the command in the background, every period; a check gives the last answer."""
 
     name = "needs-restarting"
 
@@ -60,11 +60,11 @@ class NeedsRestarting:
         self._last = TriggerResult(says="it has not been asked yet")
         self._was_run = False
         self._asking: asyncio.Task[None] | None = None
-        self._rng = Random()  # noqa: S311 - only unlike those of other machines
+        self._rng = Random()  # noqa: S311 - it must only differ from other machines
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "NeedsRestarting":
-        """Make it for this machine."""
+        """Give the trigger of this machine."""
         settings = context.settings
         return cls(settings, context.paths, Programs(context.paths, context.bus, settings.limit.total_seconds()))
 
@@ -73,7 +73,7 @@ class NeedsRestarting:
         return self._command is not None
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Begin to ask; have `wake` called when the answer is another."""
+        """Begin to run the command; have `wake` called when the answer changes."""
         self._asking = asyncio.ensure_future(self._ask_for_ever(wake))
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
@@ -81,7 +81,7 @@ class NeedsRestarting:
         return self._last
 
     async def close(self) -> None:
-        """Stop asking; a command that runs goes on by itself, within its limit."""
+        """Stop; a running command goes on by itself, within its limit."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
@@ -116,9 +116,9 @@ class NeedsRestarting:
         return TriggerResult(doubt=f"{self.name}: {text}", looked=asked)
 
     def _need(self, words: str, outcome: Outcome, asked: datetime) -> RebootNeed:
-        """Make the wish. What it printed stands for a version: the same again after a reboot is no new reason.
+        """Give the need. The command's output serves as the version: the same output after a reboot is no new reason.
 
-        Nor is it a failed reboot: some commands always say yes.
+        It is no failed reboot either: some commands always say yes.
         """
         version = f"{self.name}-{outcome.digest}"
         before = self._last.need
@@ -141,7 +141,7 @@ class NeedsRestarting:
         return next((known for known in KNOWN if any(self._paths.root.glob(known.shown_by))), None)
 
     def _located(self, command: Command) -> tuple[str, ...]:
-        """Name the program by its path, as whatever starts it may look in other folders."""
+        """Name the program by its path, because its supervisor may search other folders."""
         program, *arguments = command.words
         return (str(next(self._places(program))), *arguments)
 
@@ -149,7 +149,7 @@ class NeedsRestarting:
         return any(self._places(program))
 
     def _places(self, program: str) -> Iterator[Path]:
-        """Give where a program stands: where it is said to, or in the folders of programs."""
+        """Give the path of a program: its own, or in the folders of programs."""
         folders = ("",) if "/" in program else FOLDERS
         places = (self._paths.root / folder / program.lstrip("/") for folder in folders)
         return (place for place in places if place.is_file())

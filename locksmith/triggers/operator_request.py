@@ -1,6 +1,7 @@
-"""An operator's wish: `locksmithctl request` or `send-need-reboot`, or the original's, which is update_engine's signal.
+"""The trigger `operator`: a request of `locksmithctl request` or `send-need-reboot`.
 
-It is kept in /run/locksmith until a reboot or `locksmithctl cancel`, whatever update_engine says.
+CoreOS locksmith's `send-need-reboot` sends update_engine's signal. The request is kept in /run/locksmith until a reboot
+or `locksmithctl cancel`, independently of update_engine.
 """
 
 import json
@@ -16,7 +17,7 @@ SCHEMA = 1
 
 
 class OperatorRequest:
-    """The wish in its file, below the machine's paths."""
+    """The request in its file, below the machine's paths."""
 
     name = "operator"
 
@@ -24,9 +25,9 @@ class OperatorRequest:
         self.path = paths.run / "need-reboot.json"
 
     def note(self, version: str, now: datetime, boot: Boot, reason: str = "") -> None:
-        """Keep a wish; one that stands already keeps its beginning. `HostError`: it could not be written.
+        """Keep a request; an earlier request keeps its beginning. `HostError`: it could not be written.
 
-        A file that cannot be read is replaced: the operator has just said what it should have said.
+        A file that cannot be read is replaced: the operator has just made the request again.
         """
         stands = self._read(boot).need
         if stands is not None and version in {"", stands.version} and (not reason or _because(reason) == stands.reason):
@@ -45,24 +46,24 @@ class OperatorRequest:
             new.write_text(json.dumps(fields))
             new.rename(self.path)
         except OSError as error:
-            raise HostError(f"the wish for a reboot cannot be kept in {self.path}: {error.strerror}") from None
+            raise HostError(f"the request for a reboot cannot be kept in {self.path}: {error.strerror}") from None
 
     def found(self) -> bool:
-        """Say yes: whoever may asks."""
+        """Say yes: every machine has operators."""
         return True
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Need nothing: whoever asks wakes the daemon."""
+        """Do nothing: a request wakes the daemon."""
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
-        """Give the wish that stands. One of an earlier boot is fulfilled: it goes (a soft reboot keeps /run)."""
+        """Give the request. A request of an earlier boot is fulfilled and removed (a soft reboot keeps /run)."""
         return self._read(boot)
 
     async def close(self) -> None:
-        """Need nothing."""
+        """Do nothing."""
 
     def cancel(self) -> bool:
-        """Take the wish back; False where there was none. `HostError`: it can't be removed."""
+        """Cancel the request; False: there was none. `HostError`: it cannot be removed."""
         try:
             self.path.unlink()
         except FileNotFoundError:
@@ -79,7 +80,7 @@ class OperatorRequest:
             version = jsonread.read(fields, "version", str)
             reason = jsonread.read(fields, "reason", str, "")
         except FileNotFoundError:
-            return TriggerResult(says="nobody asks for one")
+            return TriggerResult(says="no operator asks for a reboot")
         except (OSError, jsonread.BadJsonError) as error:
             return TriggerResult(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
@@ -91,7 +92,7 @@ class OperatorRequest:
             self.cancel()
         except HostError as error:
             return TriggerResult(doubt=str(error))
-        return TriggerResult(says="nobody asks for one")
+        return TriggerResult(says="no operator asks for a reboot")
 
 
 def _because(reason: str) -> str:
@@ -99,6 +100,6 @@ def _because(reason: str) -> str:
 
 
 def _is_this(made_in: Boot, boot: Boot) -> bool:
-    """Whether both are one boot, as far as they say; an empty boot id says nothing."""
+    """Whether both are the same boot, as far as is known; an empty boot id is unknown."""
     known = "" not in {made_in.boot_id, boot.boot_id}
     return made_in.userspace == boot.userspace and (not known or made_in.boot_id == boot.boot_id)

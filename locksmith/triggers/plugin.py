@@ -1,7 +1,7 @@
-"""Triggers: why a reboot may be needed. Plugins of the entry-point group `locksmith.triggers`.
+"""The plugins of triggers: the entry-point group `locksmith.triggers`.
 
-A trigger is made by a callable that gets a `TriggerContext` and gives something with the methods of `Trigger`. Another
-package adds one by naming it in that entry-point group; those that come with locksmith stand there too.
+An entry point is a callable that gets a `TriggerContext` and gives an object with the methods of `Trigger`. Another
+package adds a trigger with an entry point of that group; locksmith's own triggers are there too.
 """
 
 import logging
@@ -21,17 +21,17 @@ from locksmith.triggers.untrusted import OnOperator
 
 ENTRY_POINTS = "locksmith.triggers"
 FIRST = ("update-engine", "reboot-required", "kernel", "needs-restarting", "max-uptime")
-"""The order in which wishes count where several want a reboot: the most telling first, other packages' last."""
+"""The order of the triggers, if several want a reboot: the most telling first, those of other packages last."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerContext:
-    """What a trigger may use. `on_operator` takes note of a reboot that root asks for in passing.
+    """What a trigger may use. `on_operator` notes a reboot that root requests by a signal.
 
-    `bus` is the connection by which the loop reaches logind and systemd: a trigger listens there to services that root
-    alone can be. What any user may send is heard on `public` (None: there is no other).
+    `bus` is the loop's connection to logind and systemd: there a trigger listens to services that only root can be.
+    Messages of any user come in on `public` (None: there is no other connection).
     """
 
     paths: Paths
@@ -42,24 +42,24 @@ class TriggerContext:
 
 
 class Trigger(Protocol):
-    """One source of wishes. It ends by itself; whatever keeps it from looking is a doubt, never a wish."""
+    """A source of needs. If a trigger cannot check, that is an error, never a need."""
 
     name: str
 
     def found(self) -> bool:
-        """Whether this machine has what it looks at: then it is used unless the configuration says otherwise."""
+        """Whether this machine has what the trigger checks: then it is used, unless the configuration leaves it out."""
         ...
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when it is worth looking again. It is called once, in the loop, before the bus starts."""
+        """Have `wake` called when a new check is useful. This is called once, in the loop, before the bus starts."""
         ...
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Look now, within a limit."""
+        """Check now, within a limit."""
         ...
 
     async def close(self) -> None:
-        """Let go of whatever it listens to."""
+        """Let go of all that the trigger listens to."""
         ...
 
 
@@ -67,10 +67,10 @@ TriggerFactory = Callable[[TriggerContext], Trigger]
 
 
 def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, TriggerResult | None]]:
-    """Make the triggers to use, in the order in which they count, and say of the others what is wrong (None: nothing).
+    """Give the triggers to use, in their order, and for each other trigger what is wrong (None: nothing).
 
-    What the configuration names has to work, `UsageError` says why it does not. Otherwise one that cannot be used is
-    left out, whoever has installed it: the others still see what this machine needs.
+    A trigger that the configuration names must work; otherwise `UsageError` says why it does not. Any other trigger
+    that cannot be used is left out, so that the rest still work.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     use = context.settings.use
@@ -90,7 +90,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Tri
 
 
 def listen(triggers: Iterable[Trigger], wake: Callable[[], None]) -> None:
-    """Have `wake` called when it is worth looking again; one that cannot tell is looked at with every heartbeat."""
+    """Have `wake` called when a new check is useful; if `listen` fails, the trigger is checked with every heartbeat."""
     for trigger in triggers:
         try:
             trigger.listen(wake)
@@ -104,7 +104,7 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _found(point: EntryPoint, context: TriggerContext) -> list[Trigger]:
-    """Make one, where this machine has what it looks at."""
+    """Give a trigger, if this machine has what the trigger checks."""
     trigger = _made(point, context)
     with _usable(point):
         return [trigger] if trigger.found() else []
@@ -122,7 +122,7 @@ def _made(point: EntryPoint, context: TriggerContext) -> Trigger:
 
 @contextmanager
 def _usable(point: EntryPoint) -> Iterator[None]:
-    """Make one sentence of whatever goes wrong inside: a plugin may fail in any way."""
+    """Turn any error inside the block into a sentence: a plugin may fail in any way."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the daemon's answer is one sentence

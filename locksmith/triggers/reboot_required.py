@@ -1,8 +1,7 @@
-"""Debian's and Ubuntu's /run/reboot-required, which packages write when they need a reboot, and its `.pkgs` beside it.
+"""The trigger `reboot-required`: Debian's and Ubuntu's /run/reboot-required, which packages write, and its `.pkgs`.
 
-A reboot empties /run. A soft reboot keeps it, with a new userspace: then what the file asked for has happened, unless a
-package wants another kernel or new microcode. So this trigger remembers, beside the file, which one it had seen in
-which boot.
+A reboot empties /run. A soft reboot keeps /run and renews userspace: then the file is fulfilled, unless a package wants
+another kernel or new microcode. So this trigger remembers, next to the file, which file it saw in which boot.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Which file it is: when it was written (nanoseconds since 1970), and its inode."""
+    """The identity of a file: when it was written (nanoseconds since 1970), and its inode."""
 
     written: int
     inode: int
@@ -38,7 +37,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The file that stood there in a boot, and the one of them that an earlier boot of /run had left."""
+    """The file of a boot, and the file that an earlier boot had left in /run."""
 
     boot: Boot
     file: _File | None
@@ -46,7 +45,7 @@ class _Seen:
 
 
 class RebootRequired:
-    """Looks at the file at each look; inotify only wakes the loop."""
+    """Reads the file at each check; inotify only wakes the loop."""
 
     name = NAME
 
@@ -59,15 +58,15 @@ class RebootRequired:
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "RebootRequired":
-        """Make it for this machine."""
+        """Give the trigger of this machine."""
         return cls(context.paths)
 
     def found(self) -> bool:
-        """Whether packages here are dpkg's."""
+        """Whether this machine has packages of dpkg."""
         return self._dpkg.exists() or self._file.exists()
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the file comes, goes or changes, also when it is replaced."""
+        """Have `wake` called when the file comes, goes, changes, or is replaced."""
         self._watching = asyncio.ensure_future(self._watch(wake))
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
@@ -108,7 +107,7 @@ class RebootRequired:
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def _left_by_an_earlier_boot(self, boot: Boot, file: _File | None) -> _File | None:
-        """Say which file an earlier userspace had left here, and remember the one that is there now."""
+        """Give the file that an earlier userspace had left, and remember the present file."""
         seen = self._read_mark()
         if seen is None:
             left = None
@@ -142,8 +141,8 @@ class RebootRequired:
         new.rename(self._mark)
 
     async def _watch(self, wake: Callable[[], None]) -> None:
-        """Wake when something happens to one of the two names; without inotify, the loop's heartbeat looks."""
-        from asyncinotify import Inotify, Mask  # noqa: PLC0415 - only where it is used: it takes memory
+        """Wake the loop when one of the two files changes; without inotify the loop's heartbeat checks them."""
+        from asyncinotify import Inotify, Mask  # noqa: PLC0415 - loaded only if it is used: it takes memory
 
         names = {self._file.name, self._packages.name}
         changes = Mask.CREATE | Mask.CLOSE_WRITE | Mask.ATTRIB | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM
@@ -154,7 +153,7 @@ class RebootRequired:
                     if event.name is not None and event.name.name in names:
                         wake()
         except OSError as error:
-            log.info("%s is not watched (%s): it is looked at every half a minute", self._file, error)
+            log.info("%s is not watched (%s): it is checked every half minute", self._file, error)
 
 
 def _read_file(fields: dict[str, object], name: str) -> _File | None:

@@ -1,4 +1,4 @@
-"""What the configuration says about the triggers; apart from them, so that whoever only reads it loads none."""
+"""The configuration of the triggers; separate from them, so that its readers load no trigger."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,11 +6,11 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class TriggerSettings:
-    """Which triggers are used, by their names (none: what the machine has), and what two of them need.
+    """The triggers in use, by their names (none: those that the machine has), and the settings of two of them.
 
-    `command` is asked whether a reboot is needed, every `period`, for `limit` at most; it says so with an exit status
-    of `needed`, and that none is with one of `not_needed`. Without a command it is the package manager's own.
-    `max_uptime`: a machine reboots when it has been up for so long (0: never for that).
+    `command` says by its exit status whether a reboot is needed: a status of `needed` or of `not_needed`. It runs every
+    `period`, for at most `limit`. Without a command the package manager's own is used. `max_uptime`: a machine that has
+    been up for so long needs a reboot (0: never for that reason).
     """
 
     use: tuple[str, ...] = ()

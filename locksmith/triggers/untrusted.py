@@ -1,8 +1,8 @@
-"""Who else says that a reboot is needed: root may, nobody else.
+"""Signals from others than update_engine that say that a reboot is needed: only root is believed.
 
-Any local user can send as many such signals as it likes, from as many connections as the bus lets it have. What that
-makes this daemon do is bounded: the bus is asked once about a connection and drops the signals of a user who sends too
-many (`bus_callers`), and few lines are logged.
+Any local user can send any number of such signals, from as many connections as the bus allows. The daemon's work for
+them is bounded. The bus is asked once about a connection, the signals of a user who sends too many are dropped
+(host/dbus/callers.py), and few lines are logged.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from locksmith.util.ratelimit import RateLimit
 MOST_REMEMBERED = 1024
 
 OnOperator = Callable[[str], Awaitable[None]]
-"""Takes note of root's wish for a reboot to a version (`""`: unknown); `HostError`: it could not."""
+"""Notes root's request for a reboot to a version (`""`: unknown). `HostError`: it could not be noted."""
 
 log = logging.getLogger(__name__)
 
 
-class Strangers:
-    """The senders of a NEED_REBOOT that are not the engine.
+class UntrustedSenders:
+    """The senders of a NEED_REBOOT other than update_engine.
 
-    `unix_user` gives the Unix user id of a connection by its unique name; `HostError`: it has left, there is no answer,
-    or that user has sent too much.
+    `unix_user` gives the Unix user id of a connection by its unique name. `HostError`: the connection has gone, there
+    is no answer, or the user has sent too much.
     """
 
     def __init__(self, unix_user: Callable[[str], Awaitable[int]]) -> None:
@@ -34,7 +34,7 @@ class Strangers:
         self._lines = RateLimit(burst=2, per_second=1 / 60)
 
     def hear(self, sender: str, version: str, on_operator: OnOperator) -> None:
-        """Find out who the sender is, at once, before it leaves the bus; believe root."""
+        """Ask for the sender's user at once, before the sender leaves the bus; believe root."""
         if sender in self._asked:
             return
         self._remember(sender)
@@ -43,11 +43,11 @@ class Strangers:
         task.add_done_callback(self._under_way.discard)
 
     def forget(self) -> None:
-        """Forget who was asked about: another bus gives the same unique names to others."""
+        """Forget the senders: another bus gives the same unique names to other connections."""
         self._asked.clear()
 
     def complain(self, what: str) -> None:
-        """Log that something was ignored, unless that was said often enough."""
+        """Log that a signal was ignored, unless there were many such lines."""
         if self._lines.allows(_now()):
             log.warning("ignored %s", what)
 
@@ -60,7 +60,7 @@ class Strangers:
             await on_operator(version)
         except HostError as error:
             self.complain(f"a StatusUpdate of {sender}: {error}")
-        # Not one to be remembered: root may ask again, and so may whoever got no answer.
+        # Not remembered: root may ask again, and so may a sender whose user is unknown.
         self._asked.discard(sender)
 
     def _remember(self, sender: str) -> None:

@@ -1,8 +1,8 @@
-"""update_engine's wish, over D-Bus: name, path, interface and operations as its own source has them.
+"""The trigger `update-engine`, over D-Bus: name, path, interface and operations are those of its source.
 
-Its signals only wake the loop; what counts is `GetStatus`, asked for at each look, because `ResetStatus` sends no
-signal. A signal is believed from the owner of the name alone: a stock bus policy lets every local user send one. From
-another sender it is an operator's wish (`send-need-reboot`) when that sender is root.
+Its signals only wake the loop. Each check asks `GetStatus`, because `ResetStatus` sends no signal. Only signals of the
+name's owner are believed: a stock bus policy lets every local user send them. If another sender is root, the signal is
+an operator's request (`send-need-reboot`).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import NobodyError
 from locksmith.host.dbus.messages import Call, Match, Signal
-from locksmith.triggers.untrusted import OnOperator, Strangers
+from locksmith.triggers.untrusted import OnOperator, UntrustedSenders
 
 if TYPE_CHECKING:
     from locksmith.triggers.plugin import TriggerContext
@@ -30,7 +30,7 @@ STATUS_UPDATE = Match(INTERFACE, "StatusUpdate", PATH)
 OF_ENGINE = Match(INTERFACE, "StatusUpdate", PATH, NAME)
 
 ANSWER_LIMIT = 5.0
-"""Seconds for its answer."""
+"""Seconds for the answer of update_engine."""
 
 NEED_REBOOT = "UPDATE_STATUS_UPDATED_NEED_REBOOT"
 OPERATIONS = {
@@ -46,7 +46,7 @@ OPERATIONS = {
 
 
 class UpdateEngine:
-    """The engine on the bus: absent, late, restarted or silent, as it comes."""
+    """update_engine on the bus, which may be absent, late, restarted or silent."""
 
     name = "update-engine"
 
@@ -55,33 +55,33 @@ class UpdateEngine:
         self._public = public or bus
         self._on_operator = on_operator
         self._need: RebootNeed | None = None
-        self._strangers = Strangers(self._public.unix_user)
+        self._untrusted = UntrustedSenders(self._public.unix_user)
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "UpdateEngine":
-        """Make it for this machine."""
+        """Give the trigger of this machine."""
         return cls(context.bus, context.on_operator, context.public)
 
     def found(self) -> bool:
-        """Say yes: it may come onto the bus at any time, and root's wishes are heard in its place."""
+        """Say yes: update_engine may come onto the bus at any time, and root's requests are heard in its place."""
         return True
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when it is worth looking again, and `on_operator` with the version root asks for.
+        """Have `wake` called when a new check is useful, and `on_operator` with the version that root requests.
 
-        Call it before the bus is started. Whoever sends a wish of root's stays on the bus until it is noted: the bus
-        knows the user of a connection only while that is there.
+        Call this before the bus is started. The bus knows the user of a connection only while the connection exists. So
+        a sender must stay on the bus until its request is noted.
         """
         bus, public = self._bus, self._public
         bus.watch_name(NAME, wake)
         bus.on_change(lambda _connected: wake())
         bus.subscribe(OF_ENGINE, lambda signal: self._hear_engine(signal, wake))
         public.watch_name(NAME, lambda: None)
-        public.on_change(lambda _connected: self._strangers.forget())
+        public.on_change(lambda _connected: self._untrusted.forget())
         public.subscribe(STATUS_UPDATE, self._hear_stranger)
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
-        """Ask the engine. One that isn't there wishes nothing; one that doesn't answer is a doubt, and so is no bus."""
+        """Ask update_engine. If it is absent, there is no need. A missing answer, or a missing bus, is an error."""
         try:
             _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)
         except NobodyError:
@@ -94,7 +94,7 @@ class UpdateEngine:
         return TriggerResult(self._need, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
 
     def _needed(self, version: str, now: datetime) -> RebootNeed:
-        """Keep the beginning of a wish: the engine repeats it every 45 minutes, and a restart loses the version."""
+        """Keep the beginning of a need: update_engine repeats it every 45 minutes, and a restart loses the version."""
         if self._need is not None and (self._need.version == version or version in {"", "0.0.0"}):
             return self._need
         return RebootNeed(
@@ -102,7 +102,7 @@ class UpdateEngine:
         )
 
     async def close(self) -> None:
-        """Need nothing: the bus ends with the daemon."""
+        """Do nothing: the bus ends with the daemon."""
 
     def _hear_engine(self, signal: Signal, wake: Callable[[], None]) -> None:
         if signal.signature == STATUS:
@@ -111,15 +111,15 @@ class UpdateEngine:
             self._complain_of_signature(signal)
 
     def _hear_stranger(self, signal: Signal) -> None:
-        """Hear whoever is not the engine: on the connection that any user of this machine may flood."""
+        """Hear other senders, on the connection that any user of this machine may flood."""
         if signal.sender == self._public.owner(NAME):
             return
         if signal.signature != STATUS:
             self._complain_of_signature(signal)
         elif signal.body[2] == NEED_REBOOT:
-            self._strangers.hear(signal.sender, signal.body[3], self._on_operator)
+            self._untrusted.hear(signal.sender, signal.body[3], self._on_operator)
         else:
-            self._strangers.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")
+            self._untrusted.complain(f"a StatusUpdate of {signal.sender}, which is not update_engine")
 
     def _complain_of_signature(self, signal: Signal) -> None:
-        self._strangers.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")
+        self._untrusted.complain(f"a StatusUpdate of {signal.sender} with the signature {signal.signature!r}")

@@ -1,1 +1,1 @@
-"""What knows nothing of reboots: JSON, text, time, certificates, limits and threads."""
+"""Helpers that know nothing of reboots: JSON, text, time, certificates, limits and threads."""

@@ -1,8 +1,8 @@
-"""Time that counts while the machine is suspended: CLOCK_BOOTTIME, which no step of the wall clock moves.
+"""The time since the boot, suspends included: CLOCK_BOOTTIME, which no step of the wall clock moves.
 
-asyncio's own loop goes by CLOCK_MONOTONIC, which stands still in a suspend. A machine that wakes up after an hour would
-take what it saw before for fresh, and what it was granted before for its own. So both programs run on a loop whose time
-is this one. Every `loop.time()`, and every limit of a wait, counts a suspend as it counts a process that was stopped.
+asyncio's own loop uses CLOCK_MONOTONIC, which stops during a suspend. After an hour of suspend a machine would believe
+what it saw and was granted before. So both programs run on a loop with this time. Every `loop.time()`, and every limit
+of a wait, counts a suspend like the time of a stopped process.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 def boot_time() -> float:
-    """Give the seconds since the machine has booted, suspended ones too (clock_gettime(2))."""
+    """Give the seconds since the machine booted, suspends included (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class BootTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is `boot_time`. A timer that came due in a suspend rings right after it."""
+    """An event loop whose time is `boot_time`. A timer that is due in a suspend fires right after it."""
 
     def time(self) -> float:
-        """Give the time by which the timers ring."""
+        """Give the time of the timers."""
         return boot_time()
 
 

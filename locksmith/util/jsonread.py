@@ -1,10 +1,11 @@
-"""Untrusted JSON, read with types, and with the path in the error."""
+"""Untrusted JSON: values with checked types, and errors that name the field."""
 
 import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from locksmith.errors import LocksmithError
 from locksmith.util import limits
 from locksmith.util.text import cut
 
@@ -12,8 +13,8 @@ T = TypeVar("T")
 MISSING: Any = object()
 
 
-class BadJsonError(ValueError):
-    """JSON that is not what it must be; its text says where, and is short whatever it quotes."""
+class BadJsonError(LocksmithError, ValueError):
+    """Cannot be read: JSON that is not what it must be. The text says where, and has at most 400 characters."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(cut(problem, _LONGEST_PROBLEM))
@@ -32,17 +33,17 @@ def load_record(raw: bytes, most: int) -> dict[str, Any]:
 
 
 def check_depth(value: Any, raw: bytes) -> None:
-    """Refuse what was read from this and is too deep to be written, as JSON or for a person.
+    """Refuse a value that is too deep to be written, as JSON or for a person.
 
-    Python's own bound is less in a deeper call: what could be read there could not be written here.
+    Python's own bound is lower in a deeper call: a value that was read there could not be written here.
     """
-    # Most records have fewer brackets in all than may stand within one another.
+    # Most records have fewer brackets in all than may be nested.
     if raw.count(b"{") + raw.count(b"[") > limits.DEEPEST and _depth(value) > limits.DEEPEST:
         raise BadJsonError(f"it has more than {limits.DEEPEST} lists or objects within one another")
 
 
 def load_object(raw: bytes | str) -> dict[str, Any]:
-    """Read one JSON object; a name that appears twice, NaN and what is beyond the largest number are refused."""
+    """Read one JSON object. A name that appears twice, NaN, and a number beyond the largest are refused."""
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
         value = _DECODER.decode(text)
@@ -56,9 +57,9 @@ def load_object(raw: bytes | str) -> dict[str, Any]:
 
 
 def read(obj: dict[str, Any], name: str, kind: type[T], default: T = MISSING) -> T:
-    """Take the field `name` of type `kind`; absent, the default, or an error where there is none.
+    """Give the field `name` of type `kind`; if it is absent, the default; without a default, an error.
 
-    A boolean is no number, though Python thinks so.
+    A boolean is no number here, unlike in Python.
     """
     value = obj.get(name, MISSING)
     if value is MISSING:
@@ -88,7 +89,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def twice(names: Iterable[str]) -> str | None:
-    """Name the first that comes a second time; None: none does."""
+    """Give the first name that appears a second time; None: none does."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -98,7 +99,7 @@ def twice(names: Iterable[str]) -> str | None:
 
 
 def _depth(value: Any) -> int:
-    """Count the lists and objects within one another, level by level: recursion would have a limit of its own."""
+    """Count the nested lists and objects, level by level: recursion would have another limit."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -131,7 +132,7 @@ _KINDS: dict[type, str] = {
 
 
 def shown(value: Any) -> str:
-    """Name a value for an error: a list or an object by its kind alone, as it may be deeper than Python can write."""
+    """Name a value for an error. A list or an object has its kind only: it may be deeper than Python can write."""
     return _name(value) if isinstance(value, list | dict) else f"{value!r:.80}"
 
 

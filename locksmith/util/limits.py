@@ -1,6 +1,6 @@
-"""How long a record of the store or of this machine may be, in bytes. Pure.
+"""The longest records of the store and of this machine, in bytes. Pure.
 
-A longer one is refused unread: each value that the loop parses takes a moment then, whoever wrote it.
+A longer record is refused unread. So each value that the loop parses takes only a moment.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ EVENT = 64 * _KIB
 SHARE = 64 * _KIB
 LAST_REBOOT = 64 * _KIB
 JOURNAL = 256 * _KIB
-"""The reboot journal, which has a claim in it."""
+"""The reboot journal, which includes a claim."""
 LOCAL = 64 * _KIB
-"""Each other file of this machine's that locksmith itself writes."""
+"""Each other file that locksmith itself writes on this machine."""
 CONFIGURATION = 256 * _KIB
 """Each file of the configuration."""
 SECRET = 4 * _KIB
@@ -32,17 +32,17 @@ PEM = 1024 * _KIB
 """A file with certificates or a key."""
 
 DEEPEST = 32
-"""Objects and lists within one another that a record may have: what is read can be written again."""
+"""Nested objects and lists of a record: a record that was read can be written again."""
 
 _TEXT = 500
 _TEXTS = 10
 
 
 def text(words: str) -> str:
-    """Cut a text of somebody else's, so that the record that it goes into is never too long."""
+    """Cut a text from elsewhere, so that its record is never too long."""
     return cut(words, _TEXT)
 
 
 def texts(words: Sequence[str]) -> tuple[str, ...]:
-    """Do the same to several."""
+    """Cut several texts."""
     return tuple(map(text, words[:_TEXTS]))

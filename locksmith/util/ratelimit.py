@@ -1,11 +1,11 @@
-"""How often something may happen that others can make happen."""
+"""A limit on the rate of events that others can cause."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class RateLimit:
-    """At most `burst` at once, and `per_second` in the long run."""
+    """Allows at most `burst` events at once, and `per_second` in the long run."""
 
     burst: float
     per_second: float
@@ -13,7 +13,7 @@ class RateLimit:
     _at: float = 0.0
 
     def allows(self, now: float) -> bool:
-        """Count one more at `now` (seconds of a clock that never goes back); False: it is one too many."""
+        """Count an event at `now` (seconds of a clock that never goes back); False: it is above the limit."""
         left = self.burst if self._left is None else self._left + (now - self._at) * self.per_second
         left, self._at = min(left, self.burst), now
         allowed = left >= 1

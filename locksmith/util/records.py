@@ -1,4 +1,4 @@
-"""What all records share: their schema number, and times as text."""
+"""The common parts of all records: their schema number, and times as text."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ def moment(when: datetime) -> str:
 
 
 def parse_moment(text: str) -> datetime:
-    """Read an ISO 8601 moment that names its offset; `ValueError` for anything else, and what has no time in UTC."""
+    """Read an ISO 8601 moment with its offset. `ValueError`: it is something else, or has no time in UTC."""
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone")
@@ -25,7 +25,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def optional_moment(when: datetime | None) -> str:
-    """Write a moment, or nothing where there is none."""
+    """Write a moment; None: an empty text."""
     return moment(when) if when else ""
 
 

@@ -1,6 +1,6 @@
-"""Text that somebody else wrote, made safe for a terminal, a log and a variable of the environment. Pure.
+"""Text from elsewhere, made safe for a terminal, a log and a variable of the environment. Pure.
 
-Everything that is printed or logged comes through `one_line`: a record in the store may have any character in it.
+Everything that is printed or logged passes through `one_line`: a record in the store may have any character.
 """
 
 import re
@@ -8,19 +8,19 @@ import re
 LONGEST_TEXT_LINE = 4000
 """Characters of a line that is shown."""
 _TAIL = 4
-"""A line that is cut keeps one part in so many of its end: there stands what can be done about it."""
+"""A line that is cut keeps this fraction at its end, which says what to do."""
 
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
 )
-"""Characters that count as printable and show nothing: two names that look alike would differ."""
+"""Characters that count as printable and are invisible: two names that look alike would differ."""
 
 
 def printable(text: str) -> str:
-    """Spell out what would break the line or steer the terminal, and leave every other character as it is.
+    """Spell out characters that break the line or steer the terminal; the others stay as they are.
 
-    That is all of Unicode's control and format characters (bidirectional overrides, zero width), lone halves of
-    surrogate pairs, separators of lines and paragraphs, and characters that nobody sees.
+    These are Unicode's control and format characters (bidirectional overrides, zero width), lone halves of surrogate
+    pairs, separators of lines and paragraphs, and invisible characters.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -28,12 +28,12 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, most: int = LONGEST_TEXT_LINE) -> str:
-    """Make one line of any text, with single spaces; one that is too long is cut, with a mark."""
+    """Give any text as a line with single spaces; a line that is too long is cut, with a mark."""
     return cut(printable(" ".join(text.split())), most)
 
 
 def cut(text: str, most: int) -> str:
-    """Leave out the middle of a text that is longer than that, and say how much."""
+    """Give a text of at most that length: its middle is left out, and the cut says how much."""
     if len(text) <= most:
         return text
     tail = most // _TAIL
@@ -42,7 +42,7 @@ def cut(text: str, most: int) -> str:
 
 
 class _Spelling(dict[int, str]):
-    """How each character is shown; those that have come are kept, so that a long text costs little."""
+    """The text of each character; known characters are kept, so that a long text costs little."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)

@@ -1,4 +1,4 @@
-"""Blocking calls beside the event loop, each with an end."""
+"""Blocking calls outside the event loop, each with a time limit."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], *, limit: float) -> T:
-    """Run `work` in a daemon thread of its own and give its result, or `TimeoutError` after `limit` seconds.
+    """Give the result of `work`, which runs in its own daemon thread; `TimeoutError` after `limit` seconds.
 
-    A daemon thread, never an executor's: the end of the process waits for those, and so for a hung call.
-    Nothing can stop a thread: `work` has to end by itself, but nobody waits for it; what it says late is dropped.
+    An executor's threads are not used: the end of the process waits for them, and so for a hung call. A thread cannot
+    be stopped. After the limit `work` runs on until it ends by itself, and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
@@ -27,10 +27,10 @@ async def in_thread(work: Callable[[], T], *, limit: float) -> T:
             answer.set_exception(error)
 
     def run() -> None:
-        # A closed loop (RuntimeError) has nobody left who listens.
+        # On a closed loop (RuntimeError) no task waits for the result.
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the one who waits
+        except BaseException as error:  # noqa: BLE001  # every error belongs to the task that waits
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(fail, error)
         else:

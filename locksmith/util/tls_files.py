@@ -1,4 +1,4 @@
-"""A TLS context that follows its files: a certificate that is renewed is used without a restart."""
+"""A TLS context that follows its files: a renewed certificate is used without a restart."""
 
 import logging
 import ssl
@@ -13,9 +13,9 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class FollowedContext:
-    """Gives the context that `make` makes of `files`, and makes it again when they have changed.
+    """Gives the context that `make` makes of `files`, and renews it after a change of the files.
 
-    Files that cannot be used any more are told once, and the context before stays. Any thread may ask.
+    If new files cannot be used, this is logged once, and the earlier context stays. Any thread may call.
     """
 
     def __init__(self, files: Sequence[Path], make: Callable[[], ssl.SSLContext]) -> None:
@@ -40,7 +40,7 @@ class FollowedContext:
 
 
 def no_passphrase() -> str:
-    """Answer OpenSSL's question for a key's passphrase: it would else ask a terminal, and wait."""
+    """Answer OpenSSL's question for a key's passphrase; otherwise OpenSSL would ask a terminal, and wait."""
     return ""
 
 

@@ -1,32 +1,32 @@
-"""Times and numbers as a person reads them, pure."""
+"""Times, numbers and names for sentences. Pure."""
 
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 MOST_NAMED = 10
-"""Things that a sentence names; a group may have a thousand of them."""
+"""Names in a sentence; a group may have a thousand machines."""
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 def named(things: Sequence[str], between: str = ", ") -> str:
-    """Name the first few things, and say how many more there are: `n1, n2 and 998 more`."""
+    """Give the first names, and the number of the others: `n1, n2 and 998 more`."""
     more = len(things) - MOST_NAMED
-    if more <= 1:  # the last one is as short as the number
+    if more <= 1:  # the last name is as short as the number
         return between.join(things)
     return f"{between.join(things[:MOST_NAMED])} and {more} more"
 
 
 def quoted(argument: object) -> str:
-    """Spell an argument of a command that a message suggests: a shell reads one word, and the tool no option."""
+    """Give an argument for a suggested command: a shell reads it as one word, and the tool reads no option."""
     word = shlex.quote(str(argument))
     return f"-- {word}" if word.startswith("-") else word
 
 
 def span(length: timedelta) -> str:
-    """Write how long something takes: `41 s`, `12 min`, `3 h 5 min`, `2 d 4 h`; what is negative is `0 s`."""
+    """Write a length of time: `41 s`, `12 min`, `3 h 5 min`, `2 d 4 h`; a negative length is `0 s`."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 120:  # noqa: PLR2004 - two minutes: below, seconds still matter
         return f"{seconds} s"
@@ -48,7 +48,7 @@ def clock(when: datetime, now: datetime) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Write a place in line: `third`, `21st`."""
+    """Write a place in the queue: `third`, `21st`."""
     if 1 <= number <= len(_ORDINALS):
         return _ORDINALS[number - 1]
     teens = 10 < number % 100 < 14  # noqa: PLR2004 - 11th, 12th, 13th
@@ -56,12 +56,12 @@ def ordinal(number: int) -> str:
 
 
 def count(number: int) -> str:
-    """Write how many: `two`; from ten on `1,200`."""
+    """Write a number: `two`; from ten on in digits, `1,200`."""
     return _NUMBERS[number] if 0 <= number < len(_NUMBERS) else f"{number:,}"
 
 
 def listed(names: list[str], most: int = 5) -> str:
-    """Write names as a sentence has them: `a`, `a and b`, `a, b and c`; the rest as a number."""
+    """Write names for a sentence: `a`, `a and b`, `a, b and c`; the rest as a number."""
     shown = names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} others"]
     return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 

@@ -1,6 +1,6 @@
-"""What a certificate says of itself: from when to when it holds, and for which names.
+"""The dates and names of a certificate.
 
-For messages alone: OpenSSL decides what is trusted, and `ssl` tells nothing of a certificate that is not.
+They are for messages only: OpenSSL decides what is trusted, and `ssl` tells nothing of an untrusted certificate.
 Format: RFC 5280, section 4, in DER (X.690).
 """
 
@@ -66,7 +66,7 @@ def _alternative_names(octets: bytes) -> Iterator[str]:
 
 
 def _time(tag: int, content: bytes) -> datetime:
-    """Read a time; of UTCTime, years from 50 on are of the last century (RFC 5280, 4.1.2.5.1)."""
+    """Read a time; in UTCTime, years from 50 on are of the last century (RFC 5280, 4.1.2.5.1)."""
     text = content.decode("ascii")
     if tag == UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text
@@ -76,7 +76,7 @@ def _time(tag: int, content: bytes) -> datetime:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Take DER apart: each element's tag and content."""
+    """Give the tag and content of each element of DER."""
     at = 0
     while at < len(data):
         tag, length, at = data[at], data[at + 1], at + 2

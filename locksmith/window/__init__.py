@@ -1,1 +1,1 @@
-"""Maintenance windows: pure, time is passed in."""
+"""When a reboot is allowed: calendars, windows, blackouts and splay. Pure: time is passed in."""

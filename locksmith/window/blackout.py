@@ -1,4 +1,4 @@
-"""Blackouts: time in which no window is open, whatever the windows say.
+"""Blackouts: time in which no window is open.
 
 - `2026-12-24`, `Fri`, `last Fri`, `*-12-24..26`, `*-*-1`: whole days of a calendar expression
 - `2026-12-20..2027-01-06`, `*-12-20..*-01-06`: from one day to another, both included, once or every year
@@ -27,20 +27,20 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class WholeDays:
-    """Every day of a calendar expression, from the first instant at which a clock shows it to the last."""
+    """Every day of a calendar expression, from the first instant to the last at which a clock shows it."""
 
     days: Calendar
 
     def in_zone(self, zone: tzinfo) -> Self:
-        """Give it in a zone, unless it names one itself."""
+        """Give it in a zone, unless it names its own zone."""
         return replace(self, days=self.days.in_zone(zone))
 
     def __str__(self) -> str:
-        """Write it as it is read."""
+        """Give its text, which `parse` reads again."""
         return str(self.days)
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give each, in order, from before `since` on: all that it is in are among them."""
+        """Give each stretch, in order, from before `since` on: every stretch that contains `since` is among them."""
         zone = self.days.zone or zone
         first = (since.astimezone(zone) - 2 * _DAY).date()
         for start in self.days.instants(first, zone):
@@ -49,7 +49,7 @@ class WholeDays:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A day of one year, or (None) of every year; `at`: a time of that day, or (None) all of it."""
+    """A day of one year, or (None) of every year; `at`: a time of that day, or (None) the whole day."""
 
     year: int | None
     month: int
@@ -59,7 +59,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From one moment to another, both of one year or both of every year; one that ends before it begins is of two.
+    """From one moment to another, both of a year or both of every year. An end before the start is in the next year.
 
     Its `text` is as it was written.
     """
@@ -70,15 +70,15 @@ class Period:
     zone: tzinfo | None = None
 
     def in_zone(self, zone: tzinfo) -> Self:
-        """Give it in a zone, unless it names one itself."""
+        """Give it in a zone, unless it names its own zone."""
         return self if self.zone is not None else replace(self, zone=zone, text=with_zone(self.text, zone))
 
     def __str__(self) -> str:
-        """Write it as it was written."""
+        """Give its text, as it was written."""
         return self.text
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give it, or from before `since` on each year's."""
+        """Give the stretch, or the stretch of each year from before `since` on."""
         zone = self.zone or zone
         if self.first.year is not None:
             yield self._stretch(self.first.year, self.last.year or self.first.year, zone)
@@ -96,13 +96,13 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """A blackout. Its first instant is in it, its last is not."""
+    """A blackout. It includes its first instant, and not its last."""
 
     when: WholeDays | Window | Period
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one; `UsageError` says what is wrong."""
+        """Read a blackout; `UsageError` says what is wrong."""
         written = " ".join(text.split())
         if " for " in written:
             return cls(_times(written))
@@ -111,17 +111,17 @@ class Blackout:
         return cls(WholeDays(_days(written)))
 
     def __str__(self) -> str:
-        """Write it as it is read."""
+        """Give its text, which `parse` reads again."""
         return str(self.when)
 
     def in_zone(self, zone: tzinfo) -> Self:
-        """Give it in a zone, unless it names one itself."""
+        """Give it in a zone, unless it names its own zone."""
         return replace(self, when=self.when.in_zone(zone))
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give each time that it lasts, in order, from before `since` on; `zone` is for one that names none.
+        """Give each stretch, in order, from before `since` on; `zone` is for a blackout that names no zone.
 
-        Where a clock skips all of it, it does not last, and takes nothing out of a window.
+        A stretch that a clock skips as a whole has no length, and takes nothing from a window.
         """
         return (found for found in self.when.stretches(since, zone) if found.start < found.end)
 
@@ -170,17 +170,17 @@ def _moment(year: str, month: str, day: str, at: str | None) -> Moment:
 
 
 def _date(year: int, moment: Moment) -> date:
-    """Find the day in a year; the 29th of February is the 28th where there is none."""
+    """Give the day in a year; without a 29th of February that is the 28th."""
     return date(year, moment.month, min(moment.day, calendar.monthrange(year, moment.month)[1]))
 
 
 def _instant(day: date, at: time, zone: tzinfo) -> datetime:
-    """Find the first instant; that of a day that a zone left out is the first of the next."""
+    """Give the first instant; if a zone left out the day, the first instant of the next."""
     return instant(day, at, zone) or _instant(day + _DAY, time(0), zone)
 
 
 def _end(day: date, at: time, zone: tzinfo) -> datetime:
-    """Find the last instant, where a clock that is set back over it shows it twice."""
+    """Give the last instant: a clock that is set back shows it twice."""
     return last_instant(day, at, zone) or _end(day + _DAY, time(0), zone)
 
 

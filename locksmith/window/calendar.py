@@ -2,7 +2,7 @@
 
 The syntax is systemd's (systemd.time(7), "Calendar events"): `Mon..Fri *-*-* 02:00`, `Sat,Sun 23:05`, `*-*-1,15 22:00`,
 `*-*~1 22:00` (the last day of a month), `daily`, and a time zone at the end. `2nd Tue 22:00` and `last Fri 22:00` are
-ours. The starts of the original (`23:05`, `Sat 23:05`) are such expressions too.
+locksmith's additions. The starts of CoreOS locksmith (`23:05`, `Sat 23:05`) are such expressions too.
 """
 
 import calendar
@@ -42,9 +42,9 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """A calendar expression; its `text` is as it was written, without needless space.
+    """A calendar expression; its `text` is as it was written, without superfluous spaces.
 
-    Empty sets stand for any. `nth`: which of a weekday in its month (0: the last). `zone` is the expression's own.
+    Empty sets mean any. `nth`: the number of a weekday in its month (0: the last). `zone` is the expression's own.
     """
 
     text: str
@@ -60,7 +60,7 @@ class Calendar:
 
     @staticmethod
     def parse(text: str) -> "Calendar":
-        """Read an expression; `ValueError` says in one sentence why it is none."""
+        """Read an expression; `ValueError` says in a sentence why it is no expression."""
         words = text.split()
         if len(text) > _LONGEST_TEXT:
             raise ValueError(f"{text[:_LONGEST_TEXT]!r}... is too long for a start")
@@ -73,21 +73,21 @@ class Calendar:
         return _read(" ".join(words), rest, zone)
 
     def __str__(self) -> str:
-        """Write it as it was written."""
+        """Give its text, as it was written."""
         return self.text
 
     @property
     def is_daily(self) -> bool:
-        """Whether it is once a day, every day."""
+        """Whether it has one time on every day."""
         dated = self.weekdays or self.nth or self.years or self.months or self.days or self.days_from_end
         return not dated and len(self.times) == 1
 
     def in_zone(self, zone: tzinfo) -> Self:
-        """Give it in a zone, unless it names one itself."""
+        """Give it in a zone, unless it names its own zone."""
         return self if self.zone is not None else replace(self, zone=zone, text=with_zone(self.text, zone))
 
     def falls_on(self, day: date) -> bool:
-        """Tell whether it has times on a day of the calendar."""
+        """Whether it has times on a day of the calendar."""
         if self.weekdays and day.weekday() not in self.weekdays:
             return False
         if (self.months and day.month not in self.months) or (self.years and day.year not in self.years):
@@ -95,7 +95,7 @@ class Calendar:
         return self._day_of_month(day)
 
     def instants(self, first: date, zone: tzinfo) -> Iterator[datetime]:
-        """Give every instant (UTC) from a day on, in order, in the expression's zone or else in `zone`."""
+        """Give every instant (UTC) from a day on, in order; `zone` is for an expression without a zone."""
         zone = self.zone or zone
         for day in self._days(first):
             if self.falls_on(day):
@@ -104,9 +104,9 @@ class Calendar:
                         yield moment
 
     def _days(self, first: date) -> Iterator[date]:
-        """Give the days from the first on that are in its years and months; none where no year has its day.
+        """Give the days from `first` on that are in its years and months; none if no year has such a day.
 
-        Each look at a window goes through these: a calendar whose days are rare must not cost more than another.
+        Each check of a window reads these days: a calendar with rare days must not cost more than another.
         """
         if not _has_days(self.weekdays, self.nth, self.months, self.days, self.days_from_end):
             return
@@ -129,7 +129,7 @@ class Calendar:
 
 
 def in_zone(at: datetime, zone: tzinfo) -> datetime:
-    """Give a moment in a zone, which is its own where it names none; `ValueError`: no calendar here has its year."""
+    """Give a moment in a zone, if it names none itself. `ValueError`: its year is beyond the calendar."""
     if not _FIRST_YEAR < at.year < LAST_YEAR:
         raise ValueError(f"the year must be one from {_FIRST_YEAR + 1} to {LAST_YEAR - 1}, not {at.year}")
     return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
@@ -137,7 +137,7 @@ def in_zone(at: datetime, zone: tzinfo) -> datetime:
 
 @lru_cache(maxsize=64)
 def parse_zone(name: str) -> ZoneInfo:
-    """Find a zone by its IANA name; `ValueError` says in one sentence that there is none here."""
+    """Give a zone by its IANA name; `ValueError` says in a sentence that this machine does not know it."""
     try:
         if _ZONE.fullmatch(name):
             return ZoneInfo("UTC" if name.upper() == "UTC" else name)
@@ -149,7 +149,7 @@ def parse_zone(name: str) -> ZoneInfo:
 
 
 def with_zone(text: str, zone: tzinfo) -> str:
-    """Write a zone behind what is in it, where the zone has a name by which others find it too."""
+    """Give a text with its zone at the end, if the zone has a name that other machines know."""
     key = zone.key if isinstance(zone, ZoneInfo) else ""
     return f"{text} {key}" if "/" in key or key == "UTC" else text
 
@@ -165,7 +165,7 @@ _Numbers = frozenset[int]
 
 @lru_cache(maxsize=1024)
 def _has_days(weekdays: _Numbers, nth: _Numbers, months: _Numbers, days: _Numbers, from_end: _Numbers) -> bool:
-    """Whether a calendar has any day in the 28 years after which all days of a week and of a year come again."""
+    """Whether a calendar has any day in 28 years, after which weekdays and days of the year repeat."""
     kind = Calendar("", (), weekdays, nth, frozenset(), months, days, from_end)
     if not (nth or days or from_end):
         return True
@@ -180,7 +180,7 @@ def _read(text: str, words: list[str], zone: tzinfo | None) -> Calendar:
     if left and left[0][:3].lower() in _DAYS:
         weekdays = _weekdays(left.pop(0), text)
     if nth and not weekdays:
-        raise ValueError(f"{text!r} is not a start: behind which of them it is stands a weekday, as in 2nd Tue 22:00")
+        raise ValueError(f"{text!r} is not a start: after it comes a weekday, as in 2nd Tue 22:00")
     dates = left.pop(0) if left and ":" not in left[0] else ""
     clock = left.pop(0) if left else ""
     if left or not (weekdays or dates or clock):
@@ -216,7 +216,7 @@ _Dates = tuple[frozenset[int], frozenset[int], frozenset[int], frozenset[int]]
 
 
 def _date(text: str, whole: str) -> _Dates:
-    """Give years, months, days, and days counted back from a month's end (0: its last)."""
+    """Give years, months, days, and days counted back from a month's end (0: its last day)."""
     nothing = frozenset[int]()
     if not text:
         return nothing, nothing, nothing, nothing

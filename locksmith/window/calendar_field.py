@@ -1,4 +1,4 @@
-"""One field of a calendar expression: numbers, ranges and repetitions, as systemd.time(7) has them.
+"""A field of a calendar expression: numbers, ranges and repetitions, as in systemd.time(7).
 
 `*`, `2,4`, `1..5`, `10..20/5`, `3/2`; seconds may have a fraction, so they are counted in microseconds.
 """
@@ -16,12 +16,12 @@ _MOST_NUMBERS = 10_000
 
 
 class TooManyNumbersError(ValueError):
-    """More numbers than any calendar has use for."""
+    """Refused: more numbers than any calendar has use for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`first`, or every `every` from it on, up to `last` (one of them) or, where that is None, to the field's end."""
+    """The number `first`, and with `every` also each further step, up to `last` (None: to the field's end)."""
 
     first: int
     last: int | None = None
@@ -29,13 +29,13 @@ class Part:
 
     @classmethod
     def make(cls, first: int, last: int | None, every: int) -> "Part":
-        """Make one that ends with a number that it reaches; what ends where it begins is one number."""
+        """Give a part that ends with a number that it reaches; if its end is its beginning, it is a number."""
         if last is not None and every and last > first:
             last -= (last - first) % every
         return cls(first) if first == last else cls(first, last, every)
 
     def values(self, low: int, high: int) -> range:
-        """Give the numbers it stands for; `ValueError`: some are outside the field, or it never comes to its second."""
+        """Give its numbers. `ValueError`: a number is outside the field, or the repetition has no second number."""
         last = self.last if self.last is not None else high if self.every else self.first
         if not low <= self.first <= last <= high or self.first + self.every > last:
             raise ValueError
@@ -44,30 +44,30 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """All parts of one field; none: any number (`*`)."""
+    """All parts of a field; none: any number (`*`)."""
 
     parts: tuple[Part, ...] = ()
 
     @classmethod
     def parse(cls, text: str, *, decimal: bool = False) -> "Field":
-        """Read one; `decimal`: seconds with a fraction, given in microseconds. `ValueError`: it is none."""
+        """Read a field; `decimal`: seconds with a fraction, given in microseconds. `ValueError`: it is no field."""
         if text == "*":
             return cls((Part(0, None, MICROSECONDS),)) if decimal else cls()
         return cls(tuple(_part(part, decimal=decimal) for part in text.split(",")))
 
     def values(self, low: int, high: int) -> frozenset[int]:
-        """Give every number of the field; `ValueError`: one is outside `low` to `high`, or they are too many."""
+        """Give every number of the field. `ValueError`: a number is outside `low` to `high`, or there are too many."""
         if not self.parts:
             return frozenset(range(low, high + 1))
         ranges = [part.values(low, high) for part in self.parts]
-        # Counted before they are listed: a second has a million parts.
+        # The numbers are counted before they are listed: a second has a million parts.
         if sum(map(len, ranges)) > _MOST_NUMBERS:
             raise TooManyNumbersError
         return frozenset(number for numbers in ranges for number in numbers)
 
 
 def days_from_end(field: Field) -> Iterator[range]:
-    """Give what a field behind `~` stands for, counted back from a month's last day, which is 0.
+    """Give the numbers of a field after `~`, counted back from a month's last day, which is 0.
 
     A range runs from its later day to its earlier one, a repetition up to the month's end.
     """

@@ -1,4 +1,4 @@
-"""Durations as Go writes them: the syntax of the original's configuration (Go's `time.ParseDuration`)."""
+"""Durations as Go writes them: the syntax of CoreOS locksmith's configuration (Go's `time.ParseDuration`)."""
 
 import re
 from datetime import timedelta
@@ -21,9 +21,9 @@ _DURATION = re.compile(rf"[+-]?(?:0|(?:{_TERM.pattern})+)")
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `1h30m`, `90m`, `1.5h`, `-10s`, `250ms`, `0`; `ValueError` says in one sentence why it is none.
+    """Read `1h30m`, `90m`, `1.5h`, `-10s`, `250ms`, `0`; `ValueError` says in a sentence why it is no duration.
 
-    What is finer than a microsecond is rounded down, so that nothing negative becomes zero.
+    Fractions of a microsecond are rounded down, so that no negative duration becomes zero.
     """
     if len(text) > _LONGEST_TEXT or not _DURATION.fullmatch(text):
         raise ValueError(
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
-    """Write a duration so that `parse_duration` reads the same one: `1h30m`, `-10h28m1s`, `0.25s`, `0s`."""
+    """Write a duration that `parse_duration` reads again: `1h30m`, `-10h28m1s`, `0.25s`, `0s`."""
     seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 10**6)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""A month of a calendar: on which of its days a window is open, and on which a blackout is on. Pure."""
+"""A month of a calendar: the days with an open window, and the days with a blackout. Pure."""
 
 import calendar
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day: whether any of it is open, and whether a blackout is on in any of it."""
+    """A day: whether a window is open at some time of it, and whether a blackout is on."""
 
     date: date
     is_open: bool
@@ -19,7 +19,7 @@ class Day:
 
 
 def month(windows: Windows, of: date, zone: tzinfo) -> list[list[Day | None]]:
-    """Give the weeks of the month of a day, each from Monday to Sunday; None: a day of another month."""
+    """Give the weeks of a day's month, each from Monday to Sunday; None: a day of another month."""
     weeks = calendar.Calendar().monthdatescalendar(of.year, of.month)
     return [[_day(windows, day, zone) if day.month == of.month else None for day in week] for week in weeks]
 

@@ -1,7 +1,7 @@
-"""All openings in one pass over windows and blackouts: for whoever looks for one that is long enough. Pure.
+"""All openings in one pass over windows and blackouts: for the search for a long opening. Pure.
 
-`Windows` looks at one moment and tells exactly what is open there; to ask it again behind each opening costs a hundred
-times as much, and openings that are all too short have no end.
+`Windows` tells exactly what is open at one moment. To ask it again after each opening costs a hundred times as much,
+and a search among openings that are too short would not end.
 """
 
 import heapq
@@ -14,20 +14,20 @@ from locksmith.window.calendar import LAST_YEAR
 from locksmith.window.window import Stretch, Window
 
 MOST = 20_000
-"""Stretches that one pass looks at: half a century of a window that opens daily."""
+"""Stretches of one pass: half a century of a window that opens daily."""
 SEEN_AHEAD = timedelta(days=8)
-"""What is open for longer than this counts as long enough for anything."""
+"""An opening that is longer than this counts as long enough for anything."""
 LAST = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
-"""Calendars have no years behind it."""
+"""The end of the calendar."""
 
 
-class TooManyError(Exception):
-    """There are more stretches than a pass looks at: what comes behind them is not known."""
+class TooManyStretchesError(Exception):
+    """Not known: there are more stretches than a pass observes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Where a pass begins and ends, the zone of what names none, and how many stretches it looks at."""
+    """The start and the end of a pass, the default zone, and the limit on stretches."""
 
     since: datetime
     zone: tzinfo
@@ -36,9 +36,9 @@ class Pass:
 
 
 def pieces(windows: Sequence[Window], blackouts: Sequence[Blackout], of: Pass) -> Iterator[Stretch]:
-    """Give what is open, in order; where one begins at the end of another, they are one opening.
+    """Give the open pieces, in order; a piece that begins at the end of another belongs to the same opening.
 
-    Without windows all is open but the blackouts. `TooManyError`: it looks no further.
+    Without windows all time is open, except the blackouts. `TooManyStretchesError`: the pass ends here.
     """
     opens, black = _all(windows, of), _all(blackouts, of)
     on, reached = next(black, None), of.since
@@ -61,7 +61,7 @@ def pieces(windows: Sequence[Window], blackouts: Sequence[Blackout], of: Pass) -
 
 
 def first_long(of: Iterator[Stretch], least: timedelta) -> Stretch | None:
-    """Find the first opening of at least `least`, as far as it takes to see that it is so long."""
+    """Give the first opening of at least `least`. The opening may be longer than the pieces that were needed."""
     for found in joined(of):
         if is_long(found, least):
             return found
@@ -69,7 +69,7 @@ def first_long(of: Iterator[Stretch], least: timedelta) -> Stretch | None:
 
 
 def joined(of: Iterator[Stretch]) -> Iterator[Stretch]:
-    """Give each opening as it grows: with its first piece, with its second, and so on."""
+    """Give each opening while it grows: with its first piece, with its second, and so on."""
     start = end = None
     for piece in of:
         if piece.start != end or start is None:
@@ -79,12 +79,12 @@ def joined(of: Iterator[Stretch]) -> Iterator[Stretch]:
 
 
 def is_long(found: Stretch, least: timedelta) -> bool:
-    """Whether at least `least` of it is open, as far as anybody looks ahead."""
+    """Whether an opening has at least the length `least`, or is longer than `SEEN_AHEAD`."""
     return found.end - found.start >= min(least, SEEN_AHEAD + timedelta(microseconds=1))
 
 
 def _all(parts: Sequence[Window | Blackout], of: Pass) -> Iterator[Stretch]:
     for number, found in enumerate(heapq.merge(*(one.stretches(of.since, of.zone) for one in parts))):
         if number >= of.most:
-            raise TooManyError
+            raise TooManyStretchesError
         yield found

@@ -1,4 +1,4 @@
-"""Splay: within a window each machine asks at a moment of its own: ten thousand don't ask in one second. Pure."""
+"""Splay: each machine has its own moment within a window, so ten thousand machines do not ask in one second. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ _LONGEST = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Splay:
-    """Over which share (0 to 1) of a window the machines spread; `machine_id` says where in it this one stands."""
+    """The share (0 to 1) of a window over which machines spread; `machine_id` gives this machine's moment."""
 
     share: float = 0.0
     machine_id: str = ""
 
     def asks_from(self, windows: Windows, now: datetime, least: timedelta = timedelta(0)) -> datetime | None:
-        """Give this machine's moment in the windows that `now` is in, if it is still to come; None: it may ask.
+        """Give this machine's moment in the windows at `now`, if it is still to come; None: the machine may ask.
 
-        It leaves `least` of the window. Of windows that overlap, the one whose moment comes first counts.
+        The moment leaves `least` of the window. Of windows that overlap, the window with the first moment counts.
         """
         stretches = windows.stretches(now) if self.share else []
         if not stretches or any(_is_without_beginning(stretch) for stretch in stretches):
@@ -29,7 +29,7 @@ class Splay:
         return first.astimezone(now.tzinfo) if first > now.astimezone(UTC) else None
 
     def _offset(self, stretch: Stretch, least: timedelta) -> timedelta:
-        """Rotate from day to day: no machine is always the first, none always the last."""
+        """Rotate from day to day: no machine is always the first or the last."""
         room = min(stretch.end - stretch.start, _LONGEST) - least
         return max(timedelta(0), room) * self.share * _part(self.machine_id, stretch.start.date())
 

@@ -1,4 +1,4 @@
-"""One maintenance window, as it is written (`Mon..Fri 02:00 for 3h`), and when it opens and closes."""
+"""A maintenance window, as it is written (`Mon..Fri 02:00 for 3h`), and when it opens and closes."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from locksmith.window.duration import format_duration, parse_duration
 LONGEST = timedelta(days=7)
 _DAY = timedelta(days=1)
 _SHIFT = 2
-"""Days to look further back: a zone can be a day ahead, and may have left out another one (Pacific/Apia, 2011)."""
+"""Days to go further back: a zone can be a day ahead, and may have left out a day (Pacific/Apia, 2011)."""
 
 
 class Stretch(NamedTuple):
@@ -25,16 +25,16 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window that opens at the times of a calendar expression, each time for the same length of time that goes by.
+    """A window that opens at the times of a calendar expression, each time for the same elapsed time.
 
-    Both its ends are inside it. `UsageError`: the length is negative or longer than 7 days.
+    Both ends are part of the window. `UsageError`: the length is negative or longer than 7 days.
     """
 
     starts: Calendar
     length: timedelta
 
     def __post_init__(self) -> None:
-        """Refuse a length that cannot be meant."""
+        """Refuse a length that is negative or too long."""
         if self.length < timedelta(0):
             raise UsageError(f"the window's length {format_duration(self.length)} is negative")
         if self.length > LONGEST:
@@ -51,12 +51,12 @@ class Window:
 
     @classmethod
     def original(cls, start: str, length: str) -> Self:
-        """Read the original's two settings; `UsageError` says which of them is wrong and why."""
+        """Read CoreOS locksmith's two settings; `UsageError` says which of them is wrong and why."""
         return cls.of_original(parse_starts(start), _length(length))
 
     @classmethod
     def of_original(cls, starts: Calendar, length: timedelta) -> Self:
-        """Make one from the original's two settings: it is shorter than its day, or its week, or a `UsageError`."""
+        """Give the window of CoreOS locksmith's two settings. `UsageError`: it is longer than its day, or its week."""
         period, word = (_DAY, "daily") if starts.is_daily else (LONGEST, "weekly")
         if length >= period:
             long, limit = format_duration(length), format_duration(period)
@@ -64,17 +64,17 @@ class Window:
         return cls(starts, length)
 
     def __str__(self) -> str:
-        """Write it as it is read: `Sat 23:05 for 11h`."""
+        """Give its text, which `parse` reads again: `Sat 23:05 for 11h`."""
         return f"{self.starts} for {format_duration(self.length)}"
 
     def in_zone(self, zone: tzinfo) -> Self:
-        """Give it in a zone, unless its start names one itself."""
+        """Give it in a zone, unless its start names its own zone."""
         return replace(self, starts=self.starts.in_zone(zone))
 
     def stretches(self, since: datetime, zone: tzinfo) -> Iterator[Stretch]:
-        """Give each time that it is open, in order, from before `since` on: all that it is in are among them.
+        """Give each stretch, in order, from before `since` on: every stretch that contains `since` is among them.
 
-        `zone` is for a start that names none.
+        `zone` is for a start that names no zone.
         """
         zone = self.starts.zone or zone
         back = timedelta(days=math.ceil(self.length / _DAY) + _SHIFT)
@@ -83,7 +83,7 @@ class Window:
 
 
 def parse_starts(text: str) -> Calendar:
-    """Read the start of a window; `UsageError` says in one sentence why it is none."""
+    """Read the start of a window; `UsageError` says in a sentence why it is no start."""
     try:
         return Calendar.parse(text)
     except ValueError as error:

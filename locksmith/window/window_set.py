@@ -1,4 +1,4 @@
-"""A set of windows and blackouts: what the configuration or, by a name, the store says. Pure, and its JSON."""
+"""A set of windows and blackouts, of the configuration or, by its name, of the store; and its JSON. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from locksmith.window.window import Window
 from locksmith.window.windows import Windows
 
 MOST_PARTS = 100
-"""Windows and blackouts of a set: each is looked at in each cycle of the loop."""
+"""Windows and blackouts of a set: each cycle of the loop checks each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSet:
-    """Windows and blackouts, in `zone` (IANA's name; empty: each machine's own) where they name none themselves.
+    """Windows and blackouts. Those without a zone are in `zone` (IANA's name; empty: that of each machine).
 
-    `who` wrote it, and when and why, where it stands in the store.
+    In the store: `who` wrote the set, when, and why.
     """
 
     windows: tuple[Window, ...] = ()
@@ -36,24 +36,24 @@ class WindowSet:
 
     @classmethod
     def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: str = "") -> Self:
-        """Read its texts; `UsageError` says which of them cannot be."""
+        """Read the texts of a set; `UsageError` says which of them is wrong."""
         try:
             known = zone and parse_zone(zone).key
         except ValueError as error:
             raise UsageError(str(error)) from None
         windows, blackouts = list(windows), list(blackouts)
         if (number := len(windows) + len(blackouts)) > MOST_PARTS:
-            raise UsageError(f"it has {number} windows and blackouts together, and at most {MOST_PARTS} are looked at")
+            raise UsageError(f"it has {number} windows and blackouts together, and at most {MOST_PARTS} are allowed")
         return cls(tuple(map(Window.parse, windows)), tuple(map(Blackout.parse, blackouts)), known)
 
     def resolved(self) -> Windows:
-        """Give it with its zone in each of its parts."""
+        """Give the set with its zone in each of its parts."""
         windows = Windows(self.windows, self.blackouts)
         return windows.in_zone(parse_zone(self.zone)) if self.zone else windows
 
 
 def union(sets: Iterable[WindowSet]) -> Windows | None:
-    """Give the windows of all together, less the blackouts of all; None where there is nothing of either."""
+    """Give the windows of all sets, less the blackouts of all; None: there are neither."""
     parts = [one.resolved() for one in sets]
     windows = tuple(window for part in parts for window in part.windows)
     blackouts = tuple(blackout for part in parts for blackout in part.blackouts)
@@ -91,7 +91,7 @@ def decode(raw: bytes, key: str) -> WindowSet:
         )
     except (jsonread.BadJsonError, UsageError) as error:
         raise CorruptValueError(
-            key, f"not a set of windows: {error}; `locksmithctl window set {quoted(name)}` writes it anew"
+            key, f"not a set of windows: {error}; `locksmithctl window set {quoted(name)}` writes it again"
         ) from None
 
 

@@ -1,8 +1,8 @@
-"""When a machine may reboot: its windows, less its blackouts. Pure: time is passed in, aware of its zone.
+"""When a machine may reboot: its windows, less its blackouts. Pure: time is passed in, with its zone.
 
-Each `now` is in the machine's zone, best a `ZoneInfo` that knows of daylight saving: what names no zone is in that one,
-and so are the answers. Inside, all is UTC: Python compares and subtracts two times of one zone by what their clocks
-show, not by what goes by.
+Each `now` is in the machine's zone, best a `ZoneInfo` with the rules of daylight saving. Expressions without a zone,
+and the answers, are in that zone. Inside, all times are UTC: Python compares two times of one zone by what their clocks
+show, not by the time that elapses.
 """
 
 import heapq
@@ -12,56 +12,56 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from locksmith.window.blackout import Blackout
-from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyError, first_long, pieces
+from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyStretchesError, first_long, pieces
 from locksmith.window.window import Stretch, Window
 
 _INSTANT = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 ALWAYS = datetime.min.replace(tzinfo=UTC)
-"""The start of what has no beginning."""
+"""The start of an opening without a beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A time that is open without a break.
+    """Time that is open without a break.
 
-    `opens` is None where it has always been open, `closes` where it stays open for more than a week.
+    `opens` None: it has always been open. `closes` None: it stays open for more than a week.
     """
 
     opens: datetime | None
     closes: datetime | None
 
     def left(self, now: datetime) -> timedelta:
-        """Tell how much of it is left."""
+        """Give how much of the opening is left."""
         return timedelta.max if self.closes is None else self.closes.astimezone(UTC) - now.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Any of `windows` is open (none: always), and none of `blackouts` is on."""
+    """Windows: open while any of `windows` is open (none: always) and none of `blackouts` is on."""
 
     windows: tuple[Window, ...] = ()
     blackouts: tuple[Blackout, ...] = ()
 
     def __str__(self) -> str:
-        """Write it for a person: `Sat 23:05 for 11h, but not 2026-12-24`."""
+        """Give its text for a person: `Sat 23:05 for 11h, but not 2026-12-24`."""
         when = ", ".join(map(str, self.windows)) or "at any time"
         return f"{when}, but not {', '.join(map(str, self.blackouts))}" if self.blackouts else when
 
     def in_zone(self, zone: tzinfo) -> "Windows":
-        """Give them in a zone, where they name none themselves."""
+        """Give them in a zone, unless they name their own zones."""
         return Windows(
             tuple(window.in_zone(zone) for window in self.windows),
             tuple(blackout.in_zone(zone) for blackout in self.blackouts),
         )
 
     def contains(self, now: datetime, least: timedelta = timedelta(0)) -> bool:
-        """Tell whether it is open, with at least `least` of the opening left: whether a reboot may begin."""
+        """Whether a reboot may begin: the windows are open, with at least `least` of the opening left."""
         opening = self.opening(now)
         return opening is not None and opening.left(now) >= least
 
     def opening(self, now: datetime) -> Opening | None:
-        """Give the opening that `now` is in; None: it is closed."""
+        """Give the opening at `now`; None: closed."""
         zone = _zone(now)
         stretches = self._stretches(now.astimezone(UTC), zone)
         if not stretches:
@@ -70,14 +70,14 @@ class Windows:
         return Opening(None if opens == ALWAYS else opens.astimezone(zone), closes and closes.astimezone(zone))
 
     def next_open(self, now: datetime, least: timedelta = timedelta(0)) -> datetime | None:
-        """Give the first instant from `now` on that is open, with at least `least` of the opening left.
+        """Give the first open instant from `now` on, with at least `least` of the opening left.
 
-        None: there is none that can be seen.
+        None: there is none within the limits of a search.
         """
         zone, moment = _zone(now), now.astimezone(UTC)
         if self.contains(now, least):
             return now
-        # From the beginning of the day on, so that all looks of a day ask the same and one of them takes the time.
+        # From the beginning of the day on, so that all checks of a day share one search.
         found = _first_long(self, zone, least, moment.replace(hour=0, minute=0, second=0, microsecond=0))
         while found is not None:
             if found.start >= moment and self.contains(found.start.astimezone(zone), least):
@@ -86,7 +86,7 @@ class Windows:
         return None
 
     def opens(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
-        """Whether it is open at some time from `begin` to `end`, which are UTC."""
+        """Whether the windows are open at some time from `begin` to `end` (UTC)."""
         found = next(pieces(self.windows, self.blackouts, Pass(begin, zone, end, 10**6)), None)
         return found is not None and found.start < end
 
@@ -96,7 +96,7 @@ class Windows:
         return any(on is not None and on.start < end for on in firsts)
 
     def upcoming(self, now: datetime, least: timedelta = timedelta(0)) -> Iterator[Opening]:
-        """Give every opening from `now` on, in order, with at least `least` of it left: first the one `now` is in."""
+        """Give every opening from `now` on, in order, with at least `least` left; an opening at `now` is the first."""
         zone, moment = _zone(now), now
         while (opens := self.next_open(moment, least)) is not None:
             found = self.opening(opens)
@@ -108,29 +108,29 @@ class Windows:
             moment = (found.closes.astimezone(UTC) + _INSTANT).astimezone(zone)
 
     def stretches(self, now: datetime) -> list[Stretch]:
-        """Give what each of the windows that `now` is in leaves open around it: windows that overlap are two."""
+        """Give the opening of each window at `now`: windows that overlap have separate openings."""
         return self._stretches(now.astimezone(UTC), _zone(now))
 
     def _stretches(self, now: datetime, zone: tzinfo) -> list[Stretch]:
-        windows = [found for window in self.windows for found in _ports(window.stretches(now, zone), now)]
+        windows = [found for window in self.windows for found in _those_at(window.stretches(now, zone), now)]
         if not self.windows:
             windows = [Stretch(ALWAYS, _NEVER)]
         if not windows or self._blackout(now, zone) is not None:
             return []
         begins, ends = self._last_blackout(now, zone), self._next_blackout(now, zone)
         cut = [(Stretch(max(found.start, begins), min(found.end, ends)), found) for found in windows]
-        # A blackout that ends where a window does leaves an instant of it, which nobody would ever meet.
+        # If a blackout ends where a window does, a single instant is left, in which no reboot can begin.
         return [left for left, found in cut if left.start < left.end or found.start == found.end]
 
     def _closes(self, now: datetime, zone: tzinfo) -> datetime | None:
-        """Give when the opening that `now` is in ends, where that can be seen."""
+        """Give the end of the opening at `now`; None: it is too far ahead."""
         end = self._next_blackout(now, zone)
         if self.windows:
             end = min(end, self._windows_close(now, zone))
         return end if end - now <= SEEN_AHEAD else None
 
     def _windows_close(self, now: datetime, zone: tzinfo) -> datetime:
-        """Give how long one window or another is open, over those that meet, as far as that can be seen."""
+        """Give the end of windows that follow each other without a gap, as far as a search goes."""
         end = now
         for found in heapq.merge(*(window.stretches(now, zone) for window in self.windows)):
             if found.start > end or end - now > SEEN_AHEAD:
@@ -139,7 +139,7 @@ class Windows:
         return end
 
     def _blackout(self, now: datetime, zone: tzinfo) -> Stretch | None:
-        on = (found for one in self.blackouts for found in _ports(one.stretches(now, zone), now) if now < found.end)
+        on = (found for one in self.blackouts for found in _those_at(one.stretches(now, zone), now) if now < found.end)
         return max(on, key=lambda found: found.end, default=None)
 
     def _next_blackout(self, now: datetime, zone: tzinfo) -> datetime:
@@ -147,17 +147,17 @@ class Windows:
         return min((next((on.start for on in one if on.start > now), _NEVER) for one in each), default=_NEVER)
 
     def _last_blackout(self, now: datetime, zone: tzinfo) -> datetime:
-        """Give the end of the last blackout before `now`, of those that are near."""
+        """Give the end of the last near blackout before `now`."""
         each = (_until(one.stretches(now, zone), now) for one in self.blackouts)
         return max((found.end for one in each for found in one if found.end <= now), default=ALWAYS)
 
 
 @lru_cache(maxsize=64)
 def _first_long(windows: Windows, zone: tzinfo, least: timedelta, since: datetime) -> Stretch | None:
-    """Find the first opening from `since` on that is as long as that, as far as anybody looks."""
+    """Give the first opening from `since` on that is long enough, as far as a search goes."""
     try:
         return first_long(pieces(windows.windows, windows.blackouts, Pass(since, zone)), least)
-    except TooManyError:
+    except TooManyStretchesError:
         return None
 
 
@@ -174,5 +174,5 @@ def _until(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
         yield found
 
 
-def _ports(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
+def _those_at(stretches: Iterator[Stretch], now: datetime) -> Iterator[Stretch]:
     return (found for found in _until(stretches, now) if now <= found.end)

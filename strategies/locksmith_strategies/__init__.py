@@ -1,1 +1,1 @@
-"""The strategies that ship with locksmith: plugins, no more privileged than anyone else's."""
+"""The strategies that ship with locksmith: plugins without more rights than those of other packages."""

@@ -10,7 +10,7 @@ from locksmith.lock.records.event import REBOOTED
 
 
 class EtcdLock:
-    """Stands in line for a slot, takes it to give permission, and gives it back after the reboot."""
+    """Queues for a slot, takes a slot to give permission, and releases the slot after the reboot."""
 
     reboots = True
     present = True
@@ -23,29 +23,29 @@ class EtcdLock:
         return self._context.open_lock()
 
     async def request(self, claim: Claim) -> Answer:
-        """Take a slot as the first in line, or say what that waits for."""
+        """Take a slot as the first in the queue, or say what the take waits for."""
         return await self._lock.take(claim)
 
     async def changed(self, limit: float) -> bool:
-        """Watch the place before this machine's, or as the first the semaphore."""
+        """Watch the place before this machine's; as the first, watch the semaphore."""
         return await self._lock.changed(limit)
 
     async def commit(self, claim: Claim) -> Answer:
-        """Look at the semaphore, linearizably, and write the point of no return into the record."""
+        """Read the semaphore, linearizably, and write the point of no return into the record."""
         return await self._lock.commit(claim)
 
     async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
-        """Write it into the record, where it halts the group; True: an operator has acknowledged it."""
+        """Write the failure into the record, which halts the rollout; True: an operator has acknowledged it."""
         return await self._lock.report_failure(claim, state, failure)
 
     async def abort(self, claim: Claim, reason: str) -> None:
-        """Give the slot and the place back, and make sure that no take that is still on its way can win."""
+        """Release the slot and leave the queue, so that no take that is still on its way can win."""
         await self._lock.release(claim, settle=self._lock.is_undecided(claim), why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        """Give the slot back; the group remembers the reboot.
+        """Release the slot; the group remembers the reboot.
 
-        A claim that never came to its commit may have a take on its way still, and had no reboot of its own.
+        A claim without a commit may still have a take on its way, and had no reboot.
         """
         if claim.state == HELD:
             await self._lock.release(claim, settle=True, why="booted before its reboot was ordered")
@@ -54,10 +54,10 @@ class EtcdLock:
         await self._lock.release(claim, settle=claim.state != COMMITTED, why=why, rebooted=True)
 
     async def adopt(self, holder: str) -> bool:
-        """Give back a slot this machine holds without a record, as a node of the original does at every start."""
+        """Release a slot that this machine holds without a record, as CoreOS locksmith does at every start."""
         return self._context.adopt and await self._lock.lock.release_legacy(holder)
 
     async def close(self) -> None:
-        """Give the place in line up, and let go of the store, if it was ever opened."""
+        """Leave the queue, and let go of the store, if it was ever opened."""
         if "_lock" in self.__dict__:
             await self._lock.close()

@@ -1,4 +1,4 @@
-"""`reboot`: this machine reboots as soon as it wants to and its window is open; nobody else is asked."""
+"""`reboot`: this machine reboots as soon as a reboot is needed and its window is open, without a lock."""
 
 from locksmith.lock.answer import Granted
 from locksmith_strategies.storeless import Storeless

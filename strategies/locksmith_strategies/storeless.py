@@ -1,4 +1,4 @@
-"""What strategies have in common that ask nobody."""
+"""The common part of the strategies without a store."""
 
 from locksmith.agent.strategy import StrategyContext
 from locksmith.lock.answer import Answer
@@ -6,20 +6,20 @@ from locksmith.lock.records.claim import Claim
 
 
 class Storeless:
-    """Always gives the same answer; holds nothing, touches no store."""
+    """Always gives the same answer, holds no slot, and uses no store."""
 
     present = False
     answer: Answer
 
     def __init__(self, context: StrategyContext) -> None:
-        """Need nothing of the context."""
+        """Ignore the context."""
 
     async def request(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
         """Give the answer."""
         return self.answer
 
     async def changed(self, limit: float) -> bool:  # noqa: ARG002 - part of the interface
-        """Say at once that there is nothing to wait for."""
+        """Return at once: there is nothing to wait for."""
         return False
 
     async def commit(self, claim: Claim) -> Answer:  # noqa: ARG002 - part of the interface
@@ -27,18 +27,18 @@ class Storeless:
         return self.answer
 
     async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:  # noqa: ARG002 - part of the interface
-        """Have nobody who could acknowledge it."""
+        """Return True: there is no record that an operator must acknowledge."""
         return True
 
     async def abort(self, claim: Claim, reason: str) -> None:
-        """Have nothing to take back."""
+        """Do nothing: there is no take to abort."""
 
     async def complete(self, claim: Claim) -> None:
-        """Have nothing to give back."""
+        """Do nothing: there is no slot to release."""
 
     async def adopt(self, holder: str) -> bool:  # noqa: ARG002 - part of the interface
-        """Hold nothing."""
+        """Hold no slot."""
         return False
 
     async def close(self) -> None:
-        """Have no connection."""
+        """Do nothing: there is no connection."""

@@ -56,7 +56,7 @@ def test_what_a_bus_does_not_take_waits_within_a_limit_and_comes_in_order(tmp_pa
 def test_a_bus_that_does_not_let_us_in_is_out_of_reach(tmp_path, answer):
     async def story():
         async with server(tmp_path / "bus", answer):
-            with pytest.raises(BusGoneError, match="the bus does not let us in"):
+            with pytest.raises(BusGoneError, match="the bus refuses the authentication"):
                 await Wire.open(f"unix:path={tmp_path / 'bus'}")
 
     asyncio.run(story())

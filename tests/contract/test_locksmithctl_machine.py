@@ -477,7 +477,7 @@ def test_cancel_and_reboot_say_what_is_wrong_with_the_journal(node):
         for command in ("cancel", "reboot"):
             status, _, err = await node.run(command)
             assert status == 1
-            assert f"{node.journal.path}: not a journal" in err
+            assert f"{node.journal.path}: not a reboot journal" in err
         assert doubles.machine.reboots == 0
         assert await node.holders() == ()
 

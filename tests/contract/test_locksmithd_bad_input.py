@@ -35,7 +35,7 @@ def test_a_torn_journal_is_a_reason_to_wait_and_stays_as_it_is(site):
         path = write_journal(node, '{"schema": 1, "machine_id": "')
         await node.start_daemon()
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (corrupt): {path}: not a journal")
+        await node.says(f"waiting (corrupt): {path}: not a reboot journal")
         assert site.lock.history == []
         assert path.read_text() == '{"schema": 1, "machine_id": "'
         path.unlink()
@@ -67,7 +67,9 @@ def test_a_journal_that_cannot_be_written_keeps_the_slot_from_being_taken(site):
         obstacle.mkdir(parents=True)
         await node.start_daemon()
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (host): the journal {node.paths.state / 'journal.json'} cannot be written: Is a dir")
+        await node.says(
+            f"waiting (host): the reboot journal {node.paths.state / 'journal.json'} cannot be written: Is a dir"
+        )
         assert site.lock.history == []
         obstacle.rmdir()
         node.send_signal(signal.SIGHUP)
@@ -86,7 +88,7 @@ def test_a_journal_that_can_no_longer_be_written_keeps_the_machine_from_rebootin
         await node.says("waiting (slot)")
         obstacle.mkdir()
         await site.lock.release(rival)
-        await node.says("waiting (host): the journal")
+        await node.says("waiting (host): the reboot journal")
         assert site.lock.holders == [node.machine_id]
         assert node.machine.reboots == 0
         obstacle.rmdir()

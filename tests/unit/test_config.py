@@ -351,7 +351,7 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[etcd]\nusername = 'u'", f"{FILE}: etcd.username is set without a password: name a file"),
         ("[etcd]\npassword = 'hush'", f"{FILE}: etcd.password is set without etcd.username"),
         ("[etcd]\nusername = 'u'\npassword-file = '/nowhere'", "etcd.password-file names /nowhere, which cannot be"),
-        ("[etcd]\npassword = 'hush'\npassword-file = '/a'", "etcd.password stands beside etcd.password-file: keep one"),
+        ("[etcd]\npassword = 'hush'\npassword-file = '/a'", "etcd.password excludes etcd.password-file: keep one"),
         ("[etcd]\npassword = ['hush']", f"{FILE}: etcd.password must be a string, not a list"),
         ("[etcd]\ntimeout = 5", f"{FILE}: etcd.timeout must be a string, not a whole number"),
         ("[etcd]\ntimeout = '5'", f"{FILE}: etcd.timeout '5' is not a duration: give each number a unit"),
@@ -381,7 +381,7 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[window]\nsplay = '120%'", f"{FILE}: window.splay must be a share from 0% to 100%, like 25%, not '120%'"),
         (
             "[window]\nstart = '02:00'\nlength = '1h'\nopen = ['02:00 for 1h']",
-            f"{FILE}: window.open stands beside window.start: write that one as `START for LENGTH` into window.open",
+            f"{FILE}: window.open excludes window.start: write that window as `START for LENGTH` into window.open",
         ),
         (
             "[window]\nstart = '02:00'\nlength = '1h'\nmin-remaining = '2h'",
@@ -393,13 +393,16 @@ FILE = "/etc/locksmith/locksmith.toml"
         ),
         (
             "[window]\nopen = ['*-02-30 02:00 for 3h']",
-            f"{FILE}: window.open leaves no reboot any time (*-02-30 02:00 for 3h): change a window or a blackout; to",
+            f"{FILE}: window.open leaves no time for a reboot (*-02-30 02:00 for 3h): change a window or a blackout",
         ),
         (
             "[window]\nsets = ['a']\nblackouts = ['Mon..Sun']\n[window-sets.a]\nopen = ['02:00 for 1h']",
-            f"{FILE}: window.sets leaves no reboot any time (02:00 for 1h, but not Mon..Sun): change a",
+            f"{FILE}: window.sets leaves no time for a reboot (02:00 for 1h, but not Mon..Sun): change a",
         ),
-        ("[window]\nblackouts = ['Mon..Sun']", f"{FILE}: window.blackouts leaves no reboot any time (at any time, but"),
+        (
+            "[window]\nblackouts = ['Mon..Sun']",
+            f"{FILE}: window.blackouts leaves no time for a reboot (at any time, but",
+        ),
         ("[window-sets.a]\nzone = 'UTC'", f"{FILE}: window-sets has the set 'a' with neither a window nor a blackout"),
         ("[window-sets.a]\nwhen = 1", f"{FILE}: window-sets has a.when, which is no key of a set: known are open"),
         ("window-sets = {a = 1}", f"{FILE}: window-sets must have a table for 'a', not a whole number"),

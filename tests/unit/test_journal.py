@@ -167,7 +167,7 @@ def test_a_journal_that_was_cut_short_anywhere_is_refused_or_whole(journal):
     raw, whole = journal.path.read_bytes(), journal.read()
     for length in range(len(raw)):
         journal.path.write_bytes(raw[:length])
-        with pytest.raises(CorruptValueError, match=r"journal\.json: not a journal .*locksmithctl unlock"):
+        with pytest.raises(CorruptValueError, match=r"journal\.json: not a reboot journal .*locksmithctl unlock"):
             journal.read()
         assert journal.path.read_bytes() == raw[:length]
     journal.path.write_bytes(raw + b"\n")

@@ -82,7 +82,7 @@ def test_a_claim_that_was_taken_over_can_be_used_by_the_daemon_alone(tool, daemo
     daemon.take_over("nonce", lambda: False)
     assert daemon.read().entry == replace(ENTRY, by=TAKEN_OVER)
     for act in (lambda: tool.commit("nonce"), lambda: tool.hooks("nonce", Hooks.BEGUN)):
-        with pytest.raises(TakenOverError, match="the reboot was called off"):
+        with pytest.raises(TakenOverError, match="the reboot was cancelled"):
             act()
     tool.reopen("nonce")
     tool.report_failure("nonce", "failed", "rolled back")

@@ -77,7 +77,7 @@ def test_a_lower_revision_than_was_known_at_the_sending_is_a_store_that_went_bac
     hears(mark, 9)
     assert not mark.verdict
     hears(mark, 8)
-    assert "its revision is 8, and was 9; so who is down now is not known" in mark.verdict
+    assert "its revision is 8, and was 9; so it is unknown which machines are down" in mark.verdict
 
 
 def test_an_answer_that_another_has_overtaken_is_no_store_that_went_back(mark):

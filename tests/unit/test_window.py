@@ -114,7 +114,7 @@ def test_reads_what_the_original_reads(start, length):
         ("foo 14:00", "1h", "the window's start 'foo 14:00' is not a start: 'foo' is none of Mon, Tue"),
         ("Fri..Mon 14:00", "1h", "a week ends with Sun, so write 'Fri..Mon' as two, like Fri..Sun,Mon"),
         ("Mon..Foo 14:00", "1h", "'Mon..Foo' is none of Mon, Tue, Wed, Thu, Fri, Sat, Sun"),
-        ("2nd 14:00", "1h", "behind which of them it is stands a weekday, as in 2nd Tue 22:00"),
+        ("2nd 14:00", "1h", "after it comes a weekday, as in 2nd Tue 22:00"),
         ("2nd,6th Tue 14:00", "1h", "'2nd,6th' is none of 1st, 2nd, 3rd, 4th, 5th, last"),
         ("*-13-* 14:00", "1h", "'*-13-*' is no date: write it like 2026-12-24"),
         ("*:*:* ", "1h", "that is oftener than once a minute"),

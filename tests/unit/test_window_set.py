@@ -51,7 +51,7 @@ def test_what_is_no_set_is_named_with_the_way_out(raw, problem):
     with pytest.raises(CorruptValueError) as refused:
         window_set.decode(raw, KEY)
     assert problem in str(refused.value)
-    assert str(refused.value).endswith("`locksmithctl window set nights` writes it anew")
+    assert str(refused.value).endswith("`locksmithctl window set nights` writes it again")
 
 
 @given(

@@ -1,1 +1,1 @@
-"""The system bus: the only place that knows the D-Bus library."""
+"""The system bus: connections, calls and signals; only this package knows the D-Bus library."""

@@ -1,7 +1,7 @@
-"""The system bus, as a service that comes and goes.
+"""The system bus, which may come and go.
 
-`SystemBus` holds one connection, makes a new one whenever it ends, and puts everything back that a new connection has
-to be told: match rules, and who owns the names that somebody here listens to.
+`SystemBus` holds a connection. If the connection ends, `SystemBus` makes a new connection, sets its match rules again,
+and asks for the owners of the watched names.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from locksmith.host.dbus.messages import (
 from locksmith.util.ratelimit import RateLimit
 
 CALL_LIMIT = 5.0
-"""Seconds for a call, unless its caller says otherwise."""
+"""Seconds for a call, if its caller names no limit."""
 
 DO_NOT_QUEUE, PRIMARY_OWNER = 4, 1
 """A flag of RequestName, and its answer (D-Bus' specification)."""
@@ -41,12 +41,12 @@ DO_NOT_QUEUE, PRIMARY_OWNER = 4, 1
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between tries to connect: they double from the first to the longest."""
 LASTING = 10.0
-"""Seconds that a connection stands before the next tries are quick again: a bus may throw us off each time."""
+"""Seconds that a connection must last before the next tries are quick again: a bus may end each connection at once."""
 
 POLICY_ADVICE = (
     "install this version's bus policy as /etc/dbus-1/system.d/org.locksmith1.conf, then `systemctl restart locksmithd`"
 )
-"""The way out where a name is not given: mostly the policy of an earlier version is in place."""
+"""What to do if the bus refuses a name: mostly the policy of an earlier version is in place."""
 
 Handler = Callable[[Signal], None]
 
@@ -56,8 +56,9 @@ log = logging.getLogger(__name__)
 class SystemBus:
     """The system bus at `address` (None: `DBUS_SYSTEM_BUS_ADDRESS`, or the default one).
 
-    `what` names it in the log. Subscribe before `start`. Handlers run in the event loop, must not block, and get
-    nothing while the connection is being set up: whoever listens looks for itself when told that the bus is connected.
+    `what` names the bus in the log. Subscribe before `start`. Handlers run in the event loop and must not block. They
+    get no signals while the connection is being set up: after a (re)connection each listener must read the state
+    itself.
     """
 
     def __init__(self, address: str | None = None, what: str = "the system bus") -> None:
@@ -92,7 +93,7 @@ class SystemBus:
         return self._link is not None
 
     def subscribe(self, match: Match, handler: Handler) -> None:
-        """Give `handler` every signal that fits, on this connection and each later one."""
+        """Give `handler` every signal that matches, on this connection and each later connection."""
         self._subscriptions.append((match, handler))
         if match.sender:
             self._watched.setdefault(match.sender, [])
@@ -106,16 +107,16 @@ class SystemBus:
         self._listeners.append(listener)
 
     def serve(self, name: str, path: str, answer: Answer) -> None:
-        """Have calls to `path` answered under a well-known name, on this connection and each later one."""
+        """Have calls to `path` answered under a well-known name, on this connection and each later connection."""
         self.take_name(name)
         self._served = (path, answer)
 
     def take_name(self, name: str) -> None:
-        """Take a well-known name, on this connection and each later one."""
+        """Take a well-known name, on this connection and each later connection."""
         self._names.append(name)
 
     def emit(self, signal: Signal) -> None:
-        """Send a signal, if there is a bus; nobody waits for that."""
+        """Send a signal, if there is a bus; the call does not wait."""
         if self._link is not None:
             self._link.send(signal)
 
@@ -124,7 +125,7 @@ class SystemBus:
         return self._owners.get(name) or None
 
     async def start(self) -> bool:
-        """Connect, and stay connected from now on. Tells whether the first try succeeded; it never waits for more."""
+        """Connect, and stay connected from now on. Tells whether the first try succeeded, and waits for no other."""
         self._keeper = asyncio.create_task(self._keep(), name="system bus")
         await self._tried.wait()
         return self.connected
@@ -140,14 +141,15 @@ class SystemBus:
     async def call(self, call: Call, *, limit: float = CALL_LIMIT, permit: Permit | None = None) -> list[Any]:
         """Call a method and give the body of its answer, within `limit` seconds.
 
-        Errors: `bus_errors`. Without a connection it fails at once. With a `permit` it is sent at once or never.
+        Raises the errors of errors.py. Without a connection it fails at once. With a `permit` it is sent at once or
+        never.
         """
         if self._link is None:
             raise BusGoneError(f"{call} was not called: there is no connection to the system bus; does dbus run?")
         return await self._link.call(call, limit, permit)
 
     async def get(self, wanted: Property, *, limit: float = CALL_LIMIT) -> Any:
-        """Read a property. Errors as of `call`."""
+        """Give a property. Raises the errors of `call`."""
         try:
             [variant] = await self.call(wanted.get(), limit=limit)
         except AnsweredError as error:
@@ -157,7 +159,7 @@ class SystemBus:
         return variant.value
 
     async def unix_user(self, unique_name: str) -> int:
-        """Tell the Unix user id of a connection. `NobodyError`: it has gone; `TooManyError`: its user asks too much."""
+        """Tell the Unix user id of a connection. `NobodyError`: it has gone. `TooManyError`: its user asks too much."""
         return await self._callers.user(unique_name)
 
     async def _whose(self, unique_name: str) -> int:
@@ -202,11 +204,11 @@ class SystemBus:
         for name in self._watched:
             with contextlib.suppress(NobodyError):
                 [owner] = await link.call(to_bus("GetNameOwner", name, "s"), CALL_LIMIT)
-                # A change that came in behind this answer may have been taken before it.
+                # A change that came after this answer may have been handled before it.
                 self._owners.setdefault(name, owner)
 
     async def _own(self, link: Link, name: str) -> None:
-        """Take the name; without it the daemon works all the same, so a policy that forbids it is only said, once."""
+        """Take the name. The daemon also works without the name, so a policy that forbids it is only logged, once."""
         try:
             take = Call(BUS_NAME, BUS_PATH, BUS_NAME, "RequestName", "su", (name, DO_NOT_QUEUE), "u")
             [got] = await link.call(take, CALL_LIMIT)
@@ -229,7 +231,7 @@ class SystemBus:
         return Ears(self._take, self._wants, self._answer, callers.enter, callers.user, callers.leave)
 
     def _wants(self, head: Head) -> bool:
-        """Whether a signal is worth reading: those of the bus and of services that are listened to are few."""
+        """Whether a signal is to be read: only signals of the bus, and of services with a listener."""
         if head.sender == BUS_NAME:
             return True
         senders = {match.sender for match, _ in self._subscriptions if match.fits(head)}
@@ -250,7 +252,7 @@ class SystemBus:
             listener(link is not None)
 
     def _complain(self, error: HostError) -> None:
-        """Log the first failure of an outage; the others say the same."""
+        """Log the first failure of an outage only; the others say the same."""
         if not self._complained:
             log.warning("%s; trying again until it works", error)
         self._complained = True

@@ -1,8 +1,8 @@
-"""Who calls, and how often: what the users of this machine can make the daemon do over the bus is bounded.
+"""Limits on callers: how often each user of this machine can call the daemon over the bus.
 
-A message is taken or dropped by its sender alone, before any of its body is read. The limit is the user's, however many
-connections a user opens. All users together have a limit too, since a person may have thousands of user ids. Root's
-limit is that of each connection: a monitor that runs wild keeps no operator from the daemon.
+The sender alone decides whether a message is taken, before its body is read. A user has one limit for all connections.
+All users together have a limit too, because a person may have thousands of user ids. For root the limit is of each
+connection: a monitor in a loop cannot keep an operator from the daemon.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ MOST_USERS = 1024
 MOST_ACCOUNTS = 256
 """Users whose messages are counted."""
 MOST_UNKNOWN = 32
-"""Messages under way from senders whose user the bus has not told yet."""
+"""Messages in work from senders whose user the bus has not told yet."""
 MOST_UNKNOWN_OF_ONE = 8
 
 TOO_MANY = "this user sends more messages than locksmithd answers; wait a minute and try again"
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
-    """What becomes of a message."""
+    """The decision about a message."""
 
     TAKE = auto()
     REFUSE = auto()
@@ -40,7 +40,7 @@ class Verdict(Enum):
 
 
 class TooManyError(HostError):
-    """The sender has sent more than it may."""
+    """Refused: the sender has sent more than it may."""
 
     component = "bus"
 
@@ -50,20 +50,20 @@ V = TypeVar("V")
 
 
 class Remembered(Generic[K, V]):
-    """The last things that were used, at most so many."""
+    """The values that were used last, at most `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """Give what is remembered."""
+        """Give a remembered value."""
         if key in self._held:
             self._held.move_to_end(key)
         return self._held.get(key)
 
     def put(self, key: K, value: V) -> V:
-        """Remember it, and forget what was not used for the longest time."""
+        """Remember a value, and forget the value that was not used for the longest time."""
         self._held[key] = value
         self._held.move_to_end(key)
         if len(self._held) > self._most:
@@ -77,7 +77,7 @@ class Remembered(Generic[K, V]):
 
 @dataclass(slots=True)
 class _Account:
-    """What one user, or one connection of root's, may still do."""
+    """The messages that a user, or a connection of root, may still send."""
 
     messages: RateLimit
     refusals: RateLimit = field(default_factory=lambda: RateLimit(burst=10, per_second=1))
@@ -93,7 +93,7 @@ def _of_root() -> _Account:
 
 
 class Callers:
-    """The senders of messages to this connection. `ask` has the bus tell a sender's user; `HostError`: it does not."""
+    """The senders of messages to this connection. `ask` gives a sender's user by the bus; `HostError`: unknown."""
 
     def __init__(self, ask: Callable[[str], Awaitable[int]], now: Callable[[], float] | None = None) -> None:
         self._ask = ask
@@ -107,11 +107,11 @@ class Callers:
         self._lines = RateLimit(burst=10, per_second=1 / 60)
 
     def forget(self) -> None:
-        """Forget who has which name: another bus gives the same names to others."""
+        """Forget the names: another bus gives the same names to other connections."""
         self._users.clear()
 
     def enter(self, sender: str) -> Verdict:
-        """Judge a message by its sender. One that is taken must `leave` when it is done with."""
+        """Decide about a message by its sender. After a message that is taken, `leave` must be called."""
         user = self._users.get(sender)
         if user is not None:
             return self._charge(sender, user)
@@ -124,7 +124,7 @@ class Callers:
         return Verdict.TAKE
 
     def leave(self, sender: str) -> None:
-        """Count a message no more as under way."""
+        """Note that a message is done."""
         left = self._unknown.get(sender, 0) - 1
         if left > 0:
             self._unknown[sender] = left
@@ -132,7 +132,7 @@ class Callers:
             self._unknown.pop(sender, None)
 
     def hears(self, sender: str) -> bool:
-        """Judge a signal by its sender, and find out who that is: whether it is worth reading."""
+        """Decide about a signal by its sender, and find out the sender's user."""
         if (user := self._users.get(sender)) is not None:
             return self._charge(sender, user) is Verdict.TAKE
         if self.enter(sender) is not Verdict.TAKE:
@@ -141,12 +141,12 @@ class Callers:
         return True
 
     async def user(self, sender: str) -> int:
-        """Tell whose connection that is. `TooManyError`: that of a user who has sent too much; `HostError`: unknown."""
+        """Tell the user of a connection. `TooManyError`: the user has sent too much. `HostError`: unknown."""
         known = self._users.get(sender)
         return known if known is not None else await asyncio.shield(self._asked(sender))
 
     def _asked(self, sender: str) -> "asyncio.Task[int]":
-        """Have the bus asked, once for all who want to know it."""
+        """Ask the bus, once for all that wait for the answer."""
         if (asking := self._asking.get(sender)) is not None:
             return asking
         asking = asyncio.ensure_future(self._identify(sender))

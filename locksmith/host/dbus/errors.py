@@ -1,8 +1,4 @@
-"""What can go wrong with a call on the system bus; each is a `BusError`.
-
-What counts for the caller is what may have happened: `BusGoneError`, nothing was sent; `AnsweredError` and its kin, the
-other side answered; `NoAnswerError`, the call was sent and may have had its effect, now or later.
-"""
+"""The errors of a call on the system bus; each says what may have happened."""
 
 from locksmith.errors import HostError
 
@@ -14,15 +10,15 @@ class BusError(HostError):
 
 
 class BusGoneError(BusError):
-    """There is no connection to the bus; nothing was sent."""
+    """Not done: there is no connection to the bus. Nothing was sent."""
 
 
 class NoAnswerError(BusError):
-    """The call was sent and its answer did not come."""
+    """May be done: the call was sent, and no answer came. The call may have its effect now or later."""
 
 
 class AnsweredError(BusError):
-    """The call was answered with a D-Bus error; `name` is the error's, `text` what it says."""
+    """Refused: the call was answered with a D-Bus error. `name` and `text` are the error's."""
 
     def __init__(self, sentence: str, name: str, text: str) -> None:
         super().__init__(sentence)
@@ -31,8 +27,8 @@ class AnsweredError(BusError):
 
 
 class NobodyError(AnsweredError):
-    """Nobody has the name that was called, and nobody can be started for it."""
+    """Not done: the name that was called has no owner, and the bus can start no program for it."""
 
 
 class StrangeAnswerError(BusError):
-    """The answer has another signature than the protocol says."""
+    """Cannot be read: the call was answered, and the answer has another signature than the protocol says."""

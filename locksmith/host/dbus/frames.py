@@ -1,7 +1,7 @@
-"""Messages as they come over the wire: cut out of the stream, with their heads read and their bodies left alone.
+"""Messages of a stream of bytes: their heads are read, their bodies are not.
 
-Any local user can send a message of 32 MiB, of which a library makes a gigabyte of objects. The head says who sends
-what, and how long the message is. A message that is longer than its kind may be is skipped as it comes, and never kept.
+Any local user can send a message of 32 MiB, of which a library makes a gigabyte of objects. The head names the sender,
+the kind and the length. If a message is longer than its kind may be, its bytes are skipped and never kept.
 """
 
 import struct
@@ -15,7 +15,7 @@ NO_REPLY_EXPECTED = 1
 """A flag of a call."""
 
 LONGEST = {CALL: 64 << 10, SIGNAL: 64 << 10, RETURN: 8 << 20, ERROR: 64 << 10}
-"""Bytes of a message, by kind. What others send unasked is small; an answer may list every unit of the machine."""
+"""Bytes of a message, by kind. Calls and signals are small; an answer may list every unit of the machine."""
 LONGEST_HEAD = 16 << 10
 LONGEST_OF_ALL = 128 << 20
 
@@ -28,11 +28,11 @@ _FIELDS = {1: _PATH, 2: _TEXT, 3: _TEXT, 4: _TEXT, 5: _UINT, 6: _TEXT, 7: _TEXT,
 
 
 class NoMessageError(Exception):
-    """What came is no message of D-Bus: the connection is of no more use."""
+    """Cannot be read: what came is no message of D-Bus. The connection is of no more use."""
 
 
 class Head(NamedTuple):
-    """What a message says of itself; `size` is that of all of it, in bytes. The bus has written the sender."""
+    """The head of a message; `size` is the bytes of the whole message. The bus has written the sender."""
 
     kind: int
     flags: int
@@ -47,14 +47,14 @@ class Head(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A message; `raw` is all of it, or None where it was too long to be kept."""
+    """A message; `raw` is the whole message, or None if it was too long to be kept."""
 
     head: Head
     raw: bytes | None
 
 
 class Frames:
-    """Cuts messages out of a stream. It keeps at most one that has not come whole, and none that is too long."""
+    """Cuts messages out of a stream. It keeps at most one incomplete message, and no message that is too long."""
 
     def __init__(self, longest: Mapping[int, int] = LONGEST) -> None:
         self._longest = longest
@@ -62,7 +62,7 @@ class Frames:
         self._skip = 0
 
     def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
-        """Give the messages that are whole with these bytes. `NoMessageError`: they are no messages."""
+        """Give the messages that these bytes complete. `NoMessageError`: they are no messages."""
         self._held += data
         at = min(self._skip, len(self._held))
         self._skip -= at
@@ -77,7 +77,7 @@ class Frames:
             del self._held[:at]
 
     def _next(self, at: int) -> tuple[Frame | None, int] | None:
-        """Give the next message and its size; None: it has not come whole. One whose head is too long is not given."""
+        """Give the next message and its size; None: it is incomplete. A message whose head is too long is left out."""
         held = self._held
         if len(held) - at < _FIXED:
             return None
@@ -95,7 +95,7 @@ class Frames:
 
 
 def _sizes(held: bytearray, at: int) -> tuple[int, int]:
-    """Give the size of the message that begins there, and of its head."""
+    """Give the size of the message that begins here, and of its head."""
     order, kind, _flags, version = held[at : at + 4]
     if order not in _SIZES or version != 1 or kind not in LONGEST:
         raise NoMessageError("what came is no message of D-Bus")
@@ -107,11 +107,11 @@ def _sizes(held: bytearray, at: int) -> tuple[int, int]:
 
 
 def _head(held: bytearray, at: int, size: int, head_size: int) -> Head | None:
-    """Read a head; None: it has a field that this program does not know, of a type that it cannot skip."""
+    """Read a head; None: it has an unknown field of a type that cannot be skipped."""
     order, kind, flags = held[at : at + 3]
     _body, serial, fields = _SIZES[order].unpack_from(held, at)
     number = _NUMBER[order].unpack_from
-    # A copy, so that what is cut off is too short and not the next message.
+    # A copy, so that a head that is cut off ends there, and not in the next message.
     raw = bytes(held[at : at + head_size])
     found: dict[int, str | int] = {}
     here, end = _FIXED, _FIXED + fields

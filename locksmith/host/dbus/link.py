@@ -1,7 +1,7 @@
-"""One connection to a message bus, from its making to its end; `bus.py` makes a new one after each.
+"""One connection to a message bus, from its start to its end; `bus.py` then makes a new connection.
 
-The replies are matched with their calls here and not by the library, which waits for ever for an answer that does not
-come, also after the connection has ended, and remembers each such call for as long as it lives.
+The replies are matched with their calls here and not by the library. The library waits for ever for a missing answer,
+also after the connection has ended, and remembers each such call.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from locksmith.host.dbus.messages import BUS_NAME, BUS_PATH, Call, Incoming, Out
 from locksmith.host.dbus.wire import MOST_UNSENT_ANSWERS, Wire
 
 CONNECT_LIMIT = 5.0
-"""Seconds for connecting, authenticating and being greeted."""
+"""Seconds for connection, authentication and the bus's greeting."""
 
 MOST_OVERDUE = 64
-"""Calls left unanswered before the connection is given up.
+"""Calls without an answer after which the connection is ended.
 
-dbus-daemon remembers every call that waits for its answer and refuses further ones of a connection that has 128 of them
-(`max_replies_per_connection`): a service that hangs for hours would cost us all others.
+dbus-daemon remembers every call that waits for its answer. It refuses further calls of a connection that has 128 of
+them (`max_replies_per_connection`): a service that hangs for hours would block the calls to all others.
 """
 
 HELLO = Call(BUS_NAME, BUS_PATH, BUS_NAME, "Hello", reply="s")
 LIMITS_EXCEEDED = ErrorType.LIMITS_EXCEEDED.value
 
 Answer = Callable[[Incoming], Awaitable[Outgoing]]
-"""Answers a call to this program; `RefusedError`, `HostError`: with an error."""
+"""Answers a call to this program. `RefusedError`, `HostError`: the answer is an error."""
 
 _NOBODY = {ErrorType.SERVICE_UNKNOWN.value, ErrorType.NAME_HAS_NO_OWNER.value}
 _LOST = {
@@ -45,7 +45,7 @@ _LOST = {
     ErrorType.TIMEOUT.value,
     "org.freedesktop.DBus.Error.TimedOut",
 }
-"""Errors that the bus, or a library between, makes up when the callee left without an answer."""
+"""Errors of the bus, or of a library, for a callee that left without an answer."""
 
 
 async def _answers_nothing(call: Incoming) -> Outgoing:
@@ -58,10 +58,10 @@ async def _anybody(_sender: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """What becomes of what others send.
+    """The handlers of the messages of others.
 
-    `wants` tells by its head whether a signal is heard, `enter` what becomes of a call. One that was taken is read and
-    answered once `identify` has told who calls, and `leave` follows.
+    `wants` decides by its head whether a signal is read, `enter` decides about a call. A call that is taken is read and
+    answered after `identify` has told its user, and `leave` follows.
     """
 
     hear: Callable[[Signal], None] = lambda _signal: None
@@ -73,7 +73,7 @@ class Ears:
 
 
 class Link:
-    """One connection. It ends once: `ended` tells when and why."""
+    """A connection. It ends once: `ended` tells when and why."""
 
     def __init__(self, wire: Wire, ears: Ears) -> None:
         self._wire = wire
@@ -86,7 +86,7 @@ class Link:
 
     @classmethod
     async def open(cls, address: str | None, ears: Ears) -> Self:
-        """Connect to the bus at `address` (None: the system bus, as D-Bus' specification finds it)."""
+        """Connect to the bus at `address` (None: the system bus by D-Bus' specification)."""
         link: Self | None = None
         try:
             async with asyncio.timeout(CONNECT_LIMIT):
@@ -102,26 +102,26 @@ class Link:
         return link
 
     async def call(self, call: Call, limit: float, permit: Permit | None = None) -> list[Any]:
-        """Call a method, wait at most `limit` seconds, and give the answer's body. Errors: `bus_errors`.
+        """Call a method, and give the answer's body within `limit` seconds. Raises the errors of errors.py.
 
-        With a `permit` the message is sent while that is held, or never.
+        With a `permit` the message is sent while the permit is held, or never.
         """
         return read_reply(call, await self._exchange(call, limit, permit))
 
     async def emit(self, signal: Signal) -> None:
-        """Emit a signal, whose sender the bus writes, and wait until the bus has it. Errors: `bus_errors`."""
+        """Emit a signal, and wait until the bus has it. The bus writes its sender. Raises the errors of errors.py."""
         if not self.send(signal):
             raise BusGoneError(f"{signal.member} was not sent: the system bus went away")
-        # An answer of the bus proves that it took everything before.
+        # An answer of the bus proves that the bus took everything before.
         await self.call(Call(BUS_NAME, BUS_PATH, BUS_NAME, "GetId", reply="s"), CONNECT_LIMIT)
 
     async def close(self) -> None:
-        """End it, and wait for that."""
+        """End the connection, and wait for its end."""
         self._wire.close()
         await self.ended()
 
     async def ended(self) -> str:
-        """Wait for its end; every call that still waits for its answer fails then. Gives the reason in a few words."""
+        """Wait for the end, and give the reason in a few words. Every call without an answer then fails."""
         try:
             return await self._wire.ended()
         finally:
@@ -129,7 +129,7 @@ class Link:
                 _settle(answer, None)
 
     def send(self, signal: Signal) -> bool:
-        """Send a signal, and wait for nothing; False: the bus has gone, or takes no more for now."""
+        """Send a signal without waiting; False: the bus has gone, or takes no more for now."""
         return self._send(_emitted(signal))
 
     async def _exchange(self, call: Call, limit: float, permit: Permit | None) -> Message:
@@ -167,7 +167,7 @@ class Link:
             self._take_call(frame)
         elif head.kind == SIGNAL:
             if frame.raw is not None and self._ears.wants(head):
-                # What no reader understands says nothing.
+                # A signal that cannot be read says nothing.
                 with contextlib.suppress(UnreadableError):
                     self._ears.hear(_signal(frame))
         elif answer := self._waiting.get(head.reply_serial):
@@ -176,7 +176,7 @@ class Link:
             self._overdue.discard(head.reply_serial)
 
     def _take_call(self, frame: Frame) -> None:
-        """Have a call answered beside the others, or refuse it at once, or drop it."""
+        """Have a call answered in its own task, or refuse the call at once, or drop it."""
         head = frame.head
         verdict = self._ears.enter(head.sender)
         if verdict is Verdict.TAKE:
@@ -211,7 +211,7 @@ class Link:
         self._reply(head, reply)
 
     def _reply(self, head: Head, reply: Message) -> None:
-        """Answer a call, where its sender waits for that and the bus takes it: no sender may fill our memory."""
+        """Answer a call, if its sender waits and the bus takes the answer: no sender may fill our memory."""
         if not head.flags & NO_REPLY_EXPECTED:
             self._send(reply)
 
@@ -221,17 +221,17 @@ class Link:
 
 
 class UnreadableError(Exception):
-    """A message whose body cannot be read: too long, or not what its signature says."""
+    """Cannot be read: a message is too long, or its body is not what its signature says."""
 
 
 def read_message(frame: Frame) -> Message:
-    """Read all of a message. `UnreadableError`: that cannot be done."""
+    """Read a whole message. `UnreadableError`: it cannot be read."""
     if frame.raw is None:
         raise UnreadableError(f"it has {frame.head.size} bytes, and at most {LONGEST[frame.head.kind]} are read")
-    stream: Any = io.BytesIO(frame.raw)  # it wants more than it uses
+    stream: Any = io.BytesIO(frame.raw)  # its type names more than it uses
     try:
         message = Unmarshaller(stream).unmarshall()
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its reading of rubbish has raised
+    except Exception as error:  # noqa: BLE001 - the library's reader raises any error for bad bytes
         raise UnreadableError(str(error) or type(error).__name__) from None
     if message is None:
         raise UnreadableError("it is shorter than it says")
@@ -239,11 +239,11 @@ def read_message(frame: Frame) -> Message:
 
 
 def _written(message: Message) -> bytes:
-    return bytes(message._marshall(False))  # noqa: SLF001 - its writer of one message, as of the reader
+    return bytes(message._marshall(False))  # noqa: SLF001 - its writer of one message, like the reader
 
 
 def read_reply(call: Call, reply: Message) -> list[Any]:
-    """Give the body of the answer to a call, whose signature is the one that the call wants. Errors: `bus_errors`."""
+    """Give the body of an answer with the signature that the call wants. Raises the errors of errors.py."""
     if reply.message_type is MessageType.ERROR:
         raise _error(call, reply)
     if call.reply not in (None, reply.signature):
@@ -252,9 +252,9 @@ def read_reply(call: Call, reply: Message) -> list[Any]:
 
 
 def sendable(value: Any) -> Any:
-    """Make a value one that can be sent: no text of D-Bus has a NUL in it, or what is no UTF-8.
+    """Give a value that can be sent: texts of D-Bus have no NUL and are UTF-8.
 
-    A reason may have both, in a file that somebody else has written.
+    A reason in another program's file may have both.
     """
     match value:
         case str():

@@ -1,13 +1,14 @@
-"""What crosses the bus: calls, signals, and which signals somebody wants."""
+"""The messages of the bus: calls, signals, and the rules that match signals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from locksmith.errors import LocksmithError
 from locksmith.host.dbus.frames import Head
 
 BUS_NAME = "org.freedesktop.DBus"
-"""The bus itself; the name of its interface too."""
+"""The name of the bus itself, and of its interface."""
 BUS_PATH = "/org/freedesktop/DBus"
 
 
@@ -15,7 +16,7 @@ BUS_PATH = "/org/freedesktop/DBus"
 class Call:
     """A method call.
 
-    `reply` is the signature its answer must have (None: any); with `autostart` the bus may start the service for it.
+    `reply` is the signature that the answer must have (None: any). With `autostart` the bus may start the service.
     """
 
     destination: str
@@ -28,13 +29,13 @@ class Call:
     autostart: bool = True
 
     def __str__(self) -> str:
-        """Name it as an error's sentence does."""
+        """Give the name for an error's sentence."""
         return f"{self.member} of {self.destination}"
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property to be read, and the signature of its type."""
+    """A property, and the signature of its type."""
 
     destination: str
     path: str
@@ -43,18 +44,18 @@ class Property:
     signature: str
 
     def __str__(self) -> str:
-        """Name it as an error's sentence does."""
+        """Give the name for an error's sentence."""
         return f"{self.name} of {self.destination}"
 
     def get(self) -> Call:
-        """Give the call that reads it."""
+        """Give the call that reads the property."""
         body = (self.interface, self.name)
         return Call(self.destination, self.path, "org.freedesktop.DBus.Properties", "Get", "ss", body, "v")
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal as it came. `sender` is a connection's unique name: the bus writes it there, nobody can forge it."""
+    """A signal. `sender` is a connection's unique name; the bus writes it, so no sender can forge it."""
 
     sender: str
     path: str
@@ -66,7 +67,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A method call to this program. `sender` is a connection's unique name, which nobody can forge."""
+    """A method call to this program. `sender` is a connection's unique name, which no sender can forge."""
 
     sender: str
     path: str
@@ -78,14 +79,16 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The answer to one."""
+    """The answer to a call."""
 
     signature: str = ""
     body: Sequence[Any] = ()
 
 
-class RefusedError(Exception):
-    """The answer to a call that is not done: a D-Bus error's name, and a sentence."""
+class RefusedError(LocksmithError):
+    """Refused: this program does not do the call. Its caller gets a D-Bus error with this `name` and text."""
+
+    component = "bus"
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
@@ -94,7 +97,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The signals to be given. `sender` is a well-known name: only its owner's signals are wanted then."""
+    """A rule that matches signals. `sender` is a well-known name: only signals of its owner match."""
 
     interface: str
     member: str
@@ -103,12 +106,12 @@ class Match:
 
     @property
     def rule(self) -> str:
-        """The match rule the bus is told. It keeps nobody from sending a signal to us alone: `fits` looks again."""
+        """The match rule for the bus. A program can still send a signal directly to us, so `fits` checks again."""
         rule = f"type='signal',interface='{self.interface}',member='{self.member}',path='{self.path}'"
         return f"{rule},sender='{self.sender}'" if self.sender else rule
 
     def fits(self, signal: Signal | Head) -> bool:
-        """Whether a signal is of this kind, whoever sent it."""
+        """Whether a signal is of this kind, from any sender."""
         return (signal.interface, signal.member, signal.path) == (self.interface, self.member, self.path)
 
 

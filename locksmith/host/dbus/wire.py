@@ -1,7 +1,7 @@
-"""The wire of one connection to a message bus: its address, who we are, and bytes in both directions.
+"""The wire of a connection to a message bus: its address, authentication, and bytes in both directions.
 
-The library's own connection ends, with a traceback in the log, where the bus takes no more for a moment. It also reads
-every message to its end, however long. Here, what cannot be sent at once waits, within a limit.
+If the bus takes no more for a moment, the library's own connection ends, with a traceback in the log. It also reads
+every message to its end, of any length. Here bytes that cannot be sent at once wait, within a limit.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ DEFAULT_ADDRESS = "unix:path=/var/run/dbus/system_bus_socket"
 MOST_UNSENT = 1 << 20
 """Bytes that may wait until the bus takes them."""
 MOST_UNSENT_ANSWERS = MOST_UNSENT // 4
-"""Above that only our own calls are sent, and no answers or signals to others."""
+"""Above that only our own calls are sent, and no answers or signals."""
 READ_AT_ONCE = 64 << 10
-"""Bytes read before the other connections and the loop have their turn: some 400 small messages, a few milliseconds."""
+"""Bytes read before other tasks of the loop run: some 400 small messages, a few milliseconds."""
 LONGEST_TEXT_LINE = 4096
 """Bytes of a line of the handshake."""
 
@@ -28,7 +28,7 @@ TakeFrame = Callable[[Frame], None]
 
 
 class Wire(asyncio.BufferedProtocol):
-    """A connection: first the handshake, then messages. Whatever ends it, `ended` tells it once."""
+    """A connection: first the handshake, then messages. `ended` tells its end once."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class Wire(asyncio.BufferedProtocol):
 
     @classmethod
     async def open(cls, address: str | None) -> Self:
-        """Connect and say who we are. `OSError`, `BusGoneError`: that cannot be done."""
+        """Connect and authenticate. `OSError`, `BusGoneError`: it failed."""
         last: Exception | None = None
         for path in unix_paths(address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or DEFAULT_ADDRESS):
             try:
@@ -66,7 +66,7 @@ class Wire(asyncio.BufferedProtocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it stands, as far as is known."""
+        """Whether the connection still exists, as far as is known."""
         return self._transport is not None and not self._transport.is_closing() and not self._ended.done()
 
     def next_serial(self) -> int:
@@ -75,50 +75,50 @@ class Wire(asyncio.BufferedProtocol):
         return self._serial
 
     def send(self, data: bytes, *, most_unsent: int = MOST_UNSENT) -> bool:
-        """Send now, or as soon as the bus takes more; False: it has gone, or too much waits already."""
+        """Send now, or as soon as the bus takes more; False: the bus has gone, or too much waits already."""
         if self._transport is None or not self.alive or self._transport.get_write_buffer_size() > most_unsent:
             return False
         self._transport.write(data)
         return self.alive
 
     def send_now(self, data: bytes) -> bool:
-        """Hand all of it to the kernel now, or end the connection; False: nothing of it is ever read.
+        """Give the whole message to the kernel now, or end the connection; False: no byte of it is ever read.
 
-        What waits in this process for room in the socket could be sent hours later.
+        Bytes that wait in this process for room in the socket could be sent hours later.
         """
         if self._transport is None or not self.alive:
             return False
         self._transport.write(data)
         if self._transport.get_write_buffer_size():
-            # What the kernel has of it, if any, is no whole message: the bus drops that with the connection.
+            # The kernel has no whole message: the bus drops a part of a message with the connection.
             self.close()
         return self.alive
 
     def close(self) -> None:
-        """End it now."""
+        """End the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
     async def ended(self) -> str:
-        """Wait for its end, and give the reason in a few words."""
+        """Wait for the end, and give the reason in a few words."""
         return await asyncio.shield(self._ended)
 
     async def _authenticate(self) -> None:
-        # The bus compares this with what the kernel says of us.
+        # The bus compares this with the user that the kernel names.
         self.send(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
         await self._greeted
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take what to write to."""
+        """Take the transport for writes."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a Unix socket's is one; for the type checker
         self._transport = transport
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Give the place for what comes in."""
+        """Give the buffer for the next bytes."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what came in."""
+        """Handle the bytes that came."""
         try:
             data: bytes | memoryview = self._buffer[:nbytes]
             if self._frames is None:
@@ -133,13 +133,13 @@ class Wire(asyncio.BufferedProtocol):
             self.close()
 
     def _shake_hands(self, data: bytes) -> bytes:
-        """Read the bus' answer to who we are, and give what comes after it."""
+        """Read the bus' answer to the authentication, and give the bytes after it."""
         self._line += data
         line, found, rest = bytes(self._line).partition(b"\r\n")
         if not found and len(line) < LONGEST_TEXT_LINE:
             return b""
         if not found or line.split(b" ")[0] != b"OK":
-            raise NoMessageError("the bus does not let us in")
+            raise NoMessageError("the bus refuses the authentication")
         self._frames = Frames()
         self.send(b"BEGIN\r\n")
         if not self._greeted.done():
@@ -156,7 +156,7 @@ class Wire(asyncio.BufferedProtocol):
 
 
 def unix_paths(address: str) -> list[str]:
-    """Give the sockets that an address names, in their order. `BusGoneError`: it makes no sense."""
+    """Give the sockets of an address, in their order. `BusGoneError`: it is no address."""
     paths = []
     for one in filter(None, address.split(";")):
         transport, colon, options = one.partition(":")

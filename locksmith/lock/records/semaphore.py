@@ -17,15 +17,15 @@ INT64_MAX = 2**63 - 1
 
 
 class NoFreeSlotError(LockError):
-    """Every slot is held (or `max` is 0 or less, which means: no slot at all)."""
+    """Not done: every slot is held, or `max` is 0 or less and there is none."""
 
 
 class AlreadyHeldError(LockError):
-    """The holder stands in the semaphore already."""
+    """Not done: the holder has a slot already."""
 
 
 class NotHeldError(LockError):
-    """The holder does not stand in the semaphore."""
+    """Not done: the holder has no slot."""
 
 
 @dataclass(frozen=True, slots=True)
