@@ -26,7 +26,7 @@ def node_fields(node: Node) -> dict[str, object]:
         "reason": node.reason,
         "since": records.moment(node.since),
         "until": records.optional_moment(node.until) or None,
-        "wish": {
+        "need": {
             "trigger": node.need,
             "version": node.need_version,
             "since": records.optional_moment(node.need_since) or None,
@@ -40,7 +40,7 @@ def node_fields(node: Node) -> dict[str, object]:
         }
         if node.window_opens
         else None,
-        "twin": node.clone or None,
+        "clone": node.clone or None,
     }
 
 

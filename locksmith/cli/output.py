@@ -87,6 +87,6 @@ def claim_fields(claim: Claim | CorruptValueError | None) -> dict[str, str] | No
         "state": claim.state,
         "reason": claim.reason,
         "version": claim.version,
-        **({"trouble": claim.failure} if claim.failure else {}),
+        **({"failure": claim.failure} if claim.failure else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
     }

@@ -103,7 +103,7 @@ def ctl(monkeypatch, capfd, fleet):
     return Ctl(monkeypatch, capfd, *fleet.flags)
 
 
-NEED = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NOW - timedelta(hours=1)}
+NEED = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NOW - timedelta(hours=1)}
 QUEUED = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
 
 
@@ -128,7 +128,7 @@ def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
     fields = json.loads(ctl("why", "n7", "--json").out)
     assert (fields["schema"], fields["name"], fields["position"], fields["waiting"]) == (1, "n7", 3, 3)
     assert [timeless(sentence) for sentence in fields["why"]] == [first, timeless(second)]
-    assert fields["node"]["wish"]["version"] == "4081.2.0"
+    assert fields["node"]["need"]["version"] == "4081.2.0"
 
 
 def test_why_without_a_name_is_about_this_machine(ctl, fleet):

@@ -120,7 +120,7 @@ def test_killed_twice_at_each_step_it_goes_on_or_gives_back(step):
         assert process is not None
         process.kill(f"at its {step}")
 
-    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.8 if step == "Blame" else 0.0))
+    drawn = replace(PLAN, faults=Faults(refused=0.6, sick=0.8 if step == "ReportFailure" else 0.0))
     begins = Begins(step, kill, times=2)
     simulated = Simulation(drawn, Parts(agent=begins.agent()), Story(replay=f"killed at {step}"))
     play(simulated)

@@ -281,7 +281,7 @@ HERE = replace(IDLE, boot_id="boot-2", instance="run-2", hardware="abc")
 
 
 @pytest.mark.parametrize(
-    ("other", "known", "twin"),
+    ("other", "known", "clone"),
     [
         (replace(HERE, instance=""), (), False),
         (replace(HERE, instance="run-1", hardware=""), (), True),

@@ -33,7 +33,7 @@ def idle(name: str) -> Node:
 
 
 def wanting(name: str, **changes) -> Node:
-    need = {"wish": "update-engine", "wish_version": "4081.2.0", "wish_since": NEEDED}
+    need = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NEEDED}
     return replace(
         idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **need, **changes}
     )
