@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of the lock, the line before it, and the store under it."""
+"""What Prometheus scrapes of the lock, its queue, and the store under it."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -12,34 +12,32 @@ HOLDS = (5.0, 15.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINU
 
 
 class LockMetrics(Meter):
-    """The meter behind a registry; docs/metrics.md lists them."""
+    """The meter of a registry; docs/metrics.md lists them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiters = Gauge(
             "locksmith_queue_waiters",
-            "How many stood in line for a slot when this machine last looked; 0 when it does not stand in it.",
+            "How many were queued for a slot when this machine last read the queue; 0 while it is not queued.",
             registry=registry,
         )
         self._position = Gauge(
             "locksmith_queue_position",
-            "This machine's place in line, 1 for the first; 0 when it does not stand in it.",
+            "This machine's place in the queue, 1 for the first; 0 while it is not queued.",
             registry=registry,
         )
         self._waited = Histogram(
             "locksmith_wait_seconds",
-            "How long this machine waited for the slots that it gave back.",
+            "How long this machine waited for the slots that it released.",
             buckets=WAITS,
             registry=registry,
         )
         self._held = Histogram(
             "locksmith_held_seconds",
-            "How long this machine held the slots that it gave back.",
+            "How long this machine held the slots that it released.",
             buckets=HOLDS,
             registry=registry,
         )
-        self._handovers = Counter(
-            "locksmith_handovers", "Slots that this machine has had and given back to the next.", registry=registry
-        )
+        self._handovers = Counter("locksmith_handovers", "Slots that this machine had and released.", registry=registry)
         self._races = Counter(
             "locksmith_lost_races", "Guarded writes of the lock that came too late.", registry=registry
         )
@@ -86,12 +84,12 @@ class LockMetrics(Meter):
         self._races.inc()
 
     def line(self, position: int, waiters: int) -> None:
-        """Show the line."""
+        """Show the queue."""
         self._position.set(position)
         self._waiters.set(waiters)
 
     def gave_back(self, waited: float, held: float) -> None:
-        """Count a slot given back."""
+        """Count a released slot."""
         self._handovers.inc()
         self._waited.observe(waited)
         self._held.observe(held)

@@ -93,8 +93,8 @@ def how_words(holding: HolderStatus) -> str:
         HolderKind.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
         HolderKind.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
         HolderKind.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
-        HolderKind.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
-        HolderKind.BARE: "without a record: a node of the original, or a bare lock",
+        HolderKind.UNKNOWN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
+        HolderKind.LEGACY: "without a record: a node of the original, or a bare lock",
         HolderKind.UNREADABLE: "its record cannot be read",
     }[holding.how]
 
@@ -126,7 +126,12 @@ def _own(found: Case) -> Iterator[str]:
             f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
             f"cannot release its slot. Look at the machine. {_unlock(found)}"
         )
-    if held is not None and held.how in {HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}:
+    if held is not None and held.how in {
+        HolderKind.MANUAL,
+        HolderKind.UNKNOWN,
+        HolderKind.LEGACY,
+        HolderKind.UNREADABLE,
+    }:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
 
 
@@ -197,7 +202,7 @@ def _waiting(found: Case, node: Node) -> str:
     match node.code:
         case _ if has_left_queue(node) and node.until is not None:
             return f"It left the queue until {clock(node.until, found.now)}: {node.reason}."
-        case "line" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
+        case "queue" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
             return ""  # said by the line, the twin, the holder, the orders of the group
         case "window":
             return f"It waits for its window, which opens{until}." if until else "It waits for its window."
@@ -224,7 +229,7 @@ def _line(found: Case) -> Iterator[str]:
     if found.place is None:
         stand = "stand" if len(view.waiters) > 1 else "stands"
         waiting = f"{len(view.waiters) or 'nobody'} {stand} in line there now"
-        then = "Then it asks for a slot" if node is None or node.code != "line" else "It asks for a slot"
+        then = "Then it asks for a slot" if node is None or node.code != "queue" else "It asks for a slot"
         yield f"{then} of {group}: {slots}, {waiting}."
         return
     following = f", {view.waiters[0].name} is next" if found.place > 1 else ""
@@ -255,7 +260,7 @@ def has_left_queue(node: Node) -> bool:
 
 def _is_stuck(found: Case, node: Node) -> bool:
     """Tell whether the first in the queue waits for something that is not said of the whole group."""
-    if node.state != states.WAITING or not node.reason or node.code in {"line", "slot", FREEZE, SPACING}:
+    if node.state != states.WAITING or not node.reason or node.code in {"queue", "slot", FREEZE, SPACING}:
         return False
     halted = halts(found.view.incidents(found.now), found.halt_after.of(len(found.view.machines)))
     return not (node.code == HALT and halted)

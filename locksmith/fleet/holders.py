@@ -30,15 +30,15 @@ class HolderKind(StrEnum):
     """A reboot that an operator ordered on a machine that shows no presence: it may never have, or be lost."""
     MANUAL = "manual"
     """An operator's lock."""
-    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
     """A claim of a kind that this version does not know, or of a client of the server."""
-    BARE = "bare"
-    """No record: a node of the original, or a bare lock. Such a machine was never present."""
+    LEGACY = "legacy"
+    """No record: a legacy node, or a legacy lock. Such a machine was never present."""
     UNREADABLE = "unreadable"
     """A record that cannot be read."""
 
 
-NOBODY_CAN_TELL = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}
+NOBODY_CAN_TELL = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.UNKNOWN, HolderKind.LEGACY, HolderKind.UNREADABLE}
 WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
 
@@ -73,7 +73,7 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
     if isinstance(claim, CorruptValueError):
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
     if claim is None:
-        return HolderStatus(holder, machine.name if machine else holder, HolderKind.BARE)
+        return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
     name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
     return HolderStatus(holder, name or holder, _how(claim, machine), claim)
 
@@ -82,7 +82,7 @@ def _how(claim: Claim, machine: Node | None) -> HolderKind:
     if claim.kind == MANUAL:
         return HolderKind.MANUAL
     if claim.kind != REBOOT:
-        return HolderKind.FOREIGN
+        return HolderKind.UNKNOWN
     if claim.state in WENT_WRONG:
         return HolderKind(claim.state)
     if is_orphan(claim, machine):

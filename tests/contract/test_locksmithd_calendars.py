@@ -191,10 +191,10 @@ def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
         assert code == 0, said
         found = {one["name"]: one for one in json.loads(said)["triggers"]}
         assert {name: one["says"] for name, one in found.items()} == {
-            "update-engine": "wants",
-            "reboot-required": "wants",
+            "update-engine": "yes",
+            "reboot-required": "yes",
             "needs-restarting": "error",
-            "operator": "quiet",
+            "operator": "no",
             "kernel": "unused",
             "max-uptime": "unused",
         }

@@ -35,7 +35,7 @@ def idle(name: str) -> Node:
 def wanting(name: str, **changes) -> Node:
     need = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NEEDED}
     return replace(
-        idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **need, **changes}
+        idle(name), **{"state": states.WAITING, "code": "queue", "reason": "queued for a slot", **need, **changes}
     )
 
 
@@ -178,7 +178,7 @@ def test_one_that_is_lost_and_those_that_were_never_there():
         ("rack", HolderKind.MANUAL),
         ("n2", HolderKind.LOST),
         ("n3", HolderKind.UNSEEN),
-        ("id-go", HolderKind.BARE),
+        ("id-go", HolderKind.LEGACY),
     ]
     [lost, halted] = told(view, "n2")
     assert lost.startswith(
@@ -241,14 +241,14 @@ def test_the_table_shows_what_is_lost_first_and_then_the_line():
     assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
     assert [line.split()[:2] for line in lines] == [
         ["n1", "LOST"],
-        ["rack", "by"],
+        ["rack", "manual"],
         ["n2", "rebooting"],
-        ["id-go", "bare"],
-        ["n4", "in"],
+        ["id-go", "legacy"],
+        ["n4", "queued"],
         ["n5", "idle"],
     ]
     assert all(len(line) <= 80 for line in lines)
-    assert summary(view, NOW) == "group db: 4 of 4 slots held, 1 in line, 3 present, 1 LOST, HALTED"
+    assert summary(view, NOW) == "group db: 4 of 4 slots held, 1 queued, 3 present, 1 LOST, HALTED"
 
 
 def test_names_that_are_not_unique_show_the_ids():
@@ -292,7 +292,7 @@ nodes = st.builds(
     *(texts,) * 4,
     state=st.sampled_from(states.ALL) | texts,
     since=moments,
-    code=st.sampled_from(["", "line", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
+    code=st.sampled_from(["", "queue", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
     reason=texts,
     until=st.none() | moments,
     need=st.sampled_from(["", "operator", "update-engine"]) | texts,

@@ -26,7 +26,7 @@ COLOURS = {
     **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD), YELLOW),
 }
 
-STATES = {**{how: how.upper() for how in WRONG}, HolderKind.MANUAL: "by hand", HolderKind.HELD: "holds"}
+STATES = {**{how: how.upper() for how in WRONG}, HolderKind.HELD: "holds"}
 
 
 def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
@@ -38,7 +38,7 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
         share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
     parts = [
         f"{len(held)} of {now.max}{share} slots held",
-        f"{len(view.waiters)} in line",
+        f"{len(view.waiters)} queued",
         f"{len(view.machines)} present",
     ]
     parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
@@ -75,7 +75,7 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         colour = ""
         if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
             why, colour = f"cannot take a slot: {node.reason}", RED
-        cells = (waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why)
+        cells = (waiter.name, f"queued #{place}", span(now - waiter.since), _window(node, now), why)
         yield waiter.holder, Row(cells, colour)
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):

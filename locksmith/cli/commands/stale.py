@@ -63,6 +63,6 @@ async def _shown(one: HolderStatus, lock: RebootLock) -> Shown:
     holder_state = await lock.look(one.holder)
     if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
-    if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.BARE):
+    if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.LEGACY):
         raise ChangedClaimError(one.holder, f"{holder_state.describe()}: that is not what was found")
     return Shown(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})

@@ -27,13 +27,14 @@ class Node:
     """What a machine says of itself. Moments are aware; `version` is locksmith's own.
 
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
-    `since` is when the state began. `need` is the trigger that says that a reboot is needed (empty: none does), `need_version` what
-    for, `need_since` since when; `need_reasons` are those of all triggers. `window_opens` is the start of the window
-    that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
+    `since` is when the state began. `need` is the trigger that says that a reboot is needed (empty: none does),
+    `need_version` what for, `need_since` since when; `need_reasons` are those of all triggers. `window_opens` is the
+    start of the window that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts`
+    are what it goes by.
     `clone` names another machine that was seen with the same id, `clone_boot` its run. `userspace` is when its
     userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
-    firmware's id (empty: it has none). `claim` is the nonce of the claim that its journal names (empty: none; None: it does
-    not say).
+    firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
+    None: it does not say).
     `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
     stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
     the lease tells).
