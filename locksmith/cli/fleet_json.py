@@ -1,4 +1,4 @@
-"""What scripts get of a group, its machines, its line and its holders (docs/locksmithctl.md)."""
+"""What scripts get of a group, its machines, its queue and its holders (docs/locksmithctl.md)."""
 
 from datetime import UTC, datetime
 
@@ -45,7 +45,7 @@ def node_fields(node: Node) -> dict[str, object]:
 
 
 def holder_fields(holding: HolderStatus) -> dict[str, object]:
-    """Give how a holder stands."""
+    """Give the status of a holder."""
     return {
         "id": holding.holder,
         "name": holding.name,
@@ -56,7 +56,7 @@ def holder_fields(holding: HolderStatus) -> dict[str, object]:
 
 
 def waiter_fields(waiter: Waiter) -> dict[str, object]:
-    """Give a place in line."""
+    """Give a place in the queue."""
     return {
         "id": waiter.holder,
         "hostname": waiter.hostname,

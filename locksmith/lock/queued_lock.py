@@ -361,7 +361,7 @@ class QueuedLock:
             async with asyncio.timeout(LEAVE_LIMIT):
                 await self.leave(claim)
         except (StoreError, TimeoutError) as error:
-            log.info("a place in line is not given up yet, it expires by itself: %s", error)
+            log.info("this machine's place in the queue is not removed yet, it expires by itself: %s", error)
 
 
 def _now() -> float:

@@ -79,7 +79,7 @@ class OperatorRequest:
             version = jsonread.read(fields, "version", str)
             reason = jsonread.read(fields, "reason", str, "")
         except FileNotFoundError:
-            return TriggerResult(says="nobody asks for one")
+            return TriggerResult(says="no operator has requested one")
         except (OSError, jsonread.BadJsonError) as error:
             return TriggerResult(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
@@ -91,7 +91,7 @@ class OperatorRequest:
             self.cancel()
         except HostError as error:
             return TriggerResult(doubt=str(error))
-        return TriggerResult(says="nobody asks for one")
+        return TriggerResult(says="no operator has requested one")
 
 
 def _because(reason: str) -> str:

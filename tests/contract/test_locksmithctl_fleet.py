@@ -122,8 +122,8 @@ def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
         ended = ctl("why", machine)
         assert (ended.status, ended.err) == (0, "")
         first, second = ended.out.splitlines()
-        assert first.startswith("n7 wants to reboot for update 4081.2.0 since ")
-        assert second.startswith(f"It is third in line in group {fleet.group}: n2 has held the slot for ")
+        assert first.startswith("n7 needs a reboot for update 4081.2.0 (since ")
+        assert second.startswith(f"It is third in the queue of group {fleet.group}: n2 has held the slot for ")
         assert second.endswith(" s (rebooting), n5 is next.")
     fields = json.loads(ctl("why", "n7", "--json").out)
     assert (fields["schema"], fields["name"], fields["position"], fields["waiting"]) == (1, "n7", 3, 3)
@@ -140,7 +140,7 @@ def test_why_finds_a_machine_of_another_group(ctl, wheel_etcd, api):
     name = f"m{uuid.uuid4()}"
     other.present(name)
     ended = ctl("why", name)
-    assert ended.out == f"{name} does not want to reboot: nothing asks for it.\n"
+    assert ended.out == f"{name} needs no reboot: no trigger asks for one.\n"
     assert f"{name} is in group {other.group}" in ended.err
 
 

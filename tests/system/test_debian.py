@@ -130,7 +130,7 @@ def test_an_update_that_unattended_upgrades_installs_is_coordinated(node: Machin
     assert asked[0] == "*** System restart required ***", "it is written by notify-reboot-required"
     assert set(asked[1:]) == {"dbus"}
     why = ctl(node, "why")
-    assert "deb wants to reboot since " in why
+    assert "deb needs a reboot (since " in why
     assert "packages ask for it: dbus." in why
 
     ctl(node, "unlock", "rack")

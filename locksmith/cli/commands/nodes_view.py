@@ -43,7 +43,7 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
     ]
     parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
     if view.freeze is not None:
-        parts.append(f"FROZEN by {view.freeze.who or 'somebody'}")
+        parts.append(f"FROZEN by {view.freeze.who or 'an operator'}")
     if halts(view.incidents(when), halt_after.of(len(view.machines))):
         parts.append("HALTED")
     return f"{group_name(view.group)}: {', '.join(parts)}"
@@ -62,7 +62,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
 
 
 def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
-    """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
+    """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
     held = holder_statuses(view)
     for one in sorted(held, key=lambda one: one.how not in WRONG):
         yield one.holder, _holder(view, one, now)

@@ -96,8 +96,8 @@ class Claim:
 
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
-        who = self.who or self.hostname or "somebody"
-        by = {MANUAL: f"by hand by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
+        who = self.who or self.hostname or "an operator"
+        by = {MANUAL: f"manually by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words
 
