@@ -18,10 +18,10 @@ from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT,
 
 NOTED_LIMIT = 3.0
 """Seconds to wait for the daemon."""
-LOOK_EVERY = 0.02
+CHECK_EVERY = 0.02
 
 SIGNAL = Signal("", PATH, INTERFACE, "StatusUpdate", STATUS, (0, 0.0, NEED_REBOOT, "", 0))
-"""What the original sends. The bus writes the sender."""
+"""What CoreOS locksmith sends. The bus writes the sender."""
 
 
 async def send_request(paths: Paths) -> bool:
@@ -43,7 +43,7 @@ async def _noted(need: OperatorRequest) -> bool:
     while not need.path.exists():
         if clock.time() >= ends:
             return False
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_EVERY)
     return True
 
 
@@ -53,7 +53,7 @@ def cancel_request(paths: Paths, machine_id: str) -> bool:
 
 
 async def engine_wants() -> str | None:
-    """Give the version that update_engine wants a reboot for (empty: unknown); None: it wants none, or is silent."""
+    """Give the version that update_engine needs a reboot for (empty: unknown); None: it needs none, or is silent."""
     async with SystemBus() as bus:
         try:
             _, _, operation, version, _ = await bus.call(GET_STATUS)

@@ -121,7 +121,7 @@ class Session:
         return boottime.run(self.use_store(work, self.config.store))
 
     def with_new_cluster(self, work: Callable[["Store", Callable[[], str]], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the store of whichever cluster answers, and a way to name that: its answers count here."""
+        """Run `work` with the store of the cluster that answers, and a way to name it: its answers count here."""
         from locksmith.lock.successor import Whereabouts
 
         here = Whereabouts()
@@ -181,7 +181,7 @@ class Session:
                 note(f"Warning: {verdict}")
 
     async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock and the line before it, in an event loop that runs already."""
+        """Run `work` with the group's lock and its queue, in an event loop that runs already."""
         from locksmith.lock.connect import open_queued_lock
 
         lock = open_queued_lock(self.config.store, self.config.group, mark=self._seen(self.config.store))

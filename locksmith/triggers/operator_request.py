@@ -45,7 +45,7 @@ class OperatorRequest:
             new.write_text(json.dumps(fields))
             new.rename(self.path)
         except OSError as error:
-            raise HostError(f"the wish for a reboot cannot be kept in {self.path}: {error.strerror}") from None
+            raise HostError(f"the request for a reboot cannot be kept in {self.path}: {error.strerror}") from None
 
     def found(self) -> bool:
         """Say yes: whoever may asks."""

@@ -71,7 +71,7 @@ def lock(
 @json_flag
 @pass_session
 def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, reason: str, as_json: bool) -> None:
-    """Free the slot of a machine (without an id, of this one), for whatever claim it is, and say what that undid.
+    """Free the slot of a machine (without an id, of this one), and say which claim that undid.
 
     --stale asks for each slot of a lost machine, and for each slot that a legacy node, a legacy lock or a manual lock
     has held for long: the store does not show whether their machines are alive. No slot is ever freed by itself.

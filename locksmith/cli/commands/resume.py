@@ -102,10 +102,7 @@ def _tell(work: _Resume, *, as_json: bool) -> None:
         say(f"acknowledged: {one.describe()}")
     if work.before:
         say(f"{work.succession}: the machines of {group_name(work.group)} believe it from now on")
-    say(
-        f"{group_name(work.group)} may reboot again"
-        + ("" if work.done or work.before else ": nothing had gone wrong in it")
-    )
+    say(f"{group_name(work.group)} may reboot" + ("" if work.done or work.before else ": nothing had gone wrong in it"))
 
 
 def _cluster(text: str) -> str:

@@ -167,7 +167,7 @@ def _waiting(view: GroupView, now: datetime) -> list[str]:
         for place, waiter in enumerate(view.waiters[:MOST_WAITERS], 1)
     ]
     more = len(view.waiters) - len(shown)
-    return [*shown, *([f"      and {more} more in line"] if more else [])]
+    return [*shown, *([f"      and {more} more queued"] if more else [])]
 
 
 def _stale(seen: Seen, now: datetime) -> str:
