@@ -152,8 +152,13 @@ def _with_claim(raw: bytes, translate: Callable[[bytes, Names], bytes]) -> bytes
 
 
 def _renamed(raw: bytes, names: Names) -> bytes:
-    return json.dumps({names.get(name, name): value for name, value in json.loads(raw).items()}).encode()
+    return _written({names.get(name, name): value for name, value in json.loads(raw).items()})
 
 
 def _without(raw: bytes, names: Names) -> bytes:
-    return json.dumps({name: value for name, value in json.loads(raw).items() if name not in names}).encode()
+    return _written({name: value for name, value in json.loads(raw).items() if name not in names})
+
+
+def _written(fields: Mapping[str, Any]) -> bytes:
+    """Write it as the records are written: the rules search their bytes."""
+    return json.dumps(fields, separators=(",", ":")).encode()

@@ -1,6 +1,6 @@
 """The records beside the semaphore: pure values and their JSON.
 
-A record tells everybody what a bare id in the semaphore cannot: which claim it is, who made it, when and why. It
+A record tells everybody what an id in the semaphore alone cannot: which claim it is, who made it, when and why. It
 decides nothing about safety; a record whose id is not in the semaphore counts for nothing. Records carry a schema
 number; fields that this version does not know are kept when it writes, because the rollout itself upgrades locksmith
 machine by machine.
