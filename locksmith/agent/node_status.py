@@ -14,8 +14,8 @@ from locksmith.lock.records.node import TTL, Node
 from locksmith.util import limits
 from locksmith.window.windows import Opening, Windows
 
-QUEUED = {"line", "slot"}
-"""Reasons to wait whose words change with every slot given back: who stands where is read from the line itself."""
+QUEUED = {"queue", "slot"}
+"""Reasons to wait whose words change with every released slot: the places are read from the queue itself."""
 
 
 def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> Node:
@@ -109,6 +109,6 @@ def _why(step: Step) -> tuple[str, str, datetime | None]:
     if not isinstance(step, Wait):
         return "", "", None
     if step.code in QUEUED:
-        return "line", "in line for a slot", None
+        return "queue", "queued for a slot", None
     # An error is tried again every few seconds: that is no end of the wait.
     return step.code, step.text, None if step.code in states.ERRORS else step.until

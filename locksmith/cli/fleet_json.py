@@ -1,4 +1,4 @@
-"""What scripts get of a group, its machines, its line and its holders (docs/locksmithctl.md)."""
+"""What scripts get of a group, its machines, its queue and its holders (docs/locksmithctl.md)."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ def node_fields(node: Node) -> dict[str, object]:
         "reason": node.reason,
         "since": records.moment(node.since),
         "until": records.optional_moment(node.until) or None,
-        "wish": {
+        "need": {
             "trigger": node.need,
             "version": node.need_version,
             "since": records.optional_moment(node.need_since) or None,
@@ -40,12 +40,12 @@ def node_fields(node: Node) -> dict[str, object]:
         }
         if node.window_opens
         else None,
-        "twin": node.clone or None,
+        "clone": node.clone or None,
     }
 
 
 def holder_fields(holding: HolderStatus) -> dict[str, object]:
-    """Give how a holder stands."""
+    """Give the status of a holder."""
     return {
         "id": holding.holder,
         "name": holding.name,
@@ -56,7 +56,7 @@ def holder_fields(holding: HolderStatus) -> dict[str, object]:
 
 
 def waiter_fields(waiter: Waiter) -> dict[str, object]:
-    """Give a place in line."""
+    """Give a place in the queue."""
     return {
         "id": waiter.holder,
         "hostname": waiter.hostname,

@@ -116,7 +116,7 @@ _STORE_OPTIONS = (
         "--etcd-api",
         cls=GoOption,
         type=click.Choice(["2", "3"]),
-        help="The API of etcd to speak: 3, or 2 for the original's. The two do not see each other's lock.",
+        help="The API of etcd to speak: 3, or 2 as CoreOS locksmith does. The two do not see each other's lock.",
     ),
     click.option("--etcd-cafile", cls=GoOption, type=_FILE, metavar="FILE", help="The CA of etcd's certificates."),
     click.option("--etcd-certfile", cls=GoOption, type=_FILE, metavar="FILE", help="A client certificate."),

@@ -1,4 +1,4 @@
-"""Logging, a line for each record: for the journal with `<N>` prefixes (sd-daemon(3)), elsewhere with the time."""
+"""Logging, a line for each record: under systemd with `<N>` prefixes (sd-daemon(3)), elsewhere with the time."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ class LineFormatter(logging.Formatter):
 
 
 class JournalFormatter(LineFormatter):
-    """Begins each line with its priority; the journal knows the time, and who spoke."""
+    """Begins each line with its priority; the system journal knows the time and the program."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record, its priority before it."""

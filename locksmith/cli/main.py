@@ -73,7 +73,7 @@ class Commands(GoGroup):
 @version_flag(PROGRAM)
 @click.pass_context
 def locksmithctl(context: click.Context, /, **flags: Any) -> None:
-    """Look at the reboot lock of a fleet, change it, and reboot this machine with it."""
+    """Show the reboot lock of a fleet, change it, and reboot this machine with it."""
     logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
     context.obj = Session(Paths.from_environment(), flags)
     if context.invoked_subcommand is None:

@@ -25,7 +25,7 @@ json_flag = click.option("--json", "as_json", cls=GoOption, is_flag=True, help="
 
 
 def say(*lines: str) -> None:
-    """Print lines of the result, each of them as one line whatever is in it."""
+    """Print lines of the result, each of them as one line, with any content."""
     say_all(lines)
 
 
@@ -71,7 +71,7 @@ def print_json(fields: Mapping[str, Any]) -> None:
 
 
 def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:
-    """Give what scripts may know of a share beside a `max`; None where there is none that can be read."""
+    """Give what scripts may know of a share and its `max`; None where there is none that can be read."""
     return {"percent": share.percent, "void": share.is_void(slots)} if isinstance(share, Share) else None
 
 
@@ -87,6 +87,6 @@ def claim_fields(claim: Claim | CorruptValueError | None) -> dict[str, str] | No
         "state": claim.state,
         "reason": claim.reason,
         "version": claim.version,
-        **({"trouble": claim.failure} if claim.failure else {}),
+        **({"failure": claim.failure} if claim.failure else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
     }

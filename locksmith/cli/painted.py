@@ -1,4 +1,4 @@
-"""Lines with colours of our own: whatever else would steer a terminal is spelt out, in each part of them."""
+"""Lines with colours of our own: all other control characters are spelt out, in each part of them."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The operator's wish for a reboot: sent over the bus as update_engine's own signal, and taken back from its file."""
+"""The operator's request for a reboot: sent over the bus as update_engine's own signal, and removed from its file."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -18,14 +18,14 @@ from locksmith.triggers.update_engine import GET_STATUS, INTERFACE, NEED_REBOOT,
 
 NOTED_LIMIT = 3.0
 """Seconds to wait for the daemon."""
-LOOK_EVERY = 0.02
+CHECK_EVERY = 0.02
 
 SIGNAL = Signal("", PATH, INTERFACE, "StatusUpdate", STATUS, (0, 0.0, NEED_REBOOT, "", 0))
-"""What the original sends. The bus writes the sender."""
+"""What CoreOS locksmith sends. The bus writes the sender."""
 
 
 async def send_request(paths: Paths) -> bool:
-    """Emit the signal, and tell whether a daemon has noted the wish, now or before. `HostError`: there is no bus.
+    """Emit the signal, and tell whether a daemon has noted the request, now or before. `HostError`: there is no bus.
 
     The daemon asks the bus which user the sender is: so that it can, this stays connected meanwhile.
     """
@@ -43,17 +43,17 @@ async def _noted(need: OperatorRequest) -> bool:
     while not need.path.exists():
         if clock.time() >= ends:
             return False
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_EVERY)
     return True
 
 
 def cancel_request(paths: Paths, machine_id: str) -> bool:
-    """Take the wish back; False where there is none. `HostError`: the machine is past the point of no return."""
+    """Remove the request; False where there is none. `HostError`: the machine is past the point of no return."""
     return JournalFile(paths, machine_id).unless_committed(read_boot_id(paths), OperatorRequest(paths).cancel)
 
 
 async def engine_wants() -> str | None:
-    """Give the version that update_engine wants a reboot for (empty: unknown); None: it wants none, or is silent."""
+    """Give the version that update_engine needs a reboot for (empty: unknown); None: it needs none, or is silent."""
     async with SystemBus() as bus:
         try:
             _, _, operation, version, _ = await bus.call(GET_STATUS)
@@ -69,7 +69,7 @@ async def request_over_bus(reason: str) -> None:
 
 
 async def keep_request(paths: Paths, reason: str) -> None:
-    """Keep the wish in its file, whether or not a daemon runs. `HostError`: it cannot be kept."""
+    """Keep the request in its file, whether or not a daemon runs. `HostError`: it cannot be kept."""
     async with SystemBus() as bus:
         boot = await read_boot(paths, bus)
     # Without the boot id: in a container the daemon's own /proc may have the host's, and a reboot empties /run anyway.
@@ -77,14 +77,14 @@ async def keep_request(paths: Paths, reason: str) -> None:
 
 
 async def cancel_over_bus() -> bool:
-    """Take the wish back by the daemon; False where there is none. `HostError`: as above, or it is too late."""
+    """Let the daemon remove the request; False where there is none. `HostError`: as above, or it is too late."""
     async with SystemBus() as bus:
         [cancelled] = await bus.call(CANCEL, limit=ASK_LIMIT)
     return bool(cancelled)
 
 
 async def recheck_over_bus() -> Local:
-    """Have the daemon look again, and say what it did before. `HostError`: it does not run, or says no."""
+    """Have the daemon check everything now, and say what it did before. `HostError`: it does not run, or says no."""
     async with SystemBus() as bus:
         local = await read_local(bus)
         await bus.call(RECHECK, limit=ASK_LIMIT)

@@ -1,4 +1,4 @@
-"""Run a program's command so that whatever happens ends in an exit status and at most one line.
+"""Run a program's command so that it always ends with an exit status and at most one line.
 
 def main() -> None:
     run(command, "locksmithctl")

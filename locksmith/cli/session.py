@@ -103,11 +103,11 @@ class Session:
         return read_machine_id(self.paths)
 
     def with_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock, on v3 after a look at the other keyspace."""
+        """Run `work` with the group's lock, on v3 after a check of the other keyspace."""
         return boottime.run(self.use_lock(work, self.config.store))
 
     def with_v2_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock on etcd's v2 API, whatever the configuration says."""
+        """Run `work` with the group's lock on etcd's v2 API, with any configuration."""
         return boottime.run(self.use_lock(work, replace(self.config.store, api=2)))
 
     async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
@@ -117,11 +117,11 @@ class Session:
         return await self.use_store(lambda store: work(RebootLock(store, self.config.group)), settings)
 
     def with_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the store, on v3 after a look at the other keyspace."""
+        """Run `work` with the store, on v3 after a check of the other keyspace."""
         return boottime.run(self.use_store(work, self.config.store))
 
     def with_new_cluster(self, work: Callable[["Store", Callable[[], str]], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the store of whichever cluster answers, and a way to name that: its answers count here."""
+        """Run `work` with the store of the cluster that answers, and a way to name it: its answers count here."""
         from locksmith.lock.successor import Whereabouts
 
         here = Whereabouts()
@@ -181,7 +181,7 @@ class Session:
                 note(f"Warning: {verdict}")
 
     async def use_queued_lock(self, work: Callable[["QueuedLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock and the line before it, in an event loop that runs already."""
+        """Run `work` with the group's lock and its queue, in an event loop that runs already."""
         from locksmith.lock.connect import open_queued_lock
 
         lock = open_queued_lock(self.config.store, self.config.group, mark=self._seen(self.config.store))

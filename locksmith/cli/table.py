@@ -1,4 +1,4 @@
-"""Tables for people: as wide as the terminal, one line a row, no colour where nobody sees it."""
+"""Tables for people: as wide as the terminal, one line a row, no colour where no terminal shows it."""
 
 import shutil
 import sys

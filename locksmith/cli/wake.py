@@ -1,4 +1,4 @@
-"""Have this machine's daemon look again at once; without it, it looks within its next heartbeat."""
+"""Have this machine's daemon check everything at once; without it, the daemon does so at its next heartbeat."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ def wake_daemon(paths: Paths) -> bool:
     """Send SIGHUP to the daemon whose pid stands in its file; False where it does not run."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((paths.run / "locksmithd.pid").read_text())
-        # The file of a daemon that was killed may name somebody else by now, whom the signal would end.
+        # The file of a daemon that was killed may name another program by now, which the signal would end.
         if _is_daemon(pid):
             os.kill(pid, signal.SIGHUP)
             return True

@@ -40,8 +40,8 @@ def request(reason: str) -> Call:
     return Call(NAME, PATH, INTERFACE, "Request", "s", (reason,), "", autostart=False)
 
 
-WANTS, QUIET, DOUBT, UNUSED = "wants", "quiet", "error", "unused"
-"""The result of a trigger, in a word."""
+YES, NO, ERROR, UNUSED = "yes", "no", "error", "unused"
+"""Whether a reboot is needed, as a trigger says in one word."""
 
 INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
@@ -167,10 +167,10 @@ def _trigger(name: str, seen: TriggerResult | None) -> list[Any]:
         return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
     looked = _micros(seen.looked)
     if seen.doubt is not None:
-        return [name, DOUBT, looked, seen.doubt.removeprefix(f"{name}: ")]
+        return [name, ERROR, looked, seen.doubt.removeprefix(f"{name}: ")]
     if seen.need is not None:
-        return [name, WANTS, looked, seen.need.reason or seen.need.version]
-    return [name, QUIET, looked, seen.says]
+        return [name, YES, looked, seen.need.reason or seen.need.version]
+    return [name, NO, looked, seen.says]
 
 
 def _micros(when: datetime | None) -> int:

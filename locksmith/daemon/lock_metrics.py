@@ -1,4 +1,4 @@
-"""The metrics of the lock, its queue, and the store."""
+"""What Prometheus scrapes of the lock, its queue, and the store under it."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -12,17 +12,17 @@ HOLDS = (5.0, 15.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINU
 
 
 class LockMetrics(Meter):
-    """The meter that fills the metrics of a registry; docs/metrics.md lists them."""
+    """The meter of a registry; docs/metrics.md lists them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiters = Gauge(
             "locksmith_queue_waiters",
-            "How many machines were queued for a slot when this machine last checked; 0 if this machine is not queued.",
+            "How many were queued for a slot when this machine last read the queue; 0 while it is not queued.",
             registry=registry,
         )
         self._position = Gauge(
             "locksmith_queue_position",
-            "This machine's place in the queue, 1 for the first; 0 if this machine is not queued.",
+            "This machine's place in the queue, 1 for the first; 0 while it is not queued.",
             registry=registry,
         )
         self._waited = Histogram(
@@ -37,9 +37,7 @@ class LockMetrics(Meter):
             buckets=HOLDS,
             registry=registry,
         )
-        self._handovers = Counter(
-            "locksmith_handovers", "Slots that this machine has held and released.", registry=registry
-        )
+        self._handovers = Counter("locksmith_handovers", "Slots that this machine had and released.", registry=registry)
         self._races = Counter(
             "locksmith_lost_races", "Guarded writes of the lock that came too late.", registry=registry
         )

@@ -37,16 +37,18 @@ class Metrics:
             "When the present wait ends, as a Unix time; 0 if it does not wait, or the end is unknown.",
             registry=registry,
         )
-        self._needed = Gauge("locksmith_reboot_needed", "1 if at least one trigger wants a reboot.", registry=registry)
-        self._held = Gauge("locksmith_lock_held", "1 if this machine has permission to reboot.", registry=registry)
+        self._needed = Gauge(
+            "locksmith_reboot_needed", "1 when at least one trigger says that a reboot is needed.", registry=registry
+        )
+        self._held = Gauge("locksmith_lock_held", "1 when this machine holds permission to reboot.", registry=registry)
         self._window = Gauge(
             "locksmith_next_window_timestamp_seconds",
             "When the present or next reboot window opens, as a Unix time; 0 if the machine may reboot at any time.",
             registry=registry,
         )
-        self._turn = Gauge(
-            "locksmith_last_turn_timestamp_seconds",
-            "When the loop last observed the machine, as a Unix time.",
+        self._cycle = Gauge(
+            "locksmith_last_cycle_timestamp_seconds",
+            "When the loop last observed this machine, as a Unix time.",
             registry=registry,
         )
         self._errors = Counter(
@@ -119,4 +121,4 @@ class Metrics:
         self._needed.set(bool(snapshot.needs))
         self._held.set(held)
         self._window.set(opens.timestamp() if opens else 0)
-        self._turn.set(snapshot.now.timestamp())
+        self._cycle.set(snapshot.now.timestamp())

@@ -13,8 +13,8 @@ from locksmith.lock.records import states
 
 log = logging.getLogger(__name__)
 
-TROUBLE = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
-"""The reasons to wait that an operator should see: they are warnings."""
+FAILURES = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
+"""The reasons to wait that an operator should look into."""
 
 
 class LogReporter:
@@ -41,7 +41,7 @@ class LogReporter:
 def _level(step: Step) -> int:
     if isinstance(step, ReportFailure) or (isinstance(step, Wait) and step.code in states.SICK):
         return logging.ERROR
-    failure = isinstance(step, Wait) and step.code in TROUBLE
+    failure = isinstance(step, Wait) and step.code in FAILURES
     return logging.WARNING if failure else logging.INFO
 
 

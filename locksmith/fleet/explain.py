@@ -35,7 +35,7 @@ _LEFT = {TAKE_FAILS, HALT, *OWN_DENIALS} - {HOLD}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One machine in its group. `place` is its own in line (1: the first; None: it does not stand there)."""
+    """One machine in its group. `place` is its own in the queue (1: the first; None: it is not queued)."""
 
     view: GroupView
     machine_id: str
@@ -54,7 +54,7 @@ class Case:
 
 
 def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter = FIRST) -> Case:
-    """Look a machine up in its group; `now` is aware, in the zone of whoever asks.
+    """Look a machine up in its group; `now` is aware, in the zone of the person who asks.
 
     `halt_after` is what the asking machine's configuration says.
     """
@@ -65,7 +65,7 @@ def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter 
 
 def explain(found: Case) -> list[str]:
     """Say why the machine does not reboot, what it waits for, and until when."""
-    sentences = [*_own(found), *_line(found), *_first(found), *_window(found), *_orders(found), *_group(found.view)]
+    sentences = [*_own(found), *_queue(found), *_first(found), *_window(found), *_orders(found), *_group(found.view)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -83,7 +83,7 @@ def holder_words(holding: HolderStatus, now: datetime) -> str:
 def how_words(holding: HolderStatus) -> str:
     """Say in a few words what a slot is held for."""
     claim = holding.claim
-    who, reason = (claim.who or "somebody", claim.reason) if claim else ("somebody", "")
+    who, reason = (claim.who or "an operator", claim.reason) if claim else ("an operator", "")
     return {
         HolderKind.HELD: "about to reboot",
         HolderKind.REBOOTING: "rebooting",
@@ -92,9 +92,9 @@ def how_words(holding: HolderStatus) -> str:
         HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
         HolderKind.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
         HolderKind.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
-        HolderKind.MANUAL: f"by hand by {who}{f': {reason}' if reason else ''}",
-        HolderKind.FOREIGN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
-        HolderKind.BARE: "without a record: a node of the original, or a bare lock",
+        HolderKind.MANUAL: f"locked by {who}{f': {reason}' if reason else ''}",
+        HolderKind.UNKNOWN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
+        HolderKind.LEGACY: "without a record: a legacy node, or a legacy lock",
         HolderKind.UNREADABLE: "its record cannot be read",
     }[holding.how]
 
@@ -124,9 +124,14 @@ def _own(found: Case) -> Iterator[str]:
     if held is not None and held.how is HolderKind.ORPHANED:
         yield (
             f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
-            f"cannot release its slot. Look at the machine. {_unlock(found)}"
+            f"cannot release its slot. Inspect the machine. {_unlock(found)}"
         )
-    if held is not None and held.how in {HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}:
+    if held is not None and held.how in {
+        HolderKind.MANUAL,
+        HolderKind.UNKNOWN,
+        HolderKind.LEGACY,
+        HolderKind.UNREADABLE,
+    }:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
 
 
@@ -138,12 +143,12 @@ def _absent(found: Case) -> Iterator[str]:
             f"for {span_of_presence()} or longer."
         )
     elif held is None:
-        yield f"{name} stands in line in {group}, and shows no presence."
+        yield f"{name} is in the queue of {group}, and shows no presence."
     elif held.how is HolderKind.LOST and held.claim is not None:
         yield (
             f"{name} is LOST: it has held a slot for {span(found.now - held.claim.held_since)}, for its reboot"
-            f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. Nobody takes that slot "
-            f"away. Look at the machine; its locksmithd gives the slot back when it is up again. {_unlock(found)}"
+            f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. No other machine "
+            f"may use that slot. Inspect the machine: its locksmithd releases the slot when it is up. {_unlock(found)}"
         )
     else:
         yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {_unlock(found)}"
@@ -153,15 +158,15 @@ def _need(found: Case, node: Node) -> str:
     if not node.need:
         if node.state in {states.REBOOTING, states.STUCK, states.RELEASING}:
             return ""
-        return f"{found.name} does not want to reboot: nothing asks for it."
-    since = f" since {clock(node.need_since, found.now)}" if node.need_since else ""
+        return f"{found.name} needs no reboot: no trigger asks for one."
+    since = f" (since {clock(node.need_since, found.now)})" if node.need_since else ""
     if node.need_reasons and (node.need != "update-engine" or len(node.need_reasons) > 1):
-        return f"{found.name} wants to reboot{since}: {'; and '.join(node.need_reasons)}."
+        return f"{found.name} needs a reboot{since}: {'; and '.join(node.need_reasons)}."
     if node.need == "operator":
-        return f"{found.name} wants to reboot because an operator asked for it{since}."
+        return f"{found.name} needs a reboot because an operator asked for it{since}."
     what = f"update {node.need_version}" if node.need_version not in UNKNOWN_VERSIONS else "an update"
     by = "" if node.need == "update-engine" else f" (says {node.need})"
-    return f"{found.name} wants to reboot for {what}{by}{since}."
+    return f"{found.name} needs a reboot for {what}{by}{since}."
 
 
 def _state(found: Case, node: Node) -> Iterator[str]:
@@ -175,13 +180,13 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             yield f"{found.name} is stuck: {node.reason}."
         case state if state in states.SICK:
             yield (
-                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Look at it, then say "
+                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Inspect it, then run "
                 "`locksmithctl resume`."
             )
         case states.VERIFYING:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
         case states.RELEASING:
-            yield f"{found.name} has rebooted, and gives its slot back."
+            yield f"{found.name} has rebooted, and releases its slot."
         case states.IDLE if node.code in BELIEVES_NOTHING:
             yield _believes_nothing(found, node)
         case states.IDLE if node.need:
@@ -197,8 +202,8 @@ def _waiting(found: Case, node: Node) -> str:
     match node.code:
         case _ if has_left_queue(node) and node.until is not None:
             return f"It left the queue until {clock(node.until, found.now)}: {node.reason}."
-        case "line" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
-            return ""  # said by the line, the twin, the holder, the orders of the group
+        case "queue" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
+            return ""  # said of the queue, the clone, the holder, the orders of the group
         case "window":
             return f"It waits for its window, which opens{until}." if until else "It waits for its window."
         case "retry":
@@ -215,20 +220,19 @@ def _believes_nothing(found: Case, node: Node) -> str:
     return f"{found.name} takes no slot ({node.code}): {node.reason}."
 
 
-def _line(found: Case) -> Iterator[str]:
-    """Say where it stands, who holds the slots, and who is next; also of one that will stand there later."""
+def _queue(found: Case) -> Iterator[str]:
+    """Say its place in the queue, who holds the slots, and who is next; also of a machine that will be queued later."""
     node, view = found.node, found.view
     if found.place is None and (node is None or not node.need or node.state != states.WAITING or found.held):
         return
     group, slots = group_name(view.group), _slots(found)
     if found.place is None:
-        stand = "stand" if len(view.waiters) > 1 else "stands"
-        waiting = f"{len(view.waiters) or 'nobody'} {stand} in line there now"
-        then = "Then it asks for a slot" if node is None or node.code != "line" else "It asks for a slot"
+        waiting = f"{len(view.waiters)} in the queue" if view.waiters else "and the queue is empty"
+        then = "Then it asks for a slot" if node is None or node.code != "queue" else "It asks for a slot"
         yield f"{then} of {group}: {slots}, {waiting}."
         return
     following = f", {view.waiters[0].name} is next" if found.place > 1 else ""
-    yield f"It is {ordinal(found.place)} in line in {group}: {slots}{following}."
+    yield f"It is {ordinal(found.place)} in the queue of {group}: {slots}{following}."
 
 
 def _first(found: Case) -> Iterator[str]:
@@ -255,7 +259,7 @@ def has_left_queue(node: Node) -> bool:
 
 def _is_stuck(found: Case, node: Node) -> bool:
     """Tell whether the first in the queue waits for something that is not said of the whole group."""
-    if node.state != states.WAITING or not node.reason or node.code in {"line", "slot", FREEZE, SPACING}:
+    if node.state != states.WAITING or not node.reason or node.code in {"queue", "slot", FREEZE, SPACING}:
         return False
     halted = halts(found.view.incidents(found.now), found.halt_after.of(len(found.view.machines)))
     return not (node.code == HALT and halted)
@@ -289,25 +293,25 @@ def _orders(found: Case) -> Iterator[str]:
     """Say what holds the machine back with its group, whether or not it has come to ask."""
     view, now = found.view, found.now
     if (hold := view.holds.get(found.machine_id)) is not None:
-        yield f"It is held back {_by(hold, now)}. `locksmithctl unhold {quoted(_unique(found))}` lets it go on."
+        yield f"It is held back {_by(hold, now)}. `locksmithctl unhold {quoted(_unique(found))}` ends that."
     if view.freeze is not None:
         fence = " and max set to 0 until then" if view.freeze.slots is not None else ""
         yield f"{_name(view)} is frozen {_by(view.freeze, now)}{fence}. `locksmithctl thaw` ends that."
     wrong = view.incidents(now)
     if halts(wrong, found.halt_after.of(len(view.machines))):
         yield (
-            f"{_name(view)} is HALTED: {named([one.describe() for one in wrong], '; ')}. Nobody of it goes on. Look at "
-            f"{listed([one.name for one in wrong])}; then `locksmithctl resume` lets the others go on."
+            f"{_name(view)} is HALTED: {named([one.describe() for one in wrong], '; ')}. No machine in the group will "
+            f"reboot. Inspect {listed([one.name for one in wrong])}, then run `locksmithctl resume`."
         )
     if view.spacing is not None:
         ends = f" until {clock(view.spacing.until, now)}" if view.spacing.until else ""
-        yield f"Nobody begins a reboot{ends}, as {view.spacing.who} has just begun one (reboot.spacing)."
+        yield f"No machine begins a reboot{ends}, because {view.spacing.who} has just begun one (reboot.spacing)."
 
 
 def _by(order: Order, now: datetime) -> str:
     ends = f", until {clock(order.until, now)}" if order.until else ""
     why = f": {order.reason}" if order.reason else ""
-    return f"by {order.who or 'somebody'} since {clock(order.since, now)}{ends}{why}"
+    return f"by {order.who or 'an operator'} since {clock(order.since, now)}{ends}{why}"
 
 
 def _name(view: GroupView) -> str:
@@ -319,8 +323,8 @@ def _group(view: GroupView) -> Iterator[str]:
     if view.share is not None and view.share.is_void(view.semaphore.max):
         percent = view.share.percent
         yield (
-            f"The share of {percent} is void: max was set to {view.semaphore.max} by hand; `locksmithctl set-max "
-            f"{percent}` brings it back, `set-max N` ends it."
+            f"The share of {percent} is void: max was set to {view.semaphore.max} manually; "
+            f"`locksmithctl set-max {percent}` restores it, `set-max N` ends it."
         )
     for problem in view.problems:
         yield f"A value cannot be read: {problem}."

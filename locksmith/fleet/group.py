@@ -1,4 +1,4 @@
-"""Everything the store knows about a group, for people: the lock, the line, the machines. Pure."""
+"""Everything the store knows about a group, for people: the lock, the queue, the machines. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from locksmith.lock.records.waiter import Waiter
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """One group. `waiters` stand in the order of their turn; `machines` are those present, by their ids.
+    """One group. `waiters` are in the order of the queue; `machines` are those present, by their ids.
 
     A holder's claim is None where it has no record. `problems` are values that cannot be read. `revision` is the
     store's when the lock was read, the first of all. `holds` are the machines held back, by their ids; `noted` is what
@@ -37,6 +37,6 @@ class GroupView:
     revision: int = 0
 
     def incidents(self, now: datetime) -> list[Incident]:
-        """Name the reboots that went wrong and that nobody has acknowledged."""
+        """Name the reboots that went wrong and that no operator has acknowledged."""
         claims = [claim for claim in self.claims.values() if isinstance(claim, Claim)]
         return incidents(claims, self.machines, self.noted, now)

@@ -1,4 +1,4 @@
-"""How each holder of a slot stands: by which claim, and whether its machine is still there. Pure."""
+"""The status of each holder of a slot: by which claim, and whether its machine is still there. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,30 +15,30 @@ class HolderKind(StrEnum):
     """What a slot is held for, as far as the store tells."""
 
     HELD = "held"
-    """A machine's reboot that can still be called off."""
+    """A machine's reboot that can still be aborted."""
     REBOOTING = "rebooting"
     """A machine's reboot past its point of no return."""
     UNHEALTHY = "unhealthy"
     """A machine that has rebooted and did not prove itself healthy."""
     FAILED = "failed"
-    """A machine that has rebooted without its update's being there."""
+    """A machine that has rebooted, and whose update is not there."""
     LOST = "lost"
     """The claim of a locksmithd whose machine is no longer present, by the store's clock."""
     ORPHANED = "orphaned"
-    """The claim of a machine that has rebooted and does not know it any more: no journal releases it."""
+    """The claim of a machine that has rebooted and does not know it any more: no reboot journal has it."""
     UNSEEN = "unseen"
     """A reboot that an operator ordered on a machine that shows no presence: it may never have, or be lost."""
     MANUAL = "manual"
     """An operator's lock."""
-    FOREIGN = "foreign"
+    UNKNOWN = "unknown"
     """A claim of a kind that this version does not know, or of a client of the server."""
-    BARE = "bare"
-    """No record: a node of the original, or a bare lock. Such a machine was never present."""
+    LEGACY = "legacy"
+    """No record: a legacy node, or a legacy lock. Such a machine was never present."""
     UNREADABLE = "unreadable"
     """A record that cannot be read."""
 
 
-NOBODY_CAN_TELL = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.FOREIGN, HolderKind.BARE, HolderKind.UNREADABLE}
+UNVERIFIABLE = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.UNKNOWN, HolderKind.LEGACY, HolderKind.UNREADABLE}
 WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
 
@@ -53,8 +53,8 @@ class HolderStatus:
     claim: Claim | None = None
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:
-        """Whether the slot is held for longer than that by what nobody can tell to be alive, or by a person."""
-        return self.how in NOBODY_CAN_TELL and (self.since is None or now - self.since > after)
+        """Whether the slot is held for longer than that, and nothing shows that its machine is alive."""
+        return self.how in UNVERIFIABLE and (self.since is None or now - self.since > after)
 
     @property
     def since(self) -> datetime | None:
@@ -63,7 +63,7 @@ class HolderStatus:
 
 
 def holder_statuses(view: GroupView) -> list[HolderStatus]:
-    """Tell how each holder stands, in the order in which they got their slots; those of unknown time last."""
+    """Give the status of each holder, in the order in which they got their slots; those of unknown time last."""
     found = [_holding(view, holder) for holder in view.semaphore.holders]
     return sorted(found, key=lambda one: (one.since is None, one.since and one.since.timestamp(), one.holder))
 
@@ -73,7 +73,7 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
     if isinstance(claim, CorruptValueError):
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
     if claim is None:
-        return HolderStatus(holder, machine.name if machine else holder, HolderKind.BARE)
+        return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
     name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
     return HolderStatus(holder, name or holder, _how(claim, machine), claim)
 
@@ -82,7 +82,7 @@ def _how(claim: Claim, machine: Node | None) -> HolderKind:
     if claim.kind == MANUAL:
         return HolderKind.MANUAL
     if claim.kind != REBOOT:
-        return HolderKind.FOREIGN
+        return HolderKind.UNKNOWN
     if claim.state in WENT_WRONG:
         return HolderKind(claim.state)
     if is_orphan(claim, machine):

@@ -23,13 +23,13 @@ class Match:
 def find(view: GroupView, wanted: str) -> list[Match]:
     """Give the machines that a name may mean: an id, a hostname, or the beginning of an id; the likeliest first.
 
-    A whole machine-id means that machine alone, whatever others call themselves.
+    A whole machine-id means that machine alone, also if others have it as their host name.
     """
     names = _names(view)
     if wanted in names and is_machine_id(wanted):
         return [Match(wanted, ID)]
     called = [Match(one, HOST_NAME) for one, name in sorted(names.items()) if name == wanted]
-    # What shows itself is a machine; a name in the semaphore alone may be anything that somebody has locked.
+    # What shows itself is a machine; a name in the semaphore alone may be anything that an operator has locked.
     called.sort(key=lambda one: one.machine_id not in view.machines)
     exact = [Match(wanted, ID)] if wanted in names else []
     begun = []
@@ -46,8 +46,8 @@ def is_machine_id(text: str) -> bool:
 
 
 def _names(view: GroupView) -> dict[str, str]:
-    """Name all that hold a slot, are held back, stand in line or are present, by id; their own word counts most."""
-    # The host of a claim by hand is the operator's.
+    """Name all that hold a slot, are held back, queued or present, by id; their own word counts most."""
+    # The host of a manual claim is the operator's.
     claims = {
         holder: claim.hostname
         for holder, claim in view.claims.items()

@@ -62,7 +62,7 @@ async def read_group(store: Store, group: str) -> GroupView:
     line = await read_all(store, keys.waiters_prefix(group))
     present = await read_all(store, keys.nodes_prefix(group))
     single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))
-    # Not in one transaction: etcd refuses those when it has no space left, and then all the more somebody asks why.
+    # Not in one transaction: etcd refuses those when it has no space left, and that is when operators ask why.
     shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
     held_back = await read_all(store, keys.holds_prefix(group))
     problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]

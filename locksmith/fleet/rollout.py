@@ -1,4 +1,4 @@
-"""A rollout as somebody who looks on has seen it: who wanted a reboot, who is done, and how long each took. Pure."""
+"""A rollout as a viewer has seen it: which machines needed a reboot, which are done, how long each took. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ class Reboot:
 
 @dataclass
 class Rollout:
-    """What was seen since the beginning; each look adds to it."""
+    """What was seen since the beginning; each view adds to it."""
 
     wanted: set[str] = field(default_factory=set)
     done: dict[str, Reboot] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Rollout:
         for holder in held.keys() | waiting | needing:
             self.done.pop(holder, None)
         self.wanted |= held.keys() | waiting | needing
-        # One that gave its slot back and still wants a reboot is not done: it may have been called off.
+        # One that released its slot and still needs a reboot is not done: it may have been aborted.
         self._held = {**{key: one for key, one in self._held.items() if key in waiting | needing}, **held}
 
     @property

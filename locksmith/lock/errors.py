@@ -79,6 +79,6 @@ class ChangedClaimError(LockError):
 
     def __init__(self, holder: str, change: str) -> None:
         super().__init__(
-            f"{change}; nothing was freed. Look with `locksmithctl nodes`; `locksmithctl unlock {quoted(holder)}` "
-            "frees the slot whatever it is held for"
+            f"{change}; nothing was freed. See `locksmithctl nodes`; `locksmithctl unlock {quoted(holder)}` "
+            "frees the slot of any claim"
         )

@@ -81,7 +81,7 @@ class HolderState:
             forgotten = f"; if its machine has forgotten that claim, {unlock} releases it"
             return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.kind == REBOOT else ''}"
         return (
-            f"{self.holder} stands in the semaphore without a record: a node of the original or a bare lock holds it; "
+            f"{self.holder} stands in the semaphore without a record: a legacy node or a legacy lock holds it; "
             f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"
         )
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 KEEP_AFTER = 300.0
 """Seconds after which an unchanged record is prolonged: one request."""
 CLONE_MEMORY = 1000.0
-"""Seconds for which a twin is believed in after it was last seen: each of the two writes its record within them."""
+"""Seconds for which a clone counts as there after it was last seen: each of the two writes its record within them."""
 BURST, PER_SECOND = 5, 0.2
 """How often it is written at most; what changes faster is written when it has come to rest."""
 LONGEST_PUT_OFF = 300.0
@@ -170,7 +170,7 @@ class Presence:
     async def confirm(self, now: Node, longer: float) -> None:
         """Write, before the point of no return, that this machine goes down, to expire `longer` seconds later.
 
-        So a record that is gone says that its machine is lost. A twin is found here at the latest: look at it then.
+        So a record that is gone says that its machine is lost. A clone is found here at the latest.
         """
         # Whatever extends the lease while it is down, the record counts no longer than this.
         await self._write(replace(now, lasts=int(TTL + longer)), TTL + longer)
@@ -190,7 +190,7 @@ class Presence:
         try:
             await self._write_anew(now, ttl)
         except ConflictError:
-            # Somebody has written it at this very moment: a twin, or a late request of an earlier boot.
+            # Another writer was faster: a clone, or a late request of an earlier boot.
             await self._write_anew(now, ttl)
 
     async def _keep(self, shown: _Shown, now: Node) -> None:
@@ -212,15 +212,15 @@ class Presence:
         if found is None:
             self._note(now, await self._store.create(self._key, record, ttl=ttl))
             return
-        # Never gone in between, or a machine that is well would count as lost. A twin hears of it: its entry ends.
+        # Never gone in between, or a machine that is well would count as lost. A clone hears of it: its entry ends.
         self._note(now, await self._store.replace(found, record, ttl))
         if not found.lease:
             await sweep(self._store, self._group, Random(self._machine_id))  # noqa: S311 - who sweeps, no secret
 
     def _look_at(self, found: Entry, now: Node) -> None:
-        """Tell a twin's record from one of an earlier run of this machine, or of its daemon.
+        """Tell a clone's record from one of an earlier run of this machine, or of its daemon.
 
-        A twin's is of a run or of hardware that this machine never had, or says that it has seen this one.
+        A clone's is of a run or of hardware that this machine never had, or says that it has seen this one.
         """
         try:
             other = node.decode(found.value, found.key, self._machine_id)

@@ -267,7 +267,7 @@ class Queue:
             place = await self._enter(place.claim)
             if self._look is not None:
                 return self._look
-        raise StoreUnavailableError(f"the place {place.entry.key} in the line is gone as soon as it is taken")
+        raise StoreUnavailableError(f"the place {place.entry.key} in the queue disappears as soon as it is made")
 
     def _looked(self, sight: Sight, at: float) -> Look:
         before = sight.before[-1] if sight.before else None

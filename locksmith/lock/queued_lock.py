@@ -219,7 +219,7 @@ class QueuedLock:
 
     def _is_queued(self, look: Look) -> Denied:
         self._watch.aim(look, partial(self._moved_up, look))
-        return Denied("line", _queued(look.line), line=look.line)
+        return Denied("queue", _queued(look.line), line=look.line)
 
     async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
         """Take a slot although others stand before this machine: there is one for each of them too."""
@@ -375,7 +375,7 @@ class QueuedLock:
             async with asyncio.timeout(LEAVE_LIMIT):
                 await self.leave(claim)
         except (StoreError, TimeoutError) as error:
-            log.info("a place in line is not given up yet, it expires by itself: %s", error)
+            log.info("this machine's place in the queue is not removed yet, it expires by itself: %s", error)
 
 
 def _now() -> float:
@@ -410,6 +410,6 @@ def _repeated(error: RepeatedError) -> Denied:
 def _queued(line: QueuePosition) -> str:
     about = "" if line.counted else "about "
     if line.exact:
-        behind = f", behind {line.behind}" if line.behind else ""
-        return f"number {line.position} of {about}{line.waiters} in line for a slot{behind}"
-    return f"in line for a slot, far back: {line.position - 1} or more are before it"
+        after = f", after {line.behind}" if line.behind else ""
+        return f"queued for a slot: number {line.position} of {about}{line.waiters}{after}"
+    return f"queued for a slot: {line.position - 1} or more are before it"

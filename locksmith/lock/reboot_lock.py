@@ -246,7 +246,7 @@ class RebootLock:
         """
         reading = await self._store.get(self.key)
         if _raw(reading) != corrupt:
-            raise ConflictError(f"{self.key} has changed meanwhile: look again")
+            raise ConflictError(f"{self.key} has changed meanwhile: read it again")
         prefix = keys.holders_prefix(self._group)
         records = await self._store.list(prefix)
         holders = sorted(keys.unsegment(entry.key.removeprefix(prefix)) for entry in records.entries)
@@ -424,7 +424,7 @@ class RebootLock:
         also: list[Put | Delete] = [self._admission.note(gone, others, admission), Delete(record.key, record.version)]
         await self._store.swap(self.key, left, holder_state.reading.version, also=also)
         await self.history.add(about(gone, self._clock(), EXPIRE, who="locksmithd", detail="its machine is lost"))
-        raise ConflictError(f"the slot of {gone.holder} has expired: look again")
+        raise ConflictError(f"the slot of {gone.holder} has expired: read the lock again")
 
     async def _look_at_other_keyspace(self, later: float) -> None:
         if self._guard is not None:

@@ -34,7 +34,7 @@ class Shares:
     ) -> tuple[HolderState, list[Put]]:
         """Size the semaphore by the share in `entry`: give what a take starts from, and what to write with it.
 
-        It stays as it is without a share, with one that cannot be read, and after its number was changed by hand.
+        It stays as it is without a share, with one that cannot be read, and after its number was changed manually.
         Where it makes the difference between a free slot and none, the number is written at once, as soon as `allowed`
         has ended: so every take starts from a free slot, and who is denied knows that none of its own is on its way.
         """

@@ -80,7 +80,7 @@ class OperatorRequest:
             version = jsonread.read(fields, "version", str)
             reason = jsonread.read(fields, "reason", str, "")
         except FileNotFoundError:
-            return TriggerResult(says="no operator asks for a reboot")
+            return TriggerResult(says="no operator has requested one")
         except (OSError, jsonread.BadJsonError) as error:
             return TriggerResult(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
@@ -92,7 +92,7 @@ class OperatorRequest:
             self.cancel()
         except HostError as error:
             return TriggerResult(doubt=str(error))
-        return TriggerResult(says="no operator asks for a reboot")
+        return TriggerResult(says="no operator has requested one")
 
 
 def _because(reason: str) -> str:

@@ -31,7 +31,7 @@ def test_the_history_tells_how_each_hold_of_a_machine_ended(site):
         assert done["since"] <= done["taken"] <= done["at"]
         assert done["held_seconds"] >= 0
         [_, gave_back, rebooted] = (await node.tool("history"))[1].splitlines()
-        assert "gave back" in gave_back
+        assert "released" in gave_back
         assert "rebooted" in rebooted
 
     site.play(story, reboot=QUICK)

@@ -205,7 +205,7 @@ def test_a_machine_without_its_bus_is_reported_and_halts_the_others(site):
         first.need_reboot(UPDATE)
         await first.rebooted()
         await until(lambda: site.lock.record["state"] == "unhealthy", "it is reported", 30)
-        assert "cannot be examined" in site.lock.record["trouble"]
+        assert "cannot be examined" in site.lock.record["failure"]
         second.need_reboot(UPDATE)
         await second.says("waiting (halt)")
         assert "n1" in await acts(second, "nodes")

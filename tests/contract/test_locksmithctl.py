@@ -198,11 +198,11 @@ def test_a_max_of_zero_that_a_go_node_wrote_is_shown_and_repaired_by_set_max(ctl
 def test_this_machine_is_locked_where_none_is_named(ctl, lock):
     ended = ctl("lock", "--reason", "disk swap")
     assert (ended.status, ended.out) == (0, "")
-    assert f"{MACHINE} is held by hand by alice since " in ended.err
+    assert f"{MACHINE} is held manually by alice since " in ended.err
     assert lock.raw() == b'{"semaphore":0,"max":1,"holders":["%s"]}' % MACHINE.encode()
     ended = ctl("unlock")
     assert (ended.status, ended.out) == (0, "")
-    assert f"unlocked {MACHINE}, which was held by hand by alice since " in ended.err
+    assert f"unlocked {MACHINE}, which was held manually by alice since " in ended.err
     assert ended.err.endswith(": disk swap\n")
     assert lock.raw() == b'{"semaphore":1,"max":1,"holders":null}'
 
@@ -213,7 +213,7 @@ def test_locking_by_hand_again_is_no_error_and_changes_nothing(ctl, monkeypatch)
     monkeypatch.setenv("SUDO_USER", "bob")
     ended = ctl("lock", "n1", "--reason", "fan")
     assert ended.status == 0
-    assert "n1 was locked already: held by hand by alice since " in ended.err
+    assert "n1 was locked already: held manually by alice since " in ended.err
     assert json.loads(ctl("lock", "n1", "--json").out)["already"] is True
     assert json.loads(ctl("status", "--json").out) == before
 
@@ -506,7 +506,7 @@ def test_what_becomes_of_a_share_is_told(ctl, lock):
     ended = ctl("set-max", "50%")
     assert (ended.out, ended.err.splitlines()[0]) == (
         "Old-Max: 7\nMax: 1\n",
-        "the share of 10% is over, which was void: max 7 was set by hand",
+        "the share of 10% is over, which was void: max 7 was set manually",
     )
     assert ctl("set-max", "3").err == "the share of 50% is over\n"
     assert ctl("set-max", "2").err == ""
@@ -570,7 +570,7 @@ def test_the_history_as_json(ctl, group):
     assert [event["act"] for event in fields["events"]] == ["lock", "unlock"]
     undone = fields["events"][1]
     assert (undone["id"], undone["who"], undone["kind"], undone["reason"]) == ("n1", "alice", "manual", "")
-    assert "was held by hand by alice" in undone["detail"]
+    assert "was held manually by alice" in undone["detail"]
     assert undone["held_seconds"] >= 0
     assert [event["act"] for event in json.loads(ctl("history", "--json", "--limit", "1").out)["events"]] == ["unlock"]
 
@@ -587,7 +587,7 @@ def test_the_history_tells_what_a_repair_found(ctl, lock):
 def test_the_history_names_who_holds_a_slot_without_a_record_too(ctl, lock):
     lock.put(semaphore.encode(Semaphore(1, ("go-1",))))
     assert "still held  go-1" in ctl("history").out
-    assert "a node of the original" in ctl("history").out
+    assert "a legacy node" in ctl("history").out
     holds = json.loads(ctl("history", "--json").out)["holds"]
     assert holds == [{"id": "go-1", "claim": None, "held_seconds": None}]
 

@@ -104,7 +104,7 @@ def ctl(monkeypatch, capfd, fleet):
 
 
 NEED = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NOW - timedelta(hours=1)}
-QUEUED = {"state": "waiting", "code": "line", "reason": "in line for a slot", **NEED}
+QUEUED = {"state": "waiting", "code": "queue", "reason": "queued for a slot", **NEED}
 
 
 def timeless(sentence):
@@ -122,13 +122,13 @@ def test_why_tells_from_any_machine_who_is_before_it(ctl, fleet):
         ended = ctl("why", machine)
         assert (ended.status, ended.err) == (0, "")
         first, second = ended.out.splitlines()
-        assert first.startswith("n7 wants to reboot for update 4081.2.0 since ")
-        assert second.startswith(f"It is third in line in group {fleet.group}: n2 has held the slot for ")
+        assert first.startswith("n7 needs a reboot for update 4081.2.0 (since ")
+        assert second.startswith(f"It is third in the queue of group {fleet.group}: n2 has held the slot for ")
         assert second.endswith(" s (rebooting), n5 is next.")
     fields = json.loads(ctl("why", "n7", "--json").out)
     assert (fields["schema"], fields["name"], fields["position"], fields["waiting"]) == (1, "n7", 3, 3)
     assert [timeless(sentence) for sentence in fields["why"]] == [first, timeless(second)]
-    assert fields["node"]["wish"]["version"] == "4081.2.0"
+    assert fields["node"]["need"]["version"] == "4081.2.0"
 
 
 def test_why_without_a_name_is_about_this_machine(ctl, fleet):
@@ -140,7 +140,7 @@ def test_why_finds_a_machine_of_another_group(ctl, wheel_etcd, api):
     name = f"m{uuid.uuid4()}"
     other.present(name)
     ended = ctl("why", name)
-    assert ended.out == f"{name} does not want to reboot: nothing asks for it.\n"
+    assert ended.out == f"{name} needs no reboot: no trigger asks for one.\n"
     assert f"{name} is in group {other.group}" in ended.err
 
 
@@ -187,7 +187,7 @@ def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
     ended = ctl("nodes")
     assert (ended.status, ended.err) == (0, "")
     total, _, head, *lines = ended.out.splitlines()
-    assert total == f"group {fleet.group}: 3 of 4 slots held, 1 in line, 3 present, 1 LOST, HALTED"
+    assert total == f"group {fleet.group}: 3 of 4 slots held, 1 queued, 3 present, 1 LOST, HALTED"
     assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
     assert [line.split()[0] for line in lines] == ["n1", "n2", "rack", "n4", "n5"]
     assert "LOST" in lines[0]
@@ -210,7 +210,7 @@ def test_nodes_as_json(ctl, fleet):
 
 
 def test_nodes_of_an_empty_group(ctl, fleet):
-    assert ctl("nodes").out == f"group {fleet.group}: 0 of 1 slots held, 0 in line, 0 present\n"
+    assert ctl("nodes").out == f"group {fleet.group}: 0 of 1 slots held, 0 queued, 0 present\n"
 
 
 def test_a_record_that_cannot_be_read_hides_no_other(ctl, fleet):
@@ -288,7 +288,7 @@ def test_a_view_on_a_terminal_is_drawn_in_place(fleet, command):
                 said.extend(os.read(ours, 65536))
             return said.decode(errors="replace")
 
-        wait_until(lambda: "1 of 1 slots held, 1 in line" in read() and "n5" in read(), "the view is drawn")
+        wait_until(lambda: "1 of 1 slots held, 1 queued" in read() and "n5" in read(), "the view is drawn")
         wait_until(lambda: "done: 0 of 2" in read(), "the progress is drawn")
         process.send_signal(signal.SIGINT)
         wait_until(lambda: read() is not None and process.poll() is not None, "it ends")

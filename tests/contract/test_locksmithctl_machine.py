@@ -224,7 +224,7 @@ def test_a_manual_lock_of_this_very_machine_is_no_permission(node):
         await node.run("lock", "--reason", "disk swap")
         status, _, err = await node.run("reboot")
         assert (status, doubles.machine.reboots) == (1, 0)
-        assert "held by hand by alice" in err
+        assert "held manually by alice" in err
         assert await node.holders() == (MACHINE,)
 
     story(node, tell)
@@ -436,7 +436,7 @@ def test_a_wish_without_a_bus_is_an_error(node):
 def test_a_wish_is_taken_back(node):
     async def tell():
         node.need.note("", datetime.now(UTC), BOOT)
-        assert await node.run("cancel") == (0, "cancelled: the wish for a reboot is taken back\n", "")
+        assert await node.run("cancel") == (0, "cancelled: the request for a reboot is removed\n", "")
         assert not node.need.path.exists()
         assert await node.run("cancel") == (0, "nothing to cancel\n", "")
 
@@ -449,7 +449,7 @@ def test_cancel_names_the_way_out_where_update_engine_itself_wants_the_reboot(no
             engine.set(NEED_REBOOT, "4459.2.0")
             status, out, err = await node.run("cancel")
             assert (status, out) == (0, "nothing to cancel\n")
-            assert "update_engine itself wants a reboot into 4459.2.0" in err
+            assert "update_engine itself needs a reboot into 4459.2.0" in err
             assert "-reset_status" in err
             _, out, _ = await node.run("cancel", "-json")
             assert json.loads(out) == {"schema": 1, "cancelled": False, "update_engine": "4459.2.0"}
@@ -490,7 +490,7 @@ def test_a_daemon_notes_the_wish_at_once_and_looks_again_when_it_is_taken_back(s
         assert await node.tool("send-need-reboot") == (0, "")
         await node.says("dry run: would ask the strategy etcd-lock now")
         assert await node.tool("send-need-reboot") == (0, "")
-        assert await node.tool("cancel") == (0, "cancelled: the wish for a reboot is taken back\n")
+        assert await node.tool("cancel") == (0, "cancelled: the request for a reboot is removed\n")
         await node.says("idle", times=2)
 
     site.play(story, dry_run=True)
@@ -531,7 +531,7 @@ def test_an_operator_waits_in_line_for_a_lock_by_hand(node):
             await lock.unlock("rack")
         status, out, err = await call.end()
         assert (status, out) == (0, ""), err
-        assert "n9 is held by hand by alice" in err
+        assert "n9 is held manually by alice" in err
         assert await node.holders() == ("n9",)
         assert await line(node) == []
 

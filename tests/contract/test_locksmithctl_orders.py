@@ -106,11 +106,11 @@ def test_resume_acknowledges_by_name_and_once(ctl, fleet):
     ended = ctl("resume", "--reason", "repaired")
     assert ended.out.splitlines() == [
         "acknowledged: n2 is unhealthy: web.service has failed",
-        f"group {fleet.group} may go on",
+        f"group {fleet.group} may reboot",
     ]
     assert "HALTED" not in ctl("nodes").out
     assert "UNHEALTHY" in ctl("nodes").out
-    assert ctl("resume").out == f"group {fleet.group} may go on: nothing had gone wrong in it\n"
+    assert ctl("resume").out == f"group {fleet.group} may reboot: nothing had gone wrong in it\n"
 
 
 def test_unlock_stale_frees_what_is_lost_or_long_held_by_nobody_known_and_nothing_else(ctl, fleet):
@@ -127,7 +127,7 @@ def test_unlock_stale_frees_what_is_lost_or_long_held_by_nobody_known_and_nothin
 
     fleet(long_ago)
     asked = ctl("unlock", "--stale")
-    assert (asked.status, "nobody is there to be asked" in asked.err) == (2, True)
+    assert (asked.status, "no question can be asked" in asked.err) == (2, True)
     both = ctl("unlock", "--stale", "n1")
     assert (both.status, "name no machine with it" in both.err) == (2, True)
     fields = json.loads(ctl("unlock", "--stale", "--yes", "--json").out)

@@ -368,7 +368,7 @@ def test_a_machine_that_is_held_back_stays_and_the_next_goes_on(site):
         await second.rebooted()
         assert first.reboots == 0
         _, why = await second.tool("why", "n1")
-        assert "it serves a demo. `locksmithctl unhold n1` lets it go on." in why
+        assert "it serves a demo. `locksmithctl unhold n1` ends that." in why
         await first.tool("unhold", "n1")
         await first.rebooted()
 

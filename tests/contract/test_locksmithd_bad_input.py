@@ -167,7 +167,7 @@ def test_a_slot_that_is_held_by_hand_says_by_whom_and_why(site):
     async def story(node):
         claim = await site.lock.take(node.machine_id)
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (other_claim): {node.machine_id} is held by hand by alice since ")
+        await node.says(f"waiting (other_claim): {node.machine_id} is held manually by alice since ")
         assert ": disk swap" in node.said
         assert site.lock.holders == [node.machine_id]
         await site.lock.release(claim)

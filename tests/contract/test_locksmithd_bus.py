@@ -118,7 +118,10 @@ def test_recheck_tries_again_what_was_given_up(site):
         await node.says("waiting (given_up)")
         hook.write_text("#!/bin/sh\nexit 0\n")
         status, said = await node.tool("recheck")
-        assert (status, "locksmithd looks again; it was waiting: 1 tries to reboot failed" in said) == (0, True), said
+        assert (status, "locksmithd checks everything now; it was waiting: 1 tries to reboot failed" in said) == (
+            0,
+            True,
+        ), said
         await node.rebooted()
 
     site.play(story, reboot={**QUICK, "tries": 1})

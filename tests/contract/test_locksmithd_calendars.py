@@ -191,10 +191,10 @@ def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
         assert code == 0, said
         found = {one["name"]: one for one in json.loads(said)["triggers"]}
         assert {name: one["says"] for name, one in found.items()} == {
-            "update-engine": "wants",
-            "reboot-required": "wants",
+            "update-engine": "yes",
+            "reboot-required": "yes",
             "needs-restarting": "error",
-            "operator": "quiet",
+            "operator": "no",
             "kernel": "unused",
             "max-uptime": "unused",
         }
@@ -228,7 +228,7 @@ def test_a_request_with_a_reason_is_made_before_the_daemon_runs_and_is_taken_bac
         found = {one["name"]: one["text"] for one in json.loads(said)["triggers"]}
         assert found["operator"] == "an operator asked for it: a new firmware"
         code, said = await node.tool("cancel")
-        assert (code, said.splitlines()[0]) == (0, "cancelled: the wish for a reboot is taken back")
+        assert (code, said.splitlines()[0]) == (0, "cancelled: the request for a reboot is removed")
         await node.says("idle", times=1)
 
     site.play_stopped(story, window={"open": [IN_THREE_DAYS]})

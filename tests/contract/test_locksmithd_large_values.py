@@ -79,7 +79,7 @@ def test_an_order_of_a_megabyte_is_a_no_and_goes_by_its_own_way_out(site, kind):
 
 def test_a_listing_with_records_of_a_megabyte_shows_all_the_others(ctl, fleet):
     fleet.slots(3)
-    fleet.present("n1", state="waiting", code="line", **NEED)
+    fleet.present("n1", state="waiting", code="queue", **NEED)
     fleet.holds(fleet.claim("n1"))
     fleet.stands("n2")
     assert ctl("freeze", "--reason", "the database moves").status == 0

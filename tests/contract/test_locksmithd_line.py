@@ -58,7 +58,7 @@ def test_who_asks_first_reboots_first(site):
         for number, one in enumerate(order):
             one.need_reboot("4081.2.0")
             await stands(site, *(other.machine_id for other in order[: number + 1]))
-        await order[2].says("number 3 of 3 in line for a slot")
+        await order[2].says("queued for a slot: number 3 of 3")
         await site.lock.release(rival)
         for one in order:
             await one.rebooted()
@@ -135,7 +135,7 @@ def test_a_machine_shows_what_it_does_and_why(site):
         rival = await site.lock.take("rack")
         one.need_reboot("4081.2.0")
         waiting = await shows(site, one.machine_id, state="waiting")
-        assert (waiting.code, waiting.need, waiting.need_version) == ("line", "update-engine", "4081.2.0")
+        assert (waiting.code, waiting.need, waiting.need_version) == ("queue", "update-engine", "4081.2.0")
         one.machine.on_reboot = lambda: None
         await site.lock.release(rival)
         await until(lambda: one.machine.reboots, "logind is asked")

@@ -129,7 +129,7 @@ def test_a_wish_of_root_that_is_cancelled_gives_its_place_up(site):
         await site.lock.take("somebody else")
         assert await node.tool("send-need-reboot") == (0, "")
         await node.says("waiting (slot)")
-        assert await node.tool("cancel") == (0, "cancelled: the wish for a reboot is taken back\n")
+        assert await node.tool("cancel") == (0, "cancelled: the request for a reboot is removed\n")
         await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
         await node.says("idle", times=2)
 

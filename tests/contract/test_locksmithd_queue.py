@@ -43,7 +43,7 @@ async def queue_up(site, *nodes):
     for node in nodes:
         await node.start_daemon()
         node.need_reboot("4081.2.0")
-        await node.says("in line" if site.lock.waiters else "waiting (")
+        await node.says("queued for a slot" if site.lock.waiters else "waiting (")
 
 
 def test_an_endpoint_of_its_own_that_is_silent_holds_up_no_other(site):

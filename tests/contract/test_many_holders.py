@@ -192,7 +192,7 @@ def test_a_resume_of_a_thousand_is_several_swaps_and_one_command(ctl, thousand):
     ended = ctl("resume", "--reason", "the image is fixed")
     assert ended.status == 0, ended.err
     assert sum(line.startswith("acknowledged: ") for line in ended.out.splitlines()) == 1000
-    assert ended.out.endswith(f"group {thousand} may go on\n")
+    assert ended.out.endswith(f"group {thousand} may reboot\n")
     [event] = json.loads(ctl("history", "--json").out)["events"]
     assert event["detail"].endswith(" and 990 more")
 

@@ -52,8 +52,8 @@ def test_slots_are_had_in_the_order_of_asking(stage, group):
         machines = [Machine(store, group, name) for name in names]
         assert isinstance(await machines[0].ask(), Granted)
         answers = [await machine.ask() for machine in machines[1:]]
-        assert [answer.code for answer in answers] == ["slot", "line", "line"]
-        assert "number 3 of 3 in line for a slot, behind n4" in answers[2].text
+        assert [answer.code for answer in answers] == ["slot", "queue", "queue"]
+        assert "queued for a slot: number 3 of 3, after n4" in answers[2].text
         order = ["n3"]
 
         async def turn(machine):
@@ -148,7 +148,7 @@ def test_one_who_is_first_and_is_locked_by_hand_then_steps_out(stage, group):
         await lock.take(claim("rack", MANUAL))
         first, second = Machine(store, group, "n1"), Machine(store, group, "n2")
         assert (await first.ask()).code == "slot"
-        assert (await second.ask()).code == "line"
+        assert (await second.ask()).code == "queue"
         await lock.set_max(3)
         await lock.take(Claim("n1", MANUAL, "by hand", first.claim.since))
         assert (await first.ask()).code == "other_claim"

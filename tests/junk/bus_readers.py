@@ -66,7 +66,7 @@ ANSWERS = {
     "Request": Body(""),
     "CheckAuthorization": Body("(bba{ss})", ((True, False, {}),)),
     "GetAll": Body("a{sv}", ({name: Variant("s", "x") for name in ("State", "Code", "Reason")},)),
-    "Triggers": Body("a(ssts)", ([("kernel", "wants", 1_800_000_000_000_000, "x")],)),
+    "Triggers": Body("a(ssts)", ([("kernel", "yes", 1_800_000_000_000_000, "x")],)),
 }
 
 

@@ -38,11 +38,11 @@ from tests.junk.reader import Reader, of_text
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CLAIM = b"""{"schema":1,"kind":"reboot","nonce":"n","who":"locksmithd","hostname":"n1","since":"2026-05-01T02:00:00Z",
-"boot_id":"b","userspace":5,"version":"1.2.3","state":"held","reason":"update 1.2.3","system":"debian 12","trouble":"",
+"boot_id":"b","userspace":5,"version":"1.2.3","state":"held","reason":"update 1.2.3","system":"debian 12","failure":"",
 "acknowledged":"","taken":"2026-05-01T02:00:01Z"}"""
 NODE = b"""{"schema":1,"hostname":"n1","boot_id":"b","group":"web","strategy":"etcd-lock","state":"waiting",
-"since":"2026-05-01T02:00:00Z","code":"window","reason":"x","until":"2026-05-01T03:00:00Z","wish":"kernel",
-"wish_reasons":["a"],"windows":["02:00 for 1h"],"blackouts":[],"window_opens":"2026-05-01T02:00:00Z"}"""
+"since":"2026-05-01T02:00:00Z","code":"window","reason":"x","until":"2026-05-01T03:00:00Z","need":"kernel",
+"need_reasons":["a"],"windows":["02:00 for 1h"],"blackouts":[],"window_opens":"2026-05-01T02:00:00Z"}"""
 ORDER = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","reason":"x","until":"","slots":2,"nonce":"n"}'
 RESUME = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","cluster":"a1","replaces":["b2","c3"]}'
 PLACE = waiter.encode(Waiter.of(claim.decode(CLAIM, "k", "n1")))

@@ -33,7 +33,8 @@ from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.daemon import Parts
-from tests.sim.machine import SimSeen
+from tests.sim.machine import SimJournal, SimSeen
+from tests.sim.older_records import JournalOfNewNames
 from tests.sim.plan import Calendars, Faults, Plan
 
 KINDS = {
@@ -45,6 +46,7 @@ KINDS = {
     "seen": SimSeen,
     "windows": ConfiguredWindows,
     "queued": QueuedLock,
+    "journal": SimJournal,
 }
 
 
@@ -818,6 +820,12 @@ def upgraded(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults(older=0.5)), slots=1)
 
 
+def upgraded_while_sick(drawn: Plan) -> Plan:
+    """What takes daemons that are upgraded when their reboot has gone wrong, and nobody who looks."""
+    faults = Faults(older=1.0, sick=0.8, restarts=40)
+    return replace(disturbed(drawn, faults), busy=0.0)
+
+
 def long_queue(drawn: Plan) -> Plan:
     """What takes more machines than watch the one before."""
     quiet = replace(calm(drawn), busy=0.0, calendars=Calendars(), stepwise=False)
@@ -876,7 +884,9 @@ class Broken:
     def parts(self) -> Parts:
         """What a daemon with it is made of."""
         kind = next(name for name, kind in KINDS.items() if issubclass(self.part, kind))
-        others = {name: self.also for name, kind in KINDS.items() if self.also and issubclass(self.also, kind)}
+        others: dict[str, Any] = {
+            name: self.also for name, kind in KINDS.items() if self.also and issubclass(self.also, kind)
+        }
         return Parts(**{**others, **({"queue": Apart} if self.apart else {}), kind: self.part})
 
 
@@ -904,6 +914,7 @@ BROKEN = [
     Broken(NoFinish, "before its hooks had brought it back"),
     Broken(NoOlderJournals, "its disk was rolled back", old_disks),
     Broken(Quiet, "does not tell its group", without_a_bus),
+    Broken(JournalOfNewNames, "and not why", upgraded_while_sick),
     Broken(Stubborn, "does not tell its group", full_disks),
     # The order to reboot
     Broken(DryRunReboots, "in a dry run"),

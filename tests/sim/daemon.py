@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
 from locksmith.agent.identity import Member, Target
@@ -33,6 +33,7 @@ from locksmith.window.splay import Splay
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.machine import SimJournal, SimMachine, SimSeen
 from tests.sim.network import Answer
+from tests.sim.older_records import TranslatedStore, Translation
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
@@ -59,6 +60,9 @@ class Parts:
     seen: type[SimSeen] = SimSeen
     windows: type[ConfiguredWindows] = ConfiguredWindows
     queued: type[QueuedLock] = QueuedLock
+    journal: type[SimJournal] = SimJournal
+    names: Translation | None = None
+    """Other names for the fields of records; None: those of this version."""
 
 
 @dataclass
@@ -110,11 +114,11 @@ class Process:
         ports = Ports(
             machine=self,
             triggers=(self, _Packages(self)),
-            journal=SimJournal(machine.name, machine.disk, self.moment, machine.hardware),
+            journal=self.parts.journal(machine.name, machine.disk, self.moment, machine.hardware),
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
-            windows=self.parts.windows(self.windows, lambda: self.store(self), asyncio.get_running_loop().time),
+            windows=self.parts.windows(self.windows, self._open, asyncio.get_running_loop().time),
             gates=(_Gate(self),),
             stages=_Stages(self),
             users=_Users(self) if machine.faults().logins or machine.users else None,
@@ -259,15 +263,19 @@ class Process:
             self.told(self.machine, answer)
             self.machine.saw = max(self.machine.saw, version)
 
+    def _open(self) -> Store:
+        store, names = self.store(self), self.parts.names
+        return store if names is None else cast("Store", TranslatedStore(store, names))
+
     def _presence(self) -> CheckedPresence:
-        store, name, disk = self.store(self), self.machine.name, self.machine.disk
+        store, name, disk = self._open(), self.machine.name, self.machine.disk
         size = GroupSize(store, GROUP, Random(f"{name} {self.machine.runs}"))
         presence = self.parts.presence(store, GROUP, name, disk, mark=self.seen, spread=size.spread)
         return CheckedPresence(presence, store, GROUP, self.seen, size)
 
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:
-            store = self.store(self)
+            store = self._open()
             rules = GroupRules(self.machine.halt_after, self.spacing, repeat=Settings().repeat.total_seconds())
             return self.parts.queued(
                 self.parts.lock(

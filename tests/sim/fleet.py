@@ -23,6 +23,7 @@ from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
 from tests.sim.older_queue import OlderQueue
+from tests.sim.older_records import TranslatedJournal, Translation
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.rules import KEY, OPERATOR, Rules
@@ -221,12 +222,12 @@ class Simulation:
         )
 
     def _parts_of(self, name: str) -> Parts:
-        """Give what a machine's daemon is made of: an older version's queue, until the machine is upgraded."""
+        """Give what a machine's daemon is made of: those of an older version, until the machine is upgraded."""
         rng, now = self.plan.draw(f"{name} version"), asyncio.get_running_loop().time()
         if rng.random() >= self.plan.faults.older or now > rng.uniform(0, STORMY):
             return self.parts
-        self.story.tell(name, "has an older version of the queue")
-        return replace(self.parts, queue=OlderQueue)
+        self.story.tell(name, "has an older version")
+        return replace(self.parts, queue=OlderQueue, journal=TranslatedJournal, names=Translation())
 
     def _client(
         self,

@@ -49,7 +49,7 @@ EVENTS = {
     "machines that did not come back": "does not come back",
     "updates that did not last": "comes up without update",
     "soft reboots": "reboots softly",
-    "daemons with an older version of the queue": "has an older version of the queue",
+    "daemons of an older version": "has an older version",
     "disks rolled back": "the disk of some time ago",
     "machines that lost their state": "an empty state",
     "full disks": "has a full disk",

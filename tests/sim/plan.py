@@ -98,7 +98,7 @@ class Faults:
     astray: int = 0
     """Times at which one machine's endpoints lead to another cluster for minutes."""
     older: float = 0.0
-    """How many machines have an older version of the queue, until some time of the storm."""
+    """How many machines have an older version, until some time of the storm."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")

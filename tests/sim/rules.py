@@ -16,10 +16,11 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock import places
 from locksmith.lock.orders import Ordered
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import keys, semaphore, share
+from locksmith.lock.records import keys, node, semaphore, share
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.states import SICK
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
@@ -40,6 +41,7 @@ LONGEST_HOLD = SESSIONS.total_seconds() + 60.0
 OPERATOR = "operator"
 SHARE = keys.share_key(GROUP)
 RECORDS = keys.holders_prefix(GROUP)
+NODES = keys.nodes_prefix(GROUP)
 RESUME = keys.resume_key(GROUP)
 FREEZE, SPACING = keys.freeze_key(GROUP), keys.spacing_key(GROUP)
 LATE = 120.0
@@ -145,6 +147,9 @@ class Rules:
         if KEY in before.found or any(key.startswith(RECORDS) for key in before.found):
             self._judge_slots(author, before)
             self._note_halt(before, self.server)
+        for key in before.found:
+            if key.startswith(NODES):
+                self._judge_words(author, key)
         self._note_who_left_the_queue(before.gone())
         self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
@@ -170,6 +175,13 @@ class Rules:
             order = order_record.decode(raw, key, "freeze") if raw else None
             lasts = order.lasts if order else None
             self.ends[key] = now + lasts if lasts is not None else float("inf")
+
+    def _judge_words(self, author: str, key: str) -> None:
+        """Judge whether a machine whose reboot went wrong says why."""
+        raw = self.server.value(key)
+        shown = node.decode(raw, key, author) if raw else None
+        if shown is not None and shown.state in SICK and not shown.reason.partition(";")[0]:
+            self.story.breaks(f"{author} says that its reboot went wrong, and not why")
 
     def _judge_slots(self, author: str, before: StoreBefore) -> None:
         old, new = _semaphore(before.value(KEY)), self.semaphore()

@@ -13,6 +13,7 @@ from tests.sim.daemon import Parts, Process
 from tests.sim.machine import SimMachine
 from tests.sim.network import Network, Outages, SimServer, StoreBefore
 from tests.sim.node import Node
+from tests.sim.older_records import ReadsNewNames, TranslatedJournal, Translation, WritesNewNames
 from tests.sim.plan import Faults
 from tests.sim.rules import KEY
 from tests.sim.story import BrokenRuleError, Story
@@ -28,7 +29,7 @@ class World:
     """A store, and two machines of the id `n1`: the second one is made when the first has run for a while."""
 
     def __init__(self, seed: int, parts: Parts = Parts(), *, firmware: bool = True) -> None:  # noqa: B008 - immutable
-        self.parts = parts
+        self.parts = dict.fromkeys(("original", "copy"), parts)
         self.firmware = firmware
         self.rng = Random(seed)
         self.story = Story(replay=f".venv/bin/pytest tests/sim/test_twins.py -k {seed}")
@@ -58,7 +59,14 @@ class World:
             return MemoryStore(self.server, network)
 
         return Process(
-            machine, self.parts, machine.rng, self.story, store, self.asked, lambda _machine: None, lambda *_: None
+            machine,
+            self.parts[machine.host],
+            machine.rng,
+            self.story,
+            store,
+            self.asked,
+            lambda _machine: None,
+            lambda *_: None,
         )
 
     def asked(self, machine: SimMachine) -> None:
@@ -154,6 +162,46 @@ def test_a_disk_that_was_copied_during_a_claim_releases_nothing():
     copy_during_a_claim(firmware=True)
     with pytest.raises(BrokenRuleError, match="copy gave back what original had taken"):
         copy_during_a_claim(firmware=False)  # this is what the rule sees, and what is said of containers
+
+
+OLDER = Parts(journal=TranslatedJournal, names=Translation())
+"""Of an earlier version: its records have other names."""
+
+
+def meet_of_two_versions(seed: int, older: str, parts: Parts = Parts()) -> None:  # noqa: B008 - immutable
+    """Copy the disk of a container, so that the clone's first record alone says that there are two; see both refuse."""
+
+    async def main(_loop):
+        world = World(seed, parts, firmware=False)
+        world.parts[older] = OLDER
+        original = world.node("original")
+        await asyncio.sleep(world.rng.uniform(1, 2000))
+        clone = world.node("copy", original)
+        await asyncio.sleep(MET)
+        for node, version in ((original, "2.0"), (clone, "2.1")):
+            await asyncio.sleep(world.rng.uniform(0, 400))
+            await need(world, node, version)
+        await asyncio.sleep(LONG)
+        world.story.check()
+        assert all("clone" in shown(node) for node in (original, clone)), world.story.lines[-20:]
+
+    run(main)
+
+
+@pytest.mark.parametrize("older", ["original", "copy"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clones_of_two_versions_find_each_other_too(seed, older):
+    meet_of_two_versions(seed, older)
+
+
+@pytest.mark.parametrize(("older", "names"), [("original", ReadsNewNames()), ("copy", WritesNewNames())])
+def test_a_daemon_that_forgets_the_older_names_of_a_clone_is_noticed(older, names):
+    def meet_all() -> None:
+        for seed in SEEDS:
+            meet_of_two_versions(seed, older, Parts(names=names))
+
+    with pytest.raises(BrokenRuleError, match="has met its twin"):
+        meet_all()
 
 
 class Blind(Presence):

@@ -127,7 +127,7 @@ def test_the_second_of_three_comes_up_sick_and_the_third_does_not_reboot(booted:
     second.run("touch", "/var/lib/broken")
     for number, machine in enumerate(fleet, 1):
         ctl(machine, "send-need-reboot")
-        says(machine, "(slot)" if number == 1 else f"number {number} of {number} in line")
+        says(machine, "(slot)" if number == 1 else f"number {number} of {number}")
     ctl(first, "unlock", "rack")
 
     first.wait_booted(boots=2, limit=LIMIT)

@@ -27,7 +27,7 @@ from tests.sim.virtual_time import VirtualLoop, run
 
 START = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 DENIED = Denied("slot", "held by n2")
-QUEUE = Denied("line", "number 2 of 2 in line for a slot, behind n2")
+QUEUE = Denied("queue", "queued for a slot: number 2 of 2, after n2")
 
 
 @dataclass
@@ -287,7 +287,7 @@ def test_a_claim_that_was_cleared_by_hand_leaves_nothing_behind_for_the_next():
 @pytest.mark.parametrize(
     ("answer", "words", "kept"),
     [(DENIED, "gives up its place", False), (None, "keeps its claim", True)],
-    ids=["in line", "rebooting"],
+    ids=["queued", "rebooting"],
 )
 def test_a_stop_gives_up_the_place_in_line_and_keeps_what_is_held(answer, words, kept):
     bench = Bench(does={"request": lambda: answer})

@@ -29,7 +29,7 @@ def test_a_daemon_that_does_not_say_its_state_is_an_error(shown):
 
 
 def test_a_trigger_that_looked_after_the_end_of_all_calendars_is_an_error():
-    said = Body("a(ssts)", ([("kernel", "wants", 2**64 - 1, "x")],))
+    said = Body("a(ssts)", ([("kernel", "yes", 2**64 - 1, "x")],))
     with pytest.raises(HostError, match="a time that no calendar has"):
         at_once(bus_service.read_triggers(JunkBus(Triggers=said)))
 

@@ -131,9 +131,9 @@ def test_the_point_of_no_return_can_be_taken_back():
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
-        (CLAIM, "held by hand by alice since 2026-05-01T02:10:00Z: disk swap"),
-        (replace(CLAIM, who="", reason=""), "held by hand by web-1 since 2026-05-01T02:10:00Z"),
-        (replace(CLAIM, who="", hostname="", reason=""), "held by hand by somebody since 2026-05-01T02:10:00Z"),
+        (CLAIM, "held manually by alice since 2026-05-01T02:10:00Z: disk swap"),
+        (replace(CLAIM, who="", reason=""), "held manually by web-1 since 2026-05-01T02:10:00Z"),
+        (replace(CLAIM, who="", hostname="", reason=""), "held manually by an operator since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, kind=REBOOT, reason=""), "held by web-1 for its reboot since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, kind=REBOOT, hostname="", reason=""), "held by n1 for its reboot since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, kind="fleetlock"), "held by a fleetlock claim of alice since 2026-05-01T02:10:00Z: disk swap"),

@@ -86,7 +86,7 @@ def said(*groups):
         ),
         (
             [group(machines=20, slots=20, arrives=86400.0)],
-            "the slow arrival of group db limits it: no machine wants a reboot yet for 23 h 27 min of 23 h 37 min",
+            "the slow arrival of group db limits it: no machine needs a reboot yet for 23 h 27 min of 23 h 37 min",
             ["machines that all want it at once would save 23 h 27 min"],
         ),
         (

@@ -143,7 +143,7 @@ def holders(number):
 
 
 def ratio(act, small, large):
-    """Tell how much longer the large one takes, the best of several: eight times the length is 8 if linear, 64 if not."""
+    """Tell how much longer the large one takes, of the best runs: of eight times the length 8 if linear, else 64."""
     gc.disable()
     try:
         return best(act, large) / best(act, small)

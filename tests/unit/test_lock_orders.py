@@ -249,7 +249,7 @@ def test_a_presence_has_outlived_its_word_when_it_stood_for_longer_than_that():
     ("order", "words"),
     [
         (Order("alice", NOW), "by alice since 2026-05-01T02:10:00Z"),
-        (Order("", NOW), "by somebody since 2026-05-01T02:10:00Z"),
+        (Order("", NOW), "by an operator since 2026-05-01T02:10:00Z"),
         (Order("alice", NOW, "it moves"), "by alice since 2026-05-01T02:10:00Z: it moves"),
         (
             Order("alice", NOW, "it moves", NOW + timedelta(hours=1)),

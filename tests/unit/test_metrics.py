@@ -149,7 +149,7 @@ def test_a_wish_the_window_and_the_loops_last_turn_are_shown(scrape):
     scrape.metrics.show(Wait("window", "outside the reboot window", LATER), wanted)
     assert scrape.value("reboot_needed") == 1
     assert scrape.value("next_window_timestamp_seconds") == LATER.timestamp()
-    assert scrape.value("last_turn_timestamp_seconds") == NOW.timestamp()
+    assert scrape.value("last_cycle_timestamp_seconds") == NOW.timestamp()
 
     scrape.metrics.show(Idle(), QUIET)
     assert scrape.value("reboot_needed") == 0
@@ -160,4 +160,4 @@ def test_a_turn_that_could_not_look_leaves_what_was_seen_before(scrape):
     scrape.metrics.show(Request(), replace(QUIET, needs=(NEED,)))
     scrape.metrics.show(Wait("host", "the boot id cannot be read"), None)
     assert scrape.value("reboot_needed") == 1
-    assert scrape.value("last_turn_timestamp_seconds") == NOW.timestamp()
+    assert scrape.value("last_cycle_timestamp_seconds") == NOW.timestamp()

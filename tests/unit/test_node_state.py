@@ -32,10 +32,12 @@ def test_an_idle_machine():
     assert (shown.state, shown.code, shown.need, shown.window_opens) == ("idle", "", "", None)
 
 
-@pytest.mark.parametrize("step", [Wait("line", "number 3 of 9 in line, behind n2"), Wait("slot", "held by n7")])
+@pytest.mark.parametrize(
+    "step", [Wait("queue", "queued for a slot: number 3 of 9, after n2"), Wait("slot", "held by n7")]
+)
 def test_in_line_nothing_is_said_that_changes_with_each_slot_given_back(step):
     shown = describe(step, NEEDING, MEMBER, TARGET)
-    assert (shown.state, shown.code, shown.reason) == ("waiting", "line", "in line for a slot")
+    assert (shown.state, shown.code, shown.reason) == ("waiting", "queue", "queued for a slot")
 
 
 def test_a_wait_that_ends_shows_when():
@@ -71,7 +73,7 @@ def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
     waiting = replace(NEEDING, journal=Journal(entry))
     held = replace(waiting, answer=Granted())
     back = replace(waiting, boot=Boot("boot-2"))
-    seen = [describe(Wait("line", "in line"), one, MEMBER, TARGET) for one in (QUIET, waiting, held, back)]
+    seen = [describe(Wait("queue", "queued for a slot"), one, MEMBER, TARGET) for one in (QUIET, waiting, held, back)]
     assert [one.lasts for one in seen] == [0, 0, node.TTL, node.TTL]
     assert [one.written is not None for one in seen] == [False, False, True, True]
     for one in seen:

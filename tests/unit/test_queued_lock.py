@@ -119,7 +119,7 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
             await lock(server).take(claim(name))
         answer = await holder.take(claim("n2"))
         assert isinstance(answer, Denied)
-        assert answer.code == "line"
+        assert answer.code == "queue"
         late = RebootLock(MemoryStore(server), "")
         await late.set_max(2)
         await late.take(claim("n2"), holder._queue.entries(claim("n2")))
@@ -182,7 +182,7 @@ def test_a_first_whose_takes_fail_leaves_and_the_next_takes_the_slot():
             await first.take(claim("n1"))
         answer = await second.take(claim("n2"))
         assert isinstance(answer, Denied)
-        assert answer.code == "line"
+        assert answer.code == "queue"
         answer = await failing(first, "n1")
         assert (answer.code, answer.line) == (TAKE_FAILS, None)
         assert "10.0.0.9" in answer.text
@@ -291,7 +291,7 @@ def test_a_machine_that_halts_sooner_than_others_in_the_queue_lets_them_pass():
         assert (answer.code, answer.until) == (HALT, None)
         answer = await loose.take(claim("n2"))
         assert isinstance(answer, Denied)
-        assert answer.code == "line"
+        assert answer.code == "queue"
         answer = await strict.take(claim("n1"))
         assert isinstance(answer, Denied)
         assert answer.code == HALT
@@ -417,7 +417,7 @@ def test_the_second_leaves_the_one_free_slot_to_the_first():
         await operator.set_max(2)
         answer = await second.take(claim("n2"))
         assert isinstance(answer, Denied)
-        assert answer.code == "line"
+        assert answer.code == "queue"
         assert await first.take(claim("n1")) == Granted()
 
     run(story)

@@ -71,7 +71,7 @@ def test_a_take_of_an_earlier_run_may_be_on_its_way_until_one_is_answered():
         holder, other, machine = lock(server), lock(server), lock(server)
         await holder.take(claim("n1"))
         await other.take(claim("n2"))
-        assert (await denied(machine.take(claim("n3")))).code == "line"
+        assert (await denied(machine.take(claim("n3")))).code == "queue"
         assert machine.is_undecided(claim("n3"))
         await other.leave(claim("n2"))
         await woken_after(machine, HOUR)
@@ -90,7 +90,7 @@ def test_a_later_claim_of_the_same_run_has_nothing_on_its_way():
         await machine.take(claim("n3"))
         await machine.leave(claim("n3"))
         later = claim("n3", nonce="later")
-        assert (await denied(machine.take(later))).code == "line"
+        assert (await denied(machine.take(later))).code == "queue"
         assert not machine.is_undecided(later)
         await machine.close()
 

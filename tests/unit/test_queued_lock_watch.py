@@ -110,7 +110,7 @@ def test_one_who_goes_wakes_the_next_in_line_and_that_knows_its_new_place():
         await holder.take(claim("n1"))
         await first.take(claim("n2"))
         told = await denied(second.take(claim("n3")))
-        assert (told.code, told.text) == ("line", "number 2 of 2 in line for a slot, behind n2")
+        assert (told.code, told.text) == ("queue", "queued for a slot: number 2 of 2, after n2")
         asking = asyncio.ensure_future(woken_after(second, HOUR))
         await asyncio.sleep(7)
         await first.leave(claim("n2"))
@@ -380,7 +380,7 @@ def test_far_back_in_line_the_one_before_is_not_told():
             await other._queue.stand(claim(f"n{number}"))
         last = lock(server)
         told = await denied(last.take(claim("last")))
-        assert told.text == f"in line for a slot, far back: {KNOWN + 5} or more are before it"
+        assert told.text == f"queued for a slot: {KNOWN + 5} or more are before it"
         await last.close()
 
     play(story)

@@ -113,7 +113,7 @@ def test_a_claim_of_another_kind_for_the_same_id_denies_and_says_whose_it_is():
         bench = Bench()
         await bench.lock.set_max(2)
         await bench.lock.take(claim("n1", kind=MANUAL))
-        with pytest.raises(OtherClaimError, match="n1 is held by hand by alice since 2026-05-01T02:10:00Z: disk swap"):
+        with pytest.raises(OtherClaimError, match="n1 is held manually by alice since 2026-05-01T02:10:00Z: disk swap"):
             await bench.lock.take(claim("n1", nonce="2"))
         assert not await bench.lock.release(claim("n1", nonce="2"))
         assert bench.semaphore().holders == ("n1",)

@@ -283,7 +283,7 @@ def test_who_is_in_the_way_is_described_with_the_way_out_where_a_machine_may_hav
             "n1 is held by n1 for its reboot since 2026-05-01T02:10:00Z: disk swap; if its machine has forgotten that "
             "claim, `locksmithctl unlock n1` releases it"
         )
-        assert by_hand.describe() == "n2 is held by hand by alice since 2026-05-01T02:10:00Z: disk swap"
+        assert by_hand.describe() == "n2 is held manually by alice since 2026-05-01T02:10:00Z: disk swap"
 
     asyncio.run(story())
 

@@ -79,10 +79,10 @@ def test_nobody_takes_twice_and_nobody_gives_back_what_he_does_not_hold():
         (b'{"semaphore":0,"max":1,"holders":["\\ud800"]}', "list of ids"),
         (b'{"semaphore":0,"max":2,"holders":["a","a"]}', "'a' stands in it twice"),
         (b'{"semaphore":2,"max":2,"holders":["a"]}', "says 2 free, but max is 2 and 1 hold it"),
-        (b'{"semaphore":1,"max":1,"holders":null,"owner":"x"}', "'owner' is foreign"),
+        (b'{"semaphore":1,"max":1,"holders":null,"owner":"x"}', "'owner' is unknown"),
         (b'{"semaphore":1,"max":1,"max":1,"holders":null}', "'max' appears twice"),
         (b'{"semaphore":99999999999999999999,"max":99999999999999999999,"holders":[]}', "beyond 64 bits"),
-        (b'{"total_slots":1,"holders":[]}', "'total_slots' is foreign"),
+        (b'{"total_slots":1,"holders":[]}', "'total_slots' is unknown"),
     ],
 )
 def test_what_is_no_semaphore_is_refused_with_the_keys_name(raw, problem):

@@ -40,7 +40,7 @@ STORIES = [
     (Run(Stage.HEALTH), "verifying", "looking at this machine's health"),
     (Warn(UNTIL), "preparing", f"warning the users: reboot at {UNTIL.astimezone():%H:%M:%S %Z}"),
     (ReportFailure("unhealthy", "x has failed"), "unhealthy", "unhealthy: x has failed"),
-    (Undo("frozen"), "withdrawing", "undoing the hooks: frozen"),
+    (Undo("frozen"), "aborting", "undoing the hooks: frozen"),
     (Adopt(), "releasing", "looking for a slot from before this machine had a journal"),
     (Request(), "requesting", "asking for permission to reboot"),
     (Commit(), "rebooting", "permission given: passing the point of no return"),
@@ -48,10 +48,10 @@ STORIES = [
     (Release(), "releasing", "rebooted and healthy: giving the slot back"),
     (
         TakeOver(),
-        "withdrawing",
+        "aborting",
         "the operator's reboot has ended, or stands still: taking its claim over, to give that back",
     ),
-    (Abort("the window closed"), "withdrawing", "giving up the reboot and its slot: the window closed"),
+    (Abort("the window closed"), "aborting", "giving up the reboot and its slot: the window closed"),
     (Finish(), "finished", "nothing to do: this strategy never reboots"),
 ]
 

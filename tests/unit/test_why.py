@@ -35,7 +35,7 @@ def idle(name: str) -> Node:
 def wanting(name: str, **changes) -> Node:
     need = {"need": "update-engine", "need_version": "4081.2.0", "need_since": NEEDED}
     return replace(
-        idle(name), **{"state": states.WAITING, "code": "line", "reason": "in line for a slot", **need, **changes}
+        idle(name), **{"state": states.WAITING, "code": "queue", "reason": "queued for a slot", **need, **changes}
     )
 
 
@@ -89,8 +89,8 @@ def test_the_answer_of_one_that_stands_in_line():
         line=["n5", "n6", "n7"],
     )
     assert told(view, "n7") == [
-        "n7 wants to reboot for update 4081.2.0 since 02:14.",
-        "It is third in line in group db: n2 has held the slot for 41 s (rebooting), n5 is next.",
+        "n7 needs a reboot for update 4081.2.0 (since 02:14).",
+        "It is third in the queue of group db: n2 has held the slot for 41 s (rebooting), n5 is next.",
         "Its window is open until 04:00.",
     ]
 
@@ -99,21 +99,21 @@ def test_the_first_in_line_behind_two_slots():
     view = group(wanting("n7"), idle("n2"), claims=[rebooting("n2"), by_hand("rack")], line=["n7"], slots=2)
     [_, line] = told(view, "n7")
     assert line == (
-        "It is first in line in group db: both slots are held by rack for 3 h (by hand by alice: disk swap) and n2 for "
-        "41 s (rebooting)."
+        "It is first in the queue of group db: both slots are held by rack for 3 h (locked by alice: disk swap) and n2 "
+        "for 41 s (rebooting)."
     )
 
 
 @pytest.mark.parametrize(
     ("node", "sentences"),
     [
-        (idle("n1"), ["n1 does not want to reboot: nothing asks for it."]),
+        (idle("n1"), ["n1 needs no reboot: no trigger asks for one."]),
         (
             wanting("n1", code="window", until=NOW + timedelta(days=1), window_opens=NOW + timedelta(days=1)),
             [
-                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "n1 needs a reboot for update 4081.2.0 (since 02:14).",
                 "It waits for its window, which opens at Sat 03:00.",
-                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, and the queue is empty.",
             ],
         ),
         (
@@ -121,30 +121,30 @@ def test_the_first_in_line_behind_two_slots():
                 "n1", code="retry", reason="the last reboot failed: access denied", until=NOW + timedelta(minutes=9)
             ),
             [
-                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "n1 needs a reboot for update 4081.2.0 (since 02:14).",
                 "It waits: the last reboot failed: access denied; it tries again at 03:09.",
-                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, and the queue is empty.",
             ],
         ),
         (
             wanting("n1", need="operator", need_version="", code="dry_run", reason="dry run"),
             [
-                "n1 wants to reboot because an operator asked for it since 02:14.",
+                "n1 needs a reboot because an operator asked for it (since 02:14).",
                 "It is in a dry run: it would ask for a slot now, and reboots nothing.",
-                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, and the queue is empty.",
             ],
         ),
         (
             wanting("n1", code="logind", reason="logind does not answer"),
             [
-                "n1 wants to reboot for update 4081.2.0 since 02:14.",
+                "n1 needs a reboot for update 4081.2.0 (since 02:14).",
                 "It waits (logind): logind does not answer.",
-                "Then it asks for a slot of group db: 1 of 1 slots free, nobody stands in line there now.",
+                "Then it asks for a slot of group db: 1 of 1 slots free, and the queue is empty.",
             ],
         ),
         (
             wanting("n1", need_version="0.0.0", state="draining", code="", reason="kubectl drain"),
-            ["n1 wants to reboot for an update since 02:14.", "It is draining (kubectl drain), for 46 min now."],
+            ["n1 needs a reboot for an update (since 02:14).", "It is draining (kubectl drain), for 46 min now."],
         ),
         (
             replace(idle("n1"), state=states.STUCK, reason="stuck in shutdown: a job hangs"),
@@ -160,7 +160,7 @@ def test_what_a_machine_waits_for(node, sentences):
 def test_one_that_is_locked_by_hand():
     view = group(wanting("n1", code="other_claim"), claims=[by_hand("id-n1")])
     assert told(view, "n1")[1] == (
-        "Its id holds a slot for something else: id-n1 for 3 h (by hand by alice: disk swap). "
+        "Its id holds a slot for something else: id-n1 for 3 h (locked by alice: disk swap). "
         "`locksmithctl unlock id-n1` frees it."
     )
 
@@ -178,7 +178,7 @@ def test_one_that_is_lost_and_those_that_were_never_there():
         ("rack", HolderKind.MANUAL),
         ("n2", HolderKind.LOST),
         ("n3", HolderKind.UNSEEN),
-        ("id-go", HolderKind.BARE),
+        ("id-go", HolderKind.LEGACY),
     ]
     [lost, halted] = told(view, "n2")
     assert lost.startswith(
@@ -188,10 +188,10 @@ def test_one_that_is_lost_and_those_that_were_never_there():
     assert halted.startswith("Group db is HALTED: n2 is lost")
     assert "`locksmithctl resume`" in halted
     [bare, halted] = told(view, "go")
-    assert "a node of the original, or a bare lock" in bare
+    assert "a legacy node, or a legacy lock" in bare
     [ordered, halted] = told(view, "n3")
     assert "a reboot that alice ordered" in ordered
-    assert told(view, "n9")[0] == "n9 stands in line in group db, and shows no presence."
+    assert told(view, "n9")[0] == "n9 is in the queue of group db, and shows no presence."
     [absent, halted] = told(view, "n8")
     assert absent.startswith(
         "id-n8 is not present in group db: its locksmithd does not run, shares no store, or has not"
@@ -207,7 +207,7 @@ def test_a_void_share_and_a_value_that_cannot_be_read_are_said():
     view = group(idle("n1"), slots=3, share=Share("10%", (1,)), problems=(CorruptValueError("k", "not JSON"),))
     [_, void, unreadable] = told(view, "n1")
     assert void.startswith(
-        "The share of 10% is void: max was set to 3 by hand; `locksmithctl set-max 10%` brings it back"
+        "The share of 10% is void: max was set to 3 manually; `locksmithctl set-max 10%` restores it"
     )
     assert unreadable == "A value cannot be read: k: not JSON."
 
@@ -241,14 +241,14 @@ def test_the_table_shows_what_is_lost_first_and_then_the_line():
     assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
     assert [line.split()[:2] for line in lines] == [
         ["n1", "LOST"],
-        ["rack", "by"],
+        ["rack", "manual"],
         ["n2", "rebooting"],
-        ["id-go", "bare"],
-        ["n4", "in"],
+        ["id-go", "legacy"],
+        ["n4", "queued"],
         ["n5", "idle"],
     ]
     assert all(len(line) <= 80 for line in lines)
-    assert summary(view, NOW) == "group db: 4 of 4 slots held, 1 in line, 3 present, 1 LOST, HALTED"
+    assert summary(view, NOW) == "group db: 4 of 4 slots held, 1 queued, 3 present, 1 LOST, HALTED"
 
 
 def test_names_that_are_not_unique_show_the_ids():
@@ -292,7 +292,7 @@ nodes = st.builds(
     *(texts,) * 4,
     state=st.sampled_from(states.ALL) | texts,
     since=moments,
-    code=st.sampled_from(["", "line", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
+    code=st.sampled_from(["", "queue", "window", "retry", "dry_run", "clone", "other_claim"]) | texts,
     reason=texts,
     until=st.none() | moments,
     need=st.sampled_from(["", "operator", "update-engine"]) | texts,
@@ -330,7 +330,9 @@ def test_a_machine_that_came_up_sick_halts_its_group_until_somebody_has_looked()
     claim = rebooting("n2").gone_wrong("unhealthy", "x.service has failed")
     view = group(wanting("n1"), idle("n2"), claims=[claim], slots=2)
     assert any(
-        sentence.startswith("Group db is HALTED: n2 is unhealthy: x.service has failed. Nobody of it goes on.")
+        sentence.startswith(
+            "Group db is HALTED: n2 is unhealthy: x.service has failed. No machine in the group will reboot."
+        )
         for sentence in told(view, "n1")
     )
     assert summary(view, NOW).endswith("1 UNHEALTHY, HALTED")
@@ -345,7 +347,7 @@ def test_orders_of_operators_are_said_with_the_way_out():
     view = replace(group(wanting("n1")), freeze=order, holds={"id-n1": order})
     said = told(view, "n1")
     assert "Group db is frozen by alice since 03:00: the database moves. `locksmithctl thaw` ends that." in said
-    assert "It is held back by alice since 03:00: the database moves. `locksmithctl unhold n1` lets it go on." in said
+    assert "It is held back by alice since 03:00: the database moves. `locksmithctl unhold n1` ends that." in said
     assert "FROZEN by alice" in summary(view, NOW)
 
 

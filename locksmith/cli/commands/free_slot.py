@@ -11,7 +11,7 @@ from locksmith.lock.shown import Shown
 
 
 async def free(holder: str, reason: str, lock: RebootLock, shown: Shown | None = None) -> Claim | None:
-    """Free whatever holds this id, or only what was shown of it, and write that into the history."""
+    """Free the slot of this id, or only the claim that was shown, and write that into the history."""
     claim = await lock.unlock(holder, shown)
     undone = f"it {was(claim).removeprefix('which ')}"
     done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)
@@ -31,5 +31,5 @@ def tell_freed(holder: str, claim: Claim | None, *, as_json: bool) -> None:
 def was(claim: Claim | None) -> str:
     """Say what a slot that was freed was held for."""
     if claim is None:
-        return "which held a slot without a record that can be read: a node of the original, or a bare lock"
+        return "which held a slot without a record that can be read: a legacy node, or a legacy lock"
     return f"which was {claim.describe()}"

@@ -32,7 +32,7 @@ for_option = click.option("--for", "long", cls=GoOption, metavar="D", help="End 
 
 
 def _choose_group(context: click.Context, _option: click.Parameter, group: str | None) -> None:
-    """Name the group behind the command too, where an order about one is most naturally said."""
+    """Take the group after the command too, because an order names its group there."""
     session = context.find_object(Session)
     if group is not None and session is not None:
         session.flags = {**session.flags, "group": group}
@@ -45,7 +45,7 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 
 
 @click.command(cls=GoCommand)
-@click.option("--reason", cls=GoOption, required=True, help="Why, for whoever finds their machines waiting.")
+@click.option("--reason", cls=GoOption, required=True, help="Why, for people whose machines wait.")
 @until_option
 @for_option
 @click.option(
@@ -55,10 +55,10 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @json_flag
 @pass_session
 def freeze(session: Session, *, reason: str, until: str | None, long: str | None, fence: bool, as_json: bool) -> None:
-    """Let nobody of the group begin a reboot, until `thaw`, or a time.
+    """Keep the machines of the group from rebooting, until `thaw`, or a time.
 
-    Who holds a slot and can still turn back gives it back. Who is past the point of no return is named: nothing stops
-    those any more.
+    A machine that holds a slot and can still abort releases it. A machine past the point of no return is named: nothing
+    stops its reboot.
     """
     order, ttl = order_of(reason, until, long)
 
@@ -75,7 +75,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     _tell(done)
     if not fence and done.without_record:
         note(
-            f"Warning: {named(done.without_record)} hold a slot without a record: nodes of the original obey only "
+            f"Warning: {named(done.without_record)} hold a slot without a record: legacy nodes obey only "
             "the number of slots. `locksmithctl freeze --legacy` sets that to 0 until `thaw`"
         )
 
@@ -95,12 +95,12 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
         return before
 
     before = _with_orders(session, work)
-    _taken_back(session, before, f"{group_name(session.config.group)} is", "frozen", as_json=as_json)
+    _tell_ended(session, before, f"{group_name(session.config.group)} is", "frozen", as_json=as_json)
 
 
 @click.command(cls=GoCommand)
 @machine_argument
-@click.option("--reason", cls=GoOption, required=True, help="Why, for whoever finds the machine waiting.")
+@click.option("--reason", cls=GoOption, required=True, help="Why, for people whose machine waits.")
 @until_option
 @for_option
 @group_option
@@ -145,7 +145,7 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
             await orders.lock.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
         return before
 
-    _taken_back(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
+    _tell_ended(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
@@ -219,7 +219,7 @@ def _fields(done: Ordered) -> dict[str, object]:
     }
 
 
-def _taken_back(session: Session, before: Stood, who: str, what: str, *, as_json: bool) -> None:
+def _tell_ended(session: Session, before: Stood, who: str, what: str, *, as_json: bool) -> None:
     if as_json:
         fields = order_fields(before) if isinstance(before, Order) else None
         print_json({"group": session.config.group, "ended": before is not None, "was": fields})

@@ -75,19 +75,19 @@ def _event_row(event: Event, now: datetime) -> Row:
         return Row((_when(event.at, now), event.act, name, long, _why(event.who, event.reason, event.detail)))
     if event.detail == REBOOTED:
         return Row((_when(event.at, now), REBOOTED, name, long, _why(event.who, event.reason)))
-    return Row((_when(event.at, now), "gave back", name, long, _why(event.who, event.reason, event.detail)))
+    return Row((_when(event.at, now), "released", name, long, _why(event.who, event.reason, event.detail)))
 
 
 def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
     if not isinstance(claim, Claim):
-        why = "its record cannot be read" if claim else "no record: a node of the original, or a bare lock"
+        why = "its record cannot be read" if claim else "no record: a legacy node, or a legacy lock"
         return Row(("", "still held", holder, "", why), "yellow")
     name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
     return Row((_when(claim.held_since, now), "still held", name, long, _why(claim.who, claim.reason)), "yellow")
 
 
 def _name(kind: str, holder: str, hostname: str) -> str:
-    """Name the machine: the host of a claim by hand is the operator's."""
+    """Name the machine: the host of a manual claim is the operator's."""
     return hostname if kind == claim_record.REBOOT and hostname else holder
 
 

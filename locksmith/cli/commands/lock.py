@@ -1,6 +1,6 @@
 """`lock` and `unlock`: an operator's own claim, and the freeing of any claim.
 
-Standard output stays empty without `--json`, as the original's does; what was done is said on standard error.
+Standard output stays empty without `--json`, as that of CoreOS locksmith does; standard error says what was done.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from locksmith.util import boottime
 from locksmith.util.words import quoted
 
 ABORT_LIMIT = 30.0
-"""Seconds to give up what one waited for, before the program ends; after that a place in line expires."""
+"""Seconds to leave the queue before the program ends; after that the place in the queue expires."""
 
 machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=False)
 
 
 @click.command(cls=GoCommand)
 @machine_argument
-@click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@click.option("--reason", cls=GoOption, default="", help="Why, for people who find the slot taken.")
 @wait_option
 @timeout_option
 @json_flag
@@ -43,16 +43,16 @@ machine_argument = click.argument("machine", metavar="[MACHINE-ID]", required=Fa
 def lock(
     session: Session, *, machine: str | None, reason: str, waits: bool, timeout: str | None, as_json: bool
 ) -> None:
-    """Take a slot by hand for a machine (without an id, for this one), until `unlock`.
+    """Take a slot manually for a machine (without an id, for this one), until `unlock`.
 
-    No daemon rides on such a slot or gives it back: while it is held, the machine does not reboot by itself. A machine
-    that is locked by hand already stays as it is.
+    No daemon uses or releases such a slot: while it is held, the machine does not reboot by itself. If the machine has
+    a manual lock already, nothing changes.
     """
     patience = read_patience(note, waits=waits, timeout=timeout)
     holder = _holder(session, machine)
     if named := _named(session, holder):
         raise LockError(
-            f"{holder} is the host name of {named}; nothing was locked. Say `locksmithctl lock {quoted(named)}`"
+            f"{holder} is the host name of {named}; nothing was locked. Run `locksmithctl lock {quoted(named)}`"
         )
     claim = new_claim(holder, MANUAL, reason)
     held = boottime.run(_wait_in_queue(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
@@ -65,16 +65,16 @@ def lock(
 
 @click.command(cls=GoCommand)
 @machine_argument
-@click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that nobody seems to give back.")
+@click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that no machine seems to release.")
 @click.option("--yes", cls=GoOption, is_flag=True, help="With --stale: do not ask.")
 @reason_option
 @json_flag
 @pass_session
 def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, reason: str, as_json: bool) -> None:
-    """Free the slot of a machine (without an id, of this one), whoever took it, and say what that undid.
+    """Free the slot of a machine (without an id, of this one), and say which claim that undid.
 
-    --stale asks for each slot of a machine that is lost, and for each that has long been held by what nobody can tell
-    to be alive: a node of the original, a bare lock, a lock by hand. No slot is ever taken away by itself.
+    --stale asks for each slot of a lost machine, and for each slot that a legacy node, a legacy lock or a manual lock
+    has held for long: the store does not show whether their machines are alive. No slot is ever freed by itself.
     """
     if stale:
         from locksmith.cli.commands.stale import unlock_stale
@@ -87,7 +87,7 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
     except NotHeldError as error:
         if named := _named(session, holder):
             raise LockError(
-                f"{error}: it is the host name of {named}. Say `locksmithctl unlock {quoted(named)}`"
+                f"{error}: it is the host name of {named}. Run `locksmithctl unlock {quoted(named)}`"
             ) from None
         raise
     if as_json:
@@ -108,17 +108,17 @@ async def _lock(claim: Claim, lock: RebootLock) -> Claim:
 
 
 async def _wait_in_queue(session: Session, claim: Claim, patience: Patience) -> Claim:
-    """Wait for a slot in the same line as the machines.
+    """Wait for a slot in the same queue as the machines.
 
-    A machine that holds a slot for its reboot is waited for as well: the lock is taken when that is given back.
+    If the machine holds a slot for its reboot, this waits for its release as well.
     """
     return await unless_interrupted(session.use_queued_lock(partial(_obtain, claim, patience)))
 
 
 async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
-    """Get a slot; whatever else ends the wait, neither slot nor place is left behind."""
+    """Get a slot. If the wait ends in another way, neither a slot nor a place in the queue is left."""
     try:
-        if held := await _held_by_hand(claim, lock.lock):
+        if held := await _held_manually(claim, lock.lock):
             return held
         await patience.obtain(partial(lock.take, claim), lock.changed)
     except BaseException:
@@ -129,7 +129,7 @@ async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
     return claim
 
 
-async def _held_by_hand(claim: Claim, lock: RebootLock) -> Claim | None:
+async def _held_manually(claim: Claim, lock: RebootLock) -> Claim | None:
     """Give the claim of an earlier `lock`, which there is no use in waiting for."""
     try:
         await lock.check(claim)

@@ -19,7 +19,7 @@ from locksmith.util import boottime
 
 
 @click.command(cls=GoCommand)
-@click.option("--reason", cls=GoOption, default="", help="Why, for whoever finds the slot taken.")
+@click.option("--reason", cls=GoOption, default="", help="Why, for people who find the slot taken.")
 @click.option("--now", cls=GoOption, is_flag=True, help="At any time: do not ask for the window.")
 @click.option(
     "--skip-gate",
@@ -43,17 +43,17 @@ def reboot(
     timeout: str | None,
     as_json: bool,
 ) -> None:
-    """Reboot this machine, holding the lock, through the same gates, line and hooks as an update's.
+    """Reboot this machine, holding the lock, through the same gates, queue and hooks as for an update.
 
-    Whatever stands in the way ends it, unless it is to wait; it says what it waits for. Nothing skips the lock. The
-    slot is given back when the reboot fails, and otherwise by locksmithd after it, when the machine is healthy. Needs
-    root.
+    If something blocks the reboot, the command ends, or waits with --wait and says what it waits for. Nothing skips the
+    lock. If the reboot fails, the command releases the slot. Otherwise locksmithd releases it after the reboot, when
+    the machine is healthy. Needs root.
     """
     from locksmith.cli.reboot.run import Wanted, order_reboot
 
     patience = read_patience(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
-        raise HostError("a reboot needs root: say `sudo locksmithctl reboot`")
+        raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
     try:
         boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
     finally:
@@ -68,7 +68,7 @@ def reboot(
 def send_need_reboot(session: Session, *, as_json: bool) -> None:
     """Tell this machine's locksmithd that a reboot is needed, as update_engine would.
 
-    It counts from root, and from whom polkit allows org.locksmith1.manage.
+    Root may do it, and users whom polkit allows org.locksmith1.manage.
     """
     from locksmith.cli.request import request_over_bus, send_request
 
@@ -84,14 +84,14 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
 
 
 @click.command(cls=GoCommand)
-@click.option("--reason", cls=GoOption, required=True, help="Why, for whoever asks the machine.")
+@click.option("--reason", cls=GoOption, required=True, help="Why, for people who ask the machine.")
 @json_flag
 @pass_session
 def request(session: Session, *, reason: str, as_json: bool) -> None:
-    """Ask for a reboot of this machine, for scripts and units: through the same gates and line as an update's.
+    """Ask for a reboot of this machine, for scripts and units: through the same gates and queue as for an update.
 
-    It stands until the machine has rebooted, or `cancel` takes it back; locksmithd need not run yet. It counts from
-    root, and from whom polkit allows org.locksmith1.manage.
+    It stands until the machine has rebooted, or until `cancel`; locksmithd need not run yet. Root may do it, and users
+    whom polkit allows org.locksmith1.manage.
     """
     from locksmith.cli.request import keep_request, request_over_bus
 
@@ -104,7 +104,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"requested": True, "running": running})
         return
-    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` takes it back")
+    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` removes the request")
     if not running:
         note("locksmithd does not run on this machine: it sees the request when it starts")
 
@@ -113,7 +113,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
 @json_flag
 @pass_session
 def cancel(session: Session, *, as_json: bool) -> None:
-    """Take `request` and `send-need-reboot` back. Past the point of no return it is too late, and says so."""
+    """Remove a `request` or `send-need-reboot`. Past the point of no return it is too late, which is an error."""
     from locksmith.cli.request import cancel_over_bus, cancel_request, engine_wants
 
     if os.geteuid() == 0:
@@ -125,10 +125,10 @@ def cancel(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json({"cancelled": cancelled, "update_engine": engine})
         return
-    say("cancelled: the wish for a reboot is taken back" if cancelled else "nothing to cancel")
+    say("cancelled: the request for a reboot is removed" if cancelled else "nothing to cancel")
     if engine is not None:
         note(
-            f"update_engine itself wants a reboot{f' into {engine}' if engine else ''}; to take that back: "
+            f"update_engine itself needs a reboot{f' into {engine}' if engine else ''}; to remove that need, run: "
             "update_engine_client -reset_status"
         )
 
@@ -137,7 +137,7 @@ def cancel(session: Session, *, as_json: bool) -> None:
 @json_flag
 @pass_session
 def recheck(session: Session, *, as_json: bool) -> None:
-    """Have this machine's locksmithd look at everything again now, and try again what it had given up."""
+    """Have this machine's locksmithd check everything now, and try again after reboots that failed too often."""
     from locksmith.cli.request import recheck_over_bus
 
     del session
@@ -146,4 +146,4 @@ def recheck(session: Session, *, as_json: bool) -> None:
         print_json({"state": local.state, "code": local.code, "reason": local.reason})
     else:
         words = f": {local.reason}" if local.reason else ""
-        say(f"locksmithd looks again; it was {local.state}{words}")
+        say(f"locksmithd checks everything now; it was {local.state}{words}")

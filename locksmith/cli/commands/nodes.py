@@ -21,7 +21,7 @@ from locksmith.fleet.reader import read_group
 def nodes(session: Session, *, watches: bool, as_json: bool) -> None:
     """Show every machine of the group: what it does, since when, why, and when its window opens.
 
-    Who holds a slot comes first, what is lost before all others; then who stands in line, in the order of their turn.
+    Lost machines come first, then the other holders of a slot, then the queue in its order, then all others.
     """
     if watches:
         watch(session, as_json=as_json, everything=True)

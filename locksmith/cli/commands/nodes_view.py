@@ -26,7 +26,7 @@ COLOURS = {
     **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD), YELLOW),
 }
 
-STATES = {**{how: how.upper() for how in WRONG}, HolderKind.MANUAL: "by hand", HolderKind.HELD: "holds"}
+STATES = {**{how: how.upper() for how in WRONG}, HolderKind.HELD: "holds"}
 
 
 def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
@@ -38,12 +38,12 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
         share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
     parts = [
         f"{len(held)} of {now.max}{share} slots held",
-        f"{len(view.waiters)} in line",
+        f"{len(view.waiters)} queued",
         f"{len(view.machines)} present",
     ]
     parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
     if view.freeze is not None:
-        parts.append(f"FROZEN by {view.freeze.who or 'somebody'}")
+        parts.append(f"FROZEN by {view.freeze.who or 'an operator'}")
     if halts(view.incidents(when), halt_after.of(len(view.machines))):
         parts.append("HALTED")
     return f"{group_name(view.group)}: {', '.join(parts)}"
@@ -62,7 +62,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
 
 
 def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
-    """Give a row for everybody, with the id: holders, then the line, then the rest by name."""
+    """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
     held = holder_statuses(view)
     for one in sorted(held, key=lambda one: one.how not in WRONG):
         yield one.holder, _holder(view, one, now)
@@ -75,7 +75,7 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         colour = ""
         if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
             why, colour = f"cannot take a slot: {node.reason}", RED
-        cells = (waiter.name, f"in line, {place}", span(now - waiter.since), _window(node, now), why)
+        cells = (waiter.name, f"queued #{place}", span(now - waiter.since), _window(node, now), why)
         yield waiter.holder, Row(cells, colour)
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):

@@ -20,8 +20,8 @@ MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""
 
 KEPT = (
-    "Whoever has a record beside the semaphore keeps a slot, as it may be rebooting; on etcd's v2 API a record can be "
-    "the leftover of one that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
+    "Each machine with a record keeps a slot, because it may be rebooting. On etcd's v2 API a record can be left over "
+    "from a claim that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
 )
 
 
@@ -42,7 +42,7 @@ class Repair:
 def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: bool) -> None:
     """Make a semaphore new that cannot be read, after showing what is there. A sound one is never touched.
 
-    Whoever has a record beside it keeps a slot, which `unlock` frees.
+    Each machine with a record keeps a slot, which `unlock` frees.
     """
     new = parse_slots(slots)
     done = session.with_lock(lambda lock: _repair(lock, new, reason, sure=yes))
@@ -50,7 +50,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
     elif done:
         kept = ", ".join(done.made.holders)
-        say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "nobody holds a slot"))
+        say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "no machine holds a slot"))
         if kept:
             note(KEPT)
     else:
@@ -62,7 +62,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
 @json_flag
 @pass_session
 def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
-    """Set the max of the group's semaphore on etcd's v2 API to 0 for good, while nobody holds it.
+    """Set the max of the group's semaphore on etcd's v2 API to 0 for good, while no machine holds it.
 
     That stops every node that still locks there, and lets the others lock on v3.
     """
@@ -70,7 +70,7 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"group": session.config.group, "retired": retired})
     elif retired:
-        say("retired: max is 0 on etcd's v2 API, where nobody gets a slot any more; lock on v3 from now on")
+        say("retired: max is 0 on etcd's v2 API, where no machine gets a slot any more; lock on v3 from now on")
     else:
         say("nothing to retire: the group has no semaphore on etcd's v2 API")
 
@@ -98,7 +98,10 @@ async def _repair(lock: RebootLock, slots: int, reason: str, *, sure: bool) -> R
 
 def _ask(slots: int) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked: look at the value above and say --yes; nothing was changed")
+        raise UsageError(
+            "standard input is no terminal, so no question can be asked: check the value above and use --yes; "
+            "nothing was changed"
+        )
     if not ask(f"Make it new, with a max of {slots}?"):
         raise LockError("not confirmed; nothing was changed")
 

@@ -52,7 +52,7 @@ class _Resume:
             await orders.lock.history.add(act(RESUME, self.order.reason, detail))
 
     async def say_in_new_cluster(self, store: Store, cluster: Callable[[], str]) -> None:
-        """Say it in whichever cluster answers, and name both."""
+        """Say it in the cluster that answers, and name both."""
         await store.get(resume_key(self.group))
         self.now = cluster()
         if self.now == self.before:
@@ -87,7 +87,7 @@ def resume(session: Session, *, reason: str, replaces: str | None, as_json: bool
         for one in work.done:
             note(f"acknowledged: {one.describe()}")
         if work.done:
-            note("That may not be all: see `locksmithctl nodes`, and say `locksmithctl resume` again")
+            note("That may not be all: see `locksmithctl nodes`, and run `locksmithctl resume` again")
         raise
     _tell(work, as_json=as_json)
 
@@ -102,7 +102,7 @@ def _tell(work: _Resume, *, as_json: bool) -> None:
         say(f"acknowledged: {one.describe()}")
     if work.before:
         say(f"{work.succession}: the machines of {group_name(work.group)} believe it from now on")
-    say(f"{group_name(work.group)} may go on" + ("" if work.done or work.before else ": nothing had gone wrong in it"))
+    say(f"{group_name(work.group)} may reboot" + ("" if work.done or work.before else ": nothing had gone wrong in it"))
 
 
 def _cluster(text: str) -> str:

@@ -127,7 +127,7 @@ def _took(event: "Event") -> float | None:
 
 
 def _renderer(path: Path) -> "Callable[[Drawing], bytes]":
-    """Give what draws into such a file, before anything else is done: a long run that ends in a typo helps nobody."""
+    """Give what draws into such a file, before anything else is done: a typo ends the program before the long run."""
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
     match path.suffix.lower():

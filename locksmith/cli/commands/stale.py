@@ -1,4 +1,4 @@
-"""`unlock --stale`: the slots that no machine seems to give back, one after another, each confirmed by a person.
+"""`unlock --stale`: the slots that no machine seems to release, one after another, each confirmed by a person.
 
 Between the question and the answer a slot may change: its machine comes back, commits, or another claim takes its
 place. So only what was shown is freed.
@@ -27,7 +27,9 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
     if machine is not None:
         raise UsageError("--stale goes through all slots: name no machine with it")
     if not sure and not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked: look with `locksmithctl nodes`, then say --yes")
+        raise UsageError(
+            "standard input is no terminal, so no question can be asked: see `locksmithctl nodes`, then use --yes"
+        )
     view = session.with_store(lambda store: read_group(store, session.config.group))
     now = datetime.now().astimezone()
     freed, refused = [], []
@@ -62,7 +64,7 @@ async def _shown(one: HolderStatus, lock: RebootLock) -> Shown:
     """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
     holder_state = await lock.look(one.holder)
     if not holder_state.listed:
-        raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
-    if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.BARE):
+        raise NotHeldError(f"{one.holder} has released its slot meanwhile")
+    if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.LEGACY):
         raise ChangedClaimError(one.holder, f"{holder_state.describe()}: that is not what was found")
     return Shown(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})

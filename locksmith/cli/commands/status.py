@@ -1,4 +1,4 @@
-"""`status` and `set-max`, whose output scripts parse: each line is the original's."""
+"""`status` and `set-max`, whose output scripts parse: each line is that of CoreOS locksmith."""
 
 import re
 from functools import partial
@@ -22,7 +22,7 @@ from locksmith.lock.records.share import Share
 @json_flag
 @pass_session
 def status(session: Session, *, watches: bool, as_json: bool) -> None:
-    """Show how many slots there are and who holds one; with --watch the line and the rollout too."""
+    """Show how many slots there are and who holds one; with --watch the queue and the rollout too."""
     if watches:
         from locksmith.cli.commands.watch import watch
 
@@ -40,9 +40,9 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
 @json_flag
 @pass_session
 def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None:
-    """Set the number of slots to N: how many machines may be down at once. Whoever holds a slot keeps it.
+    """Set the number of slots to N: how many machines may be down at once. Every holder keeps its slot.
 
-    N% keeps it at that share of the machines present, at least 1: whoever takes the lock counts them anew.
+    N% keeps it at that share of the machines present, at least 1: each machine that takes the lock counts them again.
     """
     percent = parse_share(slots) if share.is_share(slots) else ""
     number = 0 if percent else parse_slots(slots)
@@ -73,7 +73,7 @@ def _ended(before: Share | CorruptValueError | None, percent: str, old: int) -> 
         return "a share that could not be read is gone"
     if before is None or (before.percent == percent and not before.is_void(old)):
         return ""
-    void = f", which was void: max {old} was set by hand" if before.is_void(old) else ""
+    void = f", which was void: max {old} was set manually" if before.is_void(old) else ""
     return f"the share of {before.percent} is over{void}"
 
 

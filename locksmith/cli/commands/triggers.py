@@ -1,4 +1,4 @@
-"""`triggers`: what may want a reboot on this machine, what each of them says, and when it last looked."""
+"""`triggers`: the triggers of this machine, what each of them says, and when it last checked."""
 
 from datetime import UTC, datetime
 
@@ -12,17 +12,17 @@ from locksmith.util import boottime
 from locksmith.util.records import moment
 from locksmith.util.words import span
 
-COLOURS = {"wants": "yellow", "error": "red"}
+COLOURS = {"yes": "yellow", "error": "red"}
 
 
 @click.command(cls=GoCommand)
 @json_flag
 @pass_session
 def triggers(session: Session, *, as_json: bool) -> None:
-    """Show the triggers of this machine's locksmithd: what was found here, what each says, when it last looked.
+    """Show the triggers of this machine's locksmithd: what was found here, what each says, when it last checked.
 
-    `wants` a reboot; `quiet`: it does not; `error`: it could not look, which is never a wish; `unused`: this machine
-    has no use for it.
+    `yes`: a reboot is needed; `no`: it is not; `error`: the trigger could not check, which is never a reason to reboot;
+    `unused`: this machine has no use for the trigger.
     """
     from locksmith.daemon.bus_service import read_triggers
     from locksmith.host.dbus.bus import SystemBus

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 READ_AGAIN = 30.0
-"""Seconds after which everything is read again, whatever the watch says: a frozen member is silent."""
+"""Seconds after which everything is read again, also if the watch is silent: a frozen member is silent too."""
 RETRY = 2.0
 """Seconds between two tries while etcd is away."""
 CALM = 0.2
@@ -167,7 +167,7 @@ def _waiting(view: GroupView, now: datetime) -> list[str]:
         for place, waiter in enumerate(view.waiters[:MOST_WAITERS], 1)
     ]
     more = len(view.waiters) - len(shown)
-    return [*shown, *([f"      and {more} more in line"] if more else [])]
+    return [*shown, *([f"      and {more} more queued"] if more else [])]
 
 
 def _stale(seen: Seen, now: datetime) -> str:

@@ -76,7 +76,7 @@ def _with_group(sentence: str, group: str) -> str:
     return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
 
 
-_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|release|repair|resume|set-max|thaw|unlock)\b)")
+_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
 
 
 def _fitted(sentence: str) -> list[str]:
@@ -102,7 +102,7 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
     try:
         names = await list_groups(store)
     except StoreRefusedError as error:
-        note(f"other groups are not looked at: {error}")
+        note(f"other groups are not searched: {error}")
         return
     for name in names:
         if name == group:

@@ -27,19 +27,13 @@ from locksmith.window.windows import Windows
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
-@click.option(
-    "--spec", "specs", cls=GoOption, multiple=True, metavar="W", help="A window to look at: 'Fri 22:00 for 4h'."
-)
-@click.option(
-    "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout to look at beside it."
-)
-@click.option(
-    "--set", "names", cls=GoOption, multiple=True, metavar="NAME", help="A set of windows in etcd to look at."
-)
+@click.option("--spec", "specs", cls=GoOption, multiple=True, metavar="W", help="A window to show: 'Fri 22:00 for 4h'.")
+@click.option("--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout to show with it.")
+@click.option("--set", "names", cls=GoOption, multiple=True, metavar="NAME", help="A set of windows in etcd to show.")
 @click.option(
     "--next", "count", cls=GoOption, type=click.IntRange(1, 1000), default=5, help="How many openings to show."
 )
-@click.option("--at", cls=GoOption, metavar="T", help="Look at this time: 18:30, or 2026-05-01T18:30.")
+@click.option("--at", cls=GoOption, metavar="T", help="Show this time: 18:30, or 2026-05-01T18:30.")
 @click.option("--zone", cls=GoOption, metavar="Z", help="The time zone of what names none, and of what is shown.")
 @click.option(
     "--min-remaining", "least", cls=GoOption, metavar="D", help="How much has to be left when a reboot begins."

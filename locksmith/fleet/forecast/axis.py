@@ -49,6 +49,6 @@ def _moments(began: float, ended: float, zone: tzinfo | None, step: int) -> Iter
 
 
 def numbers(most: int, marks: int) -> list[int]:
-    """Give round numbers from 0 up to `most`, at most so many of them beside 0."""
+    """Give round numbers from 0 up to `most`, at most so many of them after 0."""
     steps = (first * 10**zeros for zeros in range(len(str(most)) + 1) for first in (1, 2, 5))
     return list(range(0, most + 1, next(step for step in steps if most / step <= marks)))

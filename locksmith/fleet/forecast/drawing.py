@@ -1,6 +1,6 @@
 """A drawing: shapes in pixels from the top left corner, the later ones above the earlier ones. Pure.
 
-Whoever draws it (`svg`, `cli/png.py`) knows nothing of what it shows.
+The modules that draw it (`svg`, `cli/png.py`) know nothing of what it shows.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INK, PALE = "#222222", "#d0d0d0"
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A polygon that is filled; `title` says what it is to whoever points at it."""
+    """A polygon that is filled; `title` says what it is where the mouse points."""
 
     points: tuple[Point, ...]
     colour: str

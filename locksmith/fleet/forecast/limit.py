@@ -14,6 +14,6 @@ class Limit(StrEnum):
     """The group is halted, or slots are held by machines that wait for their repair."""
     SPACING = "spacing"
     ARRIVAL = "arrival"
-    """Nobody wants a reboot yet."""
+    """No machine needs a reboot yet."""
     REBOOT = "reboot"
-    """The last ones reboot: nobody waits any more."""
+    """The last ones reboot: no machine waits any more."""

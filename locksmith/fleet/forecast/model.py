@@ -1,9 +1,9 @@
 """A reduced model of a rollout, fast enough for a hundred thousand machines. Pure.
 
-A machine at the head of the line takes a slot when one is free, the group is neither halted nor in its pause, and a
+A machine at the head of the queue takes a slot when one is free, the group is neither halted nor in its pause, and a
 window is open with enough left; it holds the slot for its hooks, its reboot and its proof of health. One that fails
 keeps the slot until it is repaired. What it leaves out: the hand-over itself (milliseconds), etcd, inhibitors, users,
-alerts, checks, tries that are called off, machines of the original beside ours, and what operators do but repair.
+alerts, checks, aborted tries, legacy nodes in the group, and what operators do but repair.
 
 All the time of a run is put down to what was in the way (`Limit`): where several things were, to the one that let go
 last, since nothing is gained where only another one does so sooner.
@@ -23,7 +23,7 @@ from locksmith.fleet.forecast.sick import Sick
 
 
 class Reboot(NamedTuple):
-    """One reboot: its slot is taken, it is over (`seen`: for better or worse), its slot is given back."""
+    """One reboot: its slot is taken, it is over (`seen`: for better or worse), its slot is released."""
 
     begin: float
     seen: float
@@ -128,7 +128,7 @@ class _Course:
         while True:
             goes_on = sick.resumed(at, self._plan.halts_at) if sick else at
             opens = self._opens(goes_on)
-            # What goes by while no window is open is the window's, whatever else is in the way then.
+            # What goes by while no window is open is the window's, also if something else blocks then.
             since = goes_on if opens == goes_on else max(last, self._shut)
             queued = max(0.0, min(at, since) - last)
             failing = 0.0

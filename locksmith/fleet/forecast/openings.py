@@ -1,7 +1,7 @@
 """The openings of a group's windows, one after another, looked for as they are needed and kept for all runs. Pure.
 
-`Windows` answers for one moment, and looks around it each time; here every opening is wanted, of windows that may open
-each minute for years, so their stretches are gone through once.
+`Windows` answers for one moment, and searches around it each time. Here every opening is needed, of windows that may
+open each minute for years, so their stretches are gone through once.
 """
 
 import heapq
@@ -20,7 +20,7 @@ LONGEST = timedelta(days=3650)
 _PART = timedelta(days=7)
 """What is open for longer comes in parts: it may be open for ever."""
 _MOST_USELESS = 1000
-"""Openings that are too short, one after another, before it is given up."""
+"""Openings that are too short, one after another, before the search ends."""
 _MOST_BLACK = 20_000
 """Openings that are black as a whole, the same."""
 

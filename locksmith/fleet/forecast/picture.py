@@ -153,7 +153,7 @@ def _head(answer: Answer, frame: _Frame, *, windows: bool) -> Shapes:
 
 
 def _panel(panel: _Panel, top: float) -> Shapes:
-    """Draw layers on each other, with the numbers beside them."""
+    """Draw layers on each other, with the numbers next to them."""
     shapes: Shapes = [Text((LEFT, top - 7), panel.title, size=11)]
     below = [0] * (SAMPLES + 1)
 

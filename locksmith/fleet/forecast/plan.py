@@ -44,8 +44,8 @@ class GroupPlan:
 
     Spans are in seconds.
 
-    `repair` is how long a machine that came up sick keeps its slot, until somebody has looked and said `resume`.
-    `arrives`: over how long the machines come to want the reboot. `least` of a window must be left when one begins.
+    `repair` is how long a machine that came up sick keeps its slot, until an operator's `resume`.
+    `arrives`: over how long the machines come to need the reboot. `least` of a window must be left when one begins.
     """
 
     name: str

@@ -59,7 +59,7 @@ def _how_long(group: GroupAnswer) -> str:
         Limit.SLOTS: "it is in use" if group.plan.slots == 1 else f"all {group.plan.slots:,} are in use",
         Limit.FAILURES: "machines that failed wait for their repair",
         Limit.SPACING: "only the pause is in the way",
-        Limit.ARRIVAL: "no machine wants a reboot yet",
+        Limit.ARRIVAL: "no machine needs a reboot yet",
         Limit.REBOOT: "the last ones reboot",
     }[group.limit]
     return f"{what} for {spent} of {whole}"

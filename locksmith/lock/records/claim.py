@@ -1,6 +1,6 @@
 """The records beside the semaphore: pure values and their JSON.
 
-A record tells everybody what a bare id in the semaphore cannot: which claim it is, who made it, when and why. It
+A record tells everybody what an id in the semaphore alone cannot: which claim it is, who made it, when and why. It
 decides nothing about safety; a record whose id is not in the semaphore counts for nothing. Records carry a schema
 number; fields that this version does not know are kept when it writes, because the rollout itself upgrades locksmith
 machine by machine.
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from locksmith.errors import CorruptValueError
+from locksmith.lock.records import older_names
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, moment, read_moment, read_optional_moment
 from locksmith.util.words import quoted
@@ -37,7 +38,7 @@ UNHEALTHY = "unhealthy"
 FAILED = "failed"
 """It has rebooted, and the update is not there: rolled back, or wanted as before."""
 WENT_WRONG = {UNHEALTHY, FAILED}
-"""A reboot that went wrong, as the machine itself says; `trouble` says why."""
+"""A reboot that went wrong, as the machine itself says; `failure` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Claim:
 
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
     are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves
-    the reboot afterwards. `trouble` says what went wrong with its reboot, `acknowledged` which operator has taken note
+    the reboot afterwards. `failure` says what went wrong with its reboot, `acknowledged` which operator has taken note
     of that, when and why (empty: nobody has). `commits` counts how often its point of no return was written: a journal
     that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a second reboot
     for the same version (`locksmithctl recheck`).
@@ -95,8 +96,8 @@ class Claim:
 
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
-        who = self.who or self.hostname or "somebody"
-        by = {MANUAL: f"by hand by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
+        who = self.who or self.hostname or "an operator"
+        by = {MANUAL: f"manually by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words
 
@@ -117,7 +118,7 @@ def encode(claim: Claim) -> bytes:
         **({"taken": moment(claim.taken)} if claim.taken else {}),
         **({"userspace": claim.userspace} if claim.userspace else {}),
         **({"system": claim.system} if claim.system else {}),
-        **({"trouble": claim.failure} if claim.failure else {}),
+        **({"failure": claim.failure} if claim.failure else {}),
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
@@ -128,7 +129,7 @@ def encode(claim: Claim) -> bytes:
 def decode(raw: bytes, key: str, holder: str) -> Claim:
     """Read the record of `holder`; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_record(raw, limits.CLAIM)
+        fields = older_names.of_claim(jsonread.load_record(raw, limits.CLAIM))
         state = jsonread.read(fields, "state", str, HELD)
         return Claim(
             holder=holder,
@@ -145,7 +146,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             taken=read_optional_moment(fields, "taken"),
             userspace=jsonread.read(fields, "userspace", int, 0),
             system=jsonread.read(fields, "system", str, ""),
-            failure=jsonread.read(fields, "trouble", str, ""),
+            failure=jsonread.read(fields, "failure", str, ""),
             acknowledged=jsonread.read(fields, "acknowledged", str, ""),
             # A record of an earlier version does not count its commits.
             commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
@@ -161,5 +162,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("userspace", "system", "trouble", "acknowledged", "commits", "rechecked"),
+    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked"),
 }

@@ -1,7 +1,7 @@
 """When a rollout halts by itself: derived from the claims that went wrong, never stored. Pure.
 
 A machine that came up sick, came up with the old system, or never came back says that the next one may fare no better.
-Nobody of the group goes on until an operator has looked (`locksmithctl resume`).
+No machine of the group reboots until an operator has inspected it (`locksmithctl resume`).
 """
 
 import json
@@ -26,7 +26,7 @@ Its machine is gone; its slot was taken away then; its machine has rebooted, and
 
 
 ORPHAN_WORDS = (
-    "it has rebooted, and its journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
+    "it has rebooted, and its reboot journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
     "`locksmithctl unlock {}` releases its slot"
 )
 
@@ -135,7 +135,7 @@ def halts(found: Collection[Incident], limit: int | None) -> bool:
 def sentence(found: Collection[Incident]) -> str:
     """Say that, why, and the way on."""
     what = named([one.describe() for one in found], "; ")
-    return f"the group is halted: {what}; look at it, then say `locksmithctl resume`"
+    return f"the group is halted: {what}; inspect it, then run `locksmithctl resume`"
 
 
 def encode(noted: Iterable[Incident]) -> bytes:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from locksmith.errors import CorruptValueError
+from locksmith.lock.records import older_names
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
@@ -26,13 +27,14 @@ class Node:
     """What a machine says of itself. Moments are aware; `version` is locksmith's own.
 
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
-    `since` is when the state began. `wish` is the trigger that wants a reboot (empty: none does), `wish_version` what
-    for, `wish_since` since when; `wish_reasons` are those of all triggers. `window_opens` is the start of the window
-    that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts` are what it goes by.
-    `twin` names another machine that was seen with the same id, `twin_boot` its run. `userspace` is when its userspace
-    started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its firmware's
-    id (empty: it has none). `claim` is the nonce of the claim that its journal names (empty: none; None: it does
-    not say).
+    `since` is when the state began. `need` is the trigger that says that a reboot is needed (empty: none does),
+    `need_version` what for, `need_since` since when; `need_reasons` are those of all triggers. `window_opens` is the
+    start of the window that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts`
+    are what it goes by.
+    `clone` names another machine that was seen with the same id, `clone_boot` its run. `userspace` is when its
+    userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
+    firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
+    None: it does not say).
     `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
     stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
     the lease tells).
@@ -105,29 +107,29 @@ def encode(node: Node) -> bytes:
         "code": node.code,
         "reason": node.reason,
         "until": optional_moment(node.until),
-        "wish": node.need,
-        "wish_version": node.need_version,
-        "wish_since": optional_moment(node.need_since),
-        "wish_reasons": list(node.need_reasons),
+        "need": node.need,
+        "need_version": node.need_version,
+        "need_since": optional_moment(node.need_since),
+        "need_reasons": list(node.need_reasons),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
         "windows": list(node.windows),
         "blackouts": list(node.blackouts),
-        "twin": node.clone,
-        "twin_boot": node.clone_boot,
+        "clone": node.clone,
+        "clone_boot": node.clone_boot,
         "userspace": node.userspace,
         "instance": node.instance,
         "hardware": node.hardware,
         **({} if node.claim is None else {"claim": node.claim}),
         **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
     }
-    return json.dumps({**node.extra, **known}, separators=(",", ":")).encode()
+    return json.dumps({**node.extra, **older_names.with_clone_for_older(known)}, separators=(",", ":")).encode()
 
 
 def decode(raw: bytes, key: str, machine_id: str) -> Node:
     """Read the presence of a machine; `CorruptValueError` names its key."""
     try:
-        fields = jsonread.load_record(raw, limits.NODE)
+        fields = older_names.of_node(jsonread.load_record(raw, limits.NODE))
         return Node(
             machine_id=machine_id,
             hostname=jsonread.read(fields, "hostname", str),
@@ -140,16 +142,16 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             code=jsonread.read(fields, "code", str, ""),
             reason=jsonread.read(fields, "reason", str, ""),
             until=read_optional_moment(fields, "until"),
-            need=jsonread.read(fields, "wish", str, ""),
-            need_version=jsonread.read(fields, "wish_version", str, ""),
-            need_since=read_optional_moment(fields, "wish_since"),
-            need_reasons=tuple(map(str, jsonread.read(fields, "wish_reasons", list, []))),
+            need=jsonread.read(fields, "need", str, ""),
+            need_version=jsonread.read(fields, "need_version", str, ""),
+            need_since=read_optional_moment(fields, "need_since"),
+            need_reasons=tuple(map(str, jsonread.read(fields, "need_reasons", list, []))),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
-            clone=jsonread.read(fields, "twin", str, ""),
-            clone_boot=jsonread.read(fields, "twin_boot", str, ""),
+            clone=jsonread.read(fields, "clone", str, ""),
+            clone_boot=jsonread.read(fields, "clone_boot", str, ""),
             userspace=jsonread.read(fields, "userspace", int, 0),
             instance=jsonread.read(fields, "instance", str, ""),
             hardware=jsonread.read(fields, "hardware", str, ""),
@@ -185,6 +187,6 @@ def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | Non
 
 _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
-    *("wish", "wish_version", "wish_since", "wish_reasons", "window_opens", "window_closes", "windows", "blackouts"),
-    *("twin", "twin_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
+    *("need", "need_version", "need_since", "need_reasons", "window_opens", "window_closes", "windows", "blackouts"),
+    *("clone", "clone_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
 }

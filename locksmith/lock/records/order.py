@@ -66,9 +66,8 @@ class Order:
     def describe(self) -> str:
         """Say by whom and since when, and why: `by alice since 2026-05-01T02:10:00Z: the database moves`."""
         ends = f", until {moment(self.until)}" if self.until else ""
-        return (
-            f"by {self.who or 'somebody'} since {moment(self.since)}{ends}{f': {self.reason}' if self.reason else ''}"
-        )
+        why = f": {self.reason}" if self.reason else ""
+        return f"by {self.who or 'an operator'} since {moment(self.since)}{ends}{why}"
 
 
 def encode(order: Order) -> bytes:

@@ -46,7 +46,7 @@ class Semaphore:
         With a `position` in the queue, a slot must be free for each place before it too.
         """
         if self.available <= 0:
-            held = named(self.holders) or "nobody"
+            held = named(self.holders) or "no machine"
             raise NoFreeSlotError(f"no slot is free: max is {self.max}, held by {held}")
         if holder in self.holders:
             raise AlreadyHeldError(f"{holder} holds a slot already")
@@ -109,7 +109,7 @@ def _spell_out(escape: re.Match[str]) -> str:
 def _parse(fields: dict[str, object]) -> Semaphore:
     unknown = sorted(set(fields) - _FIELDS)
     if unknown:
-        raise jsonread.BadJsonError(f"the field {unknown[0]!r} is foreign to it")
+        raise jsonread.BadJsonError(f"the field {unknown[0]!r} is unknown")
     slots = jsonread.read(fields, "max", int)
     free = jsonread.read(fields, "semaphore", int)
     holders = _parse_holders(fields)

@@ -1,7 +1,7 @@
 """A share of the group instead of a number of slots, as it stands in `share`: pure, and its JSON.
 
 The number it makes is written into the semaphore's `max` by whoever takes the lock, so that a node of the original
-obeys it too. The share remembers what it wrote: another number there was set by hand, and then the share is void.
+obeys it too. The share remembers what it wrote: another number there was set manually, and then the share is void.
 """
 
 import json

@@ -9,7 +9,7 @@ REBOOTING = "rebooting"
 PREPARING = "preparing"
 VERIFYING = "verifying"
 RELEASING = "releasing"
-ABORTING = "withdrawing"
+ABORTING = "aborting"
 STUCK = "stuck"
 FINISHED = "finished"
 

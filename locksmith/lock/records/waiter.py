@@ -99,7 +99,9 @@ def decode(raw: bytes, key: str) -> Waiter:
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
-        raise CorruptValueError(key, f"not a place in line: {error}; it expires by itself unless it is kept") from None
+        raise CorruptValueError(
+            key, f"not a place in the queue: {error}; it expires by itself unless it is kept"
+        ) from None
 
 
 _KNOWN = {
