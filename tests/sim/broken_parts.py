@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Stage, WindowSight
 from locksmith.agent.journal import Hooks
