@@ -138,11 +138,11 @@ class QueuedLock:
         self._watch.aim((claim.nonce, revision), partial(self._slot_freed, revision))
         return False
 
-    async def release(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
+    async def release(self, claim: Claim, *, fence_pending: bool, why: str, rebooted: bool = False) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
         released = await self.lock.hand_over(
             claim,
-            settle=settle,
+            fence_pending=fence_pending,
             why=why,
             rebooted=rebooted,
             places=self._queue.keys(claim),

@@ -40,7 +40,7 @@ class EtcdLock:
 
     async def abort(self, claim: Claim, reason: str) -> None:
         """Give the slot and the place back, and make sure that no take that is still on its way can win."""
-        await self._lock.release(claim, settle=self._lock.is_undecided(claim), why=reason)
+        await self._lock.release(claim, fence_pending=self._lock.is_undecided(claim), why=reason)
 
     async def complete(self, claim: Claim) -> None:
         """Give the slot back; the group remembers the reboot.
@@ -48,10 +48,10 @@ class EtcdLock:
         A claim that never came to its commit may have a take on its way still, and had no reboot of its own.
         """
         if claim.state == HELD:
-            await self._lock.release(claim, settle=True, why="booted before its reboot was ordered")
+            await self._lock.release(claim, fence_pending=True, why="booted before its reboot was ordered")
             return
         why = f"{claim.state}: {claim.failure}" if claim.state in WENT_WRONG else REBOOTED
-        await self._lock.release(claim, settle=claim.state != COMMITTED, why=why, rebooted=True)
+        await self._lock.release(claim, fence_pending=claim.state != COMMITTED, why=why, rebooted=True)
 
     async def adopt(self, holder: str) -> bool:
         """Give back a slot this machine holds without a record, as a node of the original does at every start."""

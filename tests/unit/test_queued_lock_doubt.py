@@ -180,7 +180,7 @@ def test_who_cannot_have_a_slot_any_more_leaves_the_line_to_the_others():
         await lock(server).take(claim("n1"))
         await machine.take(claim("n2"))
         machine._cut_off = 0.0
-        await orders(server).lock.set_max(2)
+        await orders(server).admin.set_max(2)
         await RebootLock(MemoryStore(server), "").take(claim("n2", nonce="by hand", kind=MANUAL))
         assert (await denied(machine.take(claim("n2")))).code == "other_claim"
         assert waiters(server) == []
@@ -290,7 +290,7 @@ def test_another_claim_watches_nothing_of_the_one_before():
         await holder.take(claim("n1"))
         await machine.take(claim("n2"))
         assert await woken_after(machine, 1) is None
-        await orders(server).lock.set_max(2)
+        await orders(server).admin.set_max(2)
         later = replace(claim("n2"), nonce="later")
         await lock(server).lock.take(later)
         assert await machine.take(later) == Granted()
@@ -362,14 +362,14 @@ def test_a_later_claim_whose_take_was_cut_off_is_undecided_too():
         wire = Wire()
         machine = lock(server, MemoryStore(server, wire))
         await machine.take(claim("n1"))
-        await machine.release(claim("n1"), settle=False, why="")
+        await machine.release(claim("n1"), fence_pending=False, why="")
         wire.cut = True
         later = claim("n1", nonce="later")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(20):
                 await machine.take(later)
         assert machine.is_undecided(later)
-        await machine.release(later, settle=True, why="")
+        await machine.release(later, fence_pending=True, why="")
         assert (await machine.lock.read()).semaphore.holders == ()
 
     play(story)

@@ -16,8 +16,8 @@ from locksmith.fleet.explain import holder_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.reader import read_group
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError
-from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.lock.shown import Shown
 
@@ -33,10 +33,10 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
     freed, refused = [], []
     for one in found(session, view, now):
         try:
-            shown = session.with_lock(partial(_shown, one))
+            shown = session.with_admin(partial(_shown, one))
             if not sure and not ask(f"Free the slot of {holder_words(one, now)}?"):
                 continue
-            claim = session.with_lock(partial(free, one.holder, reason, shown=shown))
+            claim = session.with_admin(partial(free, one.holder, reason, shown=shown))
         except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:
             note(f"not unlocked: {error}")
             refused.append({"id": one.holder, "why": str(error)})
@@ -58,9 +58,9 @@ def found(session: Session, view: GroupView, now: datetime) -> list[HolderStatus
     return [one for one in holder_statuses(view) if one.how is HolderKind.LOST or one.is_stale(now, after)]
 
 
-async def _shown(one: HolderStatus, lock: RebootLock) -> Shown:
+async def _shown(one: HolderStatus, lock: LockAdmin) -> Shown:
     """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
-    holder_state = await lock.look(one.holder)
+    holder_state = await lock.inspect(one.holder)
     if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
     if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.BARE):
