@@ -370,7 +370,7 @@ def test_a_resume_in_several_swaps_names_each_incident_once(kind, fates, monkeyp
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
-        found = await group.lock(Script(fates=fates)).acknowledge("by alice")
+        found = await LockAdmin(group.lock(Script(fates=fates)).guarded).acknowledge("by alice")
         assert sorted(one.name for one in found) == ["n1", "n2", "n3", "n4", "n5"]
         claims = (await group.lock().read()).claims.values()
         assert {one.acknowledged for one in claims if isinstance(one, Claim)} == {"by alice"}
@@ -385,7 +385,7 @@ def test_a_resume_that_fails_halfway_has_named_what_it_acknowledged(monkeypatch)
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
         done: list[Incident] = []
         with pytest.raises(StoreUnavailableError):
-            await group.lock(Script(fates=[ARRIVES, NEVER_SENT])).acknowledge("by alice", done)
+            await LockAdmin(group.lock(Script(fates=[ARRIVES, NEVER_SENT])).guarded).acknowledge("by alice", done)
         acknowledged = [
             name
             for name, one in (await group.lock().read()).claims.items()

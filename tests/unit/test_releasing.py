@@ -221,7 +221,7 @@ def test_on_v2_a_release_reads_first_because_one_write_does_not_make_one_version
     play(story)
 
 
-@pytest.mark.parametrize("trouble", [StoreUnavailableError("no endpoint answers"), LEASE_LIMIT + 3], ids=["no", "slow"])
+@pytest.mark.parametrize("failure", [StoreUnavailableError("no endpoint answers"), LEASE_LIMIT + 3], ids=["no", "slow"])
 def test_a_slot_waits_for_no_lease_and_the_record_is_written_afterwards(failure):
     async def story():
         scene = Scene()
