@@ -15,12 +15,13 @@ from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queue import LOOK_AFTER, Queue
-from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.records.order import HALT, RESTORED, TAKE_FAILS, Order
+from locksmith.lock.slot_wait import RETURN_DELAY
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 

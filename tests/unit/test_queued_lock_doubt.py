@@ -10,8 +10,9 @@ import pytest
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.answer import Granted
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.pending_take import DOUBT
 from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, Queue
-from locksmith.lock.queued_lock import DOUBT, QueuedLock
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import MANUAL
@@ -149,11 +150,11 @@ def test_after_two_minutes_a_take_that_was_cut_off_costs_nothing_more():
         await lock(server).take(claim("n2"))
         machine = lock(server, MemoryStore(server, wire))
         await machine.take(claim("n3"))
-        machine._cut_off = asyncio.get_running_loop().time()
+        machine._pending.cut_off(asyncio.get_running_loop().time())
         wire.calls.clear()
         await machine.take(claim("n3"))
         assert wire.calls["read"] == 1
-        machine._cut_off = asyncio.get_running_loop().time() - DOUBT
+        machine._pending.cut_off(asyncio.get_running_loop().time() - DOUBT)
         wire.calls.clear()
         await machine.take(claim("n3"))
         assert not wire.calls["read"]
@@ -179,7 +180,7 @@ def test_who_cannot_have_a_slot_any_more_leaves_the_line_to_the_others():
         machine = lock(server)
         await lock(server).take(claim("n1"))
         await machine.take(claim("n2"))
-        machine._cut_off = 0.0
+        machine._pending.cut_off(0.0)
         await orders(server).admin.set_max(2)
         await RebootLock(MemoryStore(server), "").take(claim("n2", nonce="by hand", kind=MANUAL))
         assert (await denied(machine.take(claim("n2")))).code == "other_claim"

@@ -367,7 +367,7 @@ def test_only_a_claim_whose_take_was_answered_is_decided():
         assert machine.is_undecided(claim("n1"))
         await machine.take(claim("n1"))
         assert not machine.is_undecided(claim("n1"))
-        machine._cut_off = 0.0
+        machine._pending.cut_off(0.0)
         assert machine.is_undecided(claim("n1"))
 
     play(story)
