@@ -14,7 +14,7 @@ from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.share_policy import Shares
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.lock.unlocking import Unlock
 from locksmith.util.words import named
 
@@ -44,7 +44,7 @@ class LockAdmin:
         await self._guarded.retry.run(self._fence)
         return await self.read()
 
-    async def unlock(self, holder: str, shown: Shown | None = None) -> Claim | None:
+    async def unlock(self, holder: str, shown: ShownHolder | None = None) -> Claim | None:
         """Free whatever holds this id, and say which claim it was (None: a holder without a record).
 
         With what was `shown` of it, free only that: guarded by the record's version, and the machine's absence. On v2

@@ -40,6 +40,6 @@ class PendingTake:
         """Note that a take was sent, and its result is not known."""
         self._state, self._cut_off_at = _Pending.CUT_OFF, now
 
-    def of_earlier_run(self) -> None:
-        """Note that an earlier run of this program made the claim."""
-        self._state = _Pending.EARLIER_RUN
+    def follow(self, *, of_earlier_run: bool) -> None:
+        """Note that there is another claim, which an earlier run of this program may have made."""
+        self._state = _Pending.EARLIER_RUN if of_earlier_run else _Pending.NONE

@@ -6,13 +6,11 @@ first it would block every machine after it.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
-from locksmith.errors import StoreError
 from locksmith.lock import denials
 from locksmith.lock.answer import Answer, Denied, Granted, QueuePosition
 from locksmith.lock.backoff import Absence, BackOff, ReturnTime
@@ -34,11 +32,6 @@ from locksmith.lock.records.order import OWN_DENIALS, TAKE_FAILS
 from locksmith.lock.slot_wait import SlotWait
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Entry
-
-log = logging.getLogger(__name__)
-
-LEAVE_LIMIT = 5.0
-"""Seconds to give a place up that is not needed any more; then it expires by itself."""
 
 
 class QueuedLock:
@@ -161,10 +154,7 @@ class QueuedLock:
     def _follow(self, claim: Claim) -> None:
         if claim.nonce != self._nonce:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
-            if self._nonce:
-                self._pending.decided()
-            else:
-                self._pending.of_earlier_run()
+            self._pending.follow(of_earlier_run=not self._nonce)
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
             self._wait.stop()
@@ -225,7 +215,8 @@ class QueuedLock:
 
     async def _take_slot(self, claim: Claim, prepared: Prepared | None = None, position: int = 1) -> Granted:
         if await self._attempt(claim, self._queue.entries(claim), prepared, position):
-            self._left()
+            self._queue.left()
+            self._stop_waiting()
         else:
             await self._leave_soon(claim)
         return Granted()
@@ -297,21 +288,14 @@ class QueuedLock:
         self._wait.for_admission(error)
         return denials.not_admitted(error)
 
-    def _left(self) -> None:
-        self._queue.left()
-        self._stop_waiting()
-
     def _stop_waiting(self) -> None:
         self._wait.stop()
         self._meter.line(0, 0)
 
     async def _leave_soon(self, claim: Claim) -> None:
         """Give the place up; where that fails, the commit tries once more, and else it expires."""
-        try:
-            async with asyncio.timeout(LEAVE_LIMIT):
-                await self.leave(claim)
-        except (StoreError, TimeoutError) as error:
-            log.info("a place in line is not given up yet, it expires by itself: %s", error)
+        self._stop_waiting()
+        await self._queue.leave_soon(claim)
 
 
 def _now() -> float:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from locksmith.lock.backoff import Absence
 from locksmith.lock.errors import DeniedError, NotAdmittedError, SlotsBusyError
 from locksmith.lock.first_of import first_of
+from locksmith.lock.kept_wait import KeptWait
 from locksmith.lock.prepared import Prepared, PreparedBusyError
 from locksmith.lock.queue import LOOK_AFTER, Look, Queue
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.watching import Watching
 from locksmith.store.protocol import Reading
 
 RETURN_DELAY = 1.0
@@ -31,7 +31,7 @@ class SlotWait:
     def __init__(self, lock: RebootLock, queue: Queue) -> None:
         self._lock = lock
         self._queue = queue
-        self._watch = Watching()
+        self._watch = KeptWait()
         # What the last attempt as the first has read.
         self._prepared: Prepared | None = None
         self._semaphore: _SemaphoreSeen | None = None

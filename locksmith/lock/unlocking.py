@@ -7,14 +7,14 @@ from locksmith.lock.holder import HolderState
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.semaphore import NotHeldError
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.protocol import ABSENT, Check
 
 
 class Unlock:
     """The freeing of one id, whatever holds it; with what was `shown` of it, of that alone."""
 
-    def __init__(self, guarded: Guarded, holder: str, shown: Shown | None) -> None:
+    def __init__(self, guarded: Guarded, holder: str, shown: ShownHolder | None) -> None:
         self._guarded = guarded
         self._holder = holder
         self._shown = shown
@@ -40,7 +40,7 @@ class Unlock:
         await self._guarded.remove(now, self._lost, guards)
         return now.claim
 
-    async def _guards(self, shown: Shown, now: HolderState) -> list[Check]:
+    async def _guards(self, shown: ShownHolder, now: HolderState) -> list[Check]:
         """Give what else must hold when the slot is freed, or raise `ChangedClaimError`."""
         node = keys.node_key(self._guarded.group, now.holder)
         present = shown.absent and (await self._guarded.store.get(node)).entry is not None

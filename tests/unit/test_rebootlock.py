@@ -26,7 +26,7 @@ from locksmith.lock.records import keys, semaphore, share
 from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Also, Delete
 from tests.harness.examples import times
@@ -439,7 +439,7 @@ def test_what_was_shown_is_freed_while_it_stands_whatever_becomes_of_answers(ste
     async def story():
         bench = Bench(stepwise=stepwise)
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.admin.inspect("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         await LockAdmin(bench.calm.guarded).set_max(3)
         bench.script.fates = [fate] if fate else []
         assert await bench.admin.unlock("n1", shown) == claim("n1")
@@ -454,7 +454,7 @@ def test_a_machine_that_comes_back_at_the_very_moment_keeps_its_slot():
     async def story():
         bench = Bench()
         await bench.calm.take(claim("n1"))
-        shown = Shown(await LockAdmin(bench.calm.guarded).inspect("n1"), absent=True)
+        shown = ShownHolder(await LockAdmin(bench.calm.guarded).inspect("n1"), absent=True)
         comes_back = Moved(bench.store, lambda: bench.store.create(keys.node_key("", "n1"), b"{}"))
         with pytest.raises(ChangedClaimError, match="the machine n1 is present again; nothing was freed"):
             await LockAdmin(Guarded(comes_back, "", rng=Random(1))).unlock("n1", shown)
@@ -467,7 +467,7 @@ def test_a_refused_unlock_whose_earlier_attempt_is_still_on_its_way_lets_that_wi
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.admin.inspect("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         bench.script.fates = [LATE]
         bench.script.meanwhile = lambda: MemoryStore(bench.server).create(keys.node_key("", "n1"), b"{}")
         with pytest.raises(ChangedClaimError, match="is present again"):
@@ -484,11 +484,11 @@ def test_a_record_that_cannot_be_read_is_freed_only_as_it_was_shown():
         await bench.lock.take(claim("n1"))
         key = keys.holder_key("", "n1")
         rubbish = await bench.store.swap(key, b"rubbish", bench.server.read(key).version)
-        shown = Shown(await bench.admin.inspect("n1"))
+        shown = ShownHolder(await bench.admin.inspect("n1"))
         await bench.store.swap(key, b"more rubbish", rubbish.version)
         with pytest.raises(ChangedClaimError, match="the record of n1 was written since it was shown"):
             await bench.admin.unlock("n1", shown)
-        assert await bench.admin.unlock("n1", Shown(await bench.admin.inspect("n1"))) is None
+        assert await bench.admin.unlock("n1", ShownHolder(await bench.admin.inspect("n1"))) is None
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())

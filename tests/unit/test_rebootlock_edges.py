@@ -17,7 +17,7 @@ from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
 from locksmith.lock.records.event import EXPIRE
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import LATE
 from tests.unit.test_brakes import NOW, Group, scene
@@ -76,7 +76,7 @@ def test_an_unlock_that_was_refused_frees_nothing_later_though_the_machine_goes_
     async def story():
         bench = Bench(stepwise=stepwise)
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.admin.inspect("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         bench.script.fates = [LATE]
         node = keys.node_key("", "n1")
         bench.script.meanwhile = lambda: MemoryStore(bench.server).create(node, b"{}")
@@ -93,7 +93,7 @@ def test_a_refused_unlock_without_an_attempt_on_its_way_writes_nothing():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.admin.inspect("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         await bench.store.create(keys.node_key("", "n1"), b"{}")
         before = bench.server.revision
         with pytest.raises(ChangedClaimError, match="is present again"):
@@ -108,7 +108,7 @@ def test_a_slot_that_was_shown_with_its_machine_present_is_freed():
         bench = Bench()
         await bench.lock.take(claim("n1"))
         await bench.store.create(keys.node_key("", "n1"), b"{}")
-        assert await bench.admin.unlock("n1", Shown(await bench.admin.inspect("n1"))) == claim("n1")
+        assert await bench.admin.unlock("n1", ShownHolder(await bench.admin.inspect("n1"))) == claim("n1")
         assert bench.semaphore() == Semaphore(1)
 
     asyncio.run(story())

@@ -7,10 +7,10 @@ from locksmith.cli.session import act, act_on
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.event import UNLOCK
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 
 
-async def free(holder: str, reason: str, lock: LockAdmin, shown: Shown | None = None) -> Claim | None:
+async def free(holder: str, reason: str, lock: LockAdmin, shown: ShownHolder | None = None) -> Claim | None:
     """Free whatever holds this id, or only what was shown of it, and write that into the history."""
     claim = await lock.unlock(holder, shown)
     undone = f"it {was(claim).removeprefix('which ')}"

@@ -19,7 +19,7 @@ from locksmith.fleet.reader import read_group
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError
 from locksmith.lock.records.semaphore import NotHeldError
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 
 
 def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bool, as_json: bool) -> None:
@@ -58,11 +58,11 @@ def found(session: Session, view: GroupView, now: datetime) -> list[HolderStatus
     return [one for one in holder_statuses(view) if one.how is HolderKind.LOST or one.is_stale(now, after)]
 
 
-async def _shown(one: HolderStatus, lock: LockAdmin) -> Shown:
+async def _shown(one: HolderStatus, lock: LockAdmin) -> ShownHolder:
     """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
     holder_state = await lock.inspect(one.holder)
     if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has given its slot back meanwhile")
     if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.BARE):
         raise ChangedClaimError(one.holder, f"{holder_state.describe()}: that is not what was found")
-    return Shown(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})
+    return ShownHolder(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})
