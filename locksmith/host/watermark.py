@@ -1,7 +1,7 @@
 """What this machine has seen of the store, so that one that went back in time (a restored backup) is noticed.
 
 It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
-cluster of that id, and no answer of another one counts (kv/cluster.py). A `resume` in that other one ends this if it
+cluster of that id, and no answer of another one counts (store/cluster.py). A `resume` in that other one ends this if it
 says that it takes this one's place. Where the id is not known, it belongs to the endpoints.
 
 The verdict that the store went back is written at once. It stands until an operator's `resume` that is newer than the
@@ -11,15 +11,16 @@ last progress that this machine had seen, over restarts and reboots, however far
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
+from locksmith.host.seen import Seen, read_cluster, read_entry
 from locksmith.lock.records.order import Order
-from locksmith.store.cluster import Clusters, parse_id
+from locksmith.store.cluster import Clusters
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Entry, Fingerprint, Known, Position
 from locksmith.util import jsonread, limits, records
@@ -28,25 +29,6 @@ log = logging.getLogger(__name__)
 
 WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
 WAY_OUT = "so who is down now is not known: look at the machines, then say `locksmithctl resume`"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The highest revision seen, when that was, and the last `resume` that was known then; of which cluster, and where.
-
-    `entry` is the youngest of the lock's key, `entry_at` when it was first seen. `back` is when the store was seen
-    to have gone back (None: it has not), `why` by what.
-    """
-
-    revision: int = 0
-    at: datetime | None = None
-    resumed: datetime | None = None
-    cluster: str = ""
-    cluster_at: str = ""
-    entry: Fingerprint | None = None
-    entry_at: datetime | None = None
-    back: datetime | None = None
-    why: str = ""
 
 
 class SeenRevision:
@@ -266,9 +248,9 @@ class SeenRevision:
                 revision=jsonread.read(fields, "revision", int),
                 at=records.read_optional_moment(fields, "at"),
                 resumed=records.read_optional_moment(fields, "resumed"),
-                cluster=_read_cluster(fields, store),
+                cluster=read_cluster(fields, store),
                 cluster_at=jsonread.read(fields, "cluster_at", str, ""),
-                entry=_read_entry(fields.get("entry")),
+                entry=read_entry(fields.get("entry")),
                 entry_at=records.read_optional_moment(fields, "entry_at"),
                 back=records.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
@@ -278,23 +260,6 @@ class SeenRevision:
             return found if same else Seen(cluster=found.cluster, cluster_at=found.cluster_at)
         except (OSError, jsonread.BadJsonError):
             return Seen()
-
-
-def _read_cluster(fields: dict[str, Any], store: str) -> str:
-    """Read the id; a file of an earlier version has it as the API writes it."""
-    if "cluster" in fields and "cluster_id" not in fields:
-        older = jsonread.read(fields, "cluster", str)
-        return parse_id(older, 16 if store.startswith("2 ") else 10, "cluster") if older else ""
-    cluster = jsonread.read(fields, "cluster_id", str, "")
-    return parse_id(cluster, 16, "cluster_id") if cluster else ""
-
-
-def _read_entry(fields: object) -> Fingerprint | None:
-    if not isinstance(fields, dict):
-        return None
-    names = ("key", str), ("digest", str)
-    key, digest = (jsonread.read(fields, name, kind) for name, kind in names)
-    return Fingerprint(key, jsonread.read(fields, "version", int), digest)
 
 
 def _is_older(resumed: datetime, other: Seen) -> bool:

@@ -3,6 +3,8 @@
 Keys are plain text without a leading slash (`coreos.com/updateengine/rebootlock/semaphore`); a store takes each
 character of a key literally, `%`, `+` and spaces included, whatever its API does with URLs.
 
+Above 300 lines, in one piece: half of them say what each call promises, in words of the values that stand before it.
+
 Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes besides:
 `ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
