@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from locksmith.host.paths import Paths
-from locksmith.lock.admin import LockAdmin
 from tests.contract.daemons import Site
 from tests.contract.test_locksmithd_bad_days import program
 from tests.harness.engine import NEED_REBOOT
@@ -113,7 +112,7 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
     """Its journal names no claim, so only an operator can release the slot; the others stop until one has looked."""
 
     async def story(first, second):
-        await LockAdmin(site.lock.guarded).set_max(2)
+        await site.lock.set_max(2)
         first.while_off = lambda: replace_state(first, None)
         first.need_reboot(UPDATE)
         await first.rebooted()
@@ -135,7 +134,7 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
 
 def test_a_machine_that_lost_its_state_behind_an_operators_reboot_is_an_incident_too(site):
     async def story(first, second):
-        await LockAdmin(site.lock.guarded).set_max(2)
+        await site.lock.set_max(2)
         await first.says("idle")
         first.while_off = lambda: replace_state(first, None)
         await acts(first, "reboot", "--reason", "new kernel")

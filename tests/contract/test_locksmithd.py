@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import REBOOT
 from tests.harness.node import BIN
 from tests.harness.toll import commit, release, take
@@ -91,7 +90,7 @@ def test_three_nodes_that_are_asked_at_once_go_one_after_another(site):
 
 def test_as_many_as_there_are_slots_go_at_once(site):
     async def story(one, two):
-        await LockAdmin(site.lock.guarded).set_max(2)
+        await site.lock.set_max(2)
         holds = [way.hold(release), way.hold(release)]
         one.need_reboot("4081.2.0")
         two.need_reboot("4081.2.0")

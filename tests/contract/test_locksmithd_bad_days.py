@@ -6,7 +6,6 @@ import signal
 from itertools import count
 from pathlib import Path
 
-from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from tests.contract.daemons import QUICK
@@ -288,7 +287,7 @@ def test_three_machines_the_second_comes_up_sick_and_the_third_does_not_reboot(s
 
 def test_a_machine_that_never_comes_back_halts_the_others_and_keeps_its_slot_until_an_operator_frees_it(site):
     async def story(first, second):
-        await LockAdmin(site.lock.guarded).set_max(2)
+        await site.lock.set_max(2)
         first.machine.on_reboot = lambda: None
         first.need_reboot("4081.2.0")
         await until(lambda: first.machine.reboots, "it goes down")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
@@ -95,7 +94,7 @@ def test_a_machine_that_halts_sooner_than_the_next_lets_it_pass(site):
         await two.start_daemon()
         two.need_reboot("4081.2.0")
         await two.says("waiting (line)")
-        await LockAdmin(site.lock.guarded).set_max(2)
+        await site.lock.set_max(2)
         await two.rebooted()
         assert one.reboots == 0
         _, told = await two.tool("why", "n1")
