@@ -16,6 +16,7 @@ import click
 
 from bench import contender, history
 from bench.contender import Contest, Tally, Turn
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.connect import open_store
@@ -106,7 +107,7 @@ def contest(etcd: Etcd, count: int, slots: int, seconds: float) -> Outcome:
 
 async def _set_max(etcd: Etcd, group: str, slots: int) -> None:
     lock = RebootLock(open_store(etcd.settings()), group)
-    await lock.set_max(slots)
+    await LockAdmin(lock.guarded).set_max(slots)
     await lock.close()
 
 

@@ -49,7 +49,7 @@ class Fellow:
 
     async def release(self) -> None:
         """Give the slot back, as the daemon does after a reboot."""
-        await self._lock.release(self._claim, settle=False, why="rebooted", rebooted=True)
+        await self._lock.release(self._claim, fence_pending=False, why="rebooted", rebooted=True)
         self._tell(RELEASED)
 
     async def close(self) -> None:

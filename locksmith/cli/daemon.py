@@ -12,7 +12,7 @@ from locksmith.cli.run import run
 from locksmith.config.load import load_daemon
 from locksmith.config.show import describe
 from locksmith.daemon.assembly import make_strategy, target_of
-from locksmith.daemon.assembly import run as run_daemon
+from locksmith.daemon.daemon import run as run_daemon
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.util import boottime

@@ -26,8 +26,8 @@ from locksmith.util import boottime
 if TYPE_CHECKING:
     from locksmith.config.model import Config
     from locksmith.host.watermark import SeenRevision
+    from locksmith.lock.admin import LockAdmin
     from locksmith.lock.queued_lock import QueuedLock
-    from locksmith.lock.reboot_lock import RebootLock
     from locksmith.lock.records.event import Event
     from locksmith.store.protocol import Observer, Store
     from locksmith.store.settings import StoreSettings
@@ -102,19 +102,20 @@ class Session:
 
         return read_machine_id(self.paths)
 
-    def with_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock, on v3 after a check of the other keyspace."""
-        return boottime.run(self.use_lock(work, self.config.store))
+    def with_admin(self, work: Callable[["LockAdmin"], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with the group's lock as operators use it, on v3 after a check of the other keyspace."""
+        return boottime.run(self.use_admin(work, self.config.store))
 
-    def with_v2_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock on etcd's v2 API, with any configuration."""
-        return boottime.run(self.use_lock(work, replace(self.config.store, api=2)))
+    def with_v2_admin(self, work: Callable[["LockAdmin"], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with the group's lock on etcd's v2 API, whatever the configuration says."""
+        return boottime.run(self.use_admin(work, replace(self.config.store, api=2)))
 
-    async def use_lock(self, work: Callable[["RebootLock"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
-        """Do what `with_lock` does, in an event loop that runs already."""
-        from locksmith.lock.reboot_lock import RebootLock
+    async def use_admin(self, work: Callable[["LockAdmin"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:
+        """Do what `with_admin` does, in an event loop that runs already."""
+        from locksmith.lock.admin import LockAdmin
+        from locksmith.lock.guarded import Guarded
 
-        return await self.use_store(lambda store: work(RebootLock(store, self.config.group)), settings)
+        return await self.use_store(lambda store: work(LockAdmin(Guarded(store, self.config.group))), settings)
 
     def with_store(self, work: Callable[["Store"], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with the store, on v3 after a check of the other keyspace."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
 from locksmith.lock import places
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.pages import read_all
-from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident, keys, node, order, share, waiter
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
@@ -58,7 +58,7 @@ async def read_group(store: Store, group: str) -> GroupView:
             raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
         return found
 
-    state = await RebootLock(store, group).read()
+    state = await Guarded(store, group).read()
     line = await read_all(store, keys.waiters_prefix(group))
     present = await read_all(store, keys.nodes_prefix(group))
     single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))

@@ -1,8 +1,8 @@
 """The watermark: what this machine has seen of the store. With it this machine detects a store that went back in time.
 
-The watermark is in `/var/lib/locksmith/seen.json`, and is written before the machine goes down. It belongs to the
-cluster with its id; no answer of another cluster counts (store/cluster.py). A `resume` in another cluster ends this if
-it names the cluster that it replaces. If the id is not known, the watermark belongs to the endpoints.
+It is this machine's own: `/var/lib/locksmith/seen.json`, written before the machine goes down. It belongs to the
+cluster of that id, and no answer of another one counts (store/cluster.py). A `resume` in that other one ends this if it
+says that it takes this one's place. Where the id is not known, it belongs to the endpoints.
 
 If the store went back (for example a restored backup), this is written at once. Then the store is not believed, also
 after restarts, reboots and progress, until an operator's `resume`. That must be newer than the last progress that this
@@ -12,15 +12,16 @@ machine had seen.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from locksmith.errors import HostError
 from locksmith.host.durable import write_durably
 from locksmith.host.paths import Paths
+from locksmith.host.seen import Seen, read_cluster, read_entry
 from locksmith.lock.records.order import Order
-from locksmith.store.cluster import Clusters, parse_id
+from locksmith.store.cluster import Clusters
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Entry, Fingerprint, Known, Position
 from locksmith.util import jsonread, limits, records
@@ -29,25 +30,6 @@ log = logging.getLogger(__name__)
 
 WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
 WAY_OUT = "so it is unknown which machines are down: inspect them, then run `locksmithctl resume`"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The highest revision seen, when it was seen, the last `resume` known then, the cluster, and its endpoints.
-
-    `entry` is the youngest entry of the lock's key, `entry_at` when it was first seen. `back` is when the store was
-    seen to have gone back (None: it has not), and `why` is the evidence.
-    """
-
-    revision: int = 0
-    at: datetime | None = None
-    resumed: datetime | None = None
-    cluster: str = ""
-    cluster_at: str = ""
-    entry: Fingerprint | None = None
-    entry_at: datetime | None = None
-    back: datetime | None = None
-    why: str = ""
 
 
 class SeenRevision:
@@ -267,9 +249,9 @@ class SeenRevision:
                 revision=jsonread.read(fields, "revision", int),
                 at=records.read_optional_moment(fields, "at"),
                 resumed=records.read_optional_moment(fields, "resumed"),
-                cluster=_read_cluster(fields, store),
+                cluster=read_cluster(fields, store),
                 cluster_at=jsonread.read(fields, "cluster_at", str, ""),
-                entry=_read_entry(fields.get("entry")),
+                entry=read_entry(fields.get("entry")),
                 entry_at=records.read_optional_moment(fields, "entry_at"),
                 back=records.read_optional_moment(fields, "back"),
                 why=jsonread.read(fields, "why", str, ""),
@@ -279,23 +261,6 @@ class SeenRevision:
             return found if same else Seen(cluster=found.cluster, cluster_at=found.cluster_at)
         except (OSError, jsonread.BadJsonError):
             return Seen()
-
-
-def _read_cluster(fields: dict[str, Any], store: str) -> str:
-    """Read the cluster's id; a file of an earlier version has the id as the API writes it."""
-    if "cluster" in fields and "cluster_id" not in fields:
-        older = jsonread.read(fields, "cluster", str)
-        return parse_id(older, 16 if store.startswith("2 ") else 10, "cluster") if older else ""
-    cluster = jsonread.read(fields, "cluster_id", str, "")
-    return parse_id(cluster, 16, "cluster_id") if cluster else ""
-
-
-def _read_entry(fields: object) -> Fingerprint | None:
-    if not isinstance(fields, dict):
-        return None
-    names = ("key", str), ("digest", str)
-    key, digest = (jsonread.read(fields, name, kind) for name, kind in names)
-    return Fingerprint(key, jsonread.read(fields, "version", int), digest)
 
 
 def _is_older(resumed: datetime, other: Seen) -> bool:

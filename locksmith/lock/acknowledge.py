@@ -4,18 +4,16 @@ Each acknowledgement is about one claim, so a part of them is a correct state: t
 others are left. A swap is decided before the next begins, and none acknowledges what went wrong after the first look.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from locksmith.errors import ConflictError, CorruptValueError, OutcomeUnknownError
 from locksmith.lock.chunks import WRITES
 from locksmith.lock.claim_reader import Holders, read_holders
+from locksmith.lock.guarded import Guarded, raw
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import incident, keys, node, semaphore
+from locksmith.lock.records import incident, keys, node
 from locksmith.lock.records.incident import Incident
-from locksmith.lock.records.semaphore import Semaphore
-from locksmith.store.protocol import Delete, Entry, Put, Store
+from locksmith.store.protocol import Delete, Entry, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +31,22 @@ class _Tried:
 class Acknowledgement:
     """One `resume`, in the words of an operator. `done` is filled with what is acknowledged so far."""
 
-    def __init__(
-        self, store: Store, group: str, words: str, clock: Callable[[], datetime], done: list[Incident] | None = None
-    ) -> None:
+    def __init__(self, guarded: Guarded, words: str, done: list[Incident] | None = None) -> None:
         self.done = [] if done is None else done
-        self._store = store
-        self._group = group
+        self._guarded = guarded
+        self._store = guarded.store
         self._words = words
-        self._clock = clock
         self._wanted: set[str] | None = None
         self._tried: _Tried | None = None
 
     async def some(self) -> bool:
         """Acknowledge some of what went wrong, in one swap; False: nothing of it is left."""
-        key = keys.semaphore_key(self._group)
-        reading = await self._store.get(key)
-        raw = reading.entry.value if reading.entry else semaphore.encode(Semaphore())
-        noted = (await self._store.get(keys.incidents_key(self._group))).entry
-        ids = semaphore.decode(raw, key).holders
-        holders = await read_holders(self._store, self._group, ids, reading.version, self._is_gone)
+        group = self._guarded.group
+        semaphore, reading = await self._guarded.semaphore()
+        noted = (await self._store.get(keys.incidents_key(group))).entry
+        holders = await read_holders(self._store, group, semaphore.holders, reading.version, self._is_gone)
         known = _noted(noted)
-        found = incident.incidents(holders.claims.values(), holders.present, known, self._clock())
+        found = incident.incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
         decided = self._settle(found, holders, reading.version)
         if self._wanted is None:
             self._wanted = {one.claim.nonce for one in found}
@@ -66,12 +59,12 @@ class Acknowledgement:
             now = left
             also.append(self._without(known, noted))
         if also or not decided:
-            await self._swap(Put(key, raw, reading.version), also, now)
+            await self._swap(Put(self._guarded.key, raw(reading), reading.version), also, now)
         return len(now) < len(left)
 
     def _is_gone(self, machine_id: str, entry: Entry) -> bool:
         leased = bool(entry.lease)
-        return not node.shows_machine(entry.value, entry.key, machine_id, self._clock(), leased=leased)
+        return not node.shows_machine(entry.value, entry.key, machine_id, self._guarded.clock(), leased=leased)
 
     async def _swap(self, same: Put, also: list[Put | Delete], now: list[Incident]) -> None:
         try:

@@ -6,13 +6,13 @@ take or a commit that was decided before can then no longer win.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Protocol, Self
+from typing import Protocol
 
 from locksmith.errors import CorruptValueError, StoreError
+from locksmith.lock.admission_readings import NOTHING, AdmissionKeys, AdmissionReadings, Others
 from locksmith.lock.claim_reader import keys_of, read_holders
 from locksmith.lock.errors import HaltedError, NotAdmittedError, RepeatedError
 from locksmith.lock.holder import HolderState
@@ -22,7 +22,6 @@ from locksmith.lock.records import order as order_record
 from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
-from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
 from locksmith.lock.unchanged import Unchanged
 from locksmith.store.protocol import Entry, Put, Reading, Store, remove
@@ -69,30 +68,6 @@ class Watermark(Memory, Protocol):
         ...
 
 
-NOTHING: Mapping[str, Reading] = MappingProxyType({})
-"""Nothing was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Others:
-    """The other holders of slots: the claims of those who have one, who of them is present, and what is noted.
-
-    `records` has each of them that was asked for, also one without a record (None). Where no holder can hold this
-    machine back, none is asked for.
-    """
-
-    claims: tuple[Claim, ...] = ()
-    present: Mapping[str, Node | None] = field(default_factory=dict)
-    noted: tuple[Incident, ...] = ()
-    records: Mapping[str, Entry | None] = field(default_factory=dict)
-
-    def among(self, holders: Collection[str]) -> Self:
-        """Leave out those that are no longer holders."""
-        claims = tuple(claim for claim in self.claims if claim.holder in holders)
-        records = {holder: record for holder, record in self.records.items() if holder in holders}
-        return replace(self, claims=claims, records=records)
-
-
 class Admission:
     """The orders and incidents of one group, as they bind one machine. Errors are the store's, `CorruptValueError`."""
 
@@ -112,56 +87,63 @@ class Admission:
         self._sightings = Unchanged()
 
     def keys(self, holder: str) -> list[str]:
-        """Name the keys to read together with the semaphore, and behind it, in the order `judge` takes them."""
-        return [
-            keys.freeze_key(self._group),
-            keys.hold_key(self._group, holder),
-            keys.spacing_key(self._group),
-            keys.incidents_key(self._group),
-            keys.resume_key(self._group),
-        ]
+        """Name the keys to read together with the semaphore, and after it."""
+        return list(self._keys(holder))
 
-    async def judge(
+    def orders(self, holder: str, read: Mapping[str, Reading]) -> AdmissionReadings:
+        """Give the readings of these keys."""
+        return AdmissionReadings(**{name: read[key] for name, key in self._keys(holder)._asdict().items()})
+
+    def _keys(self, holder: str) -> AdmissionKeys:
+        return AdmissionKeys(
+            freeze=keys.freeze_key(self._group),
+            hold=keys.hold_key(self._group, holder),
+            spacing=keys.spacing_key(self._group),
+            incidents=keys.incidents_key(self._group),
+            resume=keys.resume_key(self._group),
+        )
+
+    async def check(
         self,
         claim: Claim,
         now: HolderState,
-        read: Sequence[Reading],
+        orders: AdmissionReadings,
         *,
         held: bool,
         last: bool,
         others: Others | None = None,
         read_too: Mapping[str, Reading] = NOTHING,
     ) -> Others:
-        """Raise `BrakedError` for whatever holds this claim back; give the other holders, where they were looked at.
+        """Raise `NotAdmittedError` for whatever holds this claim back; give the other holders, where they were read.
 
         `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
         from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
-        unless they are given, or `known`: read together with the semaphore.
+        unless they are given, or `read_too`: read together with the semaphore.
         """
         if claim.kind != REBOOT:
             return Others()
-        freeze, hold, spacing, noted, resume = (reading.entry for reading in read)
-        revision = read[0].revision
+        freeze, hold, spacing = orders.freeze.entry, orders.hold.entry, orders.spacing.entry
+        revision = orders.freeze.revision
 
         def refuse(code: str, text: str, key: str, left: float | None = None) -> NotAdmittedError:
             return NotAdmittedError(code, text, key, revision, held=held, left=left)
 
-        resumed = _order(resume, RESTORED)
+        resumed = _order(orders.resume.entry, RESTORED)
         if self._mark is not None and (verdict := self._mark.went_back(resumed.since if resumed else None)):
             raise refuse(RESTORED, verdict, keys.resume_key(self._group))
         if self._mark is not None and (split := self._mark.split):
             raise refuse(OTHER_CLUSTER, split, keys.resume_key(self._group))
-        if (order := await self._holder_state(freeze, FREEZE)) is not None:
+        if (order := await self._in_force(freeze, FREEZE)) is not None:
             raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
-        if (order := await self._holder_state(hold, HOLD)) is not None:
+        if (order := await self._in_force(hold, HOLD)) is not None:
             key = keys.hold_key(self._group, claim.holder)
             raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
-        others = await self._others(claim.holder, now, noted, read_too) if others is None else others
+        others = await self._others(claim.holder, now, orders.incidents.entry, read_too) if others is None else others
         known = others.claims or others.noted
         found = incident_record.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if found and incident_record.halts(found, await self._limit()):
             raise HaltedError(incident_record.sentence(found), self._group, revision, held=held, incidents=len(found))
-        pause = await self._holder_state(spacing, SPACING)
+        pause = await self._in_force(spacing, SPACING)
         if pause is not None and pause.nonce != claim.nonce and (last or not held):
             text, left = f"too soon after a reboot {pause.describe()}", self._left(pause, spacing)
             raise refuse(SPACING, text, keys.spacing_key(self._group), left)
@@ -181,7 +163,7 @@ class Admission:
         if last.forbids(claim, self._clock(), repeat):
             raise RepeatedError(last, read.revision)
 
-    async def _holder_state(self, entry: Entry | None, kind: str) -> Order | None:
+    async def _in_force(self, entry: Entry | None, kind: str) -> Order | None:
         """Give an order that still holds; one that has outlived its own word is removed, and holds no more."""
         order = _order(entry, kind)
         if entry is None or order is None or self._left(order, entry) != 0:
@@ -196,11 +178,11 @@ class Admission:
             return None
         return max(0.0, order.lasts - self._sightings.stood(entry, _now()))
 
-    async def begin_spacing(self, claim: Claim, read: Sequence[Reading]) -> None:
+    async def begin_spacing(self, claim: Claim, spacing: Reading) -> None:
         """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
         if not self.rules.spacing or claim.kind != REBOOT:
             return
-        reading, now = read[2], self._clock().replace(microsecond=0)
+        now = self._clock().replace(microsecond=0)
         order = Order(
             who=claim.hostname or claim.holder,
             since=now,
@@ -208,7 +190,7 @@ class Admission:
             nonce=claim.nonce,
         )
         key = keys.spacing_key(self._group)
-        await self._store.swap(key, order_record.encode(order), reading.version, ttl=self.rules.spacing)
+        await self._store.swap(key, order_record.encode(order), spacing.version, ttl=self.rules.spacing)
 
     def keep_mark(self) -> None:
         """Write down what this machine has seen of the store, before it goes down."""
@@ -226,12 +208,12 @@ class Admission:
                 return claim
         return None
 
-    def note(self, claim: Claim, others: Others, read: Sequence[Reading]) -> Put:
+    def note(self, claim: Claim, others: Others, incidents: Reading) -> Put:
         """Write that a slot has expired: it counts towards the halt until an operator says `resume`."""
         kept = [one for one in others.noted if one.claim.nonce != claim.nonce]
         words = f"it was {LOST}, and its slot has expired"
         incident = Incident(replace(claim, acknowledged=""), EXPIRED, words)
-        return Put(keys.incidents_key(self._group), incident_record.encode([*kept, incident]), read[3].version)
+        return Put(keys.incidents_key(self._group), incident_record.encode([*kept, incident]), incidents.version)
 
     def keys_of(self, claim: Claim, holders: Collection[str]) -> list[str]:
         """Name the keys to read about other holders, where they can hold this claim back."""

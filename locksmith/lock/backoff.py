@@ -5,6 +5,7 @@ denial binds this machine alone, it leaves the queue, and enters it again after 
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 
 FAILURES = 3
@@ -77,3 +78,18 @@ class BackOff:
         self._failing = None
         ends = absence.ends + self._rng.uniform(JITTER, 1.0) * longest
         return Absence(absence.code, absence.text, ends, absence.key, absence.revision)
+
+
+class ReturnTime:
+    """The time of day at which an absence ends, as people are told. The same absence ends at the same time."""
+
+    def __init__(self) -> None:
+        self._told: datetime | None = None
+
+    def of(self, absence: Absence, now: float, clock: datetime) -> datetime:
+        """Give the time, at `now` of the event loop and at `clock`; it changes only if the clock was stepped."""
+        left = timedelta(seconds=max(0.0, absence.ends - now))
+        until = (clock + left).replace(microsecond=0) + timedelta(seconds=1)
+        if self._told is None or abs(until - self._told) > timedelta(seconds=2):
+            self._told = until
+        return self._told

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreFullError
 from locksmith.store.meter import Meter
@@ -28,7 +28,7 @@ It is also at least `CROWDING` times as long as the attempt that lost took.
 """
 
 
-class Decider:
+class CasRetry:
     """Repeats attempts that lost a race, or their answer; `limit` seconds after the first, no other one begins."""
 
     def __init__(self, rng: Random, limit: float, meter: Meter) -> None:
@@ -40,7 +40,7 @@ class Decider:
         self._lost = False
 
     async def contend(self, attempt: Callable[[], Awaitable[T]], busy: type[Exception]) -> T:
-        """Do what `decide` does in a crowd without a queue: a process that keeps losing asks less often.
+        """Do what `run` does in a crowd without a queue: a process that keeps losing asks less often.
 
         An attempt has lost if another write came first, or if it ended with `busy` twice in a row. The first attempt of
         all, and each one after a win without rivals, begins at once.
@@ -51,7 +51,7 @@ class Decider:
         began, races, was_busy = clock.time(), self._races, self._lost
         self._lost = True
         try:
-            done = await self.decide(attempt)
+            done = await self.run(attempt)
         except busy:
             if was_busy:
                 self._keep_away(clock.time() - began)
@@ -70,7 +70,7 @@ class Decider:
         farther = max(LEAST_DISTANCE, FARTHER * self._distance, CROWDING * took)
         self._distance = min(LONGEST_DISTANCE, farther)
 
-    async def decide(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Give what the first attempt gives that is decided; an outcome that stayed unknown outlives other errors."""
         clock = asyncio.get_running_loop()
         ends = clock.time() + self._limit
@@ -99,11 +99,33 @@ class Decider:
             pause *= 2
 
 
-@contextmanager
-def remembered(found: T, lost: list[T]) -> Iterator[None]:
-    """Add what a write starts from to `lost` where its answer is: the next attempt may find what it has done."""
-    try:
-        yield
-    except OutcomeUnknownError:
-        lost.append(found)
-        raise
+class LostWrites(Generic[T]):
+    """What the writes of one operation started from, where their responses were lost.
+
+    The next attempt may find what such a write has done. It tells that only by comparing with what was there before.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[T] = []
+
+    def __bool__(self) -> bool:
+        """Whether a response was lost."""
+        return bool(self._found)
+
+    def __iter__(self) -> Iterator[T]:
+        """Give what the writes started from, the oldest first."""
+        return iter(self._found)
+
+    @property
+    def last(self) -> T | None:
+        """What the last of these writes started from."""
+        return self._found[-1] if self._found else None
+
+    @contextmanager
+    def watch(self, found: T) -> Iterator[None]:
+        """Remember what a write starts from, if its response is lost."""
+        try:
+            yield
+        except OutcomeUnknownError:
+            self._found.append(found)
+            raise

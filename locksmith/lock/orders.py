@@ -10,16 +10,15 @@ from datetime import UTC, datetime
 from random import Random
 
 from locksmith.errors import CorruptValueError, LockError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import read_order
-from locksmith.lock.cas import Decider
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.holder import LockState
-from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.order import FREEZE, HOLD, RESTORED, Order
-from locksmith.store.meter import Meter
 from locksmith.store.protocol import Entry, Store, remove
 
 LIMIT = 30.0
@@ -60,21 +59,21 @@ class OperatorOrders:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: Random | None = None,
     ) -> None:
-        self.lock = RebootLock(store, group, clock=clock, rng=rng)
+        self._guarded = Guarded(store, group, limit=LIMIT, clock=clock, rng=rng)
+        self.admin = LockAdmin(self._guarded)
         self._store = store
         self._group = group
-        self._decider = Decider(rng or Random(), LIMIT, Meter())  # noqa: S311 - jitter, no secret
 
-    async def freeze(self, order: Order, ttl: float | None = None, *, fence: bool = False) -> Ordered:
+    async def freeze(self, order: Order, ttl: float | None = None, *, legacy: bool = False) -> Ordered:
         """Let nobody new reboot, for `ttl` seconds (None: until `thaw`); with a `fence` the number of slots is 0 too.
 
         A freeze that stands is replaced; a fence of it stays.
         """
         key = keys.freeze_key(self._group)
-        before = await self._put(key, FREEZE, order, ttl, fence=fence)
-        if fence:
-            await self._decider.decide(self._fence)
-        return Ordered(before, await self.lock.touch())
+        before = await self._put(key, FREEZE, order, ttl, legacy=legacy)
+        if legacy:
+            await self._guarded.retry.run(self._stop_legacy_nodes)
+        return Ordered(before, await self.admin.fence())
 
     async def thaw(self) -> Stood:
         """End a freeze, and its fence: the number of slots is again what it was, unless it was set meanwhile."""
@@ -85,13 +84,13 @@ class OperatorOrders:
         stands = read_order(entry, FREEZE)
         if isinstance(stands, Order) and stands.slots is not None:
             slots = stands.slots
-            await self._decider.decide(lambda: self._resize(slots))
+            await self._guarded.retry.run(lambda: self._resize(slots))
         return await self._remove(key, FREEZE, entry)
 
     async def hold(self, machine_id: str, order: Order, ttl: float | None = None) -> Ordered:
         """Keep one machine from rebooting."""
         before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl)
-        return Ordered(before, await self.lock.touch())
+        return Ordered(before, await self.admin.fence())
 
     async def unhold(self, machine_id: str) -> Stood:
         """Let that machine reboot again."""
@@ -103,9 +102,9 @@ class OperatorOrders:
         `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
         """
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
-        return await self.lock.acknowledge(order.describe(), done)
+        return await self.admin.acknowledge(order.describe(), done)
 
-    async def _put(self, key: str, kind: str, order: Order, ttl: float | None, *, fence: bool = False) -> Stood:
+    async def _put(self, key: str, kind: str, order: Order, ttl: float | None, *, legacy: bool = False) -> Stood:
         """Write an order over what stands there; a lost answer is known again by the order's nonce."""
         seen: list[Stood] = []
 
@@ -116,8 +115,8 @@ class OperatorOrders:
                 return seen[-1]
             seen.append(stands)
             slots = stands.slots if isinstance(stands, Order) else None
-            if fence and slots is None:
-                slots = (await self.lock.read()).semaphore.max
+            if legacy and slots is None:
+                slots = (await self._guarded.read()).semaphore.max
             written = _of_clusters(replace(order, slots=slots), stands)
             if slots is not None and ttl is not None:
                 raise LockError(
@@ -127,7 +126,7 @@ class OperatorOrders:
             await self._store.swap(key, order_record.encode(written), reading.version, ttl=ttl)
             return stands
 
-        return await self._decider.decide(attempt)
+        return await self._guarded.retry.run(attempt)
 
     async def _remove(self, key: str, kind: str, first: Entry | None = None) -> Stood:
         """Remove an order: the `first` that was read, and no other that was given since."""
@@ -148,21 +147,20 @@ class OperatorOrders:
             await remove(self._store, entry)
             return read_order(entry, kind)
 
-        return await self._decider.decide(attempt)
+        return await self._guarded.retry.run(attempt)
 
-    async def _fence(self) -> None:
+    async def _stop_legacy_nodes(self) -> None:
         await self._swap_max(0)
 
     async def _resize(self, slots: int) -> None:
         """Set the number of slots back, unless somebody has set another one since."""
-        if (await self.lock.read()).semaphore.max == 0:
+        if (await self._guarded.read()).semaphore.max == 0:
             await self._swap_max(slots)
 
     async def _swap_max(self, slots: int) -> None:
-        reading = await self._store.get(self.lock.key)
-        now = semaphore.decode(reading.entry.value, self.lock.key) if reading.entry else semaphore.Semaphore()
+        now, reading = await self._guarded.semaphore()
         if now.max != slots:
-            await self._store.swap(self.lock.key, semaphore.encode(now.resize(slots)), reading.version)
+            await self._store.swap(self._guarded.key, semaphore.encode(now.resize(slots)), reading.version)
 
 
 def _of_clusters(order: Order, stands: Stood) -> Order:

@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from locksmith.lock.admission import Others
+from locksmith.lock.admission_readings import Others
 from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT, Claim

@@ -15,14 +15,14 @@ import logging
 from dataclasses import dataclass, replace
 from random import Random
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.answer import QueuePosition
+from locksmith.lock.queue_halt import halts_all
 from locksmith.lock.queue_places import Place, Places, read
 from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
-from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
-from locksmith.lock.records.incident import FIRST, HaltAfter, parse_halt_after
+from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.unchanged import Unchanged
 from locksmith.store.protocol import Entry, Store, remove
 
@@ -43,10 +43,10 @@ LOOKS = 25
 """How often in a row one looks at the queue: after each removal of places that belong to no machine."""
 FIRST_LASTS = 180.0
 """Seconds for which the place of the first may stand unchanged: the longest step of a loop, a pause, a heartbeat."""
+LEAVE_LIMIT = 5.0
+"""Seconds to give a place up that is not needed any more; then it expires by itself."""
 SECOND = 2
 """The position from which the first is watched."""
-SEEN_FOR_HALT = 1000
-"""How many places, the first ones, a halted machine compares its rule with: 280 kB in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +172,17 @@ class Queue:
         if known:
             self._place = None
 
-    async def halts_all(self, incidents: int) -> bool:
-        """Tell whether so many incidents halt every machine in the queue, by the rule that each of them has written.
+    async def leave_soon(self, claim: Claim) -> None:
+        """Do what `leave` does, for a short time; if that fails, the place expires by itself."""
+        try:
+            async with asyncio.timeout(LEAVE_LIMIT):
+                await self.leave(claim)
+        except (StoreError, TimeoutError) as error:
+            log.info("this machine's place in the queue is not removed yet, it expires by itself: %s", error)
 
-        Only the first `SEEN_FOR_HALT` are asked. A rule that is not known halts.
-        """
-        prefix = keys.waiters_prefix(self._group)
-        found = await self._store.range(prefix, places.past(prefix), limit=SEEN_FOR_HALT)
-        rules = {rule for place in found.entries if (rule := _halt_after(place)) is not None}
-        if not rules:
-            return True
-        relative = any(rule.percent is not None for rule in rules)
-        machines = await self._store.count(keys.nodes_prefix(self._group)) if relative else 0
-        limits = [rule.of(machines) for rule in rules]
-        return all(limit is not None and incidents >= limit for limit in limits)
+    async def halts_all(self, incidents: int) -> bool:
+        """Tell whether so many incidents halt every machine in the queue."""
+        return await halts_all(self._store, self._group, incidents)
 
     async def abandon(self) -> None:
         """Give up the place that is known here, whosever it is."""
@@ -285,15 +282,6 @@ def lasts(position: int, known: int = KNOWN) -> float:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _halt_after(entry: Entry) -> HaltAfter | None:
-    """Read by which rule the machine of a place halts; None: it does not say, or not in words known here."""
-    words = read(entry, lambda found: found.halt_after)
-    try:
-        return parse_halt_after(words) if words else None
-    except ValueError:
-        return None
 
 
 def _is_same(entry: Entry, own: Entry) -> bool:

@@ -6,15 +6,14 @@ first it would block every machine after it.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
-from locksmith.errors import CorruptValueError, StoreError, StoreFullError
-from locksmith.lock.answer import Answer, Denied, Granted, LastReboot, QueuePosition
-from locksmith.lock.backoff import Absence, BackOff
+from locksmith.lock import denials
+from locksmith.lock.answer import Answer, Denied, Granted, QueuePosition
+from locksmith.lock.backoff import Absence, BackOff, ReturnTime
 from locksmith.lock.errors import (
     DeniedError,
     HaltedError,
@@ -24,25 +23,15 @@ from locksmith.lock.errors import (
     RepeatedError,
     SlotsBusyError,
 )
-from locksmith.lock.prepared import Prepared, PreparedBusyError
-from locksmith.lock.queue import LOOK_AFTER, Look, Queue
+from locksmith.lock.pending_take import PendingTake
+from locksmith.lock.prepared import Prepared
+from locksmith.lock.queue import Look, Queue
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import keys
-from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, Claim
-from locksmith.lock.records.order import OWN_DENIALS, SPACING, TAKE_FAILS
-from locksmith.lock.watching import Watching
+from locksmith.lock.records.claim import HELD, Claim
+from locksmith.lock.records.order import OWN_DENIALS, TAKE_FAILS
+from locksmith.lock.slot_wait import SlotWait
 from locksmith.store.meter import Meter
-from locksmith.store.protocol import Entry, Reading
-
-log = logging.getLogger(__name__)
-
-LEAVE_LIMIT = 5.0
-"""Seconds to give a place up that is not needed any more; then it expires by itself."""
-DOUBT = 120.0
-"""Seconds for which a take that was cut off may win still. Whoever stands in line then looks each time whether it has a
-slot by now: it would wait for itself, and all others with it."""
-RETURN_DELAY = 1.0
-"""Seconds between a change that may end a machine's denial and its return: `resume` acknowledges after its record."""
+from locksmith.store.protocol import Entry
 
 
 class QueuedLock:
@@ -55,20 +44,15 @@ class QueuedLock:
         self._nonce = ""
         self._rechecked: datetime | None = None
         self._granted = False
-        # When a take that may be on its way still was given up (long ago: in an earlier run); None: there is none.
-        self._cut_off: float | None = None
-        self._watch = Watching()
+        self._pending = PendingTake()
+        self._wait = SlotWait(lock, queue)
         self._back_off = BackOff(rng or Random())  # noqa: S311 - when to come back, no secret
         self._absence: Absence | None = None
-        self._returns: datetime | None = None
-        # What the last attempt as the first has read.
-        self._prepared: Prepared | None = None
-        # How the semaphore stands, read or told by its watch, since the look at the line.
-        self._semaphore: tuple[Look, Reading] | None = None
+        self._return_time = ReturnTime()
 
     def is_undecided(self, claim: Claim) -> bool:
         """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
-        return self._cut_off is not None or claim.nonce != self._nonce
+        return self._pending.may_win or claim.nonce != self._nonce
 
     async def take(self, claim: Claim) -> Answer:
         """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again.
@@ -82,16 +66,13 @@ class QueuedLock:
         try:
             answer = await self._take(claim)
         except OtherClaimError as error:
-            self._cut_off = None
+            self._pending.decided()
             await self._leave_soon(claim)
-            self._watch.aim(error, partial(self._slot_freed, error.revision))
-            orphaned = _is_orphan(error, claim)
-            return Denied(
-                "clone" if _is_clones(error, claim) else "orphaned" if orphaned else "other_claim", str(error)
-            )
+            self._wait.for_slot(error)
+            return denials.other_claim(error, claim)
         except RepeatedError as error:
             await self._leave_soon(claim)
-            return _repeated(error)
+            return denials.repeated(error)
         except NotAdmittedError as error:
             # A take that was sent before may still win: whoever gives up settles that.
             if not error.held and await self._binds_this_machine_alone(error):
@@ -112,7 +93,7 @@ class QueuedLock:
 
     async def changed(self, limit: float) -> bool:
         """Wait, for at most `limit` seconds, until it is worth asking again."""
-        return await self._watch.ended(limit)
+        return await self._wait.ended(limit)
 
     async def commit(self, claim: Claim) -> Answer:
         """Pass the point of no return, as `RebootLock.commit` does; nobody is to wait behind one who is past it."""
@@ -121,7 +102,7 @@ class QueuedLock:
         except LostClaimError as error:
             return Denied("unlocked", str(error), lost=True)
         except RepeatedError as error:
-            return _repeated(error)
+            return denials.repeated(error)
         except NotAdmittedError as error:
             return self._not_admitted(error)
         if self._queue.stands(claim):
@@ -132,17 +113,17 @@ class QueuedLock:
         """Write what went wrong, as `RebootLock.blame` does. True: an operator knows, or there is no slot any more."""
         gone_wrong = await self.lock.report_failure(claim, state, failure)
         if gone_wrong is None or gone_wrong.acknowledged:
-            self._watch.stop()
+            self._wait.stop()
             return True
         revision = await self.lock.revision()
-        self._watch.aim((claim.nonce, revision), partial(self._slot_freed, revision))
+        self._wait.for_change(claim.nonce, revision)
         return False
 
-    async def release(self, claim: Claim, *, settle: bool, why: str, rebooted: bool = False) -> None:
+    async def release(self, claim: Claim, *, fence_pending: bool, why: str, rebooted: bool = False) -> None:
         """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
         released = await self.lock.hand_over(
             claim,
-            settle=settle,
+            fence_pending=fence_pending,
             why=why,
             rebooted=rebooted,
             places=self._queue.keys(claim),
@@ -164,7 +145,7 @@ class QueuedLock:
 
     async def close(self) -> None:
         """Give up the place that is known here, and let go of the store."""
-        self._watch.stop()
+        self._wait.stop()
         try:
             await self._queue.abandon()
         finally:
@@ -173,10 +154,10 @@ class QueuedLock:
     def _follow(self, claim: Claim) -> None:
         if claim.nonce != self._nonce:
             # The first claim may be one of an earlier run, from the journal, with a take on its way.
-            self._cut_off = None if self._nonce else float("-inf")
+            self._pending.follow(of_earlier_run=not self._nonce)
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
-            self._watch.stop()
+            self._wait.stop()
         if claim.rechecked != self._rechecked:
             self._rechecked = claim.rechecked
             self._absence = None
@@ -196,30 +177,23 @@ class QueuedLock:
         self._meter.line(look.line.position, look.line.waiters)
         if look.line.position == 1:
             return await self._take_as_first(claim, look.line)
-        if look.line.exact and await self._has_slots_for_all(look):
+        if look.line.exact and await self._wait.has_slots_for_all(look):
             return await self._take_one_of_several(claim, look)
         return self._is_queued(look)
 
     async def _known(self, claim: Claim) -> Answer | None:
         """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
         # One that has its slot may stand in line still, where its place could not be given up.
-        uncertain = self._cut_off is not None and _now() - self._cut_off < DOUBT
-        if self._granted or uncertain or not self._queue.stands(claim):
+        if self._granted or self._pending.is_recent(_now()) or not self._queue.stands(claim):
             if await self.lock.check(claim):
                 return await self._keep(claim)
             if self._granted:
                 return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
         return None
 
-    async def _has_slots_for_all(self, look: Look) -> bool:
-        """Tell whether there is a free slot for each place up to this one. The semaphore is read once for each look."""
-        if self._semaphore is None or self._semaphore[0].revision != look.revision:
-            self._semaphore = look, await self.lock.peek()
-        return self.lock.free_slots(self._semaphore[1]) >= look.line.position
-
     def _is_queued(self, look: Look) -> Denied:
-        self._watch.aim(look, partial(self._moved_up, look))
-        return Denied("queue", _queued(look.line), line=look.line)
+        self._wait.for_turn(look)
+        return denials.queued(look.line)
 
     async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
         """Take a slot although others stand before this machine: there is one for each of them too."""
@@ -227,22 +201,22 @@ class QueuedLock:
             return await self._take_slot(claim, position=look.line.position)
         except SlotsBusyError as error:
             self._back_off.answered()
-            self._semaphore = look, Reading(None, error.revision)
+            self._wait.saw_no_slot(look, error.revision)
             return self._is_queued(look)
 
     async def _take_as_first(self, claim: Claim, line: QueuePosition) -> Answer:
-        prepared, self._prepared = self._prepared, None
+        prepared = self._wait.take_prepared()
         try:
             return await self._take_slot(claim, prepared)
         except SlotsBusyError as error:
             self._back_off.answered()
-            self._prepared = error.prepared if isinstance(error, PreparedBusyError) else None
-            self._watch.aim(error, partial(self._slot_freed, error.revision))
+            self._wait.for_slot(error)
             return Denied("slot", str(error), line=line)
 
     async def _take_slot(self, claim: Claim, prepared: Prepared | None = None, position: int = 1) -> Granted:
         if await self._attempt(claim, self._queue.entries(claim), prepared, position):
-            self._left()
+            self._queue.left()
+            self._stop_waiting()
         else:
             await self._leave_soon(claim)
         return Granted()
@@ -258,20 +232,20 @@ class QueuedLock:
         try:
             left = await self.lock.take(claim, leaving, prepared, position)
         except SlotsBusyError:
-            self._cut_off = None
+            self._pending.decided()
             raise
         except (OtherClaimError, NotAdmittedError):
-            self._cut_off = _now()
+            self._pending.cut_off(_now())
             raise
         except BaseException as error:
-            self._cut_off = _now()
+            self._pending.cut_off(_now())
             # Whether the store answers at all is seen by the next look at the line: only then does the next try count.
             self._queue.look_again()
-            if not _binds_everybody(error, claim):
+            if not denials.binds_every_machine(error, claim):
                 text = f"its attempts to take a slot fail: {str(error) or 'they take too long'}"
                 self._absence = self._back_off.failed(TAKE_FAILS, text, _now(), began=began)
             raise
-        self._cut_off = None
+        self._pending.decided()
         return left
 
     async def _binds_this_machine_alone(self, error: NotAdmittedError) -> bool:
@@ -282,26 +256,17 @@ class QueuedLock:
 
     async def _away(self, claim: Claim, absence: Absence) -> Denied:
         """Stay out of the line, and say why and until when."""
-        left = timedelta(seconds=max(0.0, absence.ends - _now()))
-        until = (self.lock.now() + left).replace(microsecond=0) + timedelta(seconds=1)
-        # The same absence ends at the same moment, unless the clock was stepped.
-        if self._returns is None or abs(until - self._returns) > timedelta(seconds=2):
-            self._returns = until
+        until = self._return_time.of(absence, _now(), self.lock.now())
         if self._queue.stands(claim):
             await self._leave_soon(claim)
-        self._watch.aim(absence, partial(self._until_back, absence))
-        return Denied(absence.code, absence.text, until=self._returns)
+        self._wait.for_return(absence, partial(self._may_return, absence))
+        return Denied(absence.code, absence.text, until=until)
 
-    async def _until_back(self, absence: Absence) -> None:
-        """Wait for the end of an absence, or for a change of what the machine was denied for."""
-        limit = max(0.0, min(LOOK_AFTER, absence.ends - _now()))
-        if not absence.key:
-            await asyncio.sleep(limit)
-        elif await self.lock.wait(absence.revision, limit, absence.key):
-            await asyncio.sleep(RETURN_DELAY)
-            if self._absence is absence:
-                self._absence = None
-                self._back_off.forget()
+    def _may_return(self, absence: Absence) -> None:
+        """End an absence, as what the machine was denied for has changed."""
+        if self._absence is absence:
+            self._absence = None
+            self._back_off.forget()
 
     async def _keep(self, claim: Claim) -> Answer:
         """Keep the slot that the claim has, unless the group is held back, and give up a place that is left.
@@ -320,96 +285,18 @@ class QueuedLock:
         return Granted()
 
     def _not_admitted(self, error: NotAdmittedError) -> Denied:
-        self._watch.aim(error, partial(self._let_go, error))
-        return Denied(error.code, str(error), must_release=error.held and error.code != SPACING)
-
-    async def _let_go(self, error: NotAdmittedError) -> None:
-        """Wait for a change of what holds back, or its end; without one, look at everything again."""
-        limit = LOOK_AFTER if error.left is None else min(LOOK_AFTER, error.left)
-        if not await self.lock.wait(error.revision, limit, error.key):
-            self._queue.look_again()
-
-    async def _moved_up(self, look: Look) -> None:
-        """Wait until the place before is gone, or until the semaphore has a free slot for each place up to this."""
-        tasks = [asyncio.ensure_future(self._left_before(look))]
-        if self._semaphore is not None and self._semaphore[0].revision == look.revision:
-            tasks.append(asyncio.ensure_future(self._freed_for(look, self._semaphore[1].revision)))
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _left_before(self, look: Look) -> None:
-        if not await self._queue.wait(look):
-            self._queue.look_again()
-
-    async def _freed_for(self, look: Look, after: int) -> None:
-        while (change := await self.lock.wait(after, LOOK_AFTER, slots=look.line.position)) is None:
-            continue
-        # Where how it stands was not told, it is read.
-        self._semaphore = (look, change.reading) if change.reading else None
-
-    async def _slot_freed(self, after: int) -> None:
-        """Wait for a change of the semaphore; without one, look at the line as well, whoever is first in it by now."""
-        change = await self.lock.wait(after, LOOK_AFTER)
-        if change is None:
-            self._queue.look_again()
-        elif self._prepared is not None and change.reading is not None:
-            self._prepared = self._prepared.after(change.reading)
-
-    def _left(self) -> None:
-        self._queue.left()
-        self._stop_waiting()
+        self._wait.for_admission(error)
+        return denials.not_admitted(error)
 
     def _stop_waiting(self) -> None:
-        self._watch.stop()
+        self._wait.stop()
         self._meter.line(0, 0)
 
     async def _leave_soon(self, claim: Claim) -> None:
         """Give the place up; where that fails, the commit tries once more, and else it expires."""
-        try:
-            async with asyncio.timeout(LEAVE_LIMIT):
-                await self.leave(claim)
-        except (StoreError, TimeoutError) as error:
-            log.info("this machine's place in the queue is not removed yet, it expires by itself: %s", error)
+        self._stop_waiting()
+        await self._queue.leave_soon(claim)
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _binds_everybody(error: BaseException, claim: Claim) -> bool:
-    """Tell an error that every machine would get: a store without space, or a value of the group's own."""
-    if isinstance(error, CorruptValueError):
-        return error.key.rpartition("/")[2] != keys.segment(claim.holder)
-    return isinstance(error, StoreFullError)
-
-
-def _is_clones(error: OtherClaimError, own: Claim) -> bool:
-    """Tell another machine of the same id from this one's own other business."""
-    other = error.claim
-    return other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname
-
-
-def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
-    """Tell a claim that this machine's own daemon has made, and forgotten."""
-    other = error.claim
-    if other is None or not other.kind == own.kind == REBOOT:
-        return False
-    return other.who == own.who == DAEMON and other.hostname == own.hostname
-
-
-def _repeated(error: RepeatedError) -> Denied:
-    return Denied("repeated", str(error), done=LastReboot(error.last.version, error.last.at))
-
-
-def _queued(line: QueuePosition) -> str:
-    about = "" if line.counted else "about "
-    if line.exact:
-        after = f", after {line.behind}" if line.behind else ""
-        return f"queued for a slot: number {line.position} of {about}{line.waiters}{after}"
-    return f"queued for a slot: {line.position - 1} or more are before it"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from locksmith.lock.cas import LostWrites
 from locksmith.lock.history import History
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import Event
@@ -16,20 +17,10 @@ from locksmith.store.protocol import ABSENT, Check, Note, Reading
 
 if TYPE_CHECKING:
     from locksmith.lock.holder import HolderState
+    from locksmith.lock.own_claim import Known
 
 LEASE_LIMIT = 1.0
 """Seconds for which a slot waits for the lease of its record; then the record is written after the release."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """How a claim stood when this program wrote it last, and what the group remembers of its machine since.
-
-    A release starts from that without a reading first, guarded by all of it: where it is not so any more, it reads.
-    """
-
-    holder_state: "HolderState"
-    last: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ class Release:
         self.claim = claim
         self.places = places
         self.record = ReleaseRecord(history, about)
-        self.lost: list[HolderState] = []
+        self.lost: LostWrites[HolderState] = LostWrites()
         self.known: Known | None = None
         """What the first attempt may start from."""
         self.unqueued = False

@@ -27,7 +27,7 @@ class Shares:
 
     async def read(self) -> Share | CorruptValueError | None:
         """Give the share, or why it cannot be read; None where there is none."""
-        return _read((await self._store.get(self.key)).entry)
+        return _read(await self.entry())
 
     async def applied(
         self, holder_state: HolderState, entry: Entry | None, allowed: Awaitable[None]
@@ -55,18 +55,19 @@ class Shares:
 
     async def begun(self, percent: str, before: int) -> tuple[int, Put]:
         """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
-        entry = (await self._store.get(self.key)).entry
+        entry = await self.entry()
         slots = Share(percent, ()).of(await self._present())
         # 0 or less is the original's way to stop everybody: that is nobody's share.
         wrote = tuple(dict.fromkeys(number for number in (before, slots) if number > 0))
         return slots, Put(self.key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
 
-    async def end(self, ended: list[Entry]) -> None:
-        """Remove the share, where there is one, and note it in `ended`; `ConflictError`: it is being changed."""
-        entry = (await self._store.get(self.key)).entry
-        if entry is not None:
-            ended.append(entry)
-            await self._store.delete(self.key, entry.version)
+    async def entry(self) -> Entry | None:
+        """Read the share's entry, where there is one, whatever it says."""
+        return (await self._store.get(self.key)).entry
+
+    async def end(self, entry: Entry) -> None:
+        """Remove the share as it was read; `ConflictError`: it is being changed."""
+        await self._store.delete(self.key, entry.version)
 
     async def _write(self, holder_state: HolderState, also: list[Put]) -> HolderState:
         """Write the semaphore; the same value once more keeps what others have sent from winning later."""

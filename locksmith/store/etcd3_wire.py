@@ -5,12 +5,12 @@ left out. Every parser raises `BadJsonError` for what etcd never says. So the an
 "absent".
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from locksmith.errors import ConflictError
+from locksmith.store import etcd3_fields as fields
 from locksmith.store.cluster import parse_id
 from locksmith.store.exchange import MaybeDoneError
 from locksmith.store.grpc import TOKEN_FAILURE, Message, TokenRefusedError, number
@@ -20,7 +20,6 @@ from locksmith.store.protocol import (
     Change,
     Check,
     Delete,
-    Entry,
     Listing,
     Note,
     Position,
@@ -29,7 +28,7 @@ from locksmith.store.protocol import (
     Until,
     any_change,
 )
-from locksmith.util.jsonread import BadJsonError, convert, read, shown
+from locksmith.util.jsonread import BadJsonError, read
 from locksmith.util.words import named
 
 
@@ -43,13 +42,13 @@ class Committed:
 
 def one(key: str) -> Message:
     """Name one key."""
-    return {"key": _encode(_raw(key))}
+    return {"key": fields.encode(fields.raw(key))}
 
 
 def below(prefix: str) -> Message:
-    """Name all keys that begin with `prefix`, and no other: up to the first that sorts after them."""
-    raw = _raw(prefix)
-    return {"key": _encode(raw), "range_end": _encode(raw[:-1] + bytes([raw[-1] + 1]))}
+    """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
+    raw = fields.raw(prefix)
+    return {"key": fields.encode(raw), "range_end": fields.encode(raw[:-1] + bytes([raw[-1] + 1]))}
 
 
 def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
@@ -61,14 +60,14 @@ def list_request(prefix: str, limit: int, last_before: int | None) -> Message:
 
 
 def range_request(start: str, end: str, limit: int, at: int) -> Message:
-    """Ask for the keys from `start` on, before `end`, by name: etcd has them in this order."""
-    bounds: Message = {"key": _encode(_raw(start)), "range_end": _encode(_raw(end))}
+    """Ask for the keys from `start` on, before `end`, in the order of their names: etcd's own, so it sorts nothing."""
+    bounds: Message = {"key": fields.encode(fields.raw(start)), "range_end": fields.encode(fields.raw(end))}
     return {**bounds, "limit": str(limit), "revision": str(at)}
 
 
 def in_order(message: Message) -> Listing:
     """Parse the answer to `range_request`; `count` is of all keys in the range."""
-    return Listing(tuple(_entries(message)), _revision(message), number(message, "count"))
+    return Listing(tuple(fields.entries(message)), fields.revision(message), number(message, "count"))
 
 
 def reads(keys: Sequence[str]) -> Message:
@@ -100,8 +99,8 @@ def watch_request(keys: Message, after: int, *, before: bool = False) -> Message
 
 def reading(message: Message) -> Reading:
     """Parse the range of one key."""
-    entries = _entries(message)
-    return Reading(entries[0] if entries else None, _revision(message))
+    entries = fields.entries(message)
+    return Reading(entries[0] if entries else None, fields.revision(message))
 
 
 def one_at(key: str, revision: int) -> Message:
@@ -114,8 +113,8 @@ def readings(message: Message, count: int) -> list[Reading]:
     responses = read(message, "responses", list)
     if len(responses) != count:
         raise BadJsonError(f"the field 'responses' must have {count} of them, not {len(responses)}")
-    found = [_entries(_nested(response, "response_range")) for response in responses]
-    return [Reading(entries[0] if entries else None, _revision(message)) for entries in found]
+    found = [fields.entries(fields.nested(response, "response_range")) for response in responses]
+    return [Reading(entries[0] if entries else None, fields.revision(message)) for entries in found]
 
 
 def listing(message: Message) -> Listing:
@@ -123,8 +122,8 @@ def listing(message: Message) -> Listing:
 
     `count` is of all keys in the range: etcd applies the bounds of creation only afterwards.
     """
-    entries = sorted(_entries(message), key=lambda entry: (entry.created, entry.key))
-    return Listing(tuple(entries), _revision(message), number(message, "count"))
+    entries = sorted(fields.entries(message), key=lambda entry: (entry.created, entry.key))
+    return Listing(tuple(entries), fields.revision(message), number(message, "count"))
 
 
 def count_request(prefix: str) -> Message:
@@ -134,7 +133,7 @@ def count_request(prefix: str) -> Message:
 
 def counted(message: Message) -> int:
     """Parse the answer to `count_request`."""
-    _revision(message)
+    fields.revision(message)
     return number(message, "count")
 
 
@@ -145,7 +144,7 @@ def first_key(start: str, prefix: str) -> Message:
 
 def key_or_none(message: Message) -> str | None:
     """Parse the answer to `first_key`."""
-    entries = _entries(message)
+    entries = fields.entries(message)
     return entries[0].key if entries else None
 
 
@@ -161,12 +160,12 @@ def next_key(key: str) -> str:
 
 def lease_id(message: Message) -> int:
     """Parse the grant of a lease."""
-    return _positive(message, "ID")
+    return fields.positive(message, "ID")
 
 
 def granted(message: Message) -> tuple[int, int]:
-    """Parse the grant of a lease, and the store's revision at that moment."""
-    return lease_id(message), _revision(message)
+    """Parse the grant of a lease, and the store's revision then."""
+    return lease_id(message), fields.revision(message)
 
 
 def seconds_left(message: Message) -> int:
@@ -196,7 +195,7 @@ def cluster(message: Message) -> str:
 
 def committed(message: Message, changes: Sequence[Also]) -> Committed:
     """Parse the answer to `transaction`, whose first change is no note; `ConflictError`: a guard did not hold."""
-    revision = _revision(message)
+    revision = fields.revision(message)
     if not read(message, "succeeded", bool, default=False):
         keys = named([change.key for change in changes])
         raise ConflictError(f"{keys}: changed since it was read; nothing was written")
@@ -204,15 +203,15 @@ def committed(message: Message, changes: Sequence[Also]) -> Committed:
     if isinstance(first, Delete | Note) or first.version == ABSENT:
         return Committed(revision, revision)
     responses = read(message, "responses", list)
-    before = _nested(responses[0] if responses else {}, "response_put", "prev_kv")
-    return Committed(revision, _positive(before, "create_revision"))
+    before = fields.nested(responses[0] if responses else {}, "response_put", "prev_kv")
+    return Committed(revision, fields.positive(before, "create_revision"))
 
 
 def entered(message: Message, changes: Sequence[Also]) -> tuple[Committed, int]:
     """Parse the answer to `transaction` with its count, which is in the last response."""
     done = committed(message, changes)
     responses = read(message, "responses", list)
-    return done, number(_nested(responses[-1] if responses else {}, "response_range"), "count")
+    return done, number(fields.nested(responses[-1] if responses else {}, "response_range"), "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +229,8 @@ class Changes:
         """Give the change, or None for "nothing yet"."""
         if read(message, "canceled", bool, default=False):
             return self._cancelled(message)
-        if read(message, "created", bool, default=False) and _revision(message) < self.after:
-            return Change()  # a store that went back in time would be silent until it has caught up
+        if read(message, "created", bool, default=False) and fields.revision(message) < self.after:
+            return Change()  # a store that went back in time would stay silent until it has caught up
         events = read(message, "events", list, [])
         if not events:
             return None
@@ -253,15 +252,15 @@ def _change(key: str, events: Sequence[Any]) -> Change:
     first, last = (event if isinstance(event, dict) else {} for event in (events[0], events[-1]))
     if last.get("type", "PUT") != "PUT":
         return Change(removed=last.get("type") == "DELETE" and _entry_key(last) == key)
-    entry = _entry(read(last, "kv", dict))
-    before = _entry(first["prev_kv"]) if first.get("prev_kv") else None
+    entry = fields.entry(read(last, "kv", dict))
+    before = fields.entry(first["prev_kv"]) if first.get("prev_kv") else None
     if entry.key != key or (before is not None and before.key != key):
         raise BadJsonError(f"the watch of {key} tells of another key")
     return Change(Reading(entry, entry.version), before)
 
 
 def _entry_key(event: Message) -> str:
-    return _decode(read(event, "kv", dict), "key").decode(errors="surrogateescape")
+    return fields.decode(read(event, "kv", dict), "key").decode(errors="surrogateescape")
 
 
 def _guard(change: Put | Delete | Check) -> Message:
@@ -274,54 +273,8 @@ def _operation(change: Put | Delete | Note, lease: int) -> Message:
     if isinstance(change, Delete):
         return {"request_delete_range": one(change.key)}
     if isinstance(change, Note):
-        note = {**one(change.key), "value": _encode(change.value), "lease": str(change.lease)}
+        note = {**one(change.key), "value": fields.encode(change.value), "lease": str(change.lease)}
         return {"request_put": note}
-    put: Message = {**one(change.key), "value": _encode(change.value), "lease": str(lease)}
-    # A new key is created by this write.
+    put: Message = {**one(change.key), "value": fields.encode(change.value), "lease": str(lease)}
+    # A new key is created by this very write.
     return {"request_put": put if change.version == ABSENT else {**put, "prev_kv": True}}
-
-
-def _entries(message: Message) -> list[Entry]:
-    return [_entry(kv) for kv in read(message, "kvs", list, [])]
-
-
-def _entry(kv: Any) -> Entry:
-    if not isinstance(kv, dict):
-        raise BadJsonError(f"a key must be an object, not {shown(kv)}")
-    return Entry(
-        key=_decode(kv, "key").decode(errors="surrogateescape"),
-        value=_decode(kv, "value"),
-        version=_positive(kv, "mod_revision"),
-        created=_positive(kv, "create_revision"),
-        lease=number(kv, "lease"),
-    )
-
-
-def _revision(message: Message) -> int:
-    return _positive(read(message, "header", dict), "revision")
-
-
-def _positive(fields: Message, name: str) -> int:
-    value = number(fields, name)
-    if value <= 0:
-        raise BadJsonError(f"the field {name!r} must be a positive number, not {value}")
-    return value
-
-
-def _nested(value: Any, *names: str) -> Message:
-    for name in names:
-        value = read(value, name, dict) if isinstance(value, dict) else {}
-    return value if isinstance(value, dict) else {}
-
-
-def _raw(key: str) -> bytes:
-    """Give the bytes of a key; another program's key that is no UTF-8 is kept unchanged."""
-    return key.encode(errors="surrogateescape")
-
-
-def _encode(raw: bytes) -> str:
-    return b64encode(raw).decode()
-
-
-def _decode(fields: Message, name: str) -> bytes:
-    return convert(name, read(fields, name, str, ""), lambda text: b64decode(text, validate=True))

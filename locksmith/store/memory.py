@@ -1,22 +1,21 @@
-"""The store in memory: one server, many clients, by the event loop's clock.
+"""The store in memory: many clients of one server (memory_server.py).
 
 For tests and for the simulation of fleets, which draws its faults through `Weather`.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from locksmith.errors import ConflictError, PastGoneError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import ConflictError, StoreUnavailableError
 from locksmith.store.cluster import ForeignError, OneCluster
+from locksmith.store.memory_server import MemoryServer, Watch
 from locksmith.store.protocol import (
     ABSENT,
-    MOST_OPERATIONS,
     Also,
     Change,
-    Check,
     Delete,
     Entering,
     Entry,
@@ -24,15 +23,15 @@ from locksmith.store.protocol import (
     Known,
     Listing,
     NoObserver,
-    Note,
     Observer,
     Position,
     Put,
     Reading,
     Until,
     any_change,
-    knows_by_present,
 )
+
+__all__ = ["URL", "Call", "Calm", "MemoryServer", "MemoryStore", "Weather"]
 
 T = TypeVar("T")
 
@@ -71,286 +70,6 @@ class Calm:
         return call.apply()
 
 
-@dataclass(eq=False, slots=True)
-class _Watch:
-    key: str
-    prefix: bool
-    woken: asyncio.Future[Change]
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A backup of a store: its revision, its entries, and the seconds that each lease had left."""
-
-    revision: int
-    entries: tuple[Entry, ...]
-    left: dict[int, float]
-
-
-@dataclass(slots=True)
-class MemoryServer:
-    """The server that all clients share. Nothing here awaits, so each method is a transaction."""
-
-    revision: int = 1
-    cluster: str = "cafe"
-    _entries: dict[str, Entry] = field(default_factory=dict)
-    _deadlines: dict[int, float] = field(default_factory=dict)
-    _changed: dict[str, int] = field(default_factory=dict)
-    _compacted: int = 0
-    # The values that were written since the last compaction, by their key and version.
-    _past: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    # The keys of each folder, so that a list needs no search through all keys; and when each folder last changed.
-    _folders: dict[str, dict[str, None]] = field(default_factory=dict)
-    _touched: dict[str, int] = field(default_factory=dict)
-    # By key, and by prefix; in the order of their arrival, so that each run of a simulation wakes the waits alike.
-    _watches: dict[str, dict[_Watch, None]] = field(default_factory=dict)
-    _broad: dict[str, dict[_Watch, None]] = field(default_factory=dict)
-    _leases: int = 0
-    # The keys of each lease.
-    _bound: dict[int, dict[str, None]] = field(default_factory=dict)
-
-    def read(self, key: str) -> Reading:
-        """Read one key."""
-        return Reading(self._entries.get(key), self.revision)
-
-    def read_all(self, keys: Sequence[str]) -> Sequence[Reading]:
-        """Read several keys. `StoreRefusedError`: they are more than etcd's default allows."""
-        _refuse_too_many(len(keys))
-        return [self.read(key) for key in keys]
-
-    def list(self, prefix: str, limit: int, last_before: int | None) -> Listing:
-        """Read the keys below a prefix, as `Store.list` says."""
-        below = (self._entries[key] for folder in self._below(prefix) for key in self._folders[folder])
-        found = sorted(below, key=lambda entry: (entry.created, entry.key))
-        total = len(found)
-        if last_before is not None:
-            found = [entry for entry in found if entry.created < last_before][-limit:]
-        elif limit:
-            found = found[:limit]
-        return Listing(tuple(found), self.revision, total)
-
-    def range(self, start: str, end: str, limit: int, at: int) -> Listing:
-        """Read the keys between two, as `Store.range` says; past revisions are not kept."""
-        if at and at != self.revision:
-            raise PastGoneError(f"the store in memory no longer has its revision {at}")
-        found = sorted(key for key in self._folders.get(_folder(start), ()) if start <= key < end)
-        entries = tuple(self._entries[key] for key in (found[:limit] if limit else found))
-        return Listing(entries, self.revision, len(found))
-
-    def count(self, prefix: str) -> int:
-        """Count the keys below a prefix."""
-        return sum(len(self._folders[folder]) for folder in self._below(prefix))
-
-    def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name the folders right below a prefix."""
-        below = (folder.removeprefix(prefix) for folder in self._below(prefix) if self._folders[folder])
-        return tuple(sorted({rest.partition("/")[0] for rest in below if rest}))
-
-    def knows(self, seen: Fingerprint) -> bool | None:
-        """Tell whether an entry is part of this history."""
-        if seen.version > self.revision:
-            return False
-        if seen.version <= self._compacted:
-            return knows_by_present(seen, self._entries.get(seen.key))
-        past = self._past.get((seen.key, seen.version))
-        return past is not None and Fingerprint.of(Entry(seen.key, past, seen.version, 0)) == seen
-
-    def commit(self, changes: Sequence[Also]) -> None:
-        """Make all changes in one revision. `ConflictError`: none was made. `StoreRefusedError`: they are too many."""
-        _refuse_too_many(len(changes))
-        for change in changes:
-            if not isinstance(change, Note) and not _holds(change, self.read(change.key)):
-                raise ConflictError(f"{change.key} was changed since it was read; nothing was written")
-        for change in changes:
-            if isinstance(change, Note) and change.lease not in self._deadlines:
-                raise StoreRefusedError("requested lease not found")
-        self.revision += 1
-        for change in changes:
-            if isinstance(change, Note):
-                self._change(Put(change.key, change.value, ABSENT))
-                self._expire(self._bind(self._entries[change.key], change.lease))
-            elif not isinstance(change, Check):
-                self._change(change)
-
-    def grant(self, ttl: float) -> int:
-        """Make a lease that no key is bound to yet."""
-        self._leases += 1
-        self._deadlines[self._leases] = asyncio.get_running_loop().time() + ttl
-        return self._leases
-
-    def put(self, key: str, value: bytes, version: int, also: Sequence[Also] = ()) -> Entry:
-        """Write a key and its siblings."""
-        self.commit([Put(key, value, version), *also])
-        return self._entries[key]
-
-    def lend(self, put: Put, ttl: float, also: Sequence[Also] = ()) -> Entry:
-        """Write a key, which expires `ttl` seconds from now, and its siblings."""
-        self._leases += 1
-        written = self.put(put.key, put.value, put.version, also)
-        entry = self._bind(written, self._leases)
-        self.prolong(entry, ttl)
-        self._expire(entry)
-        return entry
-
-    def enter(self, entering: Entering, ttl: float) -> tuple[Entry, Entry, int]:
-        """Write a place and its ticket, and count."""
-        place, ticket = self.join(entering.place, entering.ticket, [entering.gone], ttl)
-        return place, ticket, self.range(entering.since, place.key, 0, 0).total
-
-    def join(self, put: Put, other: Put, also: Sequence[Also], ttl: float) -> tuple[Entry, Entry]:
-        """Write two keys, which expire together `ttl` seconds from now."""
-        self.commit([put, other, *also])
-        self._leases += 1
-        both = self._bind(self._entries[put.key], self._leases), self._bind(self._entries[other.key], self._leases)
-        self.prolong(both[0], ttl)
-        self._expire(both[0])
-        return both
-
-    def prolong(self, entry: Entry, ttl: float) -> None:
-        """Move the end of an entry to `ttl` seconds from now. `ConflictError`: the entry is gone."""
-        self._leased(entry)
-        self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
-
-    def overwrite(self, entry: Entry, value: bytes, ttl: float) -> Entry:
-        """Write a new value over an entry that expires or has lost its lease; it expires `ttl` seconds from now."""
-        if entry.lease:
-            self._leased(entry)
-        created = self.put(entry.key, value, entry.version)
-        self._leases += 1
-        written = self._bind(created, self._leases)
-        self.prolong(written, ttl)
-        self._expire(written)
-        return written
-
-    def revoke(self, entry: Entry) -> None:
-        """Remove an entry that expires, unless it is gone."""
-        with contextlib.suppress(ConflictError):
-            self.commit([Delete(one.key, one.version) for one in self._bound_to(self._leased(entry).lease)])
-
-    def changed(self, key: str, after: int, *, prefix: bool) -> bool:
-        """Whether a key, or a key below it, was changed after a revision; also True if the past is not known.
-
-        The past is not known for a revision in the future, and if the revisions after it were compacted.
-        """
-        if after > self.revision or after + 1 < self._compacted:
-            return True
-        if prefix:
-            return any(self._touched[folder] > after for folder in self._below(key))
-        return self._changed.get(key, 0) > after
-
-    def change(self, key: str, after: int, *, prefix: bool) -> Change | None:
-        """Give the change of a key, or of a key below it, after a revision; None: there is none yet."""
-        if not self.changed(key, after, prefix=prefix):
-            return None
-        now = self.read(key)
-        if prefix or (now.entry is not None and now.version <= after):
-            return Change()
-        told = now.entry is None and after <= self.revision and after + 1 >= self._compacted
-        return Change(now) if now.entry is not None else Change(removed=told)
-
-    def watch(self, key: str, *, prefix: bool) -> _Watch:
-        """Register for the next change."""
-        watch = _Watch(key, prefix, asyncio.get_running_loop().create_future())
-        (self._broad if prefix else self._watches).setdefault(key, {})[watch] = None
-        return watch
-
-    def forget(self, watch: _Watch) -> None:
-        """End a registration."""
-        watches = self._broad if watch.prefix else self._watches
-        watches[watch.key].pop(watch)
-        if not watches[watch.key]:
-            del watches[watch.key]
-
-    def compact(self) -> None:
-        """Forget what happened before this revision, as etcd's compaction does. Waits go on."""
-        self._compacted, self._past = self.revision, {}
-        self._changed = {key: at for key, at in self._changed.items() if at == self.revision}
-
-    def backup(self) -> Backup:
-        """Give a copy of the store, as `etcdctl snapshot save` does."""
-        left = {lease: ends - asyncio.get_running_loop().time() for lease, ends in self._deadlines.items()}
-        return Backup(self.revision, tuple(self._entries.values()), left)
-
-    def restore(self, backup: Backup) -> None:
-        """Restore a backup: its entries, its revision, and the seconds that each lease had left.
-
-        Every client loses its connection, so every wait is told to read again.
-        """
-        self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
-        self._entries, self._folders, self._touched, self._deadlines, self._past = {}, {}, {}, {}, {}
-        self._bound = {}
-        for entry in backup.entries:
-            self._keep(entry)
-            if entry.lease:
-                self._bind(entry, entry.lease)
-        for entry in backup.entries:
-            if entry.lease in backup.left:
-                self.prolong(entry, backup.left[entry.lease])
-                self._expire(entry)
-        for waiting in (*self._watches.values(), *self._broad.values()):
-            _wake(waiting, Change())
-
-    def _below(self, prefix: str) -> Sequence[str]:
-        return [folder for folder in self._folders if folder.startswith(prefix)]
-
-    def _leased(self, entry: Entry) -> Entry:
-        now = self._entries.get(entry.key)
-        if now is None or not entry.lease or now.lease != entry.lease:
-            raise ConflictError(f"{entry.key} has expired or was revoked")
-        return now
-
-    def _bind(self, entry: Entry, lease: int) -> Entry:
-        bound = self._entries[entry.key] = replace(entry, lease=lease)
-        self._bound.setdefault(lease, {})[entry.key] = None
-        return bound
-
-    def _unbind(self, entry: Entry) -> None:
-        """Take a key from its lease, which ends with its last key."""
-        keys = self._bound.get(entry.lease, {})
-        keys.pop(entry.key, None)
-        if not keys:
-            self._bound.pop(entry.lease, None)
-            self._deadlines.pop(entry.lease, None)
-
-    def _bound_to(self, lease: int) -> Sequence[Entry]:
-        return [self._entries[key] for key in self._bound.get(lease, ())]
-
-    def _keep(self, entry: Entry) -> None:
-        folder = _folder(entry.key)
-        self._entries[entry.key] = entry
-        self._past[entry.key, entry.version] = entry.value
-        self._folders.setdefault(folder, {})[entry.key] = None
-        self._changed[entry.key] = self._touched[folder] = self.revision
-
-    def _change(self, change: Put | Delete) -> None:
-        before, folder = self._entries.get(change.key), _folder(change.key)
-        if before is not None:
-            self._unbind(before)
-        if isinstance(change, Put):
-            created = before.created if before else self.revision
-            self._keep(Entry(change.key, change.value, self.revision, created))
-        elif before is not None:
-            del self._entries[change.key], self._folders[folder][change.key]
-            self._changed[change.key] = self._touched[folder] = self.revision
-        now = self.read(change.key)
-        _wake(self._watches.get(change.key, ()), Change(now, before) if now.entry else Change(removed=True))
-        for prefix, waiting in self._broad.items():
-            if change.key.startswith(prefix):
-                _wake(waiting, Change())
-
-    def _expire(self, entry: Entry) -> None:
-        """Remove an entry whose time is over; if it is not over, try again then."""
-        loop = asyncio.get_running_loop()
-        deadline = self._deadlines.get(entry.lease)
-        if deadline is None:
-            return
-        if loop.time() < deadline:
-            loop.call_at(deadline, self._expire, entry)
-            return
-        if gone := self._bound_to(entry.lease):
-            self.commit([Delete(one.key, one.version) for one in gone])
-
-
 class MemoryStore:
     """A client of a `MemoryServer`, with its own network."""
 
@@ -365,7 +84,7 @@ class MemoryStore:
         self._server = server
         self._observer = observer
         self._weather: Weather = weather or Calm()
-        self._watches: set[_Watch] = set()
+        self._watches: set[Watch] = set()
         self._one = OneCluster([URL], observer.clusters, self._identify, 1.0)
 
     async def get(self, key: str) -> Reading:
@@ -464,7 +183,7 @@ class MemoryStore:
             return None
 
     @contextlib.contextmanager
-    def _watching(self, key: str, *, prefix: bool) -> Iterator[_Watch]:
+    def _watching(self, key: str, *, prefix: bool) -> Iterator[Watch]:
         watch = self._server.watch(key, prefix=prefix)
         self._watches.add(watch)
         try:
@@ -512,22 +231,3 @@ class MemoryStore:
     def _hear(self, at: Sequence[Position], known: Known) -> None:
         if at:
             self._observer.answered(at[-1], known)
-
-
-def _refuse_too_many(operations: int) -> None:
-    if operations > MOST_OPERATIONS:
-        raise StoreRefusedError(f"too many operations in txn request: {operations}, and {MOST_OPERATIONS} are allowed")
-
-
-def _folder(key: str) -> str:
-    return key[: key.rfind("/") + 1]
-
-
-def _holds(guard: Put | Delete | Check, now: Reading) -> bool:
-    return now.entry is not None if guard.version is None else now.version == guard.version
-
-
-def _wake(waiting: Iterable[_Watch], change: Change) -> None:
-    for watch in waiting:
-        if not watch.woken.done():
-            watch.woken.set_result(change)

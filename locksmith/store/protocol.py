@@ -3,8 +3,10 @@
 Keys are plain text without a leading slash (`coreos.com/updateengine/rebootlock/semaphore`). A store takes each
 character of a key literally, also `%`, `+` and spaces.
 
-Every call may raise `StoreUnavailableError` or `StoreRefusedError`: nothing was written. A write may also raise
-`ConflictError` (nothing was written) or `OutcomeUnknownError` (it takes effect now, later or never).
+Above 300 lines, in one piece: half of them say what each call promises, in words of the values that stand before it.
+
+Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes besides:
+`ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
 
 from collections.abc import Callable, Sequence

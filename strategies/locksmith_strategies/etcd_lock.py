@@ -39,8 +39,8 @@ class EtcdLock:
         return await self._lock.report_failure(claim, state, failure)
 
     async def abort(self, claim: Claim, reason: str) -> None:
-        """Release the slot and leave the queue, so that no take that is still on its way can win."""
-        await self._lock.release(claim, settle=self._lock.is_undecided(claim), why=reason)
+        """Give the slot and the place back, and make sure that no take that is still on its way can win."""
+        await self._lock.release(claim, fence_pending=self._lock.is_undecided(claim), why=reason)
 
     async def complete(self, claim: Claim) -> None:
         """Release the slot; the group remembers the reboot.
@@ -48,10 +48,10 @@ class EtcdLock:
         A claim without a commit may still have a take on its way, and had no reboot.
         """
         if claim.state == HELD:
-            await self._lock.release(claim, settle=True, why="booted before its reboot was ordered")
+            await self._lock.release(claim, fence_pending=True, why="booted before its reboot was ordered")
             return
         why = f"{claim.state}: {claim.failure}" if claim.state in WENT_WRONG else REBOOTED
-        await self._lock.release(claim, settle=claim.state != COMMITTED, why=why, rebooted=True)
+        await self._lock.release(claim, fence_pending=claim.state != COMMITTED, why=why, rebooted=True)
 
     async def adopt(self, holder: str) -> bool:
         """Release a slot that this machine holds without a record, as CoreOS locksmith does at every start."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.lock import places
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.keys import group_prefix, node_key, semaphore_key
@@ -111,7 +112,7 @@ class Lock:
 
     async def set_max(self, slots: int) -> None:
         """Change the number of slots."""
-        await self._with(lambda lock: lock.set_max(slots))
+        await self._with(lambda lock: LockAdmin(lock.guarded).set_max(slots))
 
     async def _with(self, act: Callable[[RebootLock], Awaitable[Any]]) -> Any:
         lock = RebootLock(open_store(self._etcd.settings()), self._group)

@@ -12,6 +12,7 @@ import pytest
 from urllib3.exceptions import HTTPError
 
 from locksmith.errors import StoreError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from tests.contract.daemons import Lock, Site
 from tests.contract.stories import run, within
@@ -46,8 +47,8 @@ def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there
         for act in (
             lambda: lock.take(others),
             lambda: lock.commit(mine),
-            lambda: lock.release(mine, settle=True),
-            lambda: lock.set_max(3),
+            lambda: lock.release(mine, fence_pending=True),
+            lambda: LockAdmin(lock.guarded).set_max(3),
         ):
             with within(2), pytest.raises(StoreError) as caught:
                 await act()
@@ -55,7 +56,7 @@ def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there
 
     async def scene(store):
         lock = RebootLock(store, group)
-        await lock.set_max(2)
+        await LockAdmin(lock.guarded).set_max(2)
         await lock.take(mine)
         before, claims = Lock(small, group).history, (await lock.read()).claims
         small.fill()

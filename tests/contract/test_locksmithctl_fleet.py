@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.queue import Queue
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, node
@@ -90,7 +92,7 @@ class Fleet:
         self(story)
 
     def slots(self, number: int) -> None:
-        self(lambda store: RebootLock(store, self.group).set_max(number))
+        self(lambda store: LockAdmin(Guarded(store, self.group)).set_max(number))
 
 
 @pytest.fixture

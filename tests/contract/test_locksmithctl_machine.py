@@ -24,6 +24,7 @@ from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
 from locksmith.lock import places
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, MANUAL, REBOOT, Claim
@@ -528,7 +529,7 @@ def test_an_operator_waits_in_line_for_a_lock_by_hand(node):
             said = await call.process.stderr.readline()
             assert b"waiting: no slot is free: max is 1, held by rack" in said
             assert await line(node) == ["manual:n9"]
-            await lock.unlock("rack")
+            await LockAdmin(lock.guarded).unlock("rack")
         status, out, err = await call.end()
         assert (status, out) == (0, ""), err
         assert "n9 is held manually by alice" in err
@@ -601,7 +602,7 @@ def test_an_operators_reboot_waits_in_line(node):
             call = await node.call("reboot", "--wait")
             await stands(node, MACHINE)
             assert doubles.machine.reboots == 0
-            await lock.unlock("rack")
+            await LockAdmin(lock.guarded).unlock("rack")
             status, _, err = await call.end()
         assert (status, doubles.machine.reboots) == (0, 1), err
         assert await node.holders() == (MACHINE,)

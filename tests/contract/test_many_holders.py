@@ -10,8 +10,10 @@ import uuid
 import pytest
 
 from locksmith.errors import OutcomeUnknownError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.errors import NotAdmittedError, SlotsBusyError
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, UNHEALTHY, Claim
 from locksmith.lock.records.incident import LOST, HaltAfter
@@ -60,10 +62,10 @@ def test_a_slot_is_taken_used_halted_and_given_back_whatever_the_number_of_holde
         await lock.report_failure(mine, UNHEALTHY, "web.service has failed")
         with pytest.raises(NotAdmittedError, match="new is unhealthy"):
             await lock.take(claim("next"))
-        [incident] = await lock.acknowledge("by alice")
+        [incident] = await LockAdmin(lock.guarded).acknowledge("by alice")
         assert incident.claim.holder == "new"
         await lock.take(claim("next"))
-        assert (await lock.unlock("rack")) is not None
+        assert (await LockAdmin(lock.guarded).unlock("rack")) is not None
         assert await lock.release(mine.committed().gone_wrong(UNHEALTHY, "web.service has failed")) is not None
         assert await lock.release(claim("next")) is not None
         assert len((await lock.read()).semaphore.holders) == size
@@ -94,10 +96,10 @@ def test_a_resume_acknowledges_every_reboot_that_went_wrong_however_many(stage, 
         lock = RebootLock(store, group)
         with pytest.raises(NotAdmittedError, match="the group is halted"):
             await lock.take(claim("next"))
-        found = await lock.acknowledge("by alice")
+        found = await LockAdmin(lock.guarded).acknowledge("by alice")
         assert sorted(one.claim.holder for one in found) == names(wrong)
         assert {one.how for one in found} == {UNHEALTHY if state == UNHEALTHY else LOST}
-        assert await lock.acknowledge("by bob") == []
+        assert await LockAdmin(lock.guarded).acknowledge("by bob") == []
         assert {read(one).acknowledged for one in (await lock.read()).claims.values()} == {"by alice"}
         await lock.take(claim("next"))
 
@@ -163,7 +165,7 @@ class Meanwhile:
 def test_a_resume_whose_answers_are_lost_names_all_that_it_acknowledged(stage, group):
     async def story(store):
         await seat(store, group, names(60), 61, UNHEALTHY)
-        found = await RebootLock(Forgetful(store), group).acknowledge("by alice")
+        found = await LockAdmin(Guarded(Forgetful(store), group)).acknowledge("by alice")
         assert sorted(one.claim.holder for one in found) == names(60)
         assert len({one.claim.holder for one in found}) == len(found)
 

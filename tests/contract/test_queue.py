@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.lock import places, queue
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
@@ -43,7 +44,7 @@ class Machine:
             assert await self.lock.changed(20), answer.text
 
     async def release(self):
-        await self.lock.release(self.claim, settle=False, why="rebooted")
+        await self.lock.release(self.claim, fence_pending=False, why="rebooted")
 
 
 def test_slots_are_had_in_the_order_of_asking(stage, group):
@@ -79,7 +80,7 @@ def test_free_slots_are_had_one_after_another_without_waiting(stage, group):
         tasks = [asyncio.create_task(machine.get()) for machine in machines]
         clock = asyncio.get_running_loop().time
         start = clock()
-        await lock.set_max(7)
+        await LockAdmin(lock.guarded).set_max(7)
         await asyncio.gather(*tasks)
         assert clock() - start < 5
         assert len((await lock.read()).semaphore.holders) == 7
@@ -128,7 +129,7 @@ def test_one_whose_id_is_locked_by_hand_does_not_hold_up_the_others(stage, group
     async def story(store):
         lock = RebootLock(store, group)
         by_hand = claim("n1", MANUAL)
-        await lock.set_max(2)
+        await LockAdmin(lock.guarded).set_max(2)
         await lock.take(by_hand)
         locked, free = Machine(store, group, "n1"), Machine(store, group, "n2")
         locked.claim = Claim("n1", REBOOT, "another", by_hand.since, hostname="n1")
@@ -136,7 +137,7 @@ def test_one_whose_id_is_locked_by_hand_does_not_hold_up_the_others(stage, group
         assert (answer.code, answer.line) == ("other_claim", None)
         assert isinstance(await free.ask(), Granted)
         waiting = asyncio.create_task(locked.get())
-        await lock.unlock("n1")
+        await LockAdmin(lock.guarded).unlock("n1")
         await waiting
 
     stage.play(story)
@@ -149,7 +150,7 @@ def test_one_who_is_first_and_is_locked_by_hand_then_steps_out(stage, group):
         first, second = Machine(store, group, "n1"), Machine(store, group, "n2")
         assert (await first.ask()).code == "slot"
         assert (await second.ask()).code == "queue"
-        await lock.set_max(3)
+        await LockAdmin(lock.guarded).set_max(3)
         await lock.take(Claim("n1", MANUAL, "by hand", first.claim.since))
         assert (await first.ask()).code == "other_claim"
         await second.get()
@@ -207,7 +208,7 @@ def test_the_first_writes_its_place_and_takes_its_slot_from_there(stage, group, 
             assert (await machine.ask()).code == "slot"
         [place] = (await store.list(keys.waiters_prefix(group))).entries
         assert waiter.decode(place.value, place.key).beat == 3
-        await lock.unlock("rack")
+        await LockAdmin(lock.guarded).unlock("rack")
         assert isinstance(await machine.ask(), Granted)
         assert (await store.list(keys.waiters_prefix(group))).total == 0
 

@@ -16,6 +16,7 @@ from random import Random
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
 from tests.contract.daemons import Lock
 from tests.contract.turns import TURN, insist, new_claim, open_lock, story, turn
 from tests.harness.etcd import DEBIAN, Etcd
@@ -67,7 +68,7 @@ async def scene(etcd, ways, group, rough, seed):
         return name, turns + 1
 
     async with open_lock(etcd.settings(), group) as lock:
-        await insist(lambda: lock.lock.set_max(SLOTS))
+        await insist(lambda: LockAdmin(lock.lock.guarded).set_max(SLOTS))
     machines = [asyncio.ensure_future(machine(number)) for number in range(MACHINES)]
     await asyncio.to_thread(harm, etcd, Random(seed))
     for one in rough:

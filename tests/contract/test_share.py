@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
@@ -50,7 +51,7 @@ def test_a_node_of_the_original_reads_a_plain_number_that_follows_the_fleet(stag
     async def story(store):
         fleet = Fleet(store, group)
         await fleet.present(4)
-        assert await fleet.lock.set_share("50%") == (1, 2)
+        assert await LockAdmin(fleet.lock.guarded).set_share("50%") == (1, 2)
         assert await fleet.raw() == b'{"semaphore":2,"max":2,"holders":null}'
         await fleet.present(6)
         await fleet.lock.take(claim("n1"))
@@ -71,7 +72,7 @@ def test_a_number_set_by_hand_stays_until_set_max(stage, group):
     async def story(store):
         fleet = Fleet(store, group)
         await fleet.present(4)
-        await fleet.lock.set_share("50%")
+        await LockAdmin(fleet.lock.guarded).set_share("50%")
         await fleet.lock.take(claim("n1"))
         await fleet.lock.release(claim("n1"))
         for slots in (7, 1, 0):
@@ -83,9 +84,9 @@ def test_a_number_set_by_hand_stays_until_set_max(stage, group):
                 with pytest.raises(SlotsBusyError, match="max is 0"):
                     await fleet.lock.take(claim("n1"))
             assert (await fleet.lock.read()).semaphore == Semaphore(slots)
-        assert await fleet.lock.set_share("50%") == (0, 2)
-        assert await fleet.lock.set_max(5) == 2
-        assert await fleet.lock.share() is None
+        assert await LockAdmin(fleet.lock.guarded).set_share("50%") == (0, 2)
+        assert await LockAdmin(fleet.lock.guarded).set_max(5) == 2
+        assert await LockAdmin(fleet.lock.guarded).share() is None
         await fleet.lock.take(claim("n1"))
         assert (await fleet.lock.read()).semaphore == Semaphore(5, ("n1",))
 

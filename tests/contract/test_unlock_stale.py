@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL
@@ -47,7 +48,7 @@ def is_present_again(fleet, claim):
 
 
 def is_unlocked_by_a_colleague(fleet, claim):
-    lock(fleet, lambda lock: lock.unlock(claim.holder))
+    lock(fleet, lambda lock: LockAdmin(lock.guarded).unlock(claim.holder))
 
 
 CHANGES = [

@@ -59,7 +59,7 @@ async def turn(lock: QueuedLock, mine: Claim, limit: float = 20.0) -> None:
         while not isinstance(await insist(lambda: lock.take(mine)), Granted):
             await insist(lambda: lock.changed(0.5))
         assert isinstance(await insist(lambda: lock.commit(mine)), Granted)
-        await insist(lambda: lock.release(mine.committed(), settle=True, why="rebooted"))
+        await insist(lambda: lock.release(mine.committed(), fence_pending=True, why="rebooted"))
 
 
 def story(name: str, history: list[Moment]) -> list[str]:

@@ -19,7 +19,8 @@ from locksmith.agent.steps import Abort
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
-from locksmith.lock.admission import Others
+from locksmith.lock.admin import LockAdmin
+from locksmith.lock.admission_readings import Others
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.holder import HolderState
 from locksmith.lock.orders import OperatorOrders, Ordered
@@ -197,7 +198,7 @@ class Hasty(EtcdLock):
 
     async def commit(self, claim: Claim) -> Answer:
         answer = await super().commit(claim)
-        await self._lock.release(claim.committed(), settle=False, why="hasty")
+        await self._lock.release(claim.committed(), fence_pending=False, why="hasty")
         return answer
 
 
@@ -207,7 +208,7 @@ class Rude(EtcdLock):
     async def request(self, claim: Claim) -> Answer:
         holder_state = (await self._lock.lock.read()).claims.get(claim.holder)
         if isinstance(holder_state, Claim) and holder_state.kind != REBOOT:
-            await self._lock.lock.unlock(claim.holder)
+            await LockAdmin(self._lock.lock.guarded).unlock(claim.holder)
         return await super().request(claim)
 
 
@@ -217,7 +218,7 @@ class Generous(EtcdLock):
     async def request(self, claim: Claim) -> Answer:
         state = await self._lock.lock.read()
         if state.semaphore.available <= 0:
-            await self._lock.lock.set_max(state.semaphore.max + 1)
+            await LockAdmin(self._lock.lock.guarded).set_max(state.semaphore.max + 1)
         return await super().request(claim)
 
 
@@ -225,10 +226,10 @@ class NoSettledTake(EtcdLock):
     """Gives up a take whose answer was lost without making sure that it can't win later."""
 
     async def abort(self, claim: Claim, reason: str) -> None:
-        await self._lock.release(claim, settle=False, why=reason)
+        await self._lock.release(claim, fence_pending=False, why=reason)
 
     async def complete(self, claim: Claim) -> None:
-        await self._lock.release(claim, settle=False, why="rebooted")
+        await self._lock.release(claim, fence_pending=False, why="rebooted")
 
 
 class NoLine(Queue):
@@ -370,15 +371,15 @@ class Unadmitted(RebootLock):
         async def nothing(*_args, **_kwargs) -> Others:
             return Others()
 
-        self._admission.judge = nothing  # type: ignore[method-assign]
+        self._admission.check = nothing  # type: ignore[method-assign]
 
 
 class Untouched(OperatorOrders):
     """Orders without a touch: what was decided before them still wins."""
 
-    async def freeze(self, order, ttl=None, *, fence=False):
-        before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, fence=fence)
-        return Ordered(before, await self.lock.read())
+    async def freeze(self, order, ttl=None, *, legacy=False):
+        before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, legacy=legacy)
+        return Ordered(before, await self.admin.read())
 
 
 class Amnesia(Agent):
@@ -471,9 +472,15 @@ class Recent(HolderState):
 class NoOlderJournals(RebootLock):
     """Believes what the disk says, however old that is."""
 
-    def _read_holder(self, holder, reading, record, *, even_corrupt=False):
-        found = super()._read_holder(holder, reading, record, even_corrupt=even_corrupt)
-        return Recent(found.holder, found.semaphore, found.reading, found.record, found.claim)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        read = self._own.holder_state_in
+
+        def recent(*args) -> Recent:
+            found = read(*args)
+            return Recent(found.holder, found.semaphore, found.reading, found.record, found.claim)
+
+        self._own.holder_state_in = recent  # type: ignore[method-assign, assignment]
 
 
 class NoGroupMemory(RebootLock):
@@ -523,9 +530,15 @@ class Roomy(Semaphore):
 class NoMax(RebootLock):
     """Takes a slot whether or not one is free."""
 
-    def _read_holder(self, holder, reading, record, *, even_corrupt=False):
-        holder_state = super()._read_holder(holder, reading, record, even_corrupt=even_corrupt)
-        return replace(holder_state, semaphore=Roomy(holder_state.semaphore.max, holder_state.semaphore.holders))
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        read = self._own.holder_state_in
+
+        def roomy(*args) -> HolderState:
+            found = read(*args)
+            return replace(found, semaphore=Roomy(found.semaphore.max, found.semaphore.holders))
+
+        self._own.holder_state_in = roomy  # type: ignore[method-assign, assignment]
 
 
 class AllAtOnce(RebootLock):
@@ -534,13 +547,15 @@ class AllAtOnce(RebootLock):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
 
-        async def judge(*args, **_held_and_last) -> Others:
+        async def check(*args, **_held_and_last) -> Others:
             claim, now, _read = args
             ids = [one for one in now.semaphore.holders if one != claim.holder]
-            await self._store.read([now.reading.entry.key, *(key(self._group, one) for one in ids for key in BOTH)])
+            await self.guarded.store.read(
+                [now.reading.entry.key, *(key(self.guarded.group, one) for one in ids for key in BOTH)]
+            )
             return Others()
 
-        self._admission.judge = judge  # type: ignore[method-assign]
+        self._admission.check = check  # type: ignore[method-assign]
 
 
 BOTH = (keys.holder_key, keys.node_key)
@@ -566,23 +581,24 @@ class Trusting(RebootLock):
             return Change(await self.peek())
         return change
 
-    async def _take_prepared(self, claim, leaving, prepared) -> bool:
-        values = {part.name: getattr(prepared, part.name) for part in fields(prepared)}
-        return await super()._take_prepared(claim, leaving, Unchecked(**values))
+    async def take(self, claim, leaving=(), prepared=None, position=1) -> bool:
+        if prepared is not None:
+            prepared = Unchecked(**{part.name: getattr(prepared, part.name) for part in fields(prepared)})
+        return await super().take(claim, leaving, prepared, position)
 
 
 class Overwriting(RebootLock):
     """Releases its slot from what it wrote last, whatever the semaphore has become since."""
 
-    async def _give_back_known(self, work, known, *, rebooted) -> Claim | None:
+    async def _release_known(self, work, known, *, rebooted) -> Claim | None:
         now = known.holder_state
         entry = (await self.peek()).entry
         if entry is not None:
-            record = await self._store.get(self._record_key(work.claim.holder))
+            record = await self.guarded.store.get(self.guarded.record_key(work.claim.holder))
             known = replace(
                 known, holder_state=replace(now, reading=Reading(entry, entry.version), record=record.entry)
             )
-        return await super()._give_back_known(work, known, rebooted=rebooted)
+        return await super()._release_known(work, known, rebooted=rebooted)
 
 
 class Jumping(Queue):
@@ -599,9 +615,9 @@ class Greedy(RebootLock):
     """Makes the claim that it finds on its own id its own."""
 
     async def take(self, claim: Claim, leaving=(), prepared=None, position=1) -> bool:
-        holder_state = await self._holder_state(claim.holder)
+        holder_state = await self.guarded.holder_state(claim.holder)
         if holder_state.listed and holder_state.claim is not None and holder_state.claim.kind != REBOOT:
-            await self._rewrite(holder_state, claim)
+            await self.guarded.rewrite(holder_state, claim)
         return await super().take(claim, leaving, prepared, position)
 
 
@@ -620,7 +636,7 @@ class Helpful(EtcdLock):
         state = await self._lock.lock.read()
         for holder in state.semaphore.holders if state.semaphore.available <= 0 else ():
             if holder != claim.holder:
-                await self._lock.lock.unlock(holder)
+                await LockAdmin(self._lock.lock.guarded).unlock(holder)
         return await super().request(claim)
 
 
@@ -630,9 +646,9 @@ class Bare(EtcdLock):
     async def request(self, claim: Claim) -> Answer:
         answer = await super().request(claim)
         lock = self._lock.lock
-        record = (await lock._store.get(keys.holder_key("", claim.holder))).entry
+        record = (await lock.guarded.store.get(keys.holder_key("", claim.holder))).entry
         if record is not None:
-            await lock._store.delete(record.key, record.version)
+            await lock.guarded.store.delete(record.key, record.version)
             await lock.release_legacy(claim.holder)
         return answer
 

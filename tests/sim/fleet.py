@@ -97,7 +97,7 @@ class Simulation:
         operator = self._operator(rules)
         if len(self.nodes) > 100:
             self.story.tell("FLEET", f"is a crowd of {len(self.nodes)}")
-        await operator.lock.set_max(self.plan.slots)
+        await operator.admin.set_max(self.plan.slots)
         await operator.open_windows()
         for node in self.nodes.values():
             node.start()

@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 
 from locksmith.errors import LocksmithError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import semaphore
@@ -80,6 +81,11 @@ class Operator:
     locked: list[str] = field(default_factory=list)
     nonces: int = 0
 
+    @property
+    def admin(self) -> LockAdmin:
+        """Its way to the lock."""
+        return LockAdmin(self.lock.guarded)
+
     async def act(self) -> None:
         """Do one thing or another."""
         acts = (
@@ -105,7 +111,7 @@ class Operator:
         await self._insist(self.open_windows)
         for machine in self.machines:
             await self._insist(partial(self.orders.unhold, machine.name))
-        await self._insist(partial(self.lock.set_max, slots))
+        await self._insist(partial(self.admin.set_max, slots))
 
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
         """Do it again until it is done, or was done already."""
@@ -118,7 +124,7 @@ class Operator:
     async def _unlock_by_hand(self, name: str) -> None:
         if isinstance(await self._claim(name), Claim):
             with contextlib.suppress(NotHeldError):
-                await self.lock.unlock(name)
+                await self.admin.unlock(name)
 
     async def _claim(self, name: str) -> Claim | None:
         claim = (await self.lock.read()).claims.get(name)
@@ -136,7 +142,7 @@ class Operator:
         if holders:
             name = self.rng.choice(holders)
             self.story.tell(WHO, f"unlocks {name}")
-            claim = await self.lock.unlock(name)
+            claim = await self.admin.unlock(name)
             self.story.tell(WHO, f"has undone: {claim.describe() if claim else 'a bare id'}")
 
     async def open_windows(self) -> None:
@@ -159,12 +165,12 @@ class Operator:
     async def _set_max(self) -> None:
         slots = self.rng.randint(1, 3)
         self.story.tell(WHO, f"sets max to {slots}")
-        await self.lock.set_max(slots)
+        await self.admin.set_max(slots)
 
     async def _set_share(self) -> None:
         percent = self.rng.choice(("20%", "50%", "100%"))
         self.story.tell(WHO, f"sets max to {percent} of the machines")
-        await self.lock.set_share(percent)
+        await self.admin.set_share(percent)
 
     async def _freeze(self) -> None:
         self.story.tell(WHO, "freezes the group")
@@ -201,7 +207,7 @@ class Operator:
             if machine.name in now.semaphore.holders and machine.down_by is None and not known:
                 self.story.tell(WHO, f"unlocks {machine.name}, which is up and holds nothing")
                 with contextlib.suppress(NotHeldError):
-                    await self.lock.unlock(machine.name)
+                    await self.admin.unlock(machine.name)
 
     async def resume(self) -> None:
         """Acknowledge what went wrong."""

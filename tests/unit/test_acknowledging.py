@@ -6,7 +6,9 @@ import pytest
 
 from locksmith.lock import acknowledge
 from locksmith.lock.acknowledge import Acknowledgement, _Tried
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.claim_reader import Holders
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.records import incident, keys
 from locksmith.lock.records.claim import FAILED
 from locksmith.lock.records.incident import EXPIRED, Incident
@@ -26,20 +28,20 @@ def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypat
     monkeypatch.setattr(acknowledge, "WRITES", 1)
 
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         for name in ("n1", "n2"):
             await group.lock().take(claim(name))
         for name in ("n1", "n2"):
             await group.lock().report_failure(claim(name), FAILED, "rolled back")
         note(group, "n8")
-        work = Acknowledgement(group.store(), "", "alice: seen", lambda: NOW)
+        work = Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen")
         assert await work.some()
         assert [one.name for one in work.done] == ["n1"]
         note(group, "n8", "n9")
         assert not await work.some()
         assert sorted(one.name for one in work.done) == ["n1", "n2", "n8"]
         assert noted(group) == ["n9"]
-        record = await group.lock().look("n2")
+        record = await LockAdmin(group.lock().guarded).inspect("n2")
         assert record.claim == replace(
             claim("n2"), taken=NOW, state=FAILED, failure="rolled back", acknowledged="alice: seen"
         )
@@ -50,7 +52,7 @@ def test_a_slot_that_expires_while_a_resume_is_under_way_is_still_news(monkeypat
 def test_a_resume_leaves_no_empty_note_behind():
     async def story(group):
         note(group, "n8")
-        work = Acknowledgement(group.store(), "", "alice: seen", lambda: NOW)
+        work = Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen")
         assert not await work.some()
         assert group.server.read(keys.incidents_key("")).entry is None
 
@@ -82,7 +84,7 @@ OURS = replace(claim("n1"), state=FAILED, failure="rolled back", acknowledged="a
 def test_what_a_swap_that_failed_has_done_is_seen_by_its_record_or_once_it_is_decided(tried, left, record, outcome):
     """Tried: without an answer, and the semaphore was written since. `left`: the incident still counts."""
     (lost, moved), (done, decided) = tried, outcome
-    work = Acknowledgement(MemoryStore(MemoryServer()), "", "alice: seen", lambda: NOW)
+    work = Acknowledgement(Guarded(MemoryStore(MemoryServer()), "", clock=lambda: NOW), "alice: seen")
     work._tried = _Tried((INCIDENT,), 5, lost=lost)
     holders = Holders({}, {"n1": record} if record else {}, {})
     assert work._settle([INCIDENT] if left else [], holders, 6 if moved else 5) is decided
@@ -95,7 +97,7 @@ def test_where_nothing_went_wrong_a_resume_writes_nothing():
     async def story(group):
         await group.lock().take(claim("n1"))
         before = group.server.revision
-        assert not await Acknowledgement(group.store(), "", "alice: seen", lambda: NOW).some()
+        assert not await Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen").some()
         assert group.server.revision == before
 
     scene(story)
@@ -104,7 +106,7 @@ def test_where_nothing_went_wrong_a_resume_writes_nothing():
 def test_a_swap_that_may_still_be_applied_is_made_unable_to_before_the_end():
     async def story(group):
         await group.lock().take(claim("n1"))
-        work = Acknowledgement(group.store(), "", "alice: seen", lambda: NOW)
+        work = Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen")
         version = group.server.read(keys.semaphore_key("")).version
         work._tried = _Tried((INCIDENT,), version, lost=True)
         assert not await work.some()

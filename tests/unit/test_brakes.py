@@ -13,6 +13,7 @@ from locksmith.errors import CorruptValueError, HostError, LockError, StoreUnava
 from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import acknowledge
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.orders import OperatorOrders
@@ -84,7 +85,7 @@ def scene(story, kind=MemoryStore, **rules):
 @pytest.mark.parametrize("kind", STORES)
 def test_a_freeze_stops_every_take_and_every_commit_until_the_thaw(kind):
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         holder = group.lock()
         await group.present("n1")
         await holder.take(claim("n1"))
@@ -144,11 +145,11 @@ def test_a_freeze_ends_by_the_stores_clock():
 
 def test_a_fence_sets_max_to_0_and_the_thaw_sets_it_back():
     async def story(group):
-        await group.orders.lock.set_max(3)
-        await group.orders.freeze(FREEZE, fence=True)
+        await group.orders.admin.set_max(3)
+        await group.orders.freeze(FREEZE, legacy=True)
         assert (await group.lock().read()).semaphore.max == 0
         again = replace(FREEZE, nonce="f2")
-        done = await group.orders.freeze(again, fence=True)
+        done = await group.orders.freeze(again, legacy=True)
         assert isinstance(done.before, Order)
         await group.orders.thaw()
         assert (await group.lock().read()).semaphore.max == 3
@@ -159,7 +160,7 @@ def test_a_fence_sets_max_to_0_and_the_thaw_sets_it_back():
 def test_a_fence_that_would_end_by_itself_is_refused():
     async def story(group):
         with pytest.raises(LockError, match="nobody would set max back"):
-            await group.orders.freeze(FREEZE, 60, fence=True)
+            await group.orders.freeze(FREEZE, 60, legacy=True)
 
     scene(story)
 
@@ -195,8 +196,8 @@ def test_a_hold_that_replaced_another_meanwhile_is_not_ended_with_that(kind):
 
 def test_a_max_that_was_set_meanwhile_survives_the_thaw():
     async def story(group):
-        await group.orders.freeze(FREEZE, fence=True)
-        await group.orders.lock.set_max(7)
+        await group.orders.freeze(FREEZE, legacy=True)
+        await group.orders.admin.set_max(7)
         await group.orders.thaw()
         assert (await group.lock().read()).semaphore.max == 7
 
@@ -248,7 +249,7 @@ def test_an_order_that_cannot_be_read_is_a_no_with_a_way_out():
 @pytest.mark.parametrize("state", [UNHEALTHY, FAILED])
 def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind, state):
     async def story(group):
-        await group.orders.lock.set_max(3)
+        await group.orders.admin.set_max(3)
         sick = await group.reboots("n1")
         holder = group.lock()
         await group.present("n2")
@@ -271,7 +272,7 @@ def test_a_reboot_that_went_wrong_halts_the_group_until_it_is_acknowledged(kind,
 
 def test_a_new_incident_halts_again():
     async def story(group):
-        await group.orders.lock.set_max(3)
+        await group.orders.admin.set_max(3)
         first, second = await group.reboots("n1"), await group.reboots("n2")
         await first.report_failure(claim("n1"), UNHEALTHY, "x")
         await group.orders.resume(FREEZE)
@@ -283,7 +284,7 @@ def test_a_new_incident_halts_again():
 
 def test_a_machine_that_is_gone_past_its_commit_is_lost_and_halts():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await group.reboots("n1")
         entry = (await group.store().get(keys.node_key("", "n1"))).entry
         await group.store().delete(entry.key, entry.version)
@@ -294,7 +295,7 @@ def test_a_machine_that_is_gone_past_its_commit_is_lost_and_halts():
 
 def test_what_was_never_present_is_not_lost():
     async def story(group):
-        await group.orders.lock.set_max(4)
+        await group.orders.admin.set_max(4)
         await group.lock().take(Claim("rack", MANUAL, "m", NOW, who="alice"))
         await group.lock().take(replace(claim("n1"), who="alice"))
         await group.lock().take(claim("n2"))
@@ -306,7 +307,7 @@ def test_what_was_never_present_is_not_lost():
 @pytest.mark.parametrize(("after", "halts"), [("off", False), ("2", False), ("1", True), ("1%", True), ("50%", False)])
 def test_how_many_incidents_halt_is_said_as_a_number_or_a_share(after, halts):
     async def story(group):
-        await group.orders.lock.set_max(3)
+        await group.orders.admin.set_max(3)
         for name in ("n5", "n6", "n7"):
             await group.present(name)
         sick = await group.reboots("n1")
@@ -327,7 +328,7 @@ def test_other_words_for_it_are_refused(text):
 
 def test_after_a_reboot_the_others_wait_for_the_spacing():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await group.reboots("n1")
         assert "too soon after a reboot by n1" in str(await group.refuses("spacing", "n2"))
         await asyncio.sleep(301)
@@ -338,7 +339,7 @@ def test_after_a_reboot_the_others_wait_for_the_spacing():
 
 def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         first, second = group.lock(), group.lock()
         for lock, name in ((first, "n1"), (second, "n2")):
             await group.present(name)
@@ -356,7 +357,7 @@ def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
 async def _sick(group: Group, *names: str) -> None:
     """Have machines reboot and come up sick, in a group that goes on all the same."""
     group.rules = GroupRules(halt_after=HaltAfter(0))
-    await group.orders.lock.set_max(len(names))
+    await group.orders.admin.set_max(len(names))
     for name in names:
         await group.reboots(name)
         await group.lock().report_failure(claim(name), UNHEALTHY, "web.service has failed")
@@ -369,7 +370,7 @@ def test_a_resume_in_several_swaps_names_each_incident_once(kind, fates, monkeyp
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
-        found = await group.lock(Script(fates=fates)).acknowledge("by alice")
+        found = await LockAdmin(group.lock(Script(fates=fates)).guarded).acknowledge("by alice")
         assert sorted(one.name for one in found) == ["n1", "n2", "n3", "n4", "n5"]
         claims = (await group.lock().read()).claims.values()
         assert {one.acknowledged for one in claims if isinstance(one, Claim)} == {"by alice"}
@@ -384,14 +385,14 @@ def test_a_resume_that_fails_halfway_has_named_what_it_acknowledged(monkeypatch)
         await _sick(group, "n1", "n2", "n3", "n4", "n5")
         done: list[Incident] = []
         with pytest.raises(StoreUnavailableError):
-            await group.lock(Script(fates=[ARRIVES, NEVER_SENT])).acknowledge("by alice", done)
+            await LockAdmin(group.lock(Script(fates=[ARRIVES, NEVER_SENT])).guarded).acknowledge("by alice", done)
         acknowledged = [
             name
             for name, one in (await group.lock().read()).claims.items()
             if isinstance(one, Claim) and one.acknowledged
         ]
         assert [one.name for one in done] == acknowledged == ["n1", "n2"]
-        rest = await group.lock().acknowledge("by bob")
+        rest = await LockAdmin(group.lock().guarded).acknowledge("by bob")
         assert [one.name for one in rest] == ["n3", "n4", "n5"]
 
     scene(story)
@@ -402,14 +403,14 @@ def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
 
     async def story(group):
         await _sick(group, "n1", "n2", "n3")
-        await group.orders.lock.set_max(5)
+        await group.orders.admin.set_max(5)
         await group.reboots("n4")
 
         async def fails_too():
             await group.lock().report_failure(claim("n4"), UNHEALTHY, "db.service has failed")
 
         weather = Script(fates=[ANSWER_LOST], meanwhile=fails_too)
-        found = await group.lock(weather).acknowledge("by alice")
+        found = await LockAdmin(group.lock(weather).guarded).acknowledge("by alice")
         assert [one.name for one in found] == ["n1", "n2", "n3"]
         group.rules = GroupRules()
         error = await group.refuses("halt", "n5")
@@ -456,7 +457,7 @@ def test_an_older_resume_in_the_backup_is_no_new_one(tmp_path):
         mark = SeenRevision(Paths(tmp_path), 3, ["memory"])
         await group.orders.resume(FREEZE)
         for _ in range(9):
-            await group.orders.lock.touch()
+            await group.orders.admin.fence()
         await group.lock(mark=mark).take(claim("n1"))
         restored = Group()
         await restored.orders.resume(FREEZE)
@@ -586,7 +587,7 @@ def test_an_order_without_an_end_and_a_fence_are_never_over():
 @pytest.mark.parametrize("leased", [True, False])
 def test_a_holder_whose_presence_stood_unchanged_for_too_long_is_lost(leased):
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await group.reboots("n1")
         key = keys.node_key("", "n1")
         old = group.server.read(key).entry

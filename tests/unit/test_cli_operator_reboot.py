@@ -143,7 +143,7 @@ def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing
             await asyncio.sleep(0)
         if taken is not None and not asked:
             written = daemon.read().entry
-            await bench.lock.release(written.claim if written else CLAIM, settle=True)
+            await bench.lock.release(written.claim if written else CLAIM, fence_pending=True)
             daemon.clear(CLAIM.nonce)
         await asyncio.wait([order])
         if taken is None:

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from locksmith.errors import LockError
+from locksmith.lock.admin import LockAdmin
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.semaphore import Semaphore
@@ -34,7 +36,7 @@ def test_a_slot_that_is_taken_at_the_last_moment_is_seen_and_kept():
         server = MemoryServer()
         server.put(KEY, semaphore.encode(Semaphore(1)), 0)
         with pytest.raises(LockError, match=r"rebootlock/semaphore is held by go-1: wait until it is free"):
-            await RebootLock(MemoryStore(server, TakenMeanwhile(server)), "").retire()
+            await LockAdmin(Guarded(MemoryStore(server, TakenMeanwhile(server)), "")).retire()
         entry = server.read(KEY).entry
         assert entry is not None
         assert entry.value == HELD
@@ -47,9 +49,9 @@ def test_retiring_again_writes_nothing():
         server = MemoryServer()
         server.put(KEY, semaphore.encode(Semaphore(3)), 0)
         lock = RebootLock(MemoryStore(server), "")
-        assert await lock.retire()
+        assert await LockAdmin(lock.guarded).retire()
         revision = server.revision
-        assert await lock.retire()
+        assert await LockAdmin(lock.guarded).retire()
         assert server.revision == revision
 
     asyncio.run(story())

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError
-from locksmith.lock.cas import LEAST_DISTANCE, LONGEST_DISTANCE, Decider
+from locksmith.lock.cas import LEAST_DISTANCE, LONGEST_DISTANCE, CasRetry
 from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
@@ -22,7 +22,7 @@ def decide(*outcomes):
             raise outcome
         return outcome
 
-    return asyncio.run(Decider(Random(1), 30.0, Meter()).decide(attempt))
+    return asyncio.run(CasRetry(Random(1), 30.0, Meter()).run(attempt))
 
 
 def test_the_write_that_filled_the_store_is_looked_for_once():
@@ -54,7 +54,7 @@ def crowd(*outcomes):
     """Let one contend again and again; give for how long it stayed away before each attempt, on made-up time."""
 
     async def main(loop):
-        decider, waits = Decider(Longest(), 30.0, Meter()), []
+        decider, waits = CasRetry(Longest(), 30.0, Meter()), []
         for outcome in outcomes:
             began = loop.time()
 

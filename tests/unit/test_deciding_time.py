@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreFullError, StoreUnavailableError
-from locksmith.lock.cas import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, Decider, remembered
+from locksmith.lock.cas import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, CasRetry, LostWrites
 from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
@@ -44,7 +44,7 @@ class Tries:
     def decide(self) -> object:
         async def main(_loop) -> object:
             try:
-                return await Decider(Longest(), LIMIT, self.races).decide(self._attempt)
+                return await CasRetry(Longest(), LIMIT, self.races).run(self._attempt)
             finally:
                 self.ended = asyncio.get_running_loop().time()
 
@@ -135,19 +135,19 @@ def test_a_full_store_and_then_a_lost_answer_are_two_things():
     ids=["answer lost", "race lost", "done"],
 )
 def test_only_what_a_lost_answer_may_have_changed_is_remembered(error, kept):
-    lost: list[str] = []
+    lost: LostWrites[str] = LostWrites()
 
     def write() -> None:
-        with remembered("before", lost):
+        with lost.watch("before"):
             if error is not None:
                 raise error
 
     _ignoring(write)
-    assert lost == kept
+    assert list(lost) == kept
 
 
 def test_a_lost_answer_that_is_remembered_is_still_an_error():
-    with pytest.raises(OutcomeUnknownError), remembered("before", []):
+    with pytest.raises(OutcomeUnknownError), LostWrites[str]().watch("before"):
         raise OutcomeUnknownError("unknown")
 
 

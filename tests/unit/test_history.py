@@ -53,7 +53,7 @@ def test_a_hold_is_told_when_it_ends_with_its_times_and_why():
 def test_who_held_nothing_leaves_no_history():
     async def story():
         lock = RebootLock(MemoryStore(MemoryServer()), "")
-        await lock.release(claim("n1"), settle=True, why="withdrawn")
+        await lock.release(claim("n1"), fence_pending=True, why="withdrawn")
         assert await lock.history.read(10) == []
 
     asyncio.run(story())

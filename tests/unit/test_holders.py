@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.lock.admission import Others
+from locksmith.lock.admission_readings import Others
 from locksmith.lock.chunks import READS
 from locksmith.lock.claim_reader import read_holders
 from locksmith.lock.records import claim as claim_record

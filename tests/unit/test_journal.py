@@ -20,6 +20,7 @@ from locksmith.agent.facts import Boot
 from locksmith.agent.journal import FailedAttempt, Journal, JournalEntry, Phase
 from locksmith.errors import CorruptValueError, HostError
 from locksmith.host import journal as module
+from locksmith.host import journal_json
 from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
@@ -398,7 +399,7 @@ json_values = st.recursive(
 @st.composite
 def broken_journals(draw) -> bytes:
     """A sound journal with a few of its fields exchanged or removed."""
-    fields = {"schema": 1, "machine_id": ME, **module._fields(Journal(committed(entry()), FAILURE))}
+    fields = {"schema": 1, "machine_id": ME, **journal_json.encode(Journal(committed(entry()), FAILURE))}
     for _ in range(draw(st.integers(0, 3))):
         inner = fields
         name = draw(st.sampled_from(sorted(inner)))

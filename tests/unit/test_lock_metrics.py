@@ -60,7 +60,7 @@ def test_a_slot_counts_when_it_is_given_back():
         machine = Machine(MemoryServer(), "n1")
         await machine.lock.take(machine.claim)
         assert machine["handovers_total"] == 0
-        await machine.lock.release(machine.claim, settle=False, why="rebooted")
+        await machine.lock.release(machine.claim, fence_pending=False, why="rebooted")
         assert (machine["handovers_total"], machine["wait_seconds_sum"]) == (1, 600)
         assert (machine["held_seconds_count"], machine["wait_seconds_count"]) == (1, 1)
 

@@ -27,9 +27,9 @@ from tests.unit.test_rebootlock import Bench, Moved
 
 def test_a_fence_and_its_end_leave_every_holder_its_slot():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await group.lock().take(claim("n1"))
-        await group.orders.freeze(FREEZE, fence=True)
+        await group.orders.freeze(FREEZE, legacy=True)
         assert (await group.lock().read()).semaphore == Semaphore(0, ("n1",))
         await group.orders.thaw()
         assert (await group.lock().read()).semaphore == Semaphore(2, ("n1",))
@@ -71,7 +71,7 @@ def noted(group: Group) -> list[str]:
 
 def test_the_slots_of_two_lost_machines_expire_and_both_count_until_a_resume():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await lost(group, "n1")
         await lost(group, "n2")
         await group.present("n3")
@@ -94,10 +94,12 @@ def test_a_slot_that_expires_again_is_noted_once():
         admission, gone = group.lock()._admission, replace(claim("n1"), acknowledged="alice: known")
 
         async def note() -> None:
-            read = await group.store().read(admission.keys("n2"))
-            others = await admission._others("n2", await group.lock()._holder_state("n2"), read[3].entry)
-            put = admission.note(gone, others, read)
-            group.server.put(put.key, put.value, read[3].version)
+            keys_ = admission.keys("n2")
+            read = dict(zip(keys_, await group.store().read(keys_), strict=True))
+            incidents = admission.orders("n2", read).incidents
+            others = await admission._others("n2", await group.lock().guarded.holder_state("n2"), incidents.entry)
+            put = admission.note(gone, others, incidents)
+            group.server.put(put.key, put.value, incidents.version)
 
         await note()
         await note()
@@ -113,13 +115,13 @@ def test_a_slot_that_expires_again_is_noted_once():
 def test_a_group_is_retired_from_v2_only_while_no_machine_holds_a_slot():
     async def story():
         bench = Bench()
-        await bench.lock.set_max(3)
+        await bench.admin.set_max(3)
         await bench.lock.take(claim("n1"))
         with pytest.raises(LockError, match="held by n1: wait until it is free"):
-            await bench.lock.retire()
+            await bench.admin.retire()
         assert bench.semaphore() == Semaphore(3, ("n1",))
         await bench.lock.release(claim("n1"))
-        assert await bench.lock.retire()
+        assert await bench.admin.retire()
         assert bench.semaphore() == Semaphore(0)
 
     asyncio.run(story())
@@ -128,14 +130,14 @@ def test_a_group_is_retired_from_v2_only_while_no_machine_holds_a_slot():
 def test_a_group_that_was_retired_stays_so_and_none_is_made_by_it():
     async def story():
         bench = Bench()
-        assert not await bench.lock.retire()
+        assert not await bench.admin.retire()
         assert bench.server.read(bench.lock.key).entry is None
-        await bench.lock.set_max(0)
+        await bench.admin.set_max(0)
         version = bench.server.read(bench.lock.key).version
-        assert await bench.lock.retire()
+        assert await bench.admin.retire()
         assert bench.server.read(bench.lock.key).version == version
-        await bench.lock.set_max(1)
-        assert await bench.lock.retire()
+        await bench.admin.set_max(1)
+        assert await bench.admin.retire()
         assert bench.semaphore() == Semaphore(0)
 
     asyncio.run(story())

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from locksmith.config.model import MetricsSettings
 from locksmith.daemon import metrics_server
-from locksmith.daemon.assembly import _metrics
+from locksmith.daemon.daemon import _metrics
 from locksmith.daemon.metrics import Metrics
 from locksmith.daemon.metrics_server import Stage, Visit, dispensable, origin
 from locksmith.store.meter import Meter

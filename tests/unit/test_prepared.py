@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from locksmith.errors import StoreRefusedError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.errors import DeniedError
 from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
@@ -60,7 +61,7 @@ class Scene:
         self.lock = RebootLock(store, "", clock=lambda: NOW, rules=rules, guard=self._guard)
 
     async def prepared(self) -> Prepared:
-        await self.group.set_max(2)
+        await LockAdmin(self.group.guarded).set_max(2)
         for name in ("n1", "n2"):
             shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
             await self.store.create(keys.node_key("", name), node.encode(shown), ttl=1e6)
@@ -153,7 +154,7 @@ def test_a_machine_that_went_missing_since_is_looked_for():
 def test_a_semaphore_that_moved_once_more_is_read():
     async def story(scene):
         prepared = await scene.prepared()
-        await scene.group.touch()
+        await LockAdmin(scene.group.guarded).fence()
         await scene.lock.take(WAITER, prepared=prepared)
         assert scene.wire.calls["read"] >= 1
         assert (await scene.group.read()).semaphore.holders == ("n2", "n3")
@@ -169,11 +170,11 @@ def test_a_preparation_that_does_not_fit_is_not_used(change):
         if change == "another claim":
             asked = replace(asked, nonce="another")
         elif change == "another number of slots":
-            await scene.group.set_max(3)
+            await LockAdmin(scene.group.guarded).set_max(3)
         elif change == "a new holder":
-            await scene.group.set_max(4)
+            await LockAdmin(scene.group.guarded).set_max(4)
             await scene.group.take(claim("n4"))
-            await scene.group.set_max(3)
+            await LockAdmin(scene.group.guarded).set_max(3)
             prepared = replace(prepared, slots=3)
         elif change == "too old":
             await asyncio.sleep(LASTS)

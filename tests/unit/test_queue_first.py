@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from locksmith.errors import OutcomeUnknownError
-from locksmith.lock import places, queue
+from locksmith.lock import places, queue_halt
 from locksmith.lock.queue import FIRST_LASTS, KEEP_AFTER, Queue
 from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.incident import HaltAfter
@@ -119,7 +119,7 @@ def test_a_share_is_one_of_the_machines_that_are_present():
 
 
 def test_of_a_long_line_the_rules_of_the_first_are_asked(monkeypatch):
-    monkeypatch.setattr(queue, "SEEN_FOR_HALT", 2)
+    monkeypatch.setattr(queue_halt, "SEEN_FOR_HALT", 2)
 
     async def story(line):
         loose = await line.halted_by(HaltAfter(1), HaltAfter(1), HaltAfter(9))

@@ -9,17 +9,19 @@ import pytest
 from locksmith.errors import CorruptValueError, StoreError, StoreUnavailableError
 from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queue import LOOK_AFTER, Queue
-from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.records.order import HALT, RESTORED, TAKE_FAILS, Order
+from locksmith.lock.slot_wait import RETURN_DELAY
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
@@ -69,7 +71,7 @@ def test_a_slot_that_an_operator_has_freed_is_not_taken_again_by_the_same_claim(
         server = MemoryServer()
         holder = lock(server)
         await holder.take(claim("n1"))
-        await lock(server).lock.unlock("n1")
+        await LockAdmin(lock(server).lock.guarded).unlock("n1")
         answer = await holder.take(claim("n1"))
         assert isinstance(answer, Denied)
         assert (answer.code, answer.lost) == ("unlocked", True)
@@ -121,7 +123,7 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
         assert isinstance(answer, Denied)
         assert answer.code == "queue"
         late = RebootLock(MemoryStore(server), "")
-        await late.set_max(2)
+        await LockAdmin(late.guarded).set_max(2)
         await late.take(claim("n2"), holder._queue.entries(claim("n2")))
         await asyncio.sleep(LOOK_AFTER)
         assert await holder.take(claim("n2")) == Granted()
@@ -258,7 +260,7 @@ def test_a_machine_that_knows_better_leaves_and_a_resume_brings_it_back_at_once(
         assert isinstance(answer, Denied)
         assert answer.code == RESTORED
         assert await second.take(claim("n2")) == Granted()
-        await second.release(claim("n2"), settle=False, why="rebooted")
+        await second.release(claim("n2"), fence_pending=False, why="rebooted")
         back = asyncio.ensure_future(first.changed(300))
         await asyncio.sleep(1)
         said = loop.time()
@@ -273,7 +275,7 @@ def test_a_machine_that_knows_better_leaves_and_a_resume_brings_it_back_at_once(
 async def halted(server: MemoryServer, slots: int = 3) -> None:
     """Leave one unhealthy machine in a group with that many slots."""
     sick = machine(server)
-    await sick.lock.set_max(slots)
+    await LockAdmin(sick.lock.guarded).set_max(slots)
     assert await sick.take(claim("sick")) == Granted()
     await sick.commit(claim("sick"))
     await sick.report_failure(claim("sick"), UNHEALTHY, "web.service has failed")
@@ -393,7 +395,7 @@ def test_several_free_slots_are_taken_by_as_many_at_the_front_and_no_more():
         turns = [asyncio.ensure_future(one.changed(25)) for one in waiting]
         await asyncio.sleep(1)
         said = loop.time()
-        await operator.set_max(4)
+        await LockAdmin(operator.guarded).set_max(4)
         await asyncio.sleep(0.1)
         woken = [number for number, turn in enumerate(turns, 1) if turn.done()]
         assert woken == [1, 2, 3]
@@ -414,7 +416,7 @@ def test_the_second_leaves_the_one_free_slot_to_the_first():
         await holder.take(claim("n0"))
         await first.take(claim("n1"))
         await second.take(claim("n2"))
-        await operator.set_max(2)
+        await LockAdmin(operator.guarded).set_max(2)
         answer = await second.take(claim("n2"))
         assert isinstance(answer, Denied)
         assert answer.code == "queue"

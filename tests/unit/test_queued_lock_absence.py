@@ -9,10 +9,11 @@ from locksmith.lock.answer import Denied
 from locksmith.lock.backoff import Absence
 from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.queue import Queue
-from locksmith.lock.queued_lock import RETURN_DELAY, QueuedLock
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.order import FREEZE, TAKE_FAILS
+from locksmith.lock.slot_wait import RETURN_DELAY
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 from tests.unit.test_queued_lock import claim

@@ -10,8 +10,9 @@ import pytest
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.answer import Granted
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.pending_take import DOUBT
 from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, Queue
-from locksmith.lock.queued_lock import DOUBT, QueuedLock
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import MANUAL
@@ -149,11 +150,11 @@ def test_after_two_minutes_a_take_that_was_cut_off_costs_nothing_more():
         await lock(server).take(claim("n2"))
         machine = lock(server, MemoryStore(server, wire))
         await machine.take(claim("n3"))
-        machine._cut_off = asyncio.get_running_loop().time()
+        machine._pending.cut_off(asyncio.get_running_loop().time())
         wire.calls.clear()
         await machine.take(claim("n3"))
         assert wire.calls["read"] == 1
-        machine._cut_off = asyncio.get_running_loop().time() - DOUBT
+        machine._pending.cut_off(asyncio.get_running_loop().time() - DOUBT)
         wire.calls.clear()
         await machine.take(claim("n3"))
         assert not wire.calls["read"]
@@ -179,8 +180,8 @@ def test_who_cannot_have_a_slot_any_more_leaves_the_line_to_the_others():
         machine = lock(server)
         await lock(server).take(claim("n1"))
         await machine.take(claim("n2"))
-        machine._cut_off = 0.0
-        await orders(server).lock.set_max(2)
+        machine._pending.cut_off(0.0)
+        await orders(server).admin.set_max(2)
         await RebootLock(MemoryStore(server), "").take(claim("n2", nonce="by hand", kind=MANUAL))
         assert (await denied(machine.take(claim("n2")))).code == "other_claim"
         assert waiters(server) == []
@@ -290,7 +291,7 @@ def test_another_claim_watches_nothing_of_the_one_before():
         await holder.take(claim("n1"))
         await machine.take(claim("n2"))
         assert await woken_after(machine, 1) is None
-        await orders(server).lock.set_max(2)
+        await orders(server).admin.set_max(2)
         later = replace(claim("n2"), nonce="later")
         await lock(server).lock.take(later)
         assert await machine.take(later) == Granted()
@@ -362,14 +363,14 @@ def test_a_later_claim_whose_take_was_cut_off_is_undecided_too():
         wire = Wire()
         machine = lock(server, MemoryStore(server, wire))
         await machine.take(claim("n1"))
-        await machine.release(claim("n1"), settle=False, why="")
+        await machine.release(claim("n1"), fence_pending=False, why="")
         wire.cut = True
         later = claim("n1", nonce="later")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(20):
                 await machine.take(later)
         assert machine.is_undecided(later)
-        await machine.release(later, settle=True, why="")
+        await machine.release(later, fence_pending=True, why="")
         assert (await machine.lock.read()).semaphore.holders == ()
 
     play(story)

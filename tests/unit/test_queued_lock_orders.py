@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.orders import OperatorOrders
@@ -72,7 +73,7 @@ def test_the_pause_after_a_reboot_calls_nothing_off(holds):
 
     async def story(_loop):
         server = MemoryServer()
-        await lock(server).lock.set_max(3)
+        await LockAdmin(lock(server).lock.guarded).set_max(3)
         shown = Node("n1", "n1", "boot", "", "etcd-lock", "idle", NOW)
         await MemoryStore(server).create(keys.node_key("", "n1"), encode(shown))
         first, second = lock(server, 600.0), lock(server, 600.0)

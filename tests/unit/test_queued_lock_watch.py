@@ -9,6 +9,7 @@ import pytest
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.history import History
 from locksmith.lock.queue import LOOK_AFTER, Queue
@@ -96,7 +97,7 @@ def test_a_slot_that_is_given_back_wakes_the_first_in_line_and_it_has_it():
         asking = asyncio.ensure_future(woken_after(first, HOUR))
         await asyncio.sleep(7)
         assert not asking.done()
-        await holder.release(claim("n1"), settle=False, why="")
+        await holder.release(claim("n1"), fence_pending=False, why="")
         assert await asking == pytest.approx(7)
         assert await first.take(claim("n2")) == Granted()
         assert waiters(server) == []
@@ -214,7 +215,7 @@ def test_a_commit_without_a_slot_is_lost_and_says_so():
     async def story(server):
         machine = lock(server)
         await machine.take(claim("n1"))
-        await lock(server).lock.unlock("n1")
+        await LockAdmin(lock(server).lock.guarded).unlock("n1")
         told = await denied(machine.commit(claim("n1")))
         assert (told.code, told.lost) == ("unlocked", True)
 
@@ -251,10 +252,10 @@ def test_who_gives_back_leaves_the_line_and_the_history_says_why_and_how_long():
         meter = Metered()
         machine = lock(server, meter=meter)
         taken = datetime.now(UTC) - timedelta(seconds=50)
-        machine.lock._clock = lambda: taken
+        machine.lock.guarded.clock = lambda: taken
         await machine.take(claim("n1", since=taken - timedelta(seconds=20)))
         await machine._queue.stand(claim("n1"))
-        await machine.release(claim("n1"), settle=True, why="the window has closed")
+        await machine.release(claim("n1"), fence_pending=True, why="the window has closed")
         assert waiters(server) == []
         (event,) = await History(MemoryStore(server), "").read(10)
         assert (event.act, event.detail) == (HELD, "the window has closed")
@@ -271,9 +272,9 @@ def test_a_clock_that_was_set_back_counts_no_negative_time():
         meter = Metered()
         machine = lock(server, meter=meter)
         ahead = datetime.now(UTC) + timedelta(hours=1)
-        machine.lock._clock = lambda: ahead
+        machine.lock.guarded.clock = lambda: ahead
         await machine.take(claim("n1", since=ahead + timedelta(hours=1)))
-        await machine.release(claim("n1"), settle=False, why="")
+        await machine.release(claim("n1"), fence_pending=False, why="")
         assert meter.released == [(0.0, 0.0)]
 
     play(story)
@@ -282,21 +283,21 @@ def test_a_clock_that_was_set_back_counts_no_negative_time():
 def test_a_give_back_of_nothing_counts_nothing():
     async def story(server):
         meter = Metered()
-        await lock(server, meter=meter).release(claim("n1"), settle=False, why="")
+        await lock(server, meter=meter).release(claim("n1"), fence_pending=False, why="")
         assert meter.released == []
 
     play(story)
 
 
-@pytest.mark.parametrize("settle", [True, False])
-def test_only_a_give_back_that_settles_touches_a_semaphore_that_it_does_not_stand_in(settle):
+@pytest.mark.parametrize("fence_pending", [True, False])
+def test_only_a_give_back_that_settles_touches_a_semaphore_that_it_does_not_stand_in(fence_pending):
     """A take of it that is on its way can then no longer win."""
 
     async def story(server):
-        await lock(server).lock.set_max(2)
+        await LockAdmin(lock(server).lock.guarded).set_max(2)
         before = server.read(keys.semaphore_key("")).version
-        await lock(server).release(claim("n1"), settle=settle, why="")
-        assert (server.read(keys.semaphore_key("")).version != before) is settle
+        await lock(server).release(claim("n1"), fence_pending=fence_pending, why="")
+        assert (server.read(keys.semaphore_key("")).version != before) is fence_pending
 
     play(story)
 
@@ -313,7 +314,7 @@ def test_what_went_wrong_is_on_record_until_an_operator_knows():
         record = (await machine.lock.read()).claims["n1"]
         assert isinstance(record, Claim)
         assert record.failure == "web.service has failed"
-        await lock(server).lock.acknowledge("alice: a typo")
+        await LockAdmin(lock(server).lock.guarded).acknowledge("alice: a typo")
         assert await asking == pytest.approx(7)
         assert await machine.report_failure(claim("n1"), UNHEALTHY, "web.service has failed")
         assert await woken_after(machine, HOUR) == 0
@@ -325,7 +326,7 @@ def test_who_holds_nothing_any_more_has_nothing_on_record_and_goes_on():
     async def story(server):
         machine = lock(server)
         await machine.take(claim("n1"))
-        await lock(server).lock.unlock("n1")
+        await LockAdmin(lock(server).lock.guarded).unlock("n1")
         assert await machine.report_failure(claim("n1"), UNHEALTHY, "web.service has failed")
 
     play(story)
@@ -366,7 +367,7 @@ def test_only_a_claim_whose_take_was_answered_is_decided():
         assert machine.is_undecided(claim("n1"))
         await machine.take(claim("n1"))
         assert not machine.is_undecided(claim("n1"))
-        machine._cut_off = 0.0
+        machine._pending.cut_off(0.0)
         assert machine.is_undecided(claim("n1"))
 
     play(story)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from locksmith.errors import StoreUnavailableError
-from locksmith.lock.watching import Watching
+from locksmith.lock.kept_wait import KeptWait
 from tests.sim.virtual_time import run
 
 
@@ -48,7 +48,7 @@ def play(story) -> list[dict[str, Any]]:
 
 def test_a_watch_goes_on_between_two_calls_until_something_else_is_waited_for():
     async def story(watches):
-        watching, aim, other = Watching(), object(), object()
+        watching, aim, other = KeptWait(), object(), object()
         watching.aim(aim, watches.lasting(10))
         assert not await watching.ended(3)
         watching.aim(aim, watches.lasting(10))
@@ -67,7 +67,7 @@ def test_a_watch_goes_on_between_two_calls_until_something_else_is_waited_for():
 
 def test_an_error_of_a_watch_is_that_of_who_asks():
     async def story(watches):
-        watching = Watching()
+        watching = KeptWait()
         watching.aim("aim", watches.lasting(1, StoreUnavailableError("no endpoint answers")))
         with pytest.raises(StoreUnavailableError):
             await watching.ended(2)
@@ -79,7 +79,7 @@ def test_an_error_of_a_watch_is_that_of_who_asks():
 @pytest.mark.parametrize("after", [0.5, 2])
 def test_a_watch_that_is_stopped_complains_about_nothing_whether_it_had_failed_or_not(after):
     async def story(watches):
-        watching = Watching()
+        watching = KeptWait()
         watching.aim("aim", watches.lasting(1, StoreUnavailableError("no endpoint answers")))
         assert not await watching.ended(0.1)
         await asyncio.sleep(after)
@@ -91,7 +91,7 @@ def test_a_watch_that_is_stopped_complains_about_nothing_whether_it_had_failed_o
 
 def test_a_watch_that_has_failed_and_is_dropped_complains_about_nothing():
     async def story(watches):
-        watching = Watching()
+        watching = KeptWait()
         watching.aim("aim", watches.lasting(1, StoreUnavailableError("no endpoint answers")))
         assert not await watching.ended(0.1)
         await asyncio.sleep(2)

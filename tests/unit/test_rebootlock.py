@@ -17,14 +17,16 @@ from locksmith.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore, share
 from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.records.share import Share
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Also, Delete
 from tests.harness.examples import times
@@ -57,6 +59,10 @@ class Bench:
         self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, self.script)
         self.lock = RebootLock(self.store, "", rng=Random(1), limit=limit, clock=lambda: SINCE)
         self.calm = RebootLock(MemoryStore(self.server), "", clock=lambda: SINCE)
+
+    @property
+    def admin(self) -> LockAdmin:
+        return LockAdmin(self.lock.guarded)
 
     def semaphore(self) -> Semaphore:
         return _stored(self.server)
@@ -111,7 +117,7 @@ def test_a_full_semaphore_denies_and_names_who_holds_it():
 def test_a_claim_of_another_kind_for_the_same_id_denies_and_says_whose_it_is():
     async def story():
         bench = Bench()
-        await bench.lock.set_max(2)
+        await bench.admin.set_max(2)
         await bench.lock.take(claim("n1", kind=MANUAL))
         with pytest.raises(OtherClaimError, match="n1 is held manually by alice since 2026-05-01T02:10:00Z: disk swap"):
             await bench.lock.take(claim("n1", nonce="2"))
@@ -127,7 +133,7 @@ def test_an_id_without_a_record_is_not_ours_and_is_not_given_back():
         bench.put(semaphore.encode(Semaphore(1, ("n1",))))
         with pytest.raises(OtherClaimError, match=r"without a record.*locksmithctl unlock n1.*adopt = true"):
             await bench.lock.take(claim("n1"))
-        assert not await bench.lock.release(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), fence_pending=True)
         assert bench.semaphore().holders == ("n1",)
         assert await bench.lock.release_legacy("n1")
         assert bench.semaphore().holders == ()
@@ -161,7 +167,7 @@ def test_commit_is_possible_only_while_the_claim_holds():
         await bench.lock.take(claim("n1"))
         await bench.lock.commit(claim("n1"))
         assert bench.record("n1") == claim("n1").committed()
-        assert await bench.lock.unlock("n1") == claim("n1").committed()
+        assert await bench.admin.unlock("n1") == claim("n1").committed()
         with pytest.raises(LostClaimError):
             await bench.lock.commit(claim("n1"))
 
@@ -178,7 +184,7 @@ def test_an_unlock_between_commits_read_and_write_wins_or_sees_the_commit():
             commit = asyncio.ensure_future(bench.lock.commit(claim("n1")))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            undone = await bench.calm.unlock("n1")
+            undone = await LockAdmin(bench.calm.guarded).unlock("n1")
             outcome = (await asyncio.gather(commit, return_exceptions=True))[0]
             assert isinstance(outcome, float) == (undone is not None and undone.state == claim_record.COMMITTED)
 
@@ -187,7 +193,7 @@ def test_an_unlock_between_commits_read_and_write_wins_or_sees_the_commit():
 
 def test_unlock_of_an_id_that_holds_nothing_says_so():
     with pytest.raises(NotHeldError, match="n1 holds no slot"):
-        asyncio.run(Bench().lock.unlock("n1"))
+        asyncio.run(Bench().admin.unlock("n1"))
 
 
 @pytest.mark.parametrize("operation", ["take", "commit", "give_back", "unlock", "set_max", "read"])
@@ -198,9 +204,9 @@ def test_a_corrupt_semaphore_is_refused_by_every_operation_and_never_overwritten
         calls = {
             "take": lambda: bench.lock.take(claim("n1")),
             "commit": lambda: bench.lock.commit(claim("n1")),
-            "give_back": lambda: bench.lock.release(claim("n1"), settle=True),
-            "unlock": lambda: bench.lock.unlock("n1"),
-            "set_max": lambda: bench.lock.set_max(3),
+            "give_back": lambda: bench.lock.release(claim("n1"), fence_pending=True),
+            "unlock": lambda: bench.admin.unlock("n1"),
+            "set_max": lambda: bench.admin.set_max(3),
             "read": bench.lock.read,
         }
         with pytest.raises(CorruptValueError, match=KEY):
@@ -214,14 +220,14 @@ def test_repair_makes_it_new_and_whoever_has_a_record_keeps_its_slot():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n/1"))
-        assert await bench.lock.corruption() is None
+        assert await bench.admin.corruption() is None
         bench.put(b"garbage")
-        raw, error = await bench.lock.corruption() or (b"", None)
+        raw, error = await bench.admin.corruption() or (b"", None)
         assert (raw, error and error.key) == (b"garbage", KEY)
-        assert await bench.lock.repair(2, raw) == Semaphore(2, ("n/1",))
+        assert await bench.admin.repair(2, raw) == Semaphore(2, ("n/1",))
         assert bench.semaphore() == Semaphore(2, ("n/1",))
         with pytest.raises(ConflictError, match="changed meanwhile"):
-            await bench.lock.repair(3, raw)
+            await bench.admin.repair(3, raw)
 
     asyncio.run(story())
 
@@ -229,7 +235,7 @@ def test_repair_makes_it_new_and_whoever_has_a_record_keeps_its_slot():
 def test_a_corrupt_record_is_shown_beside_the_others_and_removed_by_unlock():
     async def story():
         bench = Bench()
-        await bench.lock.set_max(2)
+        await bench.admin.set_max(2)
         await bench.lock.take(claim("n1"))
         await bench.lock.take(claim("n2"))
         bench.put(b"{}", keys.holder_key("", "n1"))
@@ -238,7 +244,7 @@ def test_a_corrupt_record_is_shown_beside_the_others_and_removed_by_unlock():
         assert state.claims["n2"] == claim("n2")
         with pytest.raises(CorruptValueError, match="locksmithctl unlock n1"):
             await bench.lock.release(claim("n1"))
-        assert await bench.lock.unlock("n1") is None
+        assert await bench.admin.unlock("n1") is None
         assert bench.record("n1") is None
         assert bench.semaphore().holders == ("n2",)
 
@@ -249,9 +255,9 @@ def test_set_max_keeps_the_holders_and_the_same_number_writes_nothing():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        assert await bench.lock.set_max(4) == 1
+        assert await bench.admin.set_max(4) == 1
         writes = bench.script.writes
-        assert await bench.lock.set_max(4) == 4
+        assert await bench.admin.set_max(4) == 4
         assert bench.script.writes == writes
         assert bench.semaphore() == Semaphore(4, ("n1",))
 
@@ -303,7 +309,7 @@ def test_giving_up_a_take_whose_answer_was_lost_keeps_it_from_winning_later(step
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
         bench.script.fates.clear()
-        assert not await bench.lock.release(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), fence_pending=True)
         late = bench.script.arrive_late()
         assert late
         assert bench.semaphore() == Semaphore(1)
@@ -318,7 +324,7 @@ def test_without_settling_the_late_take_would_have_won():
         bench = Bench(LATE, limit=0.0)
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
-        assert not await bench.lock.release(claim("n1"), settle=False)
+        assert not await bench.lock.release(claim("n1"), fence_pending=False)
         assert bench.script.arrive_late() == ["applied"]
         assert bench.semaphore() == Semaphore(1, ("n1",))
 
@@ -357,7 +363,7 @@ def test_an_unlock_whose_answer_is_lost_says_what_it_undid_and_leaves_no_record(
         bench = Bench(stepwise=stepwise)
         await bench.lock.take(claim("n1"))
         bench.script.fates = [ANSWER_LOST]
-        assert await bench.lock.unlock("n1") == claim("n1")
+        assert await bench.admin.unlock("n1") == claim("n1")
         assert bench.semaphore() == Semaphore(1)
         assert bench.record("n1") is None
 
@@ -371,7 +377,7 @@ def test_an_unlock_whose_answer_is_lost_leaves_the_next_claim_alone(stepwise):
         await bench.lock.take(claim("n1"))
         bench.script.fates = [ANSWER_LOST]
         bench.script.meanwhile = lambda: bench.calm.take(claim("n1", "2", MANUAL))
-        assert await bench.lock.unlock("n1") == claim("n1")
+        assert await bench.admin.unlock("n1") == claim("n1")
         assert bench.semaphore().holders == ("n1",)
         assert bench.record("n1") == claim("n1", "2", MANUAL)
 
@@ -385,7 +391,7 @@ def test_an_unlock_that_never_arrived_is_repeated_after_others_wrote(stepwise):
         await bench.lock.take(claim("n1"))
         bench.script.fates = [DROPPED]
         bench.script.meanwhile = lambda: bench.calm.commit(claim("n1"))
-        assert await bench.lock.unlock("n1") == claim("n1").committed(), "the operator has to be warned"
+        assert await bench.admin.unlock("n1") == claim("n1").committed(), "the operator has to be warned"
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())
@@ -400,7 +406,7 @@ def test_an_unlock_leaves_a_claim_alone_that_came_between_two_attempts(stepwise)
         await bench.calm.take(claim("n1"))
         moved = Moved(bench.store, lambda: changes_hands(bench))
         with pytest.raises(ChangedClaimError, match="came while another claim was being freed"):
-            await RebootLock(moved, "", rng=Random(1)).unlock("n1")
+            await LockAdmin(Guarded(moved, "", rng=Random(1))).unlock("n1")
         assert bench.record("n1") == claim("n1", "2", MANUAL)
 
     async def changes_hands(bench):
@@ -433,10 +439,10 @@ def test_what_was_shown_is_freed_while_it_stands_whatever_becomes_of_answers(ste
     async def story():
         bench = Bench(stepwise=stepwise)
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.lock.look("n1"), absent=True)
-        await bench.calm.set_max(3)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
+        await LockAdmin(bench.calm.guarded).set_max(3)
         bench.script.fates = [fate] if fate else []
-        assert await bench.lock.unlock("n1", shown) == claim("n1")
+        assert await bench.admin.unlock("n1", shown) == claim("n1")
         assert (bench.semaphore().holders, bench.record("n1")) == ((), None)
 
     asyncio.run(story())
@@ -448,10 +454,10 @@ def test_a_machine_that_comes_back_at_the_very_moment_keeps_its_slot():
     async def story():
         bench = Bench()
         await bench.calm.take(claim("n1"))
-        shown = Shown(await bench.calm.look("n1"), absent=True)
+        shown = ShownHolder(await LockAdmin(bench.calm.guarded).inspect("n1"), absent=True)
         comes_back = Moved(bench.store, lambda: bench.store.create(keys.node_key("", "n1"), b"{}"))
         with pytest.raises(ChangedClaimError, match="the machine n1 is present again; nothing was freed"):
-            await RebootLock(comes_back, "", rng=Random(1)).unlock("n1", shown)
+            await LockAdmin(Guarded(comes_back, "", rng=Random(1))).unlock("n1", shown)
         assert bench.semaphore().holders == ("n1",)
 
     asyncio.run(story())
@@ -461,11 +467,11 @@ def test_a_refused_unlock_whose_earlier_attempt_is_still_on_its_way_lets_that_wi
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.lock.look("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         bench.script.fates = [LATE]
         bench.script.meanwhile = lambda: MemoryStore(bench.server).create(keys.node_key("", "n1"), b"{}")
         with pytest.raises(ChangedClaimError, match="is present again"):
-            await bench.lock.unlock("n1", shown)
+            await bench.admin.unlock("n1", shown)
         assert bench.script.arrive_late() == ["too late"]
         assert bench.semaphore().holders == ("n1",)
 
@@ -478,11 +484,11 @@ def test_a_record_that_cannot_be_read_is_freed_only_as_it_was_shown():
         await bench.lock.take(claim("n1"))
         key = keys.holder_key("", "n1")
         rubbish = await bench.store.swap(key, b"rubbish", bench.server.read(key).version)
-        shown = Shown(await bench.lock.look("n1"))
+        shown = ShownHolder(await bench.admin.inspect("n1"))
         await bench.store.swap(key, b"more rubbish", rubbish.version)
         with pytest.raises(ChangedClaimError, match="the record of n1 was written since it was shown"):
-            await bench.lock.unlock("n1", shown)
-        assert await bench.lock.unlock("n1", Shown(await bench.lock.look("n1"))) is None
+            await bench.admin.unlock("n1", shown)
+        assert await bench.admin.unlock("n1", ShownHolder(await bench.admin.inspect("n1"))) is None
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())
@@ -498,7 +504,7 @@ def test_an_unlock_of_a_bare_id_that_may_have_been_freed_and_taken_again_stops()
 
         bench.script.meanwhile = taken_again
         with pytest.raises(FreedOrNotError, match=r"n1 stands in .* again or still: look with `locksmithctl status`"):
-            await bench.lock.unlock("n1")
+            await bench.admin.unlock("n1")
         assert bench.semaphore().holders == ("n1",)
 
     asyncio.run(story())
@@ -509,7 +515,7 @@ def test_an_unlock_of_a_bare_id_is_decided_like_any_other(fate):
     async def story():
         bench = Bench(fate)
         bench.put(semaphore.encode(Semaphore(1, ("n1",))))
-        assert await bench.lock.unlock("n1") is None
+        assert await bench.admin.unlock("n1") is None
         assert bench.semaphore().holders == ()
 
     asyncio.run(story())
@@ -519,7 +525,7 @@ def test_an_unlock_of_a_bare_id_is_decided_like_any_other(fate):
 def test_a_resize_whose_answer_is_lost_gives_the_number_before_it(fate):
     async def story():
         bench = Bench(fate)
-        assert await bench.lock.set_max(4) == 1
+        assert await bench.admin.set_max(4) == 1
         assert bench.semaphore() == Semaphore(4)
 
     asyncio.run(story())
@@ -538,17 +544,17 @@ def test_a_give_back_whose_answer_is_lost_has_given_back():
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("settle", [False, True])
-def test_what_a_lost_race_left_on_v2_is_removed_by_the_give_back_and_is_no_holder_for_a_repair(settle):
+@pytest.mark.parametrize("fence_pending", [False, True])
+def test_what_a_lost_race_left_on_v2_is_removed_by_the_give_back_and_is_no_holder_for_a_repair(fence_pending):
     async def story():
         bench = Bench(stepwise=True)
         bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
-        assert not await bench.lock.release(claim("n1", nonce="2"), settle=settle)
+        assert not await bench.lock.release(claim("n1", nonce="2"), fence_pending=fence_pending)
         assert bench.record("n1") == claim("n1"), "only one's own"
-        assert not await bench.lock.release(claim("n1"), settle=settle)
+        assert not await bench.lock.release(claim("n1"), fence_pending=fence_pending)
         assert bench.record("n1") is None
         bench.put(b"garbage")
-        assert await bench.lock.repair(1, b"garbage") == Semaphore(1)
+        assert await bench.admin.repair(1, b"garbage") == Semaphore(1)
 
     asyncio.run(story())
 
@@ -559,7 +565,7 @@ def test_what_a_take_on_its_way_has_left_is_removed_and_the_take_cannot_win():
         with pytest.raises(OutcomeUnknownError):
             await bench.lock.take(claim("n1"))
         assert bench.record("n1") == claim("n1")
-        assert not await bench.lock.release(claim("n1"), settle=True)
+        assert not await bench.lock.release(claim("n1"), fence_pending=True)
         assert bench.script.arrive_late() == ["too late"]
         assert bench.record("n1") is None
         assert bench.semaphore() == Semaphore(1)
@@ -582,7 +588,7 @@ def test_a_take_that_is_denied_leaves_no_record_behind():
 def test_all_records_are_read_at_once():
     async def story():
         bench = Bench()
-        await bench.lock.set_max(3)
+        await bench.admin.set_max(3)
         for holder in ("n/1", "_2"):
             await bench.lock.take(claim(holder))
         bench.put(semaphore.encode(Semaphore(3, ("_2", "bare", "n/1"))))
@@ -654,13 +660,13 @@ class Race:
 
     async def run(self, claims, slots: int) -> None:
         self.server.made.add(slots)
-        await self.calm.set_max(slots)
+        await LockAdmin(self.calm.guarded).set_max(slots)
         await asyncio.gather(*self._lives(claims))
         self._end()
 
     async def run_shared(self, claims, crowds, by_operator, fates) -> None:
         self.server.crowd(crowds[0])
-        await self.calm.set_share(SHARE)
+        await LockAdmin(self.calm.guarded).set_share(SHARE)
         await asyncio.gather(*self._lives(claims), self._come_and_go(crowds))
         self._end()
         share_key = keys.share_key("")
@@ -687,7 +693,7 @@ class Race:
         except (LockError, StoreUnavailableError, ConflictError):
             return
         except OutcomeUnknownError:
-            await _until_done(lambda: lock.release(mine, settle=True))
+            await _until_done(lambda: lock.release(mine, fence_pending=True))
             return
         self._believers.append(mine)
         self._check()
@@ -708,7 +714,7 @@ class Race:
     async def _set_max(self, slots: int, fates: list[str]) -> None:
         lock = self._lock("alice", fates)
         await self._a_while()
-        await _until_done(lambda: lock.set_max(slots))
+        await _until_done(lambda: LockAdmin(lock.guarded).set_max(slots))
 
     def _lock(self, name: str, fates: list[str]) -> RebootLock:
         script = Script(list(fates))

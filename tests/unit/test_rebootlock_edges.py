@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from locksmith.errors import CorruptValueError, OlderJournalError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, NotAdmittedError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore
@@ -15,7 +17,7 @@ from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
 from locksmith.lock.records.event import EXPIRE
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.weather import LATE
 from tests.unit.test_brakes import NOW, Group, scene
@@ -53,7 +55,7 @@ def test_an_unlock_of_an_id_that_only_has_a_record_removes_none_that_can_be_read
         bench = Bench()
         bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
         with pytest.raises(NotHeldError):
-            await bench.lock.unlock("n1")
+            await bench.admin.unlock("n1")
         assert bench.record("n1") == claim("n1")
 
     asyncio.run(story())
@@ -63,7 +65,7 @@ def test_an_unlock_of_an_id_that_only_has_a_record_removes_one_that_cannot_be_re
     async def story():
         bench = Bench()
         bench.put(b"rubbish", keys.holder_key("", "n1"))
-        assert await bench.lock.unlock("n1") is None
+        assert await bench.admin.unlock("n1") is None
         assert bench.record("n1") is None
 
     asyncio.run(story())
@@ -74,12 +76,12 @@ def test_an_unlock_that_was_refused_frees_nothing_later_though_the_machine_goes_
     async def story():
         bench = Bench(stepwise=stepwise)
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.lock.look("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         bench.script.fates = [LATE]
         node = keys.node_key("", "n1")
         bench.script.meanwhile = lambda: MemoryStore(bench.server).create(node, b"{}")
         with pytest.raises(ChangedClaimError, match="is present again"):
-            await bench.lock.unlock("n1", shown)
+            await bench.admin.unlock("n1", shown)
         await MemoryStore(bench.server).delete(node, bench.server.read(node).version)
         assert bench.script.arrive_late() == ["too late"]
         assert bench.semaphore().holders == ("n1",)
@@ -91,11 +93,11 @@ def test_a_refused_unlock_without_an_attempt_on_its_way_writes_nothing():
     async def story():
         bench = Bench()
         await bench.lock.take(claim("n1"))
-        shown = Shown(await bench.lock.look("n1"), absent=True)
+        shown = ShownHolder(await bench.admin.inspect("n1"), absent=True)
         await bench.store.create(keys.node_key("", "n1"), b"{}")
         before = bench.server.revision
         with pytest.raises(ChangedClaimError, match="is present again"):
-            await bench.lock.unlock("n1", shown)
+            await bench.admin.unlock("n1", shown)
         assert bench.server.revision == before
 
     asyncio.run(story())
@@ -106,7 +108,7 @@ def test_a_slot_that_was_shown_with_its_machine_present_is_freed():
         bench = Bench()
         await bench.lock.take(claim("n1"))
         await bench.store.create(keys.node_key("", "n1"), b"{}")
-        assert await bench.lock.unlock("n1", Shown(await bench.lock.look("n1"))) == claim("n1")
+        assert await bench.admin.unlock("n1", ShownHolder(await bench.admin.inspect("n1"))) == claim("n1")
         assert bench.semaphore() == Semaphore(1)
 
     asyncio.run(story())
@@ -161,7 +163,7 @@ def test_a_check_of_a_claim_whose_id_stands_for_another_is_an_error():
 
 def test_who_has_its_slot_keeps_it_while_another_has_just_begun_its_reboot():
     async def story(group):
-        await group.orders.lock.set_max(2)
+        await group.orders.admin.set_max(2)
         await group.present("n1")
         await group.lock().take(daemons("n1"))
         await group.reboots("n2")
@@ -190,7 +192,8 @@ def test_the_record_keeps_when_the_slot_was_taken_though_the_journal_does_not_kn
     async def story(group):
         await group.lock().take(daemons("n1"))
         await group.lock().commit(daemons("n1"))
-        state = await group.lock().look("n1")
+        state = await LockAdmin(group.lock().guarded).inspect("n1")
+        assert state.claim is not None
         assert (state.claim.state, state.claim.taken) == (COMMITTED, NOW)
 
     scene(story)
@@ -207,7 +210,7 @@ def test_a_resume_of_a_group_in_which_nothing_went_wrong_looks_once():
 
     async def story():
         store = Finite(MemoryServer())
-        assert await RebootLock(store, "").acknowledge("alice: all is well") == []
+        assert await LockAdmin(Guarded(store, "")).acknowledge("alice: all is well") == []
         assert store.asked == 2
 
     asyncio.run(story())
@@ -275,10 +278,10 @@ def test_the_history_says_who_let_a_slot_expire_and_why():
 def test_who_is_in_the_way_is_described_with_the_way_out_where_a_machine_may_have_forgotten_it():
     async def story():
         bench = Bench()
-        await bench.lock.set_max(2)
+        await bench.admin.set_max(2)
         await bench.lock.take(claim("n1"))
         await bench.lock.take(claim("n2", kind=MANUAL))
-        reboot, by_hand = await bench.lock.look("n1"), await bench.lock.look("n2")
+        reboot, by_hand = await bench.admin.inspect("n1"), await bench.admin.inspect("n2")
         assert reboot.describe() == (
             "n1 is held by n1 for its reboot since 2026-05-01T02:10:00Z: disk swap; if its machine has forgotten that "
             "claim, `locksmithctl unlock n1` releases it"
@@ -290,6 +293,6 @@ def test_who_is_in_the_way_is_described_with_the_way_out_where_a_machine_may_hav
 
 def test_operators_go_by_the_clock_that_they_are_given():
     async def story(group):
-        assert group.orders.lock.now() == NOW
+        assert group.lock().now() == NOW
 
     scene(story)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from locksmith.errors import OlderJournalError, StoreRefusedError, StoreUnavailableError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.history import KEPT
 from locksmith.lock.queue import Queue
@@ -153,7 +154,7 @@ def test_what_is_known_no_longer_stands_where_another_has_taken_a_slot():
 
     async def story():
         scene = Scene()
-        await scene.others.set_max(2)
+        await LockAdmin(scene.others.guarded).set_max(2)
         held = await scene.holds()
         await scene.others.take(claim("n2"))
         assert (await scene.release(held)).claim is not None
@@ -169,7 +170,7 @@ def test_a_slot_that_an_operator_has_freed_is_released_by_nobody(next_one):
     async def story():
         scene = Scene()
         held = await scene.holds()
-        await scene.others.unlock("n1")
+        await LockAdmin(scene.others.guarded).unlock("n1")
         if next_one:
             await scene.others.take(replace(held, kind=next_one, nonce="of alice"))
         assert (await scene.release(held)).claim is None
@@ -335,7 +336,7 @@ def test_a_take_removes_the_place_and_its_ticket_and_the_release_asks_for_neithe
         assert await machine.queued.take(claim("n1")) == Granted()
         assert machine.places() == []
         machine.wire.calls.clear()
-        await machine.queued.release(claim("n1"), settle=False, why=REBOOTED, rebooted=True)
+        await machine.queued.release(claim("n1"), fence_pending=False, why=REBOOTED, rebooted=True)
         assert machine.calls == {"lend": 1, "swap": 1}
 
     play(story)
@@ -347,7 +348,7 @@ def test_a_place_of_an_earlier_run_goes_with_the_release():
         await machine.lock.take(claim("n1"))
         await Queue(MemoryStore(machine.server), "").stand(claim("n1"))
         assert len(machine.places()) == 2
-        await machine.queued.release(claim("n1"), settle=False, why=REBOOTED, rebooted=True)
+        await machine.queued.release(claim("n1"), fence_pending=False, why=REBOOTED, rebooted=True)
         assert machine.places() == []
         assert machine.holders() == ()
 
@@ -375,7 +376,7 @@ def test_who_held_nothing_asks_for_no_lease():
         await machine.others.take(claim("n2"))
         assert isinstance(await machine.queued.take(claim("n1")), Denied)
         machine.wire.calls.clear()
-        await machine.queued.release(claim("n1"), settle=True, why="withdrawn")
+        await machine.queued.release(claim("n1"), fence_pending=True, why="withdrawn")
         assert machine.calls["lend"] == 0
         assert machine.places() == []
 

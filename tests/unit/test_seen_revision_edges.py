@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.host.watermark import Seen, SeenRevision
+from locksmith.host.seen import Seen
+from locksmith.host.watermark import SeenRevision
 from locksmith.store.protocol import Entry, Fingerprint, Known
 from locksmith.util import records
 from tests.unit.test_seen_revision import LATER, NOW, Clock, Gauge, hears, make

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError, OutcomeUnknownError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore, share
@@ -69,6 +70,7 @@ class Group:
         self.script = Script([*fates])
         self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, self.script)
         self.lock = RebootLock(self.store, "", limit=5)
+        self.admin = LockAdmin(self.lock.guarded)
         self.hasty = RebootLock(self.store, "", limit=0)
         self.calm = RebootLock(MemoryStore(self.server), "")
 
@@ -104,7 +106,7 @@ def test_whoever_takes_the_lock_counts_the_machines_anew(stepwise):
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(20))
-        assert await group.lock.set_share("10%") == (1, 2)
+        assert await group.admin.set_share("10%") == (1, 2)
         assert group.semaphore == Semaphore(2)
         group.present(*range(20, 45))
         await group.lock.take(claim("n1"))
@@ -127,7 +129,7 @@ def test_a_fleet_that_grows_while_all_slots_are_held_gets_another(stepwise):
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(10))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         await group.lock.take(claim("n1"))
         group.present(*range(10, 20))
         await group.lock.take(claim("n2"))
@@ -141,7 +143,7 @@ def test_a_take_that_was_lost_before_the_fleet_shrank_does_not_win_after_the_den
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         await group.lock.take(claim("n1"))
         group.script.fates = [ARRIVES, LATE] if stepwise else [LATE]
         with pytest.raises(OutcomeUnknownError):
@@ -162,7 +164,7 @@ def test_on_v2_two_who_count_differently_do_not_void_the_share():
     async def story():
         group = Group(stepwise=True)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         group.present(*range(20, 40))
         group.script.fates = [ARRIVES, ARRIVES, LATE]
         with pytest.raises(OutcomeUnknownError):
@@ -186,7 +188,7 @@ def test_the_number_before_set_again_by_hand_stays_once_a_take_has_seen_the_new_
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(30))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         assert group.share.wrote == (1, 3)
         await group.lock.take(claim("n1"))
         assert group.share.wrote == (3,)
@@ -203,7 +205,7 @@ def test_a_number_set_by_hand_voids_the_share_and_stays(stepwise):
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         group.by_hand(7)
         assert group.share.is_void(7)
         await group.lock.take(claim("n1"))
@@ -222,7 +224,7 @@ def test_nobody_is_let_through_where_the_original_has_stopped_all():
         group = Group()
         group.by_hand(0)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         assert group.share.wrote == (2,)
         group.by_hand(0)
         with pytest.raises(SlotsBusyError, match="max is 0"):
@@ -237,8 +239,8 @@ def test_a_plain_number_ends_the_share(stepwise, number):
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(20))
-        await group.lock.set_share("10%")
-        assert await group.lock.set_max(number) == 2
+        await group.admin.set_share("10%")
+        assert await group.admin.set_max(number) == 2
         assert group.share is None
         await group.lock.take(claim("n1"))
         assert group.semaphore.max == number
@@ -254,13 +256,13 @@ def test_a_plain_number_that_stands_already_is_not_undone_by_a_take_on_its_way(f
     async def story():
         group = Group(stepwise=stepwise)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         group.present(*range(20, 40))
         group.script.fates = [ARRIVES, ARRIVES, LATE] if stepwise else [LATE]
         with pytest.raises(OutcomeUnknownError):
             await group.hasty.take(claim("n1"))
         group.script.fates = [fate]
-        assert await group.lock.set_max(2) == 2
+        assert await group.admin.set_max(2) == 2
         assert group.script.arrive_late() == ["too late"]
         assert group.semaphore == Semaphore(2)
 
@@ -273,7 +275,7 @@ def test_a_share_whose_answers_are_lost_is_set_all_the_same(fate, stepwise):
     async def story():
         group = Group(fate, fate, stepwise=stepwise)
         group.present(*range(30))
-        assert await group.lock.set_share("10%") == (1, 3)
+        assert await group.admin.set_share("10%") == (1, 3)
         assert group.semaphore == Semaphore(3)
         assert not group.share.is_void(3)
 
@@ -286,7 +288,7 @@ def test_on_v2_a_share_that_was_written_before_a_lost_race_is_still_good():
     async def story():
         group = Group(stepwise=True)
         group.present(*range(20))
-        await group.lock.set_share("10%")
+        await group.admin.set_share("10%")
         group.present(*range(20, 40))
         overtaken = iter([True])
 
@@ -307,7 +309,7 @@ def test_a_share_that_cannot_be_read_changes_nothing_and_stops_nobody():
         group.server.put(SHARE, b"rubbish", 0)
         await group.lock.take(claim("n1"))
         assert group.semaphore == Semaphore(1, ("n1",))
-        await group.lock.set_max(3)
+        await group.admin.set_max(3)
         assert group.share is None
 
     asyncio.run(story())

@@ -8,7 +8,7 @@ from locksmith.lock.holder import HolderState
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.semaphore import Semaphore
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.protocol import Entry, Reading
 from tests.unit.test_rebootlock import claim
 
@@ -37,13 +37,13 @@ REOPENED = replace(COMMITTED, state=claim_record.HELD)
     ],
 )
 def test_a_record_that_was_written_since_says_whether_the_machine_reboots(then, now, change):
-    assert Shown(holder_state(then)).change(holder_state(now, record=8), present=False) == change
+    assert ShownHolder(holder_state(then)).change(holder_state(now, record=8), present=False) == change
 
 
 def test_an_id_without_a_record_is_the_same_only_while_the_semaphore_is():
-    shown = Shown(holder_state(None))
+    shown = ShownHolder(holder_state(None))
     assert shown.change(holder_state(None), present=True) == ""
     assert "whether that is still the same lock cannot be told" in shown.change(
         holder_state(None, version=8), present=True
     )
-    assert Shown(holder_state(HELD)).change(holder_state(HELD, version=8), present=True) == ""
+    assert ShownHolder(holder_state(HELD)).change(holder_state(HELD, version=8), present=True) == ""

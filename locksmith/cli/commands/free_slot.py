@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from locksmith.cli.output import note
 from locksmith.cli.session import act, act_on
-from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.event import UNLOCK
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 
 
-async def free(holder: str, reason: str, lock: RebootLock, shown: Shown | None = None) -> Claim | None:
-    """Free the slot of this id, or only the claim that was shown, and write that into the history."""
+async def free(holder: str, reason: str, lock: LockAdmin, shown: ShownHolder | None = None) -> Claim | None:
+    """Free whatever holds this id, or only what was shown of it, and write that into the history."""
     claim = await lock.unlock(holder, shown)
     undone = f"it {was(claim).removeprefix('which ')}"
     done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)

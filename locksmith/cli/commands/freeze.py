@@ -48,14 +48,12 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @click.option("--reason", cls=GoOption, required=True, help="Why, for people whose machines wait.")
 @until_option
 @for_option
-@click.option(
-    "--legacy", "fence", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that."
-)
+@click.option("--legacy", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that.")
 @group_option
 @json_flag
 @pass_session
-def freeze(session: Session, *, reason: str, until: str | None, long: str | None, fence: bool, as_json: bool) -> None:
-    """Keep the machines of the group from rebooting, until `thaw`, or a time.
+def freeze(session: Session, *, reason: str, until: str | None, long: str | None, legacy: bool, as_json: bool) -> None:
+    """Let nobody of the group begin a reboot, until `thaw`, or a time.
 
     A machine that holds a slot and can still abort releases it. A machine past the point of no return is named: nothing
     stops its reboot.
@@ -63,8 +61,8 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     order, ttl = order_of(reason, until, long)
 
     async def work(orders: OperatorOrders) -> Ordered:
-        done = await orders.freeze(order, ttl, fence=fence)
-        await orders.lock.history.add(act(FREEZE, reason, "max set to 0" if fence else ""))
+        done = await orders.freeze(order, ttl, legacy=legacy)
+        await orders.admin.history.add(act(FREEZE, reason, "max set to 0" if legacy else ""))
         return done
 
     done = _with_orders(session, work)
@@ -73,7 +71,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
         return
     say(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
     _tell(done)
-    if not fence and done.without_record:
+    if not legacy and done.without_record:
         note(
             f"Warning: {named(done.without_record)} hold a slot without a record: legacy nodes obey only "
             "the number of slots. `locksmithctl freeze --legacy` sets that to 0 until `thaw`"
@@ -91,7 +89,7 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
     async def work(orders: OperatorOrders) -> Stood:
         before = await orders.thaw()
         if before is not None:
-            await orders.lock.history.add(act(THAW, reason, _was(before)))
+            await orders.admin.history.add(act(THAW, reason, _was(before)))
         return before
 
     before = _with_orders(session, work)
@@ -116,7 +114,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 
     async def work(orders: OperatorOrders) -> Ordered:
         done = await orders.hold(machine_id, order, ttl)
-        await orders.lock.history.add(act(HOLD, reason, f"{machine} ({machine_id})"))
+        await orders.admin.history.add(act(HOLD, reason, f"{machine} ({machine_id})"))
         return done
 
     done = _with_orders(session, work)
@@ -142,7 +140,7 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
     async def work(orders: OperatorOrders) -> Stood:
         before = await orders.unhold(machine_id)
         if before is not None:
-            await orders.lock.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
+            await orders.admin.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
         return before
 
     _tell_ended(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)

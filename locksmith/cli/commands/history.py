@@ -10,7 +10,7 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError
-from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.event import HELD, REBOOTED, Event
@@ -39,7 +39,7 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
 
     It is kept for 30 days. Holds that have not ended come last.
     """
-    past = session.with_lock(lambda lock: _read(lock, limit))
+    past = session.with_admin(lambda lock: _read(lock, limit))
     if as_json:
         print_json({"group": session.config.group, **_fields(past)})
         return
@@ -53,7 +53,7 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
         note(f"who holds a slot cannot be read: {past.problem}")
 
 
-async def _read(lock: RebootLock, limit: int) -> Past:
+async def _read(lock: LockAdmin, limit: int) -> Past:
     events = await lock.history.read(limit)
     try:
         claims = (await lock.read()).claims

@@ -24,6 +24,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.event import LOCK
 from locksmith.lock.records.semaphore import NotHeldError
+from locksmith.store.protocol import Store
 from locksmith.util import boottime
 from locksmith.util.words import quoted
 
@@ -55,7 +56,10 @@ def lock(
             f"{holder} is the host name of {named}; nothing was locked. Run `locksmithctl lock {quoted(named)}`"
         )
     claim = new_claim(holder, MANUAL, reason)
-    held = boottime.run(_wait_in_queue(session, claim, patience)) if waits else session.with_lock(partial(_lock, claim))
+    if waits:
+        held = boottime.run(_wait_in_queue(session, claim, patience))
+    else:
+        held = session.with_store(partial(_lock, claim, session.config.group))
     if as_json:
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
@@ -83,7 +87,7 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
         return
     holder = _holder(session, machine)
     try:
-        claim = session.with_lock(partial(free, holder, reason))
+        claim = session.with_admin(partial(free, holder, reason))
     except NotHeldError as error:
         if named := _named(session, holder):
             raise LockError(
@@ -95,8 +99,9 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
     tell_freed(holder, claim, as_json=as_json)
 
 
-async def _lock(claim: Claim, lock: RebootLock) -> Claim:
+async def _lock(claim: Claim, group: str, store: Store) -> Claim:
     """Take a slot; give the claim that holds it, which an earlier `lock` may have made."""
+    lock = RebootLock(store, group)
     try:
         await lock.take(claim)
     except OtherClaimError as error:
@@ -123,7 +128,7 @@ async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
         await patience.obtain(partial(lock.take, claim), lock.changed)
     except BaseException:
         async with asyncio.timeout(ABORT_LIMIT):
-            await lock.release(claim, settle=lock.is_undecided(claim), why="the operator no longer waits")
+            await lock.release(claim, fence_pending=lock.is_undecided(claim), why="the operator no longer waits")
         raise
     await lock.lock.history.add(act_on(claim, LOCK, claim.reason))
     return claim

@@ -11,7 +11,7 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
-from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.event import REPAIR, RETIRE
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.util.text import printable
@@ -45,7 +45,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
     Each machine with a record keeps a slot, which `unlock` frees.
     """
     new = parse_slots(slots)
-    done = session.with_lock(lambda lock: _repair(lock, new, reason, sure=yes))
+    done = session.with_admin(lambda lock: _repair(lock, new, reason, sure=yes))
     if as_json:
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
     elif done:
@@ -66,7 +66,7 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
 
     That stops every node that still locks there, and lets the others lock on v3.
     """
-    retired = session.with_v2_lock(partial(_retire, reason))
+    retired = session.with_v2_admin(partial(_retire, reason))
     if as_json:
         print_json({"group": session.config.group, "retired": retired})
     elif retired:
@@ -75,14 +75,14 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
         say("nothing to retire: the group has no semaphore on etcd's v2 API")
 
 
-async def _retire(reason: str, lock: RebootLock) -> bool:
+async def _retire(reason: str, lock: LockAdmin) -> bool:
     retired = await lock.retire()
     if retired:
         await lock.history.add(act(RETIRE, reason))
     return retired
 
 
-async def _repair(lock: RebootLock, slots: int, reason: str, *, sure: bool) -> Repair | None:
+async def _repair(lock: LockAdmin, slots: int, reason: str, *, sure: bool) -> Repair | None:
     found = await lock.corruption()
     if found is None:
         return None

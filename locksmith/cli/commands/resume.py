@@ -46,10 +46,10 @@ class _Resume:
         finally:
             if self.done:
                 detail = named([one.describe() for one in self.done], "; ")
-                await orders.lock.history.add(act(RESUME, self.order.reason, detail))
+                await orders.admin.history.add(act(RESUME, self.order.reason, detail))
         if self.before or not self.done:
             detail = self.succession if self.before else "nothing had gone wrong"
-            await orders.lock.history.add(act(RESUME, self.order.reason, detail))
+            await orders.admin.history.add(act(RESUME, self.order.reason, detail))
 
     async def say_in_new_cluster(self, store: Store, cluster: Callable[[], str]) -> None:
         """Say it in the cluster that answers, and name both."""

@@ -16,10 +16,10 @@ from locksmith.fleet.explain import holder_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.reader import read_group
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError
-from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.semaphore import NotHeldError
-from locksmith.lock.shown import Shown
+from locksmith.lock.shown_holder import ShownHolder
 
 
 def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bool, as_json: bool) -> None:
@@ -35,10 +35,10 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
     freed, refused = [], []
     for one in found(session, view, now):
         try:
-            shown = session.with_lock(partial(_shown, one))
+            shown = session.with_admin(partial(_shown, one))
             if not sure and not ask(f"Free the slot of {holder_words(one, now)}?"):
                 continue
-            claim = session.with_lock(partial(free, one.holder, reason, shown=shown))
+            claim = session.with_admin(partial(free, one.holder, reason, shown=shown))
         except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:
             note(f"not unlocked: {error}")
             refused.append({"id": one.holder, "why": str(error)})
@@ -60,11 +60,11 @@ def found(session: Session, view: GroupView, now: datetime) -> list[HolderStatus
     return [one for one in holder_statuses(view) if one.how is HolderKind.LOST or one.is_stale(now, after)]
 
 
-async def _shown(one: HolderStatus, lock: RebootLock) -> Shown:
+async def _shown(one: HolderStatus, lock: LockAdmin) -> ShownHolder:
     """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
-    holder_state = await lock.look(one.holder)
+    holder_state = await lock.inspect(one.holder)
     if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has released its slot meanwhile")
     if holder_state.claim != one.claim or (holder_state.record is None) != (one.how is HolderKind.LEGACY):
         raise ChangedClaimError(one.holder, f"{holder_state.describe()}: that is not what was found")
-    return Shown(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})
+    return ShownHolder(holder_state, absent=one.how in {HolderKind.LOST, HolderKind.UNSEEN})

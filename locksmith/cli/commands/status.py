@@ -9,8 +9,8 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.holder import LockState
-from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import share
 from locksmith.lock.records.event import SET_MAX
 from locksmith.lock.records.semaphore import INT64_MAX
@@ -29,9 +29,9 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         watch(session, as_json=as_json, everything=False)
         return
     if as_json:
-        print_json({"group": session.config.group, **_fields(*session.with_lock(_with_share))})
+        print_json({"group": session.config.group, **_fields(*session.with_admin(_with_share))})
     else:
-        say_all(_lines(session.with_lock(RebootLock.read)))
+        say_all(_lines(session.with_admin(LockAdmin.read)))
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -46,7 +46,7 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     """
     percent = parse_share(slots) if share.is_share(slots) else ""
     number = 0 if percent else parse_slots(slots)
-    old, new, ended = session.with_lock(partial(_set_max, number, percent, reason))
+    old, new, ended = session.with_admin(partial(_set_max, number, percent, reason))
     if as_json:
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
         return
@@ -57,7 +57,7 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
         note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
 
 
-async def _set_max(number: int, percent: str, reason: str, lock: RebootLock) -> tuple[int, int, str]:
+async def _set_max(number: int, percent: str, reason: str, lock: LockAdmin) -> tuple[int, int, str]:
     before = await lock.share()
     old, new = await lock.set_share(percent) if percent else (await lock.set_max(number), number)
     shared = f", {percent} of the machines present" if percent else ""
@@ -77,7 +77,7 @@ def _ended(before: Share | CorruptValueError | None, percent: str, old: int) -> 
     return f"the share of {before.percent} is over{void}"
 
 
-async def _with_share(lock: RebootLock) -> tuple[LockState, Share | CorruptValueError | None]:
+async def _with_share(lock: LockAdmin) -> tuple[LockState, Share | CorruptValueError | None]:
     return await lock.read(), await lock.share()
 
 

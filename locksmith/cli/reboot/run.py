@@ -24,7 +24,7 @@ from locksmith.host.journal import JournalFile
 from locksmith.host.machine import RealMachine
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.sessions import Sessions
-from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import REBOOT
 
 LOCK = "etcd-lock"
@@ -67,7 +67,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
         daemon = wake_daemon(session.paths)
         if target.strategy == LOCK:
             # A store that is away is found here, where nothing has to be given back yet.
-            await session.use_lock(RebootLock.read, config.store)
+            await session.use_admin(LockAdmin.read, config.store)
 
         @cache
         def strategy(of: Target) -> Strategy:

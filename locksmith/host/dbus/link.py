@@ -1,7 +1,9 @@
 """One connection to a message bus, from its start to its end; `bus.py` then makes a new connection.
 
-The replies are matched with their calls here and not by the library. The library waits for ever for a missing answer,
-also after the connection has ended, and remembers each such call.
+The replies are matched with their calls here and not by the library, which waits for ever for an answer that does not
+come, also after the connection has ended, and remembers each such call for as long as it lives.
+
+Above 300 lines, in one piece: one connection has one reader, and calls, matches and the end all depend on it.
 """
 
 import asyncio

@@ -73,6 +73,10 @@ class Claim:
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def taken_at(self, now: datetime) -> "Claim":
+        """Give the same claim with a slot that it takes now."""
+        return replace(self, taken=now.replace(microsecond=0))
+
     def committed(self) -> "Claim":
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED, commits=self.commits + 1)

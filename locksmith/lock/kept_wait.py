@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-class Watching:
+class KeptWait:
     """What is waited for. It goes on between two calls: to open thousands of watches at each heartbeat is a load."""
 
     def __init__(self) -> None:

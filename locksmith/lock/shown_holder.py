@@ -7,7 +7,7 @@ from locksmith.lock.records.claim import COMMITTED
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownHolder:
     """One holder when the question was asked; `absent`: its machine was not present, and that was the reason."""
 
     holder_state: HolderState
