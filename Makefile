@@ -6,11 +6,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --quiet --disable-pip-version-check
 # What no Python package brings: Python and a message bus; for the tests also a second etcd, certificates and machines.
+# What needs one of TEST_PACKAGES is skipped without it.
 DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd the tests run too, fetched into .cache/etcd.
 ETCD_SUITES   := trixie sid
-# The tests that need one of those after -- are skipped without it.
-TEST_PACKAGES := python3-venv dbus-daemon -- curl debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
 MINUTES ?= 5
@@ -58,7 +58,7 @@ packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
 packages-test:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(TEST_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
 
 etcds:
 	./scripts/fetch-etcd $(ETCD_SUITES)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
 try:
-    from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, PropertyAccess, Variant, service
-    from dbus_fast.aio import MessageBus
+    from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, PropertyAccess, Variant, aio, service
     from dbus_fast.introspection import Node
     from dbus_fast.service import ServiceInterface
     from dbus_fast.signature import SignatureTree, SignatureType
@@ -21,17 +20,6 @@ except ModuleNotFoundError:
     from dbus_next.introspection import Node
     from dbus_next.service import ServiceInterface
     from dbus_next.signature import SignatureTree, SignatureType
-
-    class MessageBus(aio.MessageBus):
-        """The library's, but that its end closes the socket, and that an end that nobody waits for is no error."""
-
-        def _finalize(self, err: Exception | None = None) -> None:
-            super()._finalize(err)
-            self._stream.close()
-            self._sock.close()
-            if not self._disconnect_future.cancelled():
-                self._disconnect_future.exception()
-
 
 from locksmith.host.dbus.library import read, written
 
@@ -62,6 +50,18 @@ __all__ = [
     "types_of",
     "written",
 ]
+
+
+class MessageBus(aio.MessageBus):
+    """The library's. Its end closes the socket, which some versions leave open, and is no error that nothing awaits."""
+
+    def _finalize(self, err: Exception | None = None) -> None:
+        super()._finalize(err)
+        for held in (self._stream, self._sock):
+            if held is not None:
+                held.close()
+        if self._disconnect_future.done() and not self._disconnect_future.cancelled():
+            self._disconnect_future.exception()
 
 
 @dataclass(frozen=True)
