@@ -17,15 +17,27 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo test check fuzz mutants lint types layers packages-demo packages-test etcds bench clean
+.PHONY: demo quick test check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds bench clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
+
+quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
 
 test: packages-test etcds check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 check: lint types layers
+
+# MEMBER: lowest, dbus-next or trixie alone
+matrix: packages-test $(VENV)/.ready ## the lowest versions of our dependencies, dbus-next, and Python 3.13
+	$(BIN)/python -m tests.matrix $(MEMBER)
+
+coverage: $(VENV)/.ready ## the branches of agent/ and lock/ that no unit test takes
+	mkdir -p .cache
+	HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest tests/unit -q -m "not slow"
+	$(BIN)/coverage report
 
 fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
 	$(BIN)/python -m tests.junk.mutate

@@ -165,6 +165,7 @@ class TestTheEnd:
         assert (status, said.strip()) == (130, "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_no_trouble():
     reading, writing = os.pipe()
     os.close(reading)
@@ -173,6 +174,7 @@ def test_a_reader_that_went_away_is_no_trouble():
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_that_the_shell_reads(shell):
     ended = subprocess.run([TOOL, "completion", shell], capture_output=True, timeout=20, check=True, text=True)
@@ -218,6 +220,7 @@ def test_completion_offers_each_flag_once():
     assert all(name.startswith("--") or name == "-h" for name in offered)
 
 
+@pytest.mark.slow
 def test_help_and_completion_load_neither_d_bus_nor_a_stores_client():
     story = (
         "import sys; from locksmith.cli.main import locksmithctl; locksmithctl(['help'], standalone_mode=False);"
