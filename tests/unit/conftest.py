@@ -9,5 +9,5 @@ settings.register_profile(
     "mutants", settings.get_profile("locksmith"), max_examples=10, derandomize=True, database=None
 )
 # For `make quick` and `python -m tests.matrix`: few examples, other ones each time.
-settings.register_profile("quick", settings.get_profile("locksmith"), max_examples=10, database=None)
+settings.register_profile("quick", settings.get_profile("locksmith"), max_examples=5, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "locksmith"))

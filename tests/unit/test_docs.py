@@ -80,6 +80,18 @@ def test_every_dependency_has_its_reason():
     assert [name for name in names if f"| `{name}` |" not in reasons] == []
 
 
+def test_the_supported_versions_are_those_of_the_package():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    rows = re.findall(
+        r"^\| `?([\w-]+)`? \| ([\d.]+) \| ([\d.]*) ?\|", prose(REPOSITORY / "docs/install.md"), re.MULTILINE
+    )
+    found = {}
+    for requirement in [f"Python{project['requires-python']}", *project["dependencies"]]:
+        name, low, high = re.findall(r"^([\w-]+)[>=]=([\d.]+)(?:,<([\d.]+))?", requirement)[0]
+        found[name] = (low, high)
+    assert {name: (low, high) for name, low, high in rows} == found
+
+
 def test_the_debian_packages_are_named():
     packages = re.findall(r"_PACKAGES := (.*)", (REPOSITORY / "Makefile").read_text())
     reasons = prose(REPOSITORY / "docs/dependencies.md")
