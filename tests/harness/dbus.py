@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Self, get_args
 
 try:
     from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, PropertyAccess, Variant, aio, service
@@ -54,6 +54,11 @@ __all__ = [
 
 class MessageBus(aio.MessageBus):
     """The library's. Its end closes the socket, which some versions leave open, and is no error that nothing awaits."""
+
+    async def connect(self) -> Self:
+        """Connect, and be greeted."""
+        await super().connect()
+        return self
 
     def _finalize(self, err: Exception | None = None) -> None:
         super()._finalize(err)
