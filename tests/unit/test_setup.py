@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import matrix
+
 REPOSITORY = Path(__file__).parents[2]
 FIND_PYTHON = REPOSITORY / "scripts/find-python"
 NEED_PACKAGES = REPOSITORY / "scripts/need-packages"
@@ -137,3 +139,13 @@ def test_each_python_that_is_tried_is_one_that_the_package_names():
     tried = set(re.findall(r"python(3\.\d+)", FIND_PYTHON.read_text().partition("set -- ")[2].partition("\n")[0]))
     assert stated <= tried
     assert project["requires-python"] == f">={min(tried)}"
+
+
+def test_the_lowest_version_is_the_one_that_a_requirement_begins_with():
+    assert matrix.lowest("urllib3>=2.3,<3,!=2.6.0") == "urllib3==2.3"
+    assert matrix.lowest("python-etcd==0.4.5") == "python-etcd==0.4.5"
+
+
+def test_the_tests_of_other_versions_are_there():
+    named = [*matrix.UNIT, *matrix.ONLY_BUS, *matrix._contract()]
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
