@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.harness import image
+from tests.harness import etcd, image
 from tests.harness.image import REPOSITORY
 from tests.harness.room import room
 
@@ -37,6 +37,8 @@ CONTRACT = {
     "click": ("test_locksmithctl_window.py",),
 }
 """`tests/unit/test_triggers.py` uses asyncinotify on real files."""
+OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
+"""What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
@@ -96,7 +98,8 @@ def _inside(root: Path) -> list[str]:
     return [
         *nspawn.split(),
         *("--resolv-conf=off", "--timezone=off", f"--directory={root}"),
-        *(f"--bind-ro={REPOSITORY}", f"--chdir={REPOSITORY}", *environment, "--"),
+        *(f"--bind-ro={path}" for path in (REPOSITORY, *OF_HOST) if path.exists()),
+        *(f"--chdir={REPOSITORY}", *environment, "--"),
     ]
 
 
