@@ -1,21 +1,29 @@
-# The two commands of the README, on a fresh machine with Python 3.11: make demo, make test.
+# The two commands of the README, on a fresh machine: make demo, make test. They need make, and do all else themselves.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Another Python than the one that scripts/find-python finds: 3.11 or newer, with venv.
+PYTHON ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
-# What no Python package brings: a message bus for the demo; for the tests, a second etcd, certificates and machines.
-DEMO_PACKAGES := dbus-daemon
+PIP    := $(BIN)/pip --quiet --disable-pip-version-check
+# What no Python package brings: Python and a message bus; for the tests also a second etcd, certificates and machines.
+# What needs one of TEST_PACKAGES is skipped without it.
+DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd the tests run too, fetched into .cache/etcd.
 ETCD_SUITES   := trixie sid
-TEST_PACKAGES := curl dbus-daemon debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
 MINUTES ?= 5
 
-.PHONY: demo test help check fuzz mutants lint types layers packages-demo packages-test etcds bench clean
+# The packages come first, and the virtual environment after them.
+.NOTPARALLEL:
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds bench clean
 
-demo: packages-demo $(VENV)/.ready ## five nodes, one slot: a rollout in a minute
+demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
+
+quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
 
 test: packages-test etcds check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
@@ -24,6 +32,15 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 check: lint types layers ## lint, types and layers: before each commit
+
+# MEMBER: lowest, dbus-next or trixie alone
+matrix: packages-test $(VENV)/.ready ## the lowest versions of our dependencies, dbus-next, and Python 3.13
+	$(BIN)/python -m tests.matrix $(MEMBER)
+
+coverage: $(VENV)/.ready ## the branches of agent/ and lock/ that no unit test takes
+	mkdir -p .cache
+	HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest tests/unit -q -m "not slow"
+	$(BIN)/coverage report
 
 fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
 	$(BIN)/python -m tests.junk.mutate
@@ -55,22 +72,28 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.forecast
 
 packages-demo:
-	./scripts/need-packages $(DEMO_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
 packages-test:
-	./scripts/need-packages $(TEST_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-etcd $(ETCD_SUITES)
 
-$(VENV)/.ready: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "locksmith needs Python 3.11 or newer: make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# The last file that venv makes. Not made again when it is old: the packages in it would be lost.
+$(BIN)/pip:
+	python=$$(./scripts/find-python $(PYTHON)) && "$$python" -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/pip
+	$(PIP) install --use-pep517 --editable '.[demo]'
 	touch $@
 
+$(VENV)/.ready: pyproject.toml | $(BIN)/pip
+	$(PIP) install --use-pep517 --editable '.[dev]'
+	touch $(VENV)/.demo $@
+
 $(VENV)/.mutants: $(VENV)/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(PIP) install --use-pep517 --editable '.[mutants]'
 	touch $@
 
 clean: ## remove what these commands have made, the virtual environment too

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dbus_fast import Variant
-
 from locksmith import __version__
 from locksmith.agent.facts import TriggerResult
 from locksmith.agent.snapshot import Snapshot
@@ -18,6 +16,7 @@ from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import StrangeAnswerError
+from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.host.polkit import Polkit
 from locksmith.lock.records import states

@@ -9,10 +9,9 @@ import secrets
 from collections import Counter
 from typing import Any
 
-from dbus_fast import Variant
-
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call, RefusedError
 
 ACTION = "org.locksmith1.manage"

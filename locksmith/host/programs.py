@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dbus_fast import Variant
-
 from locksmith.errors import HostError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError
+from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call
 from locksmith.host.flock import is_locked
 from locksmith.host.logind import SYSTEMD
@@ -158,7 +157,7 @@ class Programs:
         properties = [
             ("Description", Variant("s", f"locksmith runs {program}")),
             ("Type", Variant("s", "exec")),
-            ("ExecStart", Variant("a(sasb)", [(command[0], command, False)])),
+            ("ExecStart", Variant("a(sasb)", [[command[0], command, False]])),
             ("Environment", Variant("as", [f"{name}={value}" for name, value in environ.items()])),
             ("RuntimeMaxUSec", Variant("t", int((self._limit + SPARE) * 1e6))),
             ("TimeoutStopUSec", Variant("t", 10_000_000)),

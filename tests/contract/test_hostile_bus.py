@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from dbus_fast import MessageType
 
 from locksmith.daemon.bus_service import INTERFACE, NAME, PATH, SHIELD
 from locksmith.host import polkit as polkit_host
@@ -21,6 +20,7 @@ from locksmith.host.polkit import MOST, MOST_OF_ONE
 from tests.contract.test_locksmithd_bus import call, caller
 from tests.harness import flooder
 from tests.harness.bus import PrivateBus
+from tests.harness.dbus import MessageType
 from tests.harness.polkit import Polkit
 from tests.harness.waiting import until
 

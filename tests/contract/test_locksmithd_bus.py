@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 
 import pytest
-from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
-from dbus_fast.introspection import Node as Described
 
 from locksmith.daemon.bus_service import INTERFACE, NAME, PATH
 from tests.contract.daemons import QUICK
 from tests.contract.test_locksmithd_bad_days import BACKUP, program
+from tests.harness.dbus import Message, MessageBus, MessageType, Variant
+from tests.harness.dbus import Node as Described
 from tests.harness.waiting import until
 
 

@@ -7,11 +7,6 @@ import time
 import uuid
 from datetime import datetime, timedelta
 
-from dbus_fast import PropertyAccess
-from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusBool
-from dbus_fast.service import ServiceInterface, dbus_property
-
 from locksmith.host.clock import local_zone
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.connect import open_store
@@ -20,6 +15,7 @@ from locksmith.window.window_set import WindowSet
 from tests.contract.daemons import CLOSED
 from tests.contract.test_locksmithd_bad_days import program
 from tests.harness.bus import leave_bus
+from tests.harness.dbus import DBusBool, MessageBus, PropertyAccess, ServiceInterface, dbus_property
 from tests.harness.waiting import until
 from tests.harness.windows import plan
 

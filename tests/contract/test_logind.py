@@ -6,7 +6,6 @@ import os
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import pytest
-from dbus_fast import Message
 
 from locksmith.agent.facts import Boot, ShutdownState
 from locksmith.agent.permit import until as until_time
@@ -17,6 +16,7 @@ from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.logind import Logind
 from locksmith.host.paths import Paths
 from tests.harness.bus import PrivateBus
+from tests.harness.dbus import Message
 from tests.harness.logind import LOGIND, SYSTEMD, LogindAndSystemd, RebootMode, shutdown_job
 from tests.harness.waiting import until
 

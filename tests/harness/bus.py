@@ -19,10 +19,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from dbus_fast import DBusError
-from dbus_fast.aio import MessageBus
-
 from tests.harness import stranger
+from tests.harness.dbus import DBusError, MessageBus
 
 START_LIMIT = 10.0
 POLICY = Path(__file__).parents[2] / "contrib/systemd/org.locksmith1.conf"

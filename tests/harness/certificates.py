@@ -8,6 +8,9 @@ from pathlib import Path
 _NAMES = "subjectAltName=IP:127.0.0.1,DNS:localhost"
 # etcd's gateway is a client of its own server and shows it the server's certificate: it has to serve for both.
 _USES = "extendedKeyUsage=serverAuth,clientAuth"
+# What Python refuses a certificate without, from 3.13 on.
+_KEYS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid"
+_MAY_SIGN = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 _CONFIG = """
 [ca]
@@ -49,7 +52,7 @@ class Authority:
         files = ["-keyout", str(pair.key), "-out", str(request)]
         _openssl("req", *_NEW_KEY, *_subject(name), *files)
         extensions = self._folder / f"{name}.ext"
-        extensions.write_text(f"{names}\n{_USES}\n")
+        extensions.write_text(f"{names}\n{_USES}\n{_KEYS}\n")
         span = ["-startdate", _when(begins), "-enddate", _when(ends)]
         self._ca("-in", str(request), "-out", str(pair.cert), "-extfile", str(extensions), *span)
         return pair
@@ -77,7 +80,7 @@ class Authority:
     def _self_signed(self, name: str) -> KeyPair:
         pair = self._pair_for(name)
         files = ["-keyout", str(pair.key), "-out", str(pair.cert)]
-        is_authority = ["-days", "2", "-addext", "basicConstraints=critical,CA:TRUE"]
+        is_authority = ["-days", "2", "-addext", "basicConstraints=critical,CA:TRUE", *_MAY_SIGN]
         _openssl("req", "-x509", *_NEW_KEY, *_subject(name), *files, *is_authority)
         return pair
 

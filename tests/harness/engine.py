@@ -7,12 +7,16 @@ No `from __future__ import annotations` here: the annotations are the D-Bus sign
 
 from typing import Annotated, Self
 
-from dbus_fast import Message, MessageType
-from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusSignature
-from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
-
 from tests.harness.bus import leave_bus
+from tests.harness.dbus import (
+    DBusSignature,
+    Message,
+    MessageBus,
+    MessageType,
+    ServiceInterface,
+    dbus_method,
+    dbus_signal,
+)
 
 NAME = "com.coreos.update1"
 PATH = "/com/coreos/update1"

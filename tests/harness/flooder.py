@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from dbus_fast import Message, MessageFlag, Variant
-
+from tests.harness.dbus import Message, MessageFlag, Variant, written
 from tests.harness.stranger import status_update
 
 BUS = "org.freedesktop.DBus"
@@ -98,7 +97,7 @@ class Flood:
         self.socket.settimeout(5)
         self._serial += 1
         message.serial = self._serial
-        self.socket.sendall(bytes(message._marshall(False)))
+        self.socket.sendall(written(message))
         said = self.socket.recv(65536)
         self.socket.setblocking(False)
         return said

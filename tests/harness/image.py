@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONTRIB = REPOSITORY / "contrib/systemd"
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 """systemd 252, as most nodes have it; systemd 257, with soft reboots, and with inhibitors that stop root too."""
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-venv")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-venv", "openssl")
 PYTHON = {BOOKWORM: (3, 11), TRIXIE: (3, 13)}
 """Each one's Python. Bookworm's wheels are made by the Python that runs the tests, so it has to be the same."""
 SDISTS = {"python-etcd": "dnspython"}
@@ -70,7 +70,8 @@ def base(suite: str = BOOKWORM) -> Path:
                 root = Path(folder) / "root"
                 _debootstrap(root, suite)
                 _prepare(root)
-                _install_dependencies(root, requirements, PYTHON[suite])
+                _tool("chroot", root, "python3", "-m", "venv", "/opt/locksmith")
+                _install_wheels(root, requirements, PYTHON[suite])
                 root.rename(image)
     return image
 
@@ -111,6 +112,23 @@ mv dbus_*.deb /srv/dbus.deb
 systemctl disable apt-daily.timer apt-daily-upgrade.timer
 rm -rf no-mail* reboot-notifier_*.deb /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
 """
+
+
+def with_packages(lower: Path, suite: str, requirements: Sequence[str]) -> Path:
+    """A layer over a base that adds Python packages to its virtual environment."""
+    recipe = "\n".join((lower.name, *requirements))
+    layer = cache() / f"packages-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    with alone(cache()):
+        if not layer.exists():
+            with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
+                upper, root = Path(folder) / "upper", Path(folder) / "root"
+                mount((lower,), upper, root)
+                try:
+                    _install_wheels(root, requirements, PYTHON[suite])
+                finally:
+                    unmount(root)
+                upper.rename(layer)
+    return layer
 
 
 def install(lower: Path, folder: Path) -> Path:
@@ -177,8 +195,7 @@ def _requirements() -> list[str]:
     return [str(requirement) for requirement in project["dependencies"]]
 
 
-def _install_dependencies(root: Path, requirements: Sequence[str], python: tuple[int, int]) -> None:
-    _tool("chroot", root, "python3", "-m", "venv", "/opt/locksmith")
+def _install_wheels(root: Path, requirements: Sequence[str], python: tuple[int, int]) -> None:
     with tempfile.TemporaryDirectory(dir=root / "tmp") as wheels:
         if python == sys.version_info[:2]:
             pip_wheel(Path(wheels), *requirements)
@@ -190,11 +207,13 @@ def _install_dependencies(root: Path, requirements: Sequence[str], python: tuple
 def _pip_wheel_for(wheels: Path, python: tuple[int, int], requirements: Sequence[str]) -> None:
     """Fetch the wheels of another Python than this one."""
     sources = [one for one in requirements if one.startswith(tuple(SDISTS))]
-    ready = [*(one for one in requirements if one not in sources), *SDISTS.values()]
+    ready = [one for one in requirements if one not in sources]
+    ready += [SDISTS[name] for name in SDISTS if any(one.startswith(name) for one in sources)]
     platforms = [f"--platform={kind}_{platform.machine()}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
     version = f"--python-version={python[0]}.{python[1]}"
     _pip("download", "--dest", wheels, "--only-binary=:all:", version, *platforms, *ready)
-    pip_wheel(wheels, "--no-deps", *sources)
+    if sources:
+        pip_wheel(wheels, "--no-deps", *sources)
 
 
 def _install_package(root: Path) -> None:

@@ -11,12 +11,24 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Annotated, Any, Self
 
-from dbus_fast import DBusError, Message, PropertyAccess, Variant
-from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusBool, DBusObjectPath, DBusSignature, DBusStr, DBusUInt32, DBusUInt64
-from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
-
 from tests.harness.bus import leave_bus
+from tests.harness.dbus import (
+    DBusBool,
+    DBusError,
+    DBusObjectPath,
+    DBusSignature,
+    DBusStr,
+    DBusUInt32,
+    DBusUInt64,
+    Message,
+    MessageBus,
+    PropertyAccess,
+    ServiceInterface,
+    Variant,
+    dbus_method,
+    dbus_property,
+    dbus_signal,
+)
 
 LOGIND = "org.freedesktop.login1"
 SYSTEMD = "org.freedesktop.systemd1"

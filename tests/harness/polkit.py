@@ -8,12 +8,8 @@ No `from __future__ import annotations` here: the annotations are the D-Bus sign
 import asyncio
 from typing import Annotated, Any, Self
 
-from dbus_fast import DBusError
-from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusSignature, DBusStr, DBusUInt32
-from dbus_fast.service import ServiceInterface, dbus_method
-
 from tests.harness.bus import leave_bus
+from tests.harness.dbus import DBusError, DBusSignature, DBusStr, DBusUInt32, MessageBus, ServiceInterface, dbus_method
 
 NAME = "org.freedesktop.PolicyKit1"
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dbus_fast import Message, MessageType
+from tests.harness.dbus import Message, MessageType, written
 
 HELLO = Message(
     message_type=MessageType.METHOD_RETURN,
@@ -61,7 +61,7 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rubb
         while await reader.readuntil(b"\r\n") != b"BEGIN\r\n":
             writer.write(b"AGREE_UNIX_FD\r\n")
         await reader.read(1)
-        writer.write(bytes(HELLO._marshall(False)))
+        writer.write(written(HELLO))
         await asyncio.sleep(0.05)
         writer.write(rubbish)
         await reader.read()

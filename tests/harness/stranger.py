@@ -11,8 +11,7 @@ import os
 import sys
 from typing import Any
 
-from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
+from tests.harness.dbus import Message, MessageBus, MessageType, Variant, written
 
 
 def status_update(operation: str, version: str, destination: str) -> Message:
@@ -34,7 +33,7 @@ async def emit(bus: MessageBus, message: Message) -> None:
     """Send a message, however long the bus takes to read it: the library gives up where the socket is full."""
     assert bus._sock is not None
     message.serial = bus.next_serial()
-    await asyncio.get_running_loop().sock_sendall(bus._sock, bytes(message._marshall(False)))
+    await asyncio.get_running_loop().sock_sendall(bus._sock, written(message))
 
 
 async def main(address: str, uid: str, destination: str, *what: str) -> None:

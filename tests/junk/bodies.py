@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from dbus_fast import Message, MessageType, Variant
-from dbus_fast.signature import SignatureType, get_signature_tree
+from tests.harness.dbus import STRUCT, Message, MessageType, SignatureType, Variant, as_read, types_of
 
 ERRORS = (
     "org.freedesktop.DBus.Error.ServiceUnknown",
@@ -47,18 +46,21 @@ class Body:
     values: tuple[Any, ...] = ()
     error: str = ""
 
+    @property
+    def body(self) -> list[Any]:
+        """The values as the library reads them."""
+        return [as_read(one) for one in self.values]
+
     def reply(self) -> Message:
         """Make the answer to a call of it."""
         kind = MessageType.ERROR if self.error else MessageType.METHOD_RETURN
         name = self.error or None
-        return Message(
-            message_type=kind, error_name=name, reply_serial=1, signature=self.signature, body=[*self.values]
-        )
+        return Message(message_type=kind, error_name=name, reply_serial=1, signature=self.signature, body=self.body)
 
 
 def mutate(good: Body, rng: Random) -> Body:
     """Break it: mostly other values of the same types, as those get furthest."""
-    types = [one.signature for one in get_signature_tree(good.signature).types]
+    types = [one.signature for one in types_of(good.signature)]
     at = rng.randrange(len(types) + 1)
     match rng.randrange(8):
         case 0:
@@ -84,9 +86,9 @@ def value(of: SignatureType, rng: Random, depth: int = 0) -> Any:
         return rng.choice((0, 1, 2**bits - 1, -signed * 2**bits, rng.randrange(2**bits)))
     if of.token == "v":
         inner = rng.choice(TYPES if depth < DEEPEST else BASIC)
-        return Variant(inner, value(get_signature_tree(inner).types[0], rng, depth + 1))
+        return Variant(inner, value(types_of(inner)[0], rng, depth + 1))
     if of.token == "(":
-        return tuple(value(child, rng, depth) for child in of.children)
+        return STRUCT(value(child, rng, depth) for child in of.children)
     return _array(of.children[0], rng, depth)
 
 
@@ -100,7 +102,7 @@ def _array(of: SignatureType, rng: Random, depth: int) -> Any:
 
 
 def _each(good: Body) -> list[tuple[Any, SignatureType]]:
-    return list(zip(good.values, get_signature_tree(good.signature).types, strict=True))
+    return list(zip(good.values, types_of(good.signature), strict=True))
 
 
 def _like(old: Any, of: SignatureType, rng: Random) -> Any:
@@ -108,7 +110,7 @@ def _like(old: Any, of: SignatureType, rng: Random) -> Any:
     if of.token == "(" or (of.token == "a" and isinstance(old, list) and old):
         kinds = of.children if of.token == "(" else of.children * len(old)
         parts = [_like(one, kind, rng) if rng.random() < 0.4 else one for one, kind in zip(old, kinds, strict=True)]
-        return tuple(parts) if of.token == "(" else parts
+        return STRUCT(parts) if of.token == "(" else parts
     if of.token == "a" and isinstance(old, dict) and old and rng.random() < 0.7:
         held = of.children[0].children[1]
         kept = {key: _like(one, held, rng) if rng.random() < 0.4 else one for key, one in old.items()}
@@ -122,4 +124,4 @@ def _wrapped(inner: str, rng: Random) -> str:
 
 
 def _of(signature: str, rng: Random) -> tuple[str, tuple[Any, ...]]:
-    return signature, tuple(value(one, rng) for one in get_signature_tree(signature).types)
+    return signature, tuple(value(one, rng) for one in types_of(signature))

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from dbus_fast import Message, MessageType, Variant
-
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
@@ -29,6 +27,7 @@ from locksmith.host.sessions import Sessions
 from locksmith.host.settings import ALL, SessionSettings
 from locksmith.triggers import update_engine
 from locksmith.triggers.update_engine import UpdateEngine
+from tests.harness.dbus import Message, MessageType, Variant, written
 from tests.junk import bodies
 from tests.junk.bodies import Body
 from tests.junk.reader import Reader
@@ -89,7 +88,7 @@ class JunkBus(SystemBus):
         if call.member == "Get" and not answer.error:
             # A property comes in a variant of its type; several values are none.
             of = answer.signature if len(answer.values) == 1 else "v"
-            answer = Body("v", (Variant(of, answer.values[0] if of != "v" else Variant("s", "x")),))
+            answer = Body("v", (Variant(of, answer.body[0] if of != "v" else Variant("s", "x")),))
         return read_reply(call, answer.reply())
 
     async def unix_user(self, unique_name: str) -> int:
@@ -219,10 +218,10 @@ def _frame(kind: MessageType, found: Named, sender: str, path: str, interface: s
         interface=interface,
         member=name,
         signature=body.signature,
-        body=[*body.values],
+        body=body.body,
         serial=1,
     )
-    [frame] = Frames().feed(bytes(message._marshall(False)))
+    [frame] = Frames().feed(written(message))
     return frame._replace(head=frame.head._replace(sender=sender))
 
 

@@ -1,12 +1,8 @@
 """The broken bodies are such as a bus delivers: the library writes them, and reads the same again."""
 
-import io
 from random import Random
-from typing import Any
 
-from dbus_fast import Message, MessageType
-from dbus_fast._private.unmarshaller import Unmarshaller
-
+from tests.harness.dbus import Message, MessageType, read, written
 from tests.junk import bodies
 from tests.junk.bus_readers import ANSWERS, CALLS, SIGNALS
 
@@ -15,7 +11,7 @@ def test_a_broken_body_can_be_delivered():
     rng, good = Random(1), [*ANSWERS.values(), *CALLS.values(), *(body for *_, body in SIGNALS.values())]
     for _ in range(3000):
         body = bodies.mutate(rng.choice(good), rng)
-        assert repr(delivered(body).body) == repr([*body.values]), body
+        assert repr(delivered(body).body) == repr(body.body), body
 
 
 def test_half_of_them_keep_the_signature_and_the_others_are_many():
@@ -31,7 +27,6 @@ def delivered(body):
         reply_serial=1,
         serial=1,
         signature=body.signature,
-        body=[*body.values],
+        body=body.body,
     )
-    stream: Any = io.BytesIO(bytes(sent._marshall(False)))
-    return Unmarshaller(stream).unmarshall()
+    return read(written(sent))

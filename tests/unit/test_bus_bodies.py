@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from dbus_fast import Message, Variant
 
 from locksmith.daemon import bus_service
 from locksmith.errors import HostError
 from locksmith.host.dbus.link import sendable
 from locksmith.triggers import update_engine
+from tests.harness.dbus import Message, Variant, written
 from tests.junk.bodies import Body
 from tests.junk.bus_readers import ANSWERS, STRANGER, JunkBus, at_once, hear
 
@@ -17,7 +17,7 @@ def test_a_reason_that_no_bus_takes_is_sent_without_what_is_wrong_with_it():
     reason = "a\ud800b\0c\n\u00e9"
     body = sendable(["x", {"Reason": Variant("s", reason)}, [(reason, 1)]])
     assert body == ["x", {"Reason": Variant("s", "a?b?c\n\u00e9")}, [["a?b?c\n\u00e9", 1]]]
-    assert Message.new_signal("/a", "a.b", "C", "sa{sv}a(su)", body)._marshall(False)
+    assert written(Message.new_signal("/a", "a.b", "C", "sa{sv}a(su)", body))
 
 
 @pytest.mark.parametrize(

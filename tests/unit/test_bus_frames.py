@@ -3,11 +3,11 @@
 import contextlib
 
 import pytest
-from dbus_fast import Message, MessageFlag, MessageType, Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.host.dbus.frames import CALL, ERROR, RETURN, SIGNAL, Frames, NoMessageError
+from tests.harness.dbus import Message, MessageFlag, MessageType, Variant, written
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 LIMITS = {CALL: 500, SIGNAL: 500, RETURN: 5000, ERROR: 500}
@@ -16,20 +16,20 @@ LIMITS = {CALL: 500, SIGNAL: 500, RETURN: 5000, ERROR: 500}
 def signal(text: str = "x", serial: int = 7) -> bytes:
     message = Message.new_signal("/a/b", "a.b", "C", "sv", [text, Variant("s", text)])
     message.serial = serial
-    return bytes(message._marshall(False))
+    return written(message)
 
 
 def a_call(text: str, serial: int) -> bytes:
     flags = MessageFlag.NO_REPLY_EXPECTED
     message = Message("x.y", "/p", "i.j", "M", signature="s", body=[text], flags=flags, serial=serial)
-    return bytes(message._marshall(False))
+    return written(message)
 
 
 def an_answer(text: str, serial: int) -> bytes:
     message = Message(
         message_type=MessageType.METHOD_RETURN, reply_serial=serial, serial=1, signature="as", body=[[text]]
     )
-    return bytes(message._marshall(False))
+    return written(message)
 
 
 MADE = st.builds(
@@ -74,7 +74,7 @@ def test_a_message_that_is_too_long_is_skipped_and_the_next_is_read(size):
 
 def test_a_head_that_is_too_long_is_skipped_with_its_message():
     long = Message("x.y", "/" + "p" * 50_000, "i.j", "M", serial=1)
-    assert [frame.raw for frame in Frames().feed(bytes(long._marshall(False)) + signal())] == [signal()]
+    assert [frame.raw for frame in Frames().feed(written(long) + signal())] == [signal()]
 
 
 @given(st.binary(max_size=200), st.integers(0, 200))

@@ -133,6 +133,7 @@ class Words:
         return " ".join(chosen or [self.clock()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_drawn_expressions_are_accepted_as_by_systemd_and_mean_the_same(seed):
     words = Words(seed)

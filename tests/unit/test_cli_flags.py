@@ -1,10 +1,13 @@
 """Go's flags, the way a program ends, help and completion: `locksmithctl` as a person or a shell meets it."""
 
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -18,6 +21,8 @@ from locksmith.config.keys import FLAGS
 from locksmith.errors import CorruptValueError, LocksmithError, UsageError
 
 TOOL = Path(sys.executable).with_name(PROGRAM)
+APART: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+"""What keeps the two outputs apart in click before 8.2; later versions always do."""
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
@@ -46,7 +51,7 @@ def parsed(*args: str):
 
 
 def refused(*args: str) -> str:
-    ended = CliRunner().invoke(tool, args)
+    ended = CliRunner(**APART).invoke(tool, args)
     assert (ended.exit_code, ended.stdout) == (2, "")
     return ended.stderr
 
@@ -92,17 +97,17 @@ def test_a_commands_own_flags_stand_before_or_behind_its_arguments():
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["-gruop", "x"], "No such option '--gruop'"),
-        (["-g"], "No such option '--g'"),
+        (["-gruop", "x"], "No such option:? '?--gruop"),
+        (["-g"], "No such option:? '?--g\\b"),
         (["-debug=maybe"], "must be true or false, not 'maybe'"),
         (["-group"], "requires an argument"),
         (["-etcd-api", "4"], "'4' is not one of '2', '3'"),
-        (["lock", "-resaon", "x"], "No such option '--resaon'"),
+        (["lock", "-resaon", "x"], "No such option:? '?--resaon"),
         (["unlock"], "No such command 'unlock'"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_its_whole_name(args, sentence):
-    assert sentence in refused(*args)
+    assert re.search(sentence, refused(*args))
 
 
 @pytest.mark.parametrize("spelt", ["-version", "--version", "-version=true"])
@@ -160,6 +165,7 @@ class TestTheEnd:
         assert (status, said.strip()) == (130, "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_went_away_is_no_trouble():
     reading, writing = os.pipe()
     os.close(reading)
@@ -168,6 +174,7 @@ def test_a_reader_that_went_away_is_no_trouble():
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_that_the_shell_reads(shell):
     ended = subprocess.run([TOOL, "completion", shell], capture_output=True, timeout=20, check=True, text=True)
@@ -213,6 +220,7 @@ def test_completion_offers_each_flag_once():
     assert all(name.startswith("--") or name == "-h" for name in offered)
 
 
+@pytest.mark.slow
 def test_help_and_completion_load_neither_d_bus_nor_a_stores_client():
     story = (
         "import sys; from locksmith.cli.main import locksmithctl; locksmithctl(['help'], standalone_mode=False);"

@@ -126,6 +126,7 @@ def test_cancelled_at_any_moment_it_gives_back_or_leaves_the_claim_in_the_journa
     asyncio.run(story())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [0, 4, 12])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing(tmp_path, moment, later):

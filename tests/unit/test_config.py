@@ -601,6 +601,7 @@ LINES = st.builds("{} = {}".format, NAMES, VALUES) | NAMES.map("[{}]".format) | 
 TOML_LIKE = st.lists(LINES, max_size=6).map("\n".join) | st.text()
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(text=TOML_LIKE)
 def test_any_text_is_a_configuration_or_refused(machine, text):

@@ -62,6 +62,7 @@ def test_it_is_locked_until_closed_over_every_update(coordinator, path):
     assert path.exists()
 
 
+@pytest.mark.slow
 def test_the_lock_never_lapses_during_updates(coordinator, path):
     """Whoever tries all the time gets, at most, the lock of a file that has been replaced already."""
     coordinator.set("reboot", CoordinatorState.RUNNING)

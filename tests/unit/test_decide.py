@@ -442,6 +442,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("snapshot", "step"), [story[1:] for story in STORIES], ids=[story[0] for story in STORIES])
 def test_story(snapshot, step):
     chosen = decide(snapshot)
@@ -566,6 +567,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         assert not isinstance(decide(now), towards_a_reboot)
 
 
+@pytest.mark.slow
 @many
 @given(snapshots)
 @example(REBOOTING)
@@ -614,6 +616,7 @@ def test_a_slot_goes_back_behind_a_boot_a_look_at_the_health_and_the_hooks(now):
         assert now.finished
 
 
+@pytest.mark.slow
 @many
 @given(snapshots)
 def test_a_claim_of_an_earlier_boot_is_dealt_with_before_anything_else(now):
@@ -652,6 +655,7 @@ def test_a_machine_that_may_still_go_down_keeps_its_slot(now):
         assert refused or now.shutdown is not UNKNOWN
 
 
+@pytest.mark.slow
 @many
 @given(snapshots)
 def test_a_reboot_that_was_asked_for_is_given_time_to_happen(now):

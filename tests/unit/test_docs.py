@@ -123,14 +123,27 @@ def test_the_architecture_names_functions_that_are_there():
 
 
 def test_every_dependency_has_its_reason():
+    extras = PROJECT["project"]["optional-dependencies"]
     requirements = [
         *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["dev"],
+        *(requirement for extra, listed in extras.items() if extra != "dev" for requirement in listed),
         *PROJECT["build-system"]["requires"],
     ]
     names = [re.split(r"[<>=!]", requirement)[0] for requirement in requirements]
     reasons = prose(REPOSITORY / "docs/dependencies.md")
     assert [name for name in names if f"| `{name}` |" not in reasons] == []
+
+
+def test_the_supported_versions_are_those_of_the_package():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    rows = re.findall(
+        r"^\| `?([\w-]+)`? \| ([\d.]+) \| ([\d.]*) ?\|", prose(REPOSITORY / "docs/install.md"), re.MULTILINE
+    )
+    found = {}
+    for requirement in [f"Python{project['requires-python']}", *project["dependencies"]]:
+        name, low, high = re.findall(r"^([\w-]+)[>=]=([\d.]+)(?:,<([\d.]+))?", requirement)[0]
+        found[name] = (low, high)
+    assert {name: (low, high) for name, low, high in rows} == found
 
 
 def test_the_debian_packages_are_named():

@@ -76,6 +76,7 @@ def test_what_never_opens_is_refused_with_a_sentence():
         run(group(windows=windows("2026-05-05 10:00 for 1h"), least=timedelta(hours=2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [

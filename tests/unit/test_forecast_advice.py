@@ -138,6 +138,7 @@ GROUPS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(GROUPS, min_size=1, max_size=2, unique_by=lambda group: group.name))
 def test_a_change_that_is_made_saves_what_was_said(groups):
@@ -154,6 +155,7 @@ def test_a_change_that_is_made_saves_what_was_said(groups):
     assert sentences.limit(advice)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(GROUPS)
 def test_without_its_limit_a_group_has_back_what_it_spent_on_it(plan):

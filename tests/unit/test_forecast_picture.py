@@ -66,6 +66,7 @@ def test_the_svg_has_all_kinds_with_their_names_safe():
     assert any("<db>&: 30 machines" in (text.text or "") for text in root.findall(f"{SVG}text"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", DRAWINGS)
 def test_the_png_is_of_the_same_size_and_colours(groups):
     found = drawing(*groups)

@@ -161,6 +161,7 @@ def test_an_error_while_calling_off_is_not_blamed_on_the_lock(journal):
         journal.unless_committed("boot-1", call_off)
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_cut_short_anywhere_is_refused_or_whole(journal):
     journal.begin(entry())
     journal.commit("a")
@@ -300,6 +301,7 @@ def _contend(root: Path, nonce: str, rounds: int) -> None:
         journal.clear(nonce)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_never_write_into_each_others_claim(tmp_path, journal):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_contend, args=(tmp_path, nonce, 40)) for nonce in "ab"]
@@ -320,6 +322,7 @@ def _write_for_ever(root: Path) -> None:
         journal.clear("a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, 2, 5, 9])
 def test_a_kill_at_any_moment_leaves_a_whole_journal(tmp_path, journal, rounds):
     script = f"""

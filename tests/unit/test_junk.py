@@ -60,6 +60,7 @@ def test_a_number_of_etcd_is_whole(value):
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(v3_answer)
 def test_no_answer_to_v3_ends_in_a_traceback(message):
@@ -77,6 +78,7 @@ def test_no_answer_to_v3_ends_in_a_traceback(message):
             parse(grpc.decode(raw, 200))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(v2_answer, st.sampled_from([200, 400, 401, 404, 412, 500]), st.sampled_from(["5", "", "x", "9" * 5000]))
 def test_no_answer_to_v2_ends_in_a_traceback(message, status, index):

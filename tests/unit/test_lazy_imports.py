@@ -22,11 +22,13 @@ def loaded(module: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DAEMON)
 def test_the_daemon_does_not_load_what_its_configuration_may_not_use(what):
     assert loaded("locksmith.cli.daemon").isdisjoint(DAEMON[what])
 
 
+@pytest.mark.slow
 def test_the_store_on_v3_loads_no_other_http_client():
     assert loaded("locksmith.store.connect, locksmith.store.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
 

@@ -77,6 +77,7 @@ def test_a_semaphore_of_thousands_is_read_in_time_that_grows_with_its_length():
     assert ratio(lambda raw: semaphore.decode(raw, "k"), holders(3_500), holders(28_000)) < 24
 
 
+@pytest.mark.slow
 def test_a_name_that_comes_twice_is_found_in_time_that_grows_with_the_length():
     def refused(raw):
         with pytest.raises(BadJsonError, match="appears twice"):

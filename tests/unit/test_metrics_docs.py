@@ -69,6 +69,7 @@ def test_every_state_is_documented():
     assert [state for state, _ in documented("`state`", columns=2)] == list(states.ALL)
 
 
+@pytest.mark.slow
 def test_every_reason_and_component_is_documented():
     rows = [name for name, _ in documented("`reason`", columns=2) if name not in {"component", "---"}]
     assert sorted(rows) == sorted({*reasons(), *ERRORS})
@@ -85,6 +86,7 @@ def test_every_kind_of_call_and_every_result_is_documented():
     assert {word for row in rows for word in re.findall(r"[a-z_]+", row)} - {"result"} == {*KINDS, *RESULTS}
 
 
+@pytest.mark.slow
 def test_the_alerts_and_examples_ask_for_what_is_served():
     names = {sample.name for family in served() for sample in family.samples}
     expressions = re.findall(r"expr: (.*)", DOCS)

@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.harness.certificates import Authority
 from tests.harness.etcd import wait_until
 from tests.harness.ports import free_ports
 
+PROMETHEUS = tuple(int(part) for part in version("prometheus-client").split(".")[:2])
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 IDLE = b"locksmith_build_info{version="
 
@@ -90,7 +92,14 @@ def test_the_metrics_are_served_on_ipv4_and_ipv6(address):
         (b"GET /metrics HTTP/1.1\r\nno colon\r\n\r\n", b"400 Bad Request", b"no HTTP"),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n", b"431 Request Header Fields Too Large", b"8192"),
         (b"a" * 100_000, b"431 Request Header Fields Too Large", b"8192"),
-        (b"GET / HTTP/1.1\r\nAccept: application/openmetrics-text;version=foo\r\n\r\n", b"500 Internal", b"the log"),
+        pytest.param(
+            *(
+                b"GET / HTTP/1.1\r\nAccept: application/openmetrics-text;version=foo\r\n\r\n",
+                b"500 Internal",
+                b"the log",
+            ),
+            marks=pytest.mark.skipif(PROMETHEUS < (0, 22), reason="prometheus-client answers it before 0.22"),
+        ),
     ],
 )
 def test_each_request_has_one_answer_and_ends(port, request_, status, text):

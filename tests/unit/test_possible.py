@@ -16,6 +16,7 @@ HOUR, HALF_HOUR = timedelta(hours=1), timedelta(minutes=30)
 NEVER = timedelta(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("windows", "blackouts", "hours", "longest"),
     [
@@ -58,6 +59,7 @@ def test_what_opens_only_in_the_night_of_a_change_of_the_clock_can_be():
     assert longest_if_too_short(nights, 3 * HOUR, ZoneInfo("UTC")) == 2.5 * HOUR
 
 
+@pytest.mark.slow
 def test_more_than_anybody_looks_through_passes():
     assert longest_if_too_short(plan("minutely for 5s"), HOUR, BERLIN) is None
 
@@ -72,6 +74,7 @@ BLACKOUTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(WINDOWS, min_size=1, max_size=3), st.lists(BLACKOUTS, max_size=2), st.sampled_from([1, 3, 25, 120]))
 def test_it_is_what_brute_force_finds_in_each_half_hour_of_28_years(drawn, blackouts, hours):

@@ -3,6 +3,8 @@
 import io
 import sys
 
+import pytest
+
 from locksmith.cli import progress_bar as module
 from locksmith.cli.progress_bar import progress
 
@@ -36,6 +38,7 @@ def test_without_rich_a_line_counts_and_is_gone_at_the_end(monkeypatch):
     assert last == ""
 
 
+@pytest.mark.slow
 def test_with_rich_there_is_a_bar_for_each_work(monkeypatch):
     shown = play(Terminal(), monkeypatch)
     assert "trying it" in shown

@@ -312,6 +312,7 @@ def test_far_back_no_watch_is_held_and_looks_are_rare():
     play(story)
 
 
+@pytest.mark.slow
 def test_who_comes_to_a_long_line_is_told_so_and_looks_later():
     async def story(line):
         await crowd(line, 3 * LONG)

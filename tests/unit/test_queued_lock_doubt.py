@@ -320,6 +320,7 @@ def test_what_is_waited_for_changes_with_the_answer():
     play(story)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_watch_that_is_not_asked_for_any_more_goes_unsaid():
     said: list[object] = []
 

@@ -76,6 +76,7 @@ def test_an_error_of_a_watch_is_that_of_who_asks():
     assert play(story) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.5, 2])
 def test_a_watch_that_is_stopped_complains_about_nothing_whether_it_had_failed_or_not(after):
     async def story(watches):

@@ -613,6 +613,7 @@ def test_no_schedule_of_claims_faults_and_late_writes_breaks_the_lock(claims, st
     asyncio.run(Race(Random(seed), stepwise=stepwise).run(claims, slots))
 
 
+@pytest.mark.slow
 @settings(max_examples=times(1.5), deadline=None)
 @given(st.lists(acts, min_size=2, max_size=6), st.booleans(), st.integers(0, 2**32), crowds, operators)
 def test_nor_does_a_share_while_machines_come_and_go(claims, stepwise, seed, crowds, operators):

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from statistics import mean
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ def moment(machine, day=0, share=1.0, least=timedelta(0)):
     return timedelta(0) if asks_from is None else asks_from - opens
 
 
+@pytest.mark.slow
 def test_ten_thousand_machines_spread_over_the_share_of_the_window():
     moments = sorted(moment(machine, share=0.5) for machine in range(10_000))
     assert moments[-1] < timedelta(hours=2)

@@ -256,6 +256,7 @@ def test_names_that_are_not_unique_show_the_ids():
     assert [line.split()[:2] for line in layout(view, NOW, 80)[2:]] == [["n1", "id-n1"], ["n1", "01234567"]]
 
 
+@pytest.mark.slow
 def test_ten_thousand_machines_make_a_table():
     view = group(*(idle(f"n{number}") for number in range(10_000)))
     assert len(layout(view, NOW, 80)) == 10_002

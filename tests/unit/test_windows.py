@@ -126,6 +126,7 @@ def test_what_is_no_blackout_is_refused_with_a_sentence(blackout, sentence):
     assert sentence in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_blackout_that_ends_with_the_window_leaves_no_instant_of_it():
     night = plan("00:05 for 3m", "23:00 for 1h", but=["00:04 for 4m"])
     assert not night.contains(at("2026-11-27 00:08"))
@@ -135,6 +136,7 @@ def test_a_blackout_that_ends_with_the_window_leaves_no_instant_of_it():
     assert plan("00:05 for 0s").contains(at("2026-11-27 00:05"))
 
 
+@pytest.mark.slow
 def test_what_never_opens_says_so():
     assert plan("*-02-30 10:00 for 2h").next_open(at("2026-11-27 12:00")) is None
     assert plan("02:00 for 1h", but=["Mon..Sun"]).next_open(at("2026-11-27 12:00")) is None
@@ -151,11 +153,13 @@ def test_an_opening_with_too_little_left_is_passed_over():
     assert not nights.contains(at("2026-11-28 23:01"), timedelta(hours=1))
 
 
+@pytest.mark.slow
 def test_what_is_long_enough_only_once_a_year_is_found_behind_ten_thousand_that_are_not():
     windows = plan("*:0/30 for 5m", "*-12-31 02:00 for 3h")
     assert windows.next_open(at("2026-01-01 12:00"), timedelta(hours=3)) == at("2026-12-31 02:00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "windows", [plan("22:00 for 2h"), plan("*:0/30 for 5m"), plan("22:00 for 8h", but=["23:00 for 6h"])], ids=str
 )
@@ -206,6 +210,7 @@ NOWS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(PLANS, NOWS)
 def test_openings_come_in_order_and_never_overlap(windows, now):
@@ -217,6 +222,7 @@ def test_openings_come_in_order_and_never_overlap(windows, now):
         last = one
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(PLANS, NOWS, st.floats(0, 1, exclude_max=True), st.sampled_from([timedelta(0), timedelta(hours=3)]))
 def test_next_is_the_earliest_and_agrees_with_contains(windows, now, part, least):
@@ -229,6 +235,7 @@ def test_next_is_the_earliest_and_agrees_with_contains(windows, now, part, least
         assert between >= opens.astimezone(UTC) or not windows.contains(between.astimezone(BERLIN), least)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(PLANS, NOWS, st.floats(0, 1, exclude_max=True))
 def test_it_is_open_until_it_closes_and_not_right_behind(windows, now, part):

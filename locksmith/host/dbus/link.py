@@ -8,19 +8,16 @@ Above 300 lines, in one piece: one connection has one reader, and calls, matches
 
 import asyncio
 import contextlib
-import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
-
-from dbus_fast import ErrorType, Message, MessageFlag, MessageType, Variant
-from dbus_fast._private.unmarshaller import Unmarshaller  # its reader of one message; there is no public one
 
 from locksmith.agent.permit import Permit
 from locksmith.errors import HostError
 from locksmith.host.dbus.callers import TOO_MANY, TooManyError, Verdict
 from locksmith.host.dbus.errors import AnsweredError, BusGoneError, NoAnswerError, NobodyError, StrangeAnswerError
 from locksmith.host.dbus.frames import CALL, LONGEST, NO_REPLY_EXPECTED, SIGNAL, Frame, Head
+from locksmith.host.dbus.library import ErrorType, Message, MessageFlag, MessageType, Variant, read, written
 from locksmith.host.dbus.messages import BUS_NAME, BUS_PATH, Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.host.dbus.wire import MOST_UNSENT_ANSWERS, Wire
 
@@ -137,7 +134,7 @@ class Link:
     async def _exchange(self, call: Call, limit: float, permit: Permit | None) -> Message:
         serial = self._wire.next_serial()
         answer: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
-        message = _written(_message(call, serial))
+        message = written(_message(call, serial))
         with permit() if permit else contextlib.nullcontext():
             sent = self._wire.send_now(message) if permit else self._wire.send(message)
         if not sent:
@@ -219,7 +216,7 @@ class Link:
 
     def _send(self, message: Message) -> bool:
         message.serial = self._wire.next_serial()
-        return self._wire.send(_written(message), most_unsent=MOST_UNSENT_ANSWERS)
+        return self._wire.send(written(message), most_unsent=MOST_UNSENT_ANSWERS)
 
 
 class UnreadableError(Exception):
@@ -230,18 +227,13 @@ def read_message(frame: Frame) -> Message:
     """Read a whole message. `UnreadableError`: it cannot be read."""
     if frame.raw is None:
         raise UnreadableError(f"it has {frame.head.size} bytes, and at most {LONGEST[frame.head.kind]} are read")
-    stream: Any = io.BytesIO(frame.raw)  # its type names more than it uses
     try:
-        message = Unmarshaller(stream).unmarshall()
-    except Exception as error:  # noqa: BLE001 - the library's reader raises any error for bad bytes
+        message = read(frame.raw)
+    except Exception as error:  # noqa: BLE001 - the library raises whatever its reading of rubbish has raised
         raise UnreadableError(str(error) or type(error).__name__) from None
     if message is None:
         raise UnreadableError("it is shorter than it says")
     return message
-
-
-def _written(message: Message) -> bytes:
-    return bytes(message._marshall(False))  # noqa: SLF001 - its writer of one message, like the reader
 
 
 def read_reply(call: Call, reply: Message) -> list[Any]:
