@@ -23,7 +23,7 @@ def made(need: RebootNeed, rechecked: datetime | None = None) -> JournalEntry:
 
 
 @pytest.mark.parametrize(
-    ("wish", "reason"),
+    ("need", "reason"),
     [
         (RebootNeed("update_engine", "1.2.3", NOW), "update_engine 1.2.3"),
         (RebootNeed("kernel", "", NOW), "kernel"),

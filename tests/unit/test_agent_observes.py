@@ -154,7 +154,7 @@ def test_how_far_the_hooks_have_come_is_known_from_the_journal_too(hooks, prepar
 
 
 @pytest.mark.parametrize(
-    ("phase", "by", "operator", "unattended"),
+    ("phase", "by", "operator", "orphaned_for"),
     [
         (Phase.COMMITTED, "locksmithd", False, 7),
         (Phase.COMMITTED, "locksmithd", True, 0),

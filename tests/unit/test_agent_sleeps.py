@@ -107,7 +107,7 @@ def test_users_are_told_why_and_the_time_of_all_counts_from_the_first_warning():
 
 
 @pytest.mark.parametrize(
-    ("errand", "over", "forgotten"),
+    ("stage", "over", "forgotten"),
     [
         (Stage.HEALTH, True, True),
         (Stage.FINISH, True, True),

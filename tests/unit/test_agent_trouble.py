@@ -44,7 +44,7 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
     def full(*_args) -> None:
         raise HostError("no space left on device")
 
-    monkeypatch.setattr(SimJournal, "blame", full)
+    monkeypatch.setattr(SimJournal, "report_failure", full)
 
     async def main(_loop):
         bench = Bench()

@@ -207,7 +207,7 @@ def test_a_failure_from_far_ahead_delays_nothing():
 
 
 @pytest.mark.parametrize(
-    ("errand", "step"),
+    ("stage", "step"),
     [
         (Report(Stage.CHECKS, SECOND), Wait("checks", "the checks before the reboot run")),
         (Report(Stage.CHECKS, SECOND, over=True), Run(Stage.CHECKS)),

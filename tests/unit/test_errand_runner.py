@@ -60,7 +60,7 @@ def play(story):
 
 
 @pytest.mark.parametrize(
-    ("errand", "written"),
+    ("stage", "written"),
     [
         (Stage.PREPARE, [("nonce", Hooks.BEGUN, NOW)]),
         (Stage.FINISH, [("nonce", Hooks.PREPARED, None)]),
@@ -131,7 +131,7 @@ async def noted(site: Site, stage: Stage, of: JournalEntry | None) -> ClaimMemor
 
 
 @pytest.mark.parametrize(
-    ("errand", "found", "written"),
+    ("stage", "found", "written"),
     [
         (Stage.UNDO, (), [("nonce", Hooks.NONE, None)]),
         (Stage.UNDO, TROUBLE, [("nonce", Hooks.NONE, None)]),
