@@ -47,8 +47,8 @@ def decide(now: Snapshot) -> Step:
         return still_up(now)
     if now.released:
         step: Step = Abort("its slot was released already")
-    elif entry.by != now.settings.program:
-        step = _with_anothers_claim(now, entry)
+    elif entry.by != DAEMON:
+        step = _with_operators_claim(now, entry)
     elif entry.phase is Phase.COMMITTED:
         step = _committed(now)
     elif now.aborting is not None:
@@ -152,7 +152,7 @@ def _last_check(now: Snapshot) -> Step:
     """Ask every gate again behind the hooks and the warning, and pass the point of no return right behind that."""
     if now.checks is None:
         return _checks(now)
-    return _checks(now) if now.checks.ago > now.settings.fresh else Commit()
+    return _checks(now) if now.checks.ago > now.settings.max_age else Commit()
 
 
 def _checks(now: Snapshot) -> Step:
@@ -215,10 +215,10 @@ def _last_moment(now: Snapshot) -> Step:
     A machine whose commit is old stood still, or had no bus. Its slot may be another's by now, its users may be others,
     and its checks are as old: all of it starts again, after the pause of a failed try.
     """
-    if now.commit_age > now.settings.fresh:
+    if now.commit_age > now.settings.max_age:
         age = f"{now.commit_age.total_seconds():.0f} s"
         return Abort(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
-    if now.observed_ago > now.settings.fresh:
+    if now.observed_ago > now.settings.max_age:
         return Abort(f"the last look is {now.observed_ago.total_seconds():.0f} s old: everything is looked at again")
     reason = _no_longer(now)
     return Reboot() if reason is None else Abort(f"at the last moment: {reason}")
@@ -234,10 +234,8 @@ def _called(now: Snapshot, call: RebootCall) -> Step:
     return Abort("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
 
 
-def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
-    """Leave a claim of the other program alone while that runs; the daemon gives back what no other can any more."""
-    if now.settings.program != DAEMON:
-        return Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
+def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
+    """Leave the claim of a `locksmithctl` that runs alone; take over the claim of a `locksmithctl` that has ended."""
     if entry.by != TAKEN_OVER:
         under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()

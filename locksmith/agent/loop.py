@@ -44,7 +44,8 @@ from locksmith.agent.memory import ClaimMemory, Stopwatch
 from locksmith.agent.node_status import describe, describe_unobserved
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports, Presence, Trigger, WindowSource
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.stages import StageRunner
 from locksmith.agent.steps import (
     Abort,
@@ -552,7 +553,7 @@ class Agent:
 
     def _permit(self) -> Permit:
         """Permit the order while the commit is fresh: after that the slot may be another's."""
-        return permit.until(self._progress.commit_sent + self._settings.fresh.total_seconds())
+        return permit.until(self._progress.commit_sent + self._settings.max_age.total_seconds())
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         if entry.claim.nonce != self._released:

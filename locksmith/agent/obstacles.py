@@ -9,7 +9,7 @@ from locksmith.agent.steps import (
     Idle,
     Wait,
 )
-from locksmith.lock.records.claim import DAEMON, UNKNOWN_VERSIONS
+from locksmith.lock.records.claim import UNKNOWN_VERSIONS
 from locksmith.window.duration import format_duration
 
 LONGEST_RETRY = timedelta(hours=4)
@@ -35,7 +35,7 @@ def first_obstacle(now: Snapshot) -> Idle | Wait | None:
     """Name what stands between a wish and the request for permission, the most telling first."""
     if not now.needs:
         return Wait("trigger", "; ".join(now.errors)) if now.errors else Idle()
-    if now.operator and now.settings.program == DAEMON:
+    if now.operator:
         return Wait("operator", "an operator's reboot is under way")
     if not wanted(now):
         return _repeated(now)
@@ -100,7 +100,7 @@ def _outside_window(now: Snapshot) -> Wait | None:
     windows = now.window.windows
     if windows is None:
         return None
-    least = timedelta(0) if _has_begun(now) else now.settings.least
+    least = timedelta(0) if _has_begun(now) else now.settings.min_remaining
     if windows.contains(now.now, least):
         return None
     text, opens = "outside the reboot window", windows.next_open(now.now, least)
@@ -120,6 +120,6 @@ def _has_begun(now: Snapshot) -> bool:
 def splayed(now: Snapshot) -> Wait | None:
     """Name this machine's own moment in the window, if it is still to come."""
     windows, settings = now.window.windows, now.settings
-    moment = windows and settings.splay.asks_from(windows, now.now, settings.least)
+    moment = windows and settings.splay.asks_from(windows, now.now, settings.min_remaining)
     text = "the machines spread over the window, and this one's moment in it is to come"
     return Wait("splay", text, moment) if moment else None

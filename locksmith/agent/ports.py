@@ -20,12 +20,12 @@ HEARTBEAT = 30.0
 
 
 class Trigger(Protocol):
-    """Why a reboot may be needed (plugin.py has all that a plugin must do)."""
+    """Why a reboot may be needed, as the loop asks it (triggers/plugin.py has the rest of a plugin)."""
 
     name: str
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""
+        """Look now, within a limit. What prevents the look is an error in the result, never a need for a reboot."""
         ...
 
 

@@ -10,7 +10,7 @@ from locksmith.agent.steps import (
     Step,
     Wait,
 )
-from locksmith.lock.records.claim import DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
+from locksmith.lock.records.claim import FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
@@ -20,8 +20,6 @@ def booted(now: Snapshot, entry: JournalEntry) -> Step:
     """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
     if now.shutdown is ShutdownState.GOING_DOWN:
         return still_up(now)
-    if now.settings.program != DAEMON:
-        return Wait("daemon", "locksmithd has yet to give back the slot of this machine's last reboot")
     return _examined(now) or _judged(now, entry)
 
 

@@ -12,7 +12,7 @@ from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Gate, Ports, Reporter
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
@@ -53,7 +53,7 @@ from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Observer, Store
 from locksmith.triggers.operator_request import OperatorRequest
-from locksmith.triggers.plugin import Trigger, TriggerContext, listen, make_triggers
+from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
 from locksmith.util.boottime import boot_time
 from locksmith.window.splay import Splay
 
@@ -183,7 +183,7 @@ async def run(config: Config, paths: Paths) -> None:
             return {**agent.results(), **others}
 
         found, others = make_triggers(TriggerContext(paths, bus, config.triggers, note, public))
-        triggers: list[Trigger] = [*found, operator]
+        triggers: list[TriggerPlugin] = [*found, operator]
         service = BusService(public, Orders(request, cancel, recheck), config.group, config.strategy, results)
         ports = Ports(
             machine=machine,
@@ -216,7 +216,7 @@ async def run(config: Config, paths: Paths) -> None:
                 log.info("%s", agent.leave())
 
 
-async def _run(agent: Agent, bus: SystemBus, public: SystemBus, triggers: Sequence[Trigger]) -> None:
+async def _run(agent: Agent, bus: SystemBus, public: SystemBus, triggers: Sequence[TriggerPlugin]) -> None:
     try:
         await asyncio.gather(bus.start(), public.start())
         await agent.run()
@@ -294,7 +294,7 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
         halts=not config.halt.after.off,
         grace=config.grace,
         sessions=config.sessions_limit,
-        least=config.window.least,
+        min_remaining=config.window.least,
         splay=Splay(splay, member.machine_id),
     )
 

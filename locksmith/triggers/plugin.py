@@ -1,18 +1,18 @@
 """Triggers: why a reboot may be needed. Plugins of the entry-point group `locksmith.triggers`.
 
-A trigger is made by a callable that gets a `TriggerContext` and gives something with the methods of `Trigger`. Another
-package adds one by naming it in that entry-point group; those that come with locksmith stand there too.
+A callable that gets a `TriggerContext` makes a trigger: an object with the methods of `TriggerPlugin`. Another package
+adds a trigger with an entry point of that group, as locksmith does for its own.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, TriggerResult
+from locksmith.agent.facts import TriggerResult
+from locksmith.agent.ports import Trigger
 from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
@@ -41,32 +41,26 @@ class TriggerContext:
     public: SystemBus | None = None
 
 
-class Trigger(Protocol):
-    """One source of wishes. It ends by itself; whatever keeps it from looking is a doubt, never a wish."""
-
-    name: str
+class TriggerPlugin(Trigger, Protocol):
+    """A trigger, as the daemon makes it and ends it."""
 
     def found(self) -> bool:
-        """Whether this machine has what it looks at: then it is used unless the configuration says otherwise."""
+        """Whether this machine has what the trigger looks at: then it is used, unless the configuration forbids it."""
         ...
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when it is worth looking again. It is called once, in the loop, before the bus starts."""
-        ...
-
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Look now, within a limit."""
+        """Call `wake` when another look may give another result. The daemon calls this once, before the bus starts."""
         ...
 
     async def close(self) -> None:
-        """Let go of whatever it listens to."""
+        """End all that `listen` began."""
         ...
 
 
-TriggerFactory = Callable[[TriggerContext], Trigger]
+TriggerFactory = Callable[[TriggerContext], TriggerPlugin]
 
 
-def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, TriggerResult | None]]:
+def make_triggers(context: TriggerContext) -> tuple[list[TriggerPlugin], dict[str, TriggerResult | None]]:
     """Make the triggers to use, in the order in which they count, and say of the others what is wrong (None: nothing).
 
     What the configuration names has to work, `UsageError` says why it does not. Otherwise one that cannot be used is
@@ -78,7 +72,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Tri
         raise UsageError(f"there is no trigger {missing[0]!r}; installed are: {', '.join(sorted(points)) or 'none'}")
     if use:
         return [_made(points[name], context) for name in use], dict.fromkeys(sorted(points.keys() - use, key=_rank))
-    used: list[Trigger] = []
+    used: list[TriggerPlugin] = []
     others: dict[str, TriggerResult | None] = {}
     for name in sorted(points, key=_rank):
         try:
@@ -89,7 +83,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Tri
     return used, {name: others.get(name) for name in sorted(points.keys() - {one.name for one in used}, key=_rank)}
 
 
-def listen(triggers: Iterable[Trigger], wake: Callable[[], None]) -> None:
+def listen(triggers: Iterable[TriggerPlugin], wake: Callable[[], None]) -> None:
     """Have `wake` called when it is worth looking again; one that cannot tell is looked at with every heartbeat."""
     for trigger in triggers:
         try:
@@ -103,14 +97,14 @@ def _rank(name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
-def _found(point: EntryPoint, context: TriggerContext) -> list[Trigger]:
+def _found(point: EntryPoint, context: TriggerContext) -> list[TriggerPlugin]:
     """Make one, where this machine has what it looks at."""
     trigger = _made(point, context)
     with _usable(point):
         return [trigger] if trigger.found() else []
 
 
-def _made(point: EntryPoint, context: TriggerContext) -> Trigger:
+def _made(point: EntryPoint, context: TriggerContext) -> TriggerPlugin:
     with _usable(point):
         factory: TriggerFactory = point.load()
         trigger = factory(context)

@@ -69,7 +69,7 @@ class NoLeast(Agent):
 
     async def _observe(self) -> Snapshot:
         seen = await super()._observe()
-        return replace(seen, settings=replace(seen.settings, least=timedelta(0)))
+        return replace(seen, settings=replace(seen.settings, min_remaining=timedelta(0)))
 
 
 class OldWindows(ConfiguredWindows):

@@ -14,7 +14,8 @@ from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step, Wait
 from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.config.model import WindowSettings
@@ -94,7 +95,7 @@ class Process:
         self.seen = self.parts.seen(machine.disk, machine.clock)
         settings = Settings(
             "etcd-lock",
-            least=self.windows.least,
+            min_remaining=self.windows.least,
             splay=Splay(self.windows.splay or 0.0, machine.name),
             dry_run=self.dry_run,
             limit=LIMIT,

@@ -15,7 +15,8 @@ from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports, Stages, WindowSource
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.lock.answer import Answer, Denied, Granted

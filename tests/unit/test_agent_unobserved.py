@@ -9,7 +9,7 @@ import pytest
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import Hooks, Phase
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.node import Node

@@ -234,11 +234,6 @@ def test_users_are_waited_for_until_their_time_or_the_time_of_all_is_over(sessio
     assert (waits.code, waits.until) == ("sessions", NOW + until * MINUTE)
 
 
-def test_another_program_than_the_daemon_waits_for_its_claim_to_be_given_up():
-    tool = configured(GRANTS, program="locksmithctl")
-    assert decide(tool) == Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
-
-
 @pytest.mark.parametrize(
     "claimed",
     [
