@@ -18,7 +18,7 @@ from bench import crowd
 from bench.lanes import Lane, open_lane
 from bench.meters import Meters
 from bench.raw import RawError
-from locksmith.agent.loop import LONGEST_RETRY, RETRY, SOON
+from locksmith.agent.wait import LONGEST_RETRY, RETRY, SOON
 from locksmith.lock.queue import lasts
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.store.settings import StoreSettings

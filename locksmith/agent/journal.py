@@ -7,7 +7,7 @@ from enum import StrEnum
 from locksmith.agent.facts import Boot
 from locksmith.agent.identity import Target
 from locksmith.lock.answer import LastReboot
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.claim import DAEMON, Claim
 
 TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
 """Whose an operator's claim is from the moment on at which the daemon gives it back."""
@@ -74,6 +74,11 @@ class JournalEntry:
     def version(self) -> str:
         """What this reboot is for, as far as is known: at the point of no return, or before it at the claim."""
         return self.before.version or self.claim.version
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether `locksmithctl` made this claim, and the daemon has not taken it over."""
+        return self.by not in {DAEMON, TAKEN_OVER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,12 @@ class WindowSource(Protocol):
         ...
 
 
+class Closable(Protocol):
+    """What holds connections, which the loop closes at its end."""
+
+    async def close(self) -> None: ...  # noqa: D102
+
+
 class Users(Protocol):
     """Who is logged in, and their warning. `HostError`: logind does not say."""
 

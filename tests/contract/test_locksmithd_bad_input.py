@@ -148,7 +148,7 @@ def test_adopt_gives_a_bare_id_back_once_in_a_boot(site):
     async def story(node):
         hold_bare(site, node)
         await node.start_daemon()
-        await node.says("gave back a slot that this machine held without a record (adopt = true)")
+        await node.says("released a slot that this machine held without a record (adopt = true)")
         await node.says("idle")
         assert site.lock.holders == []
         hold_bare(site, node)
@@ -156,7 +156,7 @@ def test_adopt_gives_a_bare_id_back_once_in_a_boot(site):
         await node.start_daemon()
         await node.says("idle", times=2)
         assert site.lock.holders == [node.machine_id]
-        assert node.said.count("gave back a slot") == 1
+        assert node.said.count("released a slot") == 1
 
     site.play(story, running=False, adopt=True)
 

@@ -19,7 +19,7 @@ STOP_LIMIT = 2.0
 """Seconds: it stops within one; the other is for a machine with much else to do."""
 
 HOLDS_NOTHING = "stopping; this machine holds nothing"
-GIVES_UP = "stopping; this machine gives up its place and holds nothing"
+GIVES_UP = "stopping; this machine leaves the queue and holds nothing"
 KEEPS = "stopping; this machine keeps its claim of "
 
 

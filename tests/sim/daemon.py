@@ -12,6 +12,8 @@ from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stag
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState
 from locksmith.agent.loop import Agent
+from locksmith.agent.observe import Observer
+from locksmith.agent.perform import Performer
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports
 from locksmith.agent.settings import Settings
@@ -51,6 +53,8 @@ class Parts:
     """What a daemon is made of; a test puts a broken part in to see whether the rules see it."""
 
     agent: type[Agent] = Agent
+    observer: type[Observer] = Observer
+    performer: type[Performer] = Performer
     strategy: StrategyFactory = EtcdLock
     queue: type[Queue] = Queue
     presence: type[Presence] = Presence
@@ -121,7 +125,9 @@ class Process:
         )
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
-        self.agent = self.parts.agent(member, TARGET, settings, ports)
+        self.agent = self.parts.agent(
+            member, TARGET, settings, ports, observer=self.parts.observer, performer=self.parts.performer
+        )
         self.task = asyncio.ensure_future(self._run(self.agent))
 
     def kill(self, why: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, cast
 
 import pytest
 
@@ -33,12 +32,11 @@ class Blind(Bench):
     def __post_init__(self) -> None:
         self.while_asked = NO_BUS
 
-    def agent(self):
-        agent = super().agent()
-        agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
-        agent._ports = replace(agent._ports, presence=Presence(self.nodes))
+    def agent(self, **more):
         if not self.readable:
-            agent._ports = replace(agent._ports, journal=cast("Any", Unreadable()))
+            more["journal"] = Unreadable()
+        agent = super().agent(presence=Presence(self.nodes), **more)
+        agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
         return agent
 
     async def boot(self) -> Boot:
