@@ -169,7 +169,7 @@ class Agent:
         if entry is None or entry.claim.nonce == self._memory.released or claim.call is not None:
             return
         if entry.is_operators and self._ports.operator():
-            return  # `locksmithctl` runs and continues, whatever keeps the daemon from observing
+            return  # `locksmithctl` runs and continues, though the daemon cannot observe
         untouched = self._is_of_this_boot(entry) and _is_untouched(entry)
         if snapshot is None and self._failures >= decide.ABORT_WITHOUT_WRITES and untouched:
             await self._attempt(self._performer.release_unobserved(entry, failure))
@@ -210,7 +210,7 @@ class Agent:
         if snapshot is not None:
             return describe(step, snapshot, self._member, self._target)
         claim = self._memory.entry.claim.nonce if self._memory.entry else ""
-        # A journal that was not read yet may name a claim. If it stays unreadable, it counts as lost.
+        # A reboot journal that was not read yet may name a claim. If it stays unreadable, it counts as lost.
         known = claim if self._memory.journal_read or self._unable >= self._settings.health else None
         return describe_unobserved(step, self._ports.clock(), self._member, self._target, known)
 

@@ -97,7 +97,7 @@ class ClaimMemory:
     aborting: Aborting | None = None
     stored: StoredFailure | None = None
     gone_wrong: StoredFailure | None = None
-    """What was reported of this reboot. It stands even if the journal cannot be written."""
+    """What was reported of this reboot. It stands even if the disk takes no writes."""
     warned: Warned | None = None
     warned_since: float | None = None
     """When the first user was warned."""
@@ -111,16 +111,16 @@ class Memory:
 
     claim: ClaimMemory = field(default_factory=ClaimMemory)
     entry: JournalEntry | None = None
-    """The claim that the journal named when it was last read."""
+    """The claim in the reboot journal, as it was read last."""
     journal_read: bool = False
-    """Whether this process has read the journal at all."""
+    """Whether this process has read the reboot journal at all."""
     boot: Boot | None = None
     """The boot that runs, as soon as it is known."""
     released: str = ""
-    """The nonce of the claim whose slot is released, though the journal may still name that claim."""
+    """The nonce of the claim whose slot is released, though the reboot journal may still name that claim."""
 
     def follow(self, entry: JournalEntry | None) -> None:
-        """Forget another claim, whatever ended that claim."""
+        """Forget the claim that was followed before, if this is another claim."""
         nonce = entry.claim.nonce if entry else ""
         if nonce != self.claim.nonce:
             self.forget(nonce)

@@ -19,7 +19,7 @@ from locksmith.lock.answer import Granted
 log = logging.getLogger(__name__)
 
 LOOK_LIMIT = 20.0
-"""Seconds for one look at a trigger."""
+"""Seconds for a trigger to answer."""
 
 
 class Observer:
@@ -42,7 +42,7 @@ class Observer:
         """Observe everything once."""
         journal = self.read_journal()
         entry, memory = journal.entry, self._memory.claim
-        # Asked first and last: a `locksmithctl` that ends between the two may have written the journal since.
+        # Asked first and last: a `locksmithctl` that ends between the two may have written the reboot journal since.
         operator = self._ports.operator()
         self._stages.take_note(entry, memory)
         boot = await self._boot()

@@ -1,4 +1,4 @@
-"""How each step of the loop is done: the journal first, then the store, then the machine."""
+"""How each step of the loop is done: the reboot journal first, then the store, then the machine."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from locksmith.agent.journal import FailedAttempt, Hooks, JournalEntry, Phase, P
 from locksmith.agent.memory import Memory
 from locksmith.agent.node_status import describe
 from locksmith.agent.permit import Permit
-from locksmith.agent.ports import Ports
+from locksmith.agent.ports import Ports, Users
 from locksmith.agent.settings import Settings
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.stages import StageRunner
@@ -79,8 +79,8 @@ class Performer:
                 await self._request(entry or await self._new_entry(snapshot))
             case Run(stage):
                 await self._stages.begin(stage, entry, self._memory.claim)
-            case Warn() if entry is not None:
-                await self._warn(entry, step, snapshot)
+            case Warn() if entry is not None and self._ports.users is not None:
+                await self._warn(self._ports.users, entry, step, snapshot)
             case ReportFailure() if entry is not None:
                 await self.report_failure(entry, step)
             case Undo() if entry is not None:
@@ -99,7 +99,7 @@ class Performer:
                 pass
 
     async def report_failure(self, entry: JournalEntry, step: ReportFailure) -> None:
-        """Write the journal first: what was said of this reboot stands, whatever the machine says later.
+        """Write the reboot journal first: what was said of this reboot stands, even if the machine is well later.
 
         If the disk does not take it, the group is told all the same.
         """
@@ -114,7 +114,7 @@ class Performer:
             self._memory.claim.acknowledged = await strategy.report_failure(entry.claim, step.state, step.failure)
 
     async def release_unobserved(self, entry: JournalEntry, failure: str) -> None:
-        """Release the slot of a machine that cannot observe itself. The journal forgets the claim later.
+        """Release the slot of a machine that cannot observe itself. The reboot journal forgets the claim later.
 
         A claim of a `locksmithctl` that has ended, or stands still, first becomes the daemon's: that `locksmithctl`
         must not go on with a released slot.
@@ -122,7 +122,7 @@ class Performer:
         if entry.is_operators:
             self._ports.journal.take_over(entry.claim.nonce, self._ports.operator)
         strategy = self._strategies.at(target_of(entry))
-        await strategy.abort(entry.claim, f"this machine cannot look at itself: {failure}")
+        await strategy.abort(entry.claim, f"this machine cannot observe itself: {failure}")
         self._memory.released = entry.claim.nonce
 
     async def cancel_warning(self) -> None:
@@ -157,16 +157,14 @@ class Performer:
         claim.uncertain = uncertain
         claim.had = claim.had or isinstance(claim.answer, Granted)
 
-    async def _warn(self, entry: JournalEntry, step: Warn, snapshot: Snapshot) -> None:
-        if self._ports.users is None:
-            return
+    async def _warn(self, users: Users, entry: JournalEntry, step: Warn, snapshot: Snapshot) -> None:
         if self._memory.claim.warned_since is None:
             self._memory.claim.warned_since = asyncio.get_running_loop().time()
-        await self._ports.users.warn(step.until, entry.claim.reason)
+        await users.warn(step.until, entry.claim.reason)
         self._memory.claim.warned = Warned(snapshot.users, step.until)
 
     async def _commit(self, entry: JournalEntry, snapshot: Snapshot) -> None:
-        """Write the journal first, then the store. After a crash in between, the machine proves that it stayed up."""
+        """Write the reboot journal first, then the store. After a crash in between, the next start aborts the claim."""
         if self._ports.presence is not None:
             node = describe(Commit(), snapshot, self._member, self._target)
             await self._ports.presence.confirm(node, self._settings.limit.total_seconds())
@@ -184,14 +182,14 @@ class Performer:
             claim.committed, claim.commit_sent = True, asked if answer.sent is None else answer.sent
 
     async def _ask_to_commit(self, entry: JournalEntry, before: PreRebootState) -> Answer | None:
-        """Commit in the store. Without an answer the journal's commit is undone."""
+        """Commit in the store. Without an answer the commit in the reboot journal is undone."""
         claim = replace(entry.claim, version=before.version or entry.claim.version)
         answer: Answer | None = None
         try:
             with self._noting_an_older_journal():
                 answer = await self._strategies.at(target_of(entry)).commit(claim)
         except BaseException:
-            # If that fails too, the journal says committed, and the next start proves that the machine stayed up.
+            # If that fails too, the next start reads "committed", and proves that the machine stayed up.
             with contextlib.suppress(LocksmithError):
                 self._ports.journal.reopen(entry.claim.nonce)
             raise
@@ -234,7 +232,7 @@ class Performer:
         self._ports.journal.clear(nonce, done=done)
 
     async def _undo(self, entry: JournalEntry, step: Undo, snapshot: Snapshot) -> None:
-        """Write the journal first: once the hooks that undo have begun, only a new commit leads to a reboot."""
+        """Write the reboot journal first: once the hooks that undo have begun, only a new commit leads to a reboot."""
         nonce, claim = entry.claim.nonce, self._memory.claim
         with self._written():
             if step.failed:
@@ -250,7 +248,7 @@ class Performer:
         await self._stages.begin(Stage.UNDO, entry, claim)
 
     async def _abort(self, entry: JournalEntry, step: Abort, snapshot: Snapshot) -> None:
-        """Write the journal first: once the slot may be released, only a new commit leads to a reboot."""
+        """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot."""
         nonce = entry.claim.nonce
         with self._written():
             if step.failed and self._memory.claim.aborting is None:
@@ -273,7 +271,7 @@ class Performer:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
-        """Write the journal. After several failed writes in a row the slot is released without the journal."""
+        """Write the reboot journal. After several failed writes in a row the slot is released without them."""
         try:
             yield
         except HostError as error:
@@ -283,7 +281,7 @@ class Performer:
 
     @contextlib.contextmanager
     def _noting_an_older_journal(self) -> Iterator[None]:
-        """Note that the store knows more of this reboot than the journal: the next cycle reports it."""
+        """Note that the store knows more of this reboot than the reboot journal: the next cycle reports it."""
         try:
             yield
         except OlderJournalError as error:

@@ -53,11 +53,11 @@ class Snapshot:
     shutting_down_for: timedelta = timedelta()
     """For how long this loop has seen a shutdown, or no answer about a shutdown."""
     target_changed: bool = False
-    """Whether the journal's claim is on another lock than the configured lock."""
+    """Whether the claim is on another lock than the configured lock."""
     operator: bool = False
     """Whether a `locksmithctl reboot` runs on this machine."""
     adopts: bool = False
-    """Whether this boot must still release what the machine held before it had a journal."""
+    """Whether this boot must still release what the machine held before it had a reboot journal."""
     clone: str = ""
     """Another machine that was seen with this machine's id (empty: none)."""
     blockers: tuple[Blocker, ...] = ()
@@ -86,8 +86,8 @@ class Snapshot:
     """How long ago the first user was warned for this claim."""
     window: WindowSight = field(default_factory=WindowSight)
     stored: StoredFailure | None = None
-    """What the store knows of this reboot and the journal does not."""
+    """What the store knows of this reboot and the reboot journal does not."""
     failed_writes: int = 0
-    """How many writes of the journal failed in a row."""
+    """How many writes of the reboot journal failed in a row."""
     released: bool = False
-    """Whether the slot is released already, and only the journal still names the claim."""
+    """Whether the slot is released already, and only the reboot journal still names the claim."""

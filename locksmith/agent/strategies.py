@@ -1,4 +1,4 @@
-"""The strategies that a loop uses. A claim is released where it was made, whatever is configured by then."""
+"""The strategies that a loop uses. A claim is released where it was made, even if another lock is configured."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

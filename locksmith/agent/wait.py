@@ -25,7 +25,7 @@ SOON = 3
 If thousands of machines came back every five seconds, a store that has just started would go down again.
 """
 PACE = 0.2
-"""Seconds to pause between two cycles if there are too many. The loop does not spin, whatever wakes it."""
+"""Seconds to pause between two cycles if there are too many: the loop does not spin, though events wake it."""
 FIRST_LOOK, LONGEST_LOOK = 0.05, 5.0
 """Seconds between two checks of the health of a machine that has just booted: at first, and at most."""
 
@@ -52,7 +52,7 @@ class Waiter:
         self._woken.set()
 
     def start(self) -> None:
-        """Start a cycle, which observes whatever has woken the loop before."""
+        """Start a cycle: it observes what has woken the loop before."""
         self._woken.clear()
 
     async def sleep(self, step: Wait | Idle, snapshot: Snapshot | None) -> None:

@@ -66,7 +66,7 @@ def test_the_log_has_one_line_for_each_thing(site):
             "permission given: passing the point of no return",
             "rebooting",
             f"stopping; this machine keeps its claim of {since}, the next start resumes",
-            "rebooted and healthy: giving the slot back",
+            "rebooted and healthy: releasing the slot",
             "idle: nothing wants a reboot",
         ]
 

@@ -231,9 +231,7 @@ def test_it_is_ready_although_etcd_is_away_and_a_slot_is_to_be_given_back(site):
             node.engine.set("UPDATE_STATUS_IDLE")
             async with told(node) as systemd:
                 await until(lambda: "READY=1" in systemd.told, "it is ready")
-                await until(
-                    lambda: "STATUS=rebooted and healthy: giving the slot back" in systemd.told, "it gives back"
-                )
+                await until(lambda: "STATUS=rebooted and healthy: releasing the slot" in systemd.told, "it gives back")
                 await node.stop_daemon()
 
     site.play(story, running=False)

@@ -86,7 +86,7 @@ def test_a_machine_without_its_bus_releases_its_slot_after_three_looks_and_once(
     for_a_while(bench, 9)
     assert bench.calls == []
     for_a_while(bench, 12)
-    assert bench.words == ["this machine cannot look at itself: the bus does not answer"]
+    assert bench.words == ["this machine cannot observe itself: the bus does not answer"]
     for_a_while(bench, 20 * MINUTES)
     assert bench.calls == ["withdraw", "withdraw"]  # of two daemons, each one
 

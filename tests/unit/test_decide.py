@@ -260,7 +260,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "the disk takes no writes: the slot is released without them",
         replace(GRANTS, failed_writes=3),
-        Abort("the journal cannot be written: is the disk full?", failed=True),
+        Abort("the reboot journal cannot be written: is the disk full?", failed=True),
     ),
     ("two writes may fail", replace(GRANTS, failed_writes=2, checks=Checks(SECOND)), Commit()),
     (
@@ -275,7 +275,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
-    ("just booted: its health is looked at first", BOOTED, Run(Stage.HEALTH)),
+    ("just booted: its health is checked first", BOOTED, Run(Stage.HEALTH)),
     ("healthy: the hooks after the reboot run", replace(BOOTED, stage=WELL), Run(Stage.FINISH)),
     ("those hooks run", replace(BOOTED, stage=Report(Stage.FINISH, SECOND)), "verifying"),
     ("those hooks failed", replace(BOOTED, stage=replace(SICK, stage=Stage.FINISH)), "verifying"),

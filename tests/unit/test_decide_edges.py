@@ -73,7 +73,7 @@ def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
     assert decide(replace(REBOOTING, observed_ago=FRESH)) == Reboot()
     assert decide(replace(REBOOTING, observed_ago=FRESH + INSTANT)) == Abort(
-        "the last look is 10 s old: everything is looked at again"
+        "the last observation is 10 s old: everything is observed again"
     )
 
 
