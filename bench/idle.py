@@ -20,7 +20,7 @@ from locksmith.agent.journal import PreRebootState
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import HEARTBEAT, Ports
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy, StrategyContext
 from locksmith.host.clock import local_clock
 from locksmith.lock.connect import open_queued_lock

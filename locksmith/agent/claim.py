@@ -1,4 +1,4 @@
-"""The claim a machine makes for its own reboot, as it is written into the journal before anybody is asked."""
+"""The claim that a machine makes for its own reboot. It stands in the reboot journal before the first request."""
 
 import secrets
 
@@ -12,7 +12,7 @@ from locksmith.util import limits
 
 
 def new_entry(member: Member, target: Target, snapshot: Snapshot, before: PreRebootState) -> JournalEntry:
-    """Make a new claim of the daemon's for the first wish, with a nonce that no other claim has."""
+    """Make a new claim of the daemon for the first need, with a nonce that no other claim has."""
     need = wanted(snapshot)[0]
     claim = Claim(
         holder=member.machine_id,

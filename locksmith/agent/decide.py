@@ -1,14 +1,14 @@
-"""The diff: a snapshot in, one step out. Pure: no clock, no IO, no await.
+"""A snapshot in, one step out. Pure: no clock, no IO, no await.
 
-    boot -> verifying -> idle -> wanted -> waiting (window | gates | freeze | in line)
+    boot -> verifying -> idle -> wanted -> waiting (window | gates | freeze | queue)
          -> requested -> prepared (checks, hooks, warning) -> committed -> rebooting -> boot
 
-Whatever is in doubt ends in a step that does not reboot.
+Fail closed: if a fact is not known, the step does not lead to a reboot.
 """
 
 from datetime import timedelta
 
-from locksmith.agent.facts import RebootCall, ShutdownState, Stage
+from locksmith.agent.facts import Checks, RebootCall, ShutdownState, Stage
 from locksmith.agent.journal import TAKEN_OVER, Hooks, JournalEntry, Phase
 from locksmith.agent.obstacles import first_obstacle, splayed
 from locksmith.agent.snapshot import Snapshot
@@ -32,7 +32,7 @@ from locksmith.lock.records.claim import DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
 ABORT_WITHOUT_WRITES = 3
-"""How many writes of the journal in a row may fail before the slot is released without them."""
+"""How many writes of the reboot journal in a row may fail, before the slot is released without them."""
 
 
 def decide(now: Snapshot) -> Step:
@@ -40,15 +40,15 @@ def decide(now: Snapshot) -> Step:
     entry = now.journal.entry
     if entry is None:
         return _without_claim(now)
-    # Where the store knows more than the disk it has rebooted, whatever its boot id says: a snapshot with its memory.
+    # If the store knows more than the disk, the machine has rebooted. A resumed snapshot has its old boot id.
     if entry.boot != now.boot or now.stored is not None or entry.claim.state == FAILED:
         return booted(now, entry)
     if now.shutdown is ShutdownState.GOING_DOWN:
         return still_up(now)
     if now.released:
         step: Step = Abort("its slot was released already")
-    elif entry.by != now.settings.program:
-        step = _with_anothers_claim(now, entry)
+    elif entry.by != DAEMON:
+        step = _with_operators_claim(now, entry)
     elif entry.phase is Phase.COMMITTED:
         step = _committed(now)
     elif now.aborting is not None:
@@ -61,7 +61,7 @@ def decide(now: Snapshot) -> Step:
 
 
 def _stage(now: Snapshot, stage: Stage, code: str, what: str) -> Run | Wait | None:
-    """Begin an errand, or wait while it is under way; None: it is over."""
+    """Begin a stage, or wait while it runs; None: it is over."""
     report = now.stage
     if report is None or report.stage is not stage:
         return Run(stage)
@@ -69,7 +69,7 @@ def _stage(now: Snapshot, stage: Stage, code: str, what: str) -> Run | Wait | No
 
 
 def _undoing(now: Snapshot, step: Abort) -> Step:
-    """Undo the hooks first; how that goes changes nothing: the machine stays up, and the slot goes back."""
+    """Undo the hooks first. Even if that fails, the machine stays up and the slot is released."""
     report = now.stage
     if report is None or report.stage is not Stage.UNDO:
         return Undo(step.reason, step.failed)
@@ -86,18 +86,18 @@ def _without_claim(now: Snapshot) -> Step:
         return obstacle
     if now.settings.dry_run:
         return Wait("dry_run", f"dry run: would ask the strategy {now.settings.strategy} now, and reboot")
-    return _objected(now) or _arriving(now) or Request()
+    return _recently_blocked(now) or _arriving(now) or Request()
 
 
-def _objected(now: Snapshot) -> Step | None:
-    """Hold on to what a gate that costs something has objected; after a while ask it again, before anybody else."""
+def _recently_blocked(now: Snapshot) -> Step | None:
+    """Obey the answer of an expensive gate for a while; then ask that gate again, before the request for a slot."""
     checks = now.checks
     if checks is None or not checks.blockers:
         return None
     first = checks.blockers[0]
     if checks.ago < now.settings.recheck:
         return Wait(first.gate, first.text, now.now + now.settings.recheck - checks.ago)
-    # What was asked before, and is over, is no answer to this question: without another look a slot would be taken.
+    # A stage that is over answered an earlier question. Without a new check a slot would be taken for nothing.
     under_way = now.stage is not None and now.stage.stage is Stage.CHECKS and not now.stage.over
     return Wait(first.gate, f"asking again: {first.text}") if under_way else Run(Stage.CHECKS)
 
@@ -108,12 +108,12 @@ def _with_claim(now: Snapshot, entry: JournalEntry) -> Step:
 
 
 def _to_abort(now: Snapshot, entry: JournalEntry) -> Abort | None:
-    """Take the request back where it would not be made now, or where this machine cannot go on with it."""
+    """Abort a request that would not be made now, or that this machine cannot continue."""
     reason = _no_longer(now)
     if reason is not None:
         return Abort(reason)
     if now.failed_writes >= ABORT_WITHOUT_WRITES:
-        return Abort("the journal cannot be written: is the disk full?", failed=True)
+        return Abort("the reboot journal cannot be written: is the disk full?", failed=True)
     return Abort(entry.claim.failure, failed=True) if entry.claim.state in WENT_WRONG else None
 
 
@@ -145,14 +145,12 @@ def _granted(now: Snapshot, entry: JournalEntry) -> Step:
             return step
         report = now.stage
         return Abort("; ".join(one.text for one in report.problems) if report else "", failed=True)
-    return _warning(now) or _last_check(now)
+    return _warning(now) or _last_check(now, now.checks)
 
 
-def _last_check(now: Snapshot) -> Step:
-    """Ask every gate again behind the hooks and the warning, and pass the point of no return right behind that."""
-    if now.checks is None:
-        return _checks(now)
-    return _checks(now) if now.checks.ago > now.settings.fresh else Commit()
+def _last_check(now: Snapshot, checks: Checks) -> Step:
+    """Ask every gate again after the hooks and the warning, and then pass the point of no return at once."""
+    return _checks(now) if checks.ago > now.settings.max_age else Commit()
 
 
 def _checks(now: Snapshot) -> Step:
@@ -162,7 +160,7 @@ def _checks(now: Snapshot) -> Step:
 
 
 def _warning(now: Snapshot) -> Warn | Wait | Abort | None:
-    """Give every user who is logged in the time to end their work; None: nobody is, or it is over.
+    """Give every user who is logged in the time to end their work; None: no user is, or the time is over.
 
     Each new user gets the whole time. All of them together do not hold the slot for longer than `sessions`.
     """
@@ -210,16 +208,18 @@ def _committed(now: Snapshot) -> Step:
 
 
 def _last_moment(now: Snapshot) -> Step:
-    """Look once more after the commit: reboot unless something came between, or the commit or that look is too old.
+    """Check once more after the commit. A blocker, an old commit or an old observation prevents the reboot.
 
-    A machine whose commit is old stood still, or had no bus. Its slot may be another's by now, its users may be others,
-    and its checks are as old: all of it starts again, after the pause of a failed try.
+    A machine whose commit is old stood still, or had no bus. Another machine may have its slot by now, and its
+    users and checks may have changed. So the machine begins again, after the pause of a failed attempt.
     """
-    if now.commit_age > now.settings.fresh:
+    if now.commit_age > now.settings.max_age:
         age = f"{now.commit_age.total_seconds():.0f} s"
         return Abort(f"the point of no return was passed {age} ago, and no reboot was asked for since", failed=True)
-    if now.observed_ago > now.settings.fresh:
-        return Abort(f"the last look is {now.observed_ago.total_seconds():.0f} s old: everything is looked at again")
+    if now.observed_ago > now.settings.max_age:
+        return Abort(
+            f"the last observation is {now.observed_ago.total_seconds():.0f} s old: everything is observed again"
+        )
     reason = _no_longer(now)
     return Reboot() if reason is None else Abort(f"at the last moment: {reason}")
 
@@ -234,10 +234,8 @@ def _called(now: Snapshot, call: RebootCall) -> Step:
     return Abort("logind was asked for the reboot, and neither logind nor systemd is shutting down", failed=True)
 
 
-def _with_anothers_claim(now: Snapshot, entry: JournalEntry) -> Step:
-    """Leave a claim of the other program alone while that runs; the daemon gives back what no other can any more."""
-    if now.settings.program != DAEMON:
-        return Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
+def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
+    """Leave the claim of a `locksmithctl` that runs alone; take over the claim of a `locksmithctl` that has ended."""
     if entry.by != TAKEN_OVER:
         under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()

@@ -1,4 +1,4 @@
-"""What a machine observes, each fact for itself. Pure."""
+"""The facts that a machine observes. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,14 +9,12 @@ from locksmith.window.windows import Windows
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One run of this machine's userspace.
-
-    A soft reboot (systemd 254) keeps the kernel and with it `boot_id`; `userspace` differs then: when it started, in
-    microseconds of the kernel's monotonic clock (0 without systemd).
-    """
+    """One run of this machine's userspace."""
 
     boot_id: str
+    """The kernel's id of its boot. A soft reboot (systemd 254) keeps the kernel, and so this id."""
     userspace: int = 0
+    """When the userspace started, in microseconds of the kernel's monotonic clock (0 without systemd)."""
 
 
 class ShutdownState(StrEnum):
@@ -32,48 +30,49 @@ class ShutdownState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RebootNeed:
-    """A trigger's wish for a reboot. `version` is what the reboot is for; `""` and `0.0.0` are unknown.
-
-    The same version after a reboot says that it failed, if the wish `judges`; else it is only no new reason. `reason`
-    says why, in a few words that change seldom.
-    """
+    """A trigger needs a reboot."""
 
     trigger: str
     version: str
+    """What the reboot is for. `""` and `0.0.0` are unknown versions."""
     since: datetime
     reason: str = field(default="", compare=False)
+    """Why the reboot is needed, in a few words that seldom change."""
     judges: bool = True
+    """Whether the same need after a reboot proves that the reboot failed. If not, it is only no new reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerResult:
-    """What one look at a trigger says. While there is a doubt (a sentence), there is no wish of it.
-
-    `says` is why it wants nothing. `unmet` is a version that this boot should have brought and did not. `looked` is
-    when it really looked, where that was not just now.
-    """
+    """The answer of one trigger."""
 
     need: RebootNeed | None = None
     doubt: str | None = None
+    """An error, as a sentence. A trigger with an error has no need."""
     says: str = field(default="", compare=False)
+    """Why no reboot is needed."""
     not_applied: str = ""
+    """A version that this boot should have brought and did not."""
     looked: datetime | None = field(default=None, compare=False)
+    """When the trigger looked, unless it looked just now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """What a gate has against a reboot now: the gate's name, a sentence, and until when, if that is known."""
+    """Why a gate blocks a reboot now."""
 
     gate: str
     text: str
+    """The reason, as a sentence."""
     until: datetime | None = None
+    """When the gate will stop blocking, if that is known."""
 
 
 class Stage(StrEnum):
-    """What the loop has done beside it, because it may take minutes: programs, questions to other servers."""
+    """What runs at the same time as the loop, since it may take minutes: programs, questions to other servers."""
 
     CHECKS = "checks"
-    """The gates that cost something."""
+    """The expensive gates."""
     PREPARE = "pre-reboot"
     UNDO = "abort-reboot"
     HEALTH = "health"
@@ -82,17 +81,19 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the loop knows of an errand: how long ago it began, and once it is over what it found wrong."""
+    """What the loop knows of a stage."""
 
     stage: Stage
     ago: timedelta
+    """How long ago it began."""
     over: bool = False
     problems: tuple[Blocker, ...] = ()
+    """What it found wrong. Known when it is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What the gates that cost something said when they were last asked, and how long ago that was."""
+    """What the expensive gates said when they were last asked, and how long ago that was."""
 
     ago: timedelta
     blockers: tuple[Blocker, ...] = ()
@@ -108,23 +109,26 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class WindowSight:
-    """When this machine may reboot (None: at any time); with a doubt, a sentence, it may not."""
+    """When this machine may reboot."""
 
     windows: Windows | None = None
+    """None: at any time."""
     doubt: str = ""
+    """An error, as a sentence. With an error the machine may not reboot."""
 
 
 @dataclass(frozen=True, slots=True)
 class RebootCall:
-    """A reboot that this process asked logind for, `ago`; `refused` is logind's error, where it gave one."""
+    """A reboot that this process asked logind for."""
 
     ago: timedelta
     refused: str | None = None
+    """The error, if logind refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFailure:
-    """What the store says went wrong with this reboot, where the journal does not know it: an older disk."""
+    """What went wrong with this reboot, as the store says. The reboot journal does not know it: its disk is older."""
 
     state: str
     failure: str
@@ -132,7 +136,7 @@ class StoredFailure:
 
 @dataclass(frozen=True, slots=True)
 class Aborting:
-    """Why a claim is given back without a reboot, and whether that counts as a failed one."""
+    """Why a claim is released without a reboot, and whether that counts as a failed reboot."""
 
     reason: str
     failed: bool = False

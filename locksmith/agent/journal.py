@@ -7,23 +7,23 @@ from enum import StrEnum
 from locksmith.agent.facts import Boot
 from locksmith.agent.identity import Target
 from locksmith.lock.answer import LastReboot
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.claim import DAEMON, Claim
 
 TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
-"""Whose an operator's claim is from the moment on at which the daemon gives it back."""
+"""The owner of an operator's claim, as soon as the daemon releases that claim."""
 
 
 class Phase(StrEnum):
-    """How far the journal's claim has come."""
+    """How far the claim in the reboot journal has come."""
 
     REQUESTED = "requested"
-    """Permission is asked for, or given: it can still be given back without a reboot."""
+    """Permission is asked for, or given: the claim can still be released without a reboot."""
     COMMITTED = "committed"
     """Past the point of no return: the reboot was asked for, or was about to be."""
 
 
 class Hooks(StrEnum):
-    """How far the hooks of the journal's claim have come."""
+    """How far the hooks of the claim in the reboot journal have come."""
 
     NONE = ""
     """None has begun: nothing has to be undone."""
@@ -32,31 +32,26 @@ class Hooks(StrEnum):
     PREPARED = "prepared"
     """Those before the reboot have all succeeded."""
     FINISHED = "finished"
-    """Those after the reboot have all succeeded: only the slot is left to be given back."""
+    """Those after the reboot have all succeeded: only the slot is left to be released."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreRebootState:
-    """This machine before its reboot, which proves afterwards that it was one.
-
-    `trigger` wanted the reboot; `system` is what os-release(5) says of the operating system (empty: nothing);
-    `failed_units` had failed then, and their failure afterwards says nothing. `version` is what was wanted then, which
-    may have come while the claim waited for its slot (empty: the claim's).
-    """
+    """This machine before its reboot, to compare with the machine after it."""
 
     trigger: str = ""
+    """The trigger that needed the reboot."""
     system: str = ""
+    """The operating system, as os-release(5) names it (empty: not named)."""
     failed_units: tuple[str, ...] = ()
+    """Units that had failed before. Their failure after the reboot says nothing."""
     version: str = ""
+    """The version that was needed at the commit. It may have come while the claim waited (empty: the claim's)."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """The claim this machine made, and all that is needed to give it back whatever the configuration says by then.
-
-    `by` names the program that made it (`locksmithd`, `locksmithctl`); `boot` is the boot it was made in; `cluster` the
-    etcd cluster, where that was known.
-    """
+    """The claim that this machine made, with all that its release needs, even if the configuration changes."""
 
     claim: Claim
     strategy: str
@@ -65,42 +60,52 @@ class JournalEntry:
     endpoints: tuple[str, ...]
     phase: Phase
     boot: Boot
+    """The boot in which the claim was made."""
     by: str
+    """The program that made the claim (`locksmithd`, `locksmithctl`)."""
     hooks: Hooks = Hooks.NONE
     before: PreRebootState = PreRebootState()
     cluster: str = ""
+    """The etcd cluster in which the claim was made (empty: not known)."""
 
     @property
     def version(self) -> str:
         """What this reboot is for, as far as is known: at the point of no return, or before it at the claim."""
         return self.before.version or self.claim.version
 
+    @property
+    def is_operators(self) -> bool:
+        """Whether `locksmithctl` made this claim, and the daemon has not taken it over."""
+        return self.by not in {DAEMON, TAKEN_OVER}
+
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A reboot that did not come about: the last of so many `tries` for the same `version`."""
+    """A reboot that did not happen."""
 
     at: datetime
     reason: str
     version: str = ""
     tries: int = 1
+    """How many reboots for this version have failed in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The machine's memory: at most one claim, the last failed reboot, and the last that was made.
-
-    `rechecked` is when an operator last had it forget both (`locksmithctl recheck`).
-    """
+    """The machine's memory of its reboots."""
 
     entry: JournalEntry | None = None
+    """The claim that is not released yet."""
     failure: FailedAttempt | None = None
+    """The last reboot, if it failed."""
     done: LastReboot | None = None
+    """The last reboot that happened."""
     rechecked: datetime | None = None
+    """When `locksmithctl recheck` last made the machine forget both."""
 
 
 def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreRebootState) -> JournalEntry:
-    """Write down a claim that is about to be made, in this boot, by the program of this name."""
+    """Make the entry for a claim that the named program is about to make in this boot."""
     return JournalEntry(
         claim=replace(claim, boot_id=boot.boot_id, userspace=boot.userspace, system=before.system),
         strategy=target.strategy,
@@ -115,5 +120,5 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreR
 
 
 def target_of(entry: JournalEntry) -> Target:
-    """Say whose permission a claim asked for, whatever the configuration says by now."""
+    """Give the lock that a claim asked, even if another lock is configured now."""
     return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster)

@@ -15,7 +15,7 @@ from locksmith.util import limits
 from locksmith.window.windows import Opening, Windows
 
 QUEUED = {"queue", "slot"}
-"""Reasons to wait whose words change with every released slot: the places are read from the queue itself."""
+"""Reasons to wait whose words change with every release. The place of each machine is read from the queue itself."""
 
 
 def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> Node:
@@ -57,7 +57,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
 
 
 def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
-    """Make the record of a machine that cannot look at itself: what failed, and the claim that it knows of, if any.
+    """Make the record of a machine that cannot observe itself: what failed, and the claim that it knows of, if any.
 
     With a claim, or where it does not know of any yet (None), it may hold a slot.
     """

@@ -1,4 +1,4 @@
-"""What stands in the way of a machine that has no slot yet. Pure."""
+"""Why a machine may not ask for a slot now. Pure."""
 
 from datetime import timedelta
 
@@ -9,7 +9,8 @@ from locksmith.agent.steps import (
     Idle,
     Wait,
 )
-from locksmith.lock.records.claim import DAEMON, UNKNOWN_VERSIONS
+from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.claim import UNKNOWN_VERSIONS
 from locksmith.window.duration import format_duration
 
 LONGEST_RETRY = timedelta(hours=4)
@@ -17,7 +18,7 @@ LONGEST_RETRY = timedelta(hours=4)
 
 
 def wanted(now: Snapshot) -> tuple[RebootNeed, ...]:
-    """Give the wishes that are no repetition: a reboot for the same version was made a short while ago."""
+    """Give the needs except those for a version that this machine rebooted for a short while ago."""
     done = now.journal.done
     if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
         return now.needs
@@ -25,27 +26,28 @@ def wanted(now: Snapshot) -> tuple[RebootNeed, ...]:
 
 
 def latest(now: Snapshot, entry: JournalEntry) -> RebootNeed:
-    """Give what the reboot of a claim is for by now: what its own trigger wants, or else the first that wants one."""
+    """Give what the reboot of a claim is for by now: the need of its own trigger, or else the first need."""
     needs = wanted(now)
     claimed = RebootNeed(entry.before.trigger, entry.claim.version, entry.claim.since)
     return next((need for need in needs if need.trigger == claimed.trigger), needs[0] if needs else claimed)
 
 
 def first_obstacle(now: Snapshot) -> Idle | Wait | None:
-    """Name what stands between a wish and the request for permission, the most telling first."""
+    """Name the first reason not to ask for permission, the most important first."""
     if not now.needs:
         return Wait("trigger", "; ".join(now.errors)) if now.errors else Idle()
-    if now.operator and now.settings.program == DAEMON:
+    if now.operator:
         return Wait("operator", "an operator's reboot is under way")
-    if not wanted(now):
-        return _repeated(now)
+    done = now.journal.done
+    if done is not None and not wanted(now):
+        return _repeated(now, done)
     return _bars(now) or _failed_lately(now) or _outside_window(now) or _gate(now)
 
 
 def _bars(now: Snapshot) -> Wait | None:
-    """Name what bars every reboot of this machine, whatever is wanted."""
+    """Name what forbids every reboot of this machine, for all needs."""
     if now.shutdown is ShutdownState.GOING_DOWN:
-        return Wait("going_down", "the machine is going down already, by somebody else's order")
+        return Wait("going_down", "the machine is going down already, by another order")
     if now.shutdown is ShutdownState.UNKNOWN:
         return Wait("logind", "logind or systemd does not say whether the machine is going down")
     if now.clone:
@@ -57,10 +59,7 @@ def _bars(now: Snapshot) -> Wait | None:
     return None
 
 
-def _repeated(now: Snapshot) -> Wait | None:
-    done = now.journal.done
-    if done is None:
-        return None
+def _repeated(now: Snapshot, done: LastReboot) -> Wait:
     text = f"it has rebooted for update {done.version} already, and that is wanted again: a second reboot is refused"
     return Wait("repeated", text, done.at + now.settings.repeat)
 
@@ -89,7 +88,7 @@ def is_another(version: str, than: str) -> bool:
 
 
 def _gate(now: Snapshot) -> Wait | None:
-    """Name the first objection of the gates that are asked at each look."""
+    """Name the first blocker of the cheap gates."""
     return next((Wait(one.gate, one.text, one.until) for one in now.blockers), None)
 
 
@@ -100,7 +99,7 @@ def _outside_window(now: Snapshot) -> Wait | None:
     windows = now.window.windows
     if windows is None:
         return None
-    least = timedelta(0) if _has_begun(now) else now.settings.least
+    least = timedelta(0) if _has_begun(now) else now.settings.min_remaining
     if windows.contains(now.now, least):
         return None
     text, opens = "outside the reboot window", windows.next_open(now.now, least)
@@ -120,6 +119,6 @@ def _has_begun(now: Snapshot) -> bool:
 def splayed(now: Snapshot) -> Wait | None:
     """Name this machine's own moment in the window, if it is still to come."""
     windows, settings = now.window.windows, now.settings
-    moment = windows and settings.splay.asks_from(windows, now.now, settings.least)
+    moment = windows and settings.splay.asks_from(windows, now.now, settings.min_remaining)
     text = "the machines spread over the window, and this one's moment in it is to come"
     return Wait("splay", text, moment) if moment else None

@@ -1,7 +1,7 @@
 """What an order to reboot needs at the very moment at which it is put on the wire.
 
 Between the decision and the send a process may be stopped for hours, and its slot may go to another machine. So the
-last look is made by the code that sends, with no wait between that look and the send.
+code that sends makes the last check, with no wait between check and send.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What the loop reaches, as small protocols: real in the daemon, simulated in the simulation."""
+"""What the loop reaches, as small protocols. The daemon has real ports, the simulation has simulated ports."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.node import Node
 
 HEARTBEAT = 30.0
-"""Seconds after which everything is looked at again, unless something wants it sooner."""
+"""Seconds after which the loop observes again, unless an event wakes it earlier."""
 
 
 class Trigger(Protocol):
-    """Why a reboot may be needed (plugin.py has all that a plugin must do)."""
+    """Why a reboot may be needed, as the loop asks it (triggers/plugin.py has the rest of a plugin)."""
 
     name: str
 
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Look now, within a limit; whatever keeps it from looking is a doubt, not an error."""
+        """Look now, within a limit. What prevents the look is an error in the result, never a need for a reboot."""
         ...
 
 
@@ -57,7 +57,7 @@ class Machine(Protocol):
 
 
 class Gate(Protocol):
-    """What may say "not now". Whatever keeps it from looking is an objection."""
+    """What may block a reboot. A gate that cannot look blocks."""
 
     name: str
 
@@ -78,6 +78,12 @@ class WindowSource(Protocol):
         ...
 
 
+class Closable(Protocol):
+    """What holds connections, which the loop closes at its end."""
+
+    async def close(self) -> None: ...  # noqa: D102
+
+
 class Users(Protocol):
     """Who is logged in, and their warning. `HostError`: logind does not say."""
 
@@ -95,7 +101,7 @@ class Users(Protocol):
 
 
 class Stages(Protocol):
-    """What is done beside the loop, because it may take minutes."""
+    """What runs at the same time as the loop, as it may take minutes."""
 
     def wanted(self, stage: Stage) -> bool:
         """Whether there is anything to do for it."""
@@ -155,7 +161,7 @@ class Presence(Protocol):
 
 
 class Reporter(Protocol):
-    """Whoever wants to know what the loop does: the log, systemd, the metrics, coordinator.conf."""
+    """What is told of each step: the log, systemd, the metrics, coordinator.conf."""
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:
         """Take note of the step the loop is about to perform; without a snapshot, observing itself failed."""
@@ -168,31 +174,33 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything the loop reaches.
-
-    `clock` gives aware local time. `strategy` makes the strategy for a target. `operator` tells whether a
-    `locksmithctl reboot` runs. `adopts` and `adopted` remember, for this boot, whether the machine still has to give
-    back a slot from before its journal.
-    `gates` are those that cost next to nothing, asked at each look while a reboot is wanted; what else is asked is an
-    errand. `errands`: None where there is nothing to run; `users`: None where nobody has to be warned.
-    `windows`: None where any time will do. `machines` tells how many the group has (0: that is not known).
-    `presence`: None where the strategy shares no store with a group.
-    `heartbeat` (seconds) is how long the loop sleeps at most, whatever has or hasn't woken it.
-    """
+    """Everything that the loop reaches."""
 
     machine: Machine
     triggers: Sequence[Trigger]
     journal: JournalStore
     strategy: Callable[[Target], Strategy]
+    """Makes the strategy for a target."""
     clock: Callable[[], datetime]
+    """Gives aware local time."""
     reporters: Sequence[Reporter] = ()
     operator: Callable[[], bool] = lambda: False
+    """Tells whether a `locksmithctl reboot` runs."""
     adopts: Callable[[], bool] = lambda: False
+    """Tells whether this boot must still release a slot from before the reboot journal."""
     adopted: Callable[[], None] = lambda: None
+    """Notes that it has done so."""
     presence: Presence | None = None
+    """None: the strategy shares no store with a group."""
     windows: WindowSource | None = None
+    """None: the machine may reboot at any time."""
     gates: Sequence[Gate] = ()
+    """The cheap gates, asked at each observation while a reboot is needed. The expensive gates are a stage."""
     stages: Stages | None = None
+    """None: there is nothing to run."""
     users: Users | None = None
+    """None: no user has to be warned."""
     machines: Callable[[], int] = int
+    """How many machines the group has; 0: that is not known."""
     heartbeat: float = HEARTBEAT
+    """Seconds that the loop sleeps at most."""

@@ -1,4 +1,4 @@
-"""The loop's errands: begun, looked after and noted beside its turns, as they may take minutes."""
+"""Runs the stages of a reboot at the same time as the loop, as they may take minutes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from locksmith.agent.memory import Asked, ClaimMemory, Running
 from locksmith.agent.ports import JournalStore, Stages
 
 SHORTLY = 0.05
-"""Seconds for an errand before the loop turns to other things: most have nothing to do."""
+"""Seconds to wait for a stage that has begun: most stages have nothing to do, and end at once."""
 
 
 class StageRunner:
-    """Runs one errand at a time; how it goes stands in the progress of the claim. `wake` is called when one ends."""
+    """Runs one stage at a time, and notes it in the memory of the claim. `wake` is called when a stage ends."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class StageRunner:
         self._wake = wake
 
     async def begin(self, stage: Stage, entry: JournalEntry | None, progress: ClaimMemory) -> None:
-        """Begin one, written down before where it has to be undone; and wait a moment: mostly it is over at once."""
+        """Begin a stage, and wait a moment for its end. A stage that must be undone later is written down first."""
         stages = self._stages
         if stages is not None and stages.wanted(stage) and entry is not None and entry.hooks is Hooks.NONE:
             if stage is Stage.PREPARE:
@@ -42,14 +42,14 @@ class StageRunner:
         await asyncio.wait([task], timeout=SHORTLY)
 
     async def stop(self, entry: JournalEntry, progress: ClaimMemory) -> None:
-        """End one that is under way, with whatever it has started."""
+        """End the stage that runs, with all that it has started."""
         running = progress.running
         if running is not None and not running.task.done() and self._stages is not None:
             running.task.cancel()
             await self._stages.stop(running.stage, entry)
 
     def take_note(self, entry: JournalEntry | None, progress: ClaimMemory) -> None:
-        """Take note of what one that has ended has found; an error of it is raised, and it is begun again."""
+        """Note what the stage that has ended has found. An error of the stage is raised, and the stage begins again."""
         running = progress.running
         if running is None or running.over or not running.task.done():
             return
@@ -60,7 +60,7 @@ class StageRunner:
             return
         running.over, running.problems = True, tuple(running.task.result())
         if running.stage is Stage.UNDO:
-            # However it went: while the slot cannot be given back, they are not undone again and again.
+            # Also after a failure: while the slot cannot be released, the hooks are not undone again and again.
             self._note(entry, Hooks.NONE)
         elif running.stage is Stage.CHECKS:
             progress.asked = Asked(asyncio.get_running_loop().time(), running.problems, running.began)
@@ -77,10 +77,10 @@ class StageRunner:
 
     def _ended(self, task: "asyncio.Future[Sequence[Blocker]]") -> None:
         if not task.cancelled():
-            task.exception()  # raised where it is taken note of
+            task.exception()  # `take_note` raises it
         self._wake()
 
 
 async def _nothing() -> tuple[Blocker, ...]:
-    """Be an errand for which there is nothing to do."""
+    """Do nothing, as a stage without work."""
     return ()

@@ -37,7 +37,7 @@ _RUNS = {
     Stage.CHECKS: "running the checks before the reboot",
     Stage.PREPARE: "running the hooks before the reboot",
     Stage.UNDO: "running the hooks that undo",
-    Stage.HEALTH: "looking at this machine's health",
+    Stage.HEALTH: "checking this machine's health",
     Stage.FINISH: "running the hooks after the reboot",
 }
 
@@ -86,7 +86,7 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
         case Idle():
             return "idle: nothing wants a reboot"
         case Adopt():
-            return "looking for a slot from before this machine had a journal"
+            return "looking for a slot from before this machine had a reboot journal"
         case Request():
             return "asking for permission to reboot"
         case Commit():
@@ -94,7 +94,7 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
         case Reboot():
             return "rebooting"
         case Release():
-            return "rebooted and healthy: giving the slot back"
+            return "rebooted and healthy: releasing the slot"
         case Run(stage):
             return _RUNS[stage]
         case Warn(until):
@@ -104,8 +104,8 @@ def sentence(step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each 
         case Undo(reason):
             return f"undoing the hooks: {reason}"
         case TakeOver():
-            return "the operator's reboot has ended, or stands still: taking its claim over, to give that back"
+            return "the operator's reboot has ended, or stands still: taking its claim over, to release it"
         case Abort(reason):
-            return f"giving up the reboot and its slot: {reason}"
+            return f"aborting the reboot and releasing its slot: {reason}"
         case Finish():
             return "nothing to do: this strategy never reboots"

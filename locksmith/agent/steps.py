@@ -14,21 +14,24 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A reboot (or a give-back) has to wait: why, in one word for metrics and a sentence, and until when if known."""
+    """The machine has to wait."""
 
     code: str
+    """The reason in one word, as metrics have it."""
     text: str
+    """The reason as a sentence."""
     until: datetime | None = None
+    """When the reason ends, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The strategy never reboots and nothing is left to give back: the daemon may end."""
+    """The strategy never reboots and nothing is left to release: the daemon may end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Give back what this machine held before it had a journal, once after a boot."""
+    """Release what this machine held before it had a reboot journal, once after a boot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Reboot:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Begin an errand: hooks, checks, a look at the machine's health."""
+    """Begin a stage: hooks, checks, or a check of the machine's health."""
 
     stage: Stage
 
@@ -62,7 +65,7 @@ class Warn:
 
 @dataclass(frozen=True, slots=True)
 class ReportFailure:
-    """Say what went wrong with the reboot, where everybody sees it: the permission stays taken."""
+    """Show the group what went wrong with the reboot: the permission stays taken."""
 
     state: str
     failure: str
@@ -70,7 +73,7 @@ class ReportFailure:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Undo the hooks of a request that is taken back, before it is."""
+    """Undo the hooks of a request, before that request is aborted."""
 
     reason: str
     failed: bool = False
@@ -78,24 +81,23 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The machine has rebooted and is healthy: give the permission back."""
+    """The machine has rebooted and is healthy: release its slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Make a claim of a program that has ended, or stands still, the daemon's to give back."""
+    """Make the claim of a `locksmithctl` that has ended, or stands still, the daemon's, to release it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Take the request back without a reboot.
-
-    `failed`: the reboot was asked for and did not happen. `done`: the reboot that this machine has forgotten.
-    """
+    """End the request without a reboot, and release the slot."""
 
     reason: str
     failed: bool = False
+    """Whether the reboot was tried and did not happen."""
     done: LastReboot | None = None
+    """A reboot that this machine has forgotten."""
 
 
 Step = (

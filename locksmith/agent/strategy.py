@@ -19,14 +19,13 @@ ENTRY_POINTS = "locksmith.strategies"
 
 @dataclass(frozen=True, slots=True)
 class StrategyContext:
-    """What a strategy may use: its group, and a way to the group's lock, connected only when it is called.
-
-    `adopt`: give back a slot that this machine holds without a record (a fleet that moves over from the original).
-    """
+    """What a strategy may use."""
 
     group: str
     open_lock: Callable[[], QueuedLock]
+    """Connect to the group's lock. Nothing is connected before this call."""
     adopt: bool = False
+    """Whether to release a slot that this machine holds without a record, as in a fleet of legacy nodes."""
 
 
 class Strategy(Protocol):
@@ -36,7 +35,7 @@ class Strategy(Protocol):
     """
 
     reboots: bool
-    """False: never. The daemon gives back what its journal names, and ends."""
+    """False: never. The daemon releases what its reboot journal names, and ends."""
     present: bool
     """True: the machines share a store of the group's, and show each other there what they do (presence.py)."""
 
@@ -55,20 +54,20 @@ class Strategy(Protocol):
     async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
         """Show what went wrong with the reboot (`unhealthy` or `failed`, and a sentence): the permission stays taken.
 
-        True: an operator has acknowledged it, or nobody could; then it is given back when the machine is healthy.
+        True: an operator has acknowledged it, or no operator can. Then a healthy machine releases its slot.
         """
         ...
 
     async def abort(self, claim: Claim, reason: str) -> None:
-        """Take a request, or a permission that was not used, back; `reason` says why, for a person."""
+        """Remove a request, or release a permission that was not used; `reason` says why, for a person."""
         ...
 
     async def complete(self, claim: Claim) -> None:
-        """Give the permission back after a healthy boot."""
+        """Release the permission after a healthy boot."""
         ...
 
     async def adopt(self, holder: str) -> bool:
-        """Give back what this machine held before it had a journal; True if there was such a thing."""
+        """Release what this machine held before it had a reboot journal; True: there was such a slot."""
         ...
 
     async def close(self) -> None:

@@ -10,28 +10,26 @@ from locksmith.agent.steps import (
     Step,
     Wait,
 )
-from locksmith.lock.records.claim import DAEMON, FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
+from locksmith.lock.records.claim import FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
 
 WHOLE_SYSTEMS = {"update-engine"}
 """Triggers whose updates replace the operating system: after one, os-release says another system than before."""
 
 
 def booted(now: Snapshot, entry: JournalEntry) -> Step:
-    """Look whether the reboot did what it was for, and whether the machine is healthy; only then the slot goes back."""
+    """Check whether the update is there and the machine is healthy. Only then the slot is released."""
     if now.shutdown is ShutdownState.GOING_DOWN:
         return still_up(now)
-    if now.settings.program != DAEMON:
-        return Wait("daemon", "locksmithd has yet to give back the slot of this machine's last reboot")
     return _examined(now) or _judged(now, entry)
 
 
 def _examined(now: Snapshot) -> Step | None:
-    """Begin a look at the health, or wait while it or the hooks behind it are under way; None: they are over."""
+    """Check the health, or wait while that check or the hooks after it run; None: they are over."""
     report = now.stage
     if report is None or report.stage not in {Stage.HEALTH, Stage.FINISH}:
         return Run(Stage.HEALTH)
     if not report.over:
-        what = "the hooks after the reboot run" if report.stage is Stage.FINISH else "its health is looked at"
+        what = "the hooks after the reboot run" if report.stage is Stage.FINISH else "its health is checked"
         return Wait("verifying", f"rebooted: {what}")
     return None
 
@@ -81,7 +79,7 @@ def _failed(now: Snapshot, entry: JournalEntry) -> str | None:
 
 
 def still_up(now: Snapshot) -> Step:
-    """Wait while it is going down, by whosever order, or may be: it has not given up rebooting, so the slot stays."""
+    """Wait while the machine goes down, or may go down. It may still reboot, so its slot stays taken."""
     if now.shutting_down_for < now.settings.limit:
         return Wait("rebooting", _going_down(now), now.now + now.settings.limit - now.shutting_down_for)
     return Wait(

@@ -13,7 +13,7 @@ from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member
 from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy
 from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, target_of
@@ -44,7 +44,7 @@ from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.triggers.operator_request import OperatorRequest
-from locksmith.triggers.plugin import Trigger, TriggerContext, listen, make_triggers
+from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
 from locksmith.window.splay import Splay
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Daemon:
         self._windows = make_windows(config, meter, mark)
         context = TriggerContext(paths, self._bus, config.triggers, self.note, self._public)
         found, self._unused = make_triggers(context)
-        self._triggers: list[Trigger] = [*found, self._operator]
+        self._triggers: list[TriggerPlugin] = [*found, self._operator]
         orders = Orders(self.request, self.cancel, self.recheck)
         self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
@@ -251,7 +251,7 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
         halts=not config.halt.after.off,
         grace=config.grace,
         sessions=config.sessions_limit,
-        least=config.window.least,
+        min_remaining=config.window.least,
         splay=Splay(splay, member.machine_id),
     )
 

@@ -1,18 +1,18 @@
 """The plugins of triggers: the entry-point group `locksmith.triggers`.
 
-An entry point is a callable that gets a `TriggerContext` and gives an object with the methods of `Trigger`. Another
-package adds a trigger with an entry point of that group; locksmith's own triggers are there too.
+A callable that gets a `TriggerContext` makes a trigger: an object with the methods of `TriggerPlugin`. Another package
+adds a trigger with an entry point of that group, as locksmith does for its own.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from locksmith.agent.facts import Boot, TriggerResult
+from locksmith.agent.facts import TriggerResult
+from locksmith.agent.ports import Trigger
 from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
@@ -41,33 +41,27 @@ class TriggerContext:
     public: SystemBus | None = None
 
 
-class Trigger(Protocol):
-    """A source of needs. If a trigger cannot check, that is an error, never a need."""
-
-    name: str
+class TriggerPlugin(Trigger, Protocol):
+    """A trigger, as the daemon makes it and ends it."""
 
     def found(self) -> bool:
-        """Whether this machine has what the trigger checks: then it is used, unless the configuration leaves it out."""
+        """Whether this machine has what the trigger looks at: then it is used, unless the configuration forbids it."""
         ...
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when a new check is useful. This is called once, in the loop, before the bus starts."""
-        ...
-
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
-        """Check now, within a limit."""
+        """Call `wake` when another look may give another result. The daemon calls this once, before the bus starts."""
         ...
 
     async def close(self) -> None:
-        """Let go of all that the trigger listens to."""
+        """End all that `listen` began."""
         ...
 
 
-TriggerFactory = Callable[[TriggerContext], Trigger]
+TriggerFactory = Callable[[TriggerContext], TriggerPlugin]
 
 
-def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, TriggerResult | None]]:
-    """Give the triggers to use, in their order, and for each other trigger what is wrong (None: nothing).
+def make_triggers(context: TriggerContext) -> tuple[list[TriggerPlugin], dict[str, TriggerResult | None]]:
+    """Make the triggers to use, in the order in which they count, and say of the others what is wrong (None: nothing).
 
     A trigger that the configuration names must work; otherwise `UsageError` says why it does not. Any other trigger
     that cannot be used is left out, so that the rest still work.
@@ -78,7 +72,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Tri
         raise UsageError(f"there is no trigger {missing[0]!r}; installed are: {', '.join(sorted(points)) or 'none'}")
     if use:
         return [_made(points[name], context) for name in use], dict.fromkeys(sorted(points.keys() - use, key=_rank))
-    used: list[Trigger] = []
+    used: list[TriggerPlugin] = []
     others: dict[str, TriggerResult | None] = {}
     for name in sorted(points, key=_rank):
         try:
@@ -89,8 +83,8 @@ def make_triggers(context: TriggerContext) -> tuple[list[Trigger], dict[str, Tri
     return used, {name: others.get(name) for name in sorted(points.keys() - {one.name for one in used}, key=_rank)}
 
 
-def listen(triggers: Iterable[Trigger], wake: Callable[[], None]) -> None:
-    """Have `wake` called when a new check is useful; if `listen` fails, the trigger is checked with every heartbeat."""
+def listen(triggers: Iterable[TriggerPlugin], wake: Callable[[], None]) -> None:
+    """Have `wake` called when it is worth looking again; one that cannot tell is looked at with every heartbeat."""
     for trigger in triggers:
         try:
             trigger.listen(wake)
@@ -103,14 +97,14 @@ def _rank(name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
-def _found(point: EntryPoint, context: TriggerContext) -> list[Trigger]:
-    """Give a trigger, if this machine has what the trigger checks."""
+def _found(point: EntryPoint, context: TriggerContext) -> list[TriggerPlugin]:
+    """Make one, where this machine has what it looks at."""
     trigger = _made(point, context)
     with _usable(point):
         return [trigger] if trigger.found() else []
 
 
-def _made(point: EntryPoint, context: TriggerContext) -> Trigger:
+def _made(point: EntryPoint, context: TriggerContext) -> TriggerPlugin:
     with _usable(point):
         factory: TriggerFactory = point.load()
         trigger = factory(context)

@@ -221,7 +221,7 @@ def test_a_daemon_waits_while_an_alert_fires_and_gives_its_slot_back(site, serve
 
     async def story(node):
         node.need_reboot("4081.2.0")
-        await node.says("giving up the reboot and its slot: an alert fires: NodeDown")
+        await node.says("aborting the reboot and releasing its slot: an alert fires: NodeDown")
         await node.says("waiting (alerts): an alert fires: NodeDown")
         await site.is_free()
         status, said = await node.tool("reboot")

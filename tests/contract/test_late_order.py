@@ -41,7 +41,7 @@ async def loses_its_slot(site, node):
 
 async def comes_too_late(site, node, rival):
     node.engine.emit()
-    await node.says("giving up the reboot and its slot")
+    await node.says("aborting the reboot and releasing its slot")
     await node.says("waiting (slot)")
     assert node.machine.reboots == 0
     assert "the point of no return was passed" in node.said

@@ -65,8 +65,8 @@ def test_the_log_has_one_line_for_each_thing(site):
             "idle: nothing wants a reboot",
             "permission given: passing the point of no return",
             "rebooting",
-            f"stopping; this machine keeps its claim of {since}, the next start goes on",
-            "rebooted and healthy: giving the slot back",
+            f"stopping; this machine keeps its claim of {since}, the next start resumes",
+            "rebooted and healthy: releasing the slot",
             "idle: nothing wants a reboot",
         ]
 

@@ -65,7 +65,7 @@ def test_a_check_that_says_no_gives_the_slot_back_with_its_last_line(site):
         program(node, "check.d/10-raid", f"echo looking; echo 'md0 is rebuilding'; exit $(cat {verdict})")
         program(node, "check.d/README", "not a program", mode=0o644)
         node.need_reboot("4081.2.0")
-        await node.says("giving up the reboot and its slot: check.d/10-raid: md0 is rebuilding")
+        await node.says("aborting the reboot and releasing its slot: check.d/10-raid: md0 is rebuilding")
         await site.is_free()
         await node.says("waiting (checks): check.d/10-raid: md0 is rebuilding")
         verdict.write_text("0")
@@ -201,7 +201,9 @@ def test_users_who_log_in_without_end_do_not_hold_the_slot_for_ever(site):
         node.machine.log_in("c1", "alice", seat="seat0")
         node.need_reboot("4081.2.0")
         coming = asyncio.ensure_future(log_in_without_end(node))
-        await node.says("giving up the reboot and its slot: users kept logging in for 4 s after the first was warned: ")
+        await node.says(
+            "aborting the reboot and releasing its slot: users kept logging in for 4 s after the first was warned: "
+        )
         coming.cancel()
         await node.says("waiting (retry): the last reboot failed: users kept logging in")
         await site.is_free()
@@ -347,7 +349,7 @@ def test_a_freeze_gives_back_what_can_turn_back_and_a_thaw_goes_on(site):
         status, said = await node.tool("freeze", "--reason", "the database moves", "--for", "1h")
         assert (status, "is frozen until" in said) == (0, True)
         node.engine.emit()
-        await node.says("giving up the reboot and its slot: frozen by", limit=40)
+        await node.says("aborting the reboot and releasing its slot: frozen by", limit=40)
         await node.says("waiting (freeze): frozen by")
         assert site.lock.holders == []
         node.machine.sessions.clear()

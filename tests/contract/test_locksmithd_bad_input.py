@@ -150,7 +150,7 @@ def test_adopt_gives_a_bare_id_back_once_in_a_boot(site):
     async def story(node):
         hold_bare(site, node)
         await node.start_daemon()
-        await node.says("gave back a slot that this machine held without a record (adopt = true)")
+        await node.says("released a slot that this machine held without a record (adopt = true)")
         await node.says("idle")
         assert site.lock.holders == []
         hold_bare(site, node)
@@ -158,7 +158,7 @@ def test_adopt_gives_a_bare_id_back_once_in_a_boot(site):
         await node.start_daemon()
         await node.says("idle", times=2)
         assert site.lock.holders == [node.machine_id]
-        assert node.said.count("gave back a slot") == 1
+        assert node.said.count("released a slot") == 1
 
     site.play(story, running=False, adopt=True)
 
@@ -211,7 +211,7 @@ def test_a_whole_reboot_on_etcds_v2_api(site):
         await node.says("idle")
         status, said = await node.tool("status")
         assert (status, said) == (0, "Available: 1\nMax: 1\n")
-        assert "rebooted and healthy: giving the slot back" in node.said
+        assert "rebooted and healthy: releasing the slot" in node.said
 
     site.play(story, strategy="etcd-lock", etcd={"api": 2})
 

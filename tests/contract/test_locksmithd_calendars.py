@@ -84,7 +84,7 @@ def test_a_set_that_is_removed_while_the_hooks_run_calls_the_reboot_off(site):
         await until(lambda: bool(site.lock.holders), "it holds the slot")
         await write(site, name)
         go.touch()
-        await node.says(f"giving up the reboot and its slot: there is no set of windows '{name}'")
+        await node.says(f"aborting the reboot and releasing its slot: there is no set of windows '{name}'")
         await site.is_free()
         assert node.reboots == 0
 
@@ -149,7 +149,7 @@ def test_a_debian_machine_reboots_for_its_packages_and_says_which(site):
         (node.paths.root / "run/reboot-required.pkgs").write_text("libc6\ndbus\n")
         (node.paths.root / "run/reboot-required").touch()
         await node.rebooted()
-        await node.says("rebooted and healthy: giving the slot back")
+        await node.says("rebooted and healthy: releasing the slot")
         await site.is_free()
         code, said = await node.tool("history", "--json")
         assert code == 0
@@ -170,7 +170,7 @@ def test_a_wish_that_is_taken_back_gives_the_slot_back(site):
         file.touch()
         await until(lambda: bool(site.lock.holders), "it holds the slot")
         file.unlink()
-        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await node.says("aborting the reboot and releasing its slot: nothing wants a reboot any more")
         await site.is_free()
         assert node.reboots == 0
 

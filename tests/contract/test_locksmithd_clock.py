@@ -55,7 +55,7 @@ def test_a_clock_that_steps_out_of_the_window_gives_the_slot_back(site):
         assert site.lock.holders == [node.machine_id]
         wrong(node, "-3h")
         node.engine.emit()
-        await node.says("giving up the reboot and its slot: outside the reboot window")
+        await node.says("aborting the reboot and releasing its slot: outside the reboot window")
         await site.is_free()
         assert node.reboots == 0
 

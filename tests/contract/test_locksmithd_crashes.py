@@ -70,7 +70,7 @@ def test_killed_in_the_commit_it_gives_back_when_the_machine_has_stayed_up(site,
         await arrives(held)
         await node.start_daemon()
         await node.says("waiting (rebooting): a reboot may have been asked for before this daemon started, until")
-        await node.says("giving up the reboot and its slot: the daemon ended before the reboot was asked for")
+        await node.says("aborting the reboot and releasing its slot: the daemon ended before the reboot was asked for")
         await node.rebooted()
         await gave_back(node, site)
         assert node.machine.reboots == 1

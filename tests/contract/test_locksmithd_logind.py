@@ -16,7 +16,9 @@ def test_refused_the_slot_is_given_back_at_once_and_it_is_tried_again_later(site
         node.need_reboot("4081.2.0")
         await until(lambda: node.machine.reboots, "logind is asked")
         node.machine.mode = RebootMode.OBEY
-        await node.says("giving up the reboot and its slot: logind refused the reboot: backup: weekly backup runs")
+        await node.says(
+            "aborting the reboot and releasing its slot: logind refused the reboot: backup: weekly backup runs"
+        )
         await node.says("waiting (retry): the last reboot failed: logind refused the reboot: backup: weekly backup")
         await node.rebooted()
         await site.is_free()
@@ -46,7 +48,7 @@ def test_somebody_elses_shutdown_keeps_it_from_asking_for_a_slot(site):
     async def story(node):
         node.machine.preparing = True
         node.need_reboot("4081.2.0")
-        await node.says("waiting (going_down): the machine is going down already, by somebody else's order")
+        await node.says("waiting (going_down): the machine is going down already, by another order")
         assert site.lock.history == []
         node.machine.mode = RebootMode.FIZZLE
         node.doubles.logind.end_delay()
@@ -92,7 +94,7 @@ def test_a_reboot_of_which_nothing_comes_is_given_back_and_tried_again(site):
         await node.says("waiting (rebooting): the machine is going down")
         node.doubles.logind.end_delay()
         node.machine.mode = RebootMode.OBEY
-        await node.says("giving up the reboot and its slot: logind was asked for the reboot, and neither")
+        await node.says("aborting the reboot and releasing its slot: logind was asked for the reboot, and neither")
         await node.rebooted()
         await site.is_free()
         assert site.lock.story == TWICE
@@ -111,7 +113,7 @@ def test_a_logind_that_leaves_instead_of_answering_keeps_the_slot_until_it_is_ba
         assert site.lock.holders == [node.machine_id]
         node.machine.mode = RebootMode.OBEY
         await node.doubles.appear()
-        await node.says("giving up the reboot and its slot")
+        await node.says("aborting the reboot and releasing its slot")
         await node.rebooted()
         await site.is_free()
         assert site.lock.story == TWICE
@@ -144,7 +146,7 @@ def test_a_soft_reboot_counts(site, strategy):
         node.machine.userspace_since += 60_000_000
         node.engine.status = (0, 0.0, "UPDATE_STATUS_IDLE", "", 0)
         await node.start_daemon()
-        await node.says("rebooted and healthy: giving the slot back")
+        await node.says("rebooted and healthy: releasing the slot")
         await node.says("idle")
         assert node.claim is None
         assert site.lock.holders == []

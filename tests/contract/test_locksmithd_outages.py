@@ -27,7 +27,7 @@ def test_an_update_that_is_reset_while_it_waits_in_line_is_not_rebooted_into(sit
         await node.says("waiting (slot)")
         node.engine.status = NOTHING
         await site.lock.release(rival)
-        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await node.says("aborting the reboot and releasing its slot: nothing wants a reboot any more")
         await until(lambda: node.claim is None, "the journal forgets the claim")
         assert node.machine.reboots == 0
         assert site.lock.holders == []
@@ -52,7 +52,7 @@ def test_an_update_that_is_reset_while_the_slot_is_taken_or_committed_gives_it_b
         await until(lambda: held.arrived, "the write has reached etcd")
         node.engine.status = NOTHING
         held.let_go()
-        await node.says(f"giving up the reboot and its slot: {says}")
+        await node.says(f"aborting the reboot and releasing its slot: {says}")
         await site.is_free()
         assert node.machine.reboots == 0
         assert site.lock.story == states
@@ -68,7 +68,9 @@ def test_an_engine_that_falls_silent_while_the_slot_is_held_is_a_no(site):
         await until(lambda: held.arrived, "the slot is taken")
         node.engine.silent = True
         held.let_go()
-        await node.says("giving up the reboot and its slot: update_engine: GetStatus of com.coreos.update1 was not")
+        await node.says(
+            "aborting the reboot and releasing its slot: update_engine: GetStatus of com.coreos.update1 was not"
+        )
         await site.is_free()
         assert node.machine.reboots == 0
         node.engine.speak()
@@ -130,7 +132,7 @@ def test_a_wish_of_root_that_is_cancelled_gives_its_place_up(site):
         assert await node.tool("send-need-reboot") == (0, "")
         await node.says("waiting (slot)")
         assert await node.tool("cancel") == (0, "cancelled: the request for a reboot is removed\n")
-        await node.says("giving up the reboot and its slot: nothing wants a reboot any more")
+        await node.says("aborting the reboot and releasing its slot: nothing wants a reboot any more")
         await node.says("idle", times=2)
 
     site.play(story)
@@ -172,7 +174,7 @@ def test_the_bus_is_away_while_it_waits_in_line(site):
         node.bus.kill()
         await node.says("the system bus went away")
         await node.says(
-            "giving up the reboot and its slot: update_engine: GetStatus of com.coreos.update1 was not called"
+            "aborting the reboot and releasing its slot: update_engine: GetStatus of com.coreos.update1 was not called"
         )
         await node.says("waiting (trigger): update_engine: GetStatus")
         node.bus.start()

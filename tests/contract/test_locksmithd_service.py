@@ -19,7 +19,7 @@ STOP_LIMIT = 2.0
 """Seconds: it stops within one; the other is for a machine with much else to do."""
 
 HOLDS_NOTHING = "stopping; this machine holds nothing"
-GIVES_UP = "stopping; this machine gives up its place and holds nothing"
+GIVES_UP = "stopping; this machine leaves the queue and holds nothing"
 KEEPS = "stopping; this machine keeps its claim of "
 
 
@@ -231,9 +231,7 @@ def test_it_is_ready_although_etcd_is_away_and_a_slot_is_to_be_given_back(site):
             node.engine.set("UPDATE_STATUS_IDLE")
             async with told(node) as systemd:
                 await until(lambda: "READY=1" in systemd.told, "it is ready")
-                await until(
-                    lambda: "STATUS=rebooted and healthy: giving the slot back" in systemd.told, "it gives back"
-                )
+                await until(lambda: "STATUS=rebooted and healthy: releasing the slot" in systemd.told, "it gives back")
                 await node.stop_daemon()
 
     site.play(story, running=False)

@@ -17,7 +17,7 @@ from tests.harness.toll import commit
 from tests.harness.waiting import until
 
 LIMIT = 20.0
-ABORTED = "this program stood still for a while, and locksmithd gave up what it had begun"
+ABORTED = "this program stood still for a while, and locksmithd aborted what it had begun"
 
 
 @contextlib.asynccontextmanager

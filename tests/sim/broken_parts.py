@@ -13,6 +13,8 @@ from typing import Any
 from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Stage, WindowSight
 from locksmith.agent.journal import Hooks
 from locksmith.agent.loop import Agent
+from locksmith.agent.observe import Observer
+from locksmith.agent.perform import Performer
 from locksmith.agent.permit import Permit
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Abort
@@ -41,6 +43,8 @@ from tests.sim.plan import Calendars, Faults, Plan
 
 KINDS = {
     "agent": Agent,
+    "observer": Observer,
+    "performer": Performer,
     "queue": Queue,
     "strategy": EtcdLock,
     "lock": RebootLock,
@@ -52,28 +56,28 @@ KINDS = {
 }
 
 
-class NoWindow(Agent):
+class NoWindow(Observer):
     """Looks at everything but the window."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, window=WindowSight())
 
 
-class NoLastWindow(Agent):
+class NoLastWindow(Observer):
     """Looks at the window no more once it has committed."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, window=WindowSight()) if seen.committed_by_this_process else seen
 
 
-class NoLeast(Agent):
+class NoLeast(Observer):
     """Begins a reboot however little of the window is left."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
-        return replace(seen, settings=replace(seen.settings, least=timedelta(0)))
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
+        return replace(seen, settings=replace(seen.settings, min_remaining=timedelta(0)))
 
 
 class OldWindows(ConfiguredWindows):
@@ -91,76 +95,73 @@ class NoBlackouts(ConfiguredWindows):
         return replace(sight, windows=replace(sight.windows, blackouts=()) if sight.windows else None)
 
 
-class NoLastLook(Agent):
+class NoLastLook(Observer):
     """Once it has seen a wish, believes in it for ever."""
 
     _needs: tuple[RebootNeed, ...] = ()
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         self._needs = seen.needs or self._needs
         return replace(seen, needs=self._needs, observed_ago=seen.observed_ago * 0)
 
 
-class NoLookAfterTheCommit(Agent):
+class NoLookAfterTheCommit(Observer):
     """Reboots on what it saw before its commit, though somebody may have called it off until then."""
 
-    async def _look(self, boot: Boot) -> None:
-        if not self._progress.committed:
-            await super()._look(boot)
+    async def _ask_triggers(self, boot: Boot) -> None:
+        if not self._memory.claim.committed:
+            await super()._ask_triggers(boot)
 
 
-class Late(Agent):
+class Late(Observer):
     """Orders its reboot however long ago its commit was."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, commit_age=timedelta(0))
 
-    def _permit(self) -> Permit:
-        return nullcontext
 
-
-class LateAtTheLastMoment(Agent):
+class LateAtTheLastMoment(Performer):
     """Looks at the age of its commit when it decides, and not when it sends."""
 
     def _permit(self) -> Permit:
         return nullcontext
 
 
-class Obliging(Agent):
+class Obliging(Observer):
     """Waits for users for as long as others log in."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), warned_for=timedelta(0))
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), warned_for=timedelta(0))
 
 
-class NoPatience(Agent):
+class NoPatience(Observer):
     """Takes a machine that does not say that it goes down for one that stays up."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), shutdown=ShutdownState.RUNNING)
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), shutdown=ShutdownState.RUNNING)
 
 
-class NoSettling(Agent):
+class NoSettling(Observer):
     """Gives up at once when a reboot that was asked for cannot be seen yet."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, settings=replace(seen.settings, settle=seen.settings.settle * 0))
 
 
-class NoMemory(Agent):
+class NoMemory(Performer):
     """Asks for permission without writing its claim down first: a crash forgets it."""
 
     async def _request(self, entry) -> None:
-        answer = await self._strategy(self._target).request(entry.claim)
+        answer = await self._strategies.at(self._target).request(entry.claim)
         self._ports.journal.begin(entry)
-        self._follow(entry)
-        self._progress.answer = answer
+        self._memory.follow(entry)
+        self._memory.claim.answer = answer
 
 
-class ForgetsTooEarly(Agent):
+class ForgetsTooEarly(Performer):
     """Clears its journal before the slot is given back."""
 
     async def _abort(self, entry, step: Abort, snapshot: Snapshot) -> None:
@@ -168,11 +169,11 @@ class ForgetsTooEarly(Agent):
         await super()._abort(entry, step, snapshot)
 
 
-class DryRunReboots(Agent):
+class DryRunReboots(Observer):
     """Does not look whether it is a dry run."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, settings=replace(seen.settings, dry_run=False))
 
 
@@ -326,28 +327,28 @@ class Sleepy(Queue):
         return False
 
 
-class NoCheckup(Agent):
+class NoCheckup(Observer):
     """Takes every machine that has booted for a healthy one."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         if seen.stage is None or seen.stage.stage is not Stage.HEALTH:
             return seen
         return replace(seen, stage=replace(seen.stage, problems=()))
 
 
-class NoHooks(Agent):
+class NoHooks(Observer):
     """Takes the hooks before the reboot for done."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), prepared=True)
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), prepared=True)
 
 
-class NoUndoing(Agent):
+class NoUndoing(Observer):
     """Forgets its hooks when it gives up."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         entry = seen.journal.entry
         if entry is None or entry.hooks not in {Hooks.BEGUN, Hooks.PREPARED} or entry.boot != seen.boot:
             return seen
@@ -355,7 +356,7 @@ class NoUndoing(Agent):
         return replace(seen, journal=replace(seen.journal, entry=hooked))
 
 
-class NoGates(Agent):
+class NoGates(Observer):
     """Does not ask whether somebody blocks."""
 
     async def _ask_gates(self, _entry):
@@ -382,26 +383,26 @@ class Untouched(OperatorOrders):
         return Ordered(before, await self.admin.read())
 
 
-class Amnesia(Agent):
+class Amnesia(Observer):
     """Does not know what it has rebooted for."""
 
-    async def _observe(self) -> Snapshot:
-        seen = await super()._observe()
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
         return replace(seen, journal=replace(seen.journal, done=None))
 
 
-class NoFinish(Agent):
+class NoFinish(Observer):
     """Takes the hooks behind the reboot for done."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), finished=True)
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), finished=True)
 
 
 class Fragile(Agent):
     """Ends with its first error."""
 
-    async def _turn(self) -> bool:
-        ended = await super()._turn()
+    async def _cycle(self) -> bool:
+        ended = await super()._cycle()
         if self._failures:
             raise RuntimeError("the loop has had enough")
         return ended
@@ -513,11 +514,11 @@ class Quiet(Agent):
         pass
 
 
-class Stubborn(Agent):
+class Stubborn(Observer):
     """Waits for its disk, with the slot in its hand."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), failed_writes=0)
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), failed_writes=0)
 
 
 class Roomy(Semaphore):
@@ -945,7 +946,7 @@ BROKEN = [
     Broken(OldWindows, "outside its window", moving),
     Broken(NoBlackouts, "outside its window", black),
     Broken(NoLeast, "too little of its window left", tight),
-    Broken(Late, "long after its commit", stalling),
+    Broken(Late, "long after its commit", stalling, also=LateAtTheLastMoment),
     Broken(LateAtTheLastMoment, "long after its commit", stalling),
     Broken(NoGates, "its shutdown is blocked"),
     Broken(NoHooks, "is not drained"),

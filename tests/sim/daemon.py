@@ -12,9 +12,12 @@ from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stag
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState
 from locksmith.agent.loop import Agent
+from locksmith.agent.observe import Observer
+from locksmith.agent.perform import Performer
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step, Wait
 from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.config.model import WindowSettings
@@ -52,6 +55,8 @@ class Parts:
     """What a daemon is made of; a test puts a broken part in to see whether the rules see it."""
 
     agent: type[Agent] = Agent
+    observer: type[Observer] = Observer
+    performer: type[Performer] = Performer
     strategy: StrategyFactory = EtcdLock
     queue: type[Queue] = Queue
     presence: type[Presence] = Presence
@@ -99,7 +104,7 @@ class Process:
         self.seen = self.parts.seen(machine.disk, machine.clock)
         settings = Settings(
             "etcd-lock",
-            least=self.windows.least,
+            min_remaining=self.windows.least,
             splay=Splay(self.windows.splay or 0.0, machine.name),
             dry_run=self.dry_run,
             limit=LIMIT,
@@ -127,7 +132,9 @@ class Process:
         )
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
-        self.agent = self.parts.agent(member, TARGET, settings, ports)
+        self.agent = self.parts.agent(
+            member, TARGET, settings, ports, observer=self.parts.observer, performer=self.parts.performer
+        )
         presence.listen(self.agent.wake)
         self.task = asyncio.ensure_future(self._run(self.agent))
 

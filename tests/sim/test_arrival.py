@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from locksmith.agent.loop import Agent
+from locksmith.agent.observe import Observer
 from locksmith.agent.snapshot import Snapshot
 from locksmith.lock import arrival
 from locksmith.lock.group_size import FIRST_WITHIN
@@ -95,11 +95,11 @@ def few_are_many(monkeypatch):
     monkeypatch.setattr(arrival, "PER_SECOND", PER_SECOND)
 
 
-class AllAtOnce(Agent):
+class AllAtOnce(Observer):
     """Asks as soon as it is able to."""
 
-    async def _observe(self) -> Snapshot:
-        return replace(await super()._observe(), arrival=timedelta())
+    async def observe(self) -> Snapshot:
+        return replace(await super().observe(), arrival=timedelta())
 
 
 class Chatty(Presence):
@@ -118,7 +118,7 @@ def test_an_update_that_appears_on_all_machines_brings_them_to_the_queue_one_aft
 
 
 def test_machines_that_ask_as_soon_as_they_can_are_noticed():
-    assert max(update(Parts(agent=AllAtOnce)).came.values()) > MOST
+    assert max(update(Parts(observer=AllAtOnce)).came.values()) > MOST
 
 
 def test_machines_that_show_their_news_at_once_are_noticed():

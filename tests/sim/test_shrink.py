@@ -34,7 +34,7 @@ def test_a_seed_is_shrunk_to_what_its_failure_takes():
 
 
 def test_what_the_failure_takes_is_kept():
-    _, small = told(Parts(agent=NoHooks), "is not drained")
+    _, small = told(Parts(observer=NoHooks), "is not drained")
     assert small.hooks
     assert small.faults == Faults()
 

@@ -229,7 +229,7 @@ def test_somebody_who_is_logged_in_is_warned_by_the_real_logind(machine: Machine
     assert '"reboot"' in scheduled(machine)
     ctl(machine, "hold", "m1", "--reason", "not now")
     ctl(machine, "recheck")
-    says(machine, "giving up the reboot and its slot: held back")
+    says(machine, "aborting the reboot and releasing its slot: held back")
     wait_until(lambda: '"reboot"' not in scheduled(machine), limit=LIMIT, what="the warning is taken back")
     ctl(machine, "unhold", "m1")
     machine.wait_booted(boots=2, limit=LIMIT)

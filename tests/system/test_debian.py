@@ -135,7 +135,7 @@ def test_an_update_that_unattended_upgrades_installs_is_coordinated(node: Machin
 
     ctl(node, "unlock", "rack")
     node.wait_booted(boots=2, limit=LIMIT)
-    says(node, "rebooted and healthy: giving the slot back")
+    says(node, "rebooted and healthy: releasing the slot")
     wait_until(lambda: triggers(node)["reboot-required"]["says"] == "no", limit=LIMIT, what="the wish is gone")
     assert triggers(node)["reboot-required"]["text"] == "there is no /run/reboot-required"
     assert node.run("dpkg-query", "-W", "-f", "${Version}", "dbus").stdout == version

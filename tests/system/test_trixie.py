@@ -90,7 +90,7 @@ def test_a_soft_reboot_while_the_slot_is_held_is_a_boot_like_any_other(machine: 
 
     machine.run("systemctl", "soft-reboot", check=False)
     wait_until(lambda: _differs(machine, before), limit=LIMIT, what="userspace has started anew")
-    says(machine, "rebooted and healthy: giving the slot back")
+    says(machine, "rebooted and healthy: releasing the slot")
     assert machine.boot_id() == boot_id
     wait_until(lambda: status_text(machine).startswith("idle"), limit=LIMIT, what="the wish is fulfilled, it is idle")
     assert "MACHINE ID" not in ctl(machine, "status")

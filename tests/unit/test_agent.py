@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from locksmith.agent.journal import Hooks as Begun
 from locksmith.agent.loop import Agent
 from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports, Stages, WindowSource
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step
 from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, RebootRefusedError, StoreUnavailableError
 from locksmith.lock.answer import Answer, Denied, Granted
@@ -56,7 +58,8 @@ class Bench:
     reboots = True
     present = False
 
-    def agent(self) -> Agent:
+    def agent(self, **more: Any) -> Agent:
+        """Make the agent, with other ports than the bench's where they are given."""
         ports = Ports(
             self,
             [self],
@@ -68,7 +71,7 @@ class Bench:
             stages=self.stages,
             windows=self.windows,
         )
-        return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, ports)
+        return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, replace(ports, **more))
 
     def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
         """Write a claim into the journal before the agent starts."""
@@ -286,7 +289,7 @@ def test_a_claim_that_was_cleared_by_hand_leaves_nothing_behind_for_the_next():
 
 @pytest.mark.parametrize(
     ("answer", "words", "kept"),
-    [(DENIED, "gives up its place", False), (None, "keeps its claim", True)],
+    [(DENIED, "leaves the queue", False), (None, "keeps its claim", True)],
     ids=["queued", "rebooting"],
 )
 def test_a_stop_gives_up_the_place_in_line_and_keeps_what_is_held(answer, words, kept):
@@ -444,9 +447,7 @@ class Shown:
 
 def with_presence(bench: Bench, presence: Shown, seconds: float) -> None:
     async def main(_loop: VirtualLoop) -> None:
-        running = bench.agent()
-        running._ports = replace(running._ports, presence=presence)
-        task = asyncio.ensure_future(running.run())
+        task = asyncio.ensure_future(bench.agent(presence=presence).run())
         await asyncio.wait([task], timeout=seconds)
         task.cancel()
         await asyncio.wait([task])

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -33,10 +32,9 @@ def asked_at(bench: Bench, machines: int, seconds: float, *, latest: bool = True
     moments: list[float] = []
 
     async def main(_loop):
-        agent = bench.agent()
-        agent._ports = replace(agent._ports, machines=lambda: machines)
+        agent = bench.agent(machines=lambda: machines)
         if latest:
-            agent._rng, agent._arrival._share = Latest(), 1.0
+            agent._arriving._rng, agent._arriving._arrival._share = Latest(), 1.0
         answer = bench.does.get("request", lambda: None)
 
         def noted() -> Answer | None:
@@ -93,8 +91,7 @@ def test_a_machine_that_was_answered_returns_soon_for_its_place_would_expire():
 
 def test_an_error_of_the_machine_itself_is_tried_again_soon_in_every_group():
     async def main(_loop):
-        agent = Bench().agent()
-        agent._ports = replace(agent._ports, machines=lambda: LARGE)
+        agent = Bench().agent(machines=lambda: LARGE)
         step = agent._error("host", "the disk is full", None)
         assert isinstance(step, Wait)
         assert step.until is not None

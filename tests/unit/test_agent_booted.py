@@ -128,12 +128,9 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
     watched: list[Target] = []
 
     class AtTwoStores(Rebooted):
-        def agent(self):
-            agent = super().agent()
-            at = agent._ports.strategy
-
+        def agent(self, **more):
             def strategy(target: Target):
-                found = type("At", (), {"__getattr__": lambda _self, name: getattr(at(target), name)})()
+                found = type("At", (), {"__getattr__": lambda _self, name: getattr(self, name)})()
 
                 async def changed(limit: float) -> bool:
                     watched.append(target)
@@ -143,8 +140,7 @@ def test_a_resume_wakes_a_machine_that_waits_for_it_at_the_store_of_its_claim():
                 found.changed = changed
                 return found
 
-            agent._ports = replace(agent._ports, strategy=strategy)
-            return agent
+            return super().agent(strategy=strategy, **more)
 
     bench = AtTwoStores(stages=Health())
     bench.leave(endpoint="of the claim")

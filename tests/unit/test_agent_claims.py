@@ -9,7 +9,8 @@ from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import Boot, RebootNeed
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Journal, JournalEntry, Phase, PreRebootState, entry_for, target_of
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)

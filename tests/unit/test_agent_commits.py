@@ -110,10 +110,10 @@ def test_a_machine_watches_the_store_that_it_has_asked():
     async def main(_loop):
         bench = Bench(does={"request": lambda: DENIED})
         agent = bench.agent()
-        agent._watched = replace(agent._target, endpoints=("of an earlier claim",))
+        agent._strategies.watched = replace(agent._target, endpoints=("of an earlier claim",))
         task = asyncio.ensure_future(agent.run())
         await asyncio.sleep(1)
-        assert agent._watched == agent._target
+        assert agent._strategies.watched == agent._target
         task.cancel()
         await asyncio.wait([task])
 

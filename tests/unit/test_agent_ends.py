@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -89,8 +89,7 @@ def play(bench: Bench, story: Callable[[Agent], object], seconds: float = 1, **p
     """Run the agent of a bench for a second, then what `story` does to it, then some more; then stop it."""
 
     async def main(_loop: VirtualLoop) -> None:
-        agent = bench.agent()
-        agent._ports = replace(agent._ports, **ports)
+        agent = bench.agent(**ports)
         task = asyncio.ensure_future(agent.run())
         await asyncio.sleep(1)
         story(agent)

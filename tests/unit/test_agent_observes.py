@@ -1,9 +1,8 @@
 """What the loop sees: its surroundings and its own progress, as one snapshot."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -63,18 +62,16 @@ def play(bench: Bench, story, **ports):
 
     async def main(_loop):
         await asyncio.sleep(100)
-        agent, all_of_it = bench.agent(), cast("Any", PortsOf())
-        agent._ports = replace(
-            agent._ports, gates=[all_of_it], users=all_of_it, windows=all_of_it, presence=all_of_it, **ports
-        )
-        return await story(agent, all_of_it)
+        asked = PortsOf()
+        around = {"gates": [asked], "users": asked, "windows": asked, "presence": asked, **ports}
+        return await story(bench.agent(**around), asked)
 
     return run(main)
 
 
 def test_a_machine_that_has_just_started_sees_what_is_around_it():
     async def story(agent, ports):
-        seen = await agent._observe()
+        seen = await agent._observer.observe()
         assert ports.asked == ["gate", ("windows", True)]
         assert (seen.now, seen.boot.boot_id, seen.settings) == (START + seconds(100), "boot-1", agent._settings)
         assert seen.needs == (RebootNeed("update_engine", "1.2.3", START + seconds(100)),)
@@ -91,12 +88,11 @@ def test_a_machine_that_has_just_started_sees_what_is_around_it():
 
 def test_without_gates_users_windows_or_presence_there_is_nothing_to_see_of_them():
     async def story(agent, _ports):
-        agent._ports = replace(agent._ports, gates=[], users=None, windows=None, presence=None)
-        seen = await agent._observe()
+        seen = await agent._observer.observe()
         assert (seen.blockers, seen.clone, seen.window, seen.users) == ((), "", WindowSight(), frozenset())
         assert not seen.adopts
 
-    play(Bench(), story)
+    play(Bench(), story, gates=[], users=None, windows=None, presence=None)
 
 
 def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
@@ -104,8 +100,8 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
     bench.leave_entry(Phase.COMMITTED, "locksmithd")
 
     async def story(agent, ports):
-        agent._read_journal()
-        progress = agent._progress
+        agent._observer.read_journal()
+        progress = agent._memory.claim
         done = asyncio.get_running_loop().create_future()
         done.set_result(())
         progress.answer, progress.committed, progress.commit_sent = Granted(), True, 95.0
@@ -119,8 +115,8 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         progress.warned, progress.warned_since = Warned(frozenset({"alice"}), START), 70.0
         progress.prepared = progress.finished = progress.acknowledged = True
         progress.aborting, progress.stored = Aborting("why", failed=True), StoredFailure("failed", "rolled back")
-        agent._released = "left"
-        seen = await agent._observe()
+        agent._memory.released = "left"
+        seen = await agent._observer.observe()
         assert ports.asked == [("windows", False)]  # a reboot was asked for: nobody else is asked any more
         assert (seen.answer, seen.committed_by_this_process, seen.commit_age) == (Granted(), True, seconds(5))
         assert (seen.call, seen.observed_ago) == (RebootCall(seconds(10), "no"), seconds(20))
@@ -147,7 +143,7 @@ def test_how_far_the_hooks_have_come_is_known_from_the_journal_too(hooks, prepar
     bench.journal.hooks("left", hooks)
 
     async def story(agent, _ports):
-        seen = await agent._observe()
+        seen = await agent._observer.observe()
         assert (seen.prepared, seen.finished) == (prepared, finished)
 
     play(bench, story)
@@ -169,9 +165,9 @@ def test_how_long_nobody_cares_for_a_committed_claim_counts_from_the_first_look(
         bench.journal.take_over("left", lambda: False)
 
     async def story(agent, _ports):
-        await agent._observe()
+        await agent._observer.observe()
         await asyncio.sleep(7)
-        assert (await agent._observe()).orphaned_for == seconds(orphaned_for)
+        assert (await agent._observer.observe()).orphaned_for == seconds(orphaned_for)
 
     play(bench, story, operator=lambda: operator)
 
@@ -182,9 +178,9 @@ def test_how_long_a_machine_proves_itself_counts_from_the_first_look_after_its_r
     bench.leave_entry(Phase.REQUESTED, "locksmithd", boot=boot)
 
     async def story(agent, ports):
-        await agent._observe()
+        await agent._observer.observe()
         await asyncio.sleep(7)
-        seen = await agent._observe()
+        seen = await agent._observer.observe()
         assert (seen.verifying, seen.shutting_down_for) == (seconds(verifying), seconds(7))
         assert ports.asked[-1] == ("windows", boot == "boot-1")
 
@@ -196,18 +192,18 @@ def test_users_are_asked_for_with_the_permission_in_hand_and_no_more_after_the_c
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
 
     async def story(agent, _ports):
-        assert (await agent._observe()).users == frozenset()
-        agent._progress.answer = Granted()
-        assert (await agent._observe()).users == {"alice"}
-        agent._progress.committed = True
-        assert (await agent._observe()).users == frozenset()
+        assert (await agent._observer.observe()).users == frozenset()
+        agent._memory.claim.answer = Granted()
+        assert (await agent._observer.observe()).users == {"alice"}
+        agent._memory.claim.committed = True
+        assert (await agent._observer.observe()).users == frozenset()
 
     play(bench, story)
 
 
 def test_where_nothing_is_wanted_no_gate_is_asked():
     async def story(agent, ports):
-        await agent._observe()
+        await agent._observer.observe()
         assert ports.asked == [("windows", False)]
 
     play(Bench(need=False), story)
@@ -218,7 +214,7 @@ def test_a_claim_of_another_configuration_is_seen_as_such():
     bench.leave_entry(Phase.REQUESTED, "locksmithd", endpoint="moved")
 
     async def story(agent, _ports):
-        assert (await agent._observe()).target_changed
+        assert (await agent._observer.observe()).target_changed
 
     play(bench, story)
 
@@ -237,8 +233,7 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
             raise HostError("the bus is gone")
 
     async def story(agent, _ports):
-        agent._ports = replace(agent._ports, triggers=[Hanging(), Failing(), *agent._ports.triggers])
-        seen = await agent._observe()
+        seen = await agent._observer.observe()
         assert seen.errors == (
             "hanging: it does not answer within 20 s",
             "failing: HostError: the bus is gone",
@@ -246,7 +241,8 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
         assert len(seen.needs) == 1
         assert {sight.looked for sight in agent.results().values()} == {START + seconds(100)}
 
-    play(Bench(), story)
+    bench = Bench()
+    play(bench, story, triggers=[Hanging(), Failing(), bench])
 
 
 def test_a_trigger_that_says_when_it_looked_is_believed():
@@ -257,21 +253,20 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
             return TriggerResult(looked=START)
 
     async def story(agent, _ports):
-        agent._ports = replace(agent._ports, triggers=[Watching()])
-        await agent._observe()
+        await agent._observer.observe()
         assert agent.results()["watching"].looked == START
 
-    play(Bench(), story)
+    play(Bench(), story, triggers=[Watching()])
 
 
 def test_the_errand_of_another_claim_is_ended_and_what_the_gates_said_is_kept():
     async def story(agent, _ports):
         task: Any = asyncio.ensure_future(asyncio.sleep(60, ()))
-        agent._progress.running = Running(Stage.PREPARE, 0.0, task)
-        agent._progress.asked = Asked(60.0, (ALERT,), 59.0)
-        agent._begin_anew("another")
+        agent._memory.claim.running = Running(Stage.PREPARE, 0.0, task)
+        agent._memory.claim.asked = Asked(60.0, (ALERT,), 59.0)
+        agent._memory.forget("another")
         await asyncio.wait([task], timeout=1)
         assert task.cancelled()
-        assert (agent._progress.nonce, agent._progress.asked) == ("another", Asked(60.0, (ALERT,), 59.0))
+        assert (agent._memory.claim.nonce, agent._memory.claim.asked) == ("another", Asked(60.0, (ALERT,), 59.0))
 
     play(Bench(), story)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.unit.test_agent import DENIED, START, Bench
 
 async def slept(loop, agent, step) -> float:
     began = loop.now
-    await agent._sleep(step, None)
+    await agent._waiter.sleep(step, None)
     return float(loop.now - began)
 
 
@@ -65,8 +65,7 @@ def test_that_nothing_can_be_shown_is_said_once_and_again_after_something_was(ca
                 await asyncio.Event().wait()
 
     async def main(_loop):
-        agent = Bench().agent()
-        agent._ports = replace(agent._ports, presence=cast("Any", Presence()))
+        agent = Bench().agent(presence=Presence())
         agent._unobserved.since = 0.0
         while failure:
             await agent._present(Idle(), None)
@@ -90,17 +89,16 @@ def test_users_are_told_why_and_the_time_of_all_counts_from_the_first_warning():
     async def main(_loop):
         bench = Bench()
         bench.leave_entry(Phase.REQUESTED, "locksmithd")
-        agent = bench.agent()
-        snapshot = await agent._observe()
+        agent = bench.agent(users=Users())
+        snapshot = await agent._observer.observe()
         entry = snapshot.journal.entry
         assert entry is not None
         claimed = replace(entry, claim=replace(entry.claim, reason="update 1.2.3"))
         snapshot = replace(snapshot, journal=replace(snapshot.journal, entry=claimed))
-        agent._ports = replace(agent._ports, users=cast("Any", Users()))
         for seconds in (7, 60):
             await asyncio.sleep(seconds)
-            await agent._perform(Warn(START), snapshot)
-        assert agent._progress.warned_since == 7
+            await agent._performer.perform(Warn(START), snapshot)
+        assert agent._memory.claim.warned_since == 7
         assert told == [(START, "update 1.2.3")] * 2
 
     run(main)
@@ -120,12 +118,12 @@ def test_after_a_look_at_the_health_that_is_over_another_begins(stage, over, for
         agent = Bench().agent()
         done: Any = loop.create_future()
         done.set_result(())
-        agent._progress.running = Running(stage, 0.0, done, over=over)
-        snapshot = await agent._observe()
-        agent._progress.running = Running(stage, 0.0, done, over=over)
-        snapshot = replace(snapshot, stage=agent._progress.running.report(1.0))
-        await agent._sleep(Wait("verifying", "sick"), snapshot)
-        assert (agent._progress.running is None) is forgotten
+        agent._memory.claim.running = Running(stage, 0.0, done, over=over)
+        snapshot = await agent._observer.observe()
+        agent._memory.claim.running = Running(stage, 0.0, done, over=over)
+        snapshot = replace(snapshot, stage=agent._memory.claim.running.report(1.0))
+        await agent._waiter.sleep(Wait("verifying", "sick"), snapshot)
+        assert (agent._memory.claim.running is None) is forgotten
 
     run(main)
 
@@ -142,8 +140,8 @@ def test_without_a_denial_nothing_is_watched():
         agent = Watched().agent()
         loop.call_later(3, agent.wake)
         assert await slept(loop, agent, Idle()) == pytest.approx(3)
-        agent._woken.clear()
-        agent._progress.answer = DENIED
+        agent._waiter.start()
+        agent._memory.claim.answer = DENIED
         assert await slept(loop, agent, Wait("slot", "held")) == pytest.approx(30)
         assert len(watched) == 1
 

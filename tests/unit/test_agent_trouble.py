@@ -27,7 +27,7 @@ class Drawn(Random):
 def test_after_three_failures_each_pause_may_be_twice_as_long_up_to_a_minute():
     async def main(_loop):
         agent, drawn = Bench().agent(), Drawn()
-        agent._rng = drawn
+        agent._arriving._rng = drawn
         pauses = []
         for _ in range(8):
             step = agent._error("etcd", "no endpoint answers", None)
@@ -50,11 +50,11 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
         bench = Bench()
         bench.leave_entry(Phase.COMMITTED, "locksmithd", boot="boot-0")
         agent = bench.agent()
-        entry = agent._read_journal().entry
+        entry = agent._observer.read_journal().entry
         assert entry is not None
-        await agent._report_failure(entry, ReportFailure(UNHEALTHY, "web.service has failed"))
-        assert agent._progress.gone_wrong == StoredFailure(UNHEALTHY, "web.service has failed")
-        seen = agent._read_journal().entry
+        await agent._performer.report_failure(entry, ReportFailure(UNHEALTHY, "web.service has failed"))
+        assert agent._memory.claim.gone_wrong == StoredFailure(UNHEALTHY, "web.service has failed")
+        seen = agent._observer.read_journal().entry
         assert seen is not None
         assert (seen.claim.state, seen.claim.failure) == (UNHEALTHY, "web.service has failed")
         assert bench.calls == ["report_failure"]

@@ -85,7 +85,7 @@ def test_a_loop_that_ends_leaves_no_errand_running(over):
     async def main(_loop):
         agent = Bench().agent()
         task: Any = asyncio.ensure_future(asyncio.sleep(0 if over else 60, ()))
-        agent._progress.running = Running(Stage.HEALTH, 0.0, task)
+        agent._memory.claim.running = Running(Stage.HEALTH, 0.0, task)
         await asyncio.sleep(1)
         await agent._close()
         await asyncio.wait([task], timeout=1)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from locksmith.agent.journal import Phase
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, OlderJournalError
 from locksmith.lock.answer import Denied, LastReboot
 from locksmith.lock.records.claim import DAEMON

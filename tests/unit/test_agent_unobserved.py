@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, cast
 
 import pytest
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import Hooks, Phase
-from locksmith.agent.snapshot import Settings
+from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.node import Node
@@ -34,12 +33,11 @@ class Blind(Bench):
     def __post_init__(self) -> None:
         self.while_asked = NO_BUS
 
-    def agent(self):
-        agent = super().agent()
-        agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
-        agent._ports = replace(agent._ports, presence=Presence(self.nodes))
+    def agent(self, **more):
         if not self.readable:
-            agent._ports = replace(agent._ports, journal=cast("Any", Unreadable()))
+            more["journal"] = Unreadable()
+        agent = super().agent(presence=Presence(self.nodes), **more)
+        agent._member = replace(agent._member, boot_id=self.comes_up.boot_id)
         return agent
 
     async def boot(self) -> Boot:
@@ -92,7 +90,7 @@ def test_a_machine_without_its_bus_releases_its_slot_after_three_looks_and_once(
     for_a_while(bench, 9)
     assert bench.calls == []
     for_a_while(bench, 12)
-    assert bench.words == ["this machine cannot look at itself: the bus does not answer"]
+    assert bench.words == ["this machine cannot observe itself: the bus does not answer"]
     for_a_while(bench, 20 * MINUTES)
     assert bench.calls == ["abort", "abort"]  # of two daemons, each one
 

@@ -1,6 +1,5 @@
 """What is left when the loop takes a request back: users who were told, and what the journal says from then on."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,10 +23,8 @@ def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
         return answers.pop(0) if answers else DENIED
 
     class Warned(Bench):
-        def agent(self):
-            agent = super().agent()
-            agent._ports = replace(agent._ports, users=users)
-            return agent
+        def agent(self, **more):
+            return super().agent(users=users, **more)
 
     bench = Warned(does={"request": answer})
     for_a_while(bench, 180)
@@ -48,15 +45,15 @@ def test_a_reboot_that_is_being_undone_is_given_up_whatever_becomes_of_the_reaso
         bench = Bench()
         bench.leave_entry(Phase.REQUESTED, "locksmithd")
         agent = bench.agent()
-        snapshot = await agent._observe()
+        snapshot = await agent._observer.observe()
         assert snapshot.journal.entry is not None
-        await agent._undo(snapshot.journal.entry, Undo("the window closed", failed=True), snapshot)
-        assert agent._progress.aborting == Aborting("the window closed", failed=True)
+        await agent._performer._undo(snapshot.journal.entry, Undo("the window closed", failed=True), snapshot)
+        assert agent._memory.claim.aborting == Aborting("the window closed", failed=True)
         entry = bench.journal.read().entry
         assert entry is not None
         assert entry.hooks is Hooks.BEGUN
-        seen = await agent._observe()
-        assert seen.aborting == agent._progress.aborting
+        seen = await agent._observer.observe()
+        assert seen.aborting == agent._memory.claim.aborting
         assert seen.stage is not None
         assert (seen.stage.stage, seen.stage.over) == (Stage.UNDO, True)
 
@@ -68,12 +65,13 @@ def test_what_was_remembered_of_a_claim_is_forgotten_before_its_slot_goes_back()
         bench = Bench(does={"abort": raising(StoreUnavailableError("no endpoint answers"))})
         bench.leave_entry(Phase.REQUESTED, "locksmithd")
         agent = bench.agent()
-        snapshot = await agent._observe()
+        snapshot = await agent._observer.observe()
         assert snapshot.journal.entry is not None
-        agent._progress.call, agent._progress.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
+        agent._memory.claim.call, agent._memory.claim.answer = RebootCall(timedelta(), refused="inhibited"), Granted()
         with pytest.raises(StoreUnavailableError):
-            await agent._abort(snapshot.journal.entry, Abort("inhibited"), snapshot)
-        assert agent._progress == ClaimMemory("left", results=agent._progress.results, looked=agent._progress.looked)
+            await agent._performer._abort(snapshot.journal.entry, Abort("inhibited"), snapshot)
+        left = agent._memory.claim
+        assert left == ClaimMemory("left", results=left.results, looked=left.looked)
         assert bench.journal.read().entry is not None
 
     run(main)

@@ -152,7 +152,7 @@ def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_nothing
         assert bench.machine.asked == asked
         if not asked:
             assert isinstance(order.exception(), LocksmithError)
-            assert "locksmithd gave up what it had begun" in str(order.exception())
+            assert "locksmithd aborted what it had begun" in str(order.exception())
             assert await bench.holders() == ()
             assert daemon.read().entry is None
 
@@ -256,7 +256,7 @@ def test_a_slot_that_cannot_be_given_back_stays_in_the_journal_and_is_said(tmp_p
     async def story():
         bench = Bench(tmp_path, kind=Refusing)
         with pytest.raises(
-            LockError, match=r"^no endpoint answered; besides, the lock is not given back yet.*locksmithd"
+            LockError, match=r"^no endpoint answered; in addition, the lock is not released yet.*locksmithd"
         ):
             await bench.start()
         assert bench.entry.phase is Phase.REQUESTED
@@ -318,7 +318,7 @@ def test_a_gate_that_says_no_behind_the_lock_gives_it_back_and_with_patience_is_
         else:
             await bench.start()
             assert bench.machine.told
-            assert any("md0 is rebuilding; the lock is given back meanwhile" in said for said in bench.said)
+            assert any("md0 is rebuilding; the lock is released meanwhile" in said for said in bench.said)
 
     monkeypatch.setattr(module, "ASK_CHECKS", 0.01)
     asyncio.run(story(0))

@@ -24,7 +24,8 @@ from locksmith.agent.facts import (
 )
 from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, Journal, JournalEntry, Phase, PreRebootState
 from locksmith.agent.obstacles import latest
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
     Abort,
     Adopt,
@@ -131,8 +132,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("outside the window", configured(NEEDING, window=CLOSED), "window"),
     ("without a window", configured(NEEDING, window=None), Request()),
     ("a set of windows that is not there", replace(NEEDING, window=WindowSight(doubt="there is no set")), "window"),
-    ("too little of the window is left", configured(NEEDING, least=timedelta(minutes=31)), "window"),
-    ("enough of it is left", configured(NEEDING, least=timedelta(minutes=5)), Request()),
+    ("too little of the window is left", configured(NEEDING, min_remaining=timedelta(minutes=31)), "window"),
+    ("enough of it is left", configured(NEEDING, min_remaining=timedelta(minutes=5)), Request()),
     ("its own moment in the window is to come", splayed(NEEDING), "splay"),
     ("its moment in a large group is to come", replace(NEEDING, arrival=timedelta(seconds=7)), "arrival"),
     ("a dry run waits for its moment too", configured(splayed(NEEDING), dry_run=True), "splay"),
@@ -169,14 +170,18 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         replace(REQUESTED, needs=(), errors=("?",), answer=GRANTED),
         Abort,
     ),
-    ("granted, and too little of the window is left", configured(GRANTS, least=timedelta(minutes=31)), Abort),
+    ("granted, and too little of the window is left", configured(GRANTS, min_remaining=timedelta(minutes=31)), Abort),
     (
         "granted, hooks have begun, and little of the window is left",
-        configured(replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED))), least=timedelta(minutes=31)),
+        configured(replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED))), min_remaining=timedelta(minutes=31)),
         Commit(),
     ),
     ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Abort),
-    ("committed, and little of the window is left", configured(REBOOTING, least=timedelta(minutes=31)), Reboot()),
+    (
+        "committed, and little of the window is left",
+        configured(REBOOTING, min_remaining=timedelta(minutes=31)),
+        Reboot(),
+    ),
     ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Abort),
     (
         "rebooted, and a command that judges nothing says the same as before",
@@ -256,7 +261,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     (
         "the disk takes no writes: the slot is released without them",
         replace(GRANTS, failed_writes=3),
-        Abort("the journal cannot be written: is the disk full?", failed=True),
+        Abort("the reboot journal cannot be written: is the disk full?", failed=True),
     ),
     ("two writes may fail", replace(GRANTS, failed_writes=2, checks=Checks(SECOND)), Commit()),
     (
@@ -271,7 +276,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),
-    ("just booted: its health is looked at first", BOOTED, Run(Stage.HEALTH)),
+    ("just booted: its health is checked first", BOOTED, Run(Stage.HEALTH)),
     ("healthy: the hooks after the reboot run", replace(BOOTED, stage=WELL), Run(Stage.FINISH)),
     ("those hooks run", replace(BOOTED, stage=Report(Stage.FINISH, SECOND)), "verifying"),
     ("those hooks failed", replace(BOOTED, stage=replace(SICK, stage=Stage.FINISH)), "verifying"),
@@ -576,8 +581,8 @@ def test_a_reboot_is_committed_here_looked_at_freshly_and_asked_for_once(now):
         assert now.journal.entry is not None
         assert now.journal.entry.phase is Phase.COMMITTED
         assert now.committed_by_this_process
-        assert now.observed_ago <= now.settings.fresh
-        assert now.commit_age <= now.settings.fresh
+        assert now.observed_ago <= now.settings.max_age
+        assert now.commit_age <= now.settings.max_age
         assert now.call is None
 
 
@@ -598,7 +603,7 @@ def test_it_is_passed_behind_all_hooks_and_checks_and_with_users_who_had_their_t
     if isinstance(decide(now), Commit):
         assert now.prepared
         assert now.checks is not None
-        assert now.checks.ago <= now.settings.fresh
+        assert now.checks.ago <= now.settings.max_age
         assert not now.checks.blockers
         assert not now.users or (now.warned is not None and now.warned.until <= now.now)
 

@@ -73,7 +73,7 @@ def test_a_machine_is_unhealthy_from_the_end_of_its_time_on():
 def test_at_the_last_moment_a_look_may_be_ten_seconds_old_and_no_more():
     assert decide(replace(REBOOTING, observed_ago=FRESH)) == Reboot()
     assert decide(replace(REBOOTING, observed_ago=FRESH + INSTANT)) == Abort(
-        "the last look is 10 s old: everything is looked at again"
+        "the last observation is 10 s old: everything is observed again"
     )
 
 
@@ -232,11 +232,6 @@ def test_users_are_waited_for_until_their_time_or_the_time_of_all_is_over(sessio
     waits = decide(configured(warned, sessions=sessions * MINUTE))
     assert isinstance(waits, Wait)
     assert (waits.code, waits.until) == ("sessions", NOW + until * MINUTE)
-
-
-def test_another_program_than_the_daemon_waits_for_its_claim_to_be_given_up():
-    tool = configured(GRANTS, program="locksmithctl")
-    assert decide(tool) == Wait("daemon", "locksmithd has a claim on the lock for this machine, and gives it up first")
 
 
 @pytest.mark.parametrize(

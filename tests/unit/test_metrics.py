@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from locksmith.agent.facts import Boot, RebootNeed, WindowSight
 from locksmith.agent.journal import Journal, JournalEntry, Phase
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Abort, Adopt, Commit, Finish, Idle, Reboot, Release, Request, Wait
 from locksmith.daemon.metrics import Metrics
 from locksmith.errors import LocksmithError

@@ -9,7 +9,8 @@ from locksmith.agent.facts import Boot, RebootNeed, WindowSight
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Journal, JournalEntry, Phase
 from locksmith.agent.node_status import describe, describe_unobserved
-from locksmith.agent.snapshot import Settings, Snapshot
+from locksmith.agent.settings import Settings
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Commit, Idle, Wait
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import node

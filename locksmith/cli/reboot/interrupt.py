@@ -1,4 +1,4 @@
-"""Work that a person may call off: Ctrl-C, SIGTERM and the end of the terminal alike."""
+"""Work that an operator may cancel with Ctrl-C, with SIGTERM, or by closing the terminal."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ STAYS = "not stopped: others would wait for this program's slot or place as long
 async def unless_interrupted(work: Coroutine[Any, Any, T]) -> T:
     """Run `work`, cancelled by SIGTERM or SIGHUP as by Ctrl-C. `HostError` says which came; Ctrl-C stays what it is.
 
-    Ctrl-Z does not stop it: what it holds or waits for would be held up for as long as it stands still.
+    Ctrl-Z does not stop it: other machines would wait for its slot or place while it stands still.
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()

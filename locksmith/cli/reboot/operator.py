@@ -1,7 +1,7 @@
-"""`locksmithctl reboot`, step by step: the same steps as the daemon's, ordered by a person and watched to their end.
+"""`locksmithctl reboot`, step by step: the same steps as the daemon's, for an operator who watches them.
 
-The claim stands in the journal, as this program's, before the lock is taken. While this program lives it gives back
-what it took; once it is gone, and its `OperatorLock` with it, the daemon does.
+The claim stands in the reboot journal, as this program's, before the lock is taken. While this program runs it releases
+what it took. Once it has ended, and its `OperatorLock` with it, the daemon releases the claim.
 """
 
 import asyncio
@@ -25,44 +25,45 @@ from locksmith.lock.records.claim import Claim
 
 PROGRAM = "locksmithctl"
 ABORTED = (
-    "this program stood still for a while, and locksmithd gave up what it had begun; say `locksmithctl reboot` again"
+    "this program stood still for a while, and locksmithd aborted what it had begun; say `locksmithctl reboot` again"
 )
 
 ASK_CHECKS = 60.0
 """Seconds before alerts and checks that said no are asked again, and the lock before them."""
 ASK_GATES = 5.0
-"""Seconds between two looks at gates that say no."""
+"""Seconds between two checks of gates that say no."""
 FRESH = 10.0
 """Seconds after the commit in which the reboot has to be ordered, as for the daemon."""
 YIELD_LIMIT = 15.0
-"""Seconds for a daemon to give up the place that it has in line; `settle` comes on top, for what it has taken over."""
+"""Seconds for a daemon to leave the queue; `settle` is added, for a claim that the daemon has taken over."""
 LOOK_EVERY = 0.2
-"""Seconds between two looks at whether the machine is going down."""
+"""Seconds between two checks whether the machine is going down."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorReboot:
-    """What the reboot reaches. `settle` is in seconds; `say` tells how it goes, `patience` waits for the slot.
-
-    `beat` says that this program goes on. `daemon_yields`: a locksmithd runs, and gives up a claim of its own that can
-    be given up, as the `OperatorLock` is held.
-    """
+    """One reboot, with all that it reaches."""
 
     machine: Machine
     journal: OperatorJournal
     strategy: Callable[[Target], Strategy]
     settle: float
+    """Seconds after the order in which a shutdown must begin."""
     say: Callable[[str], None]
+    """Tells the operator how the reboot proceeds."""
     patience: Patience
+    """Waits for the slot."""
     preparation: Preparation
     beat: Callable[[], None] = lambda: None
+    """Shows the daemon that this program runs."""
     daemon_yields: bool = False
+    """Whether a locksmithd runs. It releases its own claim, if that is possible, while the `OperatorLock` is held."""
 
     async def run(self, target: Target, claim: Claim) -> None:
         """Reboot, and return when the machine is seen to go down. The claim's boot id is filled in here.
 
-        Any error and any cancellation before the point of no return gives the slot back, as does a reboot that was
-        refused, or that after `settle` has not begun. Call it with the `OperatorLock` held.
+        An error or a cancellation before the point of no return releases the slot. So does a reboot that was refused,
+        or that has not begun after `settle`. Call it with the `OperatorLock` held.
         """
         boot = await self.machine.boot()
         await self._tidy_up()
@@ -79,7 +80,7 @@ class OperatorReboot:
                 await self._release(entry, error)
                 if not isinstance(error, BlockedError) or not self.patience.is_endless:
                     raise
-                self.say(f"waiting: {error}; the lock is given back meanwhile")
+                self.say(f"waiting: {error}; the lock is released meanwhile")
             else:
                 break
             await asyncio.sleep(ASK_CHECKS)
@@ -136,14 +137,14 @@ class OperatorReboot:
         return permit
 
     async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
-        """Wait for what costs nothing to ask, before anything is taken."""
+        """Wait for the cheap gates, before a slot is taken."""
         try:
             await self.patience.obtain(ask, _look_soon)
         except LockError as error:
             raise LockError(f"not rebooting: {error}") from None
 
     async def _begin(self, entry: JournalEntry) -> None:
-        """Write the claim down, as soon as a daemon that stands in line has given its own up."""
+        """Write the claim down, as soon as a daemon in the queue has aborted its own claim."""
         clock = asyncio.get_running_loop()
         ends = clock.time() + (YIELD_LIMIT + self.settle if self.daemon_yields else 0.0)
         while True:
@@ -157,15 +158,13 @@ class OperatorReboot:
                 return
 
     async def _reboot(self, entry: JournalEntry, permit: Permit) -> None:
-        """Ask logind, and watch. Whatever ends this here but a proof leaves the claim to the daemon."""
+        """Ask logind, and watch. Without a proof that no reboot comes, the daemon releases the slot later."""
         try:
             await self.machine.reboot(permit)
         except RebootUnknownError as error:
             self.say(f"{error}; looking whether this machine goes down")
         except asyncio.CancelledError:
-            self.say(
-                "too late: the reboot may have been asked for; if not, locksmithd gives the lock back when it runs"
-            )
+            self.say("too late: the reboot may have been asked for; if not, locksmithd releases the lock when it runs")
             raise
         except HostError as error:
             await self._refused(entry, error)
@@ -173,15 +172,15 @@ class OperatorReboot:
         if await self._stays_up():
             failure = HostError(f"logind took the reboot, and after {self.settle:g} s nothing is shutting down")
             await self._release(entry, failure)
-            self.say("the lock is given back")
+            self.say("the lock is released")
             raise failure
 
     async def _refused(self, entry: JournalEntry, error: HostError) -> None:
-        """Give back what logind refused, unless the machine is going down by somebody else's order, or may be."""
+        """Release the slot after logind's refusal, unless the machine is going down, or may be, by another order."""
         if await self.machine.shutdown_state() is not ShutdownState.RUNNING:
             raise HostError(f"{error}; this machine is going down all the same, or may be: it keeps the lock") from None
         await self._release(entry, error)
-        self.say("the lock is given back")
+        self.say("the lock is released")
 
     async def _stays_up(self) -> bool:
         """Watch until the machine goes down, or for `settle` seconds; `HostError`: that cannot be told."""
@@ -194,7 +193,7 @@ class OperatorReboot:
         if state is ShutdownState.UNKNOWN:
             raise HostError(
                 "logind or systemd does not say whether this machine is going down: it keeps the lock, and locksmithd "
-                "gives that back when the machine has proved to stay up"
+                "releases the lock when the machine has proved to stay up"
             )
         return state is ShutdownState.RUNNING
 
@@ -205,7 +204,7 @@ class OperatorReboot:
         return state
 
     async def _tidy_up(self) -> None:
-        """Give back what an earlier `locksmithctl reboot` left, which is known to have ended."""
+        """Release what an earlier `locksmithctl reboot` has left, which is known to have ended."""
         entry = self.journal.read().entry
         if entry is None or entry.by != PROGRAM:
             return
@@ -216,24 +215,24 @@ class OperatorReboot:
         await self._release(entry)
 
     async def _release(self, entry: JournalEntry, why: BaseException | None = None) -> None:
-        """Write the journal first: once the slot may be given back, only a new commit leads to a reboot."""
+        """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot."""
         try:
             self.journal.reopen(entry.claim.nonce)
             await self.preparation.undo(entry.claim.nonce)
             await self.strategy(target_of(entry)).abort(self._as_written(entry), _reason(why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
-            cause = f"{why}; besides, " if isinstance(why, LocksmithError) else ""
-            raise LockError(f"{cause}the lock is not given back yet, locksmithd does that later: {error}") from None
+            cause = f"{why}; in addition, " if isinstance(why, LocksmithError) else ""
+            raise LockError(f"{cause}the lock is not released yet, locksmithd does that later: {error}") from None
 
     def _as_written(self, entry: JournalEntry) -> Claim:
-        """Give the claim as the journal has it by now: one that does not know of its commit releases nothing."""
+        """Give the claim as the reboot journal has it now: a claim that does not know its commit releases nothing."""
         written = self.journal.read().entry
         return written.claim if written is not None and written.claim.nonce == entry.claim.nonce else entry.claim
 
 
 async def _look_soon(limit: float) -> bool:
-    """Wait a moment before gates are asked again: nothing tells when they change their mind."""
+    """Wait a moment before the gates are asked again: no event tells when they stop blocking."""
     await asyncio.sleep(min(limit, ASK_GATES))
     return True
 

@@ -1,6 +1,6 @@
-"""What stands between an operator's reboot and the reboot: the same gates, hooks and users as the daemon's.
+"""What an operator's reboot asks and does before its commit: the same gates, hooks and warning as the daemon's.
 
-`now` leaves out the window; gates are left out by their names. Nothing leaves out the lock.
+`--now` skips the window, and `--skip` skips gates by their names. No option skips the lock.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.util.words import span
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at who is logged in, while the users have their time."""
+"""Seconds between two checks who is logged in, while the users have their time."""
 
 
 class BlockedError(LockError):
-    """A gate says no, behind the lock: it may say yes later."""
+    """A gate blocks after the lock was taken: it may stop blocking later."""
 
 
 class OperatorJournal(JournalStore, Protocol):
-    """The journal, in which the daemon may take a claim over (host/journal.py tells what each does)."""
+    """The reboot journal, in which the daemon may take a claim over (host/journal.py says what each method does)."""
 
     def owns(self, nonce: str) -> bool: ...  # noqa: D102
     def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102
@@ -34,25 +34,26 @@ class OperatorJournal(JournalStore, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is asked and done before.
-
-    `windows`: None for any time; `least` of one must be left when it begins. `users`: None where nobody is warned.
-    After `limit` from the first warning on (0: never) the reboot is given up, whoever else logs in.
-    """
+    """What is asked and done before the commit."""
 
     journal: OperatorJournal
     clock: Callable[[], datetime]
     say: Callable[[str], None]
     windows: WindowSource | None = None
+    """None: at any time."""
     least: timedelta = timedelta()
+    """How much of a window must be left when the reboot begins."""
     gates: Sequence[Gate] = ()
     stages: Stages | None = None
     users: Users | None = None
+    """None: no user is warned."""
     grace: timedelta = timedelta()
+    """How long before the reboot each user is warned."""
     limit: timedelta = timedelta()
+    """For how long after the first warning users may keep logging in, before the reboot is aborted (0: no limit)."""
 
     async def ask(self) -> Answer:
-        """Ask what costs next to nothing: before the lock, and once more right before the point of no return."""
+        """Ask the cheap gates: before the lock, and once more right before the point of no return."""
         if (closed := await self._window()) is not None:
             return closed
         for gate in self.gates:
@@ -78,7 +79,7 @@ class Preparation:
     async def prepare(self, entry: JournalEntry, still: Callable[[], Awaitable[Answer]]) -> None:
         """Ask every gate, run the hooks, warn the users, ask again.
 
-        `ObjectionError`: a gate says no. `LockError`: a hook does, or the lock is gone.
+        `BlockedError`: a gate blocks. `LockError`: a hook failed, or the lock is gone.
         `still` tells whether the lock is still there, which an operator may have taken away meanwhile.
         """
         await self._check(entry)
@@ -102,7 +103,7 @@ class Preparation:
             raise LockError(lock.text)
 
     async def undo(self, nonce: str) -> None:
-        """Take the warning back, and undo the hooks where they have begun; what fails is said."""
+        """Cancel the warning, and undo the hooks if they have begun; failures are told."""
         entry = self.journal.read().entry
         if entry is None or entry.claim.nonce != nonce:
             return

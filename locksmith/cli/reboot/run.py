@@ -29,13 +29,15 @@ from locksmith.lock.records.claim import REBOOT
 
 LOCK = "etcd-lock"
 ASK_NOBODY = {"reboot", "off"}
-"""Strategies of a daemon that needs no lock. An operator's reboot takes it all the same, as the original's does: the
-tool does not see the environment in which a daemon may have another strategy."""
+"""Strategies of a daemon that needs no lock. An operator's reboot takes the lock, as CoreOS locksmith does.
+
+The tool does not see the environment in which a daemon may have another strategy.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the person wants: why, at any time or in the window, and without which gates."""
+    """What the operator wants: why, at any time or in the window, and without which gates."""
 
     reason: str
     now: bool = False
@@ -50,7 +52,7 @@ class Wanted:
 
 
 async def order_reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
-    """Reboot this machine; SIGTERM and the end of the terminal call it off like Ctrl-C while that is possible."""
+    """Reboot this machine. SIGTERM and the end of the terminal cancel it like Ctrl-C, while that is possible."""
     try:
         await unless_interrupted(_reboot(session, wanted, patience))
     except StoreUnavailableError as error:
@@ -66,7 +68,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
         stack.callback(asyncio.ensure_future(lock.keep_beating()).cancel)
         daemon = wake_daemon(session.paths)
         if target.strategy == LOCK:
-            # A store that is away is found here, where nothing has to be given back yet.
+            # A store that does not answer is found here, where nothing has to be released yet.
             await session.use_admin(LockAdmin.read, config.store)
 
         @cache

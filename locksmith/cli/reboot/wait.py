@@ -1,4 +1,4 @@
-"""An operator in the same line as the machines: asks, says what that waits for, and asks again when it may help."""
+"""An operator in the same queue as the machines: asks, says the reason to wait, and asks again after a change."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from locksmith.lock.answer import Answer, Denied
 from locksmith.window.duration import parse_duration
 
 ASK_AGAIN = 30.0
-"""Seconds after which it asks again in any case: that keeps its place in line, too."""
+"""Seconds after which it asks again in any case, which also keeps its place in the queue."""
 RETRY = 5.0
 """Seconds after which it asks again where the store could not be asked, or watched."""
 
@@ -24,7 +24,7 @@ wait_option = click.option(
     "--wait", "waits", cls=GoOption, is_flag=True, help="Stand in line until a slot is free, as the machines do."
 )
 timeout_option = click.option(
-    "--timeout", cls=GoOption, metavar="D", help="With --wait: give up after a while, like 90s or 1h30m."
+    "--timeout", cls=GoOption, metavar="D", help="With --wait: stop waiting after a while, like 90s or 1h30m."
 )
 
 
@@ -41,7 +41,7 @@ class Patience:
         return self.limit is None
 
     async def obtain(self, ask: Callable[[], Awaitable[Answer]], changed: Callable[[float], Awaitable[bool]]) -> None:
-        """Return when permission is given. `LockError`: it is not, or not in time; a place in line stays then."""
+        """Return when permission is given. `LockError`: it is not, or not in time; a place in the queue stays then."""
         clock = asyncio.get_running_loop().time
         ends = None if self.limit is None else clock() + self.limit
         said = ""
