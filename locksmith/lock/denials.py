@@ -15,8 +15,9 @@ def queued(line: QueuePosition) -> Denied:
 
 def other_claim(error: OtherClaimError, own: Claim) -> Denied:
     """Deny a slot to an id that holds one for another claim."""
-    code = "clone" if _is_clones(error, own) else "orphaned" if _is_orphan(error, own) else "other_claim"
-    return Denied(code, str(error))
+    return Denied(
+        "clone" if _is_clones(error, own) else "orphaned" if _is_orphan(error, own) else "other_claim", str(error)
+    )
 
 
 def not_admitted(error: NotAdmittedError) -> Denied:

@@ -55,15 +55,15 @@ def test_after_three_writes_that_failed_the_slot_is_released_without_the_journal
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
     bench.does["request"] = bench.fill
     for_a_while(bench, 60)
-    assert bench.calls[-1] == "withdraw"
-    assert bench.calls.count("withdraw") == 1
+    assert bench.calls[-1] == "abort"
+    assert bench.calls.count("abort") == 1
 
 
 def test_an_abort_that_the_store_refuses_as_too_old_keeps_the_claim():
-    bench = Bench(need=False, does={"withdraw": raising(OlderJournalError("failed", "it was rolled back"))})
+    bench = Bench(need=False, does={"abort": raising(OlderJournalError("failed", "it was rolled back"))})
     bench.leave_entry(Phase.REQUESTED, "locksmithd")
     for_a_while(bench, 3)
-    assert "blame" in bench.calls
+    assert "report_failure" in bench.calls
     assert bench.journal.read().entry is not None
 
 
@@ -92,7 +92,7 @@ def test_a_warning_that_cannot_be_cancelled_does_not_keep_the_slot(caplog):
 
     bench = Warning_()
     for_a_while(bench, 60)
-    assert "withdraw" in bench.calls
+    assert "abort" in bench.calls
     assert "are not told that it is cancelled: logind does not answer" in caplog.text
 
 
@@ -134,4 +134,4 @@ def test_a_version_that_the_boot_did_not_bring_makes_its_reboot_a_failed_one(not
     need = RebootNeed("kernel", "1.2.3", entry.claim.since)
     bench.journal.commit("left", type(entry.before)(need.trigger, version=need.version))
     for_a_while(bench, 3)
-    assert ("blame" in bench.calls) is fails
+    assert ("report_failure" in bench.calls) is fails
