@@ -23,9 +23,9 @@ from bench.recorder import Recorder, Written
 from locksmith.lock.records import keys, semaphore
 from tests.harness import image
 from tests.harness.etcd import Etcd
+from tests.harness.machine_pool import machine_pool
 from tests.harness.machines import GOES_DOWN, STARTS_A_UNIT, Machine
 from tests.harness.ports import free_ports
-from tests.harness.room import room
 
 GROUP = "bench"
 IDLE_AIM = 5.0
@@ -92,10 +92,10 @@ def main(machines: int) -> None:
 def _fleet(count: int, etcd: Etcd) -> Iterator[list[Machine]]:
     """Boot machines of one group, which lose their power at the end."""
     with contextlib.ExitStack() as stack:
-        # The layer's room outlives that of the machines that stand on it.
+        # The layer's pool outlives that of the machines that stand on it.
         base = image.base()
-        layer = image.install(base, stack.enter_context(room()))
-        folder = stack.enter_context(room())
+        layer = image.install(base, stack.enter_context(machine_pool()))
+        folder = stack.enter_context(machine_pool())
         fleet = [Machine(folder, f"m{number}", (layer, base)) for number in range(1, count + 1)]
         for machine, port in zip(fleet, free_ports(count), strict=True):
             settings = SETTINGS.format(group=GROUP, endpoints=json.dumps(etcd.endpoints), port=port)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.harness import etcd, image
 from tests.harness.image import REPOSITORY
-from tests.harness.room import room
+from tests.harness.machine_pool import machine_pool
 
 CACHE = REPOSITORY / ".cache/matrix"
 LIMIT = 1800.0
@@ -36,7 +36,7 @@ CONTRACT = {
     "prometheus-client": ("test_metrics_port.py",),
     "click": ("test_locksmithctl_window.py",),
 }
-"""`tests/unit/test_triggers.py` uses asyncinotify on real files."""
+"""`tests/unit/triggers/test_triggers.py` uses asyncinotify on real files."""
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
@@ -82,7 +82,7 @@ def on_trixie() -> int:
         return 0
     base = image.base(image.TRIXIE)
     tools = image.with_packages(base, image.TRIXIE, project()["test"])
-    with room() as folder:
+    with machine_pool() as folder:
         root = folder / "root"
         image.mount((image.install(base, folder / "package"), tools, base), folder / "upper", root)
         try:

@@ -1,6 +1,6 @@
 """The store in memory: many clients of one server (memory_server.py).
 
-For tests and for the simulation of fleets, which draws its faults through `Weather`.
+For tests and for the simulation of fleets, which draws its faults through `Faults`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from locksmith.store.protocol import (
     any_change,
 )
 
-__all__ = ["URL", "Call", "Calm", "MemoryServer", "MemoryStore", "Weather"]
+__all__ = ["URL", "Call", "Calm", "Faults", "MemoryServer", "MemoryStore"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Call(Generic[T]):
     apply: Callable[[], T]
 
 
-class Weather(Protocol):
+class Faults(Protocol):
     """The network between a client and the server.
 
     A network may raise `StoreUnavailableError` and never apply the call. It may apply a write and raise
@@ -78,12 +78,12 @@ class MemoryStore:
     def __init__(
         self,
         server: MemoryServer,
-        weather: Weather | None = None,
+        faults: Faults | None = None,
         observer: Observer = NoObserver(),  # noqa: B008 - it has no state
     ) -> None:
         self._server = server
         self._observer = observer
-        self._weather: Weather = weather or Calm()
+        self._faults: Faults = faults or Calm()
         self._watches: set[Watch] = set()
         self._one = OneCluster([URL], observer.clusters, self._identify, 1.0)
 
@@ -218,7 +218,7 @@ class MemoryStore:
                 at.append(Position(self._server.revision, self._server.cluster))
 
         try:
-            result = await self._weather.carry(Call(name, key, write, answer))
+            result = await self._faults.carry(Call(name, key, write, answer))
         except ConflictError:
             self._hear(at, known)
             raise

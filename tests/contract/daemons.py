@@ -17,9 +17,9 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.keys import group_prefix, node_key, semaphore_key
 from locksmith.store.connect import open_store
+from tests.harness.delay_proxy import DelayProxy, delay_proxy
 from tests.harness.etcd import Etcd
 from tests.harness.node import Node
-from tests.harness.toll import Toll, toll
 from tests.harness.waiting import until
 
 STORY_LIMIT = 60.0
@@ -216,9 +216,9 @@ class Site:
             self.reachable = True
 
     @contextmanager
-    def toll(self) -> Iterator[Toll]:
+    def delay_proxy(self) -> Iterator[DelayProxy]:
         """Have the nodes reach etcd on a way on which requests can be held up."""
-        with toll(self.etcd.endpoints[0]) as way:
+        with delay_proxy(self.etcd.endpoints[0]) as way:
             self.endpoints = [way.url]
             yield way
 

@@ -15,7 +15,7 @@ from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.protocol import Change
 from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import PASSWORD, USER
 
 AUTHENTICATE, RANGE, TXN, WATCH = "/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
@@ -100,7 +100,7 @@ class Double:
 
     def __call__(self, connection: socket.socket) -> None:
         """Serve one request."""
-        request = strange.read_request(connection)
+        request = dead_endpoints.read_request(connection)
         path = request.split(b" ")[1].decode()
         tokens = [line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization: ")]
         if path not in self.answers:
@@ -139,7 +139,7 @@ def token(number: int) -> Told:
 
 def failure(double: Double, call: Callable[[Etcd3Store], Awaitable[object]], **settings: Any) -> StoreError:
     """Make a call that has to fail, and soon; give its error."""
-    with strange.endpoint(double) as url, within(1), pytest.raises(StoreError) as caught:
+    with dead_endpoints.endpoint(double) as url, within(1), pytest.raises(StoreError) as caught:
         run(StoreSettings((url,), **settings), call)
     return caught.value
 

@@ -30,36 +30,30 @@ async def server(path, answer=b"OK 1234deadbeef\r\n"):
         reading.set()
 
 
-def test_what_a_bus_does_not_take_waits_within_a_limit_and_comes_in_order(tmp_path):
-    async def story():
-        async with server(tmp_path / "bus") as (reading, read):
-            wire = await Wire.open(f"unix:path={tmp_path / 'bus'}")
-            sent = bytearray()
-            for part in (bytes([number % 256]) * 1000 for number in range(100_000)):
-                if not wire.send(part):
-                    break
-                sent += part
-            assert wire.alive
-            assert MOST_UNSENT < len(sent) < 2 * MOST_UNSENT
-            assert not wire.send(b"an answer", most_unsent=MOST_UNSENT_ANSWERS)
-            reading.set()
-            await until(lambda: len(read) == len(sent), "all of it is read")
-            assert read == sent
-            assert wire.send(b"more", most_unsent=MOST_UNSENT_ANSWERS)
-            wire.close()
-            await wire.ended()
-
-    asyncio.run(story())
+async def test_what_a_bus_does_not_take_waits_within_a_limit_and_comes_in_order(tmp_path):
+    async with server(tmp_path / "bus") as (reading, read):
+        wire = await Wire.open(f"unix:path={tmp_path / 'bus'}")
+        sent = bytearray()
+        for part in (bytes([number % 256]) * 1000 for number in range(100_000)):
+            if not wire.send(part):
+                break
+            sent += part
+        assert wire.alive
+        assert MOST_UNSENT < len(sent) < 2 * MOST_UNSENT
+        assert not wire.send(b"an answer", most_unsent=MOST_UNSENT_ANSWERS)
+        reading.set()
+        await until(lambda: len(read) == len(sent), "all of it is read")
+        assert read == sent
+        assert wire.send(b"more", most_unsent=MOST_UNSENT_ANSWERS)
+        wire.close()
+        await wire.ended()
 
 
 @pytest.mark.parametrize("answer", [b"REJECTED EXTERNAL\r\n", b"HTTP/1.1 400\r\n", b"x" * 10_000])
-def test_a_bus_that_does_not_let_us_in_is_out_of_reach(tmp_path, answer):
-    async def story():
-        async with server(tmp_path / "bus", answer):
-            with pytest.raises(BusGoneError, match="the bus refuses the authentication"):
-                await Wire.open(f"unix:path={tmp_path / 'bus'}")
-
-    asyncio.run(story())
+async def test_a_bus_that_does_not_let_us_in_is_out_of_reach(tmp_path, answer):
+    async with server(tmp_path / "bus", answer):
+        with pytest.raises(BusGoneError, match="the bus refuses the authentication"):
+            await Wire.open(f"unix:path={tmp_path / 'bus'}")
 
 
 @pytest.mark.parametrize(
@@ -75,13 +69,10 @@ def test_an_address_names_its_sockets_in_order(address, paths):
     assert unix_paths(address) == paths
 
 
-def test_the_first_socket_that_is_there_is_taken(tmp_path):
-    async def story():
-        async with server(tmp_path / "bus"):
-            wire = await Wire.open(f"unix:path=/nowhere;unix:path={tmp_path / 'bus'}")
-            wire.close()
-            assert await wire.ended() == "connection closed"
-        with pytest.raises(BusGoneError, match="names no socket"):
-            await Wire.open("tcp:host=localhost")
-
-    asyncio.run(story())
+async def test_the_first_socket_that_is_there_is_taken(tmp_path):
+    async with server(tmp_path / "bus"):
+        wire = await Wire.open(f"unix:path=/nowhere;unix:path={tmp_path / 'bus'}")
+        wire.close()
+        assert await wire.ended() == "connection closed"
+    with pytest.raises(BusGoneError, match="names no socket"):
+        await Wire.open("tcp:host=localhost")

@@ -18,7 +18,7 @@ from locksmith.lock.records.node import Node
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.etcd3 import RANGE
 from tests.contract.stories import run
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.ctl import Ctl
 from tests.harness.etcd import Etcd
 from tests.harness.etcd_versions import EVERY_VERSION
@@ -57,7 +57,7 @@ class Compacting:
         """Requests that named a revision."""
 
     def __call__(self, connection):
-        request = strange.read_request(connection)
+        request = dead_endpoints.read_request(connection)
         head, _, body = request.partition(b"\r\n\r\n")
         if RANGE.encode() in head.splitlines()[0] and json.loads(body).get("revision", "0") != "0":
             self.pages += 1
@@ -65,9 +65,9 @@ class Compacting:
                 self._change()
                 written = self._etcd.call("/v3/kv/put", key="YmVuY2g=", value="")
                 self._etcd.compact(int(written["header"]["revision"]))
-        with socket.create_connection((self._at.hostname, self._at.port), strange.LIMIT) as server:
-            server.sendall(strange.only(request))
-            strange.relay(connection, server)
+        with socket.create_connection((self._at.hostname, self._at.port), dead_endpoints.LIMIT) as server:
+            server.sendall(dead_endpoints.only(request))
+            dead_endpoints.relay(connection, server)
 
 
 def name(number):
@@ -95,7 +95,7 @@ def arranged(etcd, story):
 
 def read(etcd, way, story):
     """Read on the way that is compacted."""
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         return run(etcd.settings(endpoints=(url,)), story)
 
 
@@ -131,7 +131,7 @@ def test_a_list_stays_whole_where_etcd_is_compacted_before_each_page(etcd, group
     assert way.pages == pages.TRIES
 
 
-def test_the_machines_and_the_queue_of_a_group_are_whole_however_often_etcd_is_compacted(etcd, group):
+def test_a_groups_machines_and_queue_are_whole_however_often_etcd_is_compacted(etcd, group):
     arranged(etcd, lambda store: fill(store, group))
     view = read(etcd, Compacting(etcd, 1000), lambda store: read_group(store, group))
     assert [*view.machines] == [*map(name, range(MACHINES))]
@@ -181,7 +181,7 @@ def tool(monkeypatch, capfd, tmp_path):
 def test_the_tool_shows_all_machines_of_a_group_that_is_compacted_while_it_reads(etcd, group, times, tool):
     arranged(etcd, lambda store: fill(store, group))
     way = Compacting(etcd, times)
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         ctl = tool(f"-endpoint={url}", f"-group={group}")
         shown = json.loads(ctl("nodes", "--json").out)
         assert [one["id"] for one in shown["nodes"]] == [*map(name, range(MACHINES))]

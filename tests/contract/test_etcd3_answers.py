@@ -44,7 +44,7 @@ from tests.contract.refusals import (
     write_it,
 )
 from tests.contract.stories import run, within
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import PASSWORD, USER, Etcd, wait_until
 from tests.harness.etcd_versions import on_every_version
 
@@ -166,7 +166,7 @@ def test_each_refusal_means_the_same_in_both_shapes(write, name):
 def test_what_one_member_cannot_do_another_is_asked_for_writes_too(write, name):
     unable = Double({TXN: [told(write, name)], WATCH: [told(write, name, stream=True)]})
     able = Double({TXN: [(200, json.dumps({"header": HEADER, "succeeded": True, "responses": [PUT]}))], WATCH: [EVENT]})
-    with strange.endpoint(unable) as first, strange.endpoint(able) as second:
+    with dead_endpoints.endpoint(unable) as first, dead_endpoints.endpoint(able) as second:
         run(StoreSettings((first, second)), write_it)
         assert run(StoreSettings((first, second)), wait_for_it)
 
@@ -188,7 +188,7 @@ def test_a_token_that_is_refused_is_renewed_and_the_call_made_again(write, name)
         assert await store.wait("key", 5, limit=5)
 
     double = Double(answers)
-    with strange.endpoint(double) as url:
+    with dead_endpoints.endpoint(double) as url:
         run(StoreSettings((url,), **AS_USER), story)
     assert double.asked[:5] == [
         (AUTHENTICATE, ""),
@@ -212,7 +212,7 @@ def test_authentication_that_is_off_needs_no_token(write):
         await store.get("key")
         assert await store.wait("key", 5, limit=5)
 
-    with strange.endpoint(double) as url:
+    with dead_endpoints.endpoint(double) as url:
         run(StoreSettings((url,), **AS_USER), story)
     assert double.asked == [(AUTHENTICATE, ""), (RANGE, ""), (WATCH, "")]
 
@@ -234,9 +234,9 @@ def test_a_full_store_tells_the_way_out(write):
 def test_a_revision_that_was_compacted_or_never_was_is_known(write):
     seen = Fingerprint("key", 4, "digest")
     present = (200, json.dumps({"header": HEADER}))
-    with strange.endpoint(Double({RANGE: [told(write, "compacted"), present]})) as url:
+    with dead_endpoints.endpoint(Double({RANGE: [told(write, "compacted"), present]})) as url:
         assert run(StoreSettings((url,)), lambda store: store.knows(seen)) is not True
-    with strange.endpoint(Double({RANGE: [told(write, "future")]})) as url:
+    with dead_endpoints.endpoint(Double({RANGE: [told(write, "future")]})) as url:
         assert run(StoreSettings((url,)), lambda store: store.knows(seen)) is False
 
 
@@ -249,7 +249,7 @@ def test_a_revision_that_was_compacted_or_never_was_is_known(write):
 )
 def test_a_watch_of_a_compacted_revision_says_read_again(cancelled):
     double = Double({WATCH: [lines(CREATED, {"result": {"header": HEADER, **cancelled}})]})
-    with strange.endpoint(double) as url, within(1):
+    with dead_endpoints.endpoint(double) as url, within(1):
         assert run(StoreSettings((url,)), wait_for_it)
 
 
@@ -263,6 +263,6 @@ def test_a_watch_that_is_refused_after_it_was_created_is_opened_with_a_new_token
         "cut off": json.loads(write(refusal, True)),
     }[how]
     double = Double({AUTHENTICATE: [token(1), token(2)], WATCH: [lines(CREATED, end), EVENT]})
-    with strange.endpoint(double) as url, within(1):
+    with dead_endpoints.endpoint(double) as url, within(1):
         assert run(StoreSettings((url,), **AS_USER), wait_for_it)
     assert double.asked == [(AUTHENTICATE, ""), (WATCH, "token1"), (AUTHENTICATE, ""), (WATCH, "token2")]

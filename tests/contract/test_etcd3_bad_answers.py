@@ -34,7 +34,7 @@ from tests.contract.refusals import (
     write_it,
 )
 from tests.contract.stories import run
-from tests.harness import strange
+from tests.harness import dead_endpoints
 
 
 @pytest.fixture(params=list(SHAPES))
@@ -109,7 +109,7 @@ def test_an_answer_that_is_cut_off_at_any_byte_is_no_answer(name):
                 await store.wait("key", 5, limit=5)
 
     double = Double({RANGE: list(cuts), TXN: list(cuts), WATCH: list(cuts)})
-    with strange.endpoint(double) as url:
+    with dead_endpoints.endpoint(double) as url:
         run(StoreSettings((url,)), story)
     assert len(double.asked) == 3 * len(cuts)
 
@@ -123,7 +123,7 @@ def test_a_stream_that_is_cut_off_at_any_byte_after_its_beginning_is_opened_agai
         assert all(await asyncio.gather(*(store.wait("key", 5, limit=20) for _ in cuts)))
 
     double = Double({WATCH: [*cuts, EVENT]})
-    with strange.endpoint(double) as url:
+    with dead_endpoints.endpoint(double) as url:
         run(StoreSettings((url,)), story)
     assert len(double.asked) == 2 * len(cuts)  # none of them ended a wait
 
@@ -138,6 +138,6 @@ def test_an_authentication_that_is_cut_off_at_any_byte_does_nothing(write):
                 await store.swap("key", b"", 4)
 
     double = Double({AUTHENTICATE: list(cuts)})
-    with strange.endpoint(double) as url:
+    with dead_endpoints.endpoint(double) as url:
         run(StoreSettings((url,), **AS_USER), story)
     assert {path for path, _ in double.asked} == {AUTHENTICATE}

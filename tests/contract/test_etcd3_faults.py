@@ -13,7 +13,7 @@ from locksmith.errors import OutcomeUnknownError, StoreError, StoreUnavailableEr
 from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import Etcd, Tls, wait_until
 from tests.harness.ports import free_ports
 
@@ -26,14 +26,14 @@ REFUSED, SILENT, PAGE, FORGETFUL = "refuses", "hangs", "HTML", "loses the answer
 def bad_endpoint(kind, etcd):
     """An endpoint that is of no use, in one of four ways."""
     handlers = {
-        SILENT: strange.silent,
-        PAGE: strange.answering(HTML),
-        FORGETFUL: strange.forgetful(etcd.endpoints[0]),
+        SILENT: dead_endpoints.silent,
+        PAGE: dead_endpoints.answering(HTML),
+        FORGETFUL: dead_endpoints.forgetful(etcd.endpoints[0]),
     }
     if kind == REFUSED:
         yield nobody_there()
     else:
-        with strange.endpoint(handlers[kind]) as url:
+        with dead_endpoints.endpoint(handlers[kind]) as url:
             yield url
 
 
@@ -59,7 +59,7 @@ def failure(settings, story):
 
 def drip(connection, *, piece=b" ", every=0.05):
     """Answer with a body that never ends, a piece at a time."""
-    strange.read_request(connection)
+    dead_endpoints.read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
     while True:
         connection.sendall(piece)
@@ -114,7 +114,7 @@ def test_a_wait_at_a_bad_endpoint_says_so(wheel_etcd, base):
 
 
 def test_an_answer_that_trickles_does_not_pass_the_deadline(base):
-    with strange.endpoint(drip) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
+    with dead_endpoints.endpoint(drip) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
         run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.get(base))
 
 
@@ -124,12 +124,12 @@ def test_headers_that_trickle_do_not_pass_the_deadline(base):
             connection.sendall(bytes([letter]))
             time.sleep(0.05)
 
-    with strange.endpoint(handle) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
+    with dead_endpoints.endpoint(handle) as url, within(TIMEOUT), pytest.raises(StoreUnavailableError, match="in time"):
         run(StoreSettings((url,), timeout=TIMEOUT), lambda store: store.get(base))
 
 
 def test_an_endless_answer_is_cut_off(base):
-    with strange.endpoint(lambda connection: drip(connection, piece=b" " * 2**20, every=0)) as url:
+    with dead_endpoints.endpoint(lambda connection: drip(connection, piece=b" " * 2**20, every=0)) as url:
         caught = failure(StoreSettings((url,), timeout=10), lambda store: store.get(base))
     assert "longer than 64 MiB" in str(caught)
 
@@ -142,7 +142,7 @@ BAD_IDS += ['"cluster_id":7,', '"cluster_id":"18446744073709551616",', '"cluster
 @pytest.mark.parametrize("cluster", BAD_IDS)
 def test_an_answer_that_names_no_cluster_counts_for_nothing(base, cluster):
     answer = f'{{"header":{{{cluster}"revision":"7"}},"succeeded":true}}'
-    with strange.endpoint(strange.answering(answer)) as url:
+    with dead_endpoints.endpoint(dead_endpoints.answering(answer)) as url:
         with pytest.raises(StoreUnavailableError, match=r"the field 'cluster_id' must be the id of a cluster"):
             run(StoreSettings((url,)), lambda store: store.get(base))
         with pytest.raises(OutcomeUnknownError, match="the field 'cluster_id' must be the id of a cluster"):
@@ -151,7 +151,7 @@ def test_an_answer_that_names_no_cluster_counts_for_nothing(base, cluster):
 
 def test_the_largest_cluster_id_is_one(base):
     answer = '{"header":{"cluster_id":"18446744073709551615","revision":"7"}}'
-    with strange.endpoint(strange.answering(answer)) as url:
+    with dead_endpoints.endpoint(dead_endpoints.answering(answer)) as url:
         assert run(StoreSettings((url,)), lambda store: store.get(base)).entry is None
 
 
@@ -174,7 +174,10 @@ def test_the_largest_cluster_id_is_one(base):
     ],
 )
 def test_an_answer_that_etcd_never_gives_reads_as_nothing(base, answer):
-    with strange.endpoint(strange.answering(answer)) as url, pytest.raises(StoreUnavailableError, match=url):
+    with (
+        dead_endpoints.endpoint(dead_endpoints.answering(answer)) as url,
+        pytest.raises(StoreUnavailableError, match=url),
+    ):
         run(StoreSettings((url,)), lambda store: store.get(base))
 
 
@@ -190,7 +193,10 @@ def test_an_answer_that_etcd_never_gives_reads_as_nothing(base, answer):
     ],
 )
 def test_a_write_that_is_answered_with_what_etcd_never_says_is_unknown(base, answer):
-    with strange.endpoint(strange.answering(answer)) as url, pytest.raises(OutcomeUnknownError, match=url):
+    with (
+        dead_endpoints.endpoint(dead_endpoints.answering(answer)) as url,
+        pytest.raises(OutcomeUnknownError, match=url),
+    ):
         run(StoreSettings((url,)), lambda store: store.swap(base, b"", 6))
 
 
@@ -231,8 +237,8 @@ def test_a_write_goes_on_where_nothing_was_sent(wheel_etcd, base):
 )
 def test_a_write_goes_on_where_the_member_says_that_it_did_nothing(wheel_etcd, base, error, applied_nothing):
     answer = f'{{"error":"{error}","message":"{error}","code":14}}'
-    bad = strange.named(wheel_etcd.endpoints[0], strange.answering(answer, 503, "application/json"))
-    with strange.endpoint(bad) as url:
+    bad = dead_endpoints.named(wheel_etcd.endpoints[0], dead_endpoints.answering(answer, 503, "application/json"))
+    with dead_endpoints.endpoint(bad) as url:
         settings = wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints))
         if applied_nothing:
             assert run(settings, lambda store: store.create(base + "key", b""))
@@ -290,8 +296,8 @@ def created(etcd: Etcd) -> str:
 
 
 def test_watches_that_break_at_once_are_opened_ever_more_seldom(wheel_etcd, base):
-    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
-    with strange.endpoint(front) as url:
+    front = dead_endpoints.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
+    with dead_endpoints.endpoint(front) as url:
         assert not run(wheel_etcd.settings(endpoints=(url,)), lambda store: store.wait(base, 1, limit=1.5))
     assert 2 <= front.answered <= 6
 
@@ -304,8 +310,8 @@ def test_a_watch_that_broke_is_opened_at_the_next_endpoint(wheel_etcd, base):
         await store.swap(base + "key", b"2", made.version)
         assert await waiting
 
-    front = strange.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
-    with strange.endpoint(front) as url, within(5):
+    front = dead_endpoints.Front(wheel_etcd.endpoints[0], b"/v3/watch", created(wheel_etcd))
+    with dead_endpoints.endpoint(front) as url, within(5):
         run(wheel_etcd.settings(endpoints=(url, *wheel_etcd.endpoints)), story)
     assert front.answered == 1
 
@@ -338,7 +344,7 @@ def test_waits_take_no_threads_and_no_connection_is_left(wheel_etcd, base):
         run(wheel_etcd.settings(), story)
 
 
-@pytest.mark.parametrize("handler", [strange.silent, drip], ids=["silent", "trickles"])
+@pytest.mark.parametrize("handler", [dead_endpoints.silent, drip], ids=["silent", "trickles"])
 def test_a_call_that_timed_out_leaves_no_connection_and_no_task(handler):
     async def story(store):
         sockets = open_sockets()
@@ -347,7 +353,7 @@ def test_a_call_that_timed_out_leaves_no_connection_and_no_task(handler):
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await until(lambda: open_sockets() <= sockets + 1, "the connection ends")  # the endpoint has its own end
 
-    with strange.endpoint(handler) as url:
+    with dead_endpoints.endpoint(handler) as url:
         run(StoreSettings((url,), timeout=0.2), story)
 
 

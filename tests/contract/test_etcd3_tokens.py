@@ -15,7 +15,7 @@ from locksmith.errors import StoreRefusedError
 from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.gateway import NEW_TOKENS
 from tests.contract.stories import run
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import PASSWORD, Etcd, wait_until
 from tests.harness.etcd_versions import EVERY_VERSION, on_every_version
 
@@ -44,9 +44,9 @@ class Way:
         self._under_way = []
 
     def __call__(self, connection):
-        with socket.create_connection((self._at.hostname, self._at.port), strange.LIMIT) as server:
+        with socket.create_connection((self._at.hostname, self._at.port), dead_endpoints.LIMIT) as server:
             self._under_way.append(connection)
-            strange.relay(connection, server)
+            dead_endpoints.relay(connection, server)
 
     def break_off(self):
         """End every connection there has been."""
@@ -85,7 +85,7 @@ def test_a_wait_that_outlives_its_token_goes_on_also_when_its_watch_breaks(brief
             await direct.close()
 
     way, direct = Way(brief.endpoints[0]), Etcd3Store(brief.settings())
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         run(brief.settings(endpoints=(url,)), scene)
 
 
@@ -101,7 +101,7 @@ def test_a_watch_that_breaks_after_the_users_changed_is_opened_with_a_new_token(
         assert await waiting
 
     way = Way(brief.endpoints[0])
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         run(brief.settings(endpoints=(url,)), story)
 
 
@@ -133,15 +133,15 @@ class Changing:
         """How many tokens were asked for."""
 
     def __call__(self, connection):
-        request = strange.read_request(connection)
+        request = dead_endpoints.read_request(connection)
         head = request.partition(b"\r\n\r\n")[0]
         self.given += b"/v3/auth/authenticate" in head
         if b"\r\nAuthorization: " in head and self._left:
             self._left -= 1
             self._etcd.change_users()
-        with socket.create_connection((self._at.hostname, self._at.port), strange.LIMIT) as server:
-            server.sendall(strange.only(request))
-            strange.relay(connection, server)
+        with socket.create_connection((self._at.hostname, self._at.port), dead_endpoints.LIMIT) as server:
+            server.sendall(dead_endpoints.only(request))
+            dead_endpoints.relay(connection, server)
 
 
 @pytest.mark.parametrize("call", ["get", "list", "read", "create", "swap", "wait"])
@@ -160,7 +160,7 @@ def test_a_token_that_is_outdated_before_its_first_use_is_followed_by_another(br
         await calls[call]()
 
     way = Changing(brief, NEW_TOKENS - 1)
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         run(brief.settings(endpoints=(url,)), story)
 
 
@@ -168,7 +168,10 @@ def test_users_that_change_without_end_are_an_error_after_a_few_tokens(brief, ba
     if kind == "simple":
         pytest.skip("a change of users outdates no simple token")
     way = Changing(brief, 1000)
-    with strange.endpoint(way) as url, pytest.raises(StoreRefusedError, match=r"refused the user 'locksmith': .*old"):
+    with (
+        dead_endpoints.endpoint(way) as url,
+        pytest.raises(StoreRefusedError, match=r"refused the user 'locksmith': .*old"),
+    ):
         run(brief.settings(endpoints=(url,)), lambda store: store.get(base))
     assert way.given == NEW_TOKENS
 
@@ -182,7 +185,7 @@ def test_a_user_without_rights_gets_one_new_token_for_each_call(brief):
             with pytest.raises(StoreRefusedError, match="permission denied"):
                 await store.get("nobody/may/read/this")
 
-    with strange.endpoint(way) as url:
+    with dead_endpoints.endpoint(way) as url:
         run(brief.settings(endpoints=(url,)), story)
     assert way.given == 2
 

@@ -19,7 +19,7 @@ from locksmith.host.trust import changeable_by_others, read_regular, readable_by
 from locksmith.lock.records import keys, node, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import MACHINE, NEED, ctl, fleet, root
+from tests.contract.fleets import MACHINE, NEED, ctl, fleet, root
 from tests.harness.waiting import until
 
 __all__ = ["ctl", "fleet", "root"]

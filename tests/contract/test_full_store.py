@@ -38,7 +38,7 @@ def small(request):
         yield etcd
 
 
-def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there_is_space_again(small):
+def test_a_full_store_keeps_every_slot_and_names_the_way_out_until_there_is_space(small):
     group = f"g-{uuid.uuid4()}"
     mine, others = new_claim("n1"), new_claim("n2")
 
@@ -73,7 +73,7 @@ def test_a_full_store_keeps_every_slot_as_it_is_and_says_the_way_out_until_there
     run(small.settings(), scene)
 
 
-def test_a_machine_that_comes_back_to_a_full_store_keeps_its_slot_and_all_go_on_when_there_is_space(small, tmp_path):
+def test_a_machine_that_boots_with_a_full_store_keeps_its_slot_until_there_is_space(small, tmp_path):
     site = Site(small, f"g-{uuid.uuid4()}", tmp_path)
 
     async def scene(one, two):

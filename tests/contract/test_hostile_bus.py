@@ -17,7 +17,7 @@ from locksmith.host.dbus import bus as system_bus
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.messages import RefusedError
 from locksmith.host.polkit import MOST, MOST_OF_ONE
-from tests.contract.test_locksmithd_bus import call, caller
+from tests.contract.bus_calls import call, caller
 from tests.harness import flooder
 from tests.harness.bus import PrivateBus
 from tests.harness.dbus import MessageType
@@ -161,19 +161,16 @@ def test_a_polkit_that_leaves_without_an_answer_is_a_no(site):
     site.play(story, dry_run=True)
 
 
-def test_a_question_that_takes_too_long_is_taken_back(monkeypatch):
+async def test_a_question_that_takes_too_long_is_taken_back(monkeypatch):
     monkeypatch.setattr(polkit_host, "ASK_LIMIT", 0.1)
 
-    async def story():
-        with PrivateBus() as daemon:
-            async with Polkit(daemon.address) as polkit, SystemBus(daemon.address) as bus:
-                asks = polkit_host.Polkit(bus)
-                for _ in range(2 * MOST):
-                    with pytest.raises(RefusedError, match=r"CheckAuthorization .* not answered within 0\.1 s"):
-                        await asks.allows(":1.99", 1000)
-                await until(lambda: not polkit.waiting, "nothing waits any more")
-
-    asyncio.run(story())
+    with PrivateBus() as daemon:
+        async with Polkit(daemon.address) as polkit, SystemBus(daemon.address) as bus:
+            asks = polkit_host.Polkit(bus)
+            for _ in range(2 * MOST):
+                with pytest.raises(RefusedError, match=r"CheckAuthorization .* not answered within 0\.1 s"):
+                    await asks.allows(":1.99", 1000)
+            await until(lambda: not polkit.waiting, "nothing waits any more")
 
 
 def test_no_user_can_send_the_connection_to_logind_anything(site):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from locksmith.host.paths import Paths
 from tests.contract.daemons import Site
-from tests.contract.test_locksmithd_bad_days import program
+from tests.contract.programs import program
 from tests.harness.engine import NEED_REBOOT
 from tests.harness.full_disk import fill, make_room, own_disk
 from tests.harness.node import Node

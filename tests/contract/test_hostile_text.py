@@ -30,7 +30,7 @@ from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.records.waiter import Waiter
 from locksmith.util import records
-from tests.contract.test_locksmithctl_fleet import NOW, TOOL, Fleet, root
+from tests.contract.fleets import NOW, TOOL, Fleet, root
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import Ctl
 from tests.harness.etcd import wait_until

@@ -13,7 +13,7 @@ from locksmith.store.dial import dial
 from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run, within
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd, Tls, wait_until
 from tests.harness.keeping import Drop, keeping
 
@@ -106,12 +106,12 @@ def test_a_connection_that_a_firewall_forgot_is_left_within_the_deadline(wheel_e
     assert (way.connections, way.kept) == (2, 0)
 
 
-def test_a_kept_connection_that_ends_after_any_part_of_a_head_leaves_no_write_unknown(wheel_etcd, base):
+def test_a_kept_connection_that_ends_within_a_head_leaves_no_write_unknown(wheel_etcd, base):
     lengths = list(range(0, 400, 5))
 
     def handle(client):
         """Answer a request, and end within the next."""
-        client.sendall(ask(wheel_etcd.endpoints[0], strange.read_request(client)))
+        client.sendall(ask(wheel_etcd.endpoints[0], dead_endpoints.read_request(client)))
         rest = lengths.pop() if lengths else 0
         while rest and (piece := client.recv(rest)):
             rest -= len(piece)
@@ -121,15 +121,15 @@ def test_a_kept_connection_that_ends_after_any_part_of_a_head_leaves_no_write_un
         while lengths:
             version = (await store.swap(base + "key", b"x", version)).version
 
-    with strange.endpoint(handle) as url:
+    with dead_endpoints.endpoint(handle) as url:
         run(StoreSettings((url,)), story)
 
 
 def ask(upstream, request):
     """Give etcd's answer, without its word that the connection ends."""
     host, port = upstream.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), strange.LIMIT) as server:
-        server.sendall(strange.only(request))
+    with socket.create_connection((host, int(port)), dead_endpoints.LIMIT) as server:
+        server.sendall(dead_endpoints.only(request))
         return b"".join(iter(lambda: server.recv(65536), b"")).replace(b"Connection: close\r\n", b"", 1)
 
 
@@ -266,16 +266,16 @@ def test_what_comes_before_a_request_is_no_answer_to_it(base):
 
     def handle(client):
         seen.append(client)
-        strange.read_request(client)
+        dead_endpoints.read_request(client)
         client.sendall(whole + whole)
-        strange.silent(client)
+        dead_endpoints.silent(client)
 
     async def story(store):
         for _ in range(2):
             assert (await store.get(base)).entry is None
 
     seen: list[socket.socket] = []
-    with strange.endpoint(handle) as url:
+    with dead_endpoints.endpoint(handle) as url:
         run(StoreSettings((url,)), story)
     assert len(seen) == 2
 

@@ -14,7 +14,7 @@ from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.etcd2 import Etcd2Store
 from locksmith.store.settings import StoreSettings
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, ROOT_PASSWORD, ROOT_USER, USER, WHEEL, Etcd, Tls
 from tests.harness.ports import free_ports
@@ -99,11 +99,11 @@ def test_each_group_is_asked_for_by_its_own_key(etcd, group):
         may_lock_on_v3(etcd.settings(), group)
 
 
-WITHOUT_V2 = strange.answering("404 page not found\n", 404)
+WITHOUT_V2 = dead_endpoints.answering("404 page not found\n", 404)
 
 
 def test_a_member_without_v2_says_nothing_about_the_others(etcd, group):
-    with strange.endpoint(WITHOUT_V2) as url:
+    with dead_endpoints.endpoint(WITHOUT_V2) as url:
         both = etcd.settings(endpoints=(url, *etcd.endpoints))
         may_lock_on_v3(both, group)
         write_v2(etcd.settings(), keys.semaphore_key(group), semaphore.encode(Semaphore(1, ("node",))))
@@ -112,13 +112,13 @@ def test_a_member_without_v2_says_nothing_about_the_others(etcd, group):
 
 
 def test_a_member_that_is_down_does_not_count_beside_one_without_v2(group):
-    with strange.endpoint(WITHOUT_V2) as url:
+    with dead_endpoints.endpoint(WITHOUT_V2) as url:
         for endpoints in ((url, nobody_there()), (nobody_there(), url)):
             may_lock_on_v3(StoreSettings(endpoints=endpoints), group)
 
 
 def test_a_member_that_gives_no_answer_is_a_doubt_beside_one_without_v2(group):
-    with strange.endpoint(WITHOUT_V2) as without, strange.endpoint(strange.silent) as silent:
+    with dead_endpoints.endpoint(WITHOUT_V2) as without, dead_endpoints.endpoint(dead_endpoints.silent) as silent:
         for endpoints in ((without, silent), (silent, without)):
             with pytest.raises(StoreUnavailableError, match=f"{silent}.*nothing is done on v3"):
                 may_lock_on_v3(StoreSettings(endpoints=endpoints, timeout=0.3), group)
@@ -135,19 +135,21 @@ def test_a_folder_in_place_of_the_semaphore_is_a_doubt(etcd, group):
 
 
 RUBBISH = {
-    "a page": strange.answering("<html>Welcome</html>"),
-    "somebody's 404": strange.answering("<html>404</html>", 404),
-    "a 404 with another code": strange.answering('{"errorCode":101}', 404, "application/json"),
-    "a gateway's 502": strange.answering("Bad Gateway", 502),
-    "etcd's 500": strange.answering('{"errorCode":300,"message":"Raft Internal Error"}', 500, "application/json"),
-    "a moved page": strange.answering("", 302),
-    "other JSON": strange.answering('{"node": []}', 200, "application/json"),
+    "a page": dead_endpoints.answering("<html>Welcome</html>"),
+    "somebody's 404": dead_endpoints.answering("<html>404</html>", 404),
+    "a 404 with another code": dead_endpoints.answering('{"errorCode":101}', 404, "application/json"),
+    "a gateway's 502": dead_endpoints.answering("Bad Gateway", 502),
+    "etcd's 500": dead_endpoints.answering(
+        '{"errorCode":300,"message":"Raft Internal Error"}', 500, "application/json"
+    ),
+    "a moved page": dead_endpoints.answering("", 302),
+    "other JSON": dead_endpoints.answering('{"node": []}', 200, "application/json"),
 }
 
 
 @pytest.mark.parametrize("answer", RUBBISH.values(), ids=RUBBISH)
 def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
-    with strange.endpoint(answer) as url:
+    with dead_endpoints.endpoint(answer) as url:
         with pytest.raises(StoreUnavailableError, match=f"{url}.*nothing is done on v3"):
             may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
         both = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1)
@@ -157,9 +159,9 @@ def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
             may_lock_on_v3(both, group)
 
 
-@pytest.mark.parametrize("handler", [strange.silent, lambda _connection: None], ids=["silent", "hangs up"])
+@pytest.mark.parametrize("handler", [dead_endpoints.silent, lambda _connection: None], ids=["silent", "hangs up"])
 def test_an_endpoint_without_an_answer_is_a_no_that_is_not_about_v2(etcd, group, handler):
-    with strange.endpoint(handler) as url:
+    with dead_endpoints.endpoint(handler) as url:
         with pytest.raises(StoreUnavailableError, match=f"no etcd endpoint could be used: {url}: ") as no:
             may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
         assert "v2" not in str(no.value)
@@ -169,7 +171,7 @@ def test_an_endpoint_without_an_answer_is_a_no_that_is_not_about_v2(etcd, group,
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_endpoint_that_does_not_let_us_look_is_a_no(group, status):
     with (
-        strange.endpoint(strange.answering('{"message":"Insufficient credentials"}', status)) as url,
+        dead_endpoints.endpoint(dead_endpoints.answering('{"message":"Insufficient credentials"}', status)) as url,
         pytest.raises(StoreRefusedError, match=f"HTTP {status}"),
     ):
         may_lock_on_v3(StoreSettings(endpoints=(url,)), group)
@@ -182,7 +184,7 @@ def test_nobody_there_is_a_no(group):
 
 def test_the_deadline_is_for_all_endpoints_together(group):
     with ExitStack() as stack:
-        urls = tuple(stack.enter_context(strange.endpoint(strange.silent)) for _ in range(3))
+        urls = tuple(stack.enter_context(dead_endpoints.endpoint(dead_endpoints.silent)) for _ in range(3))
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             may_lock_on_v3(StoreSettings(endpoints=urls, timeout=0.6), group)

@@ -9,8 +9,8 @@ import contextlib
 import signal
 
 from tests.contract.daemons import QUICK
+from tests.harness.delay_proxy import commit
 from tests.harness.suspend import Suspend
-from tests.harness.toll import commit
 from tests.harness.waiting import until
 
 FRESH = 10.0
@@ -59,7 +59,7 @@ def test_a_bus_that_stands_still_until_another_has_the_slot_gets_no_order(site):
                 await asyncio.sleep(FRESH)
         await comes_too_late(site, node, rival)
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 
@@ -73,7 +73,7 @@ def test_a_bus_that_is_gone_until_another_has_the_slot_gets_no_order(site):
         await node.services_return()
         await comes_too_late(site, node, rival)
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 
@@ -86,7 +86,7 @@ def test_a_daemon_that_is_stopped_until_another_has_the_slot_orders_nothing(site
         node.send_signal(signal.SIGCONT)
         await comes_too_late(site, node, rival)
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 
@@ -104,5 +104,5 @@ def test_a_suspend_between_commit_and_order_counts(site, tmp_path):
         node.send_signal(signal.SIGCONT)
         await comes_too_late(site, node, rival)
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play_stopped(story, reboot=QUICK)

@@ -20,7 +20,7 @@ from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.connect import open_store
 from locksmith.util import records
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.certificates import Authority
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import WHEEL, Etcd, Tls
@@ -394,7 +394,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("api", ["2", "3"])
     def test_an_endpoint_that_answers_html(self, bare, api):
-        with strange.endpoint(strange.answering("<html>\x1b[2Jhello\n\n</html>")) as url:
+        with dead_endpoints.endpoint(dead_endpoints.answering("<html>\x1b[2Jhello\n\n</html>")) as url:
             sentence = bare.fails("-etcd-api", api, "-endpoint", url, "status")
         assert url in sentence
         assert sentence.isprintable()
@@ -403,7 +403,7 @@ class TestBadInput:
     def test_an_endpoint_that_hangs(self, bare, root, api):
         (root / "etc/locksmith").mkdir()
         (root / "etc/locksmith/locksmith.toml").write_text('[etcd]\ntimeout = "300ms"\n')
-        with strange.endpoint(strange.silent) as url:
+        with dead_endpoints.endpoint(dead_endpoints.silent) as url:
             assert url in bare.fails("-etcd-api", api, "-endpoint", url, "lock", "n1")
 
     def test_the_next_endpoint_is_tried(self, ctl):

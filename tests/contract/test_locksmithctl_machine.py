@@ -30,7 +30,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.store.connect import open_store
 from locksmith.triggers.operator_request import OperatorRequest
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import flags_for
 from tests.harness.engine import NEED_REBOOT, Engine
@@ -340,19 +340,19 @@ def holding_back(upstream: str, when):
     at, held = urlsplit(upstream), threading.Event()
 
     def handle(connection):
-        with socket.create_connection((at.hostname, at.port), strange.LIMIT) as server:
+        with socket.create_connection((at.hostname, at.port), dead_endpoints.LIMIT) as server:
             back = threading.Thread(target=pump, args=[server, connection])
             back.start()
             with contextlib.suppress(OSError):
                 while data := connection.recv(65536):
-                    data = strange.only(data) if data.startswith(b"POST ") else data  # each comes by itself
+                    data = dead_endpoints.only(data) if data.startswith(b"POST ") else data  # each comes by itself
                     if when() and not held.is_set():
                         held.set()
                         while connection.recv(65536):  # until the client goes: a request may come in pieces
                             pass
                         break
                     server.sendall(data)
-            strange._shut(server)
+            dead_endpoints._shut(server)
             back.join()
 
     def pump(server, connection):
@@ -360,7 +360,7 @@ def holding_back(upstream: str, when):
             while data := server.recv(65536):
                 connection.sendall(data)
 
-    with strange.endpoint(handle) as url:
+    with dead_endpoints.endpoint(handle) as url:
         yield url, held
 
 
@@ -397,34 +397,28 @@ def test_interrupted_past_the_point_of_no_return_the_claim_is_left_to_the_daemon
     story(node, tell)
 
 
-def test_a_wish_that_no_daemon_hears_is_sent_all_the_same(node):
-    async def tell():
-        status, out, err = await node.run("send-need-reboot")
-        assert (status, out) == (0, "")
-        assert "no locksmithd has noted it" in err
-
-    asyncio.run(tell())
+async def test_a_wish_that_no_daemon_hears_is_sent_all_the_same(node):
+    status, out, err = await node.run("send-need-reboot")
+    assert (status, out) == (0, "")
+    assert "no locksmithd has noted it" in err
 
 
-def test_a_wish_is_the_originals_signal_and_its_sender_stays_until_it_is_noted(node):
-    async def tell():
-        heard: list[Signal] = []
-        async with contextlib.AsyncExitStack() as stack:
-            bus = SystemBus(node.bus.address)
-            bus.subscribe(Match("com.coreos.update1.Manager", "StatusUpdate", "/com/coreos/update1"), heard.append)
-            await stack.enter_async_context(bus)
-            call = await node.call("send-need-reboot", "--json")
-            await until(lambda: heard, "the signal comes", LIMIT)
-            assert await bus.unix_user(heard[0].sender) == 0
-            node.need.note("", datetime.now(UTC), BOOT)
-            status, out, _ = await call.end()
-        assert (status, json.loads(out)) == (0, {"schema": 1, "sent": True, "noted": True})
-        assert (heard[0].signature, heard[0].body) == (
-            "xdssx",
-            (0, 0.0, "UPDATE_STATUS_UPDATED_NEED_REBOOT", "", 0),
-        )
-
-    asyncio.run(tell())
+async def test_a_wish_is_the_originals_signal_and_its_sender_stays_until_it_is_noted(node):
+    heard: list[Signal] = []
+    async with contextlib.AsyncExitStack() as stack:
+        bus = SystemBus(node.bus.address)
+        bus.subscribe(Match("com.coreos.update1.Manager", "StatusUpdate", "/com/coreos/update1"), heard.append)
+        await stack.enter_async_context(bus)
+        call = await node.call("send-need-reboot", "--json")
+        await until(lambda: heard, "the signal comes", LIMIT)
+        assert await bus.unix_user(heard[0].sender) == 0
+        node.need.note("", datetime.now(UTC), BOOT)
+        status, out, _ = await call.end()
+    assert (status, json.loads(out)) == (0, {"schema": 1, "sent": True, "noted": True})
+    assert (heard[0].signature, heard[0].body) == (
+        "xdssx",
+        (0, 0.0, "UPDATE_STATUS_UPDATED_NEED_REBOOT", "", 0),
+    )
 
 
 def test_a_wish_without_a_bus_is_an_error(node):
@@ -434,42 +428,33 @@ def test_a_wish_without_a_bus_is_an_error(node):
     assert "Error: the system bus cannot be reached" in err
 
 
-def test_a_wish_is_taken_back(node):
-    async def tell():
-        node.need.note("", datetime.now(UTC), BOOT)
-        assert await node.run("cancel") == (0, "cancelled: the request for a reboot is removed\n", "")
-        assert not node.need.path.exists()
-        assert await node.run("cancel") == (0, "nothing to cancel\n", "")
-
-    asyncio.run(tell())
+async def test_a_wish_is_taken_back(node):
+    node.need.note("", datetime.now(UTC), BOOT)
+    assert await node.run("cancel") == (0, "cancelled: the request for a reboot is removed\n", "")
+    assert not node.need.path.exists()
+    assert await node.run("cancel") == (0, "nothing to cancel\n", "")
 
 
-def test_cancel_names_the_way_out_where_update_engine_itself_wants_the_reboot(node):
-    async def tell():
-        async with Engine(node.bus.address) as engine:
-            engine.set(NEED_REBOOT, "4459.2.0")
-            status, out, err = await node.run("cancel")
-            assert (status, out) == (0, "nothing to cancel\n")
-            assert "update_engine itself needs a reboot into 4459.2.0" in err
-            assert "-reset_status" in err
-            _, out, _ = await node.run("cancel", "-json")
-            assert json.loads(out) == {"schema": 1, "cancelled": False, "update_engine": "4459.2.0"}
-
-    asyncio.run(tell())
-
-
-def test_past_the_point_of_no_return_it_is_too_late_to_cancel(node):
-    async def tell():
-        node.need.note("", datetime.now(UTC), BOOT)
-        entry = node.entry(by="locksmithd")
-        node.journal.begin(entry)
-        node.journal.commit(entry.claim.nonce)
+async def test_cancel_names_the_way_out_where_update_engine_itself_wants_the_reboot(node):
+    async with Engine(node.bus.address) as engine:
+        engine.set(NEED_REBOOT, "4459.2.0")
         status, out, err = await node.run("cancel")
-        assert (status, out) == (1, "")
-        assert "Error: too late" in err
-        assert node.need.path.exists()
+        assert (status, out) == (0, "nothing to cancel\n")
+        assert "update_engine itself needs a reboot into 4459.2.0" in err
+        assert "-reset_status" in err
+        _, out, _ = await node.run("cancel", "-json")
+        assert json.loads(out) == {"schema": 1, "cancelled": False, "update_engine": "4459.2.0"}
 
-    asyncio.run(tell())
+
+async def test_past_the_point_of_no_return_it_is_too_late_to_cancel(node):
+    node.need.note("", datetime.now(UTC), BOOT)
+    entry = node.entry(by="locksmithd")
+    node.journal.begin(entry)
+    node.journal.commit(entry.claim.nonce)
+    status, out, err = await node.run("cancel")
+    assert (status, out) == (1, "")
+    assert "Error: too late" in err
+    assert node.need.path.exists()
 
 
 def test_cancel_and_reboot_say_what_is_wrong_with_the_journal(node):
@@ -522,78 +507,63 @@ async def held_by(node, holder: str):
         yield lock
 
 
-def test_an_operator_waits_in_line_for_a_lock_by_hand(node):
-    async def tell():
-        async with held_by(node, "rack") as lock:
-            call = await node.call("lock", "n9", "--wait", "--reason", "new disk")
-            said = await call.process.stderr.readline()
-            assert b"waiting: no slot is free: max is 1, held by rack" in said
-            assert await line(node) == ["manual:n9"]
-            await LockAdmin(lock.guarded).unlock("rack")
-        status, out, err = await call.end()
-        assert (status, out) == (0, ""), err
-        assert "n9 is held manually by alice" in err
-        assert await node.holders() == ("n9",)
+async def test_an_operator_waits_in_line_for_a_lock_by_hand(node):
+    async with held_by(node, "rack") as lock:
+        call = await node.call("lock", "n9", "--wait", "--reason", "new disk")
+        said = await call.process.stderr.readline()
+        assert b"waiting: no slot is free: max is 1, held by rack" in said
+        assert await line(node) == ["manual:n9"]
+        await LockAdmin(lock.guarded).unlock("rack")
+    status, out, err = await call.end()
+    assert (status, out) == (0, ""), err
+    assert "n9 is held manually by alice" in err
+    assert await node.holders() == ("n9",)
+    assert await line(node) == []
+
+
+async def test_an_operator_waits_for_a_machine_that_reboots_and_locks_it_then(node):
+    async with node.lock() as lock:
+        rebooting = Claim("n9", REBOOT, "of n9", datetime(2026, 5, 1, tzinfo=UTC), hostname="n9")
+        await lock.take(rebooting)
+        call = await node.call("lock", "n9", "--wait")
+        said = await call.process.stderr.readline()
+        assert b"waiting: n9 is held by n9 for its reboot" in said
         assert await line(node) == []
-
-    asyncio.run(tell())
-
-
-def test_an_operator_waits_for_a_machine_that_reboots_and_locks_it_then(node):
-    async def tell():
-        async with node.lock() as lock:
-            rebooting = Claim("n9", REBOOT, "of n9", datetime(2026, 5, 1, tzinfo=UTC), hostname="n9")
-            await lock.take(rebooting)
-            call = await node.call("lock", "n9", "--wait")
-            said = await call.process.stderr.readline()
-            assert b"waiting: n9 is held by n9 for its reboot" in said
-            assert await line(node) == []
-            await lock.release(rebooting)
-        status, _, err = await call.end()
-        assert status == 0, err
-        async with node.lock() as lock:
-            claim = (await lock.read()).claims["n9"]
-            assert isinstance(claim, Claim)
-            assert claim.kind == MANUAL
-
-    asyncio.run(tell())
+        await lock.release(rebooting)
+    status, _, err = await call.end()
+    assert status == 0, err
+    async with node.lock() as lock:
+        claim = (await lock.read()).claims["n9"]
+        assert isinstance(claim, Claim)
+        assert claim.kind == MANUAL
 
 
-def test_an_operator_who_waits_too_long_leaves_nothing_behind(node):
-    async def tell():
-        async with held_by(node, "rack"):
-            status, out, err = await node.run("lock", "n9", "--wait", "--timeout", "300ms")
-            assert (status, out) == (1, "")
-            assert "no slot was to be had within 0.3 s: no slot is free: max is 1, held by rack" in err
-            assert await line(node) == []
-            assert await node.holders() == ("rack",)
-
-    asyncio.run(tell())
+async def test_an_operator_who_waits_too_long_leaves_nothing_behind(node):
+    async with held_by(node, "rack"):
+        status, out, err = await node.run("lock", "n9", "--wait", "--timeout", "300ms")
+        assert (status, out) == (1, "")
+        assert "no slot was to be had within 0.3 s: no slot is free: max is 1, held by rack" in err
+        assert await line(node) == []
+        assert await node.holders() == ("rack",)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)], ids=str)
-def test_an_operator_who_stops_waiting_leaves_nothing_behind(node, number, status):
-    async def tell():
-        async with held_by(node, "rack"):
-            call = await node.call("lock", "n9", "--wait")
-            await stands(node, "manual:n9")
-            call.process.send_signal(number)
-            ended, _, err = await call.end()
-            assert ended == status, err
-            assert await line(node) == []
-            assert await node.holders() == ("rack",)
-
-    asyncio.run(tell())
+async def test_an_operator_who_stops_waiting_leaves_nothing_behind(node, number, status):
+    async with held_by(node, "rack"):
+        call = await node.call("lock", "n9", "--wait")
+        await stands(node, "manual:n9")
+        call.process.send_signal(number)
+        ended, _, err = await call.end()
+        assert ended == status, err
+        assert await line(node) == []
+        assert await node.holders() == ("rack",)
 
 
-def test_a_time_limit_needs_something_to_wait_for(node):
-    async def tell():
-        for args in (["--timeout", "1s"], ["--wait", "--timeout", "soon"], ["--wait", "--timeout", "-1s"]):
-            status, _, err = await node.run("lock", "n9", *args)
-            assert status == 2, err
-            assert "--timeout" in err
-
-    asyncio.run(tell())
+async def test_a_time_limit_needs_something_to_wait_for(node):
+    for args in (["--timeout", "1s"], ["--wait", "--timeout", "soon"], ["--wait", "--timeout", "-1s"]):
+        status, _, err = await node.run("lock", "n9", *args)
+        assert status == 2, err
+        assert "--timeout" in err
 
 
 def test_an_operators_reboot_waits_in_line(node):

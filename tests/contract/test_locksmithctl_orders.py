@@ -10,7 +10,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL, UNHEALTHY
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import NEED, NOW, api, ctl, fleet, root
+from tests.contract.fleets import NEED, NOW, api, ctl, fleet, root
 
 __all__ = ["api", "ctl", "fleet", "root"]
 
@@ -113,7 +113,7 @@ def test_resume_acknowledges_by_name_and_once(ctl, fleet):
     assert ctl("resume").out == f"group {fleet.group} may reboot: nothing had gone wrong in it\n"
 
 
-def test_unlock_stale_frees_what_is_lost_or_long_held_by_nobody_known_and_nothing_else(ctl, fleet):
+def test_unlock_stale_frees_lost_and_long_unknown_holders_and_nothing_else(ctl, fleet):
     fleet.slots(5)
     fleet.present("n3", state="rebooting", **NEED)
     fleet.holds(fleet.claim("n3"), committed=True)

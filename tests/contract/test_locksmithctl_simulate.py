@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.contract.test_locksmithctl_fleet import api, ctl, fleet, root
+from tests.contract.fleets import api, ctl, fleet, root
 from tests.harness.waiting import until
 
 __all__ = ["api", "ctl", "fleet", "root"]

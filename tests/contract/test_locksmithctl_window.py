@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.lock.records import keys
-from tests.contract.test_locksmithctl_fleet import api, ctl, fleet, root
+from tests.contract.fleets import api, ctl, fleet, root
 
 __all__ = ["api", "ctl", "fleet", "root"]
 

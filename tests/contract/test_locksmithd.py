@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from locksmith.lock.records.claim import REBOOT
+from tests.harness.delay_proxy import commit, release, take
 from tests.harness.node import BIN
-from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 
@@ -47,7 +47,7 @@ def test_a_whole_reboot_step_by_step(site):
             ([], {}),
         ]
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -99,7 +99,7 @@ def test_as_many_as_there_are_slots_go_at_once(site):
         way.let_all_go()
         await site.is_free()
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, nodes=2)
 
 
@@ -111,7 +111,7 @@ def test_the_strategy_reboot_reboots_and_never_looks_for_etcd(site):
         await until(lambda: node.claim is None, "the journal forgets the claim")
         assert way.passed == 0
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, strategy="reboot")
 
 
@@ -121,7 +121,7 @@ def test_the_strategy_off_ends_well_and_never_looks_for_etcd(site):
         assert "nothing to do: this strategy never reboots" in node.said
         assert way.passed == 0
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, strategy="off")
 
 

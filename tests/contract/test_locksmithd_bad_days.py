@@ -4,24 +4,13 @@ import asyncio
 import os
 import signal
 from itertools import count
-from pathlib import Path
 
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from tests.contract.daemons import QUICK
+from tests.contract.programs import BACKUP, program
 from tests.harness.node import Node
 from tests.harness.waiting import until
-
-BACKUP = ("shutdown", "backup", "the weekly backup runs", "block", 0, 4711)
-
-
-def program(node: Node, path: str, text: str, *, mode: int = 0o755) -> Path:
-    """Write a program below /etc/locksmith of a node."""
-    file = node.paths.root / "etc/locksmith" / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(mode)
-    return file
 
 
 def remembers(node: Node, name: str) -> str:
@@ -287,7 +276,7 @@ def test_three_machines_the_second_comes_up_sick_and_the_third_does_not_reboot(s
     site.play(story, nodes=3, health={"limit": "1s"})
 
 
-def test_a_machine_that_never_comes_back_halts_the_others_and_keeps_its_slot_until_an_operator_frees_it(site):
+def test_a_machine_that_never_comes_back_halts_the_group_until_an_operator_acts(site):
     async def story(first, second):
         await site.lock.set_max(2)
         first.machine.on_reboot = lambda: None

@@ -7,8 +7,8 @@ import pytest
 
 from locksmith.lock.records.keys import holder_key
 from tests.contract.daemons import QUICK
+from tests.harness.delay_proxy import commit, release
 from tests.harness.engine import IDLE
-from tests.harness.toll import commit, release
 from tests.harness.waiting import until
 
 OTHER = "5" * 32
@@ -129,7 +129,7 @@ def test_a_semaphore_that_is_corrupted_during_the_reboot_is_not_overwritten_eith
         node.send_signal(signal.SIGHUP)
         await site.is_free()
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -241,7 +241,7 @@ def test_a_configuration_that_changed_over_a_restart_gives_back_on_the_old_lock(
         await until(lambda: node.claim is None, "the journal forgets the claim")
         assert node.machine.reboots == 0
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 

@@ -1,33 +1,16 @@
 """The daemon on the bus: what it shows there, what may be asked of it, and by whom."""
 
 import asyncio
-import contextlib
 
 import pytest
 
-from locksmith.daemon.bus_service import INTERFACE, NAME, PATH
+from locksmith.daemon.bus_service import INTERFACE, PATH
+from tests.contract.bus_calls import call, caller
 from tests.contract.daemons import QUICK
-from tests.contract.test_locksmithd_bad_days import BACKUP, program
-from tests.harness.dbus import Message, MessageBus, MessageType, Variant
+from tests.contract.programs import BACKUP, program
+from tests.harness.dbus import Message, MessageType, Variant
 from tests.harness.dbus import Node as Described
 from tests.harness.waiting import until
-
-
-@contextlib.asynccontextmanager
-async def caller(node):
-    bus = await MessageBus(bus_address=node.bus.address).connect()
-    try:
-        yield bus
-    finally:
-        bus.disconnect()
-        await bus.wait_for_disconnect()
-
-
-async def call(bus, member, signature="", body=(), interface=INTERFACE):
-    message = Message(
-        destination=NAME, path=PATH, interface=interface, member=member, signature=signature, body=list(body)
-    )
-    return await asyncio.wait_for(bus.call(message), 10)
 
 
 async def shown(bus):

@@ -13,7 +13,7 @@ from locksmith.store.connect import open_store
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
 from tests.contract.daemons import CLOSED
-from tests.contract.test_locksmithd_bad_days import program
+from tests.contract.programs import program
 from tests.harness.bus import leave_bus
 from tests.harness.dbus import DBusBool, MessageBus, PropertyAccess, ServiceInterface, dbus_property
 from tests.harness.waiting import until
@@ -128,7 +128,7 @@ def test_without_a_line_machines_spread_over_the_window(site):
     site.play_stopped(story, strategy="reboot")
 
 
-def test_a_clock_that_is_not_synchronised_holds_the_reboot_back_where_that_is_required(site):
+def test_an_unsynchronised_clock_blocks_the_reboot_if_synced_clock_is_required(site):
     async def story(node):
         node.need_reboot("4081.2.0")
         await node.says("waiting (clock): systemd does not say whether the clock is synchronised")

@@ -29,7 +29,7 @@ def window(start: float, length: str) -> dict[str, str]:
     return {"start": time.strftime("%H:%M", time.localtime(time.time() + start)), "length": length}
 
 
-def test_a_clock_that_is_an_hour_fast_keeps_its_window_by_itself_and_a_step_back_is_seen(site):
+def test_a_clock_an_hour_fast_keeps_its_own_window_and_a_step_back_is_seen(site):
     """The wall clock is looked at, not slept on: what it says at each look counts."""
 
     async def story(node):

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.contract.daemons import QUICK
+from tests.harness.delay_proxy import commit, release, take
 from tests.harness.logind import RebootMode
-from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 BEFORE, AFTER = False, True
@@ -40,7 +40,7 @@ def test_killed_in_the_take_it_goes_on_with_the_same_claim(site, answered):
         await gave_back(node, site)
         assert node.reboots == 1
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -56,7 +56,7 @@ def test_a_take_that_arrives_when_all_is_over_takes_nothing(site):
         await site.lock.release(rival)
         assert len(site.lock.history) == writes + 2
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -76,7 +76,7 @@ def test_killed_in_the_commit_it_gives_back_when_the_machine_has_stayed_up(site,
         assert node.machine.reboots == 1
         assert site.lock.story == ["held", "committed", "free"] * 2
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 
@@ -90,7 +90,7 @@ def test_killed_in_the_give_back_it_gives_back_and_reboots_no_second_time(site, 
         await gave_back(node, site)
         assert node.reboots == node.machine.reboots == 1
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 

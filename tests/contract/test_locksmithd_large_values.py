@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.lock.records import keys
 from locksmith.util import limits
-from tests.contract.test_locksmithctl_fleet import MACHINE, NEED, ctl, fleet, root
+from tests.contract.fleets import MACHINE, NEED, ctl, fleet, root
 
 __all__ = ["ctl", "fleet", "root"]
 

@@ -6,10 +6,10 @@ import signal
 import pytest
 
 from tests.contract.daemons import QUICK
-from tests.harness import strange
+from tests.harness import dead_endpoints
+from tests.harness.delay_proxy import commit, take
 from tests.harness.engine import IDLE, NEED_REBOOT
 from tests.harness.logind import RebootMode
-from tests.harness.toll import commit, take
 from tests.harness.waiting import until
 
 NOBODY = 65534
@@ -57,7 +57,7 @@ def test_an_update_that_is_reset_while_the_slot_is_taken_or_committed_gives_it_b
         assert node.machine.reboots == 0
         assert site.lock.story == states
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -77,7 +77,7 @@ def test_an_engine_that_falls_silent_while_the_slot_is_held_is_a_no(site):
         node.engine.emit()
         await node.rebooted()
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 
@@ -268,8 +268,8 @@ def test_etcd_is_frozen_in_each_write_and_thaws(site):
 @pytest.mark.parametrize(
     ("handle", "why"),
     [
-        (strange.answering("<html>Welcome to nginx!</html>"), "no answer of etcd's v3 API"),
-        (strange.silent, "no answer in time"),
+        (dead_endpoints.answering("<html>Welcome to nginx!</html>"), "no answer of etcd's v3 API"),
+        (dead_endpoints.silent, "no answer in time"),
     ],
     ids=["html", "silent"],
 )
@@ -281,7 +281,7 @@ def test_an_endpoint_that_is_no_etcd_is_a_reason_to_wait(site, handle, why):
         assert why in node.said
         assert node.machine.reboots == 0
 
-    with strange.endpoint(handle) as url:
+    with dead_endpoints.endpoint(handle) as url:
         site.endpoints = [url]
         site.play(story)
 
@@ -304,7 +304,7 @@ def test_one_endpoint_of_several_is_enough(site):
         await node.rebooted()
         await site.is_free()
 
-    with strange.endpoint(strange.answering("<html>")) as html:
+    with dead_endpoints.endpoint(dead_endpoints.answering("<html>")) as html:
         site.endpoints = ["http://127.0.0.1:1", html, *site.endpoints]
         site.play(story)
 

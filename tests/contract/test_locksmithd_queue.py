@@ -13,7 +13,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, REBOOT, UNHEALTHY, Claim
 from locksmith.store.connect import open_store
 from tests.contract.daemons import Site
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.etcd import Etcd
 
 LIMIT = 60.0
@@ -62,7 +62,7 @@ def test_an_endpoint_of_its_own_that_is_silent_holds_up_no_other(site):
         assert "It left the queue until" in told
         assert one.reboots == 0
 
-    with strange.endpoint(strange.silent) as silent:
+    with dead_endpoints.endpoint(dead_endpoints.silent) as silent:
         own = {"etcd": {"endpoints": [*site.endpoints, silent], "timeout": "1s"}}
         play(site, story, own, {})
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.contract.daemons import CLOSED, QUICK
+from tests.harness.delay_proxy import commit, release, take
 from tests.harness.engine import NEED_REBOOT
 from tests.harness.logind import RebootMode
 from tests.harness.service_manager import ServiceManager
-from tests.harness.toll import commit, release, take
 from tests.harness.waiting import until
 
 STOP_LIMIT = 2.0
@@ -78,7 +78,7 @@ def test_stopped_in_a_write_it_keeps_what_it_may_hold_and_goes_on_later(site, st
         await node.rebooted()
         await site.is_free()
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story, reboot=QUICK)
 
 
@@ -150,7 +150,7 @@ def test_stopped_while_it_gives_back_it_goes_on_with_that_later(site):
         await site.is_free()
         await until(lambda: node.claim is None, "the journal forgets the claim")
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play(story)
 
 

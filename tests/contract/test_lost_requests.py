@@ -14,7 +14,7 @@ import pytest
 from tests.contract.daemons import Lock
 from tests.contract.turns import TURN, new_claim, open_lock, story, turn
 from tests.harness.etcd import DEBIAN, Etcd
-from tests.harness.lossy import AFTER, BEFORE, BEHIND, LATE, lossy
+from tests.harness.lossy_proxy import AFTER, BEFORE, BEHIND, LATE, lossy_proxy
 
 LEAST, MOST = 8, 60
 """Requests of a turn."""
@@ -30,7 +30,7 @@ def three():
 def test_whichever_request_of_a_turn_is_lost_the_lock_is_kept_and_free_at_the_end(three, fate):
     async def scene(number):
         group = f"g-{uuid.uuid4()}"
-        with lossy(three.endpoints, number, fate) as ways:
+        with lossy_proxy(three.endpoints, number, fate) as ways:
             async with (
                 open_lock(three.settings(endpoints=ways.urls, timeout=1.0), group) as first,
                 open_lock(three.settings(), group) as second,

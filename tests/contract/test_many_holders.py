@@ -106,25 +106,22 @@ def test_a_resume_acknowledges_every_reboot_that_went_wrong_however_many(stage, 
     stage.play(story)
 
 
-def test_the_slot_of_a_lost_machine_expires_among_a_thousand(wheel_etcd, group):
+async def test_the_slot_of_a_lost_machine_expires_among_a_thousand(wheel_etcd, group):
     rules = GroupRules(halt_after=HaltAfter(0), expire_after=60.0)
     never = GroupRules(halt_after=HaltAfter(0))
 
-    async def story():
-        store = open_store(wheel_etcd.settings())
-        try:
-            await seat(store, group, names(999), 1000)
-            long_ago = RebootLock(store, group, rules=never, clock=lambda: claim("gone").since)
-            await long_ago.take(claim("gone"))
-            with pytest.raises(SlotsBusyError) as full:
-                await RebootLock(store, group, rules=never).take(claim("next"))
-            assert len(str(full.value)) < 200, "a sentence for a person names some of a thousand"
-            await RebootLock(store, group, rules=rules).take(claim("next"))
-            assert "gone" not in (await RebootLock(store, group).read()).semaphore.holders
-        finally:
-            await store.close()
-
-    asyncio.run(story())
+    store = open_store(wheel_etcd.settings())
+    try:
+        await seat(store, group, names(999), 1000)
+        long_ago = RebootLock(store, group, rules=never, clock=lambda: claim("gone").since)
+        await long_ago.take(claim("gone"))
+        with pytest.raises(SlotsBusyError) as full:
+            await RebootLock(store, group, rules=never).take(claim("next"))
+        assert len(str(full.value)) < 200, "a sentence for a person names some of a thousand"
+        await RebootLock(store, group, rules=rules).take(claim("next"))
+        assert "gone" not in (await RebootLock(store, group).read()).semaphore.holders
+    finally:
+        await store.close()
 
 
 def test_a_take_on_what_was_read_before_the_semaphore_changed_never_wins(stage, group):

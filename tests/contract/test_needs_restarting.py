@@ -113,44 +113,38 @@ def test_what_it_prints_stands_for_the_version(machine):
     assert machine.answer(command=("check",)).need.version != first
 
 
-def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine):
-    async def story():
-        machine.program("exit 0")
-        trigger = machine.trigger(command=("check",), period=timedelta(seconds=0.1))
-        woken = asyncio.Event()
-        trigger.listen(woken.set)
+async def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine):
+    machine.program("exit 0")
+    trigger = machine.trigger(command=("check",), period=timedelta(seconds=0.1))
+    woken = asyncio.Event()
+    trigger.listen(woken.set)
 
-        async def wants():
-            return (await trigger.look(NOW, Boot("one"))).need is not None
+    async def wants():
+        return (await trigger.look(NOW, Boot("one"))).need is not None
 
-        assert not await wants()
-        machine.program("exit 1")
-        await asyncio.wait_for(woken.wait(), LIMIT)
-        assert await wants()
-        woken.clear()
-        machine.program("exit 0")
-        await asyncio.wait_for(woken.wait(), LIMIT)
-        assert not await wants()
-        await trigger.close()
-        reap(trigger)
-
-    asyncio.run(story())
+    assert not await wants()
+    machine.program("exit 1")
+    await asyncio.wait_for(woken.wait(), LIMIT)
+    assert await wants()
+    woken.clear()
+    machine.program("exit 0")
+    await asyncio.wait_for(woken.wait(), LIMIT)
+    assert not await wants()
+    await trigger.close()
+    reap(trigger)
 
 
-def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatch):
+async def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatch):
     monkeypatch.setattr(needs_restarting, "NOT_RUN", 0.05)
 
-    async def story():
-        trigger = machine.trigger(command=("check",), period=timedelta(hours=1))
-        woken = asyncio.Event()
-        trigger.listen(woken.set)
-        await asyncio.wait_for(woken.wait(), LIMIT)
-        assert "not installed" in str((await trigger.look(NOW, Boot("one"))).doubt)
-        woken.clear()
-        machine.program("exit 1")
-        await asyncio.wait_for(woken.wait(), LIMIT)
-        assert (await trigger.look(NOW, Boot("one"))).need
-        await trigger.close()
-        reap(trigger)
-
-    asyncio.run(story())
+    trigger = machine.trigger(command=("check",), period=timedelta(hours=1))
+    woken = asyncio.Event()
+    trigger.listen(woken.set)
+    await asyncio.wait_for(woken.wait(), LIMIT)
+    assert "not installed" in str((await trigger.look(NOW, Boot("one"))).doubt)
+    woken.clear()
+    machine.program("exit 1")
+    await asyncio.wait_for(woken.wait(), LIMIT)
+    assert (await trigger.look(NOW, Boot("one"))).need
+    await trigger.close()
+    reap(trigger)

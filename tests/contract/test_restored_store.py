@@ -16,7 +16,7 @@ from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import ABSENT, Store
 from tests.contract.daemons import Site
-from tests.contract.test_locksmithd_bad_days import BACKUP
+from tests.contract.programs import BACKUP
 from tests.harness.etcd import Etcd
 from tests.harness.logind import RebootMode
 from tests.harness.node import Node
@@ -142,7 +142,7 @@ def test_an_idle_machine_knows_better_than_a_store_that_has_grown_since(site, tm
     site.play(story, nodes=2)
 
 
-def test_the_verdict_outlives_growth_compaction_and_restarts_and_is_shown_of_an_idle_machine(site, tmp_path):
+def test_the_verdict_outlives_growth_compaction_and_restarts_and_is_shown_when_idle(site, tmp_path):
     async def story(first, second):
         site.etcd.save(tmp_path / "backup")
         await both_know_of_a_reboot_under_way(site, first, second)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.contract.daemons import QUICK
+from tests.harness.delay_proxy import commit
 from tests.harness.node import BIN
 from tests.harness.suspend import Suspend
-from tests.harness.toll import commit
 from tests.harness.waiting import until
 
 LIMIT = 20.0
@@ -112,7 +112,7 @@ def test_a_reboot_that_is_stopped_after_its_commit_loses_its_slot_and_orders_not
         assert site.lock.holders == ["another machine"]
         await site.lock.release(rival)
 
-    with site.toll() as way:
+    with site.delay_proxy() as way:
         site.play_stopped(story, reboot=QUICK)
 
 

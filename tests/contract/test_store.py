@@ -611,7 +611,7 @@ def test_a_swap_checks_keys_that_it_does_not_write(stage, base):
     stage.play(story)
 
 
-def test_a_removal_is_told_while_it_is_waited_for_and_not_once_the_key_is_there_again(stage, base):
+def test_a_removal_is_told_during_the_wait_and_not_once_the_key_is_there_again(stage, base):
     async def story(store):
         made = await store.create(base + "key", b"1")
         waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))

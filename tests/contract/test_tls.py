@@ -231,7 +231,7 @@ def test_a_client_certificate_out_of_its_time_is_refused_and_named(mutual, begin
 def test_a_client_certificate_that_is_missing_or_of_another_ca_is_named(mutual, tmp_path):
     with pytest.raises(StoreUnavailableError, match=r"etcd\.certfile and etcd\.keyfile name none"):
         run(mutual.settings(certfile=None, keyfile=None), lambda store: store.get("x"))
-    pair = Authority(tmp_path).issue("stranger")
+    pair = Authority(tmp_path).issue("unknown")
     with pytest.raises(StoreUnavailableError, match=rf"is {pair.cert} signed by a CA that etcd trusts"):
         run(mutual.settings(certfile=pair.cert, keyfile=pair.key), lambda store: store.get("x"))
 

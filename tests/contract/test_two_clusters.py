@@ -104,7 +104,7 @@ def keys_of(etcd: Etcd) -> int:
     return int(etcd.call("/v3/kv/range", key="AA==", range_end="AA==")["header"]["revision"]) - 1
 
 
-def test_machines_that_find_two_clusters_take_no_slot_until_their_endpoints_are_corrected(clusters):
+def test_machines_of_two_clusters_take_no_slot_until_their_endpoints_are_corrected(clusters):
     """Each asks another cluster first: without a look at both, each would have the only slot."""
 
     async def story(first, second):
@@ -312,29 +312,26 @@ def test_a_fleet_moves_to_another_cluster_in_the_order_of_the_documentation(clus
     clusters.play(story)
 
 
-def test_a_claim_of_before_the_move_is_released_in_its_own_cluster_alone(known):
+async def test_a_claim_of_before_the_move_is_released_in_its_own_cluster_alone(known):
     """The endpoints are changed while a machine is down: what answers at its old ones is another cluster by then."""
 
-    async def scene() -> None:
-        async with asyncio.timeout(STORY_LIMIT), AsyncExitStack() as stack:
-            node = await stack.enter_async_context(known.site.node())
-            await know_the_first(node)
-            node.machine.mode = RebootMode.DELAY
-            node.need_reboot("4081.2.0")
-            await node.says("waiting (rebooting)")
+    async with asyncio.timeout(STORY_LIMIT), AsyncExitStack() as stack:
+        node = await stack.enter_async_context(known.site.node())
+        await know_the_first(node)
+        node.machine.mode = RebootMode.DELAY
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (rebooting)")
+        assert node.claim is not None
+        assert node.claim["cluster"] == cluster_id(known.first)
+        with known.only_second():
+            known.site.endpoints = list(known.second.endpoints)
+            node.configure(known.site.settings())
+            node.doubles.logind.end_delay()
+            await node.rebooted()
+            await node.says(WAITS)
             assert node.claim is not None
-            assert node.claim["cluster"] == cluster_id(known.first)
-            with known.only_second():
-                known.site.endpoints = list(known.second.endpoints)
-                node.configure(known.site.settings())
-                node.doubles.logind.end_delay()
-                await node.rebooted()
-                await node.says(WAITS)
-                assert node.claim is not None
-                assert keys_of(known.second) == 0
-            await known.site.is_free(30)
-
-    asyncio.run(scene())
+            assert keys_of(known.second) == 0
+        await known.site.is_free(30)
 
 
 @pytest.fixture(scope="module")
@@ -362,66 +359,57 @@ CALLS: dict[str, Callable[[Store, Entry], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("api", [2, 3])
 @pytest.mark.parametrize("name", CALLS)
-def test_no_call_believes_another_cluster_or_writes_to_it(two_of_v2, tmp_path, api, name):
+async def test_no_call_believes_another_cluster_or_writes_to_it(two_of_v2, tmp_path, api, name):
     """Also where the other has the very entry that the call is about."""
     first, second = two_of_v2
 
-    async def story() -> None:
-        own, other = (open_store(one.settings(api=api)) for one in (first, second))
-        mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
-        known = open_store(first.settings(api=api), memory=mark)
-        astray = open_store(second.settings(api=api), memory=mark)
-        made = [await store.create("g/a", b"1", ttl=60) for store in (own, other)]
-        try:
-            await known.get("g/a")
-            before = await other.list("g/")
-            with pytest.raises(OtherClusterError, match=cluster_id(first)) as caught:
-                await CALLS[name](astray, made[1])
-            assert second.endpoints[0] in str(caught.value)
-            after = await other.list("g/")
-            assert after.entries == before.entries
-            assert not mark.verdict
-            assert mark.clusters.own == cluster_id(first)
-        finally:
-            for store, entry in zip((own, other), made, strict=True):
-                await store.revoke(entry)
-            for store in (own, other, known, astray):
-                await store.close()
-
-    asyncio.run(story())
+    own, other = (open_store(one.settings(api=api)) for one in (first, second))
+    mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
+    known = open_store(first.settings(api=api), memory=mark)
+    astray = open_store(second.settings(api=api), memory=mark)
+    made = [await store.create("g/a", b"1", ttl=60) for store in (own, other)]
+    try:
+        await known.get("g/a")
+        before = await other.list("g/")
+        with pytest.raises(OtherClusterError, match=cluster_id(first)) as caught:
+            await CALLS[name](astray, made[1])
+        assert second.endpoints[0] in str(caught.value)
+        after = await other.list("g/")
+        assert after.entries == before.entries
+        assert not mark.verdict
+        assert mark.clusters.own == cluster_id(first)
+    finally:
+        for store, entry in zip((own, other), made, strict=True):
+            await store.revoke(entry)
+        for store in (own, other, known, astray):
+            await store.close()
 
 
 @pytest.mark.parametrize("change", [(2, 3), (3, 2)])
-def test_the_other_api_of_the_same_etcd_is_the_same_cluster(two_of_v2, tmp_path, change):
-    async def story() -> None:
-        for api in change:
-            mark = SeenRevision(Paths(tmp_path), api, two_of_v2[0].endpoints)
-            store = open_store(two_of_v2[0].settings(api=api), memory=mark)
-            await store.get("g/none")
-            mark.keep()
-            await store.close()
-            assert mark.clusters.own == cluster_id(two_of_v2[0])
-
-    asyncio.run(story())
+async def test_the_other_api_of_the_same_etcd_is_the_same_cluster(two_of_v2, tmp_path, change):
+    for api in change:
+        mark = SeenRevision(Paths(tmp_path), api, two_of_v2[0].endpoints)
+        store = open_store(two_of_v2[0].settings(api=api), memory=mark)
+        await store.get("g/none")
+        mark.keep()
+        await store.close()
+        assert mark.clusters.own == cluster_id(two_of_v2[0])
 
 
 @pytest.mark.parametrize("api", [2, 3])
-def test_a_write_to_an_endpoint_that_became_another_cluster_goes_on_to_the_own_one(two_of_v2, tmp_path, api):
+async def test_a_write_to_an_endpoint_that_became_another_cluster_goes_on_to_the_own_one(two_of_v2, tmp_path, api):
     first, second = two_of_v2
 
-    async def story() -> None:
-        mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
-        known = open_store(first.settings(api=api), memory=mark)
-        await known.get("g/c")
-        both = open_store(first.settings(api=api, endpoints=(*second.endpoints, *first.endpoints)), memory=mark)
-        entry = await both.create("g/c", b"")
-        assert (await known.get("g/c")).entry == entry
-        assert second.endpoints[0] in mark.split
-        await both.delete("g/c", entry.version)
-        for store in (both, known):
-            await store.close()
-
-    asyncio.run(story())
+    mark = SeenRevision(Paths(tmp_path), api, first.endpoints)
+    known = open_store(first.settings(api=api), memory=mark)
+    await known.get("g/c")
+    both = open_store(first.settings(api=api, endpoints=(*second.endpoints, *first.endpoints)), memory=mark)
+    entry = await both.create("g/c", b"")
+    assert (await known.get("g/c")).entry == entry
+    assert second.endpoints[0] in mark.split
+    await both.delete("g/c", entry.version)
+    for store in (both, known):
+        await store.close()
 
 
 @pytest.mark.parametrize(("binary", "auth"), [(DEBIAN, True), (WHEEL, True), (DEBIAN, False), (WHEEL, False)])

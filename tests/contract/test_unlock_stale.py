@@ -13,7 +13,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
-from tests.contract.test_locksmithctl_fleet import NEED, api, ctl, fleet, root
+from tests.contract.fleets import NEED, api, ctl, fleet, root
 from tests.harness.asked import asked
 
 __all__ = ["api", "ctl", "fleet", "root"]

@@ -71,99 +71,78 @@ def need(version, since=NOON):
     return TriggerResult(RebootNeed("update-engine", version, since))
 
 
-def test_a_needed_reboot_wakes_and_is_a_wish_since_it_was_first_seen(daemon):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            assert await trigger.sees() == TriggerResult()
-            woken = trigger.wakes
-            engine.set(NEED_REBOOT, "3.2.1")
-            await until(lambda: trigger.wakes > woken, "the signal wakes")
-            assert await trigger.sees(NOON) == need("3.2.1")
-            engine.emit()
-            assert await trigger.sees(LATER) == need("3.2.1")
-            engine.set(NEED_REBOOT, "3.2.2")
-            assert await trigger.sees(LATER) == need("3.2.2", LATER)
-
-    asyncio.run(story())
+async def test_a_needed_reboot_wakes_and_is_a_wish_since_it_was_first_seen(daemon):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        assert await trigger.sees() == TriggerResult()
+        woken = trigger.wakes
+        engine.set(NEED_REBOOT, "3.2.1")
+        await until(lambda: trigger.wakes > woken, "the signal wakes")
+        assert await trigger.sees(NOON) == need("3.2.1")
+        engine.emit()
+        assert await trigger.sees(LATER) == need("3.2.1")
+        engine.set(NEED_REBOOT, "3.2.2")
+        assert await trigger.sees(LATER) == need("3.2.2", LATER)
 
 
-def test_a_restarted_engine_forgets_the_version_but_not_the_need(daemon):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            engine.set(NEED_REBOOT, "3.2.1")
-            assert await trigger.sees() == need("3.2.1")
-            woken = trigger.wakes
-            await engine.restart()
-            await until(lambda: trigger.wakes >= woken + 2, "going and coming both wake")
-            assert await trigger.sees(LATER) == need("3.2.1")
-
-    asyncio.run(story())
+async def test_a_restarted_engine_forgets_the_version_but_not_the_need(daemon):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        engine.set(NEED_REBOOT, "3.2.1")
+        assert await trigger.sees() == need("3.2.1")
+        woken = trigger.wakes
+        await engine.restart()
+        await until(lambda: trigger.wakes >= woken + 2, "going and coming both wake")
+        assert await trigger.sees(LATER) == need("3.2.1")
 
 
-def test_an_engine_that_was_restarted_before_has_a_wish_for_an_unknown_version(daemon):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            engine.set(NEED_REBOOT, "3.2.1")
-            await engine.restart()
-            assert await trigger.sees() == need("0.0.0")
-
-    asyncio.run(story())
+async def test_an_engine_that_was_restarted_before_has_a_wish_for_an_unknown_version(daemon):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        engine.set(NEED_REBOOT, "3.2.1")
+        await engine.restart()
+        assert await trigger.sees() == need("0.0.0")
 
 
-def test_a_reset_is_seen_without_a_signal(daemon):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            engine.set(NEED_REBOOT, "3.2.1")
-            assert await trigger.sees() == need("3.2.1")
-            engine.status = (0, 0.0, IDLE, "", 0)
-            assert await trigger.sees() == TriggerResult()
-            engine.status = (0, 0.0, NEED_REBOOT, "3.2.1", 0)
-            assert await trigger.sees(LATER) == need("3.2.1", LATER)
-
-    asyncio.run(story())
+async def test_a_reset_is_seen_without_a_signal(daemon):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        engine.set(NEED_REBOOT, "3.2.1")
+        assert await trigger.sees() == need("3.2.1")
+        engine.status = (0, 0.0, IDLE, "", 0)
+        assert await trigger.sees() == TriggerResult()
+        engine.status = (0, 0.0, NEED_REBOOT, "3.2.1", 0)
+        assert await trigger.sees(LATER) == need("3.2.1", LATER)
 
 
-def test_an_engine_that_comes_late_wakes(daemon):
-    async def story():
-        async with watching(daemon) as trigger:
-            assert await trigger.sees() == TriggerResult()
-            woken = trigger.wakes
-            async with Engine(daemon.address) as engine:
-                await until(lambda: trigger.wakes > woken, "its coming wakes")
-                engine.set(NEED_REBOOT, "1")
-                assert await trigger.sees() == need("1")
-            assert await trigger.sees() == TriggerResult()
-
-    asyncio.run(story())
-
-
-def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes(daemon):
-    async def story():
-        async with watching(daemon) as trigger:
-            daemon.kill()
-            await until(lambda: trigger.wakes >= 2, "its going wakes")
-            sight = await trigger.sees()
-            assert sight.need is None
-            assert "no connection to the system bus" in (sight.doubt or "")
-            daemon.start()
-            await until(lambda: trigger.wakes >= 3, "its return wakes")
-            assert await trigger.sees() == TriggerResult()
-
-    asyncio.run(story())
-
-
-def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+async def test_an_engine_that_comes_late_wakes(daemon):
+    async with watching(daemon) as trigger:
+        assert await trigger.sees() == TriggerResult()
+        woken = trigger.wakes
+        async with Engine(daemon.address) as engine:
+            await until(lambda: trigger.wakes > woken, "its coming wakes")
             engine.set(NEED_REBOOT, "1")
             assert await trigger.sees() == need("1")
-            engine.silent = True
-            sentence = "update_engine: GetStatus of com.coreos.update1 was not answered within 0.2 s"
-            assert await trigger.sees() == TriggerResult(doubt=sentence)
-            engine.speak()
-            assert await trigger.sees(LATER) == need("1")
+        assert await trigger.sees() == TriggerResult()
 
-    asyncio.run(story())
+
+async def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes(daemon):
+    async with watching(daemon) as trigger:
+        daemon.kill()
+        await until(lambda: trigger.wakes >= 2, "its going wakes")
+        sight = await trigger.sees()
+        assert sight.need is None
+        assert "no connection to the system bus" in (sight.doubt or "")
+        daemon.start()
+        await until(lambda: trigger.wakes >= 3, "its return wakes")
+        assert await trigger.sees() == TriggerResult()
+
+
+async def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        engine.set(NEED_REBOOT, "1")
+        assert await trigger.sees() == need("1")
+        engine.silent = True
+        sentence = "update_engine: GetStatus of com.coreos.update1 was not answered within 0.2 s"
+        assert await trigger.sees() == TriggerResult(doubt=sentence)
+        engine.speak()
+        assert await trigger.sees(LATER) == need("1")
 
 
 @pytest.mark.parametrize(
@@ -173,15 +152,12 @@ def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
         ({"status": (0, 0.0, "UPDATE_STATUS_MYSTERY", "", 0)}, "unknown here: 'UPDATE_STATUS_MYSTERY'"),
     ],
 )
-def test_an_answer_that_cannot_be_read_is_a_doubt(daemon, change, sentence):
-    async def story():
-        async with Engine(daemon.address) as engine, watching(daemon) as trigger:
-            vars(engine).update(change)
-            seen = await trigger.sees()
-            assert seen.need is None
-            assert sentence in (seen.doubt or "")
-
-    asyncio.run(story())
+async def test_an_answer_that_cannot_be_read_is_a_doubt(daemon, change, sentence):
+    async with Engine(daemon.address) as engine, watching(daemon) as trigger:
+        vars(engine).update(change)
+        seen = await trigger.sees()
+        assert seen.need is None
+        assert sentence in (seen.doubt or "")
 
 
 def test_a_signal_of_another_signature_is_ignored_and_said(daemon, caplog):
@@ -199,15 +175,12 @@ def test_a_signal_of_another_signature_is_ignored_and_said(daemon, caplog):
 
 
 @needs_root
-def test_a_need_reboot_of_root_that_is_not_the_engine_is_the_operators(daemon):
-    async def story():
-        async with Engine(daemon.address), watching(daemon) as trigger:
-            async with daemon.signal_from(ROOT, NEED_REBOOT, "9.9"):
-                await until(lambda: trigger.operator, "the wish is noted")
-            assert trigger.operator == ["9.9"]
-            assert await trigger.sees() == TriggerResult()
-
-    asyncio.run(story())
+async def test_a_need_reboot_of_root_that_is_not_the_engine_is_the_operators(daemon):
+    async with Engine(daemon.address), watching(daemon) as trigger:
+        async with daemon.signal_from(ROOT, NEED_REBOOT, "9.9"):
+            await until(lambda: trigger.operator, "the wish is noted")
+        assert trigger.operator == ["9.9"]
+        assert await trigger.sees() == TriggerResult()
 
 
 @needs_root

@@ -8,7 +8,7 @@ import pytest
 from locksmith.errors import StoreError, StoreUnavailableError
 from locksmith.store.settings import StoreSettings
 from tests.contract.stories import run
-from tests.harness import strange
+from tests.harness import dead_endpoints
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import DEBIAN, WHEEL, Etcd, Member, Tls
 from tests.harness.ports import free_ports
@@ -129,14 +129,14 @@ def grpc(connection: socket.socket) -> None:
 
 
 def test_a_port_for_grpc_alone_is_told(wheel_etcd, tool):
-    with strange.endpoint(grpc) as url:
+    with dead_endpoints.endpoint(grpc) as url:
         refused(StoreSettings((url,)), GRPC_ONLY)
         assert "speaks gRPC alone" in tool(wheel_etcd, url)
         refused(StoreSettings((other_scheme(url),)), "this port speaks no TLS")
 
 
 def test_a_server_that_knows_no_v3_and_is_no_etcd_is_told_both(wheel_etcd, tool):
-    with strange.endpoint(strange.answering("404 page not found\n", 404)) as url:
+    with dead_endpoints.endpoint(dead_endpoints.answering("404 page not found\n", 404)) as url:
         refused(StoreSettings((url,)), "the server knows no /v3/: name etcd's client port .*enable-grpc-gateway: true")
         assert "the server knows no /v3/" in tool(wheel_etcd, url)
 
@@ -177,7 +177,7 @@ def test_an_endpoint_that_fails_each_call_is_probed_once_a_minute(base):
             with pytest.raises(StoreUnavailableError, match="it closed the connection without an answer"):
                 await store.get(base)
 
-    with strange.endpoint(hang_up) as url:
+    with dead_endpoints.endpoint(hang_up) as url:
         run(StoreSettings((url,)), story)
     assert sum(b"POST" in data for data in asked) == 5
     assert len(asked) <= 7  # TLS, and HTTP/2
@@ -189,9 +189,9 @@ def test_a_probe_that_hangs_does_not_pass_the_deadline(base):
     def handle(connection):
         calls.append(connection.recv(65536))
         if len(calls) > 1:
-            strange.silent(connection)
+            dead_endpoints.silent(connection)
 
-    with strange.endpoint(handle) as url, pytest.raises(StoreUnavailableError, match="it closed the connection"):
+    with dead_endpoints.endpoint(handle) as url, pytest.raises(StoreUnavailableError, match="it closed the connection"):
         run(StoreSettings((url,), timeout=0.5), lambda store: store.get(base))
 
 
@@ -203,7 +203,7 @@ def test_a_probe_without_trust_carries_no_secret(base):
         with contextlib.suppress(OSError):
             said += connection.recv(65536)
 
-    with strange.endpoint(handle) as url:
+    with dead_endpoints.endpoint(handle) as url:
         secret = StoreSettings((other_scheme(url),), username="locksmith", password="hunter2")
         with pytest.raises(StoreUnavailableError, match="closed the connection within the TLS handshake"):
             run(secret, lambda store: store.get(base))

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from tests.harness import stranger
+from tests.harness import rogue_sender
 from tests.harness.dbus import DBusError, MessageBus
 
 START_LIMIT = 10.0
@@ -127,7 +127,7 @@ class PrivateBus:
     async def signal_from(self, user: int, *what: str, to: str = "") -> AsyncIterator[None]:
         """Emit update_engine's StatusUpdate as the Unix user with this id, who stays on the bus meanwhile.
 
-        `what` is as of `stranger`; `to` is the unique name of the one who gets it (empty: everybody).
+        `what` is as of `rogue_sender`; `to` is the unique name of the one who gets it (empty: everybody).
         """
         process = await asyncio.create_subprocess_exec(
             *self._stranger(user, to, what), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -144,7 +144,7 @@ class PrivateBus:
         subprocess.run(self._stranger(user, "", what), stdin=subprocess.DEVNULL, check=True, timeout=START_LIMIT)
 
     def _stranger(self, user: int, to: str, what: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", stranger.__name__, self.address, str(user), to, *what]
+        return [sys.executable, "-m", rogue_sender.__name__, self.address, str(user), to, *what]
 
 
 def _answers(path: Path) -> bool:

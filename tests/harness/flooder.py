@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tests.harness.dbus import Message, MessageFlag, Variant, written
-from tests.harness.stranger import status_update
+from tests.harness.rogue_sender import status_update
 
 BUS = "org.freedesktop.DBus"
 LOCKSMITH, PATH, MANAGER = "org.locksmith1", "/org/locksmith1", "org.locksmith1.Manager"

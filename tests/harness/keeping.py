@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.harness import strange
+from tests.harness import dead_endpoints
 
 LIMIT = 10.0
 SO_ATTACH_FILTER, BPF_RETURN = 26, 6
@@ -90,7 +90,7 @@ class Keeping:
         elif b"100-continue" in head and self.refusal:
             client.sendall(self.refusal)
             return
-        length = strange.content_length(head)
+        length = dead_endpoints.content_length(head)
         while len(body) < length:
             body += _received(client)
         self._may_drop(number, Drop.AT_BODY)
@@ -99,7 +99,7 @@ class Keeping:
     def _pass_on(self, client: socket.socket, request: bytes, number: int) -> None:
         at = urlsplit(self.upstream)
         with socket.create_connection((at.hostname, at.port), LIMIT) as server:
-            server.sendall(strange.only(request.replace(b"Expect: 100-continue\r\n", b"")))
+            server.sendall(dead_endpoints.only(request.replace(b"Expect: 100-continue\r\n", b"")))
             self.passed += 1
             while piece := _relayed(server, client):
                 self._may_drop(number, Drop.DONE)
@@ -146,7 +146,7 @@ def _relayed(server: socket.socket, client: socket.socket) -> bytes:
 def keeping(upstream: str, **options: object) -> Iterator[Keeping]:
     """Open the proxy."""
     way = Keeping(upstream, **options)  # type: ignore[arg-type]
-    with strange.endpoint(way.serve) as way.url:
+    with dead_endpoints.endpoint(way.serve) as way.url:
         try:
             yield way
         finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.image import mount
-from tests.harness.room import cgroups, killed, wait_until
+from tests.harness.machine_pool import cgroups, killed, wait_until
 
 REBOOTED = 133
 """The exit status of systemd-nspawn where the machine wants to boot again."""
@@ -60,17 +60,17 @@ class Outage:
 
 
 class Machine:
-    """One machine in a room: an overlay of its own over the layers, the topmost first."""
+    """One machine in a pool: an overlay of its own over the layers, the topmost first."""
 
-    def __init__(self, room: Path, name: str, layers: Sequence[Path]) -> None:
+    def __init__(self, pool: Path, name: str, layers: Sequence[Path]) -> None:
         self.name = name
         self.id = uuid.uuid4().hex
-        self.root = room / name / "root"
+        self.root = pool / name / "root"
         self.boots: list[Boot] = []
-        self._groups = cgroups(room, name)
+        self._groups = cgroups(pool, name)
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
-        mount(layers, room / name / "upper", self.root)
+        mount(layers, pool / name / "upper", self.root)
         self.write("etc/machine-id", f"{self.id}\n")
         self.write("etc/hostname", f"{name}\n")
 

@@ -33,7 +33,7 @@ from tests.junk.bodies import Body
 from tests.junk.reader import Reader
 
 NOW, BOOT = datetime(2026, 5, 1, tzinfo=UTC), Boot("b", 5)
-ENGINE, STRANGER = ":1.7", ":1.9"
+ENGINE, ROGUE = ":1.7", ":1.9"
 NEED = Body("xdssx", (1, 0.0, update_engine.NEED_REBOOT, "1.2.3", 5))
 
 ANSWERS = {
@@ -169,7 +169,7 @@ SIGNALS = {
 
 
 async def hear(found: Named) -> tuple[SystemBus, list[str]]:
-    """Have a daemon's listeners hear a signal, of the owner of the name and of a stranger."""
+    """Have a daemon's listeners hear a signal, of the owner of the name and of a rogue sender."""
     woken: list[str] = []
     bus = JunkBus()
     for listener in (_engine(bus), Logind(bus), Inhibitors(bus), Sessions(bus, SessionSettings(), Paths())):
@@ -178,7 +178,7 @@ async def hear(found: Named) -> tuple[SystemBus, list[str]]:
     bus._announce(link)
     bus._owners.update({update_engine.NAME: ENGINE, LOGIND[0]: ENGINE})
     _, path, interface, _ = SIGNALS[found[0]]
-    for sender in (BUS_NAME if interface == BUS_NAME else ENGINE, STRANGER):
+    for sender in (BUS_NAME if interface == BUS_NAME else ENGINE, ROGUE):
         link._take(_frame(MessageType.SIGNAL, found, sender, path, interface))
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others)
@@ -202,7 +202,7 @@ async def _is_called(found: Named) -> object:
     service = BusService(bus, Orders(_noted, lambda: True, lambda: None), "web", "etcd-lock")
     service.listen()
     link = Link(stub, bus._ears)  # type: ignore[arg-type]  # as above
-    link._take(_frame(MessageType.METHOD_CALL, found, STRANGER, bus_service.PATH, bus_service.INTERFACE))
+    link._take(_frame(MessageType.METHOD_CALL, found, ROGUE, bus_service.PATH, bus_service.INTERFACE))
     await asyncio.gather(*link._answering)
     [answer] = stub.sent
     if answer.message_type is MessageType.ERROR:
@@ -239,7 +239,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         return True
 
     async def allowed(bus: JunkBus) -> object:
-        call = Incoming(STRANGER, bus_service.PATH, bus_service.INTERFACE, "Recheck", "", ())
+        call = Incoming(ROGUE, bus_service.PATH, bus_service.INTERFACE, "Recheck", "", ())
         return await BusService(bus, Orders(_noted, bool, lambda: None), "web", "off")._answer(call)
 
     def called(name: str) -> Named:
@@ -273,7 +273,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         ),
         "the boot": _asks(lambda bus: read_boot(paths, bus), "UserspaceTimestampMonotonic", share=1),
         "the clock": _asks(lambda bus: _told(SyncedClock(bus).look(None)), "NTPSynchronized"),
-        "a sender": _asks(lambda bus: bus.unix_user(STRANGER), "GetConnectionUnixUser"),
+        "a sender": _asks(lambda bus: bus.unix_user(ROGUE), "GetConnectionUnixUser"),
         "polkit": _asks(allowed, "CheckAuthorization", "GetConnectionUnixUser"),
         "the daemon's state": _asks(bus_service.read_local, "GetAll"),
         "the daemon's triggers": _asks(bus_service.read_triggers, "Triggers"),

@@ -54,9 +54,9 @@ def _run(session: pytest.Session, tests: Iterable[str]) -> int:
     """Run some of them, in a process of their own, until one fails; give what pytest would end with."""
     found = {item.nodeid: item for item in session.items}
     chosen = [found[test] for test in tests]
-    with change_cwd("mutants"), tempfile.TemporaryDirectory() as room:
+    with change_cwd("mutants"), tempfile.TemporaryDirectory() as scratch:
         cast("Any", session.config)._tmp_path_factory._basetemp = Path(
-            room
+            scratch
         ).resolve()  # pytest tidies up at its own end
         for item, following in pairwise([*chosen, None]):
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

@@ -17,7 +17,7 @@ from locksmith.store.protocol import Store
 from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
-from tests.harness.weather import StepwiseStore
+from tests.harness.fault_script import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer

@@ -110,7 +110,7 @@ class Chatty(Presence):
         super().__init__(*args, **named)
 
 
-def test_an_update_that_appears_on_all_machines_brings_them_to_the_queue_one_after_another():
+def test_an_update_of_all_machines_brings_them_to_the_queue_one_after_another():
     fleet = update(Parts())
     assert len(fleet.queued) == MACHINES
     assert max(fleet.came.values()) <= MOST

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.fleet import simulate
 from tests.sim.plan import Faults, plan
-from tests.sim.test_forecast import rollout
+from tests.sim.rollouts import rollout
 
 SEEDS = range(12)
 

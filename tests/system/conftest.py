@@ -1,18 +1,13 @@
 """Machines for the system tests; where they cannot run, every test here says why and is skipped."""
 
-from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.harness import image
+from tests.harness.machine_pool import machine_pool
 from tests.harness.machines import Machine
-from tests.harness.room import room
-
-Layers = tuple[Path, ...]
-"""What a machine's root is made of, the topmost first."""
-NewMachine = Callable[[str, Layers], Machine]
-"""Takes a name and the layers; the machine is off."""
+from tests.system.layers import Layers, NewMachine
 
 JOURNAL_LINES = 80
 _MACHINES = pytest.StashKey[list[Machine]]()
@@ -34,7 +29,7 @@ def bare() -> Layers:
 @pytest.fixture(scope="session")
 def installed(bare: Layers) -> Iterator[Layers]:
     """A machine with the package, the unit and the bus policy of this working tree."""
-    with room() as folder:
+    with machine_pool() as folder:
         yield (image.install(bare[0], folder), *bare)
 
 
@@ -42,7 +37,7 @@ def installed(bare: Layers) -> Iterator[Layers]:
 def trixie() -> Iterator[Layers]:
     """The same on systemd 257."""
     lower = image.base(image.TRIXIE)
-    with room() as folder:
+    with machine_pool() as folder:
         yield (image.install(lower, folder), lower)
 
 
@@ -56,7 +51,7 @@ def stock_debian(bare: Layers) -> Layers:
 def new_machine(request: pytest.FixtureRequest) -> Iterator[NewMachine]:
     """Make machines; all lose their power, and their disks, when the test ends."""
     machines: list[Machine] = request.node.stash.setdefault(_MACHINES, [])
-    with room() as folder:
+    with machine_pool() as folder:
 
         def make(name: str, layers: Layers) -> Machine:
             machines.append(Machine(folder, name, layers))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.harness.etcd import Etcd
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import Machine
 from tests.harness.ports import free_ports
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 Boot = Callable[..., list[Machine]]
 
@@ -152,7 +152,7 @@ def test_the_second_of_three_comes_up_sick_and_the_third_does_not_reboot(booted:
     assert "resume" in ctl(first, "history")
 
 
-def test_hooks_run_in_units_of_their_own_which_the_daemons_sandbox_and_restart_do_not_touch(machine: Machine) -> None:
+def test_hooks_run_in_own_units_that_the_daemons_sandbox_and_restart_do_not_touch(machine: Machine) -> None:
     program(
         machine,
         "pre-reboot.d/10-drain",

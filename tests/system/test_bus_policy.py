@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.harness.machines import Machine
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 
 def heard(machine: Machine, *users: str) -> list[str]:

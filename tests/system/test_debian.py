@@ -17,10 +17,10 @@ import pytest
 
 from tests.harness import image
 from tests.harness.etcd import Etcd
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import Machine
 from tests.harness.ports import free_ports
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 LIMIT = 120.0
 LOG = "_SYSTEMD_UNIT=locksmithd.service"

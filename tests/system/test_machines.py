@@ -1,6 +1,6 @@
 """What the machines of these tests are: stock Debian with its own PID 1, bus and logind, that really reboots."""
 
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 

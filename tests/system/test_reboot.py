@@ -7,9 +7,9 @@ import pytest
 
 from tests.harness.etcd import Etcd
 from tests.harness.history import holders_over_time
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import REBOOTED, Machine
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 DELAY_LIMIT = 60
 """Seconds logind waits for an inhibitor: longer than any of these tests needs it, on the slowest host."""

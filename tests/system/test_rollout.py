@@ -9,10 +9,10 @@ import pytest
 
 from tests.harness.etcd import Etcd
 from tests.harness.history import holders_over_time
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import STARTS_A_UNIT, Machine, Outage
 from tests.harness.ports import free_ports
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 GROUP = "web"
 ROLLOUT_LIMIT = 90.0

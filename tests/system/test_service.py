@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import Machine
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 UNIT = "locksmithd.service"
 CONFIG = "etc/locksmith/locksmith.toml"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.etcd import Etcd
+from tests.harness.machine_pool import wait_until
 from tests.harness.machines import Machine
 from tests.harness.ports import free_ports
-from tests.harness.room import wait_until
-from tests.system.conftest import Layers, NewMachine
+from tests.system.layers import Layers, NewMachine
 
 LIMIT = 90.0
 LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")

@@ -1,0 +1,126 @@
+"""docs/metrics.md says what the daemon serves, no more and no less; the names follow Prometheus' conventions.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+from locksmith.agent.steps import Wait
+from locksmith.daemon.lock_metrics import LockMetrics
+from locksmith.daemon.metrics import Metrics
+from locksmith.daemon.stages import CHECKS
+from locksmith.gates.alerts import Alerts
+from locksmith.gates.inhibitors import Inhibitors
+from locksmith.gates.synced_clock import SyncedClock
+from locksmith.gates.uptime import MinimumUptime
+from locksmith.lock.records import states
+from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
+from locksmith.lock.records.states import ERRORS
+from locksmith.store.observed import KINDS, RESULTS
+
+REPOSITORY = Path(__file__).parents[3]
+DOCS = (REPOSITORY / "docs/metrics.md").read_text()
+
+LOWER_UNITS = ("milliseconds", "minutes", "hours", "days", "percent", "kilobytes", "megabytes")
+
+
+def served() -> list[Metric]:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    LockMetrics(registry)
+    metrics.show(Wait("slot", "no slot is free"), None)  # what has labels shows them once it has a value
+    return list(registry.collect())
+
+
+def samples(family: Metric):
+    return [sample for sample in family.samples if not sample.name.endswith("_created")]
+
+
+def documented(heading: str, columns: int) -> list[list[str]]:
+    """The rows of a section's first table, without its head."""
+    section = DOCS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert rows
+    return [row for row in rows if len(row) == columns]
+
+
+def test_the_list_is_what_is_served():
+    def kind(family: Metric) -> str:
+        return "gauge" if family.type == "info" else family.type
+
+    def name(family: Metric) -> str:
+        return family.name if family.type == "histogram" else samples(family)[0].name
+
+    def labels(family: Metric) -> str:
+        return " ".join(label for label in samples(family)[0].labels if label != "le")
+
+    found = [[name(family), kind(family), labels(family), family.documentation] for family in served()]
+    assert documented("List", columns=4) == found
+
+
+def test_every_state_is_documented():
+    assert [state for state, _ in documented("`state`", columns=2)] == list(states.ALL)
+
+
+@pytest.mark.slow
+def test_every_reason_and_component_is_documented():
+    rows = [name for name, _ in documented("`reason`", columns=2) if name not in {"component", "---"}]
+    assert sorted(rows) == sorted({*reasons(), *ERRORS})
+
+
+def test_every_result_is_documented():
+    family = next(family for family in served() if family.name == "locksmith_reboots")
+    results = [sample.labels["result"] for sample in samples(family)]
+    assert [result for result, _ in documented("`result`", columns=2)] == results
+
+
+def test_every_kind_of_call_and_every_result_is_documented():
+    rows = [row[0] for row in documented("Calls of the store", columns=2)]
+    assert {word for row in rows for word in re.findall(r"[a-z_]+", row)} - {"result"} == {*KINDS, *RESULTS}
+
+
+@pytest.mark.slow
+def test_the_alerts_and_examples_ask_for_what_is_served():
+    names = {sample.name for family in served() for sample in family.samples}
+    expressions = re.findall(r"expr: (.*)", DOCS)
+    examples = re.findall(r"```promql\n(.*?)```", DOCS, re.DOTALL)
+    assert expressions
+    assert examples
+    asked = [*expressions, *examples]
+    assert {name for expression in asked for name in re.findall(r"locksmith_\w+", expression)} <= names
+    results = [word for example in examples for match in re.findall(r'=~"(.*)"', example) for word in match.split("|")]
+    assert set(results) <= {*RESULTS}
+    [sick, held, failure] = [expression for expression in expressions if "=~" in expression]
+    assert set(re.findall(r'=~"(.*)"', sick)[0].split("|")) == {*states.SICK}
+    assert set(re.findall(r'=~"(.*)"', held)[0].split("|")) <= reasons()
+    assert set(re.findall(r'=~"(.*)"', failure)[0].split("|")) == {*ERRORS}
+
+
+@pytest.mark.parametrize("family", served(), ids=lambda family: family.name)
+def test_a_name_follows_the_conventions(family):
+    name = family.name if family.type == "histogram" else samples(family)[0].name
+    assert re.fullmatch(r"locksmith(_[a-z]+)+", name)
+    assert name.endswith("_total") == (family.type == "counter")
+    assert name.endswith("_info") == (family.type == "info")
+    assert ("timestamp" in name) == name.endswith("_timestamp_seconds")
+    assert not any(unit in name for unit in LOWER_UNITS)
+    assert family.documentation.endswith(".")
+
+
+def reasons() -> set[str]:
+    """Every word that the code gives for a wait, or for a denial; one that loses a permission leads to no wait."""
+    files = [path for folder in ("locksmith", "strategies") for path in (REPOSITORY / folder).rglob("*.py")]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    waits = [call for call in calls if ast.unparse(call.func) in {"Wait", "Denied"}]
+    codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
+    words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
+    gates = {Inhibitors.name, MinimumUptime.name, SyncedClock.name, Alerts.name, CHECKS}
+    group = {FREEZE, HOLD, SPACING, HALT, RESTORED, TAKE_FAILS}
+    return {word for word in words if isinstance(word, str)} | gates | group | set(states.SICK)

@@ -1,0 +1,136 @@
+"""The look at the store's history of a machine that wants nothing of it: how often, and what else it passes on."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from locksmith.daemon.checked_presence import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence
+from locksmith.daemon.store_check import check
+from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.lock.records import states
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.order import RESTORED
+from locksmith.store.memory import MemoryServer, MemoryStore
+from tests.sim.virtual_time import run
+
+NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+IDLE = Node("n1", "n1", "boot", "", "etcd-lock", states.IDLE, NOW)
+
+
+class Full(MemoryStore):
+    """Counts how often it is read, and refuses that while it is full."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryServer())
+        self.reads: list[float] = []
+        self.full = False
+
+    async def read(self, keys):
+        self.reads.append(asyncio.get_running_loop().time())
+        if self.full:
+            raise StoreUnavailableError("its database is full")
+        return await super().read(keys)
+
+
+@dataclass
+class Mark:
+    """What a machine has seen of the store: its verdict, and how often that was written down."""
+
+    verdict: str = ""
+    split: str = ""
+    kept: int = 0
+    broken: bool = False
+
+    clusters = None
+
+    def went_back(self, _resumed) -> str:
+        if self.broken:
+            raise HostError("the disk is full")
+        return self.verdict
+
+    def keep(self) -> None:
+        self.kept += 1
+
+
+def marked(*args, **more) -> Any:
+    """Make one, as far as it is asked for here."""
+    return Mark(*args, **more)
+
+
+@dataclass
+class Shown:
+    """A presence that notes what becomes of it."""
+
+    nodes: list[Node] = field(default_factory=list)
+    ends: list[object] = field(default_factory=list)
+    clone: str = "the twin"
+
+    async def show(self, now: Node) -> None:
+        self.nodes.append(now)
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        pass
+
+    async def confirm(self, now: Node, longer: float) -> None:
+        self.ends.append((now, longer))
+
+    async def close(self) -> None:
+        self.ends.append("closed")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "full", "pause"),
+    [("", False, CHECK_AFTER), ("it was restored", False, RESUME_AFTER), ("", True, HOLD_OFF)],
+    ids=["believed", "not believed", "full"],
+)
+def test_how_often_the_store_is_checked(verdict, full, pause):
+    async def story(_loop):
+        store = Full()
+        store.full = full
+        presence = CheckedPresence(Shown(), store, "", marked(verdict))
+        for _ in range(int(2 * pause) // 10 + 1):
+            await presence.show(IDLE)
+            await asyncio.sleep(10)
+        assert store.reads == [0, pause, 2 * pause]
+
+    run(story)
+
+
+def test_what_was_seen_is_written_down_with_each_check():
+    mark = marked("it was restored")
+    assert asyncio.run(check(Full(), "", mark)) == "it was restored"
+    assert mark.kept == 1
+
+
+def test_a_disk_that_is_full_leaves_the_verdict_as_it_is():
+    assert asyncio.run(check(Full(), "", marked("it was restored", broken=True))) == "it was restored"
+
+
+def test_a_store_that_is_not_believed_is_the_reason_to_wait_without_an_end():
+    async def story(_loop):
+        shown = Shown()
+        presence = CheckedPresence(shown, Full(), "", marked("it was restored"))
+        waiting = replace(IDLE, state=states.WAITING, code="window", reason="closed", until=NOW)
+        await presence.show(waiting)
+        await presence.show(replace(waiting, state=states.REBOOTING))
+        told, rebooting = shown.nodes
+        assert (told.code, told.reason, told.until) == (RESTORED, "it was restored", None)
+        assert rebooting.code == "window"
+
+    run(story)
+
+
+def test_a_presence_that_is_checked_says_its_last_words_as_any_other():
+    async def story(_loop):
+        shown = Shown()
+        presence = CheckedPresence(shown, Full(), "", marked())
+        await presence.confirm(IDLE, 60.0)
+        await presence.close()
+        assert shown.ends == [(IDLE, 60.0), "closed"]
+        assert presence.clone == "the twin"
+
+    run(story)

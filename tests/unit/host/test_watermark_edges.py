@@ -1,0 +1,199 @@
+"""What a machine has seen of the store, where answers, orders and programs of it meet."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from locksmith.errors import HostError
+from locksmith.host.seen import Seen
+from locksmith.host.watermark import SeenRevision
+from locksmith.store.protocol import Entry, Fingerprint, Known
+from locksmith.util import records
+from tests.builders.watermarks import LATER, NOW, Clock, Gauge, hears, make
+
+SEEN = Entry("key", b"seen", 5, 1)
+
+
+def follows(mark: SeenRevision, entry: Entry, *, part: bool | None = None, known: Known | None = None) -> None:
+    mark.followed(entry, known or mark.sending(), part=part)
+
+
+def of_disk(mark: SeenRevision) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(mark.path.read_text())
+    return found
+
+
+def test_a_mark_belongs_to_one_store(tmp_path):
+    mark = make(tmp_path)
+    assert mark.is_of(3, ["http://a"])
+    assert not mark.is_of(2, ["http://a"])
+    assert not mark.is_of(3, ["http://b"])
+
+
+def test_what_was_sent_before_an_operators_word_accuses_no_store_after_it(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    early: list[Known] = []
+    for _ in range(3):
+        follows(mark, SEEN)
+        early.append(mark.sending())
+        hears(mark, 9)
+        hears(mark, 1)
+        assert mark.verdict
+        clock.now += timedelta(minutes=1)
+        assert mark.went_back(clock.now) == ""
+        for known in early:
+            follows(mark, SEEN, part=False, known=known)
+        assert not mark.verdict
+        clock.now += timedelta(minutes=1)
+
+
+def test_the_newest_entry_of_the_key_that_is_asked_for_counts(tmp_path):
+    mark = make(tmp_path)
+    follows(mark, SEEN)
+    follows(mark, Entry("key", b"older", 4, 1))
+    assert mark.sending().entry == Fingerprint.of(SEEN)
+    newer, another = Entry("key", b"newer", 6, 1), Entry("of another group", b"", 3, 1)
+    follows(mark, newer)
+    assert mark.sending().entry == Fingerprint.of(newer)
+    follows(mark, another)
+    assert mark.sending().entry == Fingerprint.of(another)
+
+
+def test_a_resume_counts_that_came_after_the_entry_was_first_seen(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    follows(mark, SEEN)
+    clock.now = LATER
+    follows(mark, SEEN)
+    follows(mark, SEEN, part=False)
+    assert mark.verdict
+    assert mark.went_back(NOW + timedelta(seconds=30)) == ""
+
+
+def test_a_resume_is_written_down_once_and_not_forgotten(tmp_path):
+    written = []
+
+    class Counting(SeenRevision):
+        def _store_raw(self, raw: bytes) -> None:
+            written.append(raw)
+            super()._store_raw(raw)
+
+    mark = make(tmp_path)
+    mark.__class__ = Counting
+    for _ in range(3):
+        mark.went_back(NOW)
+    assert len(written) == 1
+    assert of_disk(mark)["resumed"] == records.moment(NOW)
+    mark.went_back(None)
+    assert of_disk(mark)["resumed"] == records.moment(NOW)
+
+
+def test_a_verdict_reaches_a_disk_that_takes_something_again(tmp_path, monkeypatch):
+    mark = make(tmp_path)
+    hears(mark, 9)
+    mark.keep()
+
+    def full(_raw: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mark, "_store_raw", full)
+    hears(mark, 8)
+    assert of_disk(mark)["back"] == ""
+    monkeypatch.undo()
+    assert mark.went_back(None)
+    assert of_disk(mark)["back"] == records.moment(NOW)
+
+
+def test_a_resume_of_the_very_second_of_another_programs_verdict_does_not_end_that(tmp_path):
+    daemon, tool = make(tmp_path), make(tmp_path)
+    hears(daemon, 9)
+    hears(daemon, 8)
+    assert tool.went_back(NOW)
+    assert make(tmp_path).verdict
+
+
+def test_a_disk_that_cannot_be_written_is_an_error_where_something_is_to_be_kept(tmp_path, monkeypatch):
+    mark = make(tmp_path)
+    hears(mark, 9)
+
+    def full(_raw: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mark, "_store_raw", full)
+    with pytest.raises(HostError, match="cannot be written: No space left on device"):
+        mark.keep()
+
+
+def test_after_an_operators_word_the_store_counts_from_what_it_said_last(tmp_path):
+    mark = make(tmp_path)
+    for revision in (30, 8, 20):
+        hears(mark, revision)
+    assert mark.went_back(LATER) == ""
+    assert mark.sending().revision == 20
+    hears(mark, 19)
+    assert mark.verdict
+
+
+def test_an_answer_with_nothing_new_keeps_the_time_at_which_the_revision_was_seen(tmp_path):
+    clock = Clock()
+    mark = make(tmp_path, clock=clock)
+    hears(mark, 9, cluster="1")
+    clock.now = LATER
+    hears(mark, 9, cluster="1")
+    hears(mark, 8, cluster="1")
+    assert mark.verdict
+    assert mark.went_back(NOW + timedelta(seconds=30)) == ""
+
+
+def test_a_reader_that_keeps_nothing_believes_an_operators_word_too(tmp_path):
+    reader = make(tmp_path, keeps=False)
+    hears(reader, 9)
+    hears(reader, 8)
+    assert reader.went_back(LATER) == ""
+    assert not reader.verdict
+
+
+def test_the_metric_shows_the_verdict_of_another_program(tmp_path):
+    gauge = Gauge()
+    tool = make(tmp_path, meter=gauge)
+    daemon = make(tmp_path)
+    hears(daemon, 9)
+    hears(daemon, 8)
+    gauge.values.clear()
+    hears(tool, 9)
+    tool.keep()
+    assert tool.verdict
+    assert gauge.values == [True]
+
+
+def test_what_stands_in_the_file_is_read_by_other_versions_too(tmp_path):
+    mark = make(tmp_path)
+    hears(mark, 9, cluster="1")
+    follows(mark, SEEN)
+    mark.went_back(NOW)
+    hears(mark, 8, cluster="1")
+    assert of_disk(mark) == {
+        "schema": 1,
+        "store": "3 http://a",
+        "revision": 9,
+        "resumed": "2026-05-01T02:10:00Z",
+        "at": "2026-05-01T02:10:00Z",
+        "cluster_id": "",
+        "cluster_at": "",
+        "entry": {"key": "key", "version": 5, "digest": Fingerprint.of(SEEN).digest},
+        "entry_at": "2026-05-01T02:10:00Z",
+        "back": "2026-05-01T02:10:00Z",
+        "why": "its revision is 8, and was 9",
+    }
+    again = make(tmp_path)
+    assert again._seen == mark._seen
+
+
+def test_a_file_of_an_earlier_version_says_nothing_of_a_cluster_an_entry_or_why(tmp_path):
+    mark = make(tmp_path)
+    mark.path.parent.mkdir(parents=True, exist_ok=True)
+    mark.path.write_text('{"schema":1,"store":"3 http://a","revision":7}')
+    assert make(tmp_path)._seen == Seen(7)

@@ -1,0 +1,81 @@
+"""The holders of slots: how they are read, and which of them are lost."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from locksmith.lock.admission_readings import Others
+from locksmith.lock.chunks import READS
+from locksmith.lock.claim_reader import read_holders
+from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records import incident, keys
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.node import TTL
+from locksmith.store.memory import MemoryServer, MemoryStore
+from tests.builders.claims import NOW, claim
+from tests.builders.groups import scene
+
+
+@pytest.mark.parametrize(
+    ("slots", "calls"),
+    [(0, []), (1, ["read"]), (READS // 2, ["read"]), (READS // 2 + 1, ["list", "read"])],
+)
+async def test_as_many_as_fit_into_one_request_are_read_so(slots, calls):
+    asked: list[str] = []
+
+    class Faults:
+        async def carry(self, call):
+            asked.append(call.name)
+            return call.apply()
+
+    server = MemoryServer()
+    ids = [f"n{number}" for number in range(slots)]
+    for one in ids:
+        server.put(keys.holder_key("", one), claim_record.encode(claim(one)), 0)
+    found = await read_holders(MemoryStore(server, Faults()), "", ids, 0, lambda _id, _entry: False)
+    assert list(found.claims) == ids
+    assert asked == calls
+
+
+OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("holder", "present", "expires"),
+    [
+        (claim("n1", taken=NOW - timedelta(seconds=3601)), False, True),
+        (claim("n1", taken=NOW - timedelta(seconds=3600)), False, False),
+        (claim("n1"), False, False),
+        (OLD, False, True),
+        (OLD, True, False),
+        (replace(OLD, kind=MANUAL), False, False),
+        (replace(OLD, who="alice"), False, False),
+    ],
+)
+def test_only_a_slot_of_locksmithd_expires_if_its_machine_is_gone_for_too_long(holder, present, expires):
+    async def story(group):
+        others = Others((holder,), {"n1": None} if present else {})
+        assert group.lock()._admission.expired(others) == (holder if expires else None)
+
+    scene(story, expire_after=3600.0)
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [(TTL - 1, False), (TTL, True)])
+def test_a_machine_that_was_never_present_with_its_slot_is_lost_in_the_end(seconds, lost):
+    held = claim("n1", taken=NOW - timedelta(seconds=seconds))
+    assert bool(incident.incidents([held], {}, (), NOW)) is lost
+
+
+async def test_of_many_holders_the_presence_of_machines_that_reboot_is_asked_for():
+    server = MemoryServer()
+    ids = [f"n{number}" for number in range(READS)]
+    claims = {one: claim(one) for one in ids}
+    claims["n0"] = replace(claims["n0"], kind=MANUAL)
+    claims["n1"] = replace(claims["n1"], who="alice")
+    for one in ids:
+        server.put(keys.holder_key("", one), claim_record.encode(claims[one]), 0)
+        server.put(keys.node_key("", one), b"{}", 0)
+    found = await read_holders(MemoryStore(server), "", ids, 0, lambda _id, _entry: False)
+    assert found.claims == claims
+    assert list(found.present) == ids[1:]

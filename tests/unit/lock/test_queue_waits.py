@@ -1,0 +1,116 @@
+"""For how long those in line wait before they look again, however long the program has run by then."""
+
+import asyncio
+
+import pytest
+
+from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, TTL, Queue
+from locksmith.store.memory import MemoryStore
+from tests.builders.queues import claim, play
+
+LONG_SINCE = 5000.0
+"""Seconds that the loop has run before somebody comes: times are the loop's own, not counted from the coming."""
+
+
+def test_the_first_in_line_looks_again_after_half_a_minute():
+    async def story(line):
+        await asyncio.sleep(LONG_SINCE)
+        queue = line.queue()
+        look = await queue.stand(claim("n1"))
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        assert not await queue.wait(look)
+        assert clock() - start == pytest.approx(LOOK_AFTER)
+
+    play(story)
+
+
+def test_a_watch_that_stays_silent_is_believed_for_half_a_minute():
+    async def story(line):
+        await asyncio.sleep(LONG_SINCE)
+        first, second = line.queue(), line.queue()
+        await first.stand(claim("n1"))
+        look = await second.stand(claim("n2"))
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        assert not await second.wait(look)
+        assert clock() - start == pytest.approx(LOOK_AFTER)
+
+    play(story)
+
+
+def test_who_comes_back_after_the_time_to_look_does_not_wait_at_all():
+    async def story(line):
+        queue = line.queue()
+        look = await queue.stand(claim("n1"))
+        await asyncio.sleep(TTL)
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        assert not await queue.wait(look)
+        assert clock() == start
+
+    play(story)
+
+
+def test_who_gives_up_its_place_stands_nowhere_and_gives_it_up_once():
+    async def story(line):
+        queue = line.queue()
+        await queue.stand(claim("n1"))
+        line.calls.clear()
+        await queue.leave(claim("n1"))
+        assert not queue.stands(claim("n1"))
+        assert line.names == []
+        assert line.calls == ["revoke"]
+        await queue.leave(claim("n1"))
+        assert line.calls == ["revoke", "read"]
+
+    play(story)
+
+
+def test_who_gives_up_for_another_claim_keeps_its_own_place():
+    async def story(line):
+        queue = line.queue()
+        await queue.stand(claim("n1"))
+        await queue.leave(claim("n2"))
+        assert line.names == ["n1"]
+        assert queue.stands(claim("n1"))
+
+    play(story)
+
+
+def test_a_program_that_ends_gives_up_its_place_whosever_that_is():
+    async def story(line):
+        queue, idle = line.queue(), line.queue()
+        await queue.stand(claim("n1"))
+        await idle.abandon()
+        assert line.names == ["n1"]
+        await queue.abandon()
+        assert line.names == []
+
+    play(story)
+
+
+def test_a_queue_of_its_own_time_to_live_is_left_after_that():
+    async def story(line):
+        await Queue(MemoryStore(line.server), "", ttl=2 * TTL).stand(claim("n1"))
+        await asyncio.sleep(TTL + 1)
+        assert line.names == ["n1"]
+        await asyncio.sleep(TTL)
+        assert line.names == []
+
+    play(story)
+
+
+def test_a_place_that_was_kept_lasts_from_then_on():
+    async def story(line):
+        queue = line.queue()
+        await queue.stand(claim("n1"))
+        for _ in range(3):
+            await asyncio.sleep(KEEP_AFTER)
+            line.calls.clear()
+            await queue.stand(claim("n1"))
+            assert {"renew", "rejoin"} & {*line.calls}
+        await asyncio.sleep(TTL - 1)
+        assert line.names == ["n1"]
+
+    play(story)

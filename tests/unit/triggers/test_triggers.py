@@ -1,0 +1,276 @@
+"""The triggers that look at files: what they want a reboot for, and what they do not."""
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from locksmith.agent.facts import Boot
+from locksmith.errors import UsageError
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.paths import Paths
+from locksmith.triggers.kernel import NewerKernel
+from locksmith.triggers.max_uptime import MaxUptime
+from locksmith.triggers.plugin import TriggerContext, make_triggers
+from locksmith.triggers.reboot_required import RebootRequired
+from locksmith.triggers.settings import TriggerSettings
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+BOOT, SOFT, NEXT = Boot("one", 1), Boot("one", 2), Boot("two", 1)
+LIMIT = 5.0
+
+
+class Machine:
+    """A folder that stands for the root of a machine."""
+
+    def __init__(self, root):
+        self.paths = Paths(root)
+        (root / "run").mkdir(exist_ok=True)
+
+    def write(self, path, text=""):
+        file = self.paths.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def remove(self, path):
+        (self.paths.root / path).unlink()
+
+    def asks_for_a_reboot(self, *packages):
+        """Do what a package does."""
+        self.write("run/reboot-required", "*** System restart required ***\n")
+        self.write("run/reboot-required.pkgs", "".join(f"{package}\n" for package in packages))
+
+    def kernel(self, running, *installed, before=()):
+        """Install kernels; those of `before` were there when this boot began."""
+        self.write("proc/sys/kernel/osrelease", f"{running}\n")
+        self.booted = 0.0
+        for name in before:
+            self.booted = self.write(f"boot/vmlinuz-{name}").stat().st_ctime + 0.01
+        time.sleep(0.02 if before else 0)  # files know their time to a few milliseconds
+        for name in installed:
+            self.write(f"usr/lib/modules/{name}/vmlinuz")
+        return NewerKernel(self.paths, lambda: self.booted)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+def look(trigger, boot=BOOT):
+    return asyncio.run(trigger.look(NOW, boot))
+
+
+def test_a_package_that_asks_for_a_reboot_is_a_wish_with_its_name(machine):
+    trigger = RebootRequired(machine.paths)
+    assert look(trigger).need is None
+    machine.asks_for_a_reboot("libc6", "dbus", "libc6")
+    need = look(trigger).need
+    assert (need.trigger, need.reason) == ("reboot-required", "packages ask for it: libc6 and dbus")
+    assert abs(need.since - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_without_a_list_it_is_a_wish_all_the_same(machine):
+    machine.write("run/reboot-required")
+    assert look(RebootRequired(machine.paths)).need.reason == "a package asks for it"
+
+
+def test_a_list_of_rubbish_is_bounded_and_read_as_text(machine):
+    machine.asks_for_a_reboot()
+    (machine.paths.root / "run/reboot-required.pkgs").write_bytes(b"\xff\xfe\n" + b"x\n" * 10**6)
+    assert "packages ask for it" in look(RebootRequired(machine.paths)).need.reason
+
+
+def test_a_file_that_goes_takes_its_wish_back(machine):
+    trigger = RebootRequired(machine.paths)
+    machine.asks_for_a_reboot("dbus")
+    assert look(trigger).need
+    machine.remove("run/reboot-required")
+    assert look(trigger).need is None
+
+
+def test_a_soft_reboot_did_what_the_file_asked_for_though_it_is_still_there(machine):
+    machine.asks_for_a_reboot("dbus")
+    assert look(RebootRequired(machine.paths)).need
+    for _ in range(2):
+        seen = look(RebootRequired(machine.paths), SOFT)
+        assert seen.need is None
+        assert "is from before this boot" in seen.says
+
+
+@pytest.mark.parametrize("package", ["linux-image-6.1.0-28-amd64", "linux-base", "intel-microcode"])
+def test_a_soft_reboot_brings_no_kernel_and_no_microcode(machine, package):
+    machine.asks_for_a_reboot("dbus", package)
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), SOFT).need
+
+
+def test_after_a_soft_reboot_a_package_may_ask_again(machine):
+    machine.asks_for_a_reboot("dbus")
+    look(RebootRequired(machine.paths))
+    trigger = RebootRequired(machine.paths)
+    assert look(trigger, SOFT).need is None
+    machine.remove("run/reboot-required")
+    machine.asks_for_a_reboot("libc6")
+    os.utime(machine.paths.reboot_required, ns=(0, 10**18))
+    assert look(trigger, SOFT).need.reason == "packages ask for it: libc6"
+    assert look(trigger, SOFT).need
+
+
+def test_a_machine_whose_run_survives_a_reboot_does_not_reboot_for_ever(machine):
+    machine.asks_for_a_reboot("dbus")
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), NEXT).need is None
+
+
+def test_the_same_file_is_the_same_version_and_a_new_one_is_not(machine):
+    trigger = RebootRequired(machine.paths)
+    machine.asks_for_a_reboot("dbus")
+    first = look(trigger).need.version
+    assert look(trigger).need.version == first
+    os.utime(machine.paths.reboot_required, ns=(0, 10**18))
+    assert look(trigger).need.version != first
+
+
+@pytest.mark.parametrize("rubbish", ["", "{}", '{"boot_id":"one","userspace":1,"file":[1],"left":[]}'])
+def test_a_memory_that_cannot_be_read_is_begun_anew(machine, rubbish):
+    machine.asks_for_a_reboot("dbus")
+    machine.write("run/locksmith/reboot-required.json", rubbish)
+    assert look(RebootRequired(machine.paths)).need
+
+
+async def test_the_loop_is_woken_when_the_file_comes_is_replaced_and_goes(machine):
+    woken = asyncio.Event()
+    trigger = RebootRequired(machine.paths)
+    trigger.listen(woken.set)
+    await asyncio.sleep(0.05)  # it watches from the next turn of the event loop on
+
+    async def wakes(act):
+        woken.clear()
+        act()
+        await asyncio.wait_for(woken.wait(), LIMIT)
+
+    await wakes(lambda: machine.asks_for_a_reboot("dbus"))
+    new = machine.write("run/elsewhere/new")
+    await asyncio.sleep(0.05)
+    await wakes(lambda: new.rename(machine.paths.reboot_required))
+    await wakes(lambda: machine.write("run/reboot-required.pkgs", "dbus\nlibc6\n"))
+    await wakes(lambda: machine.remove("run/reboot-required"))
+    await trigger.close()
+
+
+def test_a_newer_kernel_that_was_installed_is_a_wish_for_it(machine):
+    need = look(machine.kernel("6.1.0-9-amd64", "6.1.0-10-amd64", before=["6.1.0-9-amd64"])).need
+    assert (need.version, need.reason) == (
+        "6.1.0-10-amd64",
+        "kernel 6.1.0-10-amd64 is installed, and 6.1.0-9-amd64 runs",
+    )
+
+
+def test_a_newer_kernel_that_the_boot_loader_did_not_choose_is_none(machine):
+    seen = look(machine.kernel("6.1.0-9-amd64", before=["6.1.0-9-amd64", "6.1.0-10-amd64"]))
+    assert seen.need is None
+    assert seen.not_applied == "6.1.0-10-amd64"
+    assert seen.says == "6.1.0-10-amd64 was installed before this boot, and 6.1.0-9-amd64 was booted"
+
+
+@pytest.mark.parametrize(
+    ("running", "installed"),
+    [
+        ("6.1.0-10-amd64", ["6.1.0-9-amd64", "6.1.0-10-amd64"]),
+        ("6.1.0-9-amd64", ["6.12.0-1-cloud-amd64"]),
+        ("6.1.0-9-amd64", ["6.12.0-1-rt-amd64", "rescue-0123456789abcdef"]),
+        ("6.20.0-custom", ["6.1.0-9-amd64"]),
+        ("6.11.4-301.fc41.x86_64", ["6.11.4-301.fc41.x86_64", "6.10.9-200.fc40.x86_64"]),
+    ],
+)
+def test_older_kernels_and_other_flavours_are_no_reason(machine, running, installed):
+    assert look(machine.kernel(running, *installed)).need is None
+
+
+@pytest.mark.parametrize(
+    ("running", "newest"),
+    [
+        ("6.9.12-200.fc40.x86_64", "6.11.4-301.fc41.x86_64"),
+        ("6.8.0-45-generic", "6.8.0-100-generic"),
+        ("6.11.5-arch1-1", "6.11.6-arch1-1"),
+        ("6.4.0-150600.23.7-default", "6.4.0-150600.23.25-default"),
+    ],
+)
+def test_numbers_are_compared_as_numbers_across_releases_of_a_distribution(machine, running, newest):
+    assert look(machine.kernel(running, running, newest)).need.version == newest
+
+
+def test_a_kernel_that_was_removed_while_it_runs_is_compared_all_the_same(machine):
+    assert look(machine.kernel("6.11.5-arch1-1", "6.11.6-arch1-1")).need
+
+
+def test_in_a_container_the_kernel_is_the_hosts(machine):
+    trigger = machine.kernel("6.1.0-9-amd64", "6.1.0-10-amd64")
+    assert trigger.found()
+    machine.write("run/systemd/container", "systemd-nspawn")
+    assert not trigger.found()
+
+
+def test_without_the_running_kernels_name_there_is_a_doubt(machine):
+    machine.write("boot/vmlinuz-6.1.0-9-amd64")
+    assert "cannot be read" in look(NewerKernel(machine.paths)).doubt
+
+
+def test_a_machine_that_has_been_up_for_long_enough_wants_a_reboot(machine):
+    month = timedelta(days=30)
+    assert look(MaxUptime(month, machine.paths, lambda: month - timedelta(hours=1))).need is None
+    need = look(MaxUptime(month, machine.paths, lambda: month + timedelta(hours=1))).need
+    assert (need.version, need.since) == ("", NOW - timedelta(hours=1))
+    assert need.reason == "it has been up for more than 30 d"
+
+
+def test_in_a_container_its_own_userspace_counts(machine):
+    machine.write("run/systemd/container", "systemd-nspawn")
+    now = int(datetime.now(UTC).timestamp())
+    trigger = MaxUptime(timedelta(days=1), machine.paths, lambda: timedelta(days=now))
+    started = int(time.monotonic() * 1e6)
+    assert look(trigger, Boot("one", started)).need is None
+
+
+def test_without_a_length_it_is_not_found(machine):
+    assert not MaxUptime(timedelta(0), machine.paths).found()
+
+
+def make(machine, **settings):
+    async def note(_version):
+        pass
+
+    return make_triggers(
+        TriggerContext(machine.paths, SystemBus("unix:path=/nowhere"), TriggerSettings(**settings), note)
+    )
+
+
+def test_a_machine_uses_the_triggers_for_what_it_has(machine):
+    used, unused = make(machine)
+    assert [trigger.name for trigger in used] == ["update-engine"]
+    assert list(unused) == ["reboot-required", "kernel", "needs-restarting", "max-uptime"]
+    assert set(unused.values()) == {None}
+    machine.write("var/lib/dpkg/status")
+    machine.write("boot/vmlinuz-6.1.0-9-amd64")
+    machine.write("usr/bin/zypper")
+    used, unused = make(machine, max_uptime=timedelta(days=30))
+    assert [trigger.name for trigger in used] == [
+        "update-engine", "reboot-required", "kernel", "needs-restarting", "max-uptime"
+    ]  # fmt: skip
+    assert unused == {}
+
+
+def test_the_configuration_names_others(machine):
+    used, unused = make(machine, use=("kernel", "reboot-required"))
+    assert [trigger.name for trigger in used] == ["kernel", "reboot-required"]
+    assert list(unused) == ["update-engine", "needs-restarting", "max-uptime"]
+
+
+def test_one_that_is_not_installed_is_refused_with_those_that_are(machine):
+    with pytest.raises(UsageError) as refused:
+        make(machine, use=("kernle",))
+    assert str(refused.value).startswith("there is no trigger 'kernle'; installed are: kernel, max-uptime, needs-")
