@@ -29,7 +29,7 @@ class OtherClaimError(DeniedError):
 
 
 class LostClaimError(LockError):
-    """The claim is no longer in the semaphore: somebody unlocked it."""
+    """The claim is no longer in the semaphore: an operator unlocked it."""
 
 
 class FreedOrNotError(LockError):
@@ -53,8 +53,8 @@ class RepeatedError(DeniedError):
 class NotAdmittedError(DeniedError):
     """Something of the group's holds this machine back: `code` says what, `key` is the one to watch.
 
-    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, whatever became of its
-    lease; None: that is not known.
+    `held`: it has a slot already. `left`: after how many seconds it is over at the latest, even if its lease
+    lasts longer; None: that is not known.
     """
 
     def __init__(self, code: str, text: str, key: str, revision: int, *, held: bool, left: float | None = None) -> None:
