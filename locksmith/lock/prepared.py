@@ -33,10 +33,6 @@ class TakeReadings:
     read: Mapping[str, Reading]
     others: Others
 
-    def __getitem__(self, key: str) -> Reading:
-        """Give the reading of a key."""
-        return self.read[key]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
