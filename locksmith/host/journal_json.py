@@ -11,7 +11,7 @@ from locksmith.util import jsonread, records
 
 
 def encode(journal: Journal) -> dict[str, Any]:
-    """Give the fields of a journal."""
+    """Give the fields of a reboot journal."""
     entry, failure = journal.entry, journal.failure
     return {
         "entry": entry
@@ -48,7 +48,7 @@ def encode(journal: Journal) -> dict[str, Any]:
 
 
 def parse(fields: dict[str, Any], machine_id: str) -> Journal:
-    """Read a journal from its fields; `BadJsonError` or `CorruptValueError`: it is none."""
+    """Read a reboot journal from its fields; `BadJsonError` or `CorruptValueError`: it is none."""
     entry, failure, done = fields.get("entry"), fields.get("failure"), fields.get("done")
     return Journal(
         _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,

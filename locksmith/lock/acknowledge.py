@@ -1,7 +1,7 @@
 """`resume` of a group: the reboots that went wrong are acknowledged in several swaps, each of them right by itself.
 
 Each acknowledgement is about one claim, so a part of them is a correct state: the group stays halted while enough
-others are left. A swap is decided before the next begins, and none acknowledges what went wrong after the first look.
+others are left. A swap is decided before the next begins, and none acknowledges what went wrong after the first read.
 """
 
 from dataclasses import dataclass, replace
@@ -92,7 +92,7 @@ class Acknowledgement:
         return Put(record.key, claim_record.encode(replace(one.claim, acknowledged=self._words)), record.version)
 
     def _without(self, known: list[Incident], noted: Entry) -> Put | Delete:
-        """Remove what is noted of expired slots, but for those that expired after the first look."""
+        """Remove what is noted of expired slots, but for those that expired after the first read."""
         later = [one for one in known if self._wanted is not None and one.claim.nonce not in self._wanted]
         return Put(noted.key, incident.encode(later), noted.version) if later else Delete(noted.key, noted.version)
 

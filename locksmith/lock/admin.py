@@ -45,7 +45,7 @@ class LockAdmin:
         return await self.read()
 
     async def unlock(self, holder: str, shown: ShownHolder | None = None) -> Claim | None:
-        """Free whatever holds this id, and say which claim it was (None: a holder without a record).
+        """Free the slot of this id, and say which claim held it (None: a holder without a record).
 
         With what was `shown` of it, free only that: guarded by the record's version, and the machine's absence. On v2
         the absence is read right before. `ChangedClaimError`: it is not so any more, or another claim came between

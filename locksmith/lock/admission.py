@@ -1,7 +1,7 @@
-"""What holds this machine back beside the slots: read with the semaphore, at the take and at the point of no return.
+"""What holds this machine back in addition to the slots, checked at the take and at the point of no return.
 
-Whoever gives such an order touches the semaphore behind it, as does a machine that says that its reboot went wrong: a
-take or a commit that was decided before can then no longer win.
+All of it is read with the semaphore. An operator's order ends with a fence of the semaphore, and so does the report of
+a failed reboot. A take or a commit that was decided before that can then no longer win.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from locksmith.store.remembering import Memory
 class GroupRules:
     """What a machine's configuration says about its group.
 
-    `spacing`: for how many seconds after this machine's reboot nobody else begins one (0: none). `expire_after`: after
-    how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds this
-    machine takes no slot for a version that it has rebooted for (0: the store is not asked).
+    `spacing`: for how many seconds after this machine's reboot no other machine begins one (0: none). `expire_after`:
+    after how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds
+    this machine takes no slot for a version that it has rebooted for (0: the store is not asked).
     """
 
     halt_after: HaltAfter = FIRST
@@ -57,7 +57,7 @@ class Watermark(Memory, Protocol):
         ...
 
     def went_back(self, resumed: datetime | None) -> str:
-        """Give the verdict, after a look at the group's last `resume`: a new one ends it.
+        """Give the verdict, after a check of the group's last `resume`: a new one ends it.
 
         `HostError`: a `resume` did not reach the disk.
         """
@@ -114,7 +114,7 @@ class Admission:
         others: Others | None = None,
         read_too: Mapping[str, Reading] = NOTHING,
     ) -> Others:
-        """Raise `NotAdmittedError` for whatever holds this claim back; give the other holders, where they were read.
+        """Raise `NotAdmittedError` for anything that holds this claim back; give the other holders, if they were read.
 
         `held`: it has its slot; only at the `last` moment the pause after another's reboot counts then. What follows
         from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
@@ -173,7 +173,7 @@ class Admission:
         return None
 
     def _left(self, order: Order, entry: Entry | None) -> float | None:
-        """Say after how many seconds an order is over at the latest; None: when it is taken back."""
+        """Say after how many seconds an order is over at the latest; None: when it is removed."""
         if order.lasts is None or entry is None:
             return None
         return max(0.0, order.lasts - self._sightings.stood(entry, _now()))
@@ -225,7 +225,7 @@ class Admission:
     ) -> Others:
         known = tuple(incident_record.decode(noted.value, noted.key)) if noted else ()
         ids = [one for one in now.semaphore.holders if one != holder]
-        # Only what can halt anybody is asked for.
+        # Only what can halt a machine is asked for.
         if not ids or not self._asks_others:
             return Others(noted=known)
         found = await read_holders(self._store, self._group, ids, now.reading.version, self._is_gone, known=read)

@@ -1,4 +1,4 @@
-"""What an admission reads besides the semaphore: the orders of the group, and what is known of the other holders."""
+"""What an admission reads in addition to the semaphore: the orders of the group, and the other holders."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ class Others:
 
 
 class AdmissionKeys(NamedTuple):
-    """The keys of what an admission depends on, besides the semaphore and its holders."""
+    """The keys of what an admission depends on, except the semaphore and its holders."""
 
     freeze: str
     hold: str

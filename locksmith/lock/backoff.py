@@ -22,7 +22,7 @@ JITTER = 0.5
 class Absence:
     """Why a machine has left the queue, and until when, in the event loop's time.
 
-    `code` and `text` are the reason that everybody sees. A change of `key` after `revision` ends it early; empty: none
+    `code` and `text` are the reason that every user sees. A change of `key` after `revision` ends it early; empty: none
     does.
     """
 

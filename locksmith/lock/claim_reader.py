@@ -51,7 +51,7 @@ async def read_holders(
     """Read the holders with these ids; `semaphore` is its version, read before, or together with what is `known`.
 
     `is_gone` tells a presence that has outlived its machine from one that shows it.
-    `ConflictError`: the semaphore was written meanwhile (not looked at where one request does for all).
+    `ConflictError`: the semaphore was written meanwhile (not checked where one request does for all).
     """
     both = keys_of(group, ids)
     if both or not ids:

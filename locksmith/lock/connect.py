@@ -1,4 +1,4 @@
-"""The lock of a group, connected: the store of its settings, and on v3 the look at the other keyspace."""
+"""The lock of a group, connected: the store of its settings, and on v3 the check of the other keyspace."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def open_queued_lock(
     *,
     cluster: Callable[[], str] = str,
 ) -> QueuedLock:
-    """Make the lock of a group with the line before it; nothing is connected before its first call.
+    """Make the lock of a group with the queue before it; nothing is connected before its first call.
 
     Without a mark, answers of the etcd cluster alone count that `cluster` names (empty: of the first that answers).
     """

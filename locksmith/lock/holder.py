@@ -1,4 +1,4 @@
-"""How an id stands: the semaphore with one record beside it, or with all of them; and why a lock is not to be had."""
+"""The state of an id: the semaphore with one record, or with all of them; and why a lock is not to be had."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class HolderState:
 
     @property
     def listed(self) -> bool:
-        """Whether the id stands in the semaphore, for whatever claim."""
+        """Whether the id stands in the semaphore, for any claim."""
         return self.holder in self.semaphore.holders
 
     def is_of(self, claim: Claim) -> bool:

@@ -1,4 +1,4 @@
-"""What a claim waits for, across its calls: a watch is opened once, and not anew at each heartbeat."""
+"""What a claim waits for, across its calls: a watch is opened once, and not again at each heartbeat."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,6 +41,6 @@ class KeptWait:
 
 
 def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Take note of an error that nobody asks for any more."""
+    """Take note of an error that no caller asks for any more."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
-"""Freeze, thaw, hold, unhold, resume: what operators order, each followed by a touch of the semaphore.
+"""Freeze, thaw, hold, unhold, resume: what operators order, each followed by a fence of the semaphore.
 
-After the touch no take and no commit wins any more that was decided before the order stood; so whoever is past the
-point of no return then, and nobody else, still reboots.
+After the fence, no take and no commit wins that was decided before the order. So only the machines that are past the
+point of no return then still reboot.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ Stood = Order | CorruptValueError | None
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What an order replaced, and how the lock stands behind it."""
+    """What an order replaced, and the state of the lock after it."""
 
     before: Stood
     state: LockState
@@ -45,7 +45,7 @@ class Ordered:
 
     @property
     def without_record(self) -> list[str]:
-        """The holders that have no record: nodes of the original, which obey the semaphore alone."""
+        """The holders that have no record: legacy nodes, which obey the semaphore alone."""
         return [holder for holder in self.state.semaphore.holders if self.state.claims.get(holder) is None]
 
 
@@ -65,9 +65,9 @@ class OperatorOrders:
         self._group = group
 
     async def freeze(self, order: Order, ttl: float | None = None, *, legacy: bool = False) -> Ordered:
-        """Let nobody new reboot, for `ttl` seconds (None: until `thaw`); with a `fence` the number of slots is 0 too.
+        """Let no further machine reboot, for `ttl` seconds (None: until `thaw`); `legacy` sets max to 0 too.
 
-        A freeze that stands is replaced; a fence of it stays.
+        A freeze that is in force is replaced; its max stays 0.
         """
         key = keys.freeze_key(self._group)
         before = await self._put(key, FREEZE, order, ttl, legacy=legacy)
@@ -76,7 +76,7 @@ class OperatorOrders:
         return Ordered(before, await self.admin.fence())
 
     async def thaw(self) -> Stood:
-        """End a freeze, and its fence: the number of slots is again what it was, unless it was set meanwhile."""
+        """End a freeze: the number of slots is again what it was, unless it was set meanwhile."""
         key = keys.freeze_key(self._group)
         entry = (await self._store.get(key)).entry
         if entry is None:
@@ -153,7 +153,7 @@ class OperatorOrders:
         await self._swap_max(0)
 
     async def _resize(self, slots: int) -> None:
-        """Set the number of slots back, unless somebody has set another one since."""
+        """Set the number of slots back, unless an operator has set another number since."""
         if (await self._guarded.read()).semaphore.max == 0:
             await self._swap_max(slots)
 

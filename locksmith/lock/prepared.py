@@ -1,4 +1,4 @@
-"""What a take needs besides the semaphore, read while every slot is held: so that a free slot is taken in one swap.
+"""What a take needs in addition to the semaphore, read while every slot is held: a free slot is taken in one swap.
 
 Orders, failures and other claims are written together with the semaphore, or before a write of it. A take that reads
 them after it has seen the semaphore needs no other guard. A prepared take has read them before. So its swap checks that
@@ -33,17 +33,13 @@ class TakeReadings:
     read: Mapping[str, Reading]
     others: Others
 
-    def __getitem__(self, key: str) -> Reading:
-        """Give the reading of a key."""
-        return self.read[key]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The readings of one claim's attempt that found no free slot.
 
-    `slots`: the number of slots, which the group's share (where there is one) left as it is. `looking`: the look at the
-    other keyspace, begun with these readings. `at`: when they began, in the loop's time. `freed`: how the semaphore
+    `slots`: the number of slots, which the group's share (if any) left as it is. `looking`: the check of the other
+    keyspace, begun with these readings. `at`: when they began, in the loop's time. `freed`: how the semaphore
     stands since; None: no change of it is known.
     """
 

@@ -2,7 +2,7 @@
 
 Each has a place, a key of its own, which expires unless it is kept (places.py): who crashes leaves the queue by itself.
 The first ones watch just the place before their own, so that one who goes wakes one. A place far back holds no watch:
-its owner looks again after a time that grows with what is before it, at a cost that does not (queue_sight.py).
+its owner reads the queue again after a time that grows with the places before it. The cost does not (queue_sight.py).
 
 A lease may fail to end a place: each change of etcd's leader starts it again, and a copied keyspace has none. So the
 first writes its place instead of prolonging it. The second, which watches it, removes a place that stands unchanged for
@@ -29,7 +29,7 @@ from locksmith.store.protocol import Entry, Store, remove
 log = logging.getLogger(__name__)
 
 TTL = 90.0
-"""Seconds after which a place expires that nobody keeps: three heartbeats of the loop."""
+"""Seconds after which a place expires that no machine keeps: three heartbeats of the loop."""
 FAR_TTL = 900.0
 """The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
 KEEP_AFTER = 25.0
@@ -37,10 +37,10 @@ KEEP_AFTER = 25.0
 KEEP_FAR_AFTER = 300.0
 """The same, of a place that lasts for `FAR_TTL`."""
 LOOK_AFTER = 30.0
-"""Seconds after which one of the first looks again whatever its watch says: a frozen member is silent."""
+"""Seconds after which one of the first reads the queue again even if its watch is silent: a frozen member is silent."""
 LONGEST_LOOK_AFTER = 600.0
 LOOKS = 25
-"""How often in a row one looks at the queue: after each removal of places that belong to no machine."""
+"""How often in a row the queue is read: after each removal of places that belong to no machine."""
 FIRST_LASTS = 180.0
 """Seconds for which the place of the first may stand unchanged: the longest step of a loop, a pause, a heartbeat."""
 LEAVE_LIMIT = 5.0
@@ -68,7 +68,7 @@ class Look:
         return self.ahead[-1] if self.ahead else None
 
     def moved_up(self) -> "Look | None":
-        """Give what is known once the place right before is gone; None: that takes another look.
+        """Give what is known once the place right before is gone; None: the queue must be read for that.
 
         The others before it may have gone too. The watch of the next one begins at the same revision, so it tells that.
         """
@@ -81,7 +81,7 @@ class Look:
 
 
 class Queue:
-    """One claim's place in a group's line. Errors are the store's."""
+    """One claim's place in a group's queue. Errors are the store's."""
 
     def __init__(
         self,
@@ -109,9 +109,9 @@ class Queue:
         return self._place is not None and self._place.claim.nonce == claim.nonce
 
     async def stand(self, claim: Claim, slots: int = 1) -> Look:
-        """Stand in line for a claim, or keep its place, and say where that is; `slots` are those of the group.
+        """Enter the queue for a claim, or keep its place, and say where that is; `slots` are those of the group.
 
-        A place that was lost (expired while the store or this program was away) is taken anew, at the end.
+        A place that was lost (expired while the store or this program was away) is taken again, at the end.
         """
         place = self._place
         if place is None or not self.stands(claim):
@@ -150,7 +150,7 @@ class Queue:
         return tuple(dict.fromkeys((self._place.entry, self._place.ticket)))
 
     def keys(self, claim: Claim) -> tuple[str, ...]:
-        """Name the keys of which one exists while a claim has a place, whichever version made it."""
+        """Name the keys of which one exists while a claim has a place, in any version of locksmith."""
         return (places.ticket_key(self._group, claim), places.older_key(self._group, claim))
 
     def left(self) -> None:
@@ -158,7 +158,7 @@ class Queue:
         self._place = self._look = None
 
     def look_again(self) -> None:
-        """Believe no more in what was seen of the line."""
+        """Forget what was seen of the queue."""
         self._look = None
 
     async def leave(self, claim: Claim) -> None:
@@ -185,7 +185,7 @@ class Queue:
         return await halts_all(self._store, self._group, incidents)
 
     async def abandon(self) -> None:
-        """Give up the place that is known here, whosever it is."""
+        """Remove the place that is known here, of any claim."""
         if self._place is not None:
             await self.leave(self._place.claim)
 
@@ -246,9 +246,9 @@ class Queue:
         return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
 
     def _look_from_afar(self, position: int, known: int) -> Look:
-        """Put off the first look of one who came far back: of thousands who come at one moment all would look.
+        """Put off the first read of a machine that enters far back: thousands that enter at one moment would all read.
 
-        Whoever came among the first knows it from its very coming, and looks at once.
+        A machine among the first knows that when it enters, and reads the queue at once.
         """
         later = _now() + self._rng.uniform(0, lasts(position, known))
         return Look(QueuePosition(position, position, exact=False, counted=False), (), 0, later)
@@ -285,7 +285,7 @@ def _now() -> float:
 
 
 def _is_same(entry: Entry, own: Entry) -> bool:
-    """Tell whether an entry is one's own place, and expires as that does: one that lost its lease is taken anew."""
+    """Tell whether an entry is one's own place, and expires as that does: one that lost its lease is made again."""
     return (entry.key, entry.created, bool(entry.lease)) == (own.key, own.created, True)
 
 

@@ -1,8 +1,8 @@
 """The lock with a queue before it: first come, first served, and as many try the semaphore as slots are free.
 
-Who may not have a slot at all (its id stands in the semaphore for something else) does not stand in line, or it would
-hold up the others. A machine that cannot take one for reasons of its own leaves the line, and returns later: as the
-first it would block every machine after it.
+A machine whose id holds a slot for another claim does not wait in the queue: it would block the others. A machine that
+cannot take a slot for reasons of its own leaves the queue, and returns later: as the first it would block every machine
+after it.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class QueuedLock:
         return self._pending.may_win or claim.nonce != self._nonce
 
     async def take(self, claim: Claim) -> Answer:
-        """Stand in line, and as the first try to take a slot. It may, and should, be asked again and again.
+        """Wait in the queue, and as the first try to take a slot. It may, and should, be asked again and again.
 
         A slot that was had once and is gone was freed by an operator: it is not taken again.
         """
@@ -74,7 +74,7 @@ class QueuedLock:
             await self._leave_soon(claim)
             return denials.repeated(error)
         except NotAdmittedError as error:
-            # A take that was sent before may still win: whoever gives up settles that.
+            # A take that was sent before may still win: an abort fences it.
             if not error.held and await self._binds_this_machine_alone(error):
                 key = error.resume if isinstance(error, HaltedError) else error.key
                 self._absence = self._back_off.denied(error.code, str(error), _now(), key=key, revision=error.revision)
@@ -88,7 +88,7 @@ class QueuedLock:
         if isinstance(answer, Granted):
             self._absence = None
             self._back_off.forget()
-        self._granted = self._granted or isinstance(answer, Granted)
+            self._granted = True
         return answer
 
     async def changed(self, limit: float) -> bool:
@@ -96,7 +96,7 @@ class QueuedLock:
         return await self._wait.ended(limit)
 
     async def commit(self, claim: Claim) -> Answer:
-        """Pass the point of no return, as `RebootLock.commit` does; nobody is to wait behind one who is past it."""
+        """Pass the point of no return, and leave the queue: no machine waits for one that is past it."""
         try:
             sent = await self.lock.commit(claim)
         except LostClaimError as error:
@@ -110,7 +110,7 @@ class QueuedLock:
         return Granted(sent)
 
     async def report_failure(self, claim: Claim, state: str, failure: str) -> bool:
-        """Write what went wrong, as `RebootLock.blame` does. True: an operator knows, or there is no slot any more."""
+        """Write what went wrong into the record. True: an operator knows, or there is no slot any more."""
         gone_wrong = await self.lock.report_failure(claim, state, failure)
         if gone_wrong is None or gone_wrong.acknowledged:
             self._wait.stop()
@@ -120,7 +120,7 @@ class QueuedLock:
         return False
 
     async def release(self, claim: Claim, *, fence_pending: bool, why: str, rebooted: bool = False) -> None:
-        """Give the slot back, as `RebootLock.give_back` does, and the place in line."""
+        """Release the slot, as `RebootLock.release` does, and remove the place in the queue."""
         released = await self.lock.hand_over(
             claim,
             fence_pending=fence_pending,
@@ -129,22 +129,20 @@ class QueuedLock:
             places=self._queue.keys(claim),
             held=self._granted or claim.state != HELD,
         )
-        freed = released.claim
-        if freed is not None and freed.taken is not None:
+        if (freed := released.claim) is not None and freed.taken is not None:
             held, waited = datetime.now(UTC) - freed.taken, freed.taken - freed.since
             self._meter.gave_back(max(0.0, waited.total_seconds()), max(0.0, held.total_seconds()))
-        if released.unqueued and not self._queue.stands(claim):
-            self._stop_waiting()
-        else:
-            await self.leave(claim)
+        self._stop_waiting()
+        if not released.unqueued or self._queue.stands(claim):
+            await self._queue.leave(claim)
 
     async def leave(self, claim: Claim) -> None:
-        """Give the place up."""
+        """Remove the place in the queue."""
         self._stop_waiting()
         await self._queue.leave(claim)
 
     async def close(self) -> None:
-        """Give up the place that is known here, and let go of the store."""
+        """Remove the place that is known here, and let go of the store."""
         self._wait.stop()
         try:
             await self._queue.abandon()
@@ -153,7 +151,7 @@ class QueuedLock:
 
     def _follow(self, claim: Claim) -> None:
         if claim.nonce != self._nonce:
-            # The first claim may be one of an earlier run, from the journal, with a take on its way.
+            # The first claim may be one of an earlier run, from the reboot journal, with a take on its way.
             self._pending.follow(of_earlier_run=not self._nonce)
             self._granted = claim.taken is not None
             self._nonce = claim.nonce
@@ -164,8 +162,7 @@ class QueuedLock:
             self._back_off.forget()
 
     async def _take(self, claim: Claim) -> Answer:
-        known = await self._known(claim)
-        if known is not None:
+        if (known := await self._known(claim)) is not None:
             return known
         if self._absence is not None:
             return await self._away(claim, self._absence)
@@ -182,8 +179,8 @@ class QueuedLock:
         return self._is_queued(look)
 
     async def _known(self, claim: Claim) -> Answer | None:
-        """Look whether the claim has its slot, where that may be; None: it has to ask for one."""
-        # One that has its slot may stand in line still, where its place could not be given up.
+        """Tell whether the claim has its slot, if that is possible; None: the claim has to ask for a slot."""
+        # A claim that has its slot may still be queued, if its place could not be removed.
         if self._granted or self._pending.is_recent(_now()) or not self._queue.stands(claim):
             if await self.lock.check(claim):
                 return await self._keep(claim)
@@ -196,7 +193,7 @@ class QueuedLock:
         return denials.queued(look.line)
 
     async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
-        """Take a slot although others stand before this machine: there is one for each of them too."""
+        """Take a slot although others wait before this machine: there is one for each of them too."""
         try:
             return await self._take_slot(claim, position=look.line.position)
         except SlotsBusyError as error:
@@ -226,7 +223,7 @@ class QueuedLock:
     ) -> bool:
         """Take a slot, or keep it; where that is cut off, remember that it may win still. True: the place has gone too.
 
-        Where it fails again and again, the machine is to leave the line: `_absence` says so.
+        Where it fails again and again, the machine is to leave the queue: `_absence` says so.
         """
         began = _now()
         try:
@@ -239,7 +236,7 @@ class QueuedLock:
             raise
         except BaseException as error:
             self._pending.cut_off(_now())
-            # Whether the store answers at all is seen by the next look at the line: only then does the next try count.
+            # Whether the store answers at all is seen by the next read of the queue: only then does the next try count.
             self._queue.look_again()
             if not denials.binds_every_machine(error, claim):
                 text = f"its attempts to take a slot fail: {str(error) or 'they take too long'}"
@@ -255,7 +252,7 @@ class QueuedLock:
         return error.code in OWN_DENIALS
 
     async def _away(self, claim: Claim, absence: Absence) -> Denied:
-        """Stay out of the line, and say why and until when."""
+        """Stay out of the queue, and say why and until when."""
         until = self._return_time.of(absence, _now(), self.lock.now())
         if self._queue.stands(claim):
             await self._leave_soon(claim)
@@ -269,9 +266,9 @@ class QueuedLock:
             self._back_off.forget()
 
     async def _keep(self, claim: Claim) -> Answer:
-        """Keep the slot that the claim has, unless the group is held back, and give up a place that is left.
+        """Keep the slot that the claim has, unless the group is held back, and remove a place that is left.
 
-        A machine that cannot go on with its slot would keep it for ever: after as many failures it gives it back.
+        A machine that cannot go on with its slot would keep it for ever: after as many failures it releases the slot.
         """
         before = self._absence
         try:
@@ -293,7 +290,7 @@ class QueuedLock:
         self._meter.line(0, 0)
 
     async def _leave_soon(self, claim: Claim) -> None:
-        """Give the place up; where that fails, the commit tries once more, and else it expires."""
+        """Remove the place; where that fails, the commit tries once more, and else it expires."""
         self._stop_waiting()
         await self._queue.leave_soon(claim)
 

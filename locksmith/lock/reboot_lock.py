@@ -1,13 +1,13 @@
-"""Claims on the semaphore: take, commit, give back, resize, each a compare-and-swap that is decided before it ends.
+"""The daemon's part of the lock: take, commit, release, each a compare-and-swap whose outcome is known when it ends.
 
-Ownership is the pair: the id in the semaphore, and the claim's nonce in the record beside it. On etcd v3 both change
-in one transaction. On v2 they cannot, so every take writes its record first, guarded by the version it read *after*
-it had read the semaphore; and before it writes over another claim's leftover record it touches the semaphore, so that
-a take of that other claim which is still on its way can no longer win. Whoever's nonce stands in the record when the
-id enters the semaphore is its owner, and nobody overwrites it afterwards.
+A claim owns a slot if two things agree: the id in the semaphore, and the claim's nonce in the record of that id. On
+etcd v3 both change in one transaction. On v2 they cannot. There a take writes its record first, guarded by the version
+it read *after* the semaphore. Before it writes over the leftover record of another claim, it fences the semaphore: a
+take of that other claim, still on its way, can then no longer win. The nonce in the record when the id enters the
+semaphore is the owner's, and no other claim writes over it.
 
-A write whose answer was lost may be applied later than any read that follows. Every operation therefore repeats its
-swap until the semaphore's version moves or the swap succeeds; only then is it decided.
+A write whose response was lost may be applied later than any read that follows. So every operation repeats its swap
+until the version of the semaphore changes or the swap succeeds. Only then is the outcome known.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ from locksmith.store.protocol import Also, Change, Check, Delete, Entry, Put, Re
 
 
 class RebootLock:
-    """The lock of one group.
+    """The lock of one group, as one machine uses it.
 
-    An operation that lost a race, or its answer, is tried again for `limit` seconds; after that no attempt begins. Each
-    attempt is a few calls of the store, which end within its own deadline.
+    An operation that lost a race, or its response, is tried again for `limit` seconds; after that no attempt begins.
+    Each attempt is a few calls of the store, which end within its own deadline.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class RebootLock:
     ) -> bool:
         """Take a slot for a claim; taking it again for the same claim writes nothing.
 
-        `leaving` is its place in line with its ticket, which go with the same write. True: they have gone. False: they
-        may still be there.
+        `leaving` is its place in the queue with its ticket, which go with the same write. True: they have gone. False:
+        they may still be there.
         `prepared` is what an earlier attempt has read, with the semaphore as it stands by now: one swap from that is
         tried first, and where it is not done, everything is read again. `position` is that of the place: a slot must be
         free for each place before it too.
@@ -133,7 +133,7 @@ class RebootLock:
     async def release(
         self, claim: Claim, *, fence_pending: bool = False, why: str = "", rebooted: bool = False
     ) -> Claim | None:
-        """Give the claim's slot back, and give the claim as its record had it; the history says `why`.
+        """Release the claim's slot, and give the claim as its record had it; the history says `why`.
 
         None: it held no slot; at most the record that it may have left is removed. With `fence_pending`, a take of this
         claim whose response was lost is made unable to win later. Unless it has `rebooted`, the group forgets that it
@@ -247,7 +247,7 @@ class RebootLock:
         return next((was.claim for was in work.lost if was.holds(claim)), None)
 
     async def _release_known(self, work: Release, known: Known, *, rebooted: bool) -> Claim | None:
-        """Free the slot from what is known; None: nothing was written, and it takes a fresh look to say why."""
+        """Free the slot from what is known; None: nothing was written, and it takes a fresh read to say why."""
         claim, now, last = work.claim, known.holder_state, known.last
         memory = keys.reboot_key(self.guarded.group, claim.holder)
         if now.holder != claim.holder or not now.holds(claim) or now.claim is None:

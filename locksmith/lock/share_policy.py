@@ -1,4 +1,4 @@
-"""A group whose `max` follows a share of its machines: what whoever takes the lock makes of that.
+"""A group whose `max` follows a share of its machines: what a take makes of that.
 
 On etcd v2 the share is written before the semaphore, so it names both numbers until a take has seen the new one stand.
 """
@@ -57,12 +57,12 @@ class Shares:
         """Give the number that a new share makes, and its record; `before` is the number that it replaces."""
         entry = await self.entry()
         slots = Share(percent, ()).of(await self._present())
-        # 0 or less is the original's way to stop everybody: that is nobody's share.
+        # 0 or less is how legacy nodes are stopped: that is not the number of a share.
         wrote = tuple(dict.fromkeys(number for number in (before, slots) if number > 0))
         return slots, Put(self.key, encode(Share(percent, wrote)), entry.version if entry else ABSENT)
 
     async def entry(self) -> Entry | None:
-        """Read the share's entry, where there is one, whatever it says."""
+        """Read the share's entry, where there is one, also if it cannot be decoded."""
         return (await self._store.get(self.key)).entry
 
     async def end(self, entry: Entry) -> None:

@@ -19,7 +19,7 @@ RETURN_DELAY = 1.0
 
 
 class _SemaphoreSeen(NamedTuple):
-    """The semaphore, read or told by its watch, since a look at the queue."""
+    """The semaphore, read or told by its watch, since a read of the queue."""
 
     look: Look
     reading: Reading
@@ -72,7 +72,7 @@ class SlotWait:
         return prepared
 
     async def has_slots_for_all(self, look: Look) -> bool:
-        """Tell whether there is a free slot for each place up to this one. The semaphore is read once for each look."""
+        """Tell whether a slot is free for each place up to this one. The semaphore is read once for each `look`."""
         if self._semaphore is None or self._semaphore.look.revision != look.revision:
             self._semaphore = _SemaphoreSeen(look, await self._lock.peek())
         return self._lock.free_slots(self._semaphore.reading) >= look.line.position

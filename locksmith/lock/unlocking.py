@@ -12,7 +12,7 @@ from locksmith.store.protocol import ABSENT, Check
 
 
 class Unlock:
-    """The freeing of one id, whatever holds it; with what was `shown` of it, of that alone."""
+    """The freeing of one id, of any claim; with what was `shown` of it, of that alone."""
 
     def __init__(self, guarded: Guarded, holder: str, shown: ShownHolder | None) -> None:
         self._guarded = guarded
