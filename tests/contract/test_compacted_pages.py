@@ -185,5 +185,5 @@ def test_the_tool_shows_all_machines_of_a_group_that_is_compacted_while_it_reads
         ctl = tool(f"-endpoint={url}", f"-group={group}")
         shown = json.loads(ctl("nodes", "--json").out)
         assert [one["id"] for one in shown["nodes"]] == [*map(name, range(MACHINES))]
-        assert "It is 25th in line" in ctl("why", name(24)).out
+        assert "It is 25th in the queue" in ctl("why", name(24)).out
     assert way.pages

@@ -347,9 +347,9 @@ def test_lock_and_unlock_name_the_id_of_a_host_name_and_touch_nothing(ctl, fleet
     present(fleet, ID, "web1")
     fleet.slots(3)
     said = ctl.fails("lock", "web1", "--reason", "x")
-    assert f"web1 is the host name of {ID}; nothing was locked. Say `locksmithctl lock {ID}`" in said
+    assert f"web1 is the host name of {ID}; nothing was locked. Run `locksmithctl lock {ID}`" in said
     assert ctl("lock", ID, "--reason", "x").status == 0
-    assert f"Say `locksmithctl unlock {ID}`" in ctl.fails("unlock", "web1")
+    assert f"`locksmithctl unlock {ID}`" in ctl.fails("unlock", "web1")
     assert [one["id"] for one in json.loads(ctl("status", "--json").out)["holders"]] == [ID]
     bare = semaphore.encode(Semaphore(3, (ID, "web1")))
 
