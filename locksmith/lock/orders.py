@@ -120,7 +120,7 @@ class OperatorOrders:
             written = _of_clusters(replace(order, slots=slots), stands)
             if slots is not None and ttl is not None:
                 raise LockError(
-                    "a fence does not end by itself, so max would stay 0: freeze without --until and --for, and "
+                    "a freeze with --legacy does not end by itself, so max would stay 0: freeze without --until and --for, and "
                     "end it with `locksmithctl thaw`"
                 )
             await self._store.swap(key, order_record.encode(written), reading.version, ttl=ttl)
