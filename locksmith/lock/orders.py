@@ -120,8 +120,8 @@ class OperatorOrders:
             written = _of_clusters(replace(order, slots=slots), stands)
             if slots is not None and ttl is not None:
                 raise LockError(
-                    "a freeze with --legacy does not end by itself, so max would stay 0: freeze without --until and --for, and "
-                    "end it with `locksmithctl thaw`"
+                    "a freeze with --legacy does not end by itself, so max would stay 0: freeze without --until and "
+                    "--for, and end it with `locksmithctl thaw`"
                 )
             await self._store.swap(key, order_record.encode(written), reading.version, ttl=ttl)
             return stands

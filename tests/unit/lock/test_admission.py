@@ -111,7 +111,7 @@ def test_a_fence_sets_max_to_0_and_the_thaw_sets_it_back():
 
 def test_a_fence_that_would_end_by_itself_is_refused():
     async def story(group):
-        with pytest.raises(LockError, match="nobody would set max back"):
+        with pytest.raises(LockError, match="so max would stay 0"):
             await group.orders.freeze(FREEZE, 60, legacy=True)
 
     scene(story)
