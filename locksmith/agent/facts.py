@@ -47,7 +47,7 @@ class TriggerResult:
     """The answer of one trigger."""
 
     need: RebootNeed | None = None
-    doubt: str | None = None
+    error: str | None = None
     """An error, as a sentence. A trigger with an error has no need."""
     says: str = field(default="", compare=False)
     """Why no reboot is needed."""
@@ -113,7 +113,7 @@ class WindowSight:
 
     windows: Windows | None = None
     """None: at any time."""
-    doubt: str = ""
+    error: str = ""
     """An error, as a sentence. With an error the machine may not reboot."""
 
 

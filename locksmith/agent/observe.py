@@ -70,7 +70,7 @@ class Observer:
             settings=self._settings,
             shutdown=shutdown,
             needs=tuple(result.need for result in memory.results if result.need is not None),
-            errors=tuple(result.doubt for result in memory.results if result.doubt is not None),
+            errors=tuple(result.error for result in memory.results if result.error is not None),
             not_applied=tuple(result.not_applied for result in memory.results if result.not_applied),
             journal=journal,
             answer=memory.answer,
@@ -167,10 +167,10 @@ async def _ask(trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
         async with asyncio.timeout(LOOK_LIMIT):
             seen = await trigger.look(now, boot)
     except TimeoutError:
-        seen = TriggerResult(doubt=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
+        seen = TriggerResult(error=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
     except Exception as error:
         log.debug("a defect of a trigger", exc_info=True)
-        seen = TriggerResult(doubt=f"{trigger.name}: {type(error).__name__}: {error}")
+        seen = TriggerResult(error=f"{trigger.name}: {type(error).__name__}: {error}")
     return seen if seen.looked else replace(seen, looked=now)
 
 

@@ -94,8 +94,8 @@ def _gate(now: Snapshot) -> Wait | None:
 
 def _outside_window(now: Snapshot) -> Wait | None:
     """Name the window that is closed, or that has too little left for a reboot to begin."""
-    if now.window.doubt:
-        return Wait("window", now.window.doubt)
+    if now.window.error:
+        return Wait("window", now.window.error)
     windows = now.window.windows
     if windows is None:
         return None

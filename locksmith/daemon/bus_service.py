@@ -165,8 +165,8 @@ def _trigger(name: str, seen: TriggerResult | None) -> list[Any]:
     if seen is None:
         return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
     looked = _micros(seen.looked)
-    if seen.doubt is not None:
-        return [name, ERROR, looked, seen.doubt.removeprefix(f"{name}: ")]
+    if seen.error is not None:
+        return [name, ERROR, looked, seen.error.removeprefix(f"{name}: ")]
     if seen.need is not None:
         return [name, YES, looked, seen.need.reason or seen.need.version]
     return [name, NO, looked, seen.says]

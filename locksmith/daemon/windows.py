@@ -42,7 +42,7 @@ class ConfiguredWindows:
             except StoreError as error:
                 if wanted:
                     raise
-                self._sight = WindowSight(doubt=f"the windows of {', '.join(self._stored)} are not known: {error}")
+                self._sight = WindowSight(error=f"the windows of {', '.join(self._stored)} are not known: {error}")
         return self._sight
 
     def forget(self) -> None:
@@ -69,10 +69,10 @@ class ConfiguredWindows:
             try:
                 found = await WindowStore(self._store).read(name)
             except CorruptValueError as error:
-                return WindowSight(doubt=str(error))
+                return WindowSight(error=str(error))
             if found is None:
                 return WindowSight(
-                    doubt=f"there is no set of windows {name!r} in the file or in the store: "
+                    error=f"there is no set of windows {name!r} in the file or in the store: "
                     f"`locksmithctl window set {quoted(name)}` makes one"
                 )
             sets.append(found)

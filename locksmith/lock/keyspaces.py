@@ -1,13 +1,13 @@
 """The rule of the two keyspaces: a group whose semaphore stands on etcd's v2 API is not locked on v3.
 
 v2 and v3 of one server do not see each other: a node on each would hold "the" lock at the same time. So before every
-take on v3 the cluster is asked for the group's v2 semaphore, and every doubt is a "no".
+take on v3 the cluster is asked for the group's v2 semaphore, and without a clear answer it takes no slot.
 
 Whether v2 is served is each member's own matter (`--enable-v2`), what it holds is the cluster's. So one member that
 serves v2 decides for all, and one that does not says nothing about the others: then all endpoints are asked. One that
 cannot be connected to does not count beside one that answers: a member that is down is an everyday thing, and no node
 locks on v2 there meanwhile. (One that is up, but out of this machine's reach alone, is the gap in this: so serve v2 on
-all members or on none.) One that takes the connection and gives no answer of etcd's is a doubt.
+all members or on none.) One that takes the connection and gives no answer of etcd's counts as unclear.
 """
 
 import asyncio

@@ -46,7 +46,7 @@ class NewerKernel:
         try:
             running = self._paths.kernel_release.read_text(errors="replace").strip()
         except OSError as error:
-            return TriggerResult(doubt=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
+            return TriggerResult(error=f"kernel: {self._paths.kernel_release} cannot be read: {error.strerror}")
         alike = {name: image for name, image in self._installed().items() if _flavour(name) == _flavour(running)}
         newest = max(alike, key=_numbers, default=running)
         if _numbers(newest) <= _numbers(running):

@@ -38,7 +38,7 @@ class MaxUptime:
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:
         """Compare the uptime. Suspended time counts; a step of the wall clock does not."""
         if not self.found():
-            return TriggerResult(doubt="max-uptime: triggers.max-uptime says no length")
+            return TriggerResult(error="max-uptime: triggers.max-uptime says no length")
         up = self._up(boot)
         if up < self._most:
             return TriggerResult(says=f"up for {span(up)}, of {span(self._most)} at most")

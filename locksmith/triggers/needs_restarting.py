@@ -113,7 +113,7 @@ class NeedsRestarting:
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
 
     def _doubt(self, text: str, asked: datetime) -> TriggerResult:
-        return TriggerResult(doubt=f"{self.name}: {text}", looked=asked)
+        return TriggerResult(error=f"{self.name}: {text}", looked=asked)
 
     def _need(self, words: str, outcome: Outcome, asked: datetime) -> RebootNeed:
         """Give the need. The command's output serves as the version: the same output after a reboot is no new reason.
@@ -129,7 +129,7 @@ class NeedsRestarting:
         period = self._settings.period.total_seconds()
         while True:
             before, self._last = self._last, await self.ask()
-            if (before.need, before.doubt) != (self._last.need, self._last.doubt):
+            if (before.need, before.error) != (self._last.need, self._last.error):
                 wake()
             pause = period if self._was_run else min(period, NOT_RUN)
             await asyncio.sleep(pause * self._rng.uniform(1 - JITTER, 1 + JITTER))

@@ -82,7 +82,7 @@ class OperatorRequest:
         except FileNotFoundError:
             return TriggerResult(says="no operator has requested one")
         except (OSError, jsonread.BadJsonError) as error:
-            return TriggerResult(doubt=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
+            return TriggerResult(error=f"{self.path} cannot be read ({error}); `locksmithctl cancel` removes it")
         if not _is_this(made_in, boot):
             return self._fulfilled()
         return TriggerResult(RebootNeed(self.name, version, since, _because(reason)))
@@ -91,7 +91,7 @@ class OperatorRequest:
         try:
             self.cancel()
         except HostError as error:
-            return TriggerResult(doubt=str(error))
+            return TriggerResult(error=str(error))
         return TriggerResult(says="no operator has requested one")
 
 

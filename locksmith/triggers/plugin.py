@@ -79,7 +79,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[TriggerPlugin], dict[st
             used += _found(points[name], context)
         except UsageError as error:
             log.warning("%s; it is left out, as triggers.use does not name it", error)
-            others[name] = TriggerResult(doubt=str(error))
+            others[name] = TriggerResult(error=str(error))
     return used, {name: others.get(name) for name in sorted(points.keys() - {one.name for one in used}, key=_rank)}
 
 

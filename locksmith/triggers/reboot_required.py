@@ -76,7 +76,7 @@ class RebootRequired:
             left = self._left_by_an_earlier_boot(boot, file)
             packages = self._read_packages() if file else []
         except OSError as error:
-            return TriggerResult(doubt=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
+            return TriggerResult(error=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
         if file is None:
             return TriggerResult(says=f"there is no {self._file}")
         if file == left and not any(map(_wants_another_kernel, packages)):

@@ -87,9 +87,9 @@ class UpdateEngine:
         except NobodyError:
             return TriggerResult(says="update_engine is not on the bus")
         except HostError as error:
-            return TriggerResult(doubt=f"update_engine: {error}")
+            return TriggerResult(error=f"update_engine: {error}")
         if operation not in OPERATIONS:
-            return TriggerResult(doubt=f"update_engine is in a state that is unknown here: {operation!r}")
+            return TriggerResult(error=f"update_engine is in a state that is unknown here: {operation!r}")
         self._need = self._needed(version, now) if operation == NEED_REBOOT else None
         return TriggerResult(self._need, says=f"it is in the state {operation.removeprefix('UPDATE_STATUS_')}")
 

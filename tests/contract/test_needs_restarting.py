@@ -66,9 +66,9 @@ def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, 
     assert machine.answer().need.reason.endswith("says that a reboot is needed")
     machine.program(f'[ "$*" = "{words}" ] || exit 7; exit 0', path)
     answer = machine.answer()
-    assert (answer.need, answer.doubt) == (None, None)
+    assert (answer.need, answer.error) == (None, None)
     machine.program("echo no such plugin >&2; exit 5", path)
-    assert "failed with exit status 5: no such plugin" in machine.answer().doubt
+    assert "failed with exit status 5: no such plugin" in machine.answer().error
 
 
 def test_dnf5_is_asked_where_its_plugin_is_there(machine):
@@ -85,24 +85,24 @@ def test_any_command_with_exit_statuses_of_its_own(machine):
         for status in (0, 1, 3, 4, 9)
     }
     assert [status for status, answer in said.items() if answer.need] == [3, 4]
-    assert [status for status, answer in said.items() if answer.doubt] == [1]
+    assert [status for status, answer in said.items() if answer.error] == [1]
 
 
 def test_a_missing_command_is_an_error_and_never_a_wish(machine):
     answer = machine.answer(command=("gone", "-r"))
-    assert (answer.need, answer.doubt) == (None, "needs-restarting: gone is not installed")
+    assert (answer.need, answer.error) == (None, "needs-restarting: gone is not installed")
     machine.program("exit 1")
     (machine.paths.root / "usr/bin/check").chmod(0o644)
     answer = machine.answer(command=("check",))
     assert answer.need is None
-    assert "cannot be started: Permission denied" in answer.doubt
+    assert "cannot be started: Permission denied" in answer.error
 
 
 def test_one_that_runs_too_long_is_ended_and_an_error(machine):
     machine.program("sleep 600")
     answer = machine.answer(command=("check",), limit=timedelta(seconds=0.3))
     assert answer.need is None
-    assert "it ran longer than 0.3 s" in answer.doubt
+    assert "it ran longer than 0.3 s" in answer.error
 
 
 def test_what_it_prints_stands_for_the_version(machine):
@@ -141,7 +141,7 @@ async def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatc
     woken = asyncio.Event()
     trigger.listen(woken.set)
     await asyncio.wait_for(woken.wait(), LIMIT)
-    assert "not installed" in str((await trigger.look(NOW, Boot("one"))).doubt)
+    assert "not installed" in str((await trigger.look(NOW, Boot("one"))).error)
     woken.clear()
     machine.program("exit 1")
     await asyncio.wait_for(woken.wait(), LIMIT)

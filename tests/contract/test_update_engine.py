@@ -128,7 +128,7 @@ async def test_without_a_bus_there_is_a_doubt_that_names_it_and_its_return_wakes
         await until(lambda: trigger.wakes >= 2, "its going wakes")
         sight = await trigger.sees()
         assert sight.need is None
-        assert "no connection to the system bus" in (sight.doubt or "")
+        assert "no connection to the system bus" in (sight.error or "")
         daemon.start()
         await until(lambda: trigger.wakes >= 3, "its return wakes")
         assert await trigger.sees() == TriggerResult()
@@ -140,7 +140,7 @@ async def test_an_engine_that_does_not_answer_is_a_doubt_until_it_does(daemon):
         assert await trigger.sees() == need("1")
         engine.silent = True
         sentence = "update_engine: GetStatus of com.coreos.update1 was not answered within 0.2 s"
-        assert await trigger.sees() == TriggerResult(doubt=sentence)
+        assert await trigger.sees() == TriggerResult(error=sentence)
         engine.speak()
         assert await trigger.sees(LATER) == need("1")
 
@@ -157,7 +157,7 @@ async def test_an_answer_that_cannot_be_read_is_a_doubt(daemon, change, sentence
         vars(engine).update(change)
         seen = await trigger.sees()
         assert seen.need is None
-        assert sentence in (seen.doubt or "")
+        assert sentence in (seen.error or "")
 
 
 def test_a_signal_of_another_signature_is_ignored_and_said(daemon, caplog):

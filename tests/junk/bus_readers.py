@@ -285,7 +285,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
 async def _told(story: Coroutine[Any, Any, object]) -> object:
     """Make an error of a "no" that is told in another way."""
     found: Any = await story
-    if getattr(found, "doubt", None) or (isinstance(found, list) and found):
+    if getattr(found, "error", None) or (isinstance(found, list) and found):
         raise HostError(str(found))
     return found
 

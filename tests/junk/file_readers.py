@@ -45,10 +45,10 @@ def _file(path: Path, read: Callable[[], Any], *good: bytes, refuses: bool = Tru
 
 
 def _looked(story: Any) -> object:
-    """Make an error of a doubt, which is how a trigger says no."""
+    """Raise what a trigger gives as its error."""
     seen = asyncio.run(story)
-    if seen.doubt:
-        raise HostError(seen.doubt)
+    if seen.error:
+        raise HostError(seen.error)
     return seen
 
 

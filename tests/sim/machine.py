@@ -226,7 +226,7 @@ class SimMachine:
     def look(self) -> TriggerResult:
         """What the engine says."""
         if self.rng.random() < self.faults().engine_error:
-            return TriggerResult(doubt="update_engine does not answer")
+            return TriggerResult(error="update_engine does not answer")
         version = self.engine.need
         return TriggerResult(RebootNeed("update_engine", version, self.clock()) if version else None)
 

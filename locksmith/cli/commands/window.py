@@ -207,8 +207,8 @@ def _of_machine(session: Session, at: datetime) -> Windows | None:
             sight = await source.look(at, wanted=True)
         finally:
             await source.close()
-        if sight.doubt:
-            raise LockError(f"this machine does not reboot: {sight.doubt}")
+        if sight.error:
+            raise LockError(f"this machine does not reboot: {sight.error}")
         return sight.windows
 
     return boottime.run(look())

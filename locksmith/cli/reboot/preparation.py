@@ -66,8 +66,8 @@ class Preparation:
             return None
         now = self.clock()
         sight = await self.windows.look(now, wanted=True)
-        if sight.doubt:
-            return Denied("window", f"{sight.doubt}; --now skips the windows")
+        if sight.error:
+            return Denied("window", f"{sight.error}; --now skips the windows")
         entry = self.journal.read().entry
         least = self.least if entry is None or entry.hooks is Hooks.NONE else timedelta()
         if sight.windows is None or sight.windows.contains(now, least):

@@ -86,7 +86,7 @@ def encode(order: Order) -> bytes:
 
 
 def decode(raw: bytes, key: str, kind: str) -> Order:
-    """Read an order; `CorruptValueError` names its key and the way out. Until then it counts: a doubt is a no."""
+    """Read an order; `CorruptValueError` names its key and the way out. Until it is read, the order counts."""
     try:
         fields = jsonread.load_record(raw, limits.ORDER)
         return Order(

@@ -115,7 +115,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("one trigger does not answer, another wants a reboot", replace(NEEDING, errors=("no engine",)), Request()),
     ("outside the window", configured(NEEDING, window=CLOSED), "window"),
     ("without a window", configured(NEEDING, window=None), Request()),
-    ("a set of windows that is not there", replace(NEEDING, window=WindowSight(doubt="there is no set")), "window"),
+    ("a set of windows that is not there", replace(NEEDING, window=WindowSight(error="there is no set")), "window"),
     ("too little of the window is left", configured(NEEDING, min_remaining=timedelta(minutes=31)), "window"),
     ("enough of it is left", configured(NEEDING, min_remaining=timedelta(minutes=5)), Request()),
     ("its own moment in the window is to come", splayed(NEEDING), "splay"),
@@ -160,13 +160,13 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
         configured(replace(GRANTS, journal=Journal(entry(hooks=Hooks.PREPARED))), min_remaining=timedelta(minutes=31)),
         Commit(),
     ),
-    ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(doubt="no set")), Abort),
+    ("granted, and the set of windows is gone", replace(GRANTS, window=WindowSight(error="no set")), Abort),
     (
         "committed, and little of the window is left",
         configured(REBOOTING, min_remaining=timedelta(minutes=31)),
         Reboot(),
     ),
-    ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(doubt="no set")), Abort),
+    ("committed, and the set of windows is gone", replace(REBOOTING, window=WindowSight(error="no set")), Abort),
     (
         "rebooted, and a command that judges nothing says the same as before",
         replace(
@@ -544,7 +544,7 @@ def test_whatever_is_in_the_way_no_step_leads_towards_a_reboot(now):
         or now.shutdown is not ShutdownState.RUNNING
         or now.settings.dry_run
         or not now.settings.reboots
-        or now.window.doubt
+        or now.window.error
         or (window is not None and not window.contains(now.now))
         or (now.journal.entry is not None and now.journal.entry.by != DAEMON)
         or (now.journal.entry is not None and now.journal.entry.boot != now.boot)

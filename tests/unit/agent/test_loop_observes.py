@@ -108,7 +108,7 @@ def test_what_the_loop_remembers_of_its_claim_is_as_old_as_it_is():
         progress.call, progress.called, progress.looked = RebootCall(timedelta(), "no"), 90.0, 80.0
         progress.results = [
             TriggerResult(RebootNeed("kernel", "6.1", START)),
-            TriggerResult(doubt="it does not answer"),
+            TriggerResult(error="it does not answer"),
             TriggerResult(not_applied="6.0"),
         ]
         progress.asked, progress.running = Asked(60.0, (ALERT,), 59.0), Running(Stage.HEALTH, 50.0, done, over=True)

@@ -38,7 +38,7 @@ START = datetime(2026, 5, 1, 2, 0, 1, tzinfo=UTC)
 OPEN, CLOSED, SHORT = (
     WindowSight(original(*window)) for window in (("02:00", "1h"), ("03:00", "1h"), ("01:00", "62m"))
 )
-NO_SET = WindowSight(doubt="there is no set of windows")
+NO_SET = WindowSight(error="there is no set of windows")
 RUNNING, DOWN, UNKNOWN = ShutdownState.RUNNING, ShutdownState.GOING_DOWN, ShutdownState.UNKNOWN
 INHIBITED, ALERT = (Blocker("inhibitor", "backup runs"),), (Blocker("alerts", "an alert fires"),)
 GRANTED, DENIED, TAKEN_AWAY = Granted(), Denied("slot", "held by n2"), Denied("lost", "unlocked", lost=True)

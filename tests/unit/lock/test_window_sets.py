@@ -94,7 +94,7 @@ class Machine:
 
     async def is_open(self, *, wanted=True):
         sight = await self.source.look(NOON, wanted=wanted)
-        return sight.doubt or (sight.windows is None or sight.windows.contains(NOON))
+        return sight.error or (sight.windows is None or sight.windows.contains(NOON))
 
 
 def tell(story):

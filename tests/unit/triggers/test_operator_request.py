@@ -58,7 +58,7 @@ def test_a_wish_of_another_boot_does_not_lend_its_beginning(need):
 def test_a_file_that_cannot_be_read_is_a_doubt_with_a_way_out(need, content):
     need.path.parent.mkdir(parents=True)
     need.path.write_text(content)
-    doubt = look(need).doubt or ""
+    doubt = look(need).error or ""
     assert doubt.startswith(f"{need.path} cannot be read")
     assert "locksmithctl cancel" in doubt
     assert need.cancel()

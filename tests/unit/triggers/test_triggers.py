@@ -217,7 +217,7 @@ def test_in_a_container_the_kernel_is_the_hosts(machine):
 
 def test_without_the_running_kernels_name_there_is_a_doubt(machine):
     machine.write("boot/vmlinuz-6.1.0-9-amd64")
-    assert "cannot be read" in look(NewerKernel(machine.paths)).doubt
+    assert "cannot be read" in look(NewerKernel(machine.paths)).error
 
 
 def test_a_machine_that_has_been_up_for_long_enough_wants_a_reboot(machine):
