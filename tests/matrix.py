@@ -1,4 +1,4 @@
-"""Runs the tests that depend on versions with other versions than those of `.venv`. `make test` runs `dbus-next`.
+"""Runs the tests that depend on versions with other versions than those of `.venv`.
 
     python -m tests.matrix                 all of them, one after the other
     python -m tests.matrix lowest          the lowest versions that pyproject.toml allows
