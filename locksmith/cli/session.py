@@ -107,7 +107,7 @@ class Session:
         return boottime.run(self.use_admin(work, self.config.store))
 
     def with_v2_admin(self, work: Callable[["LockAdmin"], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with the group's lock on etcd's v2 API, whatever the configuration says."""
+        """Run `work` with the group's lock on etcd's v2 API, even if the configuration names v3."""
         return boottime.run(self.use_admin(work, replace(self.config.store, api=2)))
 
     async def use_admin(self, work: Callable[["LockAdmin"], Coroutine[Any, Any, T]], settings: "StoreSettings") -> T:

@@ -220,7 +220,7 @@ def _memory(config: Config, paths: Paths, member: Member, meter: Meter) -> tuple
 
 
 def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
-    """Name the cluster of the claim in the journal, for a machine that has lost what it had seen of the store."""
+    """Name the cluster of the claim in the reboot journal, if the machine has lost what it had seen of the store."""
     with contextlib.suppress(LocksmithError):
         entry = journal.read().entry
         return entry.cluster if entry is not None and mark.is_of(entry.api, entry.endpoints) else ""

@@ -61,7 +61,9 @@ def parse(fields: dict[str, Any], machine_id: str) -> Journal:
 def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
     claim = json.dumps(jsonread.read(fields, "claim", dict)).encode()
     return JournalEntry(
-        claim=claim_record.decode(claim, "the journal's claim", jsonread.read(fields, "holder", str, machine_id)),
+        claim=claim_record.decode(
+            claim, "the reboot journal's claim", jsonread.read(fields, "holder", str, machine_id)
+        ),
         strategy=jsonread.read(fields, "strategy", str),
         group=jsonread.read(fields, "group", str),
         api=jsonread.read(fields, "api", int),

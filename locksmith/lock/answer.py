@@ -16,7 +16,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """A place in the line for a slot: `position` (1: the first), `waiters` in all, the name of the one before.
+    """A place in the queue for a slot: `position` (1: the first), `waiters` in all, the name of the one before.
 
     Not `exact`: the position is that or a later one. Not `counted`: there are about so many waiters.
     """
@@ -30,7 +30,7 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class LastReboot:
-    """The last reboot of this machine that locksmith made: what for, and when its slot was given back."""
+    """The last reboot of this machine that locksmith made: what for, and when its slot was released."""
 
     version: str
     at: datetime
@@ -40,10 +40,10 @@ class LastReboot:
 class Denied:
     """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person.
 
-    `lost`: a permission that was given has been taken away by somebody, which counts like a failed reboot: the machine
-    does not ask for it again at once. `called_off`: it still has the permission and is to give it back, as the group is
-    held back: that is no failure. `line`: where this machine stands, if it stands in line. `done`: it has rebooted for
-    this version already, as its group remembers, and this machine does not.
+    `lost`: a permission that was given is gone, for example because an operator has removed it. That counts like a
+    failed reboot: the machine does not ask again at once. `must_release`: the machine still has the permission and must
+    release it, because the group is held back. That is no failure. `line`: this machine's place, if it is queued.
+    `done`: the machine has rebooted for this version already: its group remembers that, and the machine does not.
     """
 
     code: str

@@ -4,7 +4,7 @@
 in several requests, between which anything may happen. So each such read names a guard: a key whose version was read
 before. What was read belongs together only where the guard still has that version after the last request; and what
 follows from the reading takes effect only in a swap from that version. For the holders of slots the guard is the
-semaphore: whatever changes a holder's record writes the semaphore too.
+semaphore: each write that changes a holder's record writes the semaphore too.
 """
 
 from collections.abc import Sequence

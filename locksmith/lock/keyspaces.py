@@ -4,10 +4,10 @@ v2 and v3 of one server do not see each other: a node on each would hold "the" l
 take on v3 the cluster is asked for the group's v2 semaphore, and without a clear answer it takes no slot.
 
 Whether v2 is served is each member's own matter (`--enable-v2`), what it holds is the cluster's. So one member that
-serves v2 decides for all, and one that does not says nothing about the others: then all endpoints are asked. One that
-cannot be connected to does not count beside one that answers: a member that is down is an everyday thing, and no node
-locks on v2 there meanwhile. (One that is up, but out of this machine's reach alone, is the gap in this: so serve v2 on
-all members or on none.) One that takes the connection and gives no answer of etcd's counts as unclear.
+serves v2 decides for all, and one that does not says nothing about the others: then all endpoints are asked. If another
+member answers, a member that cannot be connected to does not count: a member that is down is an everyday thing, and no
+node locks on v2 there meanwhile. (A member that is up, but out of this machine's reach alone, is the gap in this: so
+serve v2 on all members or on none.) A member that takes the connection and gives no answer of etcd's counts as unclear.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ OK = 200
 NOT_FOUND = 404
 NO_RIGHTS = {401, 403}
 KEY_NOT_FOUND = 100
-"""The v2 API's own code, beside HTTP's 404."""
+"""The v2 API's own code, in addition to HTTP's 404."""
 LONGEST_QUOTE = 200
 """Characters of an answer that are quoted."""
 NO_V2_API = b"404 page not found"

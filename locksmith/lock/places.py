@@ -2,8 +2,9 @@
 
 A place is the key `waiters/!<number>-<name>`; its number is the store's revision right before it was made. So the keys
 sort in the order of the queue, by no machine's clock. A ticket, `tickets/<slice>/<name>`, says the number: by it a
-machine finds its place again, and makes no second one. `!` sorts before whatever a name begins with, and begins none.
-So a place of a version before this one, `waiters/<name>`, sorts after all others; its turn is by its creation.
+machine finds its place again, and makes no second one. `!` sorts before each character with which a name can begin, and
+no name begins with `!`. So a place of a version before this one, `waiters/<name>`, sorts after all others; its turn is
+by its creation.
 """
 
 import re

@@ -34,7 +34,7 @@ BURST, PER_SECOND = 5, 0.2
 LONGEST_PUT_OFF = 300.0
 """Seconds for which news are put off at most: what stands in the store has to be prolonged in time, too."""
 HOLD_OFF = 20.0
-"""Seconds after a failure before the next try that nobody waits for."""
+"""Seconds after a failure before `show` tries again; `confirm` does not wait for them."""
 
 
 class Runs(Protocol):
@@ -144,8 +144,8 @@ class Presence:
         """Write what this machine does where that is news, or prolong what stands there when it is time.
 
         While it holds a slot it writes instead: a lease that is prolonged does not show that its machine is there.
-        Nobody waits for it: a call that comes too soon after others, or after a failure, does nothing. In a large group
-        news are put off, unless they are about a slot.
+        No caller depends on this write: a call that comes too soon after others, or after a failure, does nothing. In a
+        large group news are put off, unless they are about a slot.
         """
         shown = self._shown
         news = shown is None or shown.node != replace(
@@ -172,7 +172,7 @@ class Presence:
 
         So a record that is gone says that its machine is lost. A clone is found here at the latest.
         """
-        # Whatever extends the lease while it is down, the record counts no longer than this.
+        # Even if the lease is extended while the machine is down, the record counts no longer than this.
         await self._write(replace(now, lasts=int(TTL + longer)), TTL + longer)
 
     async def close(self) -> None:

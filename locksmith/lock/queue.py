@@ -100,7 +100,7 @@ class Queue:
         self._place: Place | None = None
         self._look: Look | None = None
         self._sight = QueueSight(store, group)
-        # Whether it was the first at its last look, also where that is believed no more.
+        # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
         self._sightings = Unchanged()
 
@@ -124,9 +124,9 @@ class Queue:
         return self._look
 
     async def wait(self, look: Look) -> bool:
-        """Wait until the one before is gone or has written its place, True; or until it is time to look again, False.
+        """Wait until the one before is gone or has written its place, True; or until it is time to check again, False.
 
-        Who is told that the place before is gone knows by that where it stands now, and looks no more for that.
+        If the place before is gone, this place knows its new position, and does not read the queue to learn it.
         """
         limit = max(0.0, look.ends - _now())
         if look.before is None:
@@ -230,7 +230,7 @@ class Queue:
             raise
 
     async def _clear(self, sight: Sight) -> bool:
-        """Remove the places before one's own that belong to no machine; True: there were any, look again."""
+        """Remove the places before one's own that belong to no machine; True: there were any, check again."""
         left = sight.leaseless
         if not left and sight.position == len(sight.before) + 1 == SECOND and self._is_deserted(sight.before[0]):
             left = sight.before

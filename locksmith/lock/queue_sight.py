@@ -17,11 +17,14 @@ from locksmith.store.protocol import Entry, Store
 KNOWN = 20
 """How many places from the first on watch the one before: each watch costs etcd 140 KB."""
 KNOWN_FOR_A_SLOT, MOST_KNOWN = 4, 1000
-"""How many do so for each slot, where those are more: as many go in before others look again; and how many at most."""
+"""For each slot, how many places watch the one before, if those are more than `KNOWN`; and how many do at most.
+
+As many machines may take a slot before the others check the queue again.
+"""
 LONG = 1000
 """From how many places on a queue is long: it is counted by a slice of its tickets."""
 SPAN, GROWTH = 1024, 8
-"""How many numbers before its own a place looks at first, and how many times as many where those are not enough.
+"""How many numbers before its own a place reads first, and how many times as many if those are not enough.
 
 More places have one number only where they came at one moment: before each place that is made the revision counts up.
 """
@@ -77,7 +80,7 @@ class QueueSight:
         return await self._from_afar(place)
 
     async def _count(self, place: Entry) -> None:
-        """Count the tickets of the own slice; where they are few, the first ones of the queue are looked at too."""
+        """Count the tickets of the own slice; if they are few, the first places of the queue are read too."""
         tickets = await self._store.count(keys.tickets_prefix(self._group, places.name_in(place.key)))
         length, self._counted = keys.SLICES * (tickets - 1), _now()
         self._length, self._far = (length, self._far) if length > LONG else (0, False)
@@ -102,7 +105,7 @@ class QueueSight:
         return Sight(own, len(before) + 1, length, before, seen.revision, counted=short, leaseless=leaseless)
 
     async def _from_afar(self, place: Entry) -> Sight:
-        """Look at a span before the own place, and have its first place shown: a copied keyspace has no leases."""
+        """Read a span before the own place, and the first place of the span: a copied keyspace has no leases."""
         own, known = await self._own_and_known(place)
         while True:
             low = max(0, _number(place) - self._span)

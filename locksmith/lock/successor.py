@@ -36,7 +36,7 @@ class Whereabouts(NoObserver):
 
 
 async def look(connect: Callable[[Observer], Store], group: str, mark: Mark) -> None:
-    """Read the group's `resume` in whichever cluster answers, and tell the mark.
+    """Read the group's `resume` in the cluster that answers, and tell the mark.
 
     `connect` opens a store that believes the first cluster that answers, and refuses endpoints that disagree: while the
     cluster before is there, no other takes its place. Errors are the store's.
@@ -49,5 +49,5 @@ async def look(connect: Callable[[Observer], Store], group: str, mark: Mark) -> 
         await store.close()
     order = read_order(entry, RESTORED)
     if isinstance(order, Order):
-        with suppress(HostError):  # it changes nothing; the next look tries again
+        with suppress(HostError):  # it changes nothing; the next check tries again
             mark.succeed(here.position, order)

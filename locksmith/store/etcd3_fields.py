@@ -47,7 +47,7 @@ def nested(value: Any, *names: str) -> Message:
 
 
 def raw(key: str) -> bytes:
-    """Give the bytes of a key; a foreign one that is no UTF-8 comes and goes unchanged."""
+    """Give the bytes of a key; another program's key that is no UTF-8 comes and goes unchanged."""
     return key.encode(errors="surrogateescape")
 
 

@@ -46,7 +46,7 @@ def one(key: str) -> Message:
 
 
 def below(prefix: str) -> Message:
-    """Name all keys that begin with `prefix`, and no other: up to the first that sorts behind them."""
+    """Name all keys that begin with `prefix`, and no other: up to the first that sorts after them."""
     raw = fields.raw(prefix)
     return {"key": fields.encode(raw), "range_end": fields.encode(raw[:-1] + bytes([raw[-1] + 1]))}
 

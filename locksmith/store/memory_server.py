@@ -1,4 +1,4 @@
-"""The server of the store in memory: keys, leases and watches, on whatever clock the event loop has.
+"""The server of the store in memory: keys, leases and watches, on the clock of the event loop.
 
 Above 300 lines, in one piece: its methods are transactions over the same few fields.
 """
@@ -57,10 +57,10 @@ class MemoryServer:
     _compacted: int = 0
     # The values that were written since the last compaction, by their key and version.
     _past: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    # Each folder's keys, so that nobody has to look through all of them; and when one of them was changed last.
+    # Each folder's keys, so that no call has to read all of them; and when one of them was changed last.
     _folders: dict[str, dict[str, None]] = field(default_factory=dict)
     _touched: dict[str, int] = field(default_factory=dict)
-    # By key, and by prefix; in order of their coming, so that a simulation wakes everybody the same way twice.
+    # By key, and by prefix; in order of their coming, so that a simulation wakes all clients the same way twice.
     _watches: dict[str, dict[Watch, None]] = field(default_factory=dict)
     _broad: dict[str, dict[Watch, None]] = field(default_factory=dict)
     _leases: int = 0
@@ -186,7 +186,7 @@ class MemoryServer:
             self.commit([Delete(one.key, one.version) for one in self._bound_to(self._leased(entry).lease)])
 
     def changed(self, key: str, after: int, *, prefix: bool) -> bool:
-        """Whether a key, or anything below it, was changed after a revision, or nobody can tell any more.
+        """Whether a key, or anything below it, was changed after a revision, or the server cannot tell any more.
 
         That is so for a revision that never was, and for one whose following ones were compacted.
         """
@@ -220,7 +220,7 @@ class MemoryServer:
             del watches[watch.key]
 
     def compact(self) -> None:
-        """Forget what happened before this revision, as etcd does now and then: whoever waits on goes on."""
+        """Forget what happened before this revision, as etcd does now and then: a client that waits goes on waiting."""
         self._compacted, self._past = self.revision, {}
         self._changed = {key: at for key, at in self._changed.items() if at == self.revision}
 
@@ -232,7 +232,7 @@ class MemoryServer:
     def restore(self, backup: Backup) -> None:
         """Be again what a backup holds: its revision too, and leases that have as long to live as they had then.
 
-        Every client loses its connection, so whoever waits is told to read again.
+        Every client loses its connection, so every waiting client is told to read again.
         """
         self.revision, self._compacted, self._changed = backup.revision, backup.revision, {}
         self._entries, self._folders, self._touched, self._deadlines, self._past = {}, {}, {}, {}, {}

@@ -5,7 +5,7 @@ character of a key literally, also `%`, `+` and spaces.
 
 Above 300 lines, in one piece: half of them say what each call promises, in words of the values that stand before it.
 
-Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes besides:
+Errors, of every call: `StoreUnavailableError` (nothing was written), `StoreRefusedError`; of writes also:
 `ConflictError` (nothing was written) and `OutcomeUnknownError` (it may be applied now, later or never).
 """
 

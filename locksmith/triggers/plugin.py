@@ -45,11 +45,11 @@ class TriggerPlugin(Trigger, Protocol):
     """A trigger, as the daemon makes it and ends it."""
 
     def found(self) -> bool:
-        """Whether this machine has what the trigger looks at: then it is used, unless the configuration forbids it."""
+        """Whether this machine has what the trigger reads: then it is used, unless the configuration forbids it."""
         ...
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Call `wake` when another look may give another result. The daemon calls this once, before the bus starts."""
+        """Call `wake` when another check may give another result. The daemon calls this once, before the bus starts."""
         ...
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[TriggerPlugin], dict[st
 
 
 def listen(triggers: Iterable[TriggerPlugin], wake: Callable[[], None]) -> None:
-    """Have `wake` called when it is worth looking again; one that cannot tell is looked at with every heartbeat."""
+    """Have `wake` called when a check is worth it; a trigger that cannot tell is checked with every heartbeat."""
     for trigger in triggers:
         try:
             trigger.listen(wake)
@@ -98,7 +98,7 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _found(point: EntryPoint, context: TriggerContext) -> list[TriggerPlugin]:
-    """Make one, where this machine has what it looks at."""
+    """Make a trigger; give it if this machine has what the trigger reads."""
     trigger = _made(point, context)
     with _usable(point):
         return [trigger] if trigger.found() else []

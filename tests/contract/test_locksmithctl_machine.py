@@ -295,7 +295,7 @@ def test_what_an_earlier_boot_left_is_the_daemons_to_give_back(node):
         node.journal.begin(entry)
         status, _, err = await node.run("reboot")
         assert (status, doubles.machine.reboots) == (1, 0)
-        assert "locksmithd has yet to give back the slot of this machine's last reboot" in err
+        assert "locksmithd has yet to release the slot of this machine's last reboot" in err
         assert node.journal.read().entry == entry
 
     story(node, tell)

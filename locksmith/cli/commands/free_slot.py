@@ -11,7 +11,10 @@ from locksmith.lock.shown_holder import ShownHolder
 
 
 async def free(holder: str, reason: str, lock: LockAdmin, shown: ShownHolder | None = None) -> Claim | None:
-    """Free whatever holds this id, or only what was shown of it, and write that into the history."""
+    """Free the slot of this id, write that into the history, and give the claim that held the slot.
+
+    With `shown`, the slot is freed only if its holder is as it was shown.
+    """
     claim = await lock.unlock(holder, shown)
     undone = f"it {was(claim).removeprefix('which ')}"
     done = act_on(claim, UNLOCK, reason, undone) if claim else replace(act(UNLOCK, reason, undone), holder=holder)

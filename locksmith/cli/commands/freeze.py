@@ -53,7 +53,7 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @json_flag
 @pass_session
 def freeze(session: Session, *, reason: str, until: str | None, long: str | None, legacy: bool, as_json: bool) -> None:
-    """Let nobody of the group begin a reboot, until `thaw`, or a time.
+    """Let no machine of the group begin a reboot, until `thaw`, or a time.
 
     A machine that holds a slot and can still abort releases it. A machine past the point of no return is named: nothing
     stops its reboot.

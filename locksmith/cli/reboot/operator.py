@@ -209,7 +209,7 @@ class OperatorReboot:
         if entry is None or entry.by != PROGRAM:
             return
         if entry.boot != await self.machine.boot():
-            raise LockError("locksmithd has yet to give back the slot of this machine's last reboot: does it run?")
+            raise LockError("locksmithd has yet to release the slot of this machine's last reboot: does it run?")
         if entry.phase is Phase.COMMITTED and not await self._stays_up():
             raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
         await self._release(entry)

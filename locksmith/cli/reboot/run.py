@@ -1,4 +1,4 @@
-"""`locksmithctl reboot` on the real machine: its bus, its journal, its lock."""
+"""`locksmithctl reboot` on the real machine: its bus, its reboot journal, its lock."""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -21,7 +21,7 @@ SKIPPABLE = ("inhibitor", "uptime", "clock", "alerts", "checks", "sessions")
 """The gates that an operator's reboot may leave out."""
 
 wait_option = click.option(
-    "--wait", "waits", cls=GoOption, is_flag=True, help="Stand in line until a slot is free, as the machines do."
+    "--wait", "waits", cls=GoOption, is_flag=True, help="Wait in the queue until a slot is free, as the machines do."
 )
 timeout_option = click.option(
     "--timeout", cls=GoOption, metavar="D", help="With --wait: stop waiting after a while, like 90s or 1h30m."

@@ -229,7 +229,7 @@ def read_message(frame: Frame) -> Message:
         raise UnreadableError(f"it has {frame.head.size} bytes, and at most {LONGEST[frame.head.kind]} are read")
     try:
         message = read(frame.raw)
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its reading of rubbish has raised
+    except Exception as error:  # noqa: BLE001 - if it reads rubbish, the library raises errors of any type
         raise UnreadableError(str(error) or type(error).__name__) from None
     if message is None:
         raise UnreadableError("it is shorter than it says")

@@ -1,6 +1,6 @@
-"""The records beside the semaphore: pure values and their JSON.
+"""The records next to the semaphore: pure values and their JSON.
 
-A record tells everybody what an id in the semaphore alone cannot: which claim it is, who made it, when and why. It
+A record tells every machine what an id in the semaphore alone cannot: which claim it is, who made it, when and why. It
 decides nothing about safety; a record whose id is not in the semaphore counts for nothing. Records carry a schema
 number; fields that this version does not know are kept when it writes, because the rollout itself upgrades locksmith
 machine by machine.
@@ -19,9 +19,9 @@ from locksmith.util.records import SCHEMA, moment, read_moment, read_optional_mo
 from locksmith.util.words import quoted
 
 REBOOT = "reboot"
-"""The claim of a machine that reboots; the machine whose journal has its nonce gives it back."""
+"""The claim of a machine that reboots; the machine whose reboot journal has its nonce releases it."""
 MANUAL = "manual"
-"""The claim of an operator; only `unlock` gives it back."""
+"""The claim of an operator; only `unlock` releases it."""
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
@@ -30,9 +30,9 @@ UNKNOWN_VERSIONS = {"", "0.0.0"}
 """Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
 
 HELD = "held"
-"""The slot is taken; the reboot can still be called off."""
+"""The slot is taken; the reboot can still be aborted."""
 COMMITTED = "committed"
-"""Past the point of no return: the machine is rebooting, or about to, whatever happens to the lock."""
+"""Past the point of no return: the machine is rebooting, or about to. No change of the lock stops that."""
 UNHEALTHY = "unhealthy"
 """It has rebooted and did not prove itself healthy in time."""
 FAILED = "failed"
@@ -48,9 +48,9 @@ class Claim:
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
     are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves
     the reboot afterwards. `failure` says what went wrong with its reboot, `acknowledged` which operator has taken note
-    of that, when and why (empty: nobody has). `commits` counts how often its point of no return was written: a journal
-    that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a second reboot
-    for the same version (`locksmithctl recheck`).
+    of that, when and why (empty: no operator has). `commits` counts how often its point of no return was written: a
+    reboot journal that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a
+    second reboot for the same version (`locksmithctl recheck`).
     """
 
     holder: str
@@ -90,7 +90,7 @@ class Claim:
         return replace(self, state=HELD)
 
     def is_behind(self, record: "Claim") -> bool:
-        """Whether this claim, as a journal has it, knows less of its reboot than its record in the store."""
+        """Whether this claim, as a reboot journal has it, knows less of its reboot than its record in the store."""
         return self.state not in WENT_WRONG and (record.commits > self.commits or record.state in WENT_WRONG)
 
     @property

@@ -19,9 +19,10 @@ from locksmith.util.records import SCHEMA, moment, read_moment
 from locksmith.util.words import named, quoted
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
-"""What else than the states of `fleet.BLAMED` can be wrong with a claim.
+"""What else than the states of `claim.WENT_WRONG` can be wrong with a claim.
 
-Its machine is gone; its slot was taken away then; its machine has rebooted, and its journal does not know the claim.
+Its machine is gone; its slot was taken away then; its machine has rebooted, and its reboot journal does not know the
+claim.
 """
 
 
@@ -95,7 +96,7 @@ def incidents(
     """Tell what went wrong and was not acknowledged: of the holders' claims, and of those whose slot has expired.
 
     `present` has the machines that are, by their ids (None: what they say cannot be read). Only a daemon's own reboot
-    can be lost: an operator's lock, a node of the original or a FleetLock client was never present.
+    can be lost: an operator's lock, a legacy node or a FleetLock client was never present.
     """
     judged = ((claim, _incident(claim, present, now)) for claim in claims)
     found = {claim.nonce: incident for claim, incident in judged if incident is not None}
@@ -104,7 +105,7 @@ def incidents(
 
 
 def is_orphan(claim: Claim, machine: Node | None) -> bool:
-    """Whether a machine's claim has outlived what its machine remembers: no journal releases it any more.
+    """Whether a machine's claim has outlived what its machine remembers: no reboot journal releases it any more.
 
     A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
     """

@@ -1,4 +1,4 @@
-"""Where everything stands in the store (the original's keys, one folder for each group, escaped as Go does)."""
+"""Where everything stands in the store: CoreOS locksmith's keys, one folder for each group, escaped as Go does."""
 
 from hashlib import sha256
 from urllib.parse import quote_plus, unquote_plus
@@ -16,7 +16,7 @@ def query_escape(text: str) -> str:
 def group_prefix(group: str) -> str:
     """Name the prefix, ending in `/`, of everything about a group; the empty group is the default one.
 
-    `.` and `..` alone are refused: the original collapses them in a path (`..` becomes the default group's key).
+    `.` and `..` alone are refused: CoreOS locksmith collapses them in a path (`..` becomes the default group's key).
     """
     if group in {".", ".."}:
         raise UsageError(f"group {group!r} cannot be used: etcd paths collapse it; choose another name")
@@ -24,7 +24,7 @@ def group_prefix(group: str) -> str:
 
 
 def semaphore_key(group: str) -> str:
-    """Name the key of a group's semaphore: the original's, byte for byte."""
+    """Name the key of a group's semaphore: CoreOS locksmith's, byte for byte."""
     return f"{group_prefix(group)}semaphore"
 
 
@@ -39,7 +39,7 @@ def holder_key(group: str, holder: str) -> str:
 
 
 def waiters_prefix(group: str) -> str:
-    """Name the prefix of a group's line: who waits for a slot."""
+    """Name the prefix of a group's queue: who waits for a slot."""
     return f"{group_prefix(group)}waiters/"
 
 
@@ -73,7 +73,7 @@ def share_key(group: str) -> str:
 
 
 def freeze_key(group: str) -> str:
-    """Name the key of an operator's order that nobody new of a group reboots."""
+    """Name the key of an operator's order that no machine of a group begins a reboot."""
     return f"{group_prefix(group)}freeze"
 
 

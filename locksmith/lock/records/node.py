@@ -35,9 +35,9 @@ class Node:
     userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
     firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
     None: it does not say).
-    `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes, and one that has
-    stood unchanged for `lasts` seconds says that the machine is gone, whatever became of the record's lease (0: only
-    the lease tells).
+    `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes. If the record has
+    stood unchanged for `lasts` seconds, the machine is gone, even if the record's lease goes on (0: only the lease
+    tells).
     """
 
     machine_id: str

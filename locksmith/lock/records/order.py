@@ -1,6 +1,7 @@
 """What holds a whole group, or one machine, back: operators' orders and the pause after a reboot. Pure, and its JSON.
 
-`freeze` and `hold/<id>` stand until they are taken back, or expire by the store's own clock; `spacing` always expires.
+`freeze` and `hold/<id>` stand until an operator removes them, or expire by the store's own clock. `spacing` always
+expires.
 Where that clock fails (a leader change starts every lease again, a copied keyspace has none), an order is over when a
 machine has seen it stand unchanged for as long as it was to last.
 `resume` is an operator's word that a store restored from a backup is to be believed. It may name etcd clusters, whose
@@ -41,7 +42,7 @@ WAY_OUT = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who ordered it, why, since when, and when it ends (None: when it is taken back); moments are aware.
+    """Who ordered it, why, since when, and when it ends (None: when an operator removes it); moments are aware.
 
     `slots` is the `max` that a fence has set to 0 and that `thaw` brings back. `nonce` is the claim that a spacing
     lets through. `cluster` is the one in which a `resume` was said, and `replaces` those whose place it has taken.
@@ -59,7 +60,7 @@ class Order:
 
     @property
     def lasts(self) -> float | None:
-        """For how many seconds it was ordered; None: until it is taken back. Both moments are of one clock."""
+        """For how many seconds it was ordered; None: until an operator removes it. Both moments are of one clock."""
         ordered = (self.until - self.since).total_seconds() if self.until else 0.0
         return ordered if ordered > 0 and self.slots is None else None
 

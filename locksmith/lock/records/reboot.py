@@ -39,7 +39,7 @@ class RebootRecord:
             return False
         if (claim.boot_id, claim.userspace) == (self.boot_id, self.userspace):
             return False
-        # Behind a clock that was set back, a reboot lies ahead: that does not forbid for longer than `repeat`.
+        # If the clock was set back, a reboot lies ahead of it: that does not forbid for longer than `repeat`.
         return abs(now - self.at) < repeat and not (claim.rechecked and claim.rechecked >= self.at)
 
     @property

@@ -1,4 +1,4 @@
-"""The counting semaphore and its wire format, byte for byte what the original locksmith's Go encoder writes.
+"""The counting semaphore and its wire format, byte for byte what CoreOS locksmith's Go encoder writes.
 
 `{"semaphore":1,"max":1,"holders":null}`: `semaphore` is the number of free slots, `max - len(holders)` (negative
 after a resize below what is held), `holders` sorted, no spaces, no further fields: a Go node drops what it does not
@@ -41,7 +41,7 @@ class Semaphore:
         return self.max - len(self.holders)
 
     def take(self, holder: str, position: int = 1) -> "Semaphore":
-        """Add a holder. `NoFreeSlotError` is looked at first, then `AlreadyHeldError`, as in the original.
+        """Add a holder. `NoFreeSlotError` is checked first, then `AlreadyHeldError`, as in CoreOS locksmith.
 
         With a `position` in the queue, a slot must be free for each place before it too.
         """
@@ -61,7 +61,7 @@ class Semaphore:
         return Semaphore(self.max, tuple(other for other in self.holders if other != holder))
 
     def resize(self, slots: int) -> "Semaphore":
-        """Change `max`; nobody loses a slot by it."""
+        """Change `max`; no holder loses a slot by it."""
         return Semaphore(slots, self.holders)
 
 
@@ -83,7 +83,7 @@ def encode(semaphore: Semaphore) -> bytes:
 
 
 def decode(raw: bytes, key: str) -> Semaphore:
-    """Read a semaphore; whatever is not exactly one raises `CorruptValueError` with the key's name."""
+    """Read a semaphore; `CorruptValueError`, with the key's name: the value is not exactly one."""
     try:
         return _parse(jsonread.load_record(raw, limits.SEMAPHORE))
     except jsonread.BadJsonError as error:

@@ -1,7 +1,7 @@
 """A share of the group instead of a number of slots, as it stands in `share`: pure, and its JSON.
 
-The number it makes is written into the semaphore's `max` by whoever takes the lock, so that a node of the original
-obeys it too. The share remembers what it wrote: another number there was set manually, and then the share is void.
+The program that takes the lock writes the share's number into the semaphore's `max`, so that a legacy node obeys it
+too. The share remembers what it wrote: another number there was set manually, and then the share is void.
 """
 
 import json
@@ -34,7 +34,7 @@ class Share:
         return max(1, int(Decimal(self.percent.rstrip("%")) * machines / 100))
 
     def is_void(self, slots: int) -> bool:
-        """Whether the semaphore's `max` was set by somebody else since; a share makes no number below 1."""
+        """Whether the semaphore's `max` was set since, and not by this share; a share makes no number below 1."""
         return slots < 1 or slots not in self.wrote
 
     def is_pending(self, slots: int) -> bool:
@@ -46,7 +46,7 @@ class Share:
         return len(self.wrote) > 1 and not self.is_pending(slots)
 
     def landed(self) -> "Share":
-        """Give the share when the number written last stands: the one before, set again, is somebody else's act."""
+        """Give the share when the number written last stands: if the one before is set again, the share is void."""
         return replace(self, wrote=self.wrote[-1:])
 
     def replacing(self, before: int, after: int) -> "Share":

@@ -17,7 +17,7 @@ from locksmith.util.records import SCHEMA, moment, read_moment
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Who waits for a slot for `holder`: the claim that stands in line, and since when (aware).
+    """Who waits for a slot for `holder`: the claim that is queued, and since when (aware).
 
     `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
     of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured
