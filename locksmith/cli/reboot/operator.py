@@ -211,7 +211,7 @@ class OperatorReboot:
         if entry.boot != await self.machine.boot():
             raise LockError("locksmithd has yet to release the slot of this machine's last reboot: does it run?")
         if entry.phase is Phase.COMMITTED and not await self._stays_up():
-            raise HostError(f"{entry.claim.who or 'somebody'} has asked for a reboot already: it is going down")
+            raise HostError(f"{entry.claim.who or 'an operator'} has asked for a reboot already: it is going down")
         await self._release(entry)
 
     async def _release(self, entry: JournalEntry, why: BaseException | None = None) -> None:
