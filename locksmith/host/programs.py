@@ -44,13 +44,13 @@ _LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt",
 class Outcome:
     """The end of a program: its exit status (negative: a signal), the last line it printed, whether it ran too long.
 
-    `digest` tells two outputs apart.
+    `said` is the beginning of what it printed, to standard output and standard error.
     """
 
     code: int
     reason: str = ""
     late: bool = False
-    digest: str = ""
+    said: str = ""
 
 
 class Programs:
@@ -231,7 +231,7 @@ def read_outcome(result: Path) -> Outcome:
             code=jsonread.read(fields, "code", int),
             reason=jsonread.read(fields, "reason", str),
             late=jsonread.read(fields, "late", bool),
-            digest=jsonread.read(fields, "digest", str, ""),
+            said=jsonread.read(fields, "said", str, ""),
         )
     except (OSError, jsonread.BadJsonError) as error:
         raise HostError(f"what became of it cannot be read: {error}") from None

@@ -7,7 +7,6 @@ standard output, bounded; the last line is the reason that operators are told.
 
 import codecs
 import fcntl
-import hashlib
 import json
 import os
 import selectors
@@ -21,6 +20,8 @@ MOST_OUTPUT = 64 * 1024
 """Characters of output that reach the log; the others are counted."""
 LONGEST_REASON = 400
 """Characters of the last line that are kept."""
+MOST_SAID = 8 * 1024
+"""Characters of output, from its beginning, that are kept for the caller."""
 LAST_WORDS = 0.5
 """Seconds to empty the pipe after the program has ended: a process that it started may keep the pipe open."""
 GRACE = 5.0
@@ -29,7 +30,7 @@ NOT_STARTED = 127
 
 
 class Output:
-    """The output of a program: bounded on its way to the log, printable, its last line kept."""
+    """The output of a program: bounded on its way to the log, printable, its beginning and its last line kept."""
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
@@ -37,13 +38,14 @@ class Output:
         self._left = MOST_OUTPUT
         self._dropped = 0
         self._tail = ""
-        self._digest = hashlib.sha256()
+        self.said = ""
+        """The beginning of the output."""
 
     def take(self, raw: bytes) -> None:
         """Pass on the bytes that came."""
-        self._digest.update(raw)
         text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in self._decoder.decode(raw))
         self._tail = (self._tail + text)[-4 * LONGEST_REASON :]
+        self.said += text[: MOST_SAID - len(self.said)]
         shown = text[: self._left]
         self._left -= len(shown)
         self._dropped += len(text) - len(shown)
@@ -54,11 +56,6 @@ class Output:
         """Say how many characters were left out."""
         if self._dropped:
             os.write(self._sink, f"\n({self._dropped} more characters of output are not shown)\n".encode())
-
-    @property
-    def digest(self) -> str:
-        """The digest of the whole output."""
-        return self._digest.hexdigest()[:12]
 
     @property
     def reason(self) -> str:
@@ -92,7 +89,7 @@ def supervise(place: Path, limit: float, command: list[str]) -> int:
     output.end()
     code = process.returncode
     reason = f"it ran longer than {limit:g} s" if late else output.reason
-    _write(place, code, reason, late=late, digest=output.digest)
+    _write(place, code, reason, late=late, said=output.said)
     return 0 if code == 0 and not late else 1
 
 
@@ -144,9 +141,9 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
         return
 
 
-def _write(place: Path, code: int, reason: str, *, late: bool = False, digest: str = "") -> None:
+def _write(place: Path, code: int, reason: str, *, late: bool = False, said: str = "") -> None:
     new = place.with_suffix(".new")
-    new.write_text(json.dumps({"code": code, "reason": reason, "late": late, "digest": digest}))
+    new.write_text(json.dumps({"code": code, "reason": reason, "late": late, "said": said}))
     new.rename(place.with_suffix(".json"))
 
 

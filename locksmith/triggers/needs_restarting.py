@@ -1,13 +1,17 @@
-"""The trigger `needs-restarting`: a command whose exit status says whether a reboot is needed.
+"""The trigger `needs-restarting`: a command that says whether a reboot is needed.
 
-If no command is configured, the package manager's own is used: `needs-restarting -r` of Fedora and RHEL (1: a reboot is
-needed, 0: none is), `dnf5 needs-restarting` (the same), `zypper needs-rebooting` of SUSE (102 and 0). Every other
-status, and a missing command, is an error that is shown, never a need.
+If no command is configured, the package manager's own is used: `needs-restarting -r` or `dnf needs-restarting -r` of
+Fedora and RHEL, `dnf5 needs-restarting`, `zypper needs-rebooting` of SUSE (102: a reboot is needed, 0: none is). dnf
+exits with 1 if a reboot is needed, and with 1 if it fails: its mirrors are away, or it ends in a traceback. So its 1
+counts only with its sentence "Reboot is required". Every other end, and a missing command, is an error that is shown,
+never a need.
 """
 
 import asyncio
+import hashlib
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +23,7 @@ from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
 from locksmith.triggers.settings import TriggerSettings
+from locksmith.util.words import listed
 
 if TYPE_CHECKING:
     from locksmith.triggers.plugin import TriggerContext
@@ -29,6 +34,10 @@ NOT_RUN = 10.0
 """Seconds after which a command that could not run is tried again, for example before there is a bus to systemd."""
 FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/bin", "usr/local/sbin")
 
+REQUIRED = "Reboot is required"
+_PACKAGE = re.compile(r"^ +\* (\S+)")
+"""A line of dnf's list of packages that were updated since the boot."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -38,11 +47,22 @@ class Command:
     needed: tuple[int, ...] = (1,)
     not_needed: tuple[int, ...] = (0,)
     shown_by: str = ""
+    says: str = ""
+    """How a line of its output begins if a reboot is needed. Without that line, its status is an error."""
 
 
 KNOWN = (
-    Command(("needs-restarting", "-r"), shown_by="usr/bin/needs-restarting"),
-    Command(("dnf5", "needs-restarting"), shown_by="usr/lib*/dnf5/plugins/needs_restarting_cmd_plugin.so"),
+    Command(("needs-restarting", "-r"), shown_by="usr/bin/needs-restarting", says=REQUIRED),
+    Command(
+        ("dnf5", "--cacheonly", "needs-restarting"),
+        shown_by="usr/lib*/dnf5/plugins/needs_restarting_cmd_plugin.so",
+        says=REQUIRED,
+    ),
+    Command(
+        ("dnf", "needs-restarting", "-r"),
+        shown_by="usr/lib/python3*/site-packages/dnf-plugins/needs_restarting.py",
+        says=REQUIRED,
+    ),
     Command(("zypper", "--non-interactive", "needs-rebooting"), (102,), shown_by="usr/bin/zypper"),
 )
 
@@ -107,23 +127,27 @@ class NeedsRestarting:
             return self._doubt(f"`{words}`: {outcome.reason}", asked)
         if outcome.code in command.not_needed:
             return TriggerResult(says=f"`{words}` says that no reboot is needed", looked=asked)
-        if outcome.code in command.needed:
-            return TriggerResult(self._need(words, outcome, asked), looked=asked)
+        lines = outcome.said.splitlines()
+        if outcome.code in command.needed and any(line.startswith(command.says) for line in [*lines, ""]):
+            return TriggerResult(self._need(words, _packages(lines), asked), looked=asked)
         told = f": {outcome.reason}" if outcome.reason else ""
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
 
     def _doubt(self, text: str, asked: datetime) -> TriggerResult:
         return TriggerResult(error=f"{self.name}: {text}", looked=asked)
 
-    def _need(self, words: str, outcome: Outcome, asked: datetime) -> RebootNeed:
-        """Give the need. The command's output serves as the version: the same output after a reboot is no new reason.
+    def _need(self, words: str, packages: list[str], asked: datetime) -> RebootNeed:
+        """Give the need. The named packages are the version: the same packages after a reboot are no new reason.
 
-        It is no failed reboot either: some commands always say yes.
+        Other output is none: it may name progress, a time, or anything else that differs each time. The same version
+        after a reboot is no failed reboot either, because some commands always say yes.
         """
-        version = f"{self.name}-{outcome.digest}"
+        digest = hashlib.sha256("\n".join(sorted(packages)).encode()).hexdigest()[:12]
+        version = f"{self.name}-{digest}" if packages else self.name
         before = self._last.need
         since = before.since if before is not None and before.version == version else asked
-        return RebootNeed(self.name, version, since, f"`{words}` says that a reboot is needed", judges=False)
+        what = f": {listed(packages)}" if packages else ""
+        return RebootNeed(self.name, version, since, f"`{words}` says that a reboot is needed{what}", judges=False)
 
     async def _ask_for_ever(self, wake: Callable[[], None]) -> None:
         period = self._settings.period.total_seconds()
@@ -153,3 +177,7 @@ class NeedsRestarting:
         folders = ("",) if "/" in program else FOLDERS
         places = (self._paths.root / folder / program.lstrip("/") for folder in folders)
         return (place for place in places if place.is_file())
+
+
+def _packages(lines: Sequence[str]) -> list[str]:
+    return [found[1] for line in lines if (found := _PACKAGE.match(line))]

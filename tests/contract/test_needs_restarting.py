@@ -53,17 +53,41 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
+PLUGIN = {
+    "usr/bin/dnf": "usr/lib/python3.9/site-packages/dnf-plugins/needs_restarting.py",
+    "usr/bin/dnf5": "usr/lib64/dnf5/plugins/needs_restarting_cmd_plugin.so",
+}
+DNF_SAYS = """Core libraries or services have been updated since boot-up:
+  * glibc
+  * kernel-core
+
+Reboot is required to fully utilize these updates.
+More information: https://access.redhat.com/solutions/27943
+"""
+"""What dnf 4 and dnf5 print if a reboot is needed."""
+MANAGERS = [
+    ("usr/bin/needs-restarting", "-r"),
+    ("usr/bin/dnf", "needs-restarting -r"),
+    ("usr/bin/dnf5", "--cacheonly needs-restarting"),
+]
+
+
+def says(text):
+    return f"cat <<'END'\n{text}END"
+
+
 @pytest.mark.parametrize(
-    ("path", "words", "needed"),
+    ("path", "words", "says_so", "needed"),
     [
-        ("usr/bin/needs-restarting", "-r", 1),
-        ("usr/bin/zypper", "--non-interactive needs-rebooting", 102),
+        *((*manager, says(DNF_SAYS), 1) for manager in MANAGERS),
+        ("usr/bin/zypper", "--non-interactive needs-rebooting", "true", 102),
     ],
 )
-def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, path, words, needed):
-    machine.program(f'[ "$*" = "{words}" ] || exit 7; exit {needed}', path)
+def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, path, words, says_so, needed):
+    machine.program("", PLUGIN.get(path, "unused"))
+    machine.program(f'[ "$*" = "{words}" ] || exit 7\n{says_so}\nexit {needed}', path)
     assert machine.trigger().found()
-    assert machine.answer().need.reason.endswith("says that a reboot is needed")
+    assert "says that a reboot is needed" in machine.answer().need.reason
     machine.program(f'[ "$*" = "{words}" ] || exit 7; exit 0', path)
     answer = machine.answer()
     assert (answer.need, answer.error) == (None, None)
@@ -71,11 +95,44 @@ def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, 
     assert "failed with exit status 5: no such plugin" in machine.answer().error
 
 
-def test_dnf5_is_asked_where_its_plugin_is_there(machine):
-    machine.program('[ "$*" = "needs-restarting" ] || exit 7; exit 1', "usr/bin/dnf5")
+@pytest.mark.parametrize("path", PLUGIN)
+def test_dnf_is_asked_where_its_plugin_is_there(machine, path):
+    machine.program(f"{says(DNF_SAYS)}\nexit 1", path)
     assert not machine.trigger().found()
-    machine.program("", "usr/lib64/dnf5/plugins/needs_restarting_cmd_plugin.so")
+    machine.program("", PLUGIN[path])
     assert machine.answer().need
+
+
+@pytest.mark.parametrize(("path", "words"), MANAGERS)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "Error: Failed to download metadata for repo 'fedora': Cannot prepare internal mirrorlist\n",
+        'Traceback (most recent call last):\n  File "/usr/bin/needs-restarting", line 1\nModuleNotFoundError: dnf\n',
+        "",
+    ],
+    ids=["mirrors", "traceback", "silent"],
+)
+def test_a_package_manager_that_fails_is_an_error_and_no_need(machine, path, words, failure):
+    machine.program("", PLUGIN.get(path, "unused"))
+    machine.program(f'[ "$*" = "{words}" ] || exit 7\n{{ {says(failure)}\n}} >&2\nexit 1', path)
+    answer = machine.answer()
+    assert answer.need is None
+    assert "failed with exit status 1" in answer.error
+
+
+def test_the_reason_names_the_packages_and_only_they_are_the_version(machine):
+    def dnf5(packages, progress):
+        listed = "".join(f"  * {package}\n" for package in packages)
+        text = f"Core libraries or services have been updated:\n{listed}\nReboot is required.\n"
+        machine.program(f"echo '{progress}' >&2\n{says(text)}\nexit 1", "usr/bin/dnf5")
+        return machine.answer().need
+
+    machine.program("", PLUGIN["usr/bin/dnf5"])
+    first = dnf5(["glibc", "kernel-core"], "Updating and loading repositories: 17.1 KiB/s")
+    assert first.reason.endswith("says that a reboot is needed: glibc and kernel-core")
+    assert dnf5(["kernel-core", "glibc"], "Updating and loading repositories: 99.9 KiB/s").version == first.version
+    assert dnf5(["glibc", "kernel-core", "systemd"], "").version != first.version
 
 
 def test_any_command_with_exit_statuses_of_its_own(machine):
@@ -105,12 +162,10 @@ def test_one_that_runs_too_long_is_ended_and_an_error(machine):
     assert "it ran longer than 0.3 s" in answer.error
 
 
-def test_what_it_prints_stands_for_the_version(machine):
-    machine.program("echo kernel; exit 1")
-    first = machine.answer(command=("check",)).need.version
-    assert machine.answer(command=("check",)).need.version == first
-    machine.program("echo kernel glibc; exit 1")
-    assert machine.answer(command=("check",)).need.version != first
+def test_other_output_of_a_command_is_no_new_need(machine):
+    machine.program("date +%s%N; exit 1")
+    versions = {machine.answer(command=("check",)).need.version for _ in range(3)}
+    assert versions == {"needs-restarting"}
 
 
 async def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(machine):

@@ -90,7 +90,7 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
         "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, SEEN_NOW, refuses=False),
         "shown boots": _file(ShownRuns(paths).path, lambda: ShownRuns(paths).known() or True, b"a\nb\n", refuses=False),
         "outcome of a program": _file(
-            outcome, lambda: read_outcome(outcome), b'{"code":1,"reason":"x","late":false,"digest":"d"}'
+            outcome, lambda: read_outcome(outcome), b'{"code":1,"reason":"x","late":false,"said":"d"}'
         ),
         "environment": of_text(
             _variables(load_daemon),
