@@ -308,7 +308,7 @@ def test_repair_never_touches_a_sound_semaphore(ctl, lock, value):
 
 def test_repair_does_nothing_where_nobody_can_be_asked(ctl, lock):
     lock.put(b"rubbish")
-    assert "say --yes" in ctl.fails("repair", "--max", "1", status=2)
+    assert "use --yes" in ctl.fails("repair", "--max", "1", status=2)
     assert "max must be at least 1" in ctl.fails("repair", "--max", "0", "--yes", status=2)
     assert lock.raw() == b"rubbish"
 
