@@ -7,8 +7,10 @@ sends megabytes.
 """
 
 import asyncio
+import fcntl
 import os
 import sys
+import termios
 from typing import Any
 
 from tests.harness.dbus import Message, MessageBus, MessageType, Variant, written
@@ -34,6 +36,8 @@ async def emit(bus: MessageBus, message: Message) -> None:
     assert bus._sock is not None
     message.serial = bus.next_serial()
     await asyncio.get_running_loop().sock_sendall(bus._sock, written(message))
+    while int.from_bytes(fcntl.ioctl(bus._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder):  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0.001)  # the bus has not read all of it yet
 
 
 async def main(address: str, uid: str, destination: str, *what: str) -> None:
