@@ -152,7 +152,7 @@ class Presence(Protocol):
         ...
 
     async def confirm(self, now: Node, longer: float) -> None:
-        """Write, before the point of no return, that it goes down; afterwards `twin` is up to date."""
+        """Write, before the point of no return, that it goes down; afterwards `clone` is up to date."""
         ...
 
     async def close(self) -> None:
