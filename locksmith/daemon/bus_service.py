@@ -97,7 +97,7 @@ class BusService:
         self._bus = bus
         self._polkit = Polkit(bus)
         self._orders = orders
-        self._sightings = results
+        self._results = results
         self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
@@ -141,7 +141,7 @@ class BusService:
             case ("Ping", ""):
                 return Outgoing()
             case ("Triggers", ""):
-                said = [_trigger(name, seen) for name, seen in self._sightings().items()]
+                said = [_trigger(name, seen) for name, seen in self._results().items()]
                 return Outgoing("a(ssts)", [said])
             case ("GetAll", "s"):
                 return Outgoing("a{sv}", [{name: _variant(value) for name, value in self._all.items()}])

@@ -84,7 +84,7 @@ class Admission:
         self._group = group
         self._mark = mark
         self._clock = clock
-        self._sightings = Unchanged()
+        self._unchanged = Unchanged()
 
     def keys(self, holder: str) -> list[str]:
         """Name the keys to read together with the semaphore, and after it."""
@@ -176,7 +176,7 @@ class Admission:
         """Say after how many seconds an order is over at the latest; None: when it is removed."""
         if order.lasts is None or entry is None:
             return None
-        return max(0.0, order.lasts - self._sightings.stood(entry, _now()))
+        return max(0.0, order.lasts - self._unchanged.stood(entry, _now()))
 
     async def begin_spacing(self, claim: Claim, spacing: Reading) -> None:
         """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
@@ -243,7 +243,7 @@ class Admission:
     def _is_gone(self, machine_id: str, entry: Entry) -> bool:
         """Tell whether a presence has outlived its own word: it has stood unchanged for longer than it was to last."""
         lasts = node.lasts(entry.value, entry.key, machine_id, leased=bool(entry.lease))
-        return self._sightings.stood(entry, _now()) > lasts if lasts is not None else False
+        return self._unchanged.stood(entry, _now()) > lasts if lasts is not None else False
 
     async def _limit(self) -> int | None:
         after = self.rules.halt_after

@@ -102,7 +102,7 @@ class Queue:
         self._sight = QueueSight(store, group)
         # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
-        self._sightings = Unchanged()
+        self._unchanged = Unchanged()
 
     def stands(self, claim: Claim) -> bool:
         """Whether this claim has a place, as far as is known here."""
@@ -242,7 +242,7 @@ class Queue:
 
     def _is_deserted(self, first: Entry) -> bool:
         """Tell whether the machine of the first place is of those that write it, and has not for too long."""
-        stood = self._sightings.stood(first, _now())
+        stood = self._unchanged.stood(first, _now())
         return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
 
     def _look_from_afar(self, position: int, known: int) -> Look:

@@ -185,12 +185,12 @@ class OneCluster:
         urls: Sequence[str],
         clusters: Clusters | None,
         probe: Callable[[str, float], Awaitable[str]],
-        patience: float,
+        time_limit: float,
     ) -> None:
         self.clusters = clusters or Clusters()
         self._urls = tuple(dict.fromkeys(urls))
         self._probe = probe
-        self._patience = patience
+        self._time_limit = time_limit
         self._looking: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -264,7 +264,7 @@ class OneCluster:
 
     async def _look_around(self) -> None:
         # If no cluster counts yet, slow endpoints get their time: the first that answers is believed from then on.
-        limit = self._patience / 2
+        limit = self._time_limit / 2
         if self.clusters.own or self.clusters.strict:
             limit = min(limit, PATIENCE)
         found = await asyncio.gather(*(self._named(url, limit) for url in self._urls))

@@ -17,7 +17,7 @@ def open_pool(tls: ssl.SSLContext | None) -> urllib3.PoolManager:
     return urllib3.PoolManager(retries=False, ssl_context=tls)
 
 
-def patience(seconds: float) -> urllib3.Timeout:
+def time_limit(seconds: float) -> urllib3.Timeout:
     """Bound a blocking request that has `seconds` in all."""
     return urllib3.Timeout(total=seconds * PATIENCE)
 

@@ -9,7 +9,7 @@ import urllib3
 
 from locksmith.errors import OutcomeUnknownError, StoreError, StoreRefusedError, StoreUnavailableError
 from locksmith.store.cluster import ForeignError, OneCluster
-from locksmith.store.connections import patience
+from locksmith.store.connections import time_limit
 from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.etcd2_member import Answer, AnsweredNoError, Call, LostError, Member, NotSentError, Request
 from locksmith.store.meter import Meter
@@ -104,7 +104,7 @@ class Cluster:
         known = self._observer.sending()
         answered = Position(0)
         try:
-            answer = await self._run(member, call, patience(share), share)
+            answer = await self._run(member, call, time_limit(share), share)
             answered = Position(answer.index)
         except AnsweredNoError as no:
             answered = Position(no.index)
@@ -146,7 +146,7 @@ class Cluster:
         """Give a member's cluster: etcd names it in each answer, also in a "no"."""
         request = self._members[url].request(WHO)
         with contextlib.suppress(AnsweredNoError, StoreRefusedError):
-            await self._in_thread(request, patience(limit), limit)
+            await self._in_thread(request, time_limit(limit), limit)
         return request.cluster
 
     async def _failure(self, call: Call, errors: list[str], *, foreign: bool) -> StoreError:

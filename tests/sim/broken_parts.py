@@ -316,7 +316,7 @@ class ShortOrders(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._admission._sightings.stood = lambda *_args: 1e6  # type: ignore[method-assign]
+        self._admission._unchanged.stood = lambda *_args: 1e6  # type: ignore[method-assign]
 
 
 class Sleepy(Queue):

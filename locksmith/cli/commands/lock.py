@@ -12,8 +12,8 @@ from locksmith.cli.commands.free_slot import free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json
 from locksmith.cli.reboot.interrupt import unless_interrupted
-from locksmith.cli.reboot.wait import Patience, timeout_option, wait_option
-from locksmith.cli.reboot.wait import patience as read_patience
+from locksmith.cli.reboot.wait import QueueWait, timeout_option, wait_option
+from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.lookup import HOST_NAME, ID, find, is_machine_id
@@ -49,7 +49,7 @@ def lock(
     No daemon uses or releases such a slot: while it is held, the machine does not reboot by itself. If the machine has
     a manual lock already, nothing changes.
     """
-    patience = read_patience(note, waits=waits, timeout=timeout)
+    queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     holder = _holder(session, machine)
     if named := _named(session, holder):
         raise LockError(
@@ -57,7 +57,7 @@ def lock(
         )
     claim = new_claim(holder, MANUAL, reason)
     if waits:
-        held = boottime.run(_wait_in_queue(session, claim, patience))
+        held = boottime.run(_wait_in_queue(session, claim, queue_wait))
     else:
         held = session.with_store(partial(_lock, claim, session.config.group))
     if as_json:
@@ -112,20 +112,20 @@ async def _lock(claim: Claim, group: str, store: Store) -> Claim:
     return claim
 
 
-async def _wait_in_queue(session: Session, claim: Claim, patience: Patience) -> Claim:
+async def _wait_in_queue(session: Session, claim: Claim, queue_wait: QueueWait) -> Claim:
     """Wait for a slot in the same queue as the machines.
 
     If the machine holds a slot for its reboot, this waits for its release as well.
     """
-    return await unless_interrupted(session.use_queued_lock(partial(_obtain, claim, patience)))
+    return await unless_interrupted(session.use_queued_lock(partial(_obtain, claim, queue_wait)))
 
 
-async def _obtain(claim: Claim, patience: Patience, lock: QueuedLock) -> Claim:
+async def _obtain(claim: Claim, queue_wait: QueueWait, lock: QueuedLock) -> Claim:
     """Get a slot. If the wait ends in another way, neither a slot nor a place in the queue is left."""
     try:
         if held := await _held_manually(claim, lock.lock):
             return held
-        await patience.obtain(partial(lock.take, claim), lock.changed)
+        await queue_wait.obtain(partial(lock.take, claim), lock.changed)
     except BaseException:
         async with asyncio.timeout(ABORT_LIMIT):
             await lock.release(claim, fence_pending=lock.is_undecided(claim), why="the operator no longer waits")

@@ -10,7 +10,7 @@ import click
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.reboot.wait import SKIPPABLE, timeout_option, wait_option
-from locksmith.cli.reboot.wait import patience as read_patience
+from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -51,11 +51,11 @@ def reboot(
     """
     from locksmith.cli.reboot.run import Wanted, order_reboot
 
-    patience = read_patience(note, waits=waits, timeout=timeout)
+    queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
     try:
-        boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), patience))
+        boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), queue_wait))
     finally:
         wake_daemon(session.paths)
     if as_json:

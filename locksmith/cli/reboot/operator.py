@@ -17,7 +17,7 @@ from locksmith.agent.permit import Permit, until
 from locksmith.agent.ports import Machine
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.reboot.preparation import BlockedError, OperatorJournal, Preparation
-from locksmith.cli.reboot.wait import Patience
+from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, RebootUnknownError
 from locksmith.host.journal import TakenOverError
 from locksmith.lock.answer import Answer, Granted
@@ -51,7 +51,7 @@ class OperatorReboot:
     """Seconds after the order in which a shutdown must begin."""
     say: Callable[[str], None]
     """Tells the operator how the reboot proceeds."""
-    patience: Patience
+    queue_wait: QueueWait
     """Waits for the slot."""
     preparation: Preparation
     beat: Callable[[], None] = lambda: None
@@ -78,7 +78,7 @@ class OperatorReboot:
                 permit = await self._obtain(entry)
             except BaseException as error:  # Ctrl-C and SIGTERM too
                 await self._release(entry, error)
-                if not isinstance(error, BlockedError) or not self.patience.is_endless:
+                if not isinstance(error, BlockedError) or not self.queue_wait.is_endless:
                     raise
                 self.say(f"waiting: {error}; the lock is released meanwhile")
             else:
@@ -91,7 +91,7 @@ class OperatorReboot:
         """Get the permission and pass the point of no return; the reboot has to be ordered soon after that."""
         strategy = self.strategy(target_of(entry))
         try:
-            await self.patience.obtain(lambda: self._request(strategy, entry), strategy.changed)
+            await self.queue_wait.obtain(lambda: self._request(strategy, entry), strategy.changed)
             await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
             self.say(f"holding the lock for {entry.claim.holder}, rebooting")
             self.journal.commit(entry.claim.nonce)
@@ -139,7 +139,7 @@ class OperatorReboot:
     async def _ask(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Wait for the cheap gates, before a slot is taken."""
         try:
-            await self.patience.obtain(ask, _look_soon)
+            await self.queue_wait.obtain(ask, _look_soon)
         except LockError as error:
             raise LockError(f"not rebooting: {error}") from None
 

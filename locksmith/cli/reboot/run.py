@@ -11,7 +11,7 @@ from locksmith.cli.output import note
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
-from locksmith.cli.reboot.wait import Patience
+from locksmith.cli.reboot.wait import QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
@@ -51,15 +51,15 @@ class Wanted:
         return f"{self.reason or 'locksmithctl reboot'}{without}"
 
 
-async def order_reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
+async def order_reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> None:
     """Reboot this machine. SIGTERM and the end of the terminal cancel it like Ctrl-C, while that is possible."""
     try:
-        await unless_interrupted(_reboot(session, wanted, patience))
+        await unless_interrupted(_reboot(session, wanted, queue_wait))
     except StoreUnavailableError as error:
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 
 
-async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
+async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> None:
     config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, wanted.words)
     async with AsyncExitStack() as stack:
@@ -96,7 +96,7 @@ async def _reboot(session: Session, wanted: Wanted, patience: Patience) -> None:
             limit=config.sessions_limit,
         )
         order = OperatorReboot(
-            machine, journal, strategy, settle, note, patience, preparation, beat=lock.beat, daemon_yields=daemon
+            machine, journal, strategy, settle, note, queue_wait, preparation, beat=lock.beat, daemon_yields=daemon
         )
         await order.run(target, claim)
 

@@ -29,7 +29,7 @@ timeout_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class QueueWait:
     """How long to wait for permission, in seconds: 0 not at all, None for ever. `say` tells each reason once."""
 
     limit: float | None
@@ -79,10 +79,10 @@ class Patience:
                 await asyncio.sleep(RETRY)
 
 
-def patience(say: Callable[[str], None], *, waits: bool, timeout: str | None) -> Patience:
+def queue_wait(say: Callable[[str], None], *, waits: bool, timeout: str | None) -> QueueWait:
     """Read `--wait` and `--timeout`; `UsageError` says what is wrong with them."""
     if timeout is None:
-        return Patience(None if waits else 0, say)
+        return QueueWait(None if waits else 0, say)
     if not waits:
         raise UsageError("--timeout is for --wait: without that, nothing waits")
     try:
@@ -91,4 +91,4 @@ def patience(say: Callable[[str], None], *, waits: bool, timeout: str | None) ->
         raise UsageError(f"--timeout: {error}") from None
     if seconds <= 0:
         raise UsageError(f"--timeout must be longer than 0s, not {timeout}")
-    return Patience(seconds, say)
+    return QueueWait(seconds, say)

@@ -24,7 +24,7 @@ from locksmith.agent.settings import Settings
 from locksmith.cli.reboot import operator
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
-from locksmith.cli.reboot.wait import Patience
+from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import LocksmithError
 from locksmith.lock.answer import Answer, Denied, Granted, LastReboot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
@@ -223,8 +223,8 @@ def as_tool(world: World, journal: SimJournal) -> OperatorReboot:
         limit=world.daemon.sessions,
         least=world.daemon.min_remaining,
     )
-    patience = Patience(None if world.waits else 0, lambda _words: None)
-    return OperatorReboot(port, journal, lambda _target: port, 1.0, lambda _words: None, patience, preparation)
+    queue_wait = QueueWait(None if world.waits else 0, lambda _words: None)
+    return OperatorReboot(port, journal, lambda _target: port, 1.0, lambda _words: None, queue_wait, preparation)
 
 
 def steps_of(program: str, world: World) -> set[str]:

@@ -18,7 +18,7 @@ from locksmith.cli.reboot import operator as module
 from locksmith.cli.reboot import preparation
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
-from locksmith.cli.reboot.wait import Patience
+from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -82,10 +82,10 @@ class Bench:
         self.lock = RebootLock(store, "")
         strategy = kind(StrategyContext("", lambda: QueuedLock(self.lock, Queue(store, ""))))
         self.said: list[str] = []
-        patience = Patience(0, self.said.append)
+        queue_wait = QueueWait(0, self.said.append)
         preparation = Preparation(self.journal, lambda: datetime.now(UTC), self.said.append)
         self.order = OperatorReboot(
-            self.machine, self.journal, lambda _: strategy, 0.0, self.said.append, patience, preparation
+            self.machine, self.journal, lambda _: strategy, 0.0, self.said.append, queue_wait, preparation
         )
 
     def start(self, claim: Claim = CLAIM) -> asyncio.Task[None]:
@@ -279,8 +279,8 @@ def test_a_gate_that_blocks_after_the_lock_releases_it_and_is_asked_again_with_w
     async def story(limit):
         bench = Bench(tmp_path / str(limit))
         preparation = replace(bench.order.preparation, stages=Checks())
-        patience = replace(bench.order.patience, limit=limit)
-        bench.order = replace(bench.order, preparation=preparation, patience=patience)
+        queue_wait = replace(bench.order.queue_wait, limit=limit)
+        bench.order = replace(bench.order, preparation=preparation, queue_wait=queue_wait)
         if limit == 0:
             with pytest.raises(LockError, match=r"^not rebooting: md0 is rebuilding$"):
                 await bench.start()

@@ -375,8 +375,8 @@ def test_in_a_large_group_news_are_put_off_and_the_loop_is_woken_when_it_is_time
         assert shown(server) == IDLE
         await woken.wait()
         assert 0 < asyncio.get_running_loop().time() - began < wide
-        await presence.show(replace(WAITING, code="line"))
-        assert shown(server).code == "line"
+        await presence.show(replace(WAITING, code="queue"))
+        assert shown(server).code == "queue"
 
     run(main)
 
