@@ -40,7 +40,7 @@ async def rollout(nodes: list[Node], number: int) -> float:
 
 async def slot_released(node: Node) -> None:
     """Wait until the machine holds nothing."""
-    await until(lambda: node.claim is None, f"{node.name} gives its slot back", LIMIT)
+    await until(lambda: node.claim is None, f"{node.name} releases its slot", LIMIT)
 
 
 async def measure(count: int, rollouts: int) -> tuple[float, list[float]]:

@@ -93,7 +93,7 @@ def test_a_machine_that_halts_sooner_than_the_next_lets_it_pass(site):
         await one.says("waiting (halt)")
         await two.start_daemon()
         two.need_reboot("4081.2.0")
-        await two.says("waiting (line)")
+        await two.says("waiting (queue)")
         await site.lock.set_max(2)
         await two.rebooted()
         assert one.reboots == 0
