@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -55,6 +56,14 @@ class NoNotes(MemoryServer):
         super().commit(changes)
 
 
+class Untidy(Random):
+    """Never draws the number at which the history is tidied, which is a call more."""
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        del start, stop, step
+        return 1
+
+
 class Scene:
     """n1, whose calls are counted once it holds its slot, and the others."""
 
@@ -62,7 +71,7 @@ class Scene:
         self.server = server or MemoryServer()
         self.wire = Wire()
         self.store = (StepwiseStore if stepwise else MemoryStore)(self.server, self.wire)
-        self.lock = RebootLock(self.store, "", clock=lambda: NOW)
+        self.lock = RebootLock(self.store, "", rng=Untidy(), clock=lambda: NOW)
         self.queue = Queue(self.store, "")
         self.others = RebootLock(MemoryStore(self.server), "", clock=lambda: NOW)
 
