@@ -81,7 +81,7 @@ class WindowSource(Protocol):
 class Closable(Protocol):
     """What holds connections, which the loop closes at its end."""
 
-    async def close(self) -> None: ...  # noqa: D102
+    async def close(self) -> None: ...  # noqa: D102 - as the class says
 
 
 class Users(Protocol):
@@ -124,15 +124,15 @@ class JournalStore(Protocol):
 
     failed_writes: int
 
-    def read(self) -> Journal: ...  # noqa: D102
-    def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102
-    def commit(self, nonce: str, before: PreRebootState | None = None) -> None: ...  # noqa: D102
-    def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102
-    def report_failure(self, nonce: str, state: str, failure: str) -> None: ...  # noqa: D102
-    def reopen(self, nonce: str) -> None: ...  # noqa: D102
-    def fail(self, nonce: str, failure: FailedAttempt) -> None: ...  # noqa: D102
-    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102
-    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None: ...  # noqa: D102
+    def read(self) -> Journal: ...  # noqa: D102 - as the class says
+    def begin(self, entry: JournalEntry) -> None: ...  # noqa: D102 - as the class says
+    def commit(self, nonce: str, before: PreRebootState | None = None) -> None: ...  # noqa: D102 - as the class says
+    def hooks(self, nonce: str, hooks: Hooks, taken: datetime | None = None) -> None: ...  # noqa: D102 - as the class says
+    def report_failure(self, nonce: str, state: str, failure: str) -> None: ...  # noqa: D102 - as the class says
+    def reopen(self, nonce: str) -> None: ...  # noqa: D102 - as the class says
+    def fail(self, nonce: str, failure: FailedAttempt) -> None: ...  # noqa: D102 - as the class says
+    def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102 - as the class says
+    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None: ...  # noqa: D102 - as the class says
 
 
 class Presence(Protocol):

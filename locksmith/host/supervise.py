@@ -143,7 +143,9 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 
 def _write(place: Path, code: int, reason: str, *, late: bool = False, said: str = "") -> None:
     new = place.with_suffix(".new")
-    new.write_text(json.dumps({"code": code, "reason": reason, "late": late, "said": said}))
+    # Not escaped: a character then takes 4 bytes at most, not 12, and the whole stays within what its reader takes.
+    end = {"code": code, "reason": reason, "late": late, "said": said}
+    new.write_text(json.dumps(end, ensure_ascii=False), encoding="utf-8")
     new.rename(place.with_suffix(".json"))
 
 

@@ -9,6 +9,8 @@ How v2 differs from the protocol, and what this store does about it:
 - A `.`, `..` or empty segment collapses in a path: such a key is refused. A segment that begins with `_` is hidden: its
   key can be read and written, but is not listed.
 - etcd keeps only the last 1000 events of the whole store. A wait that begins before them is told to read again.
+
+Above 300 lines, in one piece: it is one method for each of the protocol, and the guards that v2 lacks between them.
 """
 
 import asyncio

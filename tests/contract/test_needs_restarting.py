@@ -162,6 +162,20 @@ def test_one_that_runs_too_long_is_ended_and_an_error(machine):
     assert "it ran longer than 0.3 s" in answer.error
 
 
+@pytest.mark.parametrize("character", ["x", '"', "\U0001f600", "\x00"], ids=["letters", "quotes", "faces", "rubbish"])
+def test_any_amount_of_any_output_leaves_the_answer_readable(machine, character):
+    (machine.paths.root / "output").write_text(character * 100_000)
+    machine.program(f"cat '{machine.paths.root}/output'; exit 1")
+    assert machine.answer(command=("check",)).need
+
+
+@pytest.mark.parametrize("text", ["Error: Reboot is required\n", "no Reboot is required\n", "reboot is required\n"])
+def test_a_sentence_that_is_not_dnfs_is_no_need(machine, text):
+    machine.program(f"{says(text)}\nexit 1", "usr/bin/needs-restarting")
+    answer = machine.answer()
+    assert (answer.need, "failed with exit status 1" in answer.error) == (None, True)
+
+
 def test_other_output_of_a_command_is_no_new_need(machine):
     machine.program("date +%s%N; exit 1")
     versions = {machine.answer(command=("check",)).need.version for _ in range(3)}

@@ -28,8 +28,8 @@ class BlockedError(LockError):
 class OperatorJournal(JournalStore, Protocol):
     """The reboot journal, in which the daemon may take a claim over (host/journal.py says what each method does)."""
 
-    def owns(self, nonce: str) -> bool: ...  # noqa: D102
-    def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102
+    def owns(self, nonce: str) -> bool: ...  # noqa: D102 - as the class says
+    def holding(self, nonce: str) -> AbstractContextManager[None]: ...  # noqa: D102 - as the class says
 
 
 @dataclass(frozen=True, slots=True)
