@@ -128,7 +128,8 @@ class NeedsRestarting:
         if outcome.code in command.not_needed:
             return TriggerResult(says=f"`{words}` says that no reboot is needed", looked=asked)
         lines = outcome.said.splitlines()
-        if outcome.code in command.needed and any(line.startswith(command.says) for line in [*lines, ""]):
+        says_so = not command.says or any(line.startswith(command.says) for line in lines)
+        if outcome.code in command.needed and says_so:
             return TriggerResult(self._need(words, _packages(lines), asked), looked=asked)
         told = f": {outcome.reason}" if outcome.reason else ""
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
