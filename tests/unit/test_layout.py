@@ -38,6 +38,7 @@ def is_collected(path: Path) -> bool:
     return path.name.startswith("test_") or path.name == "conftest.py"
 
 
+@pytest.mark.slow
 def test_no_module_imports_a_test_module(nodes):
     """What tests share belongs in tests/builders or tests/harness."""
     of_pytest = {".".join(path.with_suffix("").parts) for path in nodes if is_collected(path)}
@@ -45,6 +46,7 @@ def test_no_module_imports_a_test_module(nodes):
     assert {path: found for path in nodes if (found := imported(nodes[path]) & of_pytest)} == {}
 
 
+@pytest.mark.slow
 def test_the_name_of_a_test_has_at_most_eighty_characters(nodes):
     names = [node.name for found in nodes.values() for node in found if isinstance(node, FUNCTIONS)]
     assert [name for name in names if name.startswith("test_") and len(name) > LONGEST_NAME] == []

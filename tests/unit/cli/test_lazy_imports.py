@@ -33,6 +33,7 @@ def test_the_store_on_v3_loads_no_other_http_client():
     assert loaded("locksmith.store.connect, locksmith.store.etcd3").isdisjoint({"urllib3", "http.client", "requests"})
 
 
+@pytest.mark.slow
 def test_a_look_at_the_lock_loads_neither_the_loop_nor_the_queue():
     used = ("cli.commands.status", "config.load", "store.connect", "host.watermark", "daemon.store_check")
     look = loaded(", ".join(f"locksmith.{module}" for module in used))

@@ -105,6 +105,7 @@ MOMENTS = range(80)
 """Steps of the event loop; the last of them lie behind the end."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_cancelled_at_any_moment_it_gives_back_or_leaves_the_claim_in_the_journal(tmp_path, moment):
     bench = Bench(tmp_path)
@@ -203,6 +204,7 @@ async def test_the_moments_reach_from_the_start_to_the_end(tmp_path):
     assert bench.machine.told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_killed_at_any_moment_the_journal_names_the_slot_and_the_next_reboot_works(tmp_path, moment):
     killed = Bench(tmp_path / "killed")

@@ -80,6 +80,7 @@ def agree(expression):
     assert ours == (theirs[: len(ours)] if ours else theirs), expression
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", [part.strip() for part in re.split(r"[|\n]", DOCUMENTED) if part.strip()])
 def test_what_systemds_manual_shows_means_the_same_here(expression):
     agree(expression)
