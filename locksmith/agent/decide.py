@@ -28,7 +28,7 @@ from locksmith.agent.steps import (
 )
 from locksmith.agent.verify import booted, still_up
 from locksmith.lock.answer import Denied, Granted, LastReboot
-from locksmith.lock.records.claim import DAEMON, FAILED, WENT_WRONG
+from locksmith.lock.records.claim import COMMAND, DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
 ABORT_WITHOUT_WRITES = 3
@@ -236,15 +236,17 @@ def _called(now: Snapshot, call: RebootCall) -> Step:
 
 def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     """Leave the claim of a `locksmithctl` that runs alone; take over the claim of a `locksmithctl` that has ended."""
+    is_command = entry.claim.kind == COMMAND
     if entry.by != TAKEN_OVER:
-        under_way = Wait("operator", f"a reboot by {entry.claim.who or 'an operator'} is under way")
+        what = "command" if is_command else "reboot"
+        under_way = Wait("operator", f"a {what} by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()
     if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
         return still_up(now)
     if entry.phase is Phase.COMMITTED and now.orphaned_for < now.settings.settle:
         until = now.now + now.settings.settle - now.orphaned_for
         return Wait("rebooting", "a reboot was asked for by an operator", until)
-    return Abort("the operator's reboot did not happen")
+    return Abort("`locksmithctl run` ended early" if is_command else "the operator's reboot did not happen")
 
 
 def _arriving(now: Snapshot) -> Wait | None:

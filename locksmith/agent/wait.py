@@ -21,6 +21,8 @@ PACE = 0.2
 """Seconds to pause between two cycles if there are too many: the loop does not spin, though events wake it."""
 FIRST_LOOK, LONGEST_LOOK = 0.05, 5.0
 """Seconds between two checks of the health of a machine that has just booted: at first, and at most."""
+OPERATOR_LOOK = 5.0
+"""Seconds between two checks whether a `locksmithctl` has ended: no event tells that."""
 
 
 class Waiter:
@@ -50,6 +52,8 @@ class Waiter:
         if isinstance(step, Wait) and step.code == "verifying":
             limit = min(limit, LONGEST_LOOK, FIRST_LOOK * 2.0 ** min(memory.claim.looks, 8))
             memory.claim.looks += 1
+        if isinstance(step, Wait) and step.code == "operator":
+            limit = min(limit, OPERATOR_LOOK)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._woken_or_changed(limit)

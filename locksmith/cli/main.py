@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "unhold": "locksmith.cli.commands.freeze:unhold",
     "resume": "locksmith.cli.commands.resume:resume",
     "reboot": "locksmith.cli.commands.machine:reboot",
+    "run": "locksmith.cli.commands.run:run",
     "send-need-reboot": "locksmith.cli.commands.machine:send_need_reboot",
     "request": "locksmith.cli.commands.machine:request",
     "cancel": "locksmith.cli.commands.machine:cancel",

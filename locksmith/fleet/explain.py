@@ -11,7 +11,7 @@ from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.lookup import find
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import REBOOT, UNKNOWN_VERSIONS, Claim
+from locksmith.lock.records.claim import UNKNOWN_VERSIONS, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.order import (
@@ -94,7 +94,8 @@ def how_words(holding: HolderStatus) -> str:
         HolderKind.FAILED: f"FAILED: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
         HolderKind.ORPHANED: f"ORPHANED: it has rebooted, and does not know its claim any more{_seen(claim)}",
-        HolderKind.UNSEEN: f"a reboot that {who} ordered; the machine shows no presence",
+        HolderKind.COMMAND: f"runs a command of {who}{f': {reason}' if reason else ''}",
+        HolderKind.UNSEEN: f"a {claim.kind if claim else ''} that {who} ordered; the machine shows no presence",
         HolderKind.MANUAL: f"locked by {who}{f': {reason}' if reason else ''}",
         HolderKind.UNKNOWN: f"a {claim.kind if claim else ''} claim of {who}{f': {reason}' if reason else ''}",
         HolderKind.LEGACY: "without a record: a legacy node, or a legacy lock",
@@ -244,7 +245,7 @@ def _first(found: Case) -> Iterator[str]:
     if found.place is None and (found.node is None or not found.node.need or found.held):
         return
     first = view.waiters[0] if view.waiters and found.place != 1 else None
-    node = view.machines.get(first.holder) if first is not None and first.kind == REBOOT else None
+    node = view.machines.get(first.holder) if first is not None and first.is_machines else None
     if node is not None and _is_stuck(found, node):
         yield f"{node.name} is first in the queue and cannot take a slot: {node.reason}."
     left = [one for one in view.machines.values() if one.machine_id != found.machine_id and has_left_queue(one)]
@@ -348,4 +349,4 @@ def _unlock(found: Case) -> str:
 
 
 def _is_own(waiter: Waiter, machine_id: str) -> bool:
-    return waiter.holder == machine_id and waiter.kind == "reboot"
+    return waiter.holder == machine_id and waiter.is_machines

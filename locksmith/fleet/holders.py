@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
-from locksmith.lock.records.claim import COMMITTED, DAEMON, MANUAL, REBOOT, WENT_WRONG, Claim
+from locksmith.lock.records.claim import COMMAND, COMMITTED, DAEMON, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 
@@ -27,7 +27,9 @@ class HolderKind(StrEnum):
     ORPHANED = "orphaned"
     """The claim of a machine that has rebooted and does not know it any more: no reboot journal has it."""
     UNSEEN = "unseen"
-    """A reboot that an operator ordered on a machine that shows no presence: it may never have, or be lost."""
+    """What an operator ordered on a machine that shows no presence: it may never have, or be lost."""
+    COMMAND = "command"
+    """A machine on which an operator's command runs."""
     MANUAL = "manual"
     """An operator's lock."""
     UNKNOWN = "unknown"
@@ -74,19 +76,23 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
     if claim is None:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
-    name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
+    name = (machine.name if machine else claim.hostname) if claim.is_machines else holder
     return HolderStatus(holder, name or holder, _how(claim, machine), claim)
 
 
 def _how(claim: Claim, machine: Node | None) -> HolderKind:
-    if claim.kind == MANUAL:
-        return HolderKind.MANUAL
-    if claim.kind != REBOOT:
-        return HolderKind.UNKNOWN
+    if not claim.is_machines:
+        return HolderKind.MANUAL if claim.kind == MANUAL else HolderKind.UNKNOWN
     if claim.state in WENT_WRONG:
         return HolderKind(claim.state)
     if is_orphan(claim, machine):
         return HolderKind.ORPHANED
     if machine is None:
         return HolderKind.LOST if claim.who == DAEMON else HolderKind.UNSEEN
+    return _under_way(claim)
+
+
+def _under_way(claim: Claim) -> HolderKind:
+    if claim.kind == COMMAND:
+        return HolderKind.COMMAND
     return HolderKind.REBOOTING if claim.state == COMMITTED else HolderKind.HELD

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from locksmith.fleet.group import GroupView
-from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.claim import Claim
 
 SHORTEST = 4
 """Letters of an id that name a machine, where no other's begins so."""
@@ -51,9 +51,9 @@ def _names(view: GroupView) -> dict[str, str]:
     claims = {
         holder: claim.hostname
         for holder, claim in view.claims.items()
-        if isinstance(claim, Claim) and claim.kind == REBOOT
+        if isinstance(claim, Claim) and claim.is_machines
     }
-    own_places = {waiter.holder: waiter.hostname for waiter in view.waiters if waiter.kind == REBOOT}
+    own_places = {waiter.holder: waiter.hostname for waiter in view.waiters if waiter.is_machines}
     present = {machine_id: machine.hostname for machine_id, machine in view.machines.items()}
     known = dict.fromkeys((*view.semaphore.holders, *view.holds), "")
     return {**known, **claims, **own_places, **present}

@@ -25,6 +25,7 @@ def locked(path: Path, *, limit: float) -> Iterator[int]:
         lock(fd, limit=limit)
         yield fd
     finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a program that has inherited it would keep the lock
         os.close(fd)
 
 

@@ -120,7 +120,7 @@ class Admission:
         from this takes effect only in a swap of the semaphore from the version that `now` has. The `others` are read,
         unless they are given, or `read_too`: read together with the semaphore.
         """
-        if claim.kind != REBOOT:
+        if not claim.is_machines:
             return Others()
         freeze, hold, spacing = orders.freeze.entry, orders.hold.entry, orders.spacing.entry
         revision = orders.freeze.revision
@@ -203,7 +203,7 @@ class Admission:
             return None
         limit = timedelta(seconds=self.rules.expire_after)
         for claim in others.claims:
-            gone = claim.kind == REBOOT and claim.who == DAEMON and claim.holder not in others.present
+            gone = claim.is_machines and claim.who == DAEMON and claim.holder not in others.present
             if gone and self._clock() - claim.held_since > limit:
                 return claim
         return None
@@ -218,7 +218,7 @@ class Admission:
     def keys_of(self, claim: Claim, holders: Collection[str]) -> list[str]:
         """Name the keys to read about other holders, where they can hold this claim back."""
         rivals = [one for one in holders if one != claim.holder]
-        return keys_of(self._group, rivals) if claim.kind == REBOOT and self._asks_others else []
+        return keys_of(self._group, rivals) if claim.is_machines and self._asks_others else []
 
     async def _others(
         self, holder: str, now: HolderState, noted: Entry | None, read: Mapping[str, Reading] = NOTHING

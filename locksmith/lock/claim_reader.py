@@ -15,7 +15,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.chunks import READS, Guard, read_in_chunks
 from locksmith.lock.holder import read_record
 from locksmith.lock.records import keys, node
-from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.node import Node
 from locksmith.store.protocol import Entry, Reading, Store
 
@@ -63,7 +63,7 @@ async def read_holders(
     listing = {entry.key: entry for entry in (await store.list(keys.holders_prefix(group))).entries}
     records = {one: entry for one in ids if (entry := listing.get(keys.holder_key(group, one)))}
     claims = _claims(records)
-    asked = [one for one, claim in claims.items() if claim.kind == REBOOT]
+    asked = [one for one, claim in claims.items() if claim.is_machines]
     guard = Guard(keys.semaphore_key(group), semaphore)
     nodes = await read_in_chunks(store, [keys.node_key(group, one) for one in asked], guard)
     return Holders(records, claims, _present(asked, nodes, is_gone))

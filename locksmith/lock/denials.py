@@ -4,7 +4,7 @@ from locksmith.errors import CorruptValueError, StoreFullError
 from locksmith.lock.answer import Denied, LastReboot, QueuePosition
 from locksmith.lock.errors import NotAdmittedError, OtherClaimError, RepeatedError
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.order import SPACING
 
 
@@ -35,13 +35,13 @@ def binds_every_machine(error: BaseException, claim: Claim) -> bool:
 def _is_clones(error: OtherClaimError, own: Claim) -> bool:
     """Tell another machine of the same id from this one's own other business."""
     other = error.claim
-    return other is not None and other.kind == own.kind == REBOOT and other.hostname != own.hostname
+    return other is not None and other.is_machines and own.is_machines and other.hostname != own.hostname
 
 
 def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
     """Tell a claim that this machine's own daemon has made, and forgotten."""
     other = error.claim
-    if other is None or not other.kind == own.kind == REBOOT:
+    if other is None or not (other.is_machines and own.is_machines):
         return False
     return other.who == own.who == DAEMON and other.hostname == own.hostname
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import FAILED, REBOOT, WENT_WRONG, Claim
+from locksmith.lock.records.claim import FAILED, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, Entry, Reading
 from locksmith.util.words import quoted
@@ -79,7 +79,7 @@ class HolderState:
         unlock = f"`locksmithctl unlock {quoted(self.holder)}`"
         if self.claim is not None:
             forgotten = f"; if its machine has forgotten that claim, {unlock} releases it"
-            return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.kind == REBOOT else ''}"
+            return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.is_machines else ''}"
         return (
             f"{self.holder} stands in the semaphore without a record: a legacy node or a legacy lock holds it; "
             f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from locksmith.lock.admission_readings import Others
 from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, MOST_OPERATIONS, Check, Reading
 
@@ -68,7 +68,7 @@ class Prepared:
             key = keys.holder_key(self.group, holder)
             checks.append(Check(key, record.version if record else ABSENT))
         for claim in others.claims:
-            if claim.kind == REBOOT:
+            if claim.is_machines:
                 key = keys.node_key(self.group, claim.holder)
                 checks.append(Check(key, None if claim.holder in others.present else ABSENT))
         return checks if len(checks) + OWN_KEYS <= MOST_OPERATIONS else None

@@ -88,7 +88,7 @@ def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
 
 def _name(kind: str, holder: str, hostname: str) -> str:
     """Name the machine: the host of a manual claim is the operator's."""
-    return hostname if kind == claim_record.REBOOT and hostname else holder
+    return hostname if kind in claim_record.MACHINES and hostname else holder
 
 
 def _why(who: str, reason: str, detail: str = "") -> str:

@@ -9,7 +9,6 @@ from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import WRONG, HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import REBOOT
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
@@ -23,7 +22,7 @@ RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
 COLOURS = {
     **dict.fromkeys((*WRONG, HolderKind.UNSEEN, HolderKind.UNREADABLE), RED),
-    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD), YELLOW),
+    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD, HolderKind.COMMAND), YELLOW),
 }
 
 STATES = {**{how: how.upper() for how in WRONG}, HolderKind.HELD: "holds"}
@@ -68,7 +67,7 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         yield one.holder, _holder(view, one, now)
     seen = {one.holder for one in held}
     for place, waiter in enumerate(view.waiters, 1):
-        own = waiter.kind == REBOOT
+        own = waiter.is_machines
         node = view.machines.get(waiter.holder) if own else None
         seen |= {waiter.holder} if own else set()
         why = (_need(node) if node else "") or waiter.reason or waiter.who

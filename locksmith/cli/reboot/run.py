@@ -1,15 +1,20 @@
-"""`locksmithctl reboot` on the real machine: its bus, its reboot journal, its lock."""
+"""`locksmithctl reboot` and `run` on the real machine: its bus, its reboot journal, its lock."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
 
 from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.output import note
+from locksmith.cli.reboot.claim import PROGRAM
+from locksmith.cli.reboot.command import CommandSlot
 from locksmith.cli.reboot.interrupt import unless_interrupted
-from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
+from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.cli.session import Session, new_claim
@@ -25,7 +30,7 @@ from locksmith.host.machine import RealMachine
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.sessions import Sessions
 from locksmith.lock.admin import LockAdmin
-from locksmith.lock.records.claim import REBOOT
+from locksmith.lock.records.claim import COMMAND, REBOOT, Claim
 
 LOCK = "etcd-lock"
 ASK_NOBODY = {"reboot", "off"}
@@ -59,15 +64,69 @@ async def order_reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) 
         raise StoreUnavailableError(f"not rebooting: {error}; `systemctl reboot` reboots without the lock") from None
 
 
+async def run_command(session: Session, command: Sequence[str], reason: str, queue_wait: QueueWait) -> int:
+    """Run a command while this machine holds a slot, and give its exit status; SIGTERM ends the wait like Ctrl-C."""
+    return await unless_interrupted(_run(session, command, reason, queue_wait))
+
+
 async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> None:
-    config, target = session.config, _target(session.config)
     claim = new_claim(session.machine_id, REBOOT, wanted.words)
+    async with _parts(session, claim, wanted, queue_wait) as parts:
+        order = OperatorReboot(*parts.common, beat=parts.lock.beat, daemon_yields=parts.daemon)
+        await order.run(_target(session.config), claim)
+
+
+async def _run(session: Session, command: Sequence[str], reason: str, queue_wait: QueueWait) -> int:
+    # Arguments may be secrets, and every machine of the group reads the claim.
+    claim = new_claim(session.machine_id, COMMAND, reason or Path(command[0]).name)
+    async with _parts(session, claim, Wanted(reason, now=True), queue_wait) as parts:
+        slot = CommandSlot(
+            *parts.common,
+            await_no_beats=parts.await_no_beats,
+            wake=partial(wake_daemon, session.paths),
+            daemon_yields=parts.daemon,
+        )
+        return await slot.run(_target(session.config), claim, command)
+
+
+class Common(NamedTuple):
+    """What a reboot and a command need alike (claim.py says what each is for)."""
+
+    machine: RealMachine
+    journal: JournalFile
+    strategy: Callable[[Target], Strategy]
+    settle: float
+    say: Callable[[str], None]
+    queue_wait: QueueWait
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """This machine's parts, for one claim of this program."""
+
+    common: Common
+    lock: OperatorLock
+    beating: asyncio.Future[None]
+    daemon: bool
+    """Whether a locksmithd runs."""
+
+    def await_no_beats(self) -> int:
+        """End the heartbeats, and give the descriptor that keeps the lock."""
+        self.beating.cancel()
+        return self.lock.await_no_beats()
+
+
+@asynccontextmanager
+async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: QueueWait) -> AsyncIterator[Parts]:
+    config = session.config
     async with AsyncExitStack() as stack:
         lock, mark = OperatorLock(session.paths), make_mark(config, session.paths)
         stack.enter_context(lock.held())
-        stack.callback(asyncio.ensure_future(lock.keep_beating()).cancel)
+        beating = asyncio.ensure_future(lock.keep_beating())
+        stack.callback(beating.cancel)
         daemon = wake_daemon(session.paths)
-        if target.strategy == LOCK:
+        if _target(config).strategy == LOCK:
             # A store that does not answer is found here, where nothing has to be released yet.
             await session.use_admin(LockAdmin.read, config.store)
 
@@ -80,7 +139,6 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
         bus = await stack.enter_async_context(SystemBus())
         machine = RealMachine(bus, session.paths)
         journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of)
-        settle = config.reboot.settle.total_seconds()
         windows = make_windows(config, mark=mark)
         stack.push_async_callback(windows.close)
         preparation = Preparation(
@@ -95,10 +153,8 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
             grace=config.grace,
             limit=config.sessions_limit,
         )
-        order = OperatorReboot(
-            machine, journal, strategy, settle, note, queue_wait, preparation, beat=lock.beat, daemon_yields=daemon
-        )
-        await order.run(target, claim)
+        settle = config.reboot.settle.total_seconds()
+        yield Parts(Common(machine, journal, strategy, settle, note, queue_wait, preparation), lock, beating, daemon)
 
 
 def _target(config: Config) -> Target:

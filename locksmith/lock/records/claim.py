@@ -20,6 +20,10 @@ from locksmith.util.words import quoted
 
 REBOOT = "reboot"
 """The claim of a machine that reboots; the machine whose reboot journal has its nonce releases it."""
+COMMAND = "command"
+"""The claim of a machine while an operator's command runs on it; it is released as a machine's reboot is."""
+MACHINES = {REBOOT, COMMAND}
+"""Claims of the machine itself, which its reboot journal has: an id has at most one, and every order holds it back."""
 MANUAL = "manual"
 """The claim of an operator; only `unlock` releases it."""
 
@@ -98,10 +102,19 @@ class Claim:
         """When it got its slot, as well as is known."""
         return self.taken or self.since
 
+    @property
+    def is_machines(self) -> bool:
+        """Whether the machine itself made it, in its reboot journal, as against an operator or a client."""
+        return self.kind in MACHINES
+
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
-        who = self.who or self.hostname or "an operator"
-        by = {MANUAL: f"manually by {who}", REBOOT: f"by {self.hostname or self.holder} for its reboot"}
+        who, machine = self.who or self.hostname or "an operator", self.hostname or self.holder
+        by = {
+            MANUAL: f"manually by {who}",
+            REBOOT: f"by {machine} for its reboot",
+            COMMAND: f"by {machine} for a command of {who}",
+        }
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words
 

@@ -109,13 +109,13 @@ def is_orphan(claim: Claim, machine: Node | None) -> bool:
 
     A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
     """
-    if machine is None or claim.kind != REBOOT:
+    if machine is None or not claim.is_machines:
         return False
     return (claim.who == DAEMON or machine.since > claim.held_since) and machine.has_lost(claim)
 
 
 def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:
-    if claim.kind != REBOOT or claim.acknowledged:
+    if not claim.is_machines or claim.acknowledged:
         return None
     if claim.state in WENT_WRONG:
         return Incident(claim, claim.state, claim.failure)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from locksmith.errors import CorruptValueError
-from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.claim import MACHINES, Claim
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, moment, read_moment
 
@@ -56,9 +56,14 @@ class Waiter:
         )
 
     @property
+    def is_machines(self) -> bool:
+        """Whether a machine waits, as against an operator or a client."""
+        return self.kind in MACHINES
+
+    @property
     def name(self) -> str:
         """What people call the one who waits."""
-        return self.hostname if self.kind == REBOOT and self.hostname else self.holder
+        return self.hostname if self.is_machines and self.hostname else self.holder
 
 
 def encode(waiter: Waiter) -> bytes:

@@ -22,7 +22,8 @@ from locksmith.agent.permit import Permit
 from locksmith.agent.ports import Ports
 from locksmith.agent.settings import Settings
 from locksmith.cli.reboot import operator
-from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
+from locksmith.cli.reboot.claim import PROGRAM
+from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import LocksmithError
@@ -350,10 +351,6 @@ async def granted(*_args: object) -> Answer:
     return GRANTED
 
 
-async def running(_order: OperatorReboot) -> ShutdownState:
-    return RUNNING
-
-
 def only_early(asked: Any) -> Any:
     """Ask before the hooks, and not again after them."""
 
@@ -366,7 +363,7 @@ def only_early(asked: Any) -> Any:
 
 ALICE = Facts(users=frozenset({"alice"}))
 LEFT_OUT = {
-    "the state of the machine": (OperatorReboot, "_state", running, World(Facts(shutdown=UNKNOWN))),
+    "the state of the machine": (OperatorReboot, "must_stay_up", nothing, World(Facts(shutdown=UNKNOWN))),
     "the window": (Preparation, "_window", nothing, World(Facts(CLOSED), Facts(CLOSED))),
     "the cheap gates": (Preparation, "ask", granted, World(Facts(gate=INHIBITED), Facts(gate=INHIBITED))),
     "the expensive gates": (Preparation, "_check", nothing, World(Facts(checks=ALERT), Facts(checks=ALERT))),
@@ -379,7 +376,7 @@ LEFT_OUT = {
     ),
     "the lock after the hooks": (
         OperatorReboot,
-        "_request",
+        "request",
         granted,
         World(late=Facts(answer=TAKEN_AWAY)),
     ),

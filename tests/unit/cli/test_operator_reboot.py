@@ -16,7 +16,8 @@ from locksmith.agent.permit import Permit
 from locksmith.agent.strategy import StrategyContext
 from locksmith.cli.reboot import operator as module
 from locksmith.cli.reboot import preparation
-from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
+from locksmith.cli.reboot.claim import PROGRAM
+from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import HostError, LockError, LocksmithError, RebootRefusedError, StoreUnavailableError
@@ -248,7 +249,7 @@ async def test_a_slot_that_cannot_be_given_back_stays_in_the_journal_and_is_said
 async def test_a_machine_that_says_nothing_is_not_rebooted(tmp_path):
     bench = Bench(tmp_path)
     bench.machine.silent = True
-    with pytest.raises(LocksmithError, match="does not answer, so no reboot is asked for"):
+    with pytest.raises(LocksmithError, match="does not answer, so nothing is begun"):
         await bench.start()
     assert bench.journal.read().entry is None
 

@@ -21,7 +21,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
-from locksmith.lock.records.claim import COMMITTED, FAILED, MANUAL, UNHEALTHY, Claim
+from locksmith.lock.records.claim import COMMAND, COMMITTED, FAILED, MANUAL, UNHEALTHY, Claim
 from locksmith.lock.records.incident import HaltAfter, Incident, parse_halt_after
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
@@ -182,6 +182,16 @@ def test_a_lock_by_hand_is_no_reboot_and_is_not_held_back():
     async def story(group):
         await group.orders.freeze(FREEZE)
         await group.lock().take(Claim("rack", MANUAL, "m", NOW))
+
+    scene(story)
+
+
+@pytest.mark.parametrize("order", ["freeze", "hold"])
+def test_a_command_is_held_back_like_a_reboot(order):
+    async def story(group):
+        await (group.orders.freeze(FREEZE) if order == "freeze" else group.orders.hold("n1", FREEZE))
+        with pytest.raises(NotAdmittedError):
+            await group.lock().take(Claim("n1", COMMAND, "c", NOW))
 
     scene(story)
 

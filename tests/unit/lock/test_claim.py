@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records.claim import COMMAND, COMMITTED, HELD, MANUAL, REBOOT, Claim
 from locksmith.util import records
 
 KEY = "coreos.com/updateengine/rebootlock/holders/n1"
@@ -131,6 +131,7 @@ def test_the_point_of_no_return_can_be_taken_back():
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
+        (replace(CLAIM, kind=COMMAND), "held by web-1 for a command of alice since 2026-05-01T02:10:00Z: disk swap"),
         (CLAIM, "held manually by alice since 2026-05-01T02:10:00Z: disk swap"),
         (replace(CLAIM, who="", reason=""), "held manually by web-1 since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, who="", hostname="", reason=""), "held manually by an operator since 2026-05-01T02:10:00Z"),
