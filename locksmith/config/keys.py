@@ -109,6 +109,10 @@ QUERY: Final = Key("alerts.query", TEXT)
 ALERTS_ONLY: Final = Key("alerts.only", PATTERN)
 ALERTS_IGNORE: Final = Key("alerts.ignore", PATTERN)
 SEVERITIES: Final = Key("alerts.severities", TEXTS)
+ALERTS_USERNAME: Final = Key("alerts.username", TEXT)
+ALERTS_PASSWORD_FILE: Final = Key("alerts.password-file", PATH)
+ALERTS_TOKEN_FILE: Final = Key("alerts.token-file", PATH)
+ALERTS_CAFILE: Final = Key("alerts.cafile", PATH)
 
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
@@ -130,6 +134,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(HOOK_LIMIT, CHECK_LIMIT),
     *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
+    *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""
@@ -140,6 +145,8 @@ _PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, USED_SETS.name)
 RIVALS: Mapping[str, tuple[str, ...]] = {
     PASSWORD.name: (PASSWORD_FILE.name,),
     PASSWORD_FILE.name: (PASSWORD.name,),
+    ALERTS_TOKEN_FILE.name: (ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name),
+    **dict.fromkeys((ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name), (ALERTS_TOKEN_FILE.name,)),
     **dict.fromkeys(_PAIR, _OTHERS),
     **dict.fromkeys(_OTHERS, _PAIR),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from locksmith.errors import UsageError
 from locksmith.host.settings import ALL, INTERACTIVE, NONE
@@ -208,15 +208,24 @@ def _url(text: str) -> str:
     """Give the base URL of a server, which may have a path, without a `/` at its end."""
     if not text:
         return ""
-    wrong = ValueError(f"must be a URL like http://10.0.0.1:9090, not {text!r}")
+    _server(text, "a URL like http://10.0.0.1:9090", "alerts.username with alerts.password-file, or alerts.token-file")
+    return text.rstrip("/")
+
+
+def _server(text: str, example: str, whose: str) -> SplitResult:
+    """Read the URL of a server. What the errors show of the text has no secret in it."""
     try:
         url = urlsplit(text)
         known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
     except ValueError:
-        raise wrong from None
-    if not known or re.search(r"[\s?#\\]", text):
-        raise wrong
-    return text.rstrip("/")
+        url, known = SplitResult("", text, "", "", ""), False
+    if "@" in url.netloc or (not known and "@" in text):
+        raise ValueError(f"must not have a user or a password in the URL: they are {whose}")
+    if "?" in text or "#" in text:
+        raise ValueError(f"must be {example}, without a query: {re.split('[?#]', text)[0]!r} has one")
+    if not known or re.search(r"[\s\\]", text):
+        raise ValueError(f"must be {example}, not {text!r}")
+    return url
 
 
 def _path(value: object) -> Path | None:
@@ -240,16 +249,10 @@ def _endpoints(value: object) -> tuple[str, ...]:
 
 def _endpoint(text: str) -> str:
     """Give a URL of only scheme, host and perhaps port, without a `/` at its end."""
-    if "@" in text:
-        raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
-    wrong = ValueError(f"must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379, not {text!r}")
-    try:
-        url = urlsplit(text)
-        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-    except ValueError:
-        raise wrong from None
-    if not known or url.path not in {"", "/"} or re.search(r"[\s?#\\]", text):
-        raise wrong
+    like = "URLs like http://10.0.0.1:2379 or https://etcd.example:2379"
+    url = _server(text, like, "etcd.username and etcd.password-file")
+    if url.path not in {"", "/"}:
+        raise ValueError(f"must be {like}, not {text!r}")
     return f"{url.scheme}://{url.netloc}"
 
 

@@ -97,6 +97,74 @@ def test_users_may_hold_a_slot_for_an_hour_or_for_twice_a_longer_time_of_theirs(
     assert machine.write(f'[sessions]\ngrace = "{grace}"\n{line}').daemon().sessions_limit == limit
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://ops:hush@a:9090",
+        "https://hush@a",
+        "ops:hush@a:9090",
+        "http://ops:hush@a:x",
+        "http://ops:hush@[::1",
+        "http://ops:hu/sh@a",
+        "http://a/?token=hush",
+        "http://a#hush",
+    ],
+)
+@pytest.mark.parametrize("line", ["[alerts]\nalertmanager = {0!r}", "[etcd]\nendpoints = [{0!r}]"])
+def test_no_url_has_a_secret_in_it_and_the_error_does_not_show_it(machine, text, line):
+    said = machine.write(line.format(text)).refusal()
+    assert "must " in said
+    assert not {"hush", "hu/sh"} & set(re.findall(r"hu.?sh", said))
+
+
+ALERTS = "[alerts]\nalertmanager = 'https://a'\n"
+
+
+def test_who_asks_the_alert_servers_is_in_files(machine):
+    for name in ("password", "ca.pem"):
+        machine.secret(name).chmod(0o600)
+    folder = machine.file.parent
+    text = f"{ALERTS}username = 'ops'\npassword-file = '{folder}/password'\ncafile = '{folder}/ca.pem'"
+    config = machine.write(text).daemon()
+    assert (config.alerts.username, config.alerts.password_file) == ("ops", folder / "password")
+    assert config.alerts.cafile == folder / "ca.pem"
+    assert config.cautions == ()
+    assert machine.write(text.replace("https", "http").partition("cafile")[0]).daemon().cautions == (
+        "the secret of alerts.password-file is sent to http://a without TLS, so everyone on the way can read it: "
+        "use https://",
+    )
+    machine.drop_in("50.toml", f"[alerts]\ntoken-file = '{folder}/password'")
+    assert machine.write(text).daemon().alerts.token_file == folder / "password"
+    assert machine.daemon().alerts.username == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{ALERTS}username = 'ops'", "alerts.username is set without alerts.password-file"),
+        (f"{ALERTS}username = 'o:s'\npassword-file = 'PASSWORD'", "alerts.username must not have a colon"),
+        (f"{ALERTS}password-file = 'PASSWORD'", "alerts.password-file is set without alerts.username"),
+        (
+            f"{ALERTS}username = 'o'\npassword-file = 'PASSWORD'\ntoken-file = 'PASSWORD'",
+            "alerts.token-file excludes alerts.username",
+        ),
+        ("[alerts]\ntoken-file = 'PASSWORD'", "alerts.token-file is set without alerts.alertmanager"),
+        ("[alerts]\nalertmanager='http://a'\ncafile = 'PASSWORD'", "alerts.cafile has no use"),
+        (f"{ALERTS}token-file = '/none'", "alerts.token-file names /none, which cannot be read"),
+        (f"{ALERTS}cafile = '/none'", "alerts.cafile names /none, which cannot be read"),
+    ],
+)
+def test_what_contradicts_itself_about_who_asks_is_refused(machine, text, says):
+    password = machine.secret("password", "hush\n")
+    said = machine.write(text.replace("PASSWORD", str(password))).refusal()
+    assert says in said
+    assert "hush" not in said
+
+
+def test_the_tool_needs_no_secret_of_the_alert_servers(machine):
+    assert machine.write(f"{ALERTS}token-file = '/none'").tool().alerts.token_file == Path("/none")
+
+
 def test_a_limit_that_leaves_no_user_the_whole_time_is_refused(machine):
     said = machine.write('[sessions]\ngrace = "5m"\nlimit = "4m59s"').refusal()
     assert "sessions.limit must be 0s (no limit) or at least sessions.grace, 5m" in said
