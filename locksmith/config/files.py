@@ -89,7 +89,7 @@ def caution_of_plain_secret(alerts: AlertSettings) -> tuple[str, ...]:
     plain = [url for url in (alerts.alertmanager, alerts.prometheus) if url.startswith("http://")]
     what = "alerts.password-file" if alerts.username else "alerts.token-file"
     return tuple(
-        f"the secret of {what} is sent to {url} without TLS, so everyone on the way can read it: use https://"
+        f"the secret of {what} is sent to {url} without TLS, so others on the way can read it: use https://"
         for url in plain
         if not is_loopback(url)
     )

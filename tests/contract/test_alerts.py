@@ -228,7 +228,7 @@ def test_a_ca_of_the_configuration_is_trusted_instead_of_the_systems(server, tmp
         assert text.endswith("none.pem cannot be used: No such file or directory")
 
 
-def test_a_server_is_asked_as_a_user_or_with_a_token_and_a_new_secret_needs_no_restart(server, tmp_path):
+def test_a_server_is_asked_as_a_user_or_with_a_token_that_is_read_each_time(server, tmp_path):
     file = tmp_path / "secret"
     file.write_text("hush-hush\n")
     user = {"alertmanager": server.url, "prometheus": server.url, "query": "x", "username": "ops"}

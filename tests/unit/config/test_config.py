@@ -130,7 +130,7 @@ def test_who_asks_the_alert_servers_is_in_files(machine):
     assert config.alerts.cafile == folder / "ca.pem"
     assert config.cautions == ()
     [caution] = machine.write(text.replace("https", "http").partition("cafile")[0]).daemon().cautions
-    assert caution.startswith("the secret of alerts.password-file is sent to http://a without TLS, so everyone on the")
+    assert caution.startswith("the secret of alerts.password-file is sent to http://a without TLS, so others on the")
     machine.drop_in("50.toml", f"[alerts]\ntoken-file = '{folder}/password'")
     assert machine.write(text).daemon().alerts.token_file == folder / "password"
     assert machine.daemon().alerts.username == ""
