@@ -23,6 +23,7 @@ from locksmith.config.values import (
     TEXT,
     TEXTS,
     TIMEOUT,
+    UNITS,
     URL,
     URLS,
     VERY_LONG_SPAN_OR_NONE,
@@ -93,7 +94,7 @@ EXPIRE: Final = Key("halt.expire-after", SPAN_OR_NONE)
 STALE: Final = Key("halt.stale-after", LONG_SPAN)
 
 HEALTH_LIMIT: Final = Key("health.limit", LONG_SPAN)
-HEALTH_UNITS: Final = Key("health.units", TEXTS)
+HEALTH_UNITS: Final = Key("health.units", UNITS)
 
 HOOK_LIMIT: Final = Key("programs.hook-limit", SPAN)
 CHECK_LIMIT: Final = Key("programs.check-limit", SPAN)

@@ -23,7 +23,8 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
-from locksmith.config.sources import Settings, from_environment, from_files, from_flags
+from locksmith.config.problems import Problems
+from locksmith.config.sources import Settings, from_environment, from_files, from_flags, ignored_files
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
@@ -37,38 +38,55 @@ from locksmith.window.duration import format_duration
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
-    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES)
-    config = _build(settings)
-    refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
-    refuse_unusable_of_alerts(settings, config.alerts)
-    _tls_has_use(settings, config.store)
-    cautions = (*_caution_of_own_etcd(config), *caution_of_plain_secret(config.alerts))
+    problems = Problems()
+    config = examine_daemon(paths, environ, flags, problems)
+    problems.refuse("locksmithd")
+    return config
+
+
+def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
+    """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
+    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES, problems)
+    config = _build(settings, problems)
+    check = problems.check
+    check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
+    check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
+    check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    cautions = (*_caution_of_own_etcd(config), *caution_of_plain_secret(config.alerts), *ignored_files(paths.config))
     return replace(config, cautions=(*config.cautions, *cautions))
 
 
 def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags."""
-    return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
+    problems = Problems()
+    config = _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES, problems), problems)
+    problems.refuse("locksmithd")
+    return config
 
 
 def _gather(
-    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]]
+    paths: Paths,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    variables: Mapping[str, Key[Any]],
+    problems: Problems,
 ) -> Settings:
-    return from_files(paths.config).under(from_environment(environ, variables)).under(from_flags(flags))
+    files, environment = from_files(paths.config, problems), from_environment(environ, variables, problems)
+    return files.under(environment).under(from_flags(flags, problems))
 
 
-def _build(settings: Settings) -> Config:
-    default = Config()
+def _build(settings: Settings, problems: Problems) -> Config:
+    default, check = Config(), problems.check
     return Config(
         strategy=settings.value(keys.STRATEGY, default.strategy),
-        group=_group(settings, default.group),
+        group=check(lambda: _group(settings, default.group), default.group, "group"),
         dry_run=settings.value(keys.DRY_RUN, default.dry_run),
         adopt=settings.value(keys.ADOPT, default.adopt),
         debug=settings.value(keys.DEBUG, default.debug),
-        window=read_windows(settings),
-        store=_store(settings, default.store),
-        metrics=_metrics(settings, default.metrics),
-        reboot=_reboot(settings, default.reboot),
+        window=check(lambda: read_windows(settings), default.window, "window", "window-sets"),
+        store=_store(settings, default.store, problems),
+        metrics=check(lambda: _metrics(settings, default.metrics), default.metrics, "metrics"),
+        reboot=check(lambda: _reboot(settings, default.reboot), default.reboot, "reboot"),
         halt=HaltSettings(
             after=settings.value(keys.HALT, default.halt.after),
             expire_after=settings.value(keys.EXPIRE, default.halt.expire_after),
@@ -87,9 +105,9 @@ def _build(settings: Settings) -> Config:
             ignore=settings.value(keys.SESSIONS_IGNORE, default.sessions.ignore),
         ),
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
-        sessions_limit=_sessions_limit(settings, default),
-        alerts=_alerts(settings, default.alerts),
-        triggers=_triggers(settings, default.triggers),
+        sessions_limit=check(lambda: _sessions_limit(settings, default), default.sessions_limit, "sessions"),
+        alerts=check(lambda: _alerts(settings, default.alerts), default.alerts, "alerts"),
+        triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         origins=_origins(settings),
         cautions=cautions_of(settings),
     )
@@ -104,9 +122,9 @@ def _group(settings: Settings, default: str) -> str:
     return group
 
 
-def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
-    settings.together(keys.CERTFILE, keys.KEYFILE)
-    refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE)
+def _store(settings: Settings, default: StoreSettings, problems: Problems) -> StoreSettings:
+    problems.check(lambda: settings.together(keys.CERTFILE, keys.KEYFILE), None, "etcd")
+    problems.check(lambda: refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE), None, "etcd")
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
         endpoints=settings.value(keys.ENDPOINTS, default.endpoints),
@@ -115,7 +133,7 @@ def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
         certfile=settings.value(keys.CERTFILE, default.certfile),
         keyfile=settings.value(keys.KEYFILE, default.keyfile),
         username=settings.value(keys.USERNAME, "") or None,
-        password=password_of(settings),
+        password=problems.check(lambda: password_of(settings), None, "etcd"),
         timeout=timeout.total_seconds(),
     )
 

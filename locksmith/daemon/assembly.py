@@ -7,8 +7,10 @@ from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config
+from locksmith.daemon.metrics_tls import ServerCertificate
 from locksmith.daemon.stages import MachineStages
 from locksmith.daemon.windows import ConfiguredWindows
+from locksmith.errors import LocksmithError, UsageError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
@@ -19,14 +21,17 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
+from locksmith.host.trust import refuse_changeable_folders
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import open_queued_lock
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.store.connect import open_store
+from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Observer, Store
+from locksmith.triggers.plugin import TriggerContext, make_triggers
 from locksmith.util.boottime import boot_time
 
 
@@ -85,6 +90,35 @@ def _alerts(settings: AlertSettings) -> Gate | None:
     from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only if it is used
 
     return Alerts(settings)
+
+
+def problems_of_parts(config: Config, paths: Paths) -> list[str]:
+    """Say which part of the configuration cannot be made, as the daemon makes it: strategy, triggers, TLS, folders."""
+
+    async def note(_version: str, _reason: str = "") -> None:
+        """Do nothing: no bus is connected, so no signal comes."""
+
+    def strategy() -> None:
+        make_strategy(config, target_of(config), paths)
+
+    def triggers() -> None:
+        make_triggers(TriggerContext(paths, SystemBus(), config.triggers, note))
+
+    def certificate() -> None:
+        if config.metrics.certfile and config.metrics.keyfile:
+            try:
+                ServerCertificate(config.metrics.certfile, config.metrics.keyfile)
+            except OSError as error:  # the daemon would run without its metrics
+                raise UsageError(f"metrics cannot be served: {error}") from None
+
+    found = []
+    parts = (strategy, triggers, lambda: parse_endpoints(config.store), certificate)
+    for make_it in (*parts, lambda: refuse_changeable_folders(paths)):
+        try:
+            make_it()
+        except LocksmithError as error:
+            found.append(str(error))
+    return found
 
 
 def make_gates(

@@ -54,15 +54,23 @@ class Alerts:
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask both, where they are configured."""
-        found: list[Blocker] = []
+        return [Blocker(self.name, text) for text, _ in await self._ask()]
+
+    async def unreadable(self) -> list[str]:
+        """Ask both, and say what keeps this machine from reading their alerts; an alert that fires does not."""
+        return [text for text, failed in await self._ask() if failed]
+
+    async def _ask(self) -> list[tuple[str, bool]]:
+        """Give each blocker, and whether it is a failure to ask."""
+        found: list[tuple[str, bool]] = []
         for ask in (self._firing, self._queried):
             try:
-                text = await ask()
+                said = (await ask(), False)
             except (LocksmithError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                text = f"the alerts cannot be read: {error or type(error).__name__}"
+                said = (f"the alerts cannot be read: {error or type(error).__name__}", True)
             except TimeoutError:
-                text = f"the alerts cannot be read: no answer within {LIMIT:g} s"
-            found += [Blocker(self.name, text)] if text else []
+                said = (f"the alerts cannot be read: no answer within {LIMIT:g} s", True)
+            found += [said] if said[0] else []
         return found
 
     async def _firing(self) -> str:

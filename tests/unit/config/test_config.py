@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from locksmith.config.keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
-from locksmith.config.load import load_daemon, load_tool
+from locksmith.config.load import examine_daemon, load_daemon, load_tool
 from locksmith.config.model import Config
+from locksmith.config.problems import Problems
 from locksmith.config.show import describe
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
@@ -161,6 +162,98 @@ def test_what_contradicts_itself_about_who_asks_is_refused(machine, text, says):
 
 def test_the_tool_needs_no_secret_of_the_alert_servers(machine):
     assert machine.write(f"{ALERTS}token-file = '/none'").tool().alerts.token_file == Path("/none")
+
+
+def test_all_problems_are_named_at_once_and_none_that_only_follows_from_another(machine):
+    machine.write("""
+        stratgy = "off"
+        [etcd]
+        endpoints = ["ftp://a"]
+        username = "ops"
+        [window]
+        open = ["02:00 for 0s"]
+        [health]
+        units = ["kubelet"]
+        [sessions]
+        grace = "5m"
+        limit = "1m"
+    """)
+    machine.drop_in("50.toml", "[reboot]\nlimit = 'soon'\n[halt]\nafter = 'never'")
+    problems = Problems()
+    config = examine_daemon(machine.paths, {"LOCKSMITHD_GRUOP": "web", "LOCKSMITHD_DEBUG": "x"}, {}, problems)
+    named = [" ".join(problem.partition(": ")[2].split()[:2]) for problem in problems.found]
+    files = ["stratgy is", "etcd.endpoints must", "window.open cannot", "health.units has"]
+    assert named == [
+        *files,
+        "reboot.limit 'soon'",
+        "halt.after must",
+        "did you",
+        "debug must",
+        "sessions.limit must",
+    ]
+    assert problems.found[6].endswith("did you mean LOCKSMITHD_GROUP?")
+    assert config.store.username == "ops"
+    with pytest.raises(UsageError, match=r"stratgy .*\(and 8 more: `locksmithd --check-config` names each\)$"):
+        machine.daemon({"LOCKSMITHD_GRUOP": "web", "LOCKSMITHD_DEBUG": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("LOCKSMITHD_STRATEGY", "did you mean LOCKSMITHD_REBOOT_STRATEGY"),
+        ("LOCKSMITHD_ENDPOINTS", "did you mean LOCKSMITHD_ENDPOINT"),
+        ("LOCKSMITHD_FLEET", "known are LOCKSMITHD_DEBUG, "),
+    ],
+)
+def test_a_variable_that_would_be_ignored_is_refused(machine, name, near):
+    said = machine.refusal({name: "x"})
+    assert said.startswith(f"{name} is not a variable of the configuration: {near}")
+    assert machine.daemon({name: "", "LOCKSMITH_ROOT": "/", "LOCKSMITHCTL_X": "y"}) == Config()
+    with pytest.raises(UsageError, match="did you mean LOCKSMITHCTL_GROUP"):
+        machine.tool({"LOCKSMITHCTL_GROPU": "x"})
+
+
+@pytest.mark.parametrize(
+    ("unit", "hint"),
+    [
+        ("kubelet", "did you mean kubelet.service?"),
+        ("getty@.service", "name an instance of the template"),
+        ("kubelet.unit", "did you mean kubelet.unit.service?"),
+        ("a b.service", "it must be like kubelet.service"),
+    ],
+)
+def test_a_unit_that_systemd_cannot_know_is_refused(machine, unit, hint):
+    said = machine.write(f"[health]\nunits = ['ssh.service', '{unit}']").refusal()
+    assert f"health.units has {unit!r}, which is no name of a unit: {hint}" in said
+
+
+@pytest.mark.parametrize(
+    "unit", ["getty@tty1.service", r"dev-by\x2duuid.device", "a:b_c.timer", "boot-complete.target"]
+)
+def test_each_name_of_systemds_is_a_unit(machine, unit):
+    assert machine.write(f"[health]\nunits = ['{unit}']").daemon().health.units == (unit,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[window]\nopen = ['02:00 for 0s', '03:00 for 1h']",
+        "[window]\nstart = '02:00'\nlength = '0s'",
+        "[window-sets.nights]\nopen = ['02:00 for 0s']",
+    ],
+)
+def test_a_window_that_lasts_no_time_is_refused(machine, text):
+    assert "no reboot would ever begin in" in machine.write(text).refusal()
+
+
+def test_files_that_look_like_drop_ins_and_are_ignored_are_named(machine):
+    machine.drop_in("10-group.toml", "group = 'web'")
+    ignored = [machine.drop_in("20-etcd.conf", "x"), machine.file.with_name("locksmithd.toml")]
+    ignored[1].write_text("group = 'db'")
+    machine.drop_in(".hidden.toml", "x")
+    said = machine.daemon().cautions
+    assert [caution.partition(" is ignored: ")[0] for caution in said] == [str(path) for path in ignored]
+    assert said[0].endswith("only locksmith.toml, and the files in locksmith.toml.d that end in .toml, are read")
 
 
 def test_a_limit_that_leaves_no_user_the_whole_time_is_refused(machine):
