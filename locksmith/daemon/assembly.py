@@ -1,5 +1,6 @@
 """The parts of this machine that the daemon and the tool put together from a configuration."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -45,9 +46,9 @@ def make_strategy(
 ) -> Strategy:
     """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
-    `mark` is the watermark of the configured store. A claim at another store is only released.
+    `mark` is the watermark of the configured store. A claim at another store is only released; if it was made in the
+    same cluster, at the endpoints that are configured now.
     """
-    store = replace(config.store, api=target.api, endpoints=target.endpoints)
     rules = GroupRules(
         halt_after=config.halt.after,
         spacing=config.reboot.spacing.total_seconds(),
@@ -57,7 +58,10 @@ def make_strategy(
 
     def open_lock() -> QueuedLock:
         seen = mark or make_mark(config, paths)
-        own = seen if seen.is_of(target.api, target.endpoints) else None
+        # Endpoints that were wrong, or are gone, do not keep a claim from its release at the cluster that has it.
+        endpoints = target.endpoints_at(config.store.endpoints, seen.clusters.own)
+        store = replace(config.store, api=target.api, endpoints=endpoints)
+        own = seen if seen.is_of(target.api, endpoints) else None
         return open_queued_lock(
             store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
         )
@@ -74,6 +78,14 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
     mark.clusters.successor = partial(successor.look, connect, config.group, mark)
     return mark
+
+
+def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:
+    """Tell the reboot journal whether the store has given no answer yet.
+
+    A strategy of another package may have another store, of which the mark knows nothing.
+    """
+    return mark.is_silent if strategy == "etcd-lock" else lambda _api, _endpoints: False
 
 
 def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineStages:
