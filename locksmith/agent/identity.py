@@ -14,6 +14,13 @@ class Target:
     cluster: str = field(default="", compare=False)
     """The etcd cluster in which a claim was made (empty: not known)."""
 
+    def endpoints_at(self, configured: tuple[str, ...], cluster: str) -> tuple[str, ...]:
+        """Give the endpoints by which this lock is reached: the configured ones, if they lead to the same cluster.
+
+        `cluster` is the one whose answers alone count at the configured endpoints (empty: not known yet).
+        """
+        return configured if self.cluster and self.cluster == cluster else self.endpoints
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -67,6 +67,11 @@ class JournalEntry:
     before: PreRebootState = PreRebootState()
     cluster: str = ""
     """The etcd cluster in which the claim was made (empty: not known)."""
+    unsent: bool = False
+    """True: no write of the semaphore was sent to the store for this claim, so it has no slot, now or later.
+
+    That is known only of a claim that was made while the store had given no answer to its program.
+    """
 
     @property
     def version(self) -> str:

@@ -16,6 +16,7 @@ from locksmith.agent.settings import Settings
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.stages import StageRunner
 from locksmith.lock.answer import Granted
+from locksmith.util.secret import redact
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,18 @@ async def _ask(trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
     except Exception as error:
         log.debug("a defect of a trigger", exc_info=True)
         seen = TriggerResult(error=f"{trigger.name}: {type(error).__name__}: {error}")
-    return seen if seen.looked else replace(seen, looked=now)
+    return _without_secrets(seen if seen.looked else replace(seen, looked=now))
+
+
+def _without_secrets(seen: TriggerResult) -> TriggerResult:
+    """Give a result as every record will have it: a version that differed there would count as another one."""
+    need, error = seen.need, seen.error
+    return replace(
+        seen,
+        need=need and replace(need, version=redact(need.version), reason=redact(need.reason)),
+        error=None if error is None else redact(error),
+        not_applied=redact(seen.not_applied),
+    )
 
 
 def _is_orphaned(entry: JournalEntry | None, *, operator: bool) -> bool:

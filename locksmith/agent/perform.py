@@ -109,6 +109,9 @@ class Performer:
             except HostError as error:
                 log.warning("what went wrong with the reboot is not written down here: %s", error)
             self._memory.claim.gone_wrong = StoredFailure(step.state, step.failure)
+        if self._holds_nothing(entry):
+            self._memory.claim.acknowledged = True
+            return
         self._strategies.watched = target_of(entry)
         with self._strategies.of_claim(entry) as strategy:
             self._memory.claim.acknowledged = await strategy.report_failure(entry.claim, step.state, step.failure)
@@ -223,6 +226,8 @@ class Performer:
 
     async def _release(self, entry: JournalEntry, snapshot: Snapshot) -> None:
         nonce = entry.claim.nonce
+        if self._holds_nothing(entry):
+            self._memory.released = nonce
         if nonce != self._memory.released:
             with self._strategies.of_claim(entry) as strategy, self._noting_an_older_journal():
                 await strategy.complete(replace(entry.claim, version=entry.version))
@@ -259,12 +264,23 @@ class Performer:
                 self._ports.journal.reopen(nonce)
         await self.cancel_warning()
         self._memory.forget(nonce)
+        if self._holds_nothing(entry):
+            log.info("the claim is dropped: its store never answered, so no slot was asked for")
+            self._memory.released = nonce
         if nonce != self._memory.released:
             with self._strategies.of_claim(entry) as strategy, self._noting_an_older_journal():
                 await strategy.abort(entry.claim, step.reason)
                 self._memory.released = nonce
         if nonce == self._memory.released:
             self._ports.journal.clear(nonce, done=step.done)
+
+    def _holds_nothing(self, entry: JournalEntry) -> bool:
+        """Whether a claim for another lock than the configured lock has no slot for certain. Its store may be gone.
+
+        This process never asks that lock. Before an earlier process could write the semaphore, it wrote into the reboot
+        journal that the claim is no longer unsent.
+        """
+        return entry.unsent and target_of(entry) != self._target
 
     def _failed_attempt(self, entry: JournalEntry, reason: str, snapshot: Snapshot) -> FailedAttempt:
         last, version = snapshot.journal.failure, entry.version

@@ -42,7 +42,6 @@ class Strategies:
             if target.endpoints == self._configured.endpoints:
                 raise
             raise type(error)(
-                f"{error}; this machine's claim was made there, the configuration names other endpoints now: if those "
-                "are gone for good, see `locksmithctl status`, `unlock` this machine if it holds a slot, and remove "
-                "its reboot journal"
+                f"{error}; this machine's claim was made at {', '.join(target.endpoints)}, and the configuration names "
+                "other endpoints now: if those are gone for good, run `locksmithctl forget-claim` on this machine"
             ) from None

@@ -5,14 +5,14 @@ import os
 
 import click
 
+from locksmith.cli.check_config import check
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
-from locksmith.cli.output import note, say
 from locksmith.cli.run import run
 from locksmith.config.load import load_daemon
-from locksmith.config.show import describe
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
+from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.util import boottime
@@ -29,25 +29,30 @@ log = logging.getLogger(__name__)
     is_flag=True,
     help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
 )
-def command(*, check_config: bool, **flags: object) -> None:
+@click.option(
+    "--online",
+    cls=GoOption,
+    is_flag=True,
+    help="With --check-config: also ask etcd, the system bus and the alert servers; 1 when one cannot be asked.",
+)
+def command(*, check_config: bool, online: bool, **flags: object) -> int:
     """Coordinate this machine's reboots with those of its group.
 
     Settings: /etc/locksmith/locksmith.toml, its drop-ins, LOCKSMITHD_... in the environment, then these flags.
     """
     paths = Paths.from_environment()
+    if check_config:
+        return check(paths, flags, online=online)
+    if online:
+        raise UsageError("--online is for --check-config: `locksmithd --check-config --online`")
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
-    if check_config:
-        for caution in config.cautions:
-            note(f"Warning: {caution}")
-        for key, value, origin in describe(config):
-            say(f"{key} = {value}  (from {origin})")
-        return
     refuse_changeable_folders(paths)
     set_up(debug=config.debug)
     for caution in config.cautions:
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))
+    return 0
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.share import Share
 from locksmith.util import records
+from locksmith.util.secret import redacted
 from locksmith.util.text import one_line
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ def note(text: str) -> None:
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one object on one line, after the schema's number."""
     # JSON spells every control character out but this one.
-    click.echo(json.dumps({"schema": SCHEMA, **fields}).replace("\x7f", "\\u007f"))
+    click.echo(json.dumps({"schema": SCHEMA, **redacted(fields, records.DECIDING)}).replace("\x7f", "\\u007f"))
 
 
 def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:

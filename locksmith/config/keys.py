@@ -23,6 +23,7 @@ from locksmith.config.values import (
     TEXT,
     TEXTS,
     TIMEOUT,
+    UNITS,
     URL,
     URLS,
     VERY_LONG_SPAN_OR_NONE,
@@ -93,7 +94,7 @@ EXPIRE: Final = Key("halt.expire-after", SPAN_OR_NONE)
 STALE: Final = Key("halt.stale-after", LONG_SPAN)
 
 HEALTH_LIMIT: Final = Key("health.limit", LONG_SPAN)
-HEALTH_UNITS: Final = Key("health.units", TEXTS)
+HEALTH_UNITS: Final = Key("health.units", UNITS)
 
 HOOK_LIMIT: Final = Key("programs.hook-limit", SPAN)
 CHECK_LIMIT: Final = Key("programs.check-limit", SPAN)
@@ -109,6 +110,10 @@ QUERY: Final = Key("alerts.query", TEXT)
 ALERTS_ONLY: Final = Key("alerts.only", PATTERN)
 ALERTS_IGNORE: Final = Key("alerts.ignore", PATTERN)
 SEVERITIES: Final = Key("alerts.severities", TEXTS)
+ALERTS_USERNAME: Final = Key("alerts.username", TEXT)
+ALERTS_PASSWORD_FILE: Final = Key("alerts.password-file", PATH)
+ALERTS_TOKEN_FILE: Final = Key("alerts.token-file", PATH)
+ALERTS_CAFILE: Final = Key("alerts.cafile", PATH)
 
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
@@ -130,6 +135,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(HOOK_LIMIT, CHECK_LIMIT),
     *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
+    *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""
@@ -140,6 +146,8 @@ _PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, USED_SETS.name)
 RIVALS: Mapping[str, tuple[str, ...]] = {
     PASSWORD.name: (PASSWORD_FILE.name,),
     PASSWORD_FILE.name: (PASSWORD.name,),
+    ALERTS_TOKEN_FILE.name: (ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name),
+    **dict.fromkeys((ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name), (ALERTS_TOKEN_FILE.name,)),
     **dict.fromkeys(_PAIR, _OTHERS),
     **dict.fromkeys(_OTHERS, _PAIR),
 }

@@ -1,13 +1,19 @@
 """The configuration of both programs: defaults < file < drop-ins < environment < flags (docs/configuration.md)."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from locksmith.config import keys
+from locksmith.config.files import (
+    alerts_of,
+    caution_of_plain_secret,
+    cautions_of,
+    password_of,
+    refuse_unreadable,
+    refuse_unusable_of_alerts,
+)
 from locksmith.config.keys import Key
 from locksmith.config.model import (
     Config,
@@ -17,52 +23,70 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
-from locksmith.config.sources import Setting, Settings, from_environment, from_files, from_flags
+from locksmith.config.problems import Problems
+from locksmith.config.sources import Settings, from_environment, from_files, from_flags, ignored_files
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
-from locksmith.host.trust import changeable_by_others, read_regular, readable_by_others
 from locksmith.lock.records.keys import group_prefix
 from locksmith.store.settings import StoreSettings, is_loopback
 from locksmith.triggers.settings import TriggerSettings
-from locksmith.util import limits
 from locksmith.window.duration import format_duration
 
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
-    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES)
-    config = _build(settings)
-    _readable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
-    _tls_has_use(settings, config.store)
-    return replace(config, cautions=(*config.cautions, *_caution_of_own_etcd(config)))
+    problems = Problems()
+    config = examine_daemon(paths, environ, flags, problems)
+    problems.refuse("locksmithd")
+    return config
+
+
+def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
+    """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
+    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES, problems)
+    config = _build(settings, problems)
+    check = problems.check
+    check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
+    check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
+    check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    cautions = (*_caution_of_own_etcd(config), *caution_of_plain_secret(config.alerts), *ignored_files(paths.config))
+    return replace(config, cautions=(*config.cautions, *cautions))
 
 
 def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags."""
-    return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
+    problems = Problems()
+    config = _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES, problems), problems)
+    problems.refuse("locksmithd")
+    return config
 
 
 def _gather(
-    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]]
+    paths: Paths,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    variables: Mapping[str, Key[Any]],
+    problems: Problems,
 ) -> Settings:
-    return from_files(paths.config).under(from_environment(environ, variables)).under(from_flags(flags))
+    files, environment = from_files(paths.config, problems), from_environment(environ, variables, problems)
+    return files.under(environment).under(from_flags(flags, problems))
 
 
-def _build(settings: Settings) -> Config:
-    default = Config()
+def _build(settings: Settings, problems: Problems) -> Config:
+    default, check = Config(), problems.check
     return Config(
         strategy=settings.value(keys.STRATEGY, default.strategy),
-        group=_group(settings, default.group),
+        group=check(lambda: _group(settings, default.group), default.group, "group"),
         dry_run=settings.value(keys.DRY_RUN, default.dry_run),
         adopt=settings.value(keys.ADOPT, default.adopt),
         debug=settings.value(keys.DEBUG, default.debug),
-        window=read_windows(settings),
-        store=_store(settings, default.store),
-        metrics=_metrics(settings, default.metrics),
-        reboot=_reboot(settings, default.reboot),
+        window=check(lambda: read_windows(settings), default.window, "window", "window-sets"),
+        store=_store(settings, default.store, problems),
+        metrics=check(lambda: _metrics(settings, default.metrics), default.metrics, "metrics"),
+        reboot=check(lambda: _reboot(settings, default.reboot), default.reboot, "reboot"),
         halt=HaltSettings(
             after=settings.value(keys.HALT, default.halt.after),
             expire_after=settings.value(keys.EXPIRE, default.halt.expire_after),
@@ -81,11 +105,11 @@ def _build(settings: Settings) -> Config:
             ignore=settings.value(keys.SESSIONS_IGNORE, default.sessions.ignore),
         ),
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
-        sessions_limit=_sessions_limit(settings, default),
-        alerts=_alerts(settings, default.alerts),
-        triggers=_triggers(settings, default.triggers),
+        sessions_limit=check(lambda: _sessions_limit(settings, default), default.sessions_limit, "sessions"),
+        alerts=check(lambda: _alerts(settings, default.alerts), default.alerts, "alerts"),
+        triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         origins=_origins(settings),
-        cautions=_cautions(settings),
+        cautions=cautions_of(settings),
     )
 
 
@@ -98,9 +122,9 @@ def _group(settings: Settings, default: str) -> str:
     return group
 
 
-def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
-    settings.together(keys.CERTFILE, keys.KEYFILE)
-    _readable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE)
+def _store(settings: Settings, default: StoreSettings, problems: Problems) -> StoreSettings:
+    problems.check(lambda: settings.together(keys.CERTFILE, keys.KEYFILE), None, "etcd")
+    problems.check(lambda: refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE), None, "etcd")
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
         endpoints=settings.value(keys.ENDPOINTS, default.endpoints),
@@ -109,7 +133,7 @@ def _store(settings: Settings, default: StoreSettings) -> StoreSettings:
         certfile=settings.value(keys.CERTFILE, default.certfile),
         keyfile=settings.value(keys.KEYFILE, default.keyfile),
         username=settings.value(keys.USERNAME, "") or None,
-        password=_password(settings),
+        password=problems.check(lambda: password_of(settings), None, "etcd"),
         timeout=timeout.total_seconds(),
     )
 
@@ -169,7 +193,7 @@ def _alerts(settings: Settings, default: AlertSettings) -> AlertSettings:
     for setting in filter(None, map(settings.of, about_alerts)):
         if setting.value and not alerts.alertmanager:
             raise setting.refusal("is set without alerts.alertmanager, whose alerts it is about")
-    return alerts
+    return alerts_of(settings, alerts)
 
 
 def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
@@ -193,61 +217,6 @@ def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
     if uptime and timedelta(0) < triggers.max_uptime <= least:
         raise uptime.refusal("must be longer than reboot.min-uptime")
     return triggers
-
-
-def _password(settings: Settings) -> str | None:
-    literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
-    if literal and file:
-        raise literal.refusal("excludes etcd.password-file: keep one of them")
-    password = _secret(file) if file else settings.value(keys.PASSWORD, "")
-    username, given = settings.of(keys.USERNAME), literal or file
-    if username and username.value and not password:
-        raise username.refusal("is set without a password: name a file that has it in etcd.password-file")
-    if given and password and not settings.value(keys.USERNAME, ""):
-        raise given.refusal("is set without etcd.username")
-    return password or None
-
-
-def _secret(setting: Setting) -> str:
-    if not isinstance(setting.value, Path):
-        return ""
-    content = _content(setting, setting.value, limits.SECRET)
-    if problem := changeable_by_others(setting.value):
-        raise setting.refusal(f"names {setting.value}, which other users can change: {problem}")
-    try:
-        secret = content.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        secret = ""
-    if not secret or "\n" in secret:
-        raise setting.refusal(f"names {setting.value}, which must be one line of text with the password alone")
-    return secret
-
-
-def _readable(settings: Settings, *files: Key[Path | None]) -> None:
-    for setting in filter(None, map(settings.of, files)):
-        if isinstance(setting.value, Path):
-            _content(setting, setting.value, limits.PEM)
-
-
-def _content(setting: Setting, path: Path, most: int) -> bytes:
-    try:
-        return read_regular(path, most)
-    except OSError as error:
-        raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
-
-
-def _cautions(settings: Settings) -> tuple[str, ...]:
-    """Name the files with a secret that other users can read."""
-    named: tuple[Key[Path | None], ...] = (keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE)
-    files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
-    literal = settings.of(keys.PASSWORD)
-    if literal and literal.value and Path(literal.origin).is_absolute():
-        files.append(Path(literal.origin))
-    found = []
-    for file in files:
-        with suppress(OSError):  # a file that cannot be read is another error
-            found += [readable_by_others(file)]
-    return tuple(filter(None, found))
 
 
 def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:

@@ -82,6 +82,10 @@ def _values(config: Config) -> dict[str, object]:
         "alerts.only": config.alerts.only and config.alerts.only.pattern,
         "alerts.ignore": config.alerts.ignore and config.alerts.ignore.pattern,
         "alerts.severities": config.alerts.severities,
+        "alerts.username": config.alerts.username or None,
+        "alerts.password-file": config.alerts.password_file,
+        "alerts.token-file": config.alerts.token_file,
+        "alerts.cafile": config.alerts.cafile,
     }
 
 

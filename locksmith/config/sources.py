@@ -2,12 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from locksmith.config.keys import FLAGS, KEYS, LENGTH, RIVALS, START, TABLES, Key
+from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
 from locksmith.host.trust import read_regular, refuse_changeable
@@ -69,46 +71,84 @@ def _over(earlier: Setting | None, later: Setting) -> Setting:
     return Setting(later.key, {**earlier.value, **later.value}, later.origin)
 
 
-def from_files(path: Path) -> Settings:
+def from_files(path: Path, problems: Problems) -> Settings:
     """Give the settings of the configuration's file and, over it, of its drop-ins by their names.
 
-    A missing file sets nothing. A file that cannot be read, or has an error, is a `UsageError`.
+    A missing file sets nothing. A file that cannot be read, or has an error, is a problem.
     """
     settings = Settings()
-    for file in [*_present(path), *_drop_ins(path.with_name(f"{path.name}.d"))]:
-        settings = settings.under(_from_file(file))
+    files = [
+        *(problems.attempt_value(lambda: _present(path), EVERYTHING) or []),
+        *(problems.attempt_value(lambda: _drop_ins(_folder(path)), EVERYTHING) or []),
+    ]
+    for file in files:
+        settings = settings.under(_from_file(file, problems))
     return settings
 
 
-def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]]) -> Settings:
+def ignored_files(path: Path) -> tuple[str, ...]:
+    """Name the files next to the configuration that look like a part of it, and are none."""
+    found: list[Path] = []
+    with suppress(OSError):  # a folder that cannot be read is another problem, a missing one has none
+        found += [entry for entry in path.parent.iterdir() if entry.suffix == ".toml" and entry != path]
+        found += [entry for entry in _folder(path).iterdir() if entry.name not in _names(_folder(path))]
+    whole = f"only {path.name}, and the files in {path.name}.d that end in .toml, are read"
+    return tuple(f"{entry} is ignored: {whole}" for entry in sorted(found) if not _is_hidden(entry.name))
+
+
+def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]], problems: Problems) -> Settings:
     """Read a program's variables; an empty variable counts as unset, as in CoreOS locksmith."""
+    for name in sorted(environ):
+        problems.attempt(lambda name=name: _refuse_unknown(name, environ, variables), None)  # type: ignore[misc]
     # Chosen first, then read: a variable that another overrides may have any value.
     chosen = {key.name: (key, variable) for variable, key in variables.items() if environ.get(variable)}
-    settings = Settings(
-        {name: _read(key, key.kind.text, environ[variable], variable) for name, (key, variable) in chosen.items()}
-    )
-    _whole_window(settings)
+    read = [_read(key, key.kind.text, environ[variable], variable, problems) for key, variable in chosen.values()]
+    settings = _settings(read)
+    problems.check(lambda: _whole_window(settings), None, "window")
     return settings
 
 
-def from_flags(flags: Mapping[str, object]) -> Settings:
+def _refuse_unknown(name: str, environ: Mapping[str, str], variables: Mapping[str, Key[Any]]) -> None:
+    """Refuse a variable that looks like one of the program's and would be ignored: a group, or a strategy."""
+    prefixes = {known.partition("_")[0] for known in variables if known.startswith("LOCKSMITH")}
+    prefix, underscore, _ = name.partition("_")
+    if not underscore or prefix not in prefixes or name in variables or not environ[name]:
+        return
+    # Their common beginning makes any two of them look alike.
+    own = {known.removeprefix(f"{prefix}_"): known for known in variables if known.startswith(prefix)}
+    rest = name.removeprefix(f"{prefix}_")
+    ends_so = [known for short, known in own.items() if short.endswith(f"_{rest}")]
+    hint = f"did you mean {' or '.join(ends_so)}?" if ends_so else _near(rest, own, sorted(own), f"{prefix}_")
+    raise UsageError(f"{name} is not a variable of the configuration: {hint}")
+
+
+def from_flags(flags: Mapping[str, object], problems: Problems) -> Settings:
     """Read flags by their names (`etcd_cafile` is `etcd-cafile`); None, or a list of nothing, was not given."""
     given = {name.replace("_", "-"): value for name, value in flags.items() if value not in (None, (), [])}
-    return Settings({FLAGS[name].name: _from_flag(name, value) for name, value in given.items()})
+    return _settings([_from_flag(name, value, problems) for name, value in given.items()])
 
 
-def _from_flag(name: str, value: object) -> Setting:
+def _settings(read: Iterable[Setting | None]) -> Settings:
+    return Settings({setting.key.name: setting for setting in read if setting is not None})
+
+
+def _from_flag(name: str, value: object, problems: Problems) -> Setting | None:
     key, origin = FLAGS[name], f"--{name}"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    return _read(key, key.kind.text if isinstance(value, str) else key.kind.typed, value, origin)
+    return _read(key, key.kind.text if isinstance(value, str) else key.kind.typed, value, origin, problems)
 
 
-def _read(key: Key[Any], reader: Callable[[Any], object], value: object, origin: str) -> Setting:
-    try:
-        return Setting(key, reader(value), origin)
-    except ValueError as error:
-        raise UsageError(f"{origin}: {key.name} {error}") from None
+def _read(
+    key: Key[Any], reader: Callable[[Any], object], value: object, origin: str, problems: Problems
+) -> Setting | None:
+    def setting() -> Setting:
+        try:
+            return Setting(key, reader(value), origin)
+        except ValueError as error:
+            raise UsageError(f"{origin}: {key.name} {error}") from None
+
+    return problems.attempt_value(setting, key.name.partition(".")[0])
 
 
 def _whole_window(settings: Settings) -> None:
@@ -131,17 +171,36 @@ def _present(path: Path) -> list[Path]:
 
 def _drop_ins(folder: Path) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in folder.iterdir())
+        return [folder / name for name in sorted(_names(folder))]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise _unreadable(folder, error) from None
-    return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
 
 
-def _from_file(path: Path) -> Settings:
-    entries = ((_known(name, value, path), value) for name, value in _flat(_toml(path)))
-    return Settings({key.name: _read(key, key.kind.typed, value, str(path)) for key, value in entries})
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.d")
+
+
+def _names(folder: Path) -> set[str]:
+    """Give the names of the drop-ins in a folder."""
+    return {entry.name for entry in folder.iterdir() if entry.name.endswith(".toml") and not _is_hidden(entry.name)}
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _from_file(path: Path, problems: Problems) -> Settings:
+    found: list[Setting | None] = []
+    for name, value in _flat(problems.attempt_value(lambda: _toml(path), EVERYTHING) or {}):
+        key = _known_or_none(name, value, path, problems)
+        found += [_read(key, key.kind.typed, value, str(path), problems)] if key else []
+    return _settings(found)
+
+
+def _known_or_none(name: str, value: object, path: Path, problems: Problems) -> Key[Any] | None:
+    return problems.attempt_value(lambda: _known(name, value, path), name.partition(".")[0])
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -183,11 +242,17 @@ def _known(name: str, value: object, path: Path) -> Key[Any]:
         return KEYS[name]
     if name in TABLES:
         raise UsageError(f"{path}: {name} must be a table, not {type_name(value)}")
+    hint = _near(name, KEYS if "." in name else [*KEYS, *TABLES], _siblings(name))
+    raise UsageError(f"{path}: {name} is not a key of the configuration: {hint}")
+
+
+def _near(name: str, known: Iterable[str], instead: list[str], prefix: str = "") -> str:
+    """Suggest the nearest known names, or name those that there are."""
     import difflib  # noqa: PLC0415 - only for this error
 
-    near = difflib.get_close_matches(name, KEYS if "." in name else [*KEYS, *TABLES], cutoff=0.75)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_siblings(name))}"
-    raise UsageError(f"{path}: {name} is not a key of the configuration: {hint}")
+    near = difflib.get_close_matches(name, list(known), cutoff=0.75)
+    names = [f"{prefix}{one}" for one in near or instead]
+    return f"did you mean {' or '.join(names)}?" if near else f"known are {', '.join(names)}"
 
 
 def _siblings(name: str) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
+from locksmith.config.urls import base_url, endpoint
 from locksmith.errors import UsageError
 from locksmith.host.settings import ALL, INTERACTIVE, NONE
 from locksmith.lock.records.incident import HaltAfter, parse_halt_after
@@ -148,6 +148,34 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_full(_string(text)) for text in value)
 
 
+_UNIT = re.compile(
+    r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(service|socket|target|device|mount|automount|swap|timer|path|slice|scope)"
+)
+"""The name of a unit, as systemd.unit(5) has it; the name of a template alone is no unit."""
+
+
+def _units(value: object) -> tuple[str, ...]:
+    names = _texts(value)
+    for name in names:
+        if not _UNIT.fullmatch(name):
+            raise ValueError(f"has {name!r}, which is no name of a unit: {_unit_hint(name)}")
+    return names
+
+
+def _unit_hint(name: str) -> str:
+    if "@." in name:
+        return "name an instance of the template, like getty@tty1.service"
+    likely = f"{name}.service"
+    return f"did you mean {likely}?" if _UNIT.fullmatch(likely) else "it must be like kubelet.service"
+
+
+def _open_window(text: str) -> Window:
+    window = Window.parse(text)
+    if not window.length:
+        raise UsageError(f"the window {text!r} lasts no time: no reboot would ever begin in it")
+    return window
+
+
 def _statuses(value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ValueError(f"must be a list of exit statuses, not {type_name(value)}")  # noqa: TRY004 (as above)
@@ -204,21 +232,6 @@ def _no_text(_text: str) -> Mapping[str, WindowSet]:
     raise ValueError("is for a file alone")
 
 
-def _url(text: str) -> str:
-    """Give the base URL of a server, which may have a path, without a `/` at its end."""
-    if not text:
-        return ""
-    wrong = ValueError(f"must be a URL like http://10.0.0.1:9090, not {text!r}")
-    try:
-        url = urlsplit(text)
-        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-    except ValueError:
-        raise wrong from None
-    if not known or re.search(r"[\s?#\\]", text):
-        raise wrong
-    return text.rstrip("/")
-
-
 def _path(value: object) -> Path | None:
     path = _path_text(_string(value))
     if path is not None and not path.is_absolute():
@@ -235,22 +248,7 @@ def _endpoints(value: object) -> tuple[str, ...]:
         raise ValueError(f"must be a list of URLs, not {type_name(value)}")  # noqa: TRY004 (as above)
     if not value:
         raise ValueError("must name one endpoint at least")
-    return tuple(dict.fromkeys(_endpoint(_string(url)) for url in value))
-
-
-def _endpoint(text: str) -> str:
-    """Give a URL of only scheme, host and perhaps port, without a `/` at its end."""
-    if "@" in text:
-        raise ValueError("must not have a user or a password in the URL: they are etcd.username and etcd.password")
-    wrong = ValueError(f"must be URLs like http://10.0.0.1:2379 or https://etcd.example:2379, not {text!r}")
-    try:
-        url = urlsplit(text)
-        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-    except ValueError:
-        raise wrong from None
-    if not known or url.path not in {"", "/"} or re.search(r"[\s?#\\]", text):
-        raise wrong
-    return f"{url.scheme}://{url.netloc}"
+    return tuple(dict.fromkeys(endpoint(_string(url)) for url in value))
 
 
 def type_name(value: object) -> str:
@@ -280,7 +278,7 @@ WINDOW_LENGTH = _from_text(parse_duration)
 VERY_LONG_SPAN_OR_NONE = _span_or_none(timedelta(days=3650))
 _STATUS = _whole(0, 255)
 STATUSES = Kind(_statuses, lambda text: tuple(_STATUS.text(part.strip()) for part in text.split(",")))
-WINDOWS = _parts(Window.parse)
+WINDOWS = _parts(_open_window)
 BLACKOUT_LIST = _parts(Blackout.parse)
 ZONE_NAME = _from_text(_zone)
 PERCENT = _from_text(_percent)
@@ -291,7 +289,8 @@ LONG_SPAN = _span(timedelta(days=30))
 SPAN_OR_NONE = _span_or_none(timedelta(days=30))
 HALT_AFTER = Kind(_halt_after, parse_halt_after)
 PATTERN = _from_text(_pattern)
-URL = _from_text(_url)
+URL = _from_text(base_url)
+UNITS = Kind(_units, lambda text: _units([part.strip() for part in text.split(",")]))
 TEXTS = Kind(_texts, lambda text: _texts([part.strip() for part in text.split(",")]))
 SESSIONS = _one_of(INTERACTIVE, ALL, NONE)
 URLS = Kind(_endpoints, lambda text: _endpoints([url.strip() for url in text.split(",")]))

@@ -42,6 +42,10 @@ def _original_window(settings: Settings) -> tuple[Window, ...]:
     start, length = settings.value(keys.START, None), settings.value(keys.LENGTH, None)
     if start is None or length is None:
         return ()
+    if not length:
+        raise settings.by_name[keys.LENGTH.name].refusal(
+            "is 0s: no reboot would ever begin in a window that lasts no time"
+        )
     try:
         return (Window.of_original(start, length),)
     except UsageError as error:

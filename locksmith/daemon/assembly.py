@@ -1,5 +1,6 @@
 """The parts of this machine that the daemon and the tool put together from a configuration."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -7,8 +8,10 @@ from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config
+from locksmith.daemon.metrics_tls import ServerCertificate
 from locksmith.daemon.stages import MachineStages
 from locksmith.daemon.windows import ConfiguredWindows
+from locksmith.errors import LocksmithError, UsageError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
@@ -19,14 +22,17 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
+from locksmith.host.trust import refuse_changeable_folders
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import open_queued_lock
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.store.connect import open_store
+from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Observer, Store
+from locksmith.triggers.plugin import TriggerContext, make_triggers
 from locksmith.util.boottime import boot_time
 
 
@@ -40,9 +46,9 @@ def make_strategy(
 ) -> Strategy:
     """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
-    `mark` is the watermark of the configured store. A claim at another store is only released.
+    `mark` is the watermark of the configured store. A claim at another store is only released; if it was made in the
+    same cluster, at the endpoints that are configured now.
     """
-    store = replace(config.store, api=target.api, endpoints=target.endpoints)
     rules = GroupRules(
         halt_after=config.halt.after,
         spacing=config.reboot.spacing.total_seconds(),
@@ -52,7 +58,10 @@ def make_strategy(
 
     def open_lock() -> QueuedLock:
         seen = mark or make_mark(config, paths)
-        own = seen if seen.is_of(target.api, target.endpoints) else None
+        # Endpoints that were wrong, or are gone, do not keep a claim from its release at the cluster that has it.
+        endpoints = target.endpoints_at(config.store.endpoints, seen.clusters.own)
+        store = replace(config.store, api=target.api, endpoints=endpoints)
+        own = seen if seen.is_of(target.api, endpoints) else None
         return open_queued_lock(
             store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
         )
@@ -71,6 +80,14 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
     return mark
 
 
+def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:
+    """Tell the reboot journal whether the store has given no answer yet.
+
+    A strategy of another package may have another store, of which the mark knows nothing.
+    """
+    return mark.is_silent if strategy == "etcd-lock" else lambda _api, _endpoints: False
+
+
 def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineStages:
     """Give the stages of this machine; `skip` names gates that are left out."""
     hooks = Programs(paths, bus, config.programs.hook_limit.total_seconds())
@@ -85,6 +102,35 @@ def _alerts(settings: AlertSettings) -> Gate | None:
     from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only if it is used
 
     return Alerts(settings)
+
+
+def problems_of_parts(config: Config, paths: Paths) -> list[str]:
+    """Say which part of the configuration cannot be made, as the daemon makes it: strategy, triggers, TLS, folders."""
+
+    async def note(_version: str, _reason: str = "") -> None:
+        """Do nothing: no bus is connected, so no signal comes."""
+
+    def strategy() -> None:
+        make_strategy(config, target_of(config), paths)
+
+    def triggers() -> None:
+        make_triggers(TriggerContext(paths, SystemBus(), config.triggers, note))
+
+    def certificate() -> None:
+        if config.metrics.certfile and config.metrics.keyfile:
+            try:
+                ServerCertificate(config.metrics.certfile, config.metrics.keyfile)
+            except OSError as error:  # the daemon would run without its metrics
+                raise UsageError(f"metrics cannot be served: {error}") from None
+
+    found = []
+    parts = (strategy, triggers, lambda: parse_endpoints(config.store), certificate)
+    for make_it in (*parts, lambda: refuse_changeable_folders(paths)):
+        try:
+            make_it()
+        except LocksmithError as error:
+            found.append(str(error))
+    return found
 
 
 def make_gates(

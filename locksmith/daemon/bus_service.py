@@ -20,6 +20,7 @@ from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.host.polkit import Polkit
 from locksmith.lock.records import states
+from locksmith.util.secret import redact
 
 NAME = "org.locksmith1"
 PATH = "/org/locksmith1"
@@ -108,7 +109,7 @@ class BusService:
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
         """Show the step; if it is another step, emit a signal."""
         code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
-        now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
+        now = {"State": state_of(step), "Code": code, "Reason": redact(reason), "Until": _micros(until)}
         changed = {name: value for name, value in now.items() if self._shown[name] != value}
         self._shown = now
         if changed:
@@ -166,10 +167,10 @@ def _trigger(name: str, seen: TriggerResult | None) -> list[Any]:
         return [name, UNUSED, 0, "this machine has no use for it, or triggers.use leaves it out"]
     looked = _micros(seen.looked)
     if seen.error is not None:
-        return [name, ERROR, looked, seen.error.removeprefix(f"{name}: ")]
+        return [name, ERROR, looked, redact(seen.error.removeprefix(f"{name}: "))]
     if seen.need is not None:
-        return [name, YES, looked, seen.need.reason or seen.need.version]
-    return [name, NO, looked, seen.says]
+        return [name, YES, looked, redact(seen.need.reason or seen.need.version)]
+    return [name, NO, looked, redact(seen.says)]
 
 
 def _micros(when: datetime | None) -> int:

@@ -16,7 +16,15 @@ from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
 from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy
 from locksmith.config.model import Config, MetricsSettings
-from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, target_of
+from locksmith.daemon.assembly import (
+    make_gates,
+    make_mark,
+    make_stages,
+    make_strategy,
+    make_windows,
+    silence_of,
+    target_of,
+)
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
@@ -214,7 +222,8 @@ def _member(paths: Paths) -> Member:
 def _memory(config: Config, paths: Paths, member: Member, meter: Meter) -> tuple[SeenRevision, JournalFile]:
     """Give what this machine remembers of the store, and of its own reboot; each knows the cluster of the other."""
     mark = make_mark(config, paths, meter)
-    journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of)
+    journal = JournalFile(paths, member.machine_id, cluster=mark.cluster_of, silent=silence_of(config.strategy, mark))
+    mark.asks = lambda: journal.asking(mark.is_of)
     mark.clusters.expects = partial(_claimed_cluster, journal, mark)
     return mark, journal
 

@@ -3,11 +3,16 @@
 Alertmanager's `GET /api/v2/alerts?active=true&silenced=false&inhibited=false` leaves out silenced alerts. Prometheus'
 `GET /api/v1/query` gives `{"status":"success","data":{"resultType":"vector","result":[...]}}`; any result blocks. Fail
 closed: if a server cannot be asked, that is a blocker.
+
+A password or a token is read from its file for each question, so a new one needs no restart. It is sent to the
+configured servers alone: no redirect is followed.
 """
 
 import json
 import ssl
+from base64 import b64encode
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,9 +20,11 @@ import urllib3
 
 from locksmith.agent.facts import Blocker
 from locksmith.agent.journal import JournalEntry
+from locksmith.errors import HostError, LocksmithError
 from locksmith.gates.settings import AlertSettings
+from locksmith.host.secret_file import read_secret
 from locksmith.store.connections import brief
-from locksmith.store.tls import SYSTEM, distrust, root
+from locksmith.store.tls import distrust, root, trusting, whom_to_trust
 from locksmith.util import jsonread
 from locksmith.util.text import cut
 from locksmith.util.threads import in_thread
@@ -31,6 +38,8 @@ LARGEST = 8 * 1024 * 1024
 LONGEST_NAME = 200
 """Characters of an alert's name that are compared."""
 HTTPS = 443
+REFUSALS = {401, 403}
+"""HTTP's "who are you?" and "you may not"."""
 
 ACTIVE = "/api/v2/alerts?active=true&silenced=false&inhibited=false"
 
@@ -45,15 +54,23 @@ class Alerts:
 
     async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask both, where they are configured."""
-        found: list[Blocker] = []
+        return [Blocker(self.name, text) for text, _ in await self._ask()]
+
+    async def unreadable(self) -> list[str]:
+        """Ask both, and say what keeps this machine from reading their alerts; an alert that fires does not."""
+        return [text for text, failed in await self._ask() if failed]
+
+    async def _ask(self) -> list[tuple[str, bool]]:
+        """Give each blocker, and whether it is a failure to ask."""
+        found: list[tuple[str, bool]] = []
         for ask in (self._firing, self._queried):
             try:
-                text = await ask()
-            except (jsonread.BadJsonError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                text = f"the alerts cannot be read: {error or type(error).__name__}"
+                said = (await ask(), False)
+            except (LocksmithError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                said = (f"the alerts cannot be read: {error or type(error).__name__}", True)
             except TimeoutError:
-                text = f"the alerts cannot be read: no answer within {LIMIT:g} s"
-            found += [Blocker(self.name, text)] if text else []
+                said = (f"the alerts cannot be read: no answer within {LIMIT:g} s", True)
+            found += [said] if said[0] else []
         return found
 
     async def _firing(self) -> str:
@@ -97,31 +114,62 @@ class Alerts:
         return "" if settings.ignore is not None and settings.ignore.fullmatch(name) else name or "(without a name)"
 
     async def _get(self, url: str) -> Any:
-        return await in_thread(lambda: _read(url), limit=LIMIT)
+        headers, cafile = self._credentials(), self._settings.cafile
+        return await in_thread(lambda: _read(url, headers, cafile), limit=LIMIT)
+
+    def _credentials(self) -> dict[str, str]:
+        """Give the header that says who asks. `HostError`: the file with the secret cannot be used."""
+        settings = self._settings
+        try:
+            if settings.password_file is not None:
+                password = read_secret(settings.password_file, "password", settings.username)
+                return {"Authorization": f"Basic {b64encode(f'{settings.username}:{password}'.encode()).decode()}"}
+            if settings.token_file is not None:
+                return {"Authorization": f"Bearer {_of_header(read_secret(settings.token_file, 'token'))}"}
+        except HostError as error:
+            raise HostError(f"[alerts] names {error}") from None
+        return {}
 
 
-def _read(url: str) -> Any:
+def _of_header(token: str) -> str:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise HostError("a token that no HTTP header can have: it must be ASCII text without spaces")
+    return token
+
+
+def _read(url: str, headers: dict[str, str], cafile: Path | None) -> Any:
     try:
-        return _ask(url)
+        return _ask(url, headers, cafile)
     except urllib3.exceptions.SSLError as error:
         cause, at = root(error), urllib3.util.parse_url(url)
         server = f"{at.scheme}://{at.netloc}"
         if not isinstance(cause, ssl.SSLCertVerificationError):
             raise OSError(f"{server}: TLS failed: {brief(cause)}") from None
         where = ((at.host or "").strip("[]"), at.port or HTTPS)
-        raise OSError(f"{server}: {distrust(cause, where, SYSTEM, '[alerts]')}") from None
+        raise OSError(f"{server}: {distrust(cause, where, whom_to_trust(cafile), '[alerts]')}") from None
 
 
-def _ask(url: str) -> Any:
-    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT)) as http:
-        answer = http.request("GET", url, preload_content=False, redirect=False)
+def _ask(url: str, headers: dict[str, str], cafile: Path | None) -> Any:
+    context = trusting(cafile) if url.startswith("https:") else None
+    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=LIMIT), ssl_context=context) as http:
+        answer = http.request("GET", url, preload_content=False, redirect=False, headers=headers)
         raw = answer.read(LARGEST + 1)
         answer.close()
+        if answer.status in REFUSALS:
+            raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers {answer.status}: {_who(headers)}")
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers {answer.status}")
         if len(raw) > LARGEST:
             raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with more than {LARGEST} bytes")
         return parse(raw, url)
+
+
+def _who(headers: dict[str, str]) -> str:
+    """Say what to correct where a server refuses who asks."""
+    if not headers:
+        return "it wants to know who asks: set alerts.username and alerts.password-file, or alerts.token-file"
+    basic = headers["Authorization"].startswith("Basic ")
+    return f"it refuses {'alerts.username and alerts.password-file' if basic else 'alerts.token-file'}"
 
 
 def parse(raw: bytes, url: str) -> Any:

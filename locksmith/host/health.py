@@ -59,7 +59,7 @@ class SystemdHealth:
     async def problems(self, before: PreRebootState) -> list[str]:
         """Name what is wrong, each in a few words; empty: the machine is healthy, as far as systemd tells."""
         try:
-            return [*await self._coming_up(), *await self._failed(before), *await self._chosen()]
+            return [*await self._coming_up(), *await self._failed(before), *await self.inactive_units()]
         except NobodyError:
             if self._paths.systemd_booted.exists():
                 return ["systemd does not answer"]
@@ -88,7 +88,8 @@ class SystemdHealth:
         anew = [unit for unit in await self.failed_units() if unit not in before.failed_units]
         return [f"{listed(anew)} {'has' if len(anew) == 1 else 'have'} failed"] if anew else []
 
-    async def _chosen(self) -> list[str]:
+    async def inactive_units(self) -> list[str]:
+        """Name the chosen units that are not active. `HostError`: systemd does not say."""
         found = []
         for unit in self._units:
             state = await self._state_of(unit)

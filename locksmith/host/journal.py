@@ -36,7 +36,8 @@ class JournalFile:
 
     `failed_writes` counts the last writes in a row that failed. `hardware` is the digest of hardware.py (empty:
     unknown). `by` is the program that writes its own claims only; for that program a claim that the daemon has taken
-    over is gone. `cluster` names the etcd cluster of an API and endpoints (empty: not known yet).
+    over is gone. `cluster` names the etcd cluster of an API and endpoints (empty: not known yet). `silent` says whether
+    these have given no answer yet to this program.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class JournalFile:
         *,
         by: str | None = None,
         cluster: Callable[[int, Sequence[str]], str] = lambda _api, _endpoints: "",
+        silent: Callable[[int, Sequence[str]], bool] = lambda _api, _endpoints: False,
     ) -> None:
         self.path = paths.state / "journal.json"
         self.failed_writes = 0
@@ -54,6 +56,8 @@ class JournalFile:
         self._hardware = read_hardware(paths, machine_id) if hardware is None else hardware
         self._by = by
         self._cluster = cluster
+        self._silent = silent
+        self._may_be_unsent = True
         # The file seldom changes: the same bytes are not parsed twice.
         self._read: tuple[bytes, Journal | None] | None = None
 
@@ -74,12 +78,27 @@ class JournalFile:
         with self._locked():
             found = self._own_or_none_yet()
             if found.entry is None:
-                self._write(replace(found, entry=entry))
+                self._may_be_unsent = self._silent(entry.api, entry.endpoints)
+                self._write(replace(found, entry=replace(entry, unsent=self._may_be_unsent)))
             elif found.entry.claim.nonce != entry.claim.nonce:
                 raise HostError(
                     f"{found.entry.by} has a claim on the lock for this machine already, since "
                     f"{records.moment(found.entry.claim.since)}; see {self.path}"
                 )
+
+    def asking(self, is_of: Callable[[int, Sequence[str]], bool]) -> None:
+        """Write down that a slot may be asked for, before the semaphore is written; `is_of` knows its store.
+
+        `HostError`: it was not written down, so the semaphore must not be written.
+        """
+        if not self._may_be_unsent:
+            return
+        with self._locked():
+            found = self._own_or_none_yet()
+            entry = found.entry
+            if entry is not None and entry.unsent and is_of(entry.api, entry.endpoints):
+                self._write(replace(found, entry=replace(entry, unsent=False)))
+        self._may_be_unsent = False
 
     def commit(self, nonce: str, before: PreRebootState | None = None) -> None:
         """Write down the point of no return, and the machine's state then. `TakenOverError`: the claim is gone."""
@@ -158,6 +177,17 @@ class JournalFile:
             found = self._own_or_none_yet()
             if self._claimed(found, nonce) is not None:
                 self._write(Journal(done=done) if done else replace(found, entry=None))
+
+    def forget(self, nonce: str, boot_id: str) -> None:
+        """Forget a claim that is not released, as an operator has said. `HostError`: its reboot may be under way."""
+        with self._locked():
+            found = self._own_or_none_yet()
+            entry = found.entry
+            if entry is None or entry.claim.nonce != nonce:
+                raise HostError("the claim is no longer in the reboot journal: nothing was forgotten")
+            if entry.phase is Phase.COMMITTED and entry.boot.boot_id == boot_id:
+                raise HostError("this machine is past the point of no return, it is rebooting: nothing was forgotten")
+            self._write(replace(found, entry=None))
 
     def forgive(self, now: datetime) -> None:
         """Forget the failures and the last reboot, so that the next need is tried at once.

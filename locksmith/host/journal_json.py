@@ -23,6 +23,7 @@ def encode(journal: Journal) -> dict[str, Any]:
             "api": entry.api,
             "endpoints": list(entry.endpoints),
             **({"cluster": entry.cluster} if entry.cluster else {}),
+            **({"unsent": True} if entry.unsent else {}),
             "phase": entry.phase.value,
             "boot_id": entry.boot.boot_id,
             "userspace": entry.boot.userspace,
@@ -74,6 +75,7 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         hooks=jsonread.convert("hooks", jsonread.read(fields, "hooks", str, ""), Hooks),
         before=_parse_before(jsonread.read(fields, "before", dict, {})),
         cluster=jsonread.read(fields, "cluster", str, ""),
+        unsent=jsonread.read(fields, "unsent", bool, False),
     )
 
 

@@ -16,12 +16,16 @@ import sys
 import time
 from pathlib import Path
 
+from locksmith.util.secret import redact
+
 MOST_OUTPUT = 64 * 1024
 """Characters of output that reach the log; the others are counted."""
 LONGEST_REASON = 400
 """Characters of the last line that are kept."""
 MOST_SAID = 8 * 1024
 """Characters of output, from its beginning, that are kept for the caller."""
+LONGEST_LINE = 4096
+"""Characters of a line that wait for its end: a secret is found only in a whole line."""
 LAST_WORDS = 0.5
 """Seconds to empty the pipe after the program has ended: a process that it started may keep the pipe open."""
 GRACE = 5.0
@@ -30,7 +34,10 @@ NOT_STARTED = 127
 
 
 class Output:
-    """The output of a program: bounded on its way to the log, printable, its beginning and its last line kept."""
+    """The output of a program: bounded on its way to the log, printable, its beginning and its last line kept.
+
+    What looks like a secret is left out of the log and of the last line.
+    """
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
@@ -38,6 +45,7 @@ class Output:
         self._left = MOST_OUTPUT
         self._dropped = 0
         self._tail = ""
+        self._line = ""
         self.said = ""
         """The beginning of the output."""
 
@@ -49,11 +57,18 @@ class Output:
         shown = text[: self._left]
         self._left -= len(shown)
         self._dropped += len(text) - len(shown)
-        if shown:
-            os.write(self._sink, shown.encode())
+        self._line += shown
+        whole = len(self._line) if len(self._line) > LONGEST_LINE else self._line.rfind("\n") + 1
+        self._show(self._line[:whole])
+        self._line = self._line[whole:]
+
+    def _show(self, text: str) -> None:
+        if text:
+            os.write(self._sink, "".join(map(redact, text.splitlines(keepends=True))).encode())
 
     def end(self) -> None:
-        """Say how many characters were left out."""
+        """Show the rest, and say how many characters were left out."""
+        self._show(self._line)
         if self._dropped:
             os.write(self._sink, f"\n({self._dropped} more characters of output are not shown)\n".encode())
 
@@ -61,7 +76,9 @@ class Output:
     def reason(self) -> str:
         """The last line that is not empty."""
         last = next((line.strip() for line in reversed(self._tail.splitlines()) if line.strip()), "")
-        return last[-LONGEST_REASON:]
+        last = redact(last)
+        # A word that is cut in two may be half a secret.
+        return last if len(last) <= LONGEST_REASON else last[-LONGEST_REASON:].partition(" ")[2] or "(one long word)"
 
 
 def supervise(place: Path, limit: float, command: list[str]) -> int:

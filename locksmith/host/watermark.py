@@ -58,6 +58,10 @@ class SeenRevision:
         self._kept = self._seen = self._read()
         self._epoch = 0
         self._latest = Position(0)
+        self.heard = False
+        """Whether the store has given an answer that counts, to this program."""
+        self.asks: Callable[[], None] = lambda: None
+        """Called before each write of the semaphore; `HostError`: it must not be written."""
         self.clusters = Clusters(
             self._seen.cluster, self._seen.cluster_at, strict=not keeps, adopted=self._adopt, changed=self._show_others
         )
@@ -90,6 +94,14 @@ class SeenRevision:
         """Whether a watermark is of this store."""
         return self._store == _named(api, endpoints)
 
+    def is_silent(self, api: int, endpoints: Sequence[str]) -> bool:
+        """Whether a watermark is of this store, and the store has given no answer that counts to this program."""
+        return self.is_of(api, endpoints) and not self.heard
+
+    def asking(self) -> None:
+        """Be told that the semaphore is about to be written. `HostError`: it must not be written."""
+        self.asks()
+
     def sending(self) -> Known:
         """Give what is known of the store, right before a request."""
         return Known(self._seen.revision, self._seen.entry, self._epoch)
@@ -100,6 +112,7 @@ class SeenRevision:
             return  # sent before an operator said that another history counts
         if position.cluster and self._seen.cluster and position.cluster != self._seen.cluster:
             return  # of another cluster, which does not count
+        self.heard = True
         self._latest = position
         if self._seen.back is not None:
             self._insist()

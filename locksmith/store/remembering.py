@@ -30,6 +30,10 @@ from locksmith.store.protocol import (
 class Memory(Observer, Protocol):
     """What a machine remembers of a store (host/watermark.py keeps it on disk)."""
 
+    def asking(self) -> None:
+        """Be told that the lock's key is about to be written. An error forbids that."""
+        ...
+
     def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
         """Note the present entry of the lock's key.
 
@@ -100,6 +104,8 @@ class RememberingStore:
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings. The write is done, also if the question after it fails."""
+        if key == self._key:
+            self._memory.asking()
         known = self._memory.sending()
         entry = await self._store.swap(key, value, version, also, ttl=ttl)
         if key == self._key:

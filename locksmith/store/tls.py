@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeGuard
 
 from locksmith.errors import UsageError
@@ -62,8 +63,7 @@ class Tls:
 
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
         """Say why a server's certificate is not trusted, and what to do. A blocking call."""
-        trusted = f"the CA file {self._settings.cafile}" if self._settings.cafile else SYSTEM
-        return distrust(error, (host, port), trusted, "etcd.endpoints")
+        return distrust(error, (host, port), whom_to_trust(self._settings.cafile), "etcd.endpoints")
 
     def refusal(self, error: ssl.SSLError) -> str:
         """Say why a server refused this client, if the server said so."""
@@ -97,15 +97,26 @@ def is_refusal(error: BaseException) -> TypeGuard[ssl.SSLError]:
     return isinstance(error, ssl.SSLError) and str(error.reason).endswith(REFUSALS)
 
 
-def _load(settings: StoreSettings) -> ssl.SSLContext:
-    """Give a context that trusts the configured CA alone (or the system's), and shows the configured certificate."""
+def trusting(cafile: Path | None) -> ssl.SSLContext:
+    """Give a context that trusts the CAs of a file alone (or the system's). `UsageError`: the file cannot be used."""
     try:
-        context = ssl.create_default_context(cafile=settings.cafile)
-        if settings.cafile is not None and CRL in settings.cafile.read_text(errors="replace"):
+        context = ssl.create_default_context(cafile=cafile)
+        if cafile is not None and CRL in cafile.read_text(errors="replace"):
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         context.set_alpn_protocols(["http/1.1"])
     except OSError as error:
-        raise UsageError(f"the CA file {settings.cafile} cannot be used: {_reason(error)}") from None
+        raise UsageError(f"the CA file {cafile} cannot be used: {_reason(error)}") from None
+    return context
+
+
+def whom_to_trust(cafile: Path | None) -> str:
+    """Name whose certificates are trusted."""
+    return f"the CA file {cafile}" if cafile else SYSTEM
+
+
+def _load(settings: StoreSettings) -> ssl.SSLContext:
+    """Give a context that trusts the configured CA alone (or the system's), and shows the configured certificate."""
+    context = trusting(settings.cafile)
     if settings.certfile is None:
         return context
     try:

@@ -1,11 +1,39 @@
-"""The common parts of all records: their schema number, and times as text."""
+"""The common parts of all records: their schema number, their JSON, and times as text."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from locksmith.util import jsonread
+from locksmith.util.secret import redacted
 
 SCHEMA = 1
+
+DECIDING: Final = frozenset(
+    {
+        *(
+            "holder",
+            "hostname",
+            "nonce",
+            "boot_id",
+            "instance",
+            "hardware",
+            "claim",
+            "clone",
+            "clone_boot",
+            "twin_boot",
+        ),
+        *("kind", "state", "code", "act", "how", "group", "strategy", "need", "who", "cluster", "replaces", "zone"),
+        *("open", "percent", "halt_after", "system"),
+    }
+)
+"""The fields by which machines decide. They have no text of other programs, and stay as they are."""
+
+
+def dump(fields: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
+    """Write a record as JSON, without secrets; `extra` are the fields of a later version, as they were read."""
+    return json.dumps({**(extra or {}), **redacted(fields, DECIDING)}, separators=(",", ":")).encode()
 
 
 def moment(when: datetime) -> str:

@@ -1,9 +1,12 @@
 """Text from elsewhere, made safe for a terminal, a log and a variable of the environment. Pure.
 
-Everything that is printed or logged passes through `one_line`: a record in the store may have any character.
+Everything that is printed or logged passes through `one_line`: a record in the store may have any character. Secrets
+are left out (`locksmith/util/secret.py`).
 """
 
 import re
+
+from locksmith.util.secret import redact
 
 LONGEST_TEXT_LINE = 4000
 """Characters of a line that is shown."""
@@ -20,8 +23,9 @@ def printable(text: str) -> str:
     """Spell out characters that break the line or steer the terminal; the others stay as they are.
 
     These are Unicode's control and format characters (bidirectional overrides, zero width), lone halves of surrogate
-    pairs, separators of lines and paragraphs, and invisible characters.
+    pairs, separators of lines and paragraphs, and invisible characters. Secrets are left out.
     """
+    text = redact(text)
     if text.isascii() and text.isprintable():
         return text
     return text.translate(_SPELLING)
@@ -34,6 +38,9 @@ def one_line(text: str, most: int = LONGEST_TEXT_LINE) -> str:
 
 def cut(text: str, most: int) -> str:
     """Give a text of at most that length: its middle is left out, and the cut says how much."""
+    if len(text) <= most:
+        return text
+    text = redact(text)  # a secret that is cut in two would not be found any more
     if len(text) <= most:
         return text
     tail = most // _TAIL

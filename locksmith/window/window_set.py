@@ -1,6 +1,5 @@
 """A set of windows and blackouts, of the configuration or, by its name, of the store; and its JSON. Pure."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +7,7 @@ from typing import Any, Self
 
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, optional_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, optional_moment, read_optional_moment
 from locksmith.util.words import quoted
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import parse_zone
@@ -71,7 +70,7 @@ def encode(of: WindowSet) -> bytes:
         "since": optional_moment(of.since),
         "reason": of.reason,
     }
-    return json.dumps({**of.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, of.extra)
 
 
 def decode(raw: bytes, key: str) -> WindowSet:

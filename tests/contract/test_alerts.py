@@ -6,6 +6,7 @@ import re
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,8 @@ class Prometheus(ThreadingHTTPServer):
         self.result: Any = {"status": "success", "data": {"resultType": "vector", "result": []}}
         self.instead: Callable[[BaseHTTPRequestHandler], None] | None = None
         self.queries: list[str] = []
+        self.who = ""
+        """The only `Authorization` that is let in; empty: every client is."""
         super().__init__(("127.0.0.1", 0), Asked)
 
     @property
@@ -54,7 +57,11 @@ class Asked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         asked = parse_qs(url.query)
-        if self.server.instead is not None:
+        who = self.headers.get("Authorization", "")
+        if self.server.who and who != self.server.who:
+            # As servers do that were written in a hurry: they repeat what they were sent.
+            answer(self, 401, {"error": f"not allowed: {who}"})
+        elif self.server.instead is not None:
             self.server.instead(self)
         elif url.path == "/api/v2/alerts":
             answer(self, 200, self.server.firing(asked))
@@ -208,6 +215,60 @@ def test_a_certificate_of_another_ca_is_a_no_that_says_so(server, tmp_path):
     with with_tls(server, Authority(tmp_path / "other", "another ca").issue("prometheus")) as url:
         [text] = blockers(alertmanager=url)
         assert text.endswith("the system's CAs must have the CA that signed it")
+
+
+def test_a_ca_of_the_configuration_is_trusted_instead_of_the_systems(server, tmp_path):
+    own = Authority(tmp_path / "own", "our ca")
+    with with_tls(server, own.issue("prometheus")) as url:
+        assert blockers(alertmanager=url, cafile=own.cert) == []
+        other = Authority(tmp_path / "other", "another ca").cert
+        [text] = blockers(alertmanager=url, cafile=other)
+        assert text.endswith(f"the CA file {other} must have the CA that signed it")
+        [text] = blockers(alertmanager=url, cafile=tmp_path / "none.pem")
+        assert text.endswith("none.pem cannot be used: No such file or directory")
+
+
+def test_a_server_is_asked_as_a_user_or_with_a_token_that_is_read_each_time(server, tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("hush-hush\n")
+    user = {"alertmanager": server.url, "prometheus": server.url, "query": "x", "username": "ops"}
+    server.who = f"Basic {b64encode(b'ops:hush-hush').decode()}"
+    assert blockers(**user, password_file=file) == []
+    file.write_text("another-one\n")
+    for text in blockers(**user, password_file=file):
+        assert text.endswith("answers 401: it refuses alerts.username and alerts.password-file")
+    server.who = "Bearer another-one"
+    assert blockers(alertmanager=server.url, token_file=file) == []
+    [text] = blockers(alertmanager=server.url)
+    assert text.endswith("set alerts.username and alerts.password-file, or alerts.token-file")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "must be one line of text with the token alone"),
+        ("a\nb", "must be one line of text with the token alone"),
+        ("töken", "it must be ASCII text without spaces"),
+        ("x y", "it must be ASCII text without spaces"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_a_no_and_is_not_shown(server, tmp_path, content, says):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    [text] = blockers(alertmanager=server.url, token_file=file)
+    assert text.startswith("the alerts cannot be read: [alerts] names ")
+    assert text.endswith(says)
+    assert not content or content not in text
+
+
+def test_a_secret_is_sent_to_no_server_that_a_redirect_names(server, tmp_path):
+    (tmp_path / "token").write_text("hush-hush")
+    with Prometheus() as other:
+        server.instead = lambda asked: answer(asked, 302, [], Location=f"{other.url}/api/v2/alerts")
+        [text] = blockers(alertmanager=server.url, token_file=tmp_path / "token")
+    assert text.endswith("answers 302")
 
 
 def test_a_server_that_is_not_there_is_a_no_for_each_that_is_asked():

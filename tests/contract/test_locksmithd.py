@@ -184,15 +184,15 @@ def test_a_reboot_by_an_operator_is_given_back_under_off_too(site):
 def test_a_configuration_that_cannot_be_used_is_refused_with_a_sentence(site, changes, sentence):
     ended = _run(site.node(running=False, **changes), "--check-config")
     assert (ended.returncode, ended.stdout) == (2, ""), ended
-    assert len(ended.stderr.splitlines()) == 1
-    assert sentence in ended.stderr
+    [problem] = _errors(ended)
+    assert sentence in problem
 
 
 def test_the_daemon_refuses_what_its_check_refuses(site):
     node = site.node(running=False, strategy="best-effort")
     ended = _run(node)
     assert ended.returncode == 2
-    assert ended.stderr == _run(node, "--check-config").stderr
+    assert _errors(ended) == _errors(_run(node, "--check-config"))
 
 
 def test_the_daemon_warns_of_an_etcd_of_its_own_at_its_start_and_with_check_config(site):
@@ -214,6 +214,10 @@ def test_the_check_shows_every_setting_and_where_it_comes_from(site):
     assert "etcd.api = 2" in ended.stdout
     [warning] = ended.stderr.splitlines()
     assert warning.startswith("Warning: all etcd.endpoints are on this machine itself")
+
+
+def _errors(ended):
+    return [line for line in ended.stderr.splitlines() if line.startswith("Error: ")]
 
 
 def _run(node, *args):

@@ -852,6 +852,9 @@ class Heard:
     def followed(self, entry, known, *, part):
         pass
 
+    def asking(self):
+        pass
+
 
 def test_every_answer_says_how_far_the_store_has_come(stage, base):
     async def story(store, heard):

@@ -1,7 +1,7 @@
 """Broken input for everything that is read: good texts and records, mutated.
 
 `python -m tests.junk.mutate --inputs 1000000` reads a million. Whatever is read is read, or refused by an error that is
-raised on purpose.
+raised on purpose, and that has no secret of the input in it.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from locksmith.host.paths import Paths
 from locksmith.lock.records import claim, event, incident, node, order, semaphore, share, waiter
 from locksmith.lock.records.waiter import Waiter
 from locksmith.util.jsonread import BadJsonError
+from locksmith.util.secret import keep_secret
+from locksmith.util.text import one_line
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import Calendar
@@ -34,7 +36,7 @@ from locksmith.window.window import Window
 from tests.junk.bus_readers import bus_readers
 from tests.junk.file_readers import file_readers
 from tests.junk.http_readers import http_readers
-from tests.junk.reader import Reader, of_text
+from tests.junk.reader import SECRET, Reader, of_text
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CLAIM = b"""{"schema":1,"kind":"reboot","nonce":"n","who":"locksmithd","hostname":"n1","since":"2026-05-01T02:00:00Z",
@@ -143,6 +145,7 @@ def run(inputs: int, seed: int, folder: Path) -> Counter[str]:
     rng, known, read = Random(seed), readers(folder), Counter[str]()
     names = [name for name, reader in known.items() for _ in range(reader.share)]
     logging.disable()
+    keep_secret(SECRET)
     for _ in range(inputs):
         name = rng.choice(names)
         reader = known[name]
@@ -150,8 +153,10 @@ def run(inputs: int, seed: int, folder: Path) -> Counter[str]:
         try:
             reader.read(raw)
             read[f"{name}: read"] += 1
-        except (LocksmithError, BadJsonError):
+        except (LocksmithError, BadJsonError) as error:
             read[f"{name}: refused"] += 1
+            if SECRET in one_line(str(error)):
+                raise AssertionError(f"{name} shows a secret: {raw!r}") from error
         except ValueError as error:
             if type(error) is not ValueError:
                 raise AssertionError(f"{name}: {raw!r}") from error

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+SECRET = "hush-0123456789"
+"""A secret of this process: whatever has it in it, no error does."""
+
 TOKENS = [
+    *(f"https://ops:{SECRET}@h".encode(), SECRET.encode(), f'"{SECRET}"'.encode()),
     *(b"null", b"true", b"-1", b"1e999", b"9" * 40, b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\ud800", b"\\u0000"),
     *(b"\xff", b"\xc3", b"\x00", b"..", b"/", b"~", b"*", b"for", b"2nd", b"last", b"Sun", b"99", b"%", b"+-", b"\n"),
     *(b"0001-01-01T00:00:00Z", b"9999-12-31T23:59:59-23:59", b"2199-12-31", b"UTC", b"Europe/../Berlin", b"[" * 2000),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from locksmith.agent.facts import Boot, RebootNeed, ShutdownState, Stage, WindowSight
-from locksmith.agent.journal import Hooks
+from locksmith.agent.journal import Hooks, JournalEntry
 from locksmith.agent.loop import Agent
 from locksmith.agent.observe import Observer
 from locksmith.agent.perform import Performer
@@ -463,6 +463,27 @@ class Astray(NoHistory):
         self.clusters = AnyCluster(own.own, own.at, strict=False, adopted=self._adopt)
 
 
+class NeverDrops(Performer):
+    """Asks the store of each claim to release it, also one that never answered."""
+
+    def _holds_nothing(self, entry: JournalEntry) -> bool:  # noqa: ARG002 - as it is there
+        return False
+
+
+class ForgetsThatItAsks(SimSeen):
+    """Takes a slot with a claim of which its journal says that none was asked for."""
+
+    def asking(self) -> None:
+        pass
+
+
+class NamesNoCluster(SimSeen):
+    """Writes into its journal no cluster of a claim, so the claim is released at its old endpoints alone."""
+
+    def cluster_of(self, api, endpoints) -> str:  # noqa: ARG002 - as it is there
+        return ""
+
+
 class Recent(HolderState):
     """Takes every journal for as young as the store."""
 
@@ -818,6 +839,11 @@ def alone_astray(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults(astray=1)), machines=1, windows=(None,), busy=0.0)
 
 
+def misdirected(drawn: Plan) -> Plan:
+    """What takes machines whose endpoint is wrong for a while."""
+    return disturbed(drawn, Faults(misdirected=12))
+
+
 def unable(drawn: Plan) -> Plan:
     """What takes machines that cannot take a slot, for reasons of their own."""
     return disturbed(drawn, Faults(unable=4, ahead=1))
@@ -966,6 +992,9 @@ BROKEN = [
     Broken(ForgetsTooEarly, "still held"),
     Broken(NoSettledTake, "still held", losing, apart=True),
     Broken(NoUndoing, "still drained"),
+    Broken(NeverDrops, "still has a claim", misdirected),
+    Broken(ForgetsThatItAsks, "still held", misdirected),
+    Broken(NamesNoCluster, "still has a claim", misdirected),
     Broken(Sleepy, "stays free", calm),
     Broken(AllAtOnce, "asks the store for too much at once", many),
     Broken(Sleepy, "stays free for", calm),

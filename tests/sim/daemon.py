@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, cast
@@ -23,7 +23,7 @@ from locksmith.agent.strategy import Strategy, StrategyContext, StrategyFactory
 from locksmith.config.model import WindowSettings
 from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
-from locksmith.errors import HostError
+from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.group_size import GroupSize
 from locksmith.lock.orders import OperatorOrders
@@ -94,6 +94,7 @@ class Process:
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
     seen: SimSeen = field(init=False)
+    target: Target = TARGET
     shown: str = ""
     name: str = "update_engine"
 
@@ -101,7 +102,8 @@ class Process:
         """Start the loop."""
         machine = self.machine
         machine.runs, machine.saw = machine.runs + 1, 0
-        self.seen = self.parts.seen(machine.disk, machine.clock)
+        self.target = replace(TARGET, endpoints=machine.endpoints)
+        self.seen = self.parts.seen(machine.disk, machine.clock, machine.endpoints)
         settings = Settings(
             "etcd-lock",
             min_remaining=self.windows.least,
@@ -119,7 +121,7 @@ class Process:
         ports = Ports(
             machine=self,
             triggers=(self, _Packages(self)),
-            journal=self.parts.journal(machine.name, machine.disk, self.moment, machine.hardware),
+            journal=self.parts.journal(machine.name, machine.disk, self.moment, machine.hardware, self.seen),
             strategy=self._strategy,
             clock=machine.clock,
             reporters=(self,),
@@ -133,7 +135,7 @@ class Process:
         boot = machine.boot
         member = Member(machine.name, machine.host or machine.name, boot.boot_id, hardware=machine.hardware)
         self.agent = self.parts.agent(
-            member, TARGET, settings, ports, observer=self.parts.observer, performer=self.parts.performer
+            member, self.target, settings, ports, observer=self.parts.observer, performer=self.parts.performer
         )
         presence.listen(self.agent.wake)
         self.task = asyncio.ensure_future(self._run(self.agent))
@@ -270,8 +272,10 @@ class Process:
             self.told(self.machine, answer)
             self.machine.saw = max(self.machine.saw, version)
 
-    def _open(self) -> Store:
+    def _open(self, endpoints: tuple[str, ...] = ()) -> Store:
         store, names = self.store(self), self.parts.names
+        if (endpoints or self.target.endpoints) != TARGET.endpoints:
+            store = cast("Store", _Misdirected(self.machine, store))
         return store if names is None else cast("Store", TranslatedStore(store, names))
 
     def _presence(self) -> CheckedPresence:
@@ -282,7 +286,7 @@ class Process:
 
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:
-            store = self._open()
+            store = self._open(target.endpoints_at(self.target.endpoints, self.seen.clusters.own))
             rules = GroupRules(self.machine.halt_after, self.spacing, repeat=Settings().repeat.total_seconds())
             return self.parts.queued(
                 self.parts.lock(
@@ -299,6 +303,26 @@ class Process:
             )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))
+
+
+@dataclass
+class _Misdirected:
+    """A store at an endpoint that is wrong: no call is answered there, until the endpoint leads to the store."""
+
+    machine: SimMachine
+    store: Store
+
+    def __getattr__(self, name: str) -> Any:
+        """Give a method of the store."""
+        method = getattr(self.store, name)
+
+        async def call(*args: Any, **more: Any) -> Any:
+            await asyncio.sleep(0.01)
+            if name != "close" and asyncio.get_running_loop().time() < self.machine.wrong_until:
+                raise StoreUnavailableError("no endpoint answers: it is wrong")
+            return await method(*args, **more)
+
+        return call if asyncio.iscoroutinefunction(method) else method
 
 
 @dataclass

@@ -54,6 +54,7 @@ EVENTS = {
     "machines that lost their state": "an empty state",
     "full disks": "has a full disk",
     "machines without a bus": "without a bus",
+    "machines with a wrong endpoint": "has a wrong endpoint",
     "machines that could not look at the other keyspace": "cannot look at the other keyspace",
     "machines that believed to have seen more of the store": "believes to have seen more",
     "leader changes that started all leases again": "has another leader",

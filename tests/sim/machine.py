@@ -1,6 +1,7 @@
 """A machine that is made up: its power, its boots, its logind, its update engine, its disk and its clock."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -61,8 +62,19 @@ class Disk:
 class SimJournal(JournalFile):
     """The real journal on a disk in memory. `moment` is called before and after each write: the process may die."""
 
-    def __init__(self, machine_id: str, disk: Disk, moment: Callable[[str], None], hardware: str = "") -> None:
-        super().__init__(Paths(), machine_id, hardware)
+    def __init__(
+        self,
+        machine_id: str,
+        disk: Disk,
+        moment: Callable[[str], None],
+        hardware: str = "",
+        seen: "SimSeen | None" = None,
+    ) -> None:
+        if seen is None:
+            super().__init__(Paths(), machine_id, hardware)
+        else:
+            super().__init__(Paths(), machine_id, hardware, cluster=seen.cluster_of, silent=seen.is_silent)
+            seen.asks = lambda: self.asking(seen.is_of)
         self._disk = disk
         self._moment = moment
 
@@ -85,9 +97,9 @@ class SimJournal(JournalFile):
 class SimSeen(SeenRevision):
     """What was seen of the store, on a disk in memory."""
 
-    def __init__(self, disk: Disk, clock: Callable[[], datetime]) -> None:
+    def __init__(self, disk: Disk, clock: Callable[[], datetime], endpoints: tuple[str, ...] = ("memory",)) -> None:
         self._disk = disk
-        super().__init__(Paths(), 3, ("memory",), clock)
+        super().__init__(Paths(), 3, endpoints, clock)
 
     @property
     def revision(self) -> int:
@@ -154,6 +166,10 @@ class SimMachine:
     """Until when its look at the other keyspace fails."""
     astray_until: float = 0.0
     """Until when its endpoints lead to another cluster."""
+    endpoints: tuple[str, ...] = ("memory",)
+    """What its configuration names."""
+    wrong_until: float = math.inf
+    """Until when no endpoint answers that is wrong; from then on it leads to the store, until it is corrected."""
     is_ahead: bool = False
     """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
     halt_after: HaltAfter = FIRST

@@ -99,6 +99,8 @@ class Faults:
     """Times at which one machine's endpoints lead to another cluster for minutes."""
     older: float = 0.0
     """How many machines have an older version, until some time of the storm."""
+    misdirected: int = 0
+    """Times at which one machine is given a wrong endpoint, which is corrected minutes later; half of them at first."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
@@ -196,6 +198,7 @@ def plan(seed: int) -> Plan:
     drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
     drawn = _astray(Random(f"{seed} other cluster"), drawn)
     drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
+    drawn = _misdirected(Random(f"{seed} misdirected"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -308,6 +311,11 @@ def _astray(rng: Random, faults: Faults) -> Faults:
 def _of_two_versions(rng: Random, faults: Faults) -> Faults:
     """Have a fifth of the fleets upgraded during the storm."""
     return faults if faults == Faults() else replace(faults, older=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5)))
+
+
+def _misdirected(rng: Random, faults: Faults) -> Faults:
+    """Add wrong endpoints to a sixth of the storms."""
+    return faults if faults == Faults() or rng.random() < 0.83 else replace(faults, misdirected=rng.randint(1, 4))
 
 
 def _window(rng: Random) -> str | None:

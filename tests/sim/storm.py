@@ -1,11 +1,13 @@
 """The storm: updates, and all that befalls machines, the store and people, each at a time drawn from the plan."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import count
+from random import Random
 from typing import Any
 
 from locksmith.lock import places
@@ -14,7 +16,7 @@ from locksmith.lock.records import waiter
 from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import ABSENT, Position, Put
-from tests.sim.daemon import GROUP
+from tests.sim.daemon import GROUP, TARGET
 from tests.sim.machine import MIDNIGHT, PERSON
 from tests.sim.network import SimServer
 from tests.sim.node import Node
@@ -65,6 +67,10 @@ class Storm:
         self._at_times("elections", faults.elections, self._elect)
         self._at_times("copy", faults.copies, self._copy)
         self._at_times("astray", faults.astray, self._lead_astray)
+        for number in range(faults.misdirected):
+            rng = plan.draw(f"misdirected {number}")
+            begins = rng.choice((0.0, rng.uniform(0, STORMY)))
+            self.begin(_later(begins, partial(self._misdirect, rng.choice(self.nodes), rng)))
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -167,6 +173,19 @@ class Storm:
         node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
         self.story.tell(node.machine.name, f"reaches another cluster alone until {node.machine.astray_until:.0f}")
         node.wake()
+
+    async def _misdirect(self, node: Node, rng: Random) -> None:
+        """Name a wrong endpoint in a machine's configuration. Some lead to the store after a while, as a name may."""
+        loop, machine = asyncio.get_running_loop(), node.machine
+        machine.endpoints = (f"wrong since {loop.time():.0f}",)
+        corrected = min(STORMY, loop.time() + rng.uniform(30, 400))
+        machine.wrong_until = rng.choice((math.inf, rng.uniform(loop.time(), corrected)))
+        self.story.tell(machine.name, f"has a wrong endpoint, until {corrected:.0f}")
+        await self._restart(node)
+        await asyncio.sleep(corrected - loop.time())
+        machine.endpoints, machine.wrong_until = TARGET.endpoints, math.inf
+        self.story.tell(machine.name, "has its endpoint corrected")
+        await self._restart(node)
 
     async def _see_more(self, node: Node) -> None:
         """Let a machine have the mark of a store that has come further, as a restored store makes it."""

@@ -20,7 +20,7 @@ from locksmith.cli.reboot.wait import QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
-from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows
+from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, silence_of
 from locksmith.errors import StoreUnavailableError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.clock import local_clock
@@ -138,7 +138,9 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
 
         bus = await stack.enter_async_context(SystemBus())
         machine = RealMachine(bus, session.paths)
-        journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of)
+        silent = silence_of(_target(config).strategy, mark)
+        journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of, silent=silent)
+        mark.asks = lambda: journal.asking(mark.is_of)
         windows = make_windows(config, mark=mark)
         stack.push_async_callback(windows.close)
         preparation = Preparation(

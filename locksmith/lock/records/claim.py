@@ -6,7 +6,6 @@ number; fields that this version does not know are kept when it writes, because 
 machine by machine.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import older_names
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, read_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, moment, read_moment, read_optional_moment
 from locksmith.util.words import quoted
 
 REBOOT = "reboot"
@@ -140,7 +139,7 @@ def encode(claim: Claim) -> bytes:
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
     }
-    return json.dumps({**claim.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, claim.extra)
 
 
 def decode(raw: bytes, key: str, holder: str) -> Claim:

@@ -1,6 +1,5 @@
 """An event of a group's history, as a record. Pure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +7,7 @@ from typing import Any
 
 from locksmith.lock.records.claim import Claim
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
 HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max", "retire-v2", "repair"
 
@@ -76,7 +75,7 @@ def encode(event: Event) -> bytes:
         "since": optional_moment(event.since),
         "taken": optional_moment(event.taken),
     }
-    return json.dumps({**event.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, event.extra)
 
 
 def decode(raw: bytes) -> Event:

@@ -4,7 +4,6 @@ A machine that came up sick, came up with the old system, or never came back say
 No machine of the group reboots until an operator has inspected it (`locksmithctl resume`).
 """
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.node import TTL, Node
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, read_moment
+from locksmith.util.records import SCHEMA, dump, moment, read_moment
 from locksmith.util.words import named, quoted
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
@@ -153,7 +152,7 @@ def encode(noted: Iterable[Incident]) -> bytes:
         }
         for one in noted
     ]
-    return json.dumps({"schema": SCHEMA, "incidents": fields}, separators=(",", ":")).encode()
+    return dump({"schema": SCHEMA, "incidents": fields})
 
 
 def decode(raw: bytes, key: str) -> list[Incident]:

@@ -4,7 +4,6 @@ It expires unless it is kept, so a record that is gone says that its machine has
 decides nothing about the lock; but where another machine's stands in one's own place, there are two of one id.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records import older_names
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
@@ -123,7 +122,7 @@ def encode(node: Node) -> bytes:
         **({} if node.claim is None else {"claim": node.claim}),
         **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
     }
-    return json.dumps({**node.extra, **older_names.with_clone_for_older(known)}, separators=(",", ":")).encode()
+    return dump(older_names.with_clone_for_older(known), node.extra)
 
 
 def decode(raw: bytes, key: str, machine_id: str) -> Node:

@@ -8,7 +8,6 @@ machine has seen it stand unchanged for as long as it was to last.
 place this one has taken. Times in a record are for showing.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 from locksmith.errors import CorruptValueError
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
 FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "restored"
 """The reasons of a group's own to wait, as codes for the metrics."""
@@ -83,7 +82,7 @@ def encode(order: Order) -> bytes:
         **({"nonce": order.nonce} if order.nonce else {}),
         **({"cluster": order.cluster, "replaces": list(order.replaces)} if order.replaces else {}),
     }
-    return json.dumps({**order.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, order.extra)
 
 
 def decode(raw: bytes, key: str, kind: str) -> Order:

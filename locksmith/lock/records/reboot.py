@@ -5,14 +5,13 @@ that does not last makes a machine reboot again and again. It is written with th
 machine that proves that no reboot came of it.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import UNKNOWN_VERSIONS, Claim
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, read_moment
+from locksmith.util.records import SCHEMA, dump, moment, read_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def encode(last: RebootRecord) -> bytes:
         "boot_id": last.boot_id,
         "userspace": last.userspace,
     }
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return dump(fields)
 
 
 def decode(raw: bytes, key: str) -> RebootRecord:

@@ -4,7 +4,6 @@ The program that takes the lock writes the share's number into the semaphore's `
 too. The share remembers what it wrote: another number there was set manually, and then the share is void.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 from locksmith.errors import CorruptValueError
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA
+from locksmith.util.records import SCHEMA, dump
 
 _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?%")
 
@@ -69,7 +68,7 @@ def parse(text: str) -> str:
 def encode(share: Share) -> bytes:
     """Write a share as its record."""
     known = {"schema": SCHEMA, "percent": share.percent, "wrote": list(share.wrote)}
-    return json.dumps({**share.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, share.extra)
 
 
 def decode(raw: bytes, key: str) -> Share:

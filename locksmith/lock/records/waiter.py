@@ -3,7 +3,6 @@
 Where it stands is said by its key (places.py).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import MACHINES, Claim
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, read_moment
+from locksmith.util.records import SCHEMA, dump, moment, read_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def encode(waiter: Waiter) -> bytes:
         "beat": waiter.beat,
         "lasts": waiter.lasts,
     }
-    return json.dumps({**waiter.extra, **known}, separators=(",", ":")).encode()
+    return dump(known, waiter.extra)
 
 
 def decode(raw: bytes, key: str) -> Waiter:

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from locksmith.config.keys import DAEMON_VARIABLES, FLAGS, KEYS, TOOL_VARIABLES
-from locksmith.config.load import load_daemon, load_tool
+from locksmith.config.load import examine_daemon, load_daemon, load_tool
 from locksmith.config.model import Config
+from locksmith.config.problems import Problems
 from locksmith.config.show import describe
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
@@ -95,6 +96,164 @@ def test_a_machine_without_any_configuration_has_the_defaults(machine):
 def test_users_may_hold_a_slot_for_an_hour_or_for_twice_a_longer_time_of_theirs(machine, grace, written, limit):
     line = f'limit = "{written}"' if written else ""
     assert machine.write(f'[sessions]\ngrace = "{grace}"\n{line}').daemon().sessions_limit == limit
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://ops:hush@a:9090",
+        "https://hush@a",
+        "ops:hush@a:9090",
+        "http://ops:hush@a:x",
+        "http://ops:hush@[::1",
+        "http://ops:hu/sh@a",
+        "http://a/?token=hush",
+        "http://a#hush",
+    ],
+)
+@pytest.mark.parametrize("line", ["[alerts]\nalertmanager = {0!r}", "[etcd]\nendpoints = [{0!r}]"])
+def test_no_url_has_a_secret_in_it_and_the_error_does_not_show_it(machine, text, line):
+    said = machine.write(line.format(text)).refusal()
+    assert "must " in said
+    assert not {"hush", "hu/sh"} & set(re.findall(r"hu.?sh", said))
+
+
+ALERTS = "[alerts]\nalertmanager = 'https://a'\n"
+
+
+def test_who_asks_the_alert_servers_is_in_files(machine):
+    for name in ("password", "ca.pem"):
+        machine.secret(name).chmod(0o600)
+    folder = machine.file.parent
+    text = f"{ALERTS}username = 'ops'\npassword-file = '{folder}/password'\ncafile = '{folder}/ca.pem'"
+    config = machine.write(text).daemon()
+    assert (config.alerts.username, config.alerts.password_file) == ("ops", folder / "password")
+    assert config.alerts.cafile == folder / "ca.pem"
+    assert config.cautions == ()
+    [caution] = machine.write(text.replace("https", "http").partition("cafile")[0]).daemon().cautions
+    assert caution.startswith("the secret of alerts.password-file is sent to http://a without TLS, so others on the")
+    machine.drop_in("50.toml", f"[alerts]\ntoken-file = '{folder}/password'")
+    assert machine.write(text).daemon().alerts.token_file == folder / "password"
+    assert machine.daemon().alerts.username == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{ALERTS}username = 'ops'", "alerts.username is set without alerts.password-file"),
+        (f"{ALERTS}username = 'o:s'\npassword-file = 'PASSWORD'", "alerts.username must not have a colon"),
+        (f"{ALERTS}password-file = 'PASSWORD'", "alerts.password-file is set without alerts.username"),
+        (
+            f"{ALERTS}username = 'o'\npassword-file = 'PASSWORD'\ntoken-file = 'PASSWORD'",
+            "alerts.token-file excludes alerts.username",
+        ),
+        ("[alerts]\ntoken-file = 'PASSWORD'", "alerts.token-file is set without alerts.alertmanager"),
+        ("[alerts]\nalertmanager='http://a'\ncafile = 'PASSWORD'", "alerts.cafile has no use"),
+        (f"{ALERTS}token-file = '/none'", "alerts.token-file names /none, which cannot be read"),
+        (f"{ALERTS}cafile = '/none'", "alerts.cafile names /none, which cannot be read"),
+    ],
+)
+def test_what_contradicts_itself_about_who_asks_is_refused(machine, text, says):
+    password = machine.secret("password", "hush\n")
+    said = machine.write(text.replace("PASSWORD", str(password))).refusal()
+    assert says in said
+    assert "hush" not in said
+
+
+def test_the_tool_needs_no_secret_of_the_alert_servers(machine):
+    assert machine.write(f"{ALERTS}token-file = '/none'").tool().alerts.token_file == Path("/none")
+
+
+def test_all_problems_are_named_at_once_and_none_that_only_follows_from_another(machine):
+    machine.write("""
+        stratgy = "off"
+        [etcd]
+        endpoints = ["ftp://a"]
+        username = "ops"
+        [window]
+        open = ["02:00 for 0s"]
+        [health]
+        units = ["kubelet"]
+        [sessions]
+        grace = "5m"
+        limit = "1m"
+    """)
+    machine.drop_in("50.toml", "[reboot]\nlimit = 'soon'\n[halt]\nafter = 'never'")
+    problems = Problems()
+    config = examine_daemon(machine.paths, {"LOCKSMITHD_GRUOP": "web", "LOCKSMITHD_DEBUG": "x"}, {}, problems)
+    named = [" ".join(problem.partition(": ")[2].split()[:2]) for problem in problems.found]
+    files = ["stratgy is", "etcd.endpoints must", "window.open cannot", "health.units has"]
+    assert named == [
+        *files,
+        "reboot.limit 'soon'",
+        "halt.after must",
+        "did you",
+        "debug must",
+        "sessions.limit must",
+    ]
+    assert problems.found[6].endswith("did you mean LOCKSMITHD_GROUP?")
+    assert config.store.username == "ops"
+    with pytest.raises(UsageError, match=r"stratgy .*\(and 8 more: `locksmithd --check-config` names each\)$"):
+        machine.daemon({"LOCKSMITHD_GRUOP": "web", "LOCKSMITHD_DEBUG": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("LOCKSMITHD_STRATEGY", "did you mean LOCKSMITHD_REBOOT_STRATEGY"),
+        ("LOCKSMITHD_ENDPOINTS", "did you mean LOCKSMITHD_ENDPOINT"),
+        ("LOCKSMITHD_FLEET", "known are LOCKSMITHD_DEBUG, "),
+    ],
+)
+def test_a_variable_that_would_be_ignored_is_refused(machine, name, near):
+    said = machine.refusal({name: "x"})
+    assert said.startswith(f"{name} is not a variable of the configuration: {near}")
+    assert machine.daemon({name: "", "LOCKSMITH_ROOT": "/", "LOCKSMITHCTL_X": "y"}) == Config()
+    with pytest.raises(UsageError, match="did you mean LOCKSMITHCTL_GROUP"):
+        machine.tool({"LOCKSMITHCTL_GROPU": "x"})
+
+
+@pytest.mark.parametrize(
+    ("unit", "hint"),
+    [
+        ("kubelet", "did you mean kubelet.service?"),
+        ("getty@.service", "name an instance of the template"),
+        ("kubelet.unit", "did you mean kubelet.unit.service?"),
+        ("a b.service", "it must be like kubelet.service"),
+    ],
+)
+def test_a_unit_that_systemd_cannot_know_is_refused(machine, unit, hint):
+    said = machine.write(f"[health]\nunits = ['ssh.service', '{unit}']").refusal()
+    assert f"health.units has {unit!r}, which is no name of a unit: {hint}" in said
+
+
+@pytest.mark.parametrize(
+    "unit", ["getty@tty1.service", r"dev-by\x2duuid.device", "a:b_c.timer", "boot-complete.target"]
+)
+def test_each_name_of_systemds_is_a_unit(machine, unit):
+    assert machine.write(f"[health]\nunits = ['{unit}']").daemon().health.units == (unit,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[window]\nopen = ['02:00 for 0s', '03:00 for 1h']",
+        "[window]\nstart = '02:00'\nlength = '0s'",
+        "[window-sets.nights]\nopen = ['02:00 for 0s']",
+    ],
+)
+def test_a_window_that_lasts_no_time_is_refused(machine, text):
+    assert "no reboot would ever begin in" in machine.write(text).refusal()
+
+
+def test_files_that_look_like_drop_ins_and_are_ignored_are_named(machine):
+    machine.drop_in("10-group.toml", "group = 'web'")
+    ignored = [machine.drop_in("20-etcd.conf", "x"), machine.file.with_name("locksmithd.toml")]
+    ignored[1].write_text("group = 'db'")
+    machine.drop_in(".hidden.toml", "x")
+    said = machine.daemon().cautions
+    assert [caution.partition(" is ignored: ")[0] for caution in said] == [str(path) for path in ignored]
+    assert said[0].endswith("only locksmith.toml, and the files in locksmith.toml.d that end in .toml, are read")
 
 
 def test_a_limit_that_leaves_no_user_the_whole_time_is_refused(machine):

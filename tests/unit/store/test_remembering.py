@@ -20,6 +20,9 @@ class Memory:
     def followed(self, now, known, *, part) -> None:
         pass
 
+    def asking(self) -> None:
+        pass
+
 
 class Asked:
     """Notes each call, with its arguments."""
@@ -98,6 +101,9 @@ class Noted:
     def followed(self, now, known, *, part) -> None:
         assert known is self.known
         self.told.append((now, part))
+
+    def asking(self) -> None:
+        pass
 
 
 SEEN = Entry("key", b"seen", 5, 1)

@@ -1,0 +1,42 @@
+"""`locksmithd --check-config`: all that is wrong with the configuration, by the daemon's own code."""
+
+import os
+from collections.abc import Mapping
+
+from locksmith.cli.output import fail, note, say
+from locksmith.cli.run import BAD_USAGE, FAILED
+from locksmith.config.load import examine_daemon
+from locksmith.config.model import Config
+from locksmith.config.problems import Problems
+from locksmith.config.show import describe
+from locksmith.daemon.assembly import problems_of_parts
+from locksmith.host.paths import Paths
+from locksmith.util import boottime
+
+
+def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
+    """Print every problem, or every setting; give the exit status."""
+    noted = Problems()
+    config = examine_daemon(paths, os.environ, flags, noted)
+    problems = dict.fromkeys([*noted.found, *problems_of_parts(config, paths)])
+    for problem in problems:
+        fail(problem)
+    for caution in config.cautions:
+        note(f"Warning: {caution}")
+    if problems:
+        return BAD_USAGE
+    for key, value, origin in describe(config):
+        say(f"{key} = {value}  (from {origin})")
+    return _ask_all(config, paths) if online else 0
+
+
+def _ask_all(config: Config, paths: Paths) -> int:
+    from locksmith.daemon.online import contact_all  # the check alone asks no server
+
+    found = boottime.run(contact_all(config, paths))
+    for one in found:
+        if one.problem:
+            fail(f"{one.name}: {one.problem}")
+        else:
+            say(f"{one.name}: {one.says}")
+    return FAILED if any(one.problem for one in found) else 0

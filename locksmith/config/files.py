@@ -1,0 +1,130 @@
+"""The files that settings name: secrets, certificates, and whether other users can read them."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from locksmith.config import keys
+from locksmith.config.keys import Key
+from locksmith.config.sources import Setting, Settings
+from locksmith.errors import HostError
+from locksmith.gates.settings import AlertSettings
+from locksmith.host.secret_file import read_secret
+from locksmith.host.trust import read_regular, readable_by_others
+from locksmith.store.settings import is_loopback
+from locksmith.util import limits
+from locksmith.util.secret import keep_secret
+
+
+def password_of(settings: Settings) -> str | None:
+    """Give the password for etcd, and remember that it is secret. `UsageError`: it stands alone, or in two places."""
+    literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
+    if literal and file:
+        raise literal.refusal("excludes etcd.password-file: keep one of them")
+    user = settings.value(keys.USERNAME, "")
+    password = _secret(file, user=user) if file else settings.value(keys.PASSWORD, "")
+    keep_secret(password, user)
+    username, given = settings.of(keys.USERNAME), literal or file
+    if username and username.value and not password:
+        raise username.refusal("is set without a password: name a file that has it in etcd.password-file")
+    if given and password and not user:
+        raise given.refusal("is set without etcd.username")
+    return password or None
+
+
+def _secret(setting: Setting, what: str = "password", user: str = "") -> str:
+    if not isinstance(setting.value, Path):
+        return ""
+    try:
+        return read_secret(setting.value, what, user)
+    except HostError as error:
+        raise setting.refusal(f"names {error}") from None
+
+
+def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
+    """Give the settings with whom to ask the alert servers as. `UsageError`: they contradict each other."""
+    found = replace(
+        alerts,
+        username=settings.value(keys.ALERTS_USERNAME, ""),
+        password_file=settings.value(keys.ALERTS_PASSWORD_FILE, None),
+        token_file=settings.value(keys.ALERTS_TOKEN_FILE, None),
+        cafile=settings.value(keys.ALERTS_CAFILE, None),
+    )
+    user, password = settings.of(keys.ALERTS_USERNAME), settings.of(keys.ALERTS_PASSWORD_FILE)
+    if user and found.username and found.password_file is None:
+        raise user.refusal("is set without alerts.password-file, which names the file with the password")
+    if password and found.password_file and not found.username:
+        raise password.refusal("is set without alerts.username")
+    if user and ":" in found.username:
+        raise user.refusal("must not have a colon: the password would begin there")
+    token = settings.of(keys.ALERTS_TOKEN_FILE)
+    if token and found.token_file and found.username:
+        raise token.refusal("excludes alerts.username: a server is asked with a token, or as a user")
+    urls = [url for url in (found.alertmanager, found.prometheus) if url]
+    for setting in _set(settings, keys.ALERTS_USERNAME, keys.ALERTS_TOKEN_FILE, keys.ALERTS_CAFILE):
+        if not urls:
+            raise setting.refusal("is set without alerts.alertmanager or alerts.prometheus, which it is about")
+    for setting in _set(settings, keys.ALERTS_CAFILE):
+        if not any(url.startswith("https://") for url in urls):
+            raise setting.refusal("has no use, as no URL of [alerts] begins with https://")
+    return found
+
+
+def refuse_unusable_of_alerts(settings: Settings, alerts: AlertSettings) -> None:
+    """Read the files of `[alerts]` as the gate will, which reads them for each question."""
+    for setting, what in (
+        (settings.of(keys.ALERTS_PASSWORD_FILE), "password"),
+        (settings.of(keys.ALERTS_TOKEN_FILE), "token"),
+    ):
+        if setting:
+            _secret(setting, what, alerts.username)
+    refuse_unreadable(settings, keys.ALERTS_CAFILE)
+
+
+def caution_of_plain_secret(alerts: AlertSettings) -> tuple[str, ...]:
+    """Warn of a secret that is sent without TLS over a network."""
+    if not (alerts.username or alerts.token_file):
+        return ()
+    plain = [url for url in (alerts.alertmanager, alerts.prometheus) if url.startswith("http://")]
+    what = "alerts.password-file" if alerts.username else "alerts.token-file"
+    return tuple(
+        f"the secret of {what} is sent to {url} without TLS, so others on the way can read it: use https://"
+        for url in plain
+        if not is_loopback(url)
+    )
+
+
+def _set(settings: Settings, *about: Key[Any]) -> list[Setting]:
+    return [setting for setting in map(settings.of, about) if setting and setting.value]
+
+
+def refuse_unreadable(settings: Settings, *files: Key[Path | None]) -> None:
+    """Refuse the files of TLS that cannot be read."""
+    for setting in filter(None, map(settings.of, files)):
+        if isinstance(setting.value, Path):
+            _content(setting, setting.value, limits.PEM)
+
+
+def _content(setting: Setting, path: Path, most: int) -> bytes:
+    try:
+        return read_regular(path, most)
+    except OSError as error:
+        raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
+
+
+def cautions_of(settings: Settings) -> tuple[str, ...]:
+    """Name the files with a secret that other users can read."""
+    named: tuple[Key[Path | None], ...] = (
+        *(keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE),
+        *(keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE),
+    )
+    files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
+    literal = settings.of(keys.PASSWORD)
+    if literal and literal.value and Path(literal.origin).is_absolute():
+        files.append(Path(literal.origin))
+    found = []
+    for file in files:
+        with suppress(OSError):  # a file that cannot be read is another error
+            found += [readable_by_others(file)]
+    return tuple(filter(None, found))

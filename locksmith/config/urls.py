@@ -1,0 +1,40 @@
+"""The URLs of the configuration. None may have a secret in it, and no error shows a secret.
+
+`ValueError` has the end of a sentence that begins with the key's name.
+"""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+
+def base_url(text: str) -> str:
+    """Give the base URL of a server, which may have a path, without a `/` at its end."""
+    if not text:
+        return ""
+    _server(text, "a URL like http://10.0.0.1:9090", "alerts.username with alerts.password-file, or alerts.token-file")
+    return text.rstrip("/")
+
+
+def _server(text: str, example: str, whose: str) -> SplitResult:
+    """Read the URL of a server. What the errors show of the text has no secret in it."""
+    try:
+        url = urlsplit(text)
+        known = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:
+        url, known = SplitResult("", text, "", "", ""), False
+    if "@" in url.netloc or (not known and "@" in text):
+        raise ValueError(f"must not have a user or a password in the URL: they are {whose}")
+    if "?" in text or "#" in text:
+        raise ValueError(f"must be {example}, without a query: {re.split('[?#]', text)[0]!r} has one")
+    if not known or re.search(r"[\s\\]", text):
+        raise ValueError(f"must be {example}, not {text!r}")
+    return url
+
+
+def endpoint(text: str) -> str:
+    """Give a URL of only scheme, host and perhaps port, without a `/` at its end."""
+    like = "URLs like http://10.0.0.1:2379 or https://etcd.example:2379"
+    url = _server(text, like, "etcd.username and etcd.password-file")
+    if url.path not in {"", "/"}:
+        raise ValueError(f"must be {like}, not {text!r}")
+    return f"{url.scheme}://{url.netloc}"

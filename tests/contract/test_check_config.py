@@ -1,0 +1,152 @@
+"""`locksmithd --check-config`: the daemon's own code names every problem; `--online` asks the servers.
+
+Real etcds, a real bus, and a server that answers as Alertmanager and Prometheus do.
+"""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from locksmith.daemon import online
+from tests.harness.dead_endpoints import endpoint, silent
+from tests.harness.etcd import Etcd
+from tests.harness.waiting import until
+
+
+class Alertmanager(BaseHTTPRequestHandler):
+    """An alert fires, and that is none of the check's business; Prometheus is another server."""
+
+    def do_GET(self) -> None:
+        body = b'[{"labels":{"alertname":"NodeDown"},"status":{"state":"active"}}]'
+        self.send_response(200 if "alerts" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Alertmanager) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+async def check(node, *args):
+    status, said = await node.run("locksmithd", "--check-config", *args)
+    return status, [line for line in said.splitlines() if not line.startswith("Warning: all etcd.endpoints")]
+
+
+def test_every_problem_is_named_at_once_in_the_words_of_the_daemon(site):
+    async def story(node):
+        node.configure(
+            f"""strategy = "etcd-lok"
+            [triggers]
+            use = ["kernl"]
+            [health]
+            units = ["kubelet"]
+            [etcd]
+            timeout = "soon"
+            endpoints = {site.endpoints}
+            """
+        )
+        node.environ["LOCKSMITHD_STRATEGY"] = "off"
+        status, said = await check(node)
+        assert status == 2
+        said = [line.removeprefix("Error: ").removeprefix(f"{node.paths.config}: ") for line in said]
+        assert [" ".join(line.split()[:4]) for line in said] == [
+            "health.units has 'kubelet', which",
+            "etcd.timeout 'soon' is not",
+            "LOCKSMITHD_STRATEGY is not a",
+            "there is no strategy",
+            "there is no trigger",
+        ]
+        await node.start_daemon()
+        assert await node.ended() == 2
+        assert said[0] in node.said
+        assert "(and 2 more: `locksmithd --check-config` names each)" in node.said
+
+    site.play_stopped(story)
+
+
+def test_what_the_daemon_would_find_only_at_its_start_is_named(site, tmp_path):
+    junk = tmp_path / "junk.pem"
+    junk.write_text("no certificate")
+
+    async def story(node):
+        status, said = await check(node)
+        assert status == 2
+        assert f"Error: the CA file {junk} cannot be used: it is not in PEM format" in said[0]
+        assert f"{junk}" in said[1]
+        assert "metrics" in said[1]
+
+    metrics = {"enabled": True, "certfile": str(junk), "keyfile": str(junk)}
+    site.play_stopped(story, etcd={"endpoints": ["https://127.0.0.1:1"], "cafile": str(junk)}, metrics=metrics)
+
+
+def test_online_each_server_is_asked_and_nothing_is_written(site, server):
+    async def story(node):
+        status, said = await check(node, "--online")
+        assert (status, said[-3:]) == (
+            0,
+            [said[-3], "the system bus: logind and systemd answer", f"Alertmanager {server}: answers"],
+        )
+        assert said[-3].startswith(f"etcd {site.endpoints[0]}: answers, as a member of cluster ")
+        assert site.lock.values() == {}
+        assert not (node.paths.state / "seen.json").exists()
+
+    site.play_stopped(story, alerts={"alertmanager": server})
+
+
+def test_online_each_server_that_cannot_be_asked_is_named(site, server):
+    alerts, health = {"prometheus": server, "query": "up == 0"}, {"units": ["kubelet.service"]}
+    with endpoint(silent) as mute, Etcd() as other:
+
+        async def story(node):
+            await node.start_daemon()
+            await node.says("idle")
+            await until((node.paths.state / "seen.json").exists, "it has seen its cluster")
+            more = {"endpoints": [*site.endpoints, mute, other.endpoints[0]]}
+            node.configure(site.settings(etcd=more, alerts=alerts, health=health))
+            status, said = await check(node, "--online")
+            assert status == 1
+            problems = {line.partition(": ")[2].partition(": ")[0]: line for line in said if line.startswith("Error: ")}
+            assert set(problems) == {
+                f"etcd {mute}",
+                f"etcd {other.endpoints[0]}",
+                "the system bus",
+                f"Prometheus {server}",
+            }
+            assert "this machine has seen" in problems[f"etcd {other.endpoints[0]}"]
+            assert "health.units names it" in problems["the system bus"]
+            assert "404" in problems[f"Prometheus {server}"]
+
+        site.play_stopped(story)
+
+
+def test_a_strategy_without_a_store_asks_no_etcd(site):
+    async def story(node):
+        status, said = await check(node, "--online")
+        assert (status, "etcd: not asked: strategy reboot needs no store" in said) == (0, True)
+
+    site.endpoints = ["http://127.0.0.1:1"]
+    site.play_stopped(story, strategy="reboot")
+
+
+def test_online_alone_is_refused(site):
+    async def story(node):
+        status, said = await node.run("locksmithd", "--online")
+        assert (status, "`locksmithd --check-config --online`" in said) == (2, True)
+
+    site.play_stopped(story)
+
+
+def test_each_server_has_a_limit():
+    assert 0 < online.LIMIT <= 60
