@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member
@@ -15,10 +15,11 @@ from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
 from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy
-from locksmith.config.model import Config, MetricsSettings
+from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, target_of
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.checked_presence import CheckedPresence
+from locksmith.daemon.group_sight import GroupSight
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.errors import LocksmithError
 from locksmith.gates.inhibitors import Inhibitors
@@ -46,6 +47,9 @@ from locksmith.store.meter import Meter
 from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
 from locksmith.window.splay import Splay
+
+if TYPE_CHECKING:
+    from locksmith.daemon.group_metrics import GroupMetrics
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,7 @@ class Daemon:
         self._machine, self._operator = RealMachine(self._bus, paths), OperatorRequest(paths)
         self._clock = local_clock()
         notifier = Notifier.from_environment()
-        meter, metrics = _metrics(config.metrics, stack)
+        meter, metrics, group = _metrics(config, stack, shared=strategy.present)
         mark, self._journal = _memory(config, paths, member, meter)
         self._windows = make_windows(config, meter, mark)
         context = TriggerContext(paths, self._bus, config.triggers, self.note, self._public)
@@ -90,7 +94,7 @@ class Daemon:
         orders = Orders(self.request, self.cancel, self.recheck)
         self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
-        self._presence = _presence(config, member, paths, meter, mark) if strategy.present else None
+        self._presence = _presence(config, member, paths, meter, mark, metrics=group) if strategy.present else None
         reporters = [LogReporter(), *_reporters(config, paths, notifier, stack), *metrics, self._service]
         ports = self._ports(config, meter, mark, reporters, notifier.watchdog_interval)
         self._agent = Agent(member, target_of(config), _settings(config, strategy, member), ports)
@@ -227,11 +231,17 @@ def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
     return ""
 
 
-def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> CheckedPresence:
+def _presence(
+    config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision, *, metrics: "GroupMetrics | None"
+) -> CheckedPresence:
     store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
     size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
     presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
-    return CheckedPresence(presence, store, config.group, mark, size)
+    sight = None
+    if metrics is not None:
+        halt, limit = config.halt.after, config.reboot.limit
+        sight = GroupSight(config.group, halt, lambda: size.machines, limit, metrics.show)
+    return CheckedPresence(presence, store, config.group, mark, size, sight=sight)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
@@ -256,19 +266,27 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
     )
 
 
-def _metrics(settings: MetricsSettings, stack: contextlib.ExitStack) -> tuple[Meter, list[Reporter]]:
-    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded."""
-    if not settings.enabled:
-        return Meter(), []
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+def _metrics(
+    config: Config, stack: contextlib.ExitStack, *, shared: bool
+) -> "tuple[Meter, list[Reporter], GroupMetrics | None]":
+    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded.
 
+    The figures of the group are there if its machines share a store.
+    """
+    if not config.metrics.enabled:
+        return Meter(), [], None
+    from prometheus_client import CollectorRegistry, disable_created_metrics  # noqa: PLC0415
+
+    from locksmith.daemon.group_metrics import GroupMetrics  # noqa: PLC0415
     from locksmith.daemon.lock_metrics import LockMetrics  # noqa: PLC0415
-    from locksmith.daemon.metrics import Metrics  # noqa: PLC0415
+    from locksmith.daemon.metrics import Identity, Metrics  # noqa: PLC0415
 
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types there
     registry = CollectorRegistry()
-    meter, metrics = LockMetrics(registry), Metrics(registry)
-    stack.enter_context(metrics.serve(settings))
-    return meter, [metrics]
+    group = GroupMetrics(registry, config.group) if shared else None
+    metrics = Metrics(registry, Identity(config.group, config.strategy, dry_run=config.dry_run))
+    stack.enter_context(metrics.serve(config.metrics))
+    return LockMetrics(registry, group), [metrics], group
 
 
 def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
