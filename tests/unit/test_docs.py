@@ -54,7 +54,8 @@ def test_the_index_of_decisions_lists_each_by_its_number_and_title():
         f"{title.partition(' ')[0]} [{title.partition(' ')[2]}]({page.name})"
         for page, title in zip(pages, titles, strict=True)
     ]
-    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == sorted(set(numbers))
 
 
 def test_each_decision_has_its_context_and_its_consequences():
