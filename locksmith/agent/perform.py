@@ -69,7 +69,7 @@ class Performer:
         self._strategies = strategies
         self._stages = stages
 
-    async def perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
+    async def perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901, PLR0912 - one case for each step
         """Do what `decide` chose from this snapshot."""
         entry = snapshot.journal.entry
         match step:

@@ -16,7 +16,7 @@ STAGES = (Stage.CHECKS, Stage.REHEARSAL)
 def rehearse(now: Snapshot) -> Step:
     """Rehearse what was not rehearsed lately; then say what would happen now."""
     if now.stage is not None and now.stage.stage in STAGES and not now.stage.over:
-        return Wait("dry_run", "dry run: the checks and the hooks are rehearsed")
+        return Wait("dry_run", "the checks and the hooks are rehearsed")
     if _is_old(now.checks, now):
         return Run(Stage.CHECKS)
     if now.rehearsed is None or _is_old(now.rehearsed, now):
@@ -32,7 +32,7 @@ def _sentence(now: Snapshot, rehearsed: Checks) -> str:
     failed = [one.text for one in rehearsed.blockers if one.gate != UNREHEARSED]
     left_out = [one.text for one in rehearsed.blockers if one.gate == UNREHEARSED]
     ends = f"but its reboot would fail: {'; '.join(failed)}" if failed else "and reboot"
-    words = f"dry run: would ask the strategy {now.settings.strategy} now, {ends}"
+    words = f"would ask the strategy {now.settings.strategy} now, {ends}"
     if now.users:
         words += f"; would warn {listed(sorted(now.users))} {format_duration(now.settings.grace)} before"
     if left_out:

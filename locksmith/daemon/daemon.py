@@ -95,7 +95,12 @@ class Daemon:
         self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
         self._presence = _presence(config, member, paths, meter, mark, metrics=group) if strategy.present else None
-        reporters = [LogReporter(), *_reporters(config, paths, notifier, stack), *metrics, self._service]
+        reporters = [
+            LogReporter(dry_run=config.dry_run),
+            *_reporters(config, paths, notifier, stack),
+            *metrics,
+            self._service,
+        ]
         ports = self._ports(config, meter, mark, reporters, notifier.watchdog_interval)
         self._agent = Agent(member, target_of(config), _settings(config, strategy, member), ports)
 
@@ -292,4 +297,4 @@ def _metrics(
 def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
-    return [SystemdReporter(notifier), CoordinatorReporter(coordinator, config.strategy)]
+    return [SystemdReporter(notifier, dry_run=config.dry_run), CoordinatorReporter(coordinator, config.strategy)]

@@ -47,7 +47,7 @@ class MachineStages:
             case Stage.HEALTH:
                 return await self._look(entry)
             case Stage.REHEARSAL:
-                return [*await self._unhealthy(entry), *await self._rehearse(entry)]
+                return [*await self._unhealthy(entry), *await self.rehearse(entry)]
             case _:
                 return await self._run(stage, entry)
 
@@ -74,7 +74,7 @@ class MachineStages:
         found = await self._look(entry)
         return [Blocker(HEALTH, f"after it the machine would be unhealthy: {one.text}") for one in found]
 
-    async def _rehearse(self, entry: JournalEntry | None) -> list[Blocker]:
+    async def rehearse(self, entry: JournalEntry | None) -> list[Blocker]:
         """Run every hook that understands `--dry-run`, and name the others."""
         found: list[Blocker] = []
         name, environ = secrets.token_hex(4), {**_environment(entry), "LOCKSMITH_DRY_RUN": "1"}

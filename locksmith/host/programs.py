@@ -208,7 +208,11 @@ class Programs:
         """Start the supervisor without systemd, as a child that outlives this process."""
         self._children = [child for child in self._children if child.poll() is None]
         child = subprocess.Popen(  # noqa: S603 - this program itself
-            command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # standard output is the tool's own: it may be JSON
+            start_new_session=True,
         )
         self._children.append(child)
 

@@ -13,8 +13,8 @@ from tests.builders.snapshots import ALERT, CLOSED, NEEDING, SECOND, configured
 
 HOUR = timedelta(hours=1)
 DRY = configured(replace(NEEDING, checks=Checks(SECOND), rehearsed=Checks(SECOND)), dry_run=True)
-WOULD = "dry run: would ask the strategy reboot now,"
-UNDER_WAY = "dry run: the checks and the hooks are rehearsed"
+WOULD = "would ask the strategy reboot now,"
+UNDER_WAY = "the checks and the hooks are rehearsed"
 
 
 def step(snapshot: Snapshot, **changes):
