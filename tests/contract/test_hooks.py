@@ -21,7 +21,9 @@ case "$1" in
   get) [ ! -e cordoned ] || printf true ;;
   cordon) touch cordoned ;;
   uncordon) rm -f cordoned ;;
-  drain) case "$*" in *--dry-run=server*) ;; *) touch cordoned ;; esac; if [ -e stuck ]; then echo "error: cannot evict pod db-0" >&2; exit 1; fi ;;
+  drain)
+    case "$*" in *--dry-run=server*) ;; *) touch cordoned ;; esac
+    if [ -e stuck ]; then echo "error: cannot evict pod db-0" >&2; exit 1; fi ;;
 esac
 """
 

@@ -13,13 +13,13 @@ FACTOR = 150
 """How many times as fast."""
 
 for module in (node, incident, presence, node_status, group_sight):
-    module.TTL /= FACTOR
+    vars(module)["TTL"] /= FACTOR
 presence.KEEP_AFTER /= FACTOR
 presence.HOLD_OFF /= FACTOR
 presence.PER_SECOND *= FACTOR
 checked_presence.CHECK_AFTER /= FACTOR
 checked_presence.HOLD_OFF /= FACTOR
 group_metrics.FRESH /= FACTOR
-daemon.HEARTBEAT /= 30
+vars(daemon)["HEARTBEAT"] /= 30
 loop.STEP_LIMIT /= 30
 loop.SHOW_LIMIT /= 10
