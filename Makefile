@@ -8,8 +8,9 @@ PIP    := $(BIN)/pip --quiet --disable-pip-version-check
 # What no Python package brings: Python and a message bus; for the tests also a second etcd, certificates and machines.
 # What needs one of TEST_PACKAGES is skipped without it.
 DEMO_PACKAGES := python3-venv dbus-daemon
-# The Debian suites whose etcd the tests run too, fetched into .cache/etcd.
+# The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
+PROMETHEUS_SUITE := trixie
 TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
 ARGS   ?=
 
@@ -17,7 +18,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -25,7 +26,7 @@ demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
 
-test: packages-test etcds check ## lint, types, layers, all tests; as root on real machines too
+test: packages-test etcds prometheus check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 help: ## this list
@@ -78,7 +79,10 @@ packages-test:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
-	./scripts/fetch-etcd $(ETCD_SUITES)
+	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)
+
+prometheus: ## fetch Prometheus, which tests the alerts of docs/metrics.md
+	./scripts/fetch-debian prometheus prometheus usr/bin/prometheus $(PROMETHEUS_SUITE)
 
 # The last file that venv makes. Not made again when it is old: the packages in it would be lost.
 $(BIN)/pip:

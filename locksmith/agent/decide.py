@@ -11,6 +11,7 @@ from datetime import timedelta
 from locksmith.agent.facts import Checks, RebootCall, ShutdownState, Stage
 from locksmith.agent.journal import TAKEN_OVER, Hooks, JournalEntry, Phase
 from locksmith.agent.obstacles import first_obstacle, splayed
+from locksmith.agent.rehearsal import rehearse
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import (
     Abort,
@@ -85,7 +86,7 @@ def _without_claim(now: Snapshot) -> Step:
     if obstacle is not None:
         return obstacle
     if now.settings.dry_run:
-        return Wait("dry_run", f"dry run: would ask the strategy {now.settings.strategy} now, and reboot")
+        return _recently_blocked(now) or rehearse(now)
     return _recently_blocked(now) or _arriving(now) or Request()
 
 

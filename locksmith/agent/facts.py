@@ -77,6 +77,12 @@ class Stage(StrEnum):
     UNDO = "abort-reboot"
     HEALTH = "health"
     FINISH = "post-reboot"
+    REHEARSAL = "rehearsal"
+    """In a dry run: the hooks that understand `--dry-run`, and the check of the machine's health."""
+
+
+UNREHEARSED = "unrehearsed"
+"""The gate of a blocker that names what a rehearsal did not run."""
 
 
 @dataclass(frozen=True, slots=True)

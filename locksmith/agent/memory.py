@@ -93,6 +93,8 @@ class ClaimMemory:
     verifying: Stopwatch = field(default_factory=Stopwatch)
     running: Running | None = None
     asked: Asked | None = None
+    rehearsed: Asked | None = None
+    """What the last rehearsal of a dry run found."""
     acknowledged: bool | None = None
     prepared: bool = False
     finished: bool = False

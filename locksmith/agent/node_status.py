@@ -51,12 +51,15 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         instance=member.instance,
         hardware=member.hardware,
         claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
+        dry_run=snapshot.settings.dry_run,
         written=now if holds else None,
         lasts=int(TTL) if holds else 0,
     )
 
 
-def describe_unobserved(step: Step, now: datetime, member: Member, target: Target, claim: str | None) -> Node:
+def describe_unobserved(
+    step: Step, now: datetime, member: Member, target: Target, claim: str | None, *, dry_run: bool = False
+) -> Node:
     """Make the record of a machine that cannot observe itself: what failed, and the claim that it knows of, if any.
 
     With a claim, or where it does not know of any yet (None), it may hold a slot.
@@ -77,6 +80,7 @@ def describe_unobserved(step: Step, now: datetime, member: Member, target: Targe
         instance=member.instance,
         hardware=member.hardware,
         claim=claim,
+        dry_run=dry_run,
         written=now if holds else None,
         lasts=int(TTL) if holds else 0,
     )

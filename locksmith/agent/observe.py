@@ -10,7 +10,7 @@ from locksmith.agent.arriving import Arriving
 from locksmith.agent.facts import Blocker, Boot, Checks, RebootCall, ShutdownState, TriggerResult, WindowSight
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import TAKEN_OVER, Hooks, Journal, JournalEntry, Phase, target_of
-from locksmith.agent.memory import Memory, Stopwatch
+from locksmith.agent.memory import Asked, Memory, Stopwatch
 from locksmith.agent.ports import Ports, Trigger
 from locksmith.agent.settings import Settings
 from locksmith.agent.snapshot import Snapshot
@@ -86,7 +86,8 @@ class Observer:
             adopts=self._ports.adopts(),
             clone=self._ports.presence.clone if self._ports.presence else "",
             blockers=blockers,
-            checks=self._checks(time),
+            checks=self._checks(self._memory.claim.asked, time),
+            rehearsed=self._checks(self._memory.claim.rehearsed, time),
             stage=memory.running.report(time) if memory.running else None,
             prepared=memory.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
             finished=memory.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
@@ -124,14 +125,13 @@ class Observer:
         call = self._memory.claim.call
         return call and replace(call, ago=timedelta(seconds=time - self._memory.claim.called))
 
-    def _checks(self, time: float) -> Checks | None:
+    def _checks(self, asked: Asked | None, time: float) -> Checks | None:
         """Give the answers of the expensive gates. An answer from before a `recheck` is too old to count."""
-        asked = self._memory.claim.asked
         if asked is None:
             return None
-        checks = asked.checks(time)
-        old = asked.began < self._rechecked
-        return replace(checks, ago=max(checks.ago, self._settings.recheck)) if old else checks
+        checks, settings = asked.checks(time), self._settings
+        counts = settings.rehearse if settings.dry_run else settings.recheck
+        return replace(checks, ago=max(checks.ago, counts)) if asked.began < self._rechecked else checks
 
     async def _ask_gates(self, entry: JournalEntry | None) -> tuple[Blocker, ...]:
         """Ask the cheap gates, if there is a claim or a need, and no reboot was ordered yet."""
@@ -148,8 +148,11 @@ class Observer:
         return await self._ports.windows.look(self._ports.clock(), wanted=matters and self._is_needed())
 
     async def _ask_users(self) -> frozenset[str]:
+        """Ask who is logged in: before a reboot, and in a dry run."""
         claim = self._memory.claim
-        if self._ports.users is None or not isinstance(claim.answer, Granted) or claim.committed:
+        rehearses = self._settings.dry_run and self._memory.entry is None and self._is_needed()
+        asks = (isinstance(claim.answer, Granted) and not claim.committed) or rehearses
+        if self._ports.users is None or not asks:
             return frozenset()
         return await self._ports.users.present()
 

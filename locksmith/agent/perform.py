@@ -69,7 +69,7 @@ class Performer:
         self._strategies = strategies
         self._stages = stages
 
-    async def perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901 - one case for each step
+    async def perform(self, step: Step, snapshot: Snapshot) -> None:  # noqa: C901, PLR0912 - one case for each step
         """Do what `decide` chose from this snapshot."""
         entry = snapshot.journal.entry
         match step:
@@ -77,6 +77,9 @@ class Performer:
                 await self._adopt()
             case Request():
                 await self._request(entry or await self._new_entry(snapshot))
+            case Run(Stage.REHEARSAL):
+                # Of a claim that is never written down: the hooks find in it what they would find in a real claim.
+                await self._stages.begin(Stage.REHEARSAL, await self._new_entry(snapshot), self._memory.claim)
             case Run(stage):
                 await self._stages.begin(stage, entry, self._memory.claim)
             case Warn() if entry is not None and self._ports.users is not None:

@@ -38,6 +38,8 @@ class Settings:
     """For how long after the first warning users may keep logging in, before the claim is aborted (0: no limit)."""
     recheck: timedelta = timedelta(minutes=1)
     """How long the answer of an expensive gate counts, before that gate is asked again."""
+    rehearse: timedelta = timedelta(hours=1)
+    """How long what a dry run has rehearsed counts, before it is rehearsed again."""
     min_remaining: timedelta = timedelta(0)
     """How much of a window must be left when a reboot begins."""
     splay: Splay = field(default_factory=Splay)

@@ -64,6 +64,8 @@ class Snapshot:
     """What the cheap gates say. They are asked at each observation."""
     checks: Checks | None = None
     """What the expensive gates said last."""
+    rehearsed: Checks | None = None
+    """What the last rehearsal of a dry run found."""
     stage: Report | None = None
     """The stage that runs now, or the last stage of this claim."""
     prepared: bool = False

@@ -64,6 +64,8 @@ class StageRunner:
             self._note(entry, Hooks.NONE)
         elif running.stage is Stage.CHECKS:
             progress.asked = Asked(asyncio.get_running_loop().time(), running.problems, running.began)
+        elif running.stage is Stage.REHEARSAL:
+            progress.rehearsed = Asked(asyncio.get_running_loop().time(), running.problems, running.began)
         elif running.stage is Stage.PREPARE and not running.problems:
             progress.prepared = True
             self._note(entry, Hooks.PREPARED)

@@ -35,6 +35,7 @@ from locksmith.lock.records.states import (
 _AFTER = {Stage.HEALTH, Stage.FINISH}
 _RUNS = {
     Stage.CHECKS: "running the checks before the reboot",
+    Stage.REHEARSAL: "rehearsing the hooks",
     Stage.PREPARE: "running the hooks before the reboot",
     Stage.UNDO: "running the hooks that undo",
     Stage.HEALTH: "checking this machine's health",

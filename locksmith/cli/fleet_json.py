@@ -41,6 +41,7 @@ def node_fields(node: Node) -> dict[str, object]:
         if node.window_opens
         else None,
         "clone": node.clone or None,
+        "dry_run": node.dry_run,
     }
 
 
@@ -99,6 +100,7 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "unhealthy": sum(one.how is HolderKind.UNHEALTHY for one in held),
         "failed": sum(one.how is HolderKind.FAILED for one in held),
         "orphaned": sum(one.how is HolderKind.ORPHANED for one in held),
+        "dry_run": sum(node.dry_run for node in view.machines.values()),
         "freeze": order_fields(view.freeze) if view.freeze else None,
         "spacing": order_fields(view.spacing) if view.spacing else None,
         "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "request": "locksmith.cli.commands.machine:request",
     "cancel": "locksmith.cli.commands.machine:cancel",
     "triggers": "locksmith.cli.commands.triggers:triggers",
+    "check": "locksmith.cli.commands.check:check",
     "recheck": "locksmith.cli.commands.machine:recheck",
     "window": "locksmith.cli.commands.window:window",
     "simulate": "locksmith.cli.commands.simulate:simulate",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from locksmith.agent.ports import Presence
+from locksmith.daemon.group_sight import GroupSight
 from locksmith.daemon.store_check import check
 from locksmith.errors import StoreError
 from locksmith.lock.admission import Watermark
@@ -24,7 +25,7 @@ CHECK_AFTER = 300.0
 RESUME_AFTER = 60.0
 """The same while the store is not believed: after so long an idle machine hears of a `resume`."""
 HOLD_OFF = 20.0
-"""Seconds after a check that failed before the next."""
+"""Seconds after a check that failed before the next, and after the first, if slots are held."""
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +33,26 @@ log = logging.getLogger(__name__)
 class CheckedPresence:
     """The presence of one machine, with a check of the store's history now and then; it shows the verdict.
 
-    With its presence it also counts the machines of its group, if the time has come.
+    With its presence it also counts the machines of its group, if the time has come. What it checks also tells `sight`
+    about the group, in the same request.
     """
 
     def __init__(
-        self, presence: Presence, store: Store, group: str, mark: Watermark, size: GroupSize | None = None
+        self,
+        presence: Presence,
+        store: Store,
+        group: str,
+        mark: Watermark,
+        size: GroupSize | None = None,
+        *,
+        sight: GroupSight | None = None,
     ) -> None:
         self._presence = presence
         self._store = store
         self._group = group
         self._mark = mark
         self._size = size
+        self._sight = sight
         self._next = float("-inf")
 
     @property
@@ -86,11 +96,12 @@ class CheckedPresence:
             return
         self._next = time + HOLD_OFF
         try:
-            await check(self._store, self._group, self._mark)
+            await check(self._store, self._group, self._mark, self._sight)
         except StoreError as error:
             log.debug("the store is not compared with what this machine has seen of it: %s", error)
         else:
-            self._next = time + (RESUME_AFTER if self._mark.verdict else CHECK_AFTER)
+            again = RESUME_AFTER if self._mark.verdict else CHECK_AFTER
+            self._next = time + (HOLD_OFF if self._sight is not None and self._sight.is_incomplete else again)
 
     def _told(self, now: Node) -> Node:
         code, reason = (RESTORED, self._mark.verdict) if self._mark.verdict else (OTHER_CLUSTER, self._mark.split)

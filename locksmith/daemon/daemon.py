@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from locksmith.agent.facts import TriggerResult
 from locksmith.agent.identity import Member
@@ -15,7 +15,7 @@ from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
 from locksmith.agent.settings import Settings
 from locksmith.agent.strategy import Strategy
-from locksmith.config.model import Config, MetricsSettings
+from locksmith.config.model import Config
 from locksmith.daemon.assembly import (
     make_gates,
     make_mark,
@@ -27,6 +27,7 @@ from locksmith.daemon.assembly import (
 )
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.checked_presence import CheckedPresence
+from locksmith.daemon.group_sight import GroupSight
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.errors import LocksmithError
 from locksmith.gates.inhibitors import Inhibitors
@@ -54,6 +55,9 @@ from locksmith.store.meter import Meter
 from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
 from locksmith.window.splay import Splay
+
+if TYPE_CHECKING:
+    from locksmith.daemon.group_metrics import GroupMetrics
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +93,7 @@ class Daemon:
         self._machine, self._operator = RealMachine(self._bus, paths), OperatorRequest(paths)
         self._clock = local_clock()
         notifier = Notifier.from_environment()
-        meter, metrics = _metrics(config.metrics, stack)
+        meter, metrics, group = _metrics(config, stack, shared=strategy.present)
         mark, self._journal = _memory(config, paths, member, meter)
         self._windows = make_windows(config, meter, mark)
         context = TriggerContext(paths, self._bus, config.triggers, self.note, self._public)
@@ -98,8 +102,13 @@ class Daemon:
         orders = Orders(self.request, self.cancel, self.recheck)
         self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
-        self._presence = _presence(config, member, paths, meter, mark) if strategy.present else None
-        reporters = [LogReporter(), *_reporters(config, paths, notifier, stack), *metrics, self._service]
+        self._presence = _presence(config, member, paths, meter, mark, metrics=group) if strategy.present else None
+        reporters = [
+            LogReporter(dry_run=config.dry_run),
+            *_reporters(config, paths, notifier, stack),
+            *metrics,
+            self._service,
+        ]
         ports = self._ports(config, meter, mark, reporters, notifier.watchdog_interval)
         self._agent = Agent(member, target_of(config), _settings(config, strategy, member), ports)
 
@@ -236,11 +245,17 @@ def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
     return ""
 
 
-def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision) -> CheckedPresence:
+def _presence(
+    config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision, *, metrics: "GroupMetrics | None"
+) -> CheckedPresence:
     store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
     size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
     presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
-    return CheckedPresence(presence, store, config.group, mark, size)
+    sight = None
+    if metrics is not None:
+        halt, limit = config.halt.after, config.reboot.limit
+        sight = GroupSight(config.group, halt, lambda: size.machines, limit, metrics.show)
+    return CheckedPresence(presence, store, config.group, mark, size, sight=sight)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
@@ -265,22 +280,30 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
     )
 
 
-def _metrics(settings: MetricsSettings, stack: contextlib.ExitStack) -> tuple[Meter, list[Reporter]]:
-    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded."""
-    if not settings.enabled:
-        return Meter(), []
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+def _metrics(
+    config: Config, stack: contextlib.ExitStack, *, shared: bool
+) -> "tuple[Meter, list[Reporter], GroupMetrics | None]":
+    """Serve the metrics, and give who counts; without them nothing is counted, and their library is not loaded.
 
+    The figures of the group are there if its machines share a store.
+    """
+    if not config.metrics.enabled:
+        return Meter(), [], None
+    from prometheus_client import CollectorRegistry, disable_created_metrics  # noqa: PLC0415
+
+    from locksmith.daemon.group_metrics import GroupMetrics  # noqa: PLC0415
     from locksmith.daemon.lock_metrics import LockMetrics  # noqa: PLC0415
-    from locksmith.daemon.metrics import Metrics  # noqa: PLC0415
+    from locksmith.daemon.metrics import Identity, Metrics  # noqa: PLC0415
 
+    disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types there
     registry = CollectorRegistry()
-    meter, metrics = LockMetrics(registry), Metrics(registry)
-    stack.enter_context(metrics.serve(settings))
-    return meter, [metrics]
+    group = GroupMetrics(registry, config.group) if shared else None
+    metrics = Metrics(registry, Identity(config.group, config.strategy, dry_run=config.dry_run))
+    stack.enter_context(metrics.serve(config.metrics))
+    return LockMetrics(registry, group), [metrics], group
 
 
 def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
-    return [SystemdReporter(notifier), CoordinatorReporter(coordinator, config.strategy)]
+    return [SystemdReporter(notifier, dry_run=config.dry_run), CoordinatorReporter(coordinator, config.strategy)]

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from locksmith.daemon.group_metrics import GroupMetrics
+from locksmith.daemon.group_sight import UNKNOWN
 from locksmith.store.meter import Meter
 from locksmith.store.observed import KINDS, OK
 
@@ -12,9 +14,10 @@ HOLDS = (5.0, 15.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINU
 
 
 class LockMetrics(Meter):
-    """The meter of a registry; docs/metrics.md lists them."""
+    """The meter of a registry; docs/metrics.md lists them. `group` has the figures of the whole group."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, group: GroupMetrics | None = None) -> None:
+        self._group = group
         self._waiters = Gauge(
             "locksmith_queue_waiters",
             "How many were queued for a slot when this machine last read the queue; 0 while it is not queued.",
@@ -87,6 +90,8 @@ class LockMetrics(Meter):
         """Show the queue."""
         self._position.set(position)
         self._waiters.set(waiters)
+        if self._group is not None:
+            self._group.queued(waiters if position else UNKNOWN)
 
     def gave_back(self, waited: float, held: float) -> None:
         """Count a released slot."""

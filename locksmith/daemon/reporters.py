@@ -17,10 +17,15 @@ FAILURES = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "
 """The reasons to wait that an operator should look into."""
 
 
+DRY_RUN = "DRY RUN: "
+"""What a line about a machine that only rehearses begins with."""
+
+
 class LogReporter:
     """Logs a line for each step, with its reason; a step that stays the same is not logged again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self._prefix = DRY_RUN if dry_run else ""
         self._last = ""
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
@@ -32,7 +37,7 @@ class LogReporter:
         if isinstance(step, Request | Run) or news == self._last:
             return
         self._last = news
-        log.log(_level(step), "%s", sentence(step))
+        log.log(_level(step), "%s%s", self._prefix, sentence(step))
 
     def performed(self, step: Step) -> None:
         """Do nothing."""
@@ -48,8 +53,9 @@ def _level(step: Step) -> int:
 class SystemdReporter:
     """Sends `READY=1` at the first step, the reason as the unit's status, and a watchdog message each cycle."""
 
-    def __init__(self, notifier: Notifier) -> None:
+    def __init__(self, notifier: Notifier, *, dry_run: bool = False) -> None:
         self._notifier = notifier
+        self._prefix = DRY_RUN if dry_run else ""
         self._ready = False
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
@@ -57,7 +63,7 @@ class SystemdReporter:
         if not self._ready:
             self._notifier.ready()
             self._ready = True
-        self._notifier.status(sentence(step))
+        self._notifier.status(f"{self._prefix}{sentence(step)}")
         self._notifier.watchdog()
 
     def performed(self, step: Step) -> None:

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from locksmith.agent.facts import Blocker, Stage
+from locksmith.agent.facts import UNREHEARSED, Blocker, Stage
 from locksmith.agent.journal import JournalEntry
 from locksmith.agent.ports import Gate
 from locksmith.host.health import SystemdHealth
@@ -15,7 +15,7 @@ CHECKS = "checks"
 """The name of the gate of the operator's own programs."""
 CHECK, HEALTH = "check", "health"
 """The folders of programs that run again and again; the folders of the hooks have the names of their stages."""
-HOOKS = {Stage.PREPARE, Stage.UNDO, Stage.FINISH}
+HOOKS = (Stage.PREPARE, Stage.UNDO, Stage.FINISH)
 
 
 class MachineStages:
@@ -46,6 +46,8 @@ class MachineStages:
                 return await self._ask(entry)
             case Stage.HEALTH:
                 return await self._look(entry)
+            case Stage.REHEARSAL:
+                return [*await self._unhealthy(entry), *await self.rehearse(entry)]
             case _:
                 return await self._run(stage, entry)
 
@@ -67,6 +69,20 @@ class MachineStages:
         problems = await self._health.problems(entry.before) if entry else []
         problems = problems or await self._each(HEALTH, entry)
         return [Blocker(HEALTH, text) for text in problems]
+
+    async def _unhealthy(self, entry: JournalEntry | None) -> list[Blocker]:
+        found = await self._look(entry)
+        return [Blocker(HEALTH, f"after it the machine would be unhealthy: {one.text}") for one in found]
+
+    async def rehearse(self, entry: JournalEntry | None) -> list[Blocker]:
+        """Run every hook that understands `--dry-run`, and name the others."""
+        found: list[Blocker] = []
+        name, environ = secrets.token_hex(4), {**_environment(entry), "LOCKSMITH_DRY_RUN": "1"}
+        for stage in HOOKS:
+            failed, left_out = await self._hooks.rehearse(stage, name, environ)
+            found += [Blocker("hooks", text) for text in failed]
+            found += [Blocker(UNREHEARSED, program) for program in left_out]
+        return found
 
     async def _each(self, stage: str, entry: JournalEntry | None) -> list[str]:
         if not self._checks.of(stage):

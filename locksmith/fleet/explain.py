@@ -117,6 +117,8 @@ def _own(found: Case) -> Iterator[str]:
     if node is None:
         yield from _absent(found)
         return
+    if node.dry_run:
+        yield f"DRY RUN: the locksmithd of {found.name} takes no slot and reboots nothing (dry-run = true)."
     yield _need(found, node)
     if node.clone:
         yield (
@@ -213,7 +215,7 @@ def _waiting(found: Case, node: Node) -> str:
         case "retry":
             return f"It waits: {node.reason}; it tries again{until}." if until else f"It waits: {node.reason}."
         case "dry_run":
-            return "It is in a dry run: it would ask for a slot now, and reboots nothing."
+            return f"It {node.reason.removeprefix('dry run: ')}."
         case _:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
             words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
@@ -228,6 +230,8 @@ def _queue(found: Case) -> Iterator[str]:
     """Say its place in the queue, who holds the slots, and who is next; also of a machine that will be queued later."""
     node, view = found.node, found.view
     if found.place is None and (node is None or not node.need or node.state != states.WAITING or found.held):
+        return
+    if node is not None and node.dry_run:
         return
     group, slots = group_name(view.group), _slots(found)
     if found.place is None:

@@ -6,6 +6,9 @@ closed: if a server cannot be asked, that is a blocker.
 
 A password or a token is read from its file for each question, so a new one needs no restart. It is sent to the
 configured servers alone: no redirect is followed.
+
+locksmith's own alerts (docs/metrics.md) do not count, unless the configuration names them. Otherwise one failed reboot
+would stop the others: a halt has its own limit, and its own end.
 """
 
 import json
@@ -34,6 +37,9 @@ LIMIT = 10.0
 """Seconds for one answer."""
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
+
+OWN = "Locksmith"
+"""The beginning of the name of each alert that docs/metrics.md has."""
 
 LONGEST_NAME = 200
 """Characters of an alert's name that are compared."""
@@ -93,6 +99,8 @@ class Alerts:
         result = jsonread.read(data, "result", list)
         if jsonread.read(data, "resultType", str) not in {"vector", "matrix"}:
             raise jsonread.BadJsonError("the query must give a vector: compare it with something, as in `up == 0`")
+        if OWN not in self._settings.query:
+            result = [one for one in result if not _is_own_alert(one)]
         if not result:
             return ""
         labels = [_labels(one) for one in result]
@@ -109,7 +117,8 @@ class Alerts:
         settings = self._settings
         if state != "active" or (settings.severities and severity not in settings.severities):
             return ""
-        if settings.only is not None and not settings.only.fullmatch(name):
+        counts = settings.only.fullmatch(name) if settings.only is not None else not name.startswith(OWN)
+        if not counts:
             return ""
         return "" if settings.ignore is not None and settings.ignore.fullmatch(name) else name or "(without a name)"
 
@@ -180,6 +189,12 @@ def parse(raw: bytes, url: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise jsonread.BadJsonError(f"{url.partition('?')[0]} answers with no JSON ({error})") from None
     return value
+
+
+def _is_own_alert(result: object) -> bool:
+    """Whether a result is a firing alert of locksmith, as the query `ALERTS{...}` gives it."""
+    metric = result.get("metric") if isinstance(result, dict) else None
+    return isinstance(metric, dict) and str(metric.get("alertname", "")).startswith(OWN)
 
 
 def _labels(result: object) -> str:

@@ -29,6 +29,12 @@ from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable
 from locksmith.util import jsonread, limits
 
+DRY_RUN = "--dry-run"
+UNDERSTANDS_DRY_RUN = b"locksmith: dry-run"
+"""What stands in a program that understands `--dry-run`: to call another with it might drain the machine."""
+HEAD = 4096
+"""Bytes of a program in which that has to stand."""
+
 LOOK_EVERY = 0.05
 """Seconds between two checks whether a program has ended."""
 START_LIMIT = 20.0
@@ -87,6 +93,20 @@ class Programs:
                     break
         return failed
 
+    async def rehearse(self, stage: str, name: str, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Run a stage's programs with `--dry-run`: the failures, as sentences, and the programs that were left out."""
+        failed, left_out, rehearsal = [], [], f"rehearsal-{stage}"
+        for program in self.of(stage):
+            sentence = _hindrance(program)
+            if not sentence and not _understands_dry_run(program):
+                left_out.append(f"{stage}.d/{program.name}")
+                continue
+            sentence = sentence or await self._run(program, self._place(rehearsal, program, name), environ, DRY_RUN)
+            if sentence:
+                failed.append(f"{stage}.d/{program.name}: {sentence}")
+        self.forget(rehearsal, name)
+        return failed, left_out
+
     async def command(self, stage: str, name: str, words: Sequence[str]) -> Outcome:
         """Give the end of a command; if it runs already, wait for it. `HostError`: its end is not known."""
         place = self._folder / f"{stage}-{name}"
@@ -127,16 +147,12 @@ class Programs:
         """Give the path, without a suffix, of the files of a program's run. Its last part is also the unit's name."""
         return self._folder / f"{stage}-{program.name.replace('.', '_')}-{name}"
 
-    async def _run(self, program: Path, place: Path, environ: Mapping[str, str]) -> str:
+    async def _run(self, program: Path, place: Path, environ: Mapping[str, str], *words: str) -> str:
         result = place.with_suffix(".json")
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
-            if not os.access(program, os.X_OK):
-                return "it is not executable: `chmod +x` it, or take it out of the folder"
-            try:
-                refuse_changeable(program, "the program")
-            except HostError as error:
-                return str(error)
-            await self._start([str(program)], place, environ)
+            if hindrance := _hindrance(program):
+                return hindrance
+            await self._start([str(program), *words], place, environ)
         if not await self._ended(place):
             return "it left no result, as after a kill"
         return _read(result)
@@ -192,9 +208,33 @@ class Programs:
         """Start the supervisor without systemd, as a child that outlives this process."""
         self._children = [child for child in self._children if child.poll() is None]
         child = subprocess.Popen(  # noqa: S603 - this program itself
-            command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # standard output is the tool's own: it may be JSON
+            start_new_session=True,
         )
         self._children.append(child)
+
+
+def _hindrance(program: Path) -> str:
+    """Say why a program cannot be run; empty: it can."""
+    if not os.access(program, os.X_OK):
+        return "it is not executable: `chmod +x` it, or take it out of the folder"
+    try:
+        refuse_changeable(program, "the program")
+    except HostError as error:
+        return str(error)
+    return ""
+
+
+def _understands_dry_run(program: Path) -> bool:
+    """Whether a program says of itself that it changes nothing if it is called with `--dry-run`."""
+    try:
+        with program.open("rb") as file:
+            return UNDERSTANDS_DRY_RUN in file.read(HEAD)
+    except OSError:
+        return False
 
 
 def _is_over(place: Path) -> bool:

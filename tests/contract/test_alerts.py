@@ -122,6 +122,26 @@ def test_severities_and_names_say_which_count(server):
     assert blockers(alertmanager=server.url, ignore=re.compile("Watchdog|Disk.*")) == ["an alert fires: NodeDown"]
 
 
+def test_locksmiths_own_alerts_do_not_count_unless_they_are_named(server):
+    server.alerts = [alert("LocksmithRebootFailed"), alert("LocksmithHalted")]
+    assert blockers(alertmanager=server.url) == []
+    assert blockers(alertmanager=server.url, ignore=re.compile("Watchdog")) == []
+    server.alerts.append(alert("NodeDown"))
+    assert blockers(alertmanager=server.url) == ["an alert fires: NodeDown"]
+    named = blockers(alertmanager=server.url, only=re.compile("LocksmithHalted"))
+    assert named == ["an alert fires: LocksmithHalted"]
+    both = blockers(alertmanager=server.url, only=re.compile("Locksmith.*"), ignore=re.compile(".*Failed"))
+    assert both == ["an alert fires: LocksmithHalted"]
+
+
+def test_nor_do_they_in_the_answer_of_a_query_that_does_not_name_them(server):
+    fires = {"__name__": "ALERTS", "alertname": "LocksmithRebootFailed", "alertstate": "firing"}
+    server.result["data"]["result"] = [{"metric": fires, "value": [0, "1"]}]
+    assert blockers(prometheus=server.url, query='ALERTS{alertstate="firing"}') == []
+    [text] = blockers(prometheus=server.url, query='ALERTS{alertname="LocksmithRebootFailed"}')
+    assert "alertname=LocksmithRebootFailed" in text
+
+
 def test_a_query_with_an_answer_objects(server):
     query = 'up{job="db"} == 0'
     assert blockers(prometheus=server.url, query=query) == []

@@ -21,7 +21,9 @@ case "$1" in
   get) [ ! -e cordoned ] || printf true ;;
   cordon) touch cordoned ;;
   uncordon) rm -f cordoned ;;
-  drain) touch cordoned; if [ -e stuck ]; then echo "error: cannot evict pod db-0" >&2; exit 1; fi ;;
+  drain)
+    case "$*" in *--dry-run=server*) ;; *) touch cordoned ;; esac
+    if [ -e stuck ]; then echo "error: cannot evict pod db-0" >&2; exit 1; fi ;;
 esac
 """
 
@@ -44,14 +46,14 @@ class Cluster:
             "LOCKSMITH_ROOT": str(self.root),
         }
 
-    def run(self, stage: str, hook: str = "kubernetes-node") -> tuple[int, str]:
+    def run(self, stage: str, hook: str = "kubernetes-node", *words: str) -> tuple[int, str]:
         """Run a hook as locksmith does, from its stage's folder; its exit status, and its last line."""
         place = self.root / f"etc/locksmith/{stage}.d/50-{hook}"
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
             place.symlink_to(HOOKS / hook)
         done = subprocess.run(
-            [place],
+            [place, *words],
             env=self._environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -122,6 +124,21 @@ def test_a_server_that_is_away_is_a_no_before_and_tried_again_after(cluster):
     assert not cluster.cordoned
 
 
+@pytest.mark.parametrize("stage", ["pre-reboot", "abort-reboot", "post-reboot"])
+def test_a_rehearsal_asks_the_server_and_changes_nothing(cluster, stage):
+    assert cluster.run(stage, "kubernetes-node", "--dry-run")[0] == 0
+    assert (cluster.cordoned, set(cluster.asked) <= {"get", "drain"}) == (False, True)
+    (cluster.state / "away").touch()
+    assert cluster.run(stage, "kubernetes-node", "--dry-run")[0] == 1
+
+
+def test_a_rehearsal_says_what_would_not_be_evicted(cluster):
+    (cluster.state / "stuck").touch()
+    status, said = cluster.run("pre-reboot", "kubernetes-node", "--dry-run")
+    assert (status, cluster.cordoned) == (1, False)
+    assert said.endswith("could not be drained: error: cannot evict pod db-0")
+
+
 def test_its_settings_name_the_node(cluster):
     settings = cluster.root / "etc/locksmith/kubernetes-node.conf"
     settings.parent.mkdir(parents=True)
@@ -156,6 +173,9 @@ class Asked(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.has_it = self.path == "/join"
         self._answer(204)
+
+    def do_HEAD(self) -> None:
+        self._answer(405)
 
     def do_GET(self) -> None:
         self.server.connections -= 1
@@ -209,6 +229,16 @@ def test_a_balancer_that_is_down_is_a_no(cluster):
     status, said = cluster.run("pre-reboot", "load-balancer")
     assert status == 1
     assert said.startswith("the load balancer does not let this machine go: curl:")
+
+
+@pytest.mark.parametrize("stage", ["pre-reboot", "abort-reboot", "post-reboot"])
+def test_a_rehearsal_asks_the_balancer_and_leaves_nothing(cluster, balancer, stage):
+    assert cluster.run(stage, "load-balancer", "--dry-run") == (0, "the load balancer answers")
+    assert balancer.has_it
+    settings = cluster.root / "etc/locksmith/load-balancer.conf"
+    settings.write_text("LEAVE_URL=http://127.0.0.1:1/leave\nJOIN_URL=http://127.0.0.1:1/join\n")
+    status, said = cluster.run(stage, "load-balancer", "--dry-run")
+    assert (status, said.startswith("the load balancer cannot be asked: curl:")) == (1, True)
 
 
 def test_without_settings_it_says_what_is_missing(cluster):

@@ -474,7 +474,7 @@ def test_a_daemon_notes_the_wish_at_once_and_looks_again_when_it_is_taken_back(s
     async def story(node):
         await node.says("idle")
         assert await node.tool("send-need-reboot") == (0, "")
-        await node.says("dry run: would ask the strategy etcd-lock now")
+        await node.says("DRY RUN: waiting (dry_run): would ask the strategy etcd-lock now")
         assert await node.tool("send-need-reboot") == (0, "")
         assert await node.tool("cancel") == (0, "cancelled: the request for a reboot is removed\n")
         await node.says("idle", times=2)

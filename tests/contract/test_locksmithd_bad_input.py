@@ -219,7 +219,7 @@ def test_a_whole_reboot_on_etcds_v2_api(site):
 def test_a_dry_run_takes_nothing_and_says_what_it_would_do(site):
     async def story(node):
         node.need_reboot("4081.2.0")
-        await node.says("waiting (dry_run): dry run: would ask the strategy etcd-lock now, and reboot")
+        await node.says("DRY RUN: waiting (dry_run): would ask the strategy etcd-lock now, and reboot")
         assert site.lock.history == []
         assert node.machine.reboots == 0
         assert node.claim is None

@@ -122,7 +122,7 @@ def test_an_operators_wish_outlives_a_restart_of_the_daemon(machine: Machine) ->
     boot(machine)
 
     machine.run("locksmithctl", "send-need-reboot")
-    wait_until(lambda: "dry run" in shown(machine, "StatusText"), limit=10, what="the daemon has the wish")
+    wait_until(lambda: "DRY RUN" in shown(machine, "StatusText"), limit=10, what="the daemon has the wish")
     machine.run("systemctl", "restart", UNIT)
 
-    wait_until(lambda: "dry run" in shown(machine, "StatusText"), limit=10, what="the daemon still has the wish")
+    wait_until(lambda: "DRY RUN" in shown(machine, "StatusText"), limit=10, what="the daemon still has the wish")

@@ -11,6 +11,7 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.reboot.wait import SKIPPABLE, timeout_option, wait_option
 from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
+from locksmith.cli.rehearsing import IN_EARNEST, note_dry_run
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError
@@ -51,6 +52,7 @@ def reboot(
     """
     from locksmith.cli.reboot.run import Wanted, order_reboot
 
+    note_dry_run(session, IN_EARNEST)
     queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
@@ -107,6 +109,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     say("requested: `locksmithctl why` says what the reboot waits for, `cancel` removes the request")
     if not running:
         note("locksmithd does not run on this machine: it sees the request when it starts")
+    note_dry_run(session)
 
 
 @click.command(cls=GoCommand)
@@ -140,7 +143,7 @@ def recheck(session: Session, *, as_json: bool) -> None:
     """Have this machine's locksmithd check everything now, and try again after reboots that failed too often."""
     from locksmith.cli.request import recheck_over_bus
 
-    del session
+    note_dry_run(session)
     local = boottime.run(recheck_over_bus())
     if as_json:
         print_json({"state": local.state, "code": local.code, "reason": local.reason})

@@ -40,6 +40,8 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
         f"{len(view.waiters)} queued",
         f"{len(view.machines)} present",
     ]
+    if rehearsing := sum(node.dry_run for node in view.machines.values()):
+        parts.append(f"{rehearsing} in a DRY RUN")
     parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
     if view.freeze is not None:
         parts.append(f"FROZEN by {view.freeze.who or 'an operator'}")
@@ -99,6 +101,7 @@ def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     colour = (
         RED if node.clone or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
     )
+    state = f"DRY RUN {state}" if node.dry_run else state
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 
 

@@ -6,6 +6,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, print_json, say_all
+from locksmith.cli.rehearsing import note_dry_run
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.util import boottime
@@ -27,7 +28,7 @@ def triggers(session: Session, *, as_json: bool) -> None:
     from locksmith.daemon.bus_service import read_triggers
     from locksmith.host.dbus.bus import SystemBus
 
-    del session
+    note_dry_run(session)
 
     async def ask() -> list[tuple[str, str, int, str]]:
         async with SystemBus() as bus:

@@ -8,6 +8,7 @@ from locksmith.cli.commands.freeze import group_option
 from locksmith.cli.commands.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
+from locksmith.cli.rehearsing import note_dry_run
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, UsageError
@@ -73,6 +74,7 @@ def window(
         found = _of_group(session)
     else:
         found = {"this machine": _of_machine(session, asked.at)}
+        note_dry_run(session)
     for name, of in found.items():
         if never := warning(of, asked.least, asked.zone):
             note(f"{name}: {never}")

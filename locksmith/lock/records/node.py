@@ -34,6 +34,7 @@ class Node:
     userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
     firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
     None: it does not say).
+    `dry_run` says that its daemon reboots nothing.
     `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes. If the record has
     stood unchanged for `lasts` seconds, the machine is gone, even if the record's lease goes on (0: only the lease
     tells).
@@ -66,6 +67,7 @@ class Node:
     claim: str | None = None
     written: datetime | None = None
     lasts: int = 0
+    dry_run: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -119,6 +121,7 @@ def encode(node: Node) -> bytes:
         "userspace": node.userspace,
         "instance": node.instance,
         "hardware": node.hardware,
+        **({"dry_run": True} if node.dry_run else {}),
         **({} if node.claim is None else {"claim": node.claim}),
         **({"written": moment(node.written), "lasts": node.lasts} if node.written else {}),
     }
@@ -157,6 +160,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             claim=jsonread.read(fields, "claim", str) if "claim" in fields else None,
             written=read_optional_moment(fields, "written"),
             lasts=jsonread.read(fields, "lasts", int, 0),
+            dry_run=jsonread.read(fields, "dry_run", bool, False),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -185,6 +189,7 @@ def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | Non
 
 
 _KNOWN = {
+    "dry_run",
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("need", "need_version", "need_since", "need_reasons", "window_opens", "window_closes", "windows", "blackouts"),
     *("clone", "clone_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),

@@ -19,6 +19,14 @@ ERRORS = (
 )
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
+REASONS = (
+    *("window", "splay", "arrival", "queue", "slot", "clone", "other_claim", "orphaned", "off", "retry", "given_up"),
+    *("repeated", "inhibitor", "clock", "uptime", "alerts", "checks", "hooks", "sessions", "freeze", "hold", "halt"),
+    *("spacing", "restored", "take_fails", "verifying", UNHEALTHY, FAILED, "dry_run", "operator", "going_down"),
+    *("rebooting", "stuck", *ERRORS),
+)
+"""The reasons to wait that locksmith itself gives; a strategy of another package may have its own."""
+
 ALL = (
     *(IDLE, WAITING, REQUESTING, PREPARING, REBOOTING, VERIFYING, UNHEALTHY, FAILED, RELEASING, ABORTING, STUCK),
     FINISHED,

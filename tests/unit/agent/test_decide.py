@@ -121,7 +121,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("its own moment in the window is to come", splayed(NEEDING), "splay"),
     ("its moment in a large group is to come", replace(NEEDING, arrival=timedelta(seconds=7)), "arrival"),
     ("a dry run waits for its moment too", configured(splayed(NEEDING), dry_run=True), "splay"),
-    ("dry run", configured(NEEDING, dry_run=True), "dry_run"),
+    ("dry run: the checks are asked at first", configured(NEEDING, dry_run=True), Run(Stage.CHECKS)),
     (
         "dry run outside the window: the window is the reason",
         configured(NEEDING, window=CLOSED, dry_run=True),

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from locksmith.agent.steps import Wait
+from locksmith.daemon.group_metrics import GroupMetrics
 from locksmith.daemon.lock_metrics import LockMetrics
 from locksmith.daemon.metrics import Metrics
 from locksmith.daemon.stages import CHECKS
@@ -21,7 +22,7 @@ from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
 from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
-from locksmith.lock.records.states import ERRORS
+from locksmith.lock.records.states import ERRORS, REASONS
 from locksmith.store.observed import KINDS, RESULTS
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ LOWER_UNITS = ("milliseconds", "minutes", "hours", "days", "percent", "kilobytes
 def served() -> list[Metric]:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    LockMetrics(registry)
+    LockMetrics(registry, GroupMetrics(registry, "web"))
     metrics.show(Wait("slot", "no slot is free"), None)  # what has labels shows them once it has a value
     return list(registry.collect())
 
@@ -75,6 +76,11 @@ def test_every_reason_and_component_is_documented():
     assert sorted(rows) == sorted({*reasons(), *ERRORS})
 
 
+@pytest.mark.slow
+def test_every_reason_has_a_series_from_the_start():
+    assert sorted(REASONS) == sorted({*reasons(), *ERRORS})
+
+
 def test_every_result_is_documented():
     family = next(family for family in served() if family.name == "locksmith_reboots")
     results = [sample.labels["result"] for sample in samples(family)]
@@ -97,9 +103,8 @@ def test_the_alerts_and_examples_ask_for_what_is_served():
     assert {name for expression in asked for name in re.findall(r"locksmith_\w+", expression)} <= names
     results = [word for example in examples for match in re.findall(r'=~"(.*)"', example) for word in match.split("|")]
     assert set(results) <= {*RESULTS}
-    [sick, held, failure] = [expression for expression in expressions if "=~" in expression]
+    [sick, failure] = [expression for expression in expressions if "=~" in expression]
     assert set(re.findall(r'=~"(.*)"', sick)[0].split("|")) == {*states.SICK}
-    assert set(re.findall(r'=~"(.*)"', held)[0].split("|")) <= reasons()
     assert set(re.findall(r'=~"(.*)"', failure)[0].split("|")) == {*ERRORS}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from locksmith.config.model import MetricsSettings
+from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon import metrics_server
 from locksmith.daemon.daemon import _metrics
 from locksmith.daemon.metrics import Metrics
@@ -239,8 +239,9 @@ def test_an_address_that_is_not_this_machines_is_logged_and_not_fatal(caplog, ad
 def test_nothing_listens_where_metrics_are_off():
     [port] = free_ports(1)
     with contextlib.ExitStack() as stack:
-        meter, reporters = _metrics(MetricsSettings(enabled=False, port=port), stack)
-        assert (type(meter), reporters) == (Meter, [])
+        config = Config(metrics=MetricsSettings(enabled=False, port=port))
+        meter, reporters, group = _metrics(config, stack, shared=True)
+        assert (type(meter), reporters, group) == (Meter, [], None)
         with pytest.raises(ConnectionRefusedError):
             client(port)
 

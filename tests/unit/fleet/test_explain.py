@@ -127,11 +127,25 @@ def test_the_first_in_line_behind_two_slots():
             ],
         ),
         (
-            wanting("n1", need="operator", need_version="", code="dry_run", reason="dry run"),
+            wanting(
+                "n1",
+                need="operator",
+                need_version="",
+                code="dry_run",
+                reason="would ask the strategy etcd-lock now, and reboot",
+                dry_run=True,
+            ),
             [
+                "DRY RUN: the locksmithd of n1 takes no slot and reboots nothing (dry-run = true).",
                 "n1 needs a reboot because an operator asked for it (since 02:14).",
-                "It is in a dry run: it would ask for a slot now, and reboots nothing.",
-                "Then it asks for a slot of group db: 1 of 1 slots free, and the queue is empty.",
+                "It would ask the strategy etcd-lock now, and reboot.",
+            ],
+        ),
+        (
+            replace(idle("n1"), dry_run=True),
+            [
+                "DRY RUN: the locksmithd of n1 takes no slot and reboots nothing (dry-run = true).",
+                "n1 needs no reboot: no trigger asks for one.",
             ],
         ),
         (

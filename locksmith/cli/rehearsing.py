@@ -1,0 +1,20 @@
+"""What the tool says on a machine whose locksmithd is in a dry run."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from locksmith.cli.output import note
+from locksmith.errors import LocksmithError
+
+if TYPE_CHECKING:
+    from locksmith.cli.session import Session
+
+DRY_RUN = "DRY RUN: the locksmithd of this machine takes no slot and reboots nothing (dry-run = true)"
+IN_EARNEST = "DRY RUN is locksmithd's alone (dry-run = true): this reboot is real"
+
+
+def note_dry_run(session: "Session", text: str = DRY_RUN) -> None:
+    """Say it on standard error; nothing on other machines, or if the configuration cannot be read."""
+    with suppress(LocksmithError):
+        if session.config.dry_run:
+            note(text)

@@ -1,0 +1,273 @@
+"""Each alert of docs/metrics.md on a real Prometheus, which scrapes real daemons that are in that very trouble.
+
+Daemons and rules hurry by the same factor (tests/harness/prometheus.py).
+"""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.contract.daemons import CLOSED, Site
+from tests.harness.etcd import WHEEL, Etcd
+from tests.harness.logind import RebootMode
+from tests.harness.node import Node
+from tests.harness.ports import free_ports
+from tests.harness.prometheus import HURRY, Prometheus, documented_rules, lacking
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
+
+STORY_LIMIT = 90.0
+FIRES_WITHIN = 45.0
+"""Seconds: a busy machine is slow."""
+
+FAILED = 'locksmith_reboots_total{result="failed"}'
+REBOOT = {"limit": "3s", "settle": "300ms", "retry": "1h"}
+Scene = Callable[["Watched"], Awaitable[None]]
+STORIES: dict[str, Scene] = {}
+"""The trouble for each alert, by its name."""
+
+
+class Watched:
+    """The machines of a site, which one Prometheus scrapes."""
+
+    def __init__(self, site: Site, stack: AsyncExitStack) -> None:
+        self.site = site
+        self._stack = stack
+        self.prometheus: Prometheus
+
+    async def machines(self, count: int, **changes: object) -> list[Node]:
+        """Start so many machines and the Prometheus that scrapes them."""
+        nodes = await self.halted_machines(count, **changes)
+        for node in nodes:
+            await node.start_daemon()
+        return nodes
+
+    async def halted_machines(self, count: int, **changes: object) -> list[Node]:
+        """Make so many machines whose daemons do not run yet, and start Prometheus."""
+        names = [f"n{number}" for number in range(1, count + 1)]
+        ports = dict(zip(names, free_ports(count), strict=True))
+        nodes = []
+        for name in names:
+            metrics = {"enabled": True, "port": ports[name]}
+            node = self.site.node(name, running=False, metrics=metrics, **{"reboot": REBOOT, **changes})
+            node.environ["PYTHONPATH"] = str(HURRY)
+            nodes.append(await self._stack.enter_async_context(node))
+        self.prometheus = self._stack.enter_context(Prometheus(self.site.folder / "prometheus", ports))
+        return nodes
+
+    async def fires(self, alert: str, *where: str) -> None:
+        """Wait until an alert fires for these machines, or else for the group."""
+        wanted = {(alert, one) for one in where or (self.site.group,)}
+        seen: set[tuple[str, str]] = set()
+
+        def all_fire() -> bool:
+            seen.clear()
+            seen.update(self.prometheus.firing())
+            return wanted <= seen
+
+        await until_asked(all_fire, lambda: f"{wanted} do not fire, only {seen}; {self.prometheus.log[-2000:]}")
+
+
+async def until_asked(holds: Callable[[], bool], what: Callable[[], str]) -> None:
+    """Wait until Prometheus says so; it is asked in a thread, as the doubles of the machines run in this loop."""
+    ends = time.monotonic() + FIRES_WITHIN
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < ends, what()
+        await asyncio.sleep(0.3)
+
+
+def trouble(*alerts: str) -> Callable[[Scene], Scene]:
+    """Say for which alerts a story is."""
+
+    def register(story: Scene) -> Scene:
+        STORIES.update(dict.fromkeys(alerts, story))
+        return story
+
+    return register
+
+
+def play(site: Site, story: Scene) -> None:
+    async def scene() -> None:
+        async with asyncio.timeout(STORY_LIMIT), AsyncExitStack() as stack:
+            await story(Watched(site, stack))
+
+    asyncio.run(scene())
+
+
+def dies(node: Node) -> None:
+    """Have a machine lose its power when it is told to reboot."""
+    node.machine.on_reboot = lambda: os.kill(node.pid, 9)
+
+
+@trouble("LocksmithOverdue", "LocksmithLost", "LocksmithDown")
+async def a_node_took_its_slot_and_died(watched: Watched) -> None:
+    _, second = await watched.machines(2)
+    dies(second)
+    second.need_reboot("4081.2.0")
+    await until(lambda: second.machine.reboots == 1, "it goes down")
+    await watched.fires("LocksmithOverdue")
+    await watched.fires("LocksmithLost")
+    await watched.fires("LocksmithHalted")
+    await watched.fires("LocksmithDown", "n2")
+
+
+@trouble("LocksmithNotPresent", "LocksmithErrors")
+async def etcd_hangs(watched: Watched) -> None:
+    first, second = await watched.machines(2)
+    await first.says("idle")
+    await until(lambda: watched.site.node_record(first) and watched.site.node_record(second), "both are present")
+    with watched.site.etcd_frozen():
+        second.need_reboot("4081.2.0")
+        await watched.fires("LocksmithNotPresent", "n1", "n2")
+        await watched.fires("LocksmithErrors", "n2")
+
+
+async def a_machine_never_reached_etcd(watched: Watched) -> None:
+    watched.site.endpoints = [f"http://127.0.0.1:{free_ports(1)[0]}"]
+    await watched.machines(1)
+    await watched.fires("LocksmithNotPresent", "n1")
+
+
+@trouble("LocksmithCameUpSick", "LocksmithHalted")
+async def a_machine_came_up_sick(watched: Watched) -> None:
+    _, second, third = await watched.machines(3, health={"limit": "1s"})
+    second.while_off = lambda: second.machine.failed_units.append("web.service")
+    second.need_reboot("4081.2.0")
+    await second.says("unhealthy: web.service has failed")
+    third.need_reboot("4081.2.0")
+    await watched.fires("LocksmithCameUpSick", "n2")
+    await watched.fires("LocksmithHalted")
+
+
+@trouble("LocksmithStuckInShutdown")
+async def a_machine_does_not_get_through_its_shutdown(watched: Watched) -> None:
+    [node] = await watched.machines(1)
+    node.machine.mode = RebootMode.DELAY
+    node.need_reboot("4081.2.0")
+    await watched.fires("LocksmithStuckInShutdown", "n1")
+    await watched.fires("LocksmithOverdue")
+    node.doubles.logind.end_delay()
+    await node.rebooted()
+
+
+@trouble("LocksmithStoreWentBack")
+async def a_backup_is_restored(watched: Watched) -> None:
+    etcd = watched.site.etcd
+    snapshot = watched.site.folder / "snapshot"
+    etcd.save(snapshot)
+    [node] = await watched.machines(1)
+    node.need_reboot("4081.2.0")
+    await node.rebooted()
+    await watched.site.is_free()
+    etcd.restore(snapshot)
+    await watched.fires("LocksmithStoreWentBack", "n1")
+
+
+@trouble("LocksmithOtherCluster")
+async def an_endpoint_is_of_another_cluster(watched: Watched) -> None:
+    [node] = await watched.machines(1)
+    await until(lambda: watched.site.node_record(node), "it is present")
+    await node.stop_daemon()
+    with Etcd(WHEEL) as other:
+        watched.site.endpoints += other.endpoints
+        port = re.findall(r"port = (\d+)", node.paths.config.read_text())
+        node.configure(watched.site.settings(metrics={"enabled": True, "port": int(port[0])}))
+        await node.start_daemon()
+        await watched.fires("LocksmithOtherCluster", "n1")
+        await node.stop_daemon()
+
+
+@trouble("LocksmithRebootFailed")
+async def logind_refuses_a_reboot(watched: Watched) -> None:
+    [node] = await watched.machines(1)
+    await until_asked(lambda: bool(watched.prometheus.query(FAILED)), lambda: "the counter is scraped at 0")
+    node.machine.mode = RebootMode.REFUSE
+    node.need_reboot("4081.2.0")
+    await watched.fires("LocksmithRebootFailed", "n1")
+
+
+@trouble("LocksmithRebootWaits")
+async def a_reboot_waits_for_a_window_for_more_than_a_week(watched: Watched) -> None:
+    [node] = await watched.halted_machines(1, window=CLOSED)
+    asks = node.paths.root / "run/reboot-required"
+    asks.parent.mkdir(exist_ok=True)
+    asks.write_text("")
+    long_ago = time.time() - 8 * 86400
+    os.utime(asks, (long_ago, long_ago))
+    await node.start_daemon()
+    await watched.fires("LocksmithRebootWaits", "n1")
+
+
+@trouble("LocksmithClone")
+async def two_machines_have_one_id(watched: Watched) -> None:
+    first, second = await watched.halted_machines(2)
+    second.paths.machine_id.write_text(f"{first.machine_id}\n")
+    for node in (first, second):
+        await node.start_daemon()
+    await watched.fires("LocksmithClone", "n1")
+
+
+@trouble("LocksmithRolloutStands")
+async def a_manual_lock_is_forgotten(watched: Watched) -> None:
+    await watched.site.lock.take("rack")
+    _, second = await watched.machines(2)
+    second.need_reboot("4081.2.0")
+    await watched.fires("LocksmithRolloutStands")
+
+
+@trouble("LocksmithLoopStands")
+async def a_disk_hangs(watched: Watched) -> None:
+    [node] = await watched.machines(1)
+    await node.says("idle")
+    journal = node.paths.state / "journal.json"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.unlink(missing_ok=True)
+    os.mkfifo(journal)  # a read of it never ends
+    try:
+        await watched.fires("LocksmithLoopStands", "n1")
+    finally:
+        await node.kill_daemon()
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site with an etcd of its own: some stories halt it, or take it back."""
+    with Etcd(WHEEL) as etcd:
+        yield Site(etcd, "web", tmp_path)
+
+
+def test_every_documented_alert_has_a_story():
+    assert set(re.findall(r"- alert: (\w+)", documented_rules())) == set(STORIES)
+
+
+@pytest.mark.parametrize("story", dict.fromkeys(STORIES.values()), ids=lambda story: story.__name__)
+def test_the_alert_fires(site, story):
+    play(site, story)
+
+
+def test_a_machine_that_never_reached_etcd_is_noticed(site):
+    play(site, a_machine_never_reached_etcd)
+
+
+def test_no_alert_fires_in_a_rollout_that_goes_well(site):
+    async def story(watched: Watched) -> None:
+        first, second = await watched.machines(2)
+        for node in (first, second):
+            node.need_reboot("4081.2.0")
+        seen: set[str] = set()
+
+        def look() -> bool:
+            seen.update(alert for alert, _ in watched.prometheus.firing())
+            done = bool(first.reboots and second.reboots and not watched.site.lock.holders)
+            return done and bool(watched.prometheus.query("count(locksmith_group_held == 0) == 2"))
+
+        await until_asked(look, lambda: "both reboot, and Prometheus sees it")
+        assert seen == set()
+
+    play(site, story)

@@ -1,0 +1,127 @@
+"""A real Prometheus that scrapes daemons on this machine, with the alerts of docs/metrics.md.
+
+Its rules hurry like the daemons (hurry/sitecustomize.py): a wait of minutes takes seconds.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from tests.harness.ports import free_ports
+
+REPOSITORY = Path(__file__).parents[2]
+FETCHED = REPOSITORY / ".cache/prometheus"
+PROMETHEUS = FETCHED / "trixie/usr/bin/prometheus"
+HURRY = Path(__file__).with_name("hurry")
+FACTOR = 150
+"""How many times as fast the daemons and the rules are."""
+LONGEST = 3600
+"""Seconds above which a length of time stays as it is."""
+STOP_LIMIT = 10.0
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def lacking() -> str:
+    """Say why there is no Prometheus here; empty: there is."""
+    if PROMETHEUS.exists():
+        return ""
+    said = FETCHED / "trixie.missing"
+    return said.read_text().strip() if said.exists() else "Prometheus was not fetched: run `make prometheus`"
+
+
+def documented_rules() -> str:
+    """Give the rules of the documentation as they are there."""
+    text = (REPOSITORY / "docs/metrics.md").read_text()
+    return text.partition("\n## Alerts\n")[2].partition("```yaml\n")[2].partition("```")[0]
+
+
+def hurried(rules: str) -> str:
+    """Give rules whose times are as much shorter as those of the daemons."""
+    rules = re.sub(r"(for: )(\d+)([smh])\b", lambda m: f"{m[1]}{_short(int(m[2]) * SECONDS[m[3]]):.0f}s", rules)
+    return re.sub(r"( > )(\d{3,})\b", lambda m: f"{m[1]}{_short(int(m[2])):g}", rules)
+
+
+def _short(seconds: float) -> float:
+    return seconds / FACTOR if seconds <= LONGEST else seconds
+
+
+class Prometheus:
+    """One Prometheus; a context. `targets` are the ports of the daemons, by the names of their machines."""
+
+    def __init__(self, folder: Path, targets: Mapping[str, int]) -> None:
+        self._folder = folder
+        self._targets = targets
+        [self._port] = free_ports(1)
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir()
+        (self._folder / "rules.yml").write_text(hurried(documented_rules()))
+        config = {
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "rule_files": [str(self._folder / "rules.yml")],
+            "scrape_configs": [{"job_name": "locksmith", "static_configs": list(self._static())}],
+        }
+        (self._folder / "prometheus.yml").write_text(json.dumps(config))  # every JSON is YAML too
+        log = (self._folder / "log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                PROMETHEUS,
+                f"--config.file={self._folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self._folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self._port}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def log(self) -> str:
+        """What it logged."""
+        return (self._folder / "log").read_text()
+
+    def firing(self) -> set[tuple[str, str]]:
+        """Give each alert that fires, with its machine, or else its group; while Prometheus starts there is none."""
+        found = set()
+        for alert in self._ask("/api/v1/alerts").get("alerts", []):
+            labels = alert["labels"]
+            if alert["state"] == "firing":
+                found.add((labels["alertname"], labels.get("instance") or labels.get("group", "")))
+        return found
+
+    def query(self, expression: str) -> Sequence[dict[str, Any]]:
+        """Give the results of a query."""
+        answer = self._ask(f"/api/v1/query?{urlencode({'query': expression})}")
+        found: Sequence[dict[str, Any]] = answer.get("result", [])
+        return found
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+                data: dict[str, Any] = json.load(answer)["data"]
+        except OSError:
+            assert self._process.poll() is None, self.log
+            return {}
+        return data
+
+    def _static(self) -> list[dict[str, Any]]:
+        return [
+            {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}} for name, port in self._targets.items()
+        ]
