@@ -237,7 +237,7 @@ def test_a_command_that_says_so_reboots_the_machine_once(site):
         (node.paths.root / "etc/locksmith/check").rename(node.paths.root / "usr/bin/check")
         await node.start_daemon()
         await node.rebooted()
-        await node.says("waiting (repeated): it has rebooted for update needs-restarting already", limit=30)
+        await node.says("waiting (repeated): it has rebooted for needs-restarting already", limit=30)
         assert node.reboots == 1
         await site.is_free()
 
