@@ -75,7 +75,7 @@ def test_a_package_that_asks_for_a_reboot_is_a_wish_with_its_name(machine):
 
 def test_without_a_list_it_is_a_wish_all_the_same(machine):
     machine.write("run/reboot-required")
-    assert look(RebootRequired(machine.paths)).need.reason == "a package asks for it"
+    assert look(RebootRequired(machine.paths)).need.reason == "/run/reboot-required asks for it"
 
 
 def test_a_list_of_rubbish_is_bounded_and_read_as_text(machine):
@@ -126,13 +126,42 @@ def test_a_machine_whose_run_survives_a_reboot_does_not_reboot_for_ever(machine)
     assert look(RebootRequired(machine.paths), NEXT).need is None
 
 
-def test_the_same_file_is_the_same_version_and_a_new_one_is_not(machine):
+def test_the_same_packages_are_the_same_version_and_others_are_not(machine):
+    """A file that is written again, as by a program at each boot, is no new reason."""
+
     trigger = RebootRequired(machine.paths)
-    machine.asks_for_a_reboot("dbus")
+    machine.asks_for_a_reboot("dbus", "libc6")
     first = look(trigger).need.version
-    assert look(trigger).need.version == first
     os.utime(machine.paths.reboot_required, ns=(0, 10**18))
+    machine.asks_for_a_reboot("libc6", "dbus")
+    assert look(trigger).need.version == first
+    machine.asks_for_a_reboot("libc6", "dbus", "linux-image-6.1.0-40-amd64")
     assert look(trigger).need.version != first
+
+
+@pytest.mark.parametrize("name", ["reboot-required", "reboot-needed"])
+def test_a_file_that_names_no_package_has_one_version(machine, name):
+    trigger = RebootRequired(machine.paths)
+    assert "there is neither " in look(trigger).says
+    machine.write(f"run/{name}")
+    need = look(trigger).need
+    assert (need.version, need.reason) == ("reboot-required", f"/run/{name} asks for it")
+
+
+def test_a_file_of_this_boot_proves_nothing_and_one_from_before_it_does(machine):
+    """A program may write the file again after the reboot that it asked for."""
+
+    machine.asks_for_a_reboot("linux-image-6.1.0-40-amd64")
+    assert not look(RebootRequired(machine.paths)).need.judges
+    assert look(RebootRequired(machine.paths), SOFT).need.judges
+
+
+def test_a_soft_reboot_did_what_either_file_asked_for(machine):
+    machine.write("run/reboot-needed")
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), SOFT).need is None
+    machine.asks_for_a_reboot("dbus")
+    assert look(RebootRequired(machine.paths), SOFT).need.reason == "packages ask for it: dbus"
 
 
 @pytest.mark.parametrize("rubbish", ["", "{}", '{"boot_id":"one","userspace":1,"file":[1],"left":[]}'])
@@ -159,6 +188,8 @@ async def test_the_loop_is_woken_when_the_file_comes_is_replaced_and_goes(machin
     await wakes(lambda: new.rename(machine.paths.reboot_required))
     await wakes(lambda: machine.write("run/reboot-required.pkgs", "dbus\nlibc6\n"))
     await wakes(lambda: machine.remove("run/reboot-required"))
+    await wakes(lambda: machine.write("run/reboot-needed"))
+    await wakes(lambda: machine.remove("run/reboot-needed"))
     await trigger.close()
 
 
@@ -251,10 +282,9 @@ def make(machine, **settings):
 
 def test_a_machine_uses_the_triggers_for_what_it_has(machine):
     used, unused = make(machine)
-    assert [trigger.name for trigger in used] == ["update-engine"]
-    assert list(unused) == ["reboot-required", "kernel", "needs-restarting", "max-uptime"]
+    assert [trigger.name for trigger in used] == ["update-engine", "reboot-required"]
+    assert list(unused) == ["kernel", "needs-restarting", "max-uptime"]
     assert set(unused.values()) == {None}
-    machine.write("var/lib/dpkg/status")
     machine.write("boot/vmlinuz-6.1.0-9-amd64")
     machine.write("usr/bin/zypper")
     used, unused = make(machine, max_uptime=timedelta(days=30))
