@@ -120,7 +120,7 @@ class Journal:
         return (*self.earlier, self.done) if self.done else self.earlier
 
     def after(self, done: LastReboot | None = None, past: Past = ()) -> "Journal":
-        """Give the journal without its claim, after a reboot that is done; what the group remembers is added."""
+        """Give the reboot journal without its claim, after a reboot that is done; what the group remembers is added."""
         if done is None and not past:
             return replace(self, entry=None)
         remembered = merged(self.past, past)

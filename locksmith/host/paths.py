@@ -83,6 +83,11 @@ class Paths:
         return self.root / "proc/sys/kernel/osrelease"
 
     @property
+    def kernel_version(self) -> Path:
+        """The running kernel's build, as of `uname -v`."""
+        return self.root / "proc/sys/kernel/version"
+
+    @property
     def boot(self) -> Path:
         """The kernels of Debian and others."""
         return self.root / "boot"

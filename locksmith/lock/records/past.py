@@ -1,7 +1,7 @@
 """The reboots of a machine that locksmith made: what caused them, and which reboots they forbid. Pure, and their JSON.
 
-Whatever a trigger says, a machine does not reboot in a loop. A cause that a machine has rebooted for causes no second
-reboot for a while, and all triggers together cause only so many reboots a day. Orders of operators do not count.
+A trigger may say anything, and a machine does not reboot in a loop. A cause that a machine has rebooted for causes no
+second reboot for a while, and all triggers together cause only so many reboots a day. Operators' orders do not count.
 """
 
 from collections.abc import Sequence
@@ -132,8 +132,8 @@ def read_earlier(fields: dict[str, Any]) -> tuple[LastReboot, ...]:
 def _is_again(cause: Cause, earlier: Cause) -> bool:
     """Whether a cause names nothing that an earlier cause did not name.
 
-    A version that both name is the same thing, whichever trigger found it. If a trigger names no version, nothing shows
-    that anything has changed. An operator need not name anything.
+    A version that both name is the same thing, also if another trigger found it. If a trigger names no version, nothing
+    shows that anything has changed. An operator need not name anything.
     """
     if cause.version in UNKNOWN_VERSIONS and earlier.version in UNKNOWN_VERSIONS:
         return cause.trigger == earlier.trigger and cause.trigger not in {"", OPERATOR}
