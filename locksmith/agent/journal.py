@@ -125,7 +125,7 @@ class Journal:
             return replace(self, entry=None)
         remembered = merged(self.past, past)
         if done is None:
-            *remembered, done = remembered
+            return Journal(done=remembered[-1], earlier=remembered[:-1])
         return Journal(done=done, earlier=tuple(one for one in remembered if one.nonce != done.nonce or not one.nonce))
 
 

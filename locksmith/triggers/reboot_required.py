@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,7 +186,7 @@ class RebootRequired:
             log.info("%s is not watched (%s): it is checked every half minute", self._files[0].path, error)
 
 
-def _need(needed: Sequence[_Found], packages: Sequence[str]) -> RebootNeed:
+def _need(needed: list[_Found], packages: list[str]) -> RebootNeed:
     """Give the need. The named packages are its version: the same packages after a reboot are no new reason.
 
     Only a file that an earlier boot had left proves that a reboot failed. Any other file was written since.

@@ -29,7 +29,8 @@ class Machine:
 
     def __init__(self, most: int = 3, *, group: bool = True) -> None:
         self.now, self.boot = NOW, 1
-        self.journal, self.record = Journal(), None
+        self.journal = Journal()
+        self.record: RebootRecord | None = None
         self.reboots: list[tuple[datetime, tuple[Cause, ...]]] = []
         self.most, self.group = most, group
 
