@@ -4,7 +4,7 @@ import secrets
 
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import JournalEntry, PreRebootState, entry_for
-from locksmith.agent.obstacles import wanted
+from locksmith.agent.obstacles import causes, wanted
 from locksmith.agent.snapshot import Snapshot
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
@@ -24,5 +24,6 @@ def new_entry(member: Member, target: Target, snapshot: Snapshot, before: PreReb
         version=need.version,
         reason=limits.text(need.reason or f"{need.trigger} {need.version}".strip()),
         rechecked=snapshot.journal.rechecked,
+        causes=causes(snapshot, need),
     )
     return entry_for(claim, target, snapshot.boot, by=DAEMON, before=before)

@@ -28,7 +28,7 @@ from locksmith.agent.steps import (
     Warn,
 )
 from locksmith.agent.verify import booted, still_up
-from locksmith.lock.answer import Denied, Granted, LastReboot
+from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.records.claim import COMMAND, DAEMON, FAILED, WENT_WRONG
 from locksmith.util.words import span
 
@@ -123,8 +123,8 @@ def _answered(now: Snapshot, entry: JournalEntry) -> Step:
     match now.answer:
         case None:
             return Request()
-        case Denied(text=text, done=LastReboot() as done):
-            return Abort(text, done=done)
+        case Denied(text=text, past=past) if past:
+            return Abort(text, past=past)
         case Denied(text=text, lost=True):
             return Abort(text, failed=True)
         case Denied(text=text, must_release=True):

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.identity import Target
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.cause import OPERATOR, Cause, cause_of
 from locksmith.lock.records.claim import DAEMON, Claim
+from locksmith.lock.records.past import LastReboot, Past, merged
 
 TAKEN_OVER = "locksmithd (taken over from locksmithctl)"
 """The owner of an operator's claim, as soon as the daemon releases that claim."""
@@ -47,6 +48,8 @@ class PreRebootState:
     """Units that had failed before. Their failure after the reboot says nothing."""
     version: str = ""
     """The version that was needed at the commit. It may have come while the claim waited (empty: the claim's)."""
+    causes: tuple[Cause, ...] = ()
+    """All that wanted the reboot at the commit, first what it is for (empty: what the claim says)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,12 @@ class JournalEntry:
         return self.before.version or self.claim.version
 
     @property
+    def causes(self) -> tuple[Cause, ...]:
+        """All that wanted this reboot, as far as is known."""
+        found = self.before.causes or self.claim.causes
+        return found or (cause_of(self.before.trigger if self.by == DAEMON else OPERATOR, self.version),)
+
+    @property
     def is_operators(self) -> bool:
         """Whether `locksmithctl` made this claim, and the daemon has not taken it over."""
         return self.by not in {DAEMON, TAKEN_OVER}
@@ -105,8 +114,24 @@ class Journal:
     """The last reboot, if it failed."""
     done: LastReboot | None = None
     """The last reboot that happened."""
+    earlier: tuple[LastReboot, ...] = ()
+    """The reboots before that one, the last of them at the end."""
     rechecked: datetime | None = None
-    """When `locksmithctl recheck` last made the machine forget both."""
+    """When `locksmithctl recheck` last made the machine forget all of these."""
+
+    @property
+    def past(self) -> tuple[LastReboot, ...]:
+        """Every reboot that is remembered, the last one at the end."""
+        return (*self.earlier, self.done) if self.done else self.earlier
+
+    def after(self, done: LastReboot | None = None, past: Past = ()) -> "Journal":
+        """Give the reboot journal without its claim, after a reboot that is done; what the group remembers is added."""
+        if done is None and not past:
+            return replace(self, entry=None)
+        remembered = merged(self.past, past)
+        if done is None:
+            return Journal(done=remembered[-1], earlier=remembered[:-1])
+        return Journal(done=done, earlier=tuple(one for one in remembered if one.nonce != done.nonce or not one.nonce))
 
 
 def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreRebootState) -> JournalEntry:
@@ -127,3 +152,8 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreR
 def target_of(entry: JournalEntry) -> Target:
     """Give the lock that a claim asked, even if another lock is configured now."""
     return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster)
+
+
+def done_by(entry: JournalEntry, now: datetime) -> LastReboot:
+    """Make the memory of a claim's reboot, which has happened."""
+    return LastReboot(entry.version, now, entry.claim.nonce, entry.causes)

@@ -9,8 +9,16 @@ from locksmith.agent.steps import (
     Idle,
     Wait,
 )
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.cause import OPERATOR, Cause, cause_of, causes_of
 from locksmith.lock.records.claim import UNKNOWN_VERSIONS
+from locksmith.lock.records.past import (
+    LastReboot,
+    next_allowed,
+    repeated,
+    repeated_words,
+    too_many_words,
+)
+from locksmith.lock.records.reboot import REPEATED, TOO_MANY
 from locksmith.window.duration import format_duration
 
 LONGEST_RETRY = timedelta(hours=4)
@@ -18,11 +26,28 @@ LONGEST_RETRY = timedelta(hours=4)
 
 
 def wanted(now: Snapshot) -> tuple[RebootNeed, ...]:
-    """Give the needs except those for a version that this machine rebooted for a short while ago."""
-    done = now.journal.done
-    if done is None or abs(now.now - done.at) >= now.settings.repeat or done.version in UNKNOWN_VERSIONS:
-        return now.needs
-    return tuple(need for need in now.needs if need.version != done.version)
+    """Give the needs that may cause a reboot: without those that this machine rebooted for a short while ago.
+
+    If triggers have caused as many reboots as they may in 24 hours, only the operator's request is left.
+    """
+    new = tuple(need for need in now.needs if _met(now, need) is None)
+    if next_allowed(now.journal.past, now.now, now.settings.max_per_day) is None:
+        return new
+    return tuple(need for need in new if need.trigger == OPERATOR)
+
+
+def causes(now: Snapshot, need: RebootNeed) -> tuple[Cause, ...]:
+    """Give the causes of a reboot for a need: the reboot meets every other need too."""
+    return causes_of((one.trigger, one.version) for one in (need, *now.needs))
+
+
+def _met(now: Snapshot, need: RebootNeed) -> LastReboot | None:
+    """Give the reboot that was for the same cause as a need a short while ago."""
+    return repeated(_cause(need), now.journal.past, now.now, now.settings.repeat)
+
+
+def _cause(need: RebootNeed) -> Cause:
+    return cause_of(need.trigger, need.version)
 
 
 def latest(now: Snapshot, entry: JournalEntry) -> RebootNeed:
@@ -38,9 +63,8 @@ def first_obstacle(now: Snapshot) -> Idle | Wait | None:
         return Wait("trigger", "; ".join(now.errors)) if now.errors else Idle()
     if now.operator:
         return Wait("operator", "an operator's reboot is under way")
-    done = now.journal.done
-    if done is not None and not wanted(now):
-        return _repeated(now, done)
+    if not wanted(now):
+        return _met_already(now)
     return _bars(now) or _failed_lately(now) or _outside_window(now) or _gate(now)
 
 
@@ -59,9 +83,14 @@ def _bars(now: Snapshot) -> Wait | None:
     return None
 
 
-def _repeated(now: Snapshot, done: LastReboot) -> Wait:
-    text = f"it has rebooted for update {done.version} already, and that is wanted again: a second reboot is refused"
-    return Wait("repeated", text, done.at + now.settings.repeat)
+def _met_already(now: Snapshot) -> Wait:
+    """Say why no need may cause a reboot, and until when: of what was met, the first that may be repeated."""
+    met = {need: last for need in now.needs if (last := _met(now, need)) is not None}
+    if len(met) < len(now.needs):
+        until = next_allowed(now.journal.past, now.now, now.settings.max_per_day)
+        return Wait(TOO_MANY, too_many_words(now.journal.past, now.now), until)
+    first = min(met, key=lambda need: met[need].at)
+    return Wait(REPEATED, repeated_words(_cause(first)), met[first].at + now.settings.repeat)
 
 
 def _failed_lately(now: Snapshot) -> Wait | None:

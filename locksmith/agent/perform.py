@@ -11,7 +11,7 @@ from locksmith.agent import decide, obstacles, permit
 from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import Aborting, RebootCall, Stage, StoredFailure, Warned
 from locksmith.agent.identity import Member, Target
-from locksmith.agent.journal import FailedAttempt, Hooks, JournalEntry, Phase, PreRebootState, target_of
+from locksmith.agent.journal import FailedAttempt, Hooks, JournalEntry, Phase, PreRebootState, done_by, target_of
 from locksmith.agent.memory import Memory
 from locksmith.agent.node_status import describe
 from locksmith.agent.permit import Permit
@@ -41,7 +41,7 @@ from locksmith.errors import (
     RebootRefusedError,
     RebootUnknownError,
 )
-from locksmith.lock.answer import Answer, Granted, LastReboot
+from locksmith.lock.answer import Answer, Granted
 from locksmith.lock.records.claim import WENT_WRONG
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,8 @@ class Performer:
 
     async def _ask_to_commit(self, entry: JournalEntry, before: PreRebootState) -> Answer | None:
         """Commit in the store. Without an answer the commit in the reboot journal is undone."""
-        claim = replace(entry.claim, version=before.version or entry.claim.version)
+        causes = before.causes or entry.claim.causes
+        claim = replace(entry.claim, version=before.version or entry.claim.version, causes=causes)
         answer: Answer | None = None
         try:
             with self._noting_an_older_journal():
@@ -211,7 +212,8 @@ class Performer:
         now = await self._ports.machine.before(None)
         units = dict.fromkeys((*entry.before.failed_units, *now.failed_units))
         need = obstacles.latest(snapshot, entry)
-        return replace(now, trigger=need.trigger, failed_units=tuple(units), version=need.version)
+        causes = obstacles.causes(snapshot, need)
+        return replace(now, trigger=need.trigger, failed_units=tuple(units), version=need.version, causes=causes)
 
     async def _reboot(self) -> None:
         self._memory.claim.called = asyncio.get_running_loop().time()
@@ -238,8 +240,7 @@ class Performer:
         if nonce != self._memory.released:
             return
         rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in WENT_WRONG
-        done = LastReboot(entry.version, snapshot.now) if rebooted else snapshot.journal.done
-        self._ports.journal.clear(nonce, done=done)
+        self._ports.journal.clear(nonce, done=done_by(entry, snapshot.now) if rebooted else None)
 
     async def _undo(self, entry: JournalEntry, step: Undo, snapshot: Snapshot) -> None:
         """Write the reboot journal first: once the hooks that undo have begun, only a new commit leads to a reboot."""
@@ -275,7 +276,7 @@ class Performer:
                 await strategy.abort(entry.claim, step.reason)
                 self._memory.released = nonce
         if nonce == self._memory.released:
-            self._ports.journal.clear(nonce, done=step.done)
+            self._ports.journal.clear(nonce, past=step.past)
 
     def _holds_nothing(self, entry: JournalEntry) -> bool:
         """Whether a claim for another lock than the configured lock has no slot for certain. Its store may be gone.

@@ -12,8 +12,8 @@ from locksmith.agent.permit import Permit
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Step
 from locksmith.agent.strategy import Strategy
-from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.node import Node
+from locksmith.lock.records.past import LastReboot, Past
 
 HEARTBEAT = 30.0
 """Seconds after which the loop observes again, unless an event wakes it earlier."""
@@ -132,7 +132,9 @@ class JournalStore(Protocol):
     def reopen(self, nonce: str) -> None: ...  # noqa: D102 - as the class says
     def fail(self, nonce: str, failure: FailedAttempt) -> None: ...  # noqa: D102 - as the class says
     def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None: ...  # noqa: D102 - as the class says
-    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None: ...  # noqa: D102 - as the class says
+    def clear(  # noqa: D102 - as the class says
+        self, nonce: str, *, done: LastReboot | None = None, past: Past = ()
+    ) -> None: ...
 
 
 class Presence(Protocol):

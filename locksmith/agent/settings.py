@@ -27,7 +27,9 @@ class Settings:
     tries: int = 5
     """After how many failed reboots in a row for one version the machine stops trying (0: never)."""
     repeat: timedelta = timedelta(days=1)
-    """For how long a second reboot for the same version is refused."""
+    """For how long a second reboot for the same cause is refused."""
+    max_per_day: int = 3
+    """How many reboots triggers may cause in 24 hours (0: any number)."""
     health: timedelta = timedelta(minutes=10)
     """How long a machine has, after its reboot, to prove itself healthy."""
     halts: bool = True

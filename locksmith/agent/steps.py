@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith.agent.facts import Stage
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.past import LastReboot
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Abort:
     reason: str
     failed: bool = False
     """Whether the reboot was tried and did not happen."""
-    done: LastReboot | None = None
-    """A reboot that this machine has forgotten."""
+    past: tuple[LastReboot, ...] = ()
+    """Reboots that this machine has forgotten, at least one of them."""
 
 
 Step = (

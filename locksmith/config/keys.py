@@ -13,6 +13,7 @@ from locksmith.config.values import (
     LONG_SPAN,
     PATH,
     PATTERN,
+    PER_DAY,
     PERCENT,
     PORT,
     SESSIONS,
@@ -86,6 +87,7 @@ RETRY: Final = Key("reboot.retry", SPAN)
 
 TRIES: Final = Key("reboot.tries", WHOLE)
 REPEAT: Final = Key("reboot.repeat", SPAN_OR_NONE)
+MAX_PER_DAY: Final = Key("reboot.max-per-day", PER_DAY)
 MIN_UPTIME: Final = Key("reboot.min-uptime", SPAN_OR_NONE)
 SPACING: Final = Key("reboot.spacing", SPAN_OR_NONE)
 
@@ -129,7 +131,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(START, LENGTH, OPEN, BLACKOUTS, ZONE, USED_SETS, LEAST, SPLAY, SYNCED, WINDOW_SETS),
     *(TRIGGERS, MAX_UPTIME, COMMAND, NEEDED, NOT_NEEDED, PERIOD, COMMAND_LIMIT),
     *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
-    *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MIN_UPTIME, SPACING),
+    *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MAX_PER_DAY, MIN_UPTIME, SPACING),
     *(HALT, EXPIRE, STALE),
     *(HEALTH_LIMIT, HEALTH_UNITS),
     *(HOOK_LIMIT, CHECK_LIMIT),

@@ -160,6 +160,7 @@ def _reboot(settings: Settings, default: RebootSettings) -> RebootSettings:
         retry=settings.value(keys.RETRY, default.retry),
         tries=settings.value(keys.TRIES, default.tries),
         repeat=settings.value(keys.REPEAT, default.repeat),
+        max_per_day=settings.value(keys.MAX_PER_DAY, default.max_per_day),
         min_uptime=settings.value(keys.MIN_UPTIME, default.min_uptime),
         spacing=settings.value(keys.SPACING, default.spacing),
     )

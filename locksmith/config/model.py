@@ -61,8 +61,8 @@ class RebootSettings:
     If a reboot that was asked for has not happened after `limit`, the shutdown is stuck. If the machine does not go
     down within `settle`, the reboot has failed. `retry` is the wait after a failed reboot, doubled after each further
     failure. After so many `tries` for a version the machine stops trying (0: never). For `repeat` a second reboot for
-    the same version is refused. A machine stays up for `min_uptime`. After its reboot no machine of the group begins
-    another for `spacing`.
+    the same cause is refused. Triggers cause at most `max_per_day` reboots in 24 hours. A machine stays up for
+    `min_uptime`. After its reboot no machine of the group begins another for `spacing`.
     """
 
     limit: timedelta = timedelta(minutes=10)
@@ -70,6 +70,7 @@ class RebootSettings:
     retry: timedelta = timedelta(minutes=15)
     tries: int = 5
     repeat: timedelta = timedelta(days=1)
+    max_per_day: int = 3
     min_uptime: timedelta = timedelta(0)
     spacing: timedelta = timedelta(0)
 

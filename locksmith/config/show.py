@@ -63,6 +63,7 @@ def _values(config: Config) -> dict[str, object]:
         "reboot.retry": reboot.retry,
         "reboot.tries": reboot.tries,
         "reboot.repeat": reboot.repeat,
+        "reboot.max-per-day": reboot.max_per_day,
         "reboot.min-uptime": reboot.min_uptime,
         "reboot.spacing": reboot.spacing,
         "halt.after": config.halt.after,

@@ -54,6 +54,7 @@ def make_strategy(
         spacing=config.reboot.spacing.total_seconds(),
         expire_after=config.halt.expire_after.total_seconds(),
         repeat=config.reboot.repeat.total_seconds(),
+        max_per_day=config.reboot.max_per_day,
     )
 
     def open_lock() -> QueuedLock:

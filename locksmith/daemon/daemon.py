@@ -271,6 +271,7 @@ def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
         retry=config.reboot.retry,
         tries=config.reboot.tries,
         repeat=config.reboot.repeat,
+        max_per_day=config.reboot.max_per_day,
         health=config.health.limit,
         halts=not config.halt.after.off,
         grace=config.grace,

@@ -13,7 +13,18 @@ from locksmith.lock.records import states
 
 log = logging.getLogger(__name__)
 
-FAILURES = {*states.ERRORS, "stuck", "retry", "given_up", "repeated", "clone", "halt", "restored", "other_cluster"}
+FAILURES = {
+    *states.ERRORS,
+    "stuck",
+    "retry",
+    "given_up",
+    "repeated",
+    "max_per_day",
+    "clone",
+    "halt",
+    "restored",
+    "other_cluster",
+}
 """The reasons to wait that an operator should look into."""
 
 

@@ -19,7 +19,7 @@ from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.hardware import read_hardware
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.past import LastReboot, Past
 from locksmith.util import jsonread, limits, records
 
 SCHEMA = 1
@@ -168,15 +168,15 @@ class JournalFile:
             if self._claimed(found, nonce) is not None:
                 self._write(replace(found, failure=failure))
 
-    def clear(self, nonce: str, *, done: LastReboot | None = None) -> None:
+    def clear(self, nonce: str, *, done: LastReboot | None = None, past: Past = ()) -> None:
         """Forget a claim that is released; after a reboot that is `done`, also earlier failures.
 
-        If the claim is not there, nothing is written.
+        The `past` is what the group remembers and this machine does not. If the claim is not there, nothing is written.
         """
         with self._locked():
             found = self._own_or_none_yet()
             if self._claimed(found, nonce) is not None:
-                self._write(Journal(done=done) if done else replace(found, entry=None))
+                self._write(found.after(done, past))
 
     def forget(self, nonce: str, boot_id: str) -> None:
         """Forget a claim that is not released, as an operator has said. `HostError`: its reboot may be under way."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import FailedAttempt, Hooks, Journal, JournalEntry, Phase, PreRebootState
-from locksmith.lock.answer import LastReboot
 from locksmith.lock.records import claim as claim_record
+from locksmith.lock.records.cause import encode_causes, read_causes
+from locksmith.lock.records.past import encode_reboot, parse_reboot, read_earlier
 from locksmith.util import jsonread, records
 
 
@@ -34,6 +35,7 @@ def encode(journal: Journal) -> dict[str, Any]:
                 "system": entry.before.system,
                 "failed_units": list(entry.before.failed_units),
                 "version": entry.before.version,
+                **({"causes": encode_causes(entry.before.causes)} if entry.before.causes else {}),
             },
         },
         "failure": failure
@@ -43,7 +45,8 @@ def encode(journal: Journal) -> dict[str, Any]:
             "version": failure.version,
             "tries": failure.tries,
         },
-        "done": journal.done and {"at": records.moment(journal.done.at), "version": journal.done.version},
+        "done": journal.done and encode_reboot(journal.done),
+        **({"earlier": list(map(encode_reboot, journal.earlier))} if journal.earlier else {}),
         "rechecked": records.optional_moment(journal.rechecked),
     }
 
@@ -54,7 +57,8 @@ def parse(fields: dict[str, Any], machine_id: str) -> Journal:
     return Journal(
         _parse_entry(jsonread.read(fields, "entry", dict), machine_id) if entry is not None else None,
         _parse_failure(jsonread.read(fields, "failure", dict)) if failure is not None else None,
-        _parse_done(jsonread.read(fields, "done", dict)) if done is not None else None,
+        parse_reboot(jsonread.read(fields, "done", dict)) if done is not None else None,
+        read_earlier(fields),
         records.read_optional_moment(fields, "rechecked"),
     )
 
@@ -94,13 +98,7 @@ def _parse_before(fields: dict[str, Any]) -> PreRebootState:
         system=jsonread.read(fields, "system", str, ""),
         failed_units=tuple(units),
         version=jsonread.read(fields, "version", str, ""),
-    )
-
-
-def _parse_done(fields: dict[str, Any]) -> LastReboot:
-    return LastReboot(
-        version=jsonread.read(fields, "version", str),
-        at=jsonread.convert("at", jsonread.read(fields, "at", str), records.parse_moment),
+        causes=read_causes(fields),
     )
 
 

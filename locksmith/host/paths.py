@@ -54,8 +54,13 @@ class Paths:
 
     @property
     def reboot_required(self) -> Path:
-        """Written by Debian's and Ubuntu's packages when they need a reboot."""
+        """Written by Debian's and Ubuntu's packages, and others, when they need a reboot."""
         return self.root / "run/reboot-required"
+
+    @property
+    def reboot_needed(self) -> Path:
+        """Written by SUSE's transactional-update when it needs a reboot."""
+        return self.root / "run/reboot-needed"
 
     @property
     def container(self) -> Path:
@@ -76,6 +81,11 @@ class Paths:
     def kernel_release(self) -> Path:
         """The running kernel's release, as of `uname -r`."""
         return self.root / "proc/sys/kernel/osrelease"
+
+    @property
+    def kernel_version(self) -> Path:
+        """The running kernel's build, as of `uname -v`."""
+        return self.root / "proc/sys/kernel/version"
 
     @property
     def boot(self) -> Path:

@@ -23,6 +23,7 @@ from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.lock.records.order import FREEZE, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.unchanged import Unchanged
 from locksmith.store.protocol import Entry, Put, Reading, Store, remove
 from locksmith.store.remembering import Memory
@@ -34,13 +35,15 @@ class GroupRules:
 
     `spacing`: for how many seconds after this machine's reboot no other machine begins one (0: none). `expire_after`:
     after how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds
-    this machine takes no slot for a version that it has rebooted for (0: the store is not asked).
+    this machine takes no slot for a cause that it has rebooted for (0: the store is not asked). `max_per_day`: how many
+    reboots triggers may cause in 24 hours (0: the store is not asked).
     """
 
     halt_after: HaltAfter = FIRST
     spacing: float = 0.0
     expire_after: float = 0.0
     repeat: float = 0.0
+    max_per_day: int = 0
 
 
 class Watermark(Memory, Protocol):
@@ -149,19 +152,24 @@ class Admission:
             raise refuse(SPACING, text, keys.spacing_key(self._group), left)
         return others
 
-    def refuse_repeat(self, claim: Claim, read: Reading) -> None:
-        """Raise `RepeatedError` where this machine has rebooted for the same version a short while ago."""
-        entry, repeat = read.entry, timedelta(seconds=self.rules.repeat)
-        if entry is None or not repeat or claim.kind != REBOOT:
-            return
+    def refuse_repeat(self, claim: Claim, read: Reading) -> RebootRecord | None:
+        """Give the last reboot of this machine, if one is remembered.
+
+        Raise `RepeatedError` where it was for the same cause, a short while ago, or where there were too many.
+        """
+        entry, repeat, most = read.entry, timedelta(seconds=self.rules.repeat), self.rules.max_per_day
+        if entry is None or claim.kind != REBOOT:
+            return None
         try:
             last = reboot_record.decode(entry.value, entry.key)
         except CorruptValueError:
-            if claim.rechecked is None:
+            if claim.rechecked is None and (repeat or most):
                 raise
-            return
-        if last.forbids(claim, self._clock(), repeat):
-            raise RepeatedError(last, read.revision)
+            return None
+        past = last.past(claim)
+        if (refused := reboot_record.forbidden(claim, past, self._clock(), repeat, most)) is not None:
+            raise RepeatedError(*refused, past, read.revision)
+        return last
 
     async def _in_force(self, entry: Entry | None, kind: str) -> Order | None:
         """Give an order that still holds; one that has outlived its own word is removed, and holds no more."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from locksmith.lock.records.past import LastReboot
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -29,21 +31,13 @@ class QueuePosition:
 
 
 @dataclass(frozen=True, slots=True)
-class LastReboot:
-    """The last reboot of this machine that locksmith made: what for, and when its slot was released."""
-
-    version: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Denied:
     """The strategy says no. `code` is one of a few words for the metrics, `text` a sentence for a person.
 
     `lost`: a permission that was given is gone, for example because an operator has removed it. That counts like a
     failed reboot: the machine does not ask again at once. `must_release`: the machine still has the permission and must
     release it, because the group is held back. That is no failure. `line`: this machine's place, if it is queued.
-    `done`: the machine has rebooted for this version already: its group remembers that, and the machine does not.
+    `past`: the group remembers reboots of this machine that forbid another, and the machine does not know them all.
     """
 
     code: str
@@ -51,7 +45,7 @@ class Denied:
     lost: bool = False
     must_release: bool = False
     line: QueuePosition | None = None
-    done: LastReboot | None = None
+    past: tuple[LastReboot, ...] = ()
     until: datetime | None = None
 
 

@@ -1,7 +1,7 @@
 """The answers to a claim that gets no slot, from the errors of the lock. Pure."""
 
 from locksmith.errors import CorruptValueError, StoreFullError
-from locksmith.lock.answer import Denied, LastReboot, QueuePosition
+from locksmith.lock.answer import Denied, QueuePosition
 from locksmith.lock.errors import NotAdmittedError, OtherClaimError, RepeatedError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import DAEMON, Claim
@@ -47,8 +47,8 @@ def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
 
 
 def repeated(error: RepeatedError) -> Denied:
-    """Deny what this machine has rebooted for already."""
-    return Denied("repeated", str(error), done=LastReboot(error.last.version, error.last.at))
+    """Deny what this machine has rebooted for already, or too often."""
+    return Denied(error.code, str(error), past=error.past)
 
 
 def _queued(line: QueuePosition) -> str:

@@ -4,7 +4,7 @@ from locksmith.errors import LockError
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.order import HALT
-from locksmith.lock.records.reboot import RebootRecord
+from locksmith.lock.records.past import LastReboot
 from locksmith.util.words import quoted
 
 
@@ -43,11 +43,15 @@ class FreedOrNotError(LockError):
 
 
 class RepeatedError(DeniedError):
-    """Not done: this machine rebooted for the same version a short while ago. `last` is the store's record of it."""
+    """Not done: this machine rebooted for the same cause a short while ago, or too often. `code` says which.
 
-    def __init__(self, last: RebootRecord, revision: int) -> None:
-        super().__init__(last.words, revision)
-        self.last = last
+    `past` are the reboots that the store remembers.
+    """
+
+    def __init__(self, code: str, text: str, past: tuple[LastReboot, ...], revision: int) -> None:
+        super().__init__(text, revision)
+        self.code = code
+        self.past = past
 
 
 class NotAdmittedError(DeniedError):

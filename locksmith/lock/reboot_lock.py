@@ -205,11 +205,12 @@ class RebootLock:
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
         holder_state.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
         await self._admission.check(claim, holder_state, orders, held=True, last=True, read_too=read)
-        self._admission.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
+        known = self._admission.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
         self._admission.keep_mark()
         await self._admission.begin_spacing(claim, orders.spacing)
         committed = replace(claim.committed(), taken=holder_state.claim.taken if holder_state.claim else None)
-        remember = Put(memory, reboot_record.encode(RebootRecord.of(committed, self.guarded.clock())), last.version)
+        record = RebootRecord.of(committed, self.guarded.clock(), known)
+        remember = Put(memory, reboot_record.encode(record), last.version)
         sent = asyncio.get_running_loop().time()
         put, entry = await self.guarded.rewrite(holder_state, committed, [remember])
         self._own.remember(
@@ -236,8 +237,8 @@ class RebootLock:
         holder_state = self._own.holder_state_in(claim.holder, reading, record)
         holder_state.refuse_older(claim)
         if holder_state.holds(claim) and holder_state.claim is not None:
-            forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
-            also: list[Also] = [Delete(memory, last.version)] if forget else []
+            forget = None if rebooted else _forgotten(claim, memory, last)
+            also: list[Also] = [forget] if forget else []
             await self._free(work, holder_state, holder_state.claim, [*also, *work.checks(places)])
             return holder_state.claim
         if not holder_state.listed and holder_state.is_of(claim):
@@ -252,8 +253,8 @@ class RebootLock:
         memory = keys.reboot_key(self.guarded.group, claim.holder)
         if now.holder != claim.holder or not now.holds(claim) or now.claim is None:
             return None
-        forget = last.entry is not None and not rebooted and _is_of(claim, last.entry)
-        also: list[Also] = [Delete(memory, last.version) if forget else Check(memory, last.version)]
+        forget = None if rebooted else _forgotten(claim, memory, last)
+        also: list[Also] = [forget or Check(memory, last.version)]
         try:
             now.refuse_older(claim)
             await self._free(work, now, now.claim, [*also, *work.checks()])
@@ -282,9 +283,15 @@ class RebootLock:
         return True
 
 
-def _is_of(claim: Claim, remembered: Entry) -> bool:
-    """Whether a machine's last reboot is that of this claim."""
+def _forgotten(claim: Claim, key: str, remembered: Reading) -> Put | Delete | None:
+    """Give the write that forgets the reboot of a claim alone; None: the last reboot is of another claim."""
+    if remembered.entry is None:
+        return None
     try:
-        return reboot_record.decode(remembered.value, remembered.key).nonce == claim.nonce
+        last = reboot_record.decode(remembered.entry.value, key)
     except CorruptValueError:
-        return False
+        return None
+    if last.nonce != claim.nonce:
+        return None
+    before = last.before
+    return Put(key, reboot_record.encode(before), remembered.version) if before else Delete(key, remembered.version)

@@ -1,15 +1,20 @@
-"""The trigger `reboot-required`: Debian's and Ubuntu's /run/reboot-required, which packages write, and its `.pkgs`.
+"""The trigger `reboot-required`: the files /run/reboot-required and /run/reboot-needed.
 
-A reboot empties /run. A soft reboot keeps /run and renews userspace: then the file is fulfilled, unless a package wants
-another kernel or new microcode. So this trigger remembers, next to the file, which file it saw in which boot.
+Packages of Debian and Ubuntu write the first, and their names into its `.pkgs`. SUSE's transactional-update writes
+either of them, and systemd-sysupdate on Flatcar the first. So both are watched on every machine.
+
+A reboot empties /run. A soft reboot keeps /run and renews userspace: then a file is fulfilled, unless a package wants
+another kernel or new microcode. So this trigger remembers which file it saw in which boot.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
@@ -44,67 +49,40 @@ class _Seen:
     left: _File | None
 
 
-class RebootRequired:
-    """Reads the file at each check; inotify only wakes the loop."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that is there; `is_left`: since before this boot."""
 
-    name = NAME
+    path: Path
+    written: datetime
+    is_left: bool
 
-    def __init__(self, paths: Paths) -> None:
-        self._file = paths.reboot_required
-        self._packages = self._file.with_name(f"{NAME}.pkgs")
-        self._dpkg = paths.root / "var/lib/dpkg/status"
-        self._mark = paths.run / "reboot-required.json"
-        self._watching: asyncio.Task[None] | None = None
 
-    @classmethod
-    def make(cls, context: "TriggerContext") -> "RebootRequired":
-        """Give the trigger of this machine."""
-        return cls(context.paths)
+class _Requested:
+    """One of the files. It remembers, in `run`, which file it saw in which boot."""
 
-    def found(self) -> bool:
-        """Whether this machine has packages of dpkg."""
-        return self._dpkg.exists() or self._file.exists()
+    def __init__(self, path: Path, run: Path) -> None:
+        self.path = path
+        self._mark = run / f"{path.name}.json"
 
-    def listen(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when the file comes, goes, changes, or is replaced."""
-        self._watching = asyncio.ensure_future(self._watch(wake))
+    def is_there(self) -> bool:
+        """Whether the file is there now."""
+        return self._identity() is not None
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
-        """Read the file and its packages."""
-        try:
-            file = self._identity()
-            left = self._left_by_an_earlier_boot(boot, file)
-            packages = self._read_packages() if file else []
-        except OSError as error:
-            return TriggerResult(error=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
+    def look(self, boot: Boot) -> _Found | None:
+        """Give the file, if it is there. `OSError`: that cannot be read, or not be remembered."""
+        file = self._identity()
+        left = self._left_by_an_earlier_boot(boot, file)
         if file is None:
-            return TriggerResult(says=f"there is no {self._file}")
-        if file == left and not any(map(_wants_another_kernel, packages)):
-            return TriggerResult(says=f"{self._file} is from before this boot, which did what it asked for")
-        written = datetime.fromtimestamp(file.written / 1e9, UTC).replace(microsecond=0)
-        reason = f"packages ask for it: {listed(packages)}" if packages else "a package asks for it"
-        return TriggerResult(RebootNeed(NAME, f"{NAME}-{written:%Y-%m-%dT%H:%M:%SZ}", written, reason))
-
-    async def close(self) -> None:
-        """Stop watching."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+            return None
+        return _Found(self.path, datetime.fromtimestamp(file.written / 1e9, UTC).replace(microsecond=0), file == left)
 
     def _identity(self) -> _File | None:
         try:
-            stat = self._file.stat()
+            stat = self.path.stat()
         except FileNotFoundError:
             return None
         return _File(stat.st_mtime_ns, stat.st_ino)
-
-    def _read_packages(self) -> list[str]:
-        try:
-            with self._packages.open("rb") as file:
-                lines = file.read(MOST_READ).decode(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def _left_by_an_earlier_boot(self, boot: Boot, file: _File | None) -> _File | None:
         """Give the file that an earlier userspace had left, and remember the present file."""
@@ -140,20 +118,88 @@ class RebootRequired:
         new.write_text(json.dumps(fields))
         new.rename(self._mark)
 
+
+class RebootRequired:
+    """Reads the files at each check; inotify only wakes the loop."""
+
+    name = NAME
+
+    def __init__(self, paths: Paths) -> None:
+        self._packages = paths.reboot_required.with_name(f"{NAME}.pkgs")
+        self._files = tuple(_Requested(path, paths.run) for path in (paths.reboot_required, paths.reboot_needed))
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    def make(cls, context: "TriggerContext") -> "RebootRequired":
+        """Give the trigger of this machine."""
+        return cls(context.paths)
+
+    def found(self) -> bool:
+        """Say yes: a program of any distribution may write the files at any time."""
+        return True
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when a file comes, goes, changes, or is replaced."""
+        self._watching = asyncio.ensure_future(self._watch(wake))
+
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+        """Read the files and the packages."""
+        try:
+            packages = self._read_packages() if self._files[0].is_there() else []
+            found = [one for file in self._files if (one := file.look(boot)) is not None]
+        except OSError as error:
+            return TriggerResult(error=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
+        needed = [one for one in found if not one.is_left or any(map(_wants_another_kernel, packages))]
+        if not found:
+            return TriggerResult(says=f"there is neither {self._files[0].path} nor {self._files[1].path}")
+        if not needed:
+            return TriggerResult(says=f"{found[0].path} is from before this boot, which did what it asked for")
+        return TriggerResult(_need(needed, packages))
+
+    async def close(self) -> None:
+        """Stop watching."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    def _read_packages(self) -> list[str]:
+        try:
+            with self._packages.open("rb") as file:
+                lines = file.read(MOST_READ).decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
     async def _watch(self, wake: Callable[[], None]) -> None:
-        """Wake the loop when one of the two files changes; without inotify the loop's heartbeat checks them."""
+        """Wake the loop when one of the files changes; without inotify the loop's heartbeat checks them."""
         from asyncinotify import Inotify, Mask  # noqa: PLC0415 - loaded only if it is used: it takes memory
 
-        names = {self._file.name, self._packages.name}
+        folder, names = self._packages.parent, {self._packages.name, *(file.path.name for file in self._files)}
         changes = Mask.CREATE | Mask.CLOSE_WRITE | Mask.ATTRIB | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM
         try:
             with Inotify() as inotify:
-                inotify.add_watch(self._file.parent, changes | Mask.ONLYDIR)
+                inotify.add_watch(folder, changes | Mask.ONLYDIR)
                 async for event in inotify:
                     if event.name is not None and event.name.name in names:
                         wake()
         except OSError as error:
-            log.info("%s is not watched (%s): it is checked every half minute", self._file, error)
+            log.info("%s is not watched (%s): it is checked every half minute", self._files[0].path, error)
+
+
+def _need(needed: list[_Found], packages: list[str]) -> RebootNeed:
+    """Give the need. The named packages are its version: the same packages after a reboot are no new reason.
+
+    Only a file that an earlier boot had left proves that a reboot failed. Any other file was written since.
+    """
+    digest = hashlib.sha256("\n".join(sorted(packages)).encode()).hexdigest()[:12]
+    reason = f"packages ask for it: {listed(packages)}" if packages else f"/run/{needed[0].path.name} asks for it"
+    return RebootNeed(
+        NAME,
+        f"{NAME}-{digest}" if packages else NAME,
+        min(one.written for one in needed),
+        reason,
+        judges=all(one.is_left for one in needed),
+    )
 
 
 def _read_file(fields: dict[str, object], name: str) -> _File | None:

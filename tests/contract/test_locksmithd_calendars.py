@@ -7,6 +7,9 @@ import time
 import uuid
 from datetime import datetime, timedelta
 
+import pytest
+
+from locksmith.agent.ports import HEARTBEAT
 from locksmith.host.clock import local_zone
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.connect import open_store
@@ -177,6 +180,21 @@ def test_a_wish_that_is_taken_back_gives_the_slot_back(site):
     site.play(story, triggers={"use": ["reboot-required"]})
 
 
+@pytest.mark.parametrize("name", ["reboot-required", "reboot-needed"])
+def test_a_machine_without_dpkg_sees_a_file_that_comes_after_its_start(site, name):
+    """As transactional-update and systemd-sysupdate write it, with the triggers that a machine uses by default."""
+
+    async def story(node):
+        await node.says("idle")
+        began = time.monotonic()
+        (node.paths.root / "run" / name).touch()
+        await node.rebooted()
+        assert time.monotonic() - began < HEARTBEAT / 2
+        await node.says("rebooted and healthy: releasing the slot")
+
+    site.play(story)
+
+
 def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
     async def story(node):
         (node.paths.root / "run").mkdir(exist_ok=True)
@@ -202,7 +220,7 @@ def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
         async def why():
             return (await node.tool("why"))[1].replace("\n", " ")
 
-        await until_async(why, "update 4081.2.0 is installed; and a package asks for it")
+        await until_async(why, "update 4081.2.0 is installed; and /run/reboot-required asks for it")
 
     use = ["update-engine", "reboot-required", "needs-restarting"]
     site.play(story, window={"open": [IN_THREE_DAYS]}, triggers={"use": use, "command": ["gone"]})
@@ -237,7 +255,7 @@ def test_a_command_that_says_so_reboots_the_machine_once(site):
         (node.paths.root / "etc/locksmith/check").rename(node.paths.root / "usr/bin/check")
         await node.start_daemon()
         await node.rebooted()
-        await node.says("waiting (repeated): it has rebooted for update needs-restarting already", limit=30)
+        await node.says("waiting (repeated): it has rebooted for needs-restarting already", limit=30)
         assert node.reboots == 1
         await site.is_free()
 

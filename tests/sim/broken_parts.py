@@ -32,6 +32,7 @@ from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT, Claim
+from locksmith.lock.records.past import LastReboot
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
@@ -389,6 +390,23 @@ class Amnesia(Observer):
     async def observe(self) -> Snapshot:
         seen = await super().observe()
         return replace(seen, journal=replace(seen.journal, done=None))
+
+
+class ShortMemory(Observer):
+    """Knows the last thing only that it has rebooted for, and no trigger."""
+
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
+        done = seen.journal.done
+        return replace(seen, journal=replace(seen.journal, earlier=(), done=done and LastReboot(done.version, done.at)))
+
+
+class Tireless(Observer):
+    """Counts no reboots."""
+
+    async def observe(self) -> Snapshot:
+        seen = await super().observe()
+        return replace(seen, settings=replace(seen.settings, max_per_day=0))
 
 
 class NoFinish(Observer):
@@ -767,6 +785,17 @@ def old_disks(drawn: Plan) -> Plan:
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=faults, operator_acts=0, go_nodes=0)
 
 
+def insatiable(drawn: Plan) -> Plan:
+    """What takes triggers that want a reboot for ever, and little else."""
+    return replace(disturbed(drawn, Faults(insatiable=1.0)), busy=0.0)
+
+
+def insatiable_without_disks(drawn: Plan) -> Plan:
+    """What takes the same on machines that come up with nothing in /var/lib/locksmith."""
+    faults = Faults(insatiable=1.0, disk_lost=0.5, power_cuts=40)
+    return replace(insatiable(drawn), faults=faults, busy=5.0)
+
+
 def lost_disks(drawn: Plan) -> Plan:
     """What takes machines that come up with an empty state, free slots beside theirs, and nobody who looks on."""
     shaped = old_disks(replace(drawn, machines=8, slots=6))
@@ -966,6 +995,9 @@ BROKEN = [
     Broken(NoLookAfterTheCommit, "nothing wants it to", must_release),
     Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),
     Broken(NoGroupMemory, "reboots once more", old_disks),
+    Broken(ShortMemory, "reboots again for what", insatiable, also=NoGroupMemory),
+    Broken(Tireless, "more often in a day", insatiable, also=NoGroupMemory),
+    Broken(NoGroupMemory, "more often in a day", insatiable_without_disks),
     Broken(NoOrphans, "has forgotten its claim", lost_disks),
     Broken(NoWindow, "outside its window"),
     Broken(NoLastWindow, "outside its window"),

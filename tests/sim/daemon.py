@@ -89,6 +89,7 @@ class Process:
     dry_run: bool = False
     hooks: bool = False
     spacing: float = 0.0
+    most_per_day: int = 0
     stalls: Random = field(default_factory=Random)
     alive: bool = True
     task: asyncio.Task[None] | None = None
@@ -116,11 +117,12 @@ class Process:
             health=HEALTH,
             grace=GRACE,
             sessions=SESSIONS,
+            max_per_day=self.most_per_day,
         )
         presence = self._presence()
         ports = Ports(
             machine=self,
-            triggers=(self, _Packages(self)),
+            triggers=(self, _Packages(self), _Insatiable(self)),
             journal=self.parts.journal(machine.name, machine.disk, self.moment, machine.hardware, self.seen),
             strategy=self._strategy,
             clock=machine.clock,
@@ -287,7 +289,12 @@ class Process:
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:
             store = self._open(target.endpoints_at(self.target.endpoints, self.seen.clusters.own))
-            rules = GroupRules(self.machine.halt_after, self.spacing, repeat=Settings().repeat.total_seconds())
+            rules = GroupRules(
+                self.machine.halt_after,
+                self.spacing,
+                repeat=Settings().repeat.total_seconds(),
+                max_per_day=self.most_per_day,
+            )
             return self.parts.queued(
                 self.parts.lock(
                     store,
@@ -335,6 +342,18 @@ class _Packages:
     async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         return self.process.machine.look_at_packages()
+
+
+@dataclass
+class _Insatiable:
+    """The third trigger, which is never content."""
+
+    process: Process
+    name: str = "insatiable"
+
+    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+        """Ask the machine."""
+        return self.process.machine.look_at_insatiable()
 
 
 @dataclass

@@ -19,7 +19,7 @@ from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
 from tests.harness.fault_script import StepwiseStore
 from tests.sim.daemon import GROUP, Parts, Process
-from tests.sim.machine import MIDNIGHT, SimJournal, SimMachine
+from tests.sim.machine import INSATIABLE, MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
 from tests.sim.older_queue import OlderQueue
@@ -88,6 +88,7 @@ class Simulation:
             sociable=self.plan.is_sociable,
             stepwise=self.plan.stepwise,
             down=self.down,
+            most_per_day=self.plan.most_per_day,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         self.server.refused = rules.refused
@@ -159,7 +160,7 @@ class Simulation:
         """Forget what it has tried already, as `locksmithctl recheck` does."""
         machine = node.machine
         SimJournal(machine.name, machine.disk, lambda _moment: None).forgive(machine.clock())
-        machine.tried.clear()
+        machine.forget_reboots()
         node.wake()
 
     def _let_days_pass(self, rules: Rules, name: str, node: Node) -> None:
@@ -189,6 +190,9 @@ class Simulation:
             machine.set_clock(timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off))
             if self.plan.draw(f"{name} halts").random() < self.plan.faults.loose:
                 machine.halt_after = HaltAfter(3)
+            never = self.plan.draw(f"{name} insatiable")
+            if never.random() < self.plan.faults.insatiable:
+                machine.insatiable = never.choice(sorted(INSATIABLE))
 
     def _calendar(self, opens: Sequence[str], number: int) -> WindowSettings:
         drawn, least = self.plan.calendars, timedelta(seconds=self.plan.calendars.least)
@@ -218,6 +222,7 @@ class Simulation:
             name in self.dry,
             hooks=self.plan.hooks,
             spacing=self.plan.spacing,
+            most_per_day=self.plan.most_per_day,
             stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
         )
 

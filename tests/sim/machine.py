@@ -22,6 +22,16 @@ MIDNIGHT = datetime(2026, 5, 1, tzinfo=UTC)
 DAEMON, PERSON, POWER = "its daemon", "a person", "a power cut"
 
 
+INSATIABLE: dict[str, Callable[[int], tuple[str, str]]] = {
+    "the same": lambda _boot: ("needs-restarting", "needs-restarting"),
+    "nothing": lambda _boot: ("max-uptime", ""),
+    "two things": lambda boot: ("packages", "ab"[boot % 2]),
+    "another thing": lambda boot: ("packages", f"digest-{boot}"),
+    "two triggers": lambda boot: (("packages", "kernel")[boot % 2], ""),
+}
+"""What triggers name that are never content, by the number of the boot."""
+
+
 @dataclass
 class Engine:
     """The update engine. `wish` is the version it wants a reboot for; it is forgotten by a reboot, or by a reset."""
@@ -139,6 +149,14 @@ class SimMachine:
     """What its engine wanted when its daemon last brought it down."""
     tried: set[str] = field(default_factory=set)
     """The versions that its own daemon has rebooted it for."""
+    insatiable: str = ""
+    """In which way a trigger wants a reboot for ever; empty: there is none."""
+    met: set[tuple[str, str]] = field(default_factory=set)
+    """What that trigger wanted when its own daemon rebooted it."""
+    meets: tuple[str, str] | None = None
+    """What it wanted when its daemon last brought it down."""
+    caused: list[datetime] = field(default_factory=list)
+    """When its own daemon rebooted it, by its clock."""
     host: str = ""
     offset: timedelta = timedelta()
     snapshots: list[Disk] = field(default_factory=list)
@@ -256,6 +274,26 @@ class SimMachine:
         version = self.packages.need
         return TriggerResult(RebootNeed("reboot-required", version, self.clock()) if version else None)
 
+    def wants_for_ever(self) -> tuple[str, str] | None:
+        """Name the trigger that is never content, and the version that it names in this boot."""
+        if not self.insatiable or not self.faults().insatiable:
+            return None
+        return INSATIABLE[self.insatiable](self.boots)
+
+    def look_at_insatiable(self) -> TriggerResult:
+        """What the trigger says that is never content."""
+        wants = self.wants_for_ever()
+        if wants is None:
+            return TriggerResult()
+        trigger, version = wants
+        return TriggerResult(RebootNeed(trigger, version, self.clock(), judges=False))
+
+    def forget_reboots(self) -> None:
+        """Forget what it has rebooted for, as nobody can know it any more, or an operator allows more."""
+        self.tried.clear()
+        self.met.clear()
+        self.caused.clear()
+
     def order_reboot(self) -> None:
         """Take the daemon's order as logind does, with all that can go wrong."""
         faults, rng = self.faults(), self.rng
@@ -282,6 +320,7 @@ class SimMachine:
         self.down_by = by
         if by == DAEMON:
             self.down[self.name], self.ordered_for = self, self.engine.need
+            self.meets = self.wants_for_ever()
         seen = rng.choice((0.0, 0.0, rng.uniform(0.1, 10)))
         delay = rng.uniform(30, 200) if rng.random() < self.faults().inhibited else rng.uniform(0.1, 5)
         self.story.tell(self.name, f"goes down by {by} in {seen + delay:.1f} s")
@@ -383,8 +422,10 @@ class SimMachine:
         loop.call_later(gone, self._boot)
 
     def _boot(self) -> None:
-        if self.down_by == DAEMON and self.ordered_for is not None:
-            self.tried.add(self.ordered_for)
+        if self.down_by == DAEMON:
+            self.tried |= {self.ordered_for} if self.ordered_for is not None else set()
+            self.met |= {self.meets} if self.meets is not None else set()
+            self.caused.append(self.clock())
         self.on, self.down_by, self.going_down, self.silent_until = True, None, False, 0.0
         self.booted_at = asyncio.get_running_loop().time()
         self.down.pop(self.name, None)

@@ -101,6 +101,8 @@ class Faults:
     """How many machines have an older version, until some time of the storm."""
     misdirected: int = 0
     """Times at which one machine is given a wrong endpoint, which is corrected minutes later; half of them at first."""
+    insatiable: float = 0.0
+    """How many machines have a trigger that wants a reboot, whatever was done, until the storm is over."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
@@ -142,6 +144,11 @@ class Plan:
     """Seconds after a reboot until a machine wants the next, at most; 0: it wants one or two in all."""
     spacing: float = 0.0
     calendars: Calendars = Calendars()
+
+    @property
+    def most_per_day(self) -> int:
+        """How many reboots triggers may cause; a fleet that is busy for a quarter of an hour would see no more."""
+        return 3 if self.faults.insatiable else 0
 
     @property
     def is_calm(self) -> bool:
@@ -199,6 +206,7 @@ def plan(seed: int) -> Plan:
     drawn = _astray(Random(f"{seed} other cluster"), drawn)
     drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
     drawn = _misdirected(Random(f"{seed} misdirected"), drawn)
+    drawn = _never_content(Random(f"{seed} insatiable"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -316,6 +324,11 @@ def _of_two_versions(rng: Random, faults: Faults) -> Faults:
 def _misdirected(rng: Random, faults: Faults) -> Faults:
     """Add wrong endpoints to a sixth of the storms."""
     return faults if faults == Faults() or rng.random() < 0.83 else replace(faults, misdirected=rng.randint(1, 4))
+
+
+def _never_content(rng: Random, faults: Faults) -> Faults:
+    """Have a trigger that wants a reboot for ever in an eighth of the fleets that meet faults."""
+    return faults if faults == Faults() else replace(faults, insatiable=0.5 if rng.random() < 0.125 else 0.0)
 
 
 def _window(rng: Random) -> str | None:

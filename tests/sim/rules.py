@@ -44,6 +44,8 @@ RECORDS = keys.holders_prefix(GROUP)
 NODES = keys.nodes_prefix(GROUP)
 RESUME = keys.resume_key(GROUP)
 FREEZE, SPACING = keys.freeze_key(GROUP), keys.spacing_key(GROUP)
+HALF_A_DAY = timedelta(hours=12)
+"""A reboot of so long ago counts for a day, also if the clock was stepped since."""
 LATE = 120.0
 """Seconds after which no write is on its way any more: the longest the network keeps one, and some tries."""
 SHOWN = 150.0
@@ -130,6 +132,8 @@ class Rules:
     """Since when a slot is free that a machine in the queue may take, and nothing was written to the semaphore."""
     takeable_version: int = 0
     looked: float = 0.0
+    most_per_day: int = 0
+    """How many reboots triggers may cause (0: any number)."""
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
 
@@ -244,7 +248,7 @@ class Rules:
         self._note_windows()
         self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
         for machine in self.machines.values():
-            machine.tried.clear()  # where its disk goes back as well, nobody remembers what it rebooted for
+            machine.forget_reboots()  # where its disk goes back as well, nobody remembers what it rebooted for
         self.halted, self.version = {}, self.server.read(KEY).version
 
     def _note_holders(self, added: set[str], removed: set[str]) -> None:
@@ -404,12 +408,19 @@ class Rules:
         name, engine, packages = machine.name, machine.engine, machine.packages
         if name in self.dry:
             self.story.breaks(f"{name} reboots in a dry run")
-        since = asyncio.get_running_loop().time() - max(engine.needed_until, packages.needed_until)
+        now = asyncio.get_running_loop().time()
+        since = now - max(engine.needed_until, packages.needed_until)
         must_release = engine.must_release and packages.need is None and packages.needed_until < engine.needed_until
-        if not machine.is_wanted and (must_release or since > FRESH + 0.1):
+        for_ever = machine.insatiable and now < STORMY + FRESH
+        if not machine.is_wanted and not for_ever and (must_release or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
         if engine.need in machine.tried and packages.need is None:
             self.story.breaks(f"{name} reboots once more for {engine.need}")
+        if not machine.is_wanted and since > FRESH + 0.1 and machine.wants_for_ever() in machine.met:
+            self.story.breaks(f"{name} reboots again for what it has rebooted for")
+        today = [at for at in machine.caused if abs(machine.clock() - at) < HALF_A_DAY]
+        if 0 < self.most_per_day <= len(today):
+            self.story.breaks(f"{name} reboots more often in a day than its triggers may")
 
     def _is_the_time(self, machine: SimMachine) -> None:
         name, windows = machine.name, self.windows_of(machine.name, FRESH + 5.0)

@@ -13,6 +13,7 @@ from typing import Any
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import older_names
+from locksmith.lock.records.cause import Cause, encode_causes, read_causes
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, read_moment, read_optional_moment
 from locksmith.util.words import quoted
@@ -53,7 +54,8 @@ class Claim:
     the reboot afterwards. `failure` says what went wrong with its reboot, `acknowledged` which operator has taken note
     of that, when and why (empty: no operator has). `commits` counts how often its point of no return was written: a
     reboot journal that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a
-    second reboot for the same version (`locksmithctl recheck`).
+    second reboot for the same version (`locksmithctl recheck`). `causes` are all that wanted the reboot, first the
+    trigger that caused it (empty: an operator's claim, or of an earlier version).
     """
 
     holder: str
@@ -73,6 +75,7 @@ class Claim:
     acknowledged: str = ""
     commits: int = 0
     rechecked: datetime | None = None
+    causes: tuple[Cause, ...] = ()
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -138,6 +141,7 @@ def encode(claim: Claim) -> bytes:
         **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
+        **({"causes": encode_causes(claim.causes)} if claim.causes else {}),
     }
     return dump(known, claim.extra)
 
@@ -167,6 +171,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             # A record of an earlier version does not count its commits.
             commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
             rechecked=read_optional_moment(fields, "rechecked"),
+            causes=read_causes(fields),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -178,5 +183,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked"),
+    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked", "causes"),
 }

@@ -11,6 +11,7 @@ from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Journal, JournalEntry, Phase, PreRebootState, entry_for, target_of
 from locksmith.agent.settings import Settings
 from locksmith.agent.snapshot import Snapshot
+from locksmith.lock.records.cause import Cause
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
@@ -46,6 +47,7 @@ def test_a_new_claim_says_whose_it_is_and_why_and_in_which_boot_it_was_made(need
         system="flatcar 1.0",
         reason=reason,
         rechecked=NOW,
+        causes=(Cause(need.trigger, need.version),),
     )
     assert entry == JournalEntry(
         claim, "etcd-lock", "web", 3, ("http://a",), Phase.REQUESTED, Boot("boot-1", 2), DAEMON, before=BEFORE

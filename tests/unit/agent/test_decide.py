@@ -42,8 +42,9 @@ from locksmith.agent.steps import (
     Wait,
     Warn,
 )
-from locksmith.lock.answer import Denied, LastReboot
+from locksmith.lock.answer import Denied
 from locksmith.lock.records.claim import DAEMON
+from locksmith.lock.records.past import LastReboot
 from locksmith.window.splay import Splay
 from tests.builders.snapshots import (
     ALERT,
@@ -255,8 +256,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     (
         "the group remembers a reboot that this machine does not",
-        replace(REQUESTED, answer=Denied("repeated", "again", done=LastReboot("1.2.3", NOW))),
-        Abort("again", done=LastReboot("1.2.3", NOW)),
+        replace(REQUESTED, answer=Denied("repeated", "again", past=(LastReboot("1.2.3", NOW),))),
+        Abort("again", past=(LastReboot("1.2.3", NOW),)),
     ),
     ("rebooted, and now the strategy is off", configured(REBOOTED, reboots=False), Release()),
     ("rebooted, and going down once more: the slot stays", replace(REBOOTED, shutdown=DOWN), "rebooting"),

@@ -9,7 +9,7 @@ from locksmith.agent.decide import decide
 from locksmith.agent.facts import Aborting, Blocker, Checks, RebootNeed, Report, ShutdownState, Stage, Warned
 from locksmith.agent.journal import FailedAttempt, Hooks, Journal, Phase
 from locksmith.agent.steps import Abort, Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.past import LastReboot
 from tests.builders.snapshots import (
     ALERT,
     BOOTED,

@@ -9,7 +9,8 @@ from locksmith.agent.journal import Hooks, Phase
 from locksmith.agent.memory import ClaimMemory
 from locksmith.agent.steps import Abort, Undo
 from locksmith.errors import StoreUnavailableError
-from locksmith.lock.answer import Denied, Granted, LastReboot
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.records.past import LastReboot
 from tests.builders.loops import DENIED, START, Bench, Users, for_a_while, raising
 from tests.sim.virtual_time import run
 
@@ -33,7 +34,7 @@ def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
 
 def test_a_reboot_that_the_group_remembers_is_written_down_here_too():
     done = LastReboot("1.2.3", START)
-    bench = Bench(does={"request": lambda: Denied("repeated", "it has rebooted for 1.2.3 already", done=done)})
+    bench = Bench(does={"request": lambda: Denied("repeated", "it has rebooted for 1.2.3 already", past=(done,))})
     for_a_while(bench, 3)
     assert bench.calls == ["request", "abort"]
     assert bench.journal.read().done == done

@@ -11,8 +11,8 @@ from locksmith.agent.facts import Blocker, Stage
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import Hooks, Phase
 from locksmith.errors import LocksmithError, RebootRefusedError, StoreUnavailableError
-from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import UNHEALTHY
+from locksmith.lock.records.past import LastReboot
 from tests.builders.loops import START, Bench, for_a_while, raising
 from tests.harness.windows import FixedWindows, original
 from tests.sim.virtual_time import VirtualLoop, run

@@ -8,8 +8,9 @@ import pytest
 from locksmith.agent.journal import Phase
 from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, OlderJournalError
-from locksmith.lock.answer import Denied, LastReboot
+from locksmith.lock.answer import Denied
 from locksmith.lock.records.claim import DAEMON
+from locksmith.lock.records.past import LastReboot
 from tests.builders.loops import DENIED, START, Bench, for_a_while, raising
 
 HOUR = 3600.0
@@ -87,7 +88,7 @@ def test_a_report_that_does_not_reach_the_group_is_tried_again():
 def test_the_group_remembers_a_reboot_and_the_machine_does_again():
     bench = Bench()
     done = LastReboot("1.2.3", START)
-    bench.does["request"] = lambda: Denied("repeated", "it has rebooted for that", done=done)
+    bench.does["request"] = lambda: Denied("repeated", "it has rebooted for that", past=(done,))
     for_a_while(bench, 60)
     assert bench.calls == ["request", "abort"]
     assert bench.journal.read().done == done

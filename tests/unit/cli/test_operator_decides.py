@@ -27,8 +27,9 @@ from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.errors import LocksmithError
-from locksmith.lock.answer import Answer, Denied, Granted, LastReboot
+from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.past import LastReboot
 from locksmith.window.splay import Splay
 from tests.harness.examples import times
 from tests.harness.windows import original

@@ -22,7 +22,7 @@ from locksmith.host import journal_json
 from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import LastReboot
+from locksmith.lock.records.past import LastReboot
 from tests.builders.journals import FAILURE, ME, SINCE, again, committed, entry
 
 LIMIT = 20.0

@@ -9,8 +9,8 @@ from locksmith.agent.journal import Hooks, Journal, JournalEntry, PreRebootState
 from locksmith.errors import HostError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import UNHEALTHY
+from locksmith.lock.records.past import LastReboot
 from tests.builders.journals import FAILURE, ME, SINCE, again, committed, entry
 
 

@@ -14,8 +14,8 @@ from locksmith.host.durable import write_durably
 from locksmith.host.flock import locked
 from locksmith.host.journal import JournalFile, TakenOverError
 from locksmith.host.paths import Paths
-from locksmith.lock.answer import LastReboot
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.past import LastReboot
 
 NOW = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 CLAIM = Claim("n1", REBOOT, "nonce", NOW, who="alice")

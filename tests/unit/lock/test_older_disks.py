@@ -8,15 +8,17 @@ import pytest
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.answer import Denied, Granted, LastReboot
+from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.errors import RepeatedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident, keys, node
 from locksmith.lock.records import reboot as reboot_record
+from locksmith.lock.records.cause import Cause
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
 from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.past import LastReboot
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.fault_script import StepwiseStore
@@ -39,7 +41,7 @@ class Bench:
         self.server = MemoryServer()
         self.now = NOW
         self.lock = RebootLock(
-            kind(self.server), "", clock=lambda: self.now, rules=GroupRules(repeat=DAY.total_seconds())
+            kind(self.server), "", clock=lambda: self.now, rules=GroupRules(repeat=DAY.total_seconds(), max_per_day=3)
         )
 
     def remembered(self) -> RebootRecord | None:
@@ -100,7 +102,7 @@ def test_a_record_of_an_earlier_version_counts_its_commits_by_its_state(state, c
 async def test_the_group_remembers_what_a_machine_rebooted_for(kind):
     bench = Bench(kind)
     await bench.reboots()
-    assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7)
+    assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7, (Cause("", "1.2.3"),))
     with pytest.raises(RepeatedError, match=r"rebooted for update 1\.2\.3 already.*`locksmithctl recheck`"):
         await bench.lock.take(AGAIN)
     assert (await bench.lock.read()).semaphore.holders == ()
@@ -160,7 +162,7 @@ async def test_one_that_did_not_come_about_leaves_the_memory_of_an_earlier_one()
     other = replace(AGAIN, version="1.2.4")
     await bench.lock.take(other)
     assert await bench.lock.release(other)
-    assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7)
+    assert bench.remembered() == RebootRecord("1.2.3", NOW, "first", "boot-1", 7, (Cause("", "1.2.3"),))
 
 
 async def test_an_unlock_of_a_machine_that_is_down_does_not_forget_its_reboot():
@@ -202,8 +204,45 @@ async def test_a_machine_whose_commit_would_be_a_repetition_hears_what_it_has_re
     assert await machine.take(replace(AGAIN, version="1.2.4", taken=None)) == Granted()
     refused = await machine.commit(AGAIN)
     assert isinstance(refused, Denied)
-    assert refused.done == LastReboot("1.2.3", NOW)
+    assert refused.past == (LastReboot("1.2.3", NOW, "first", (Cause("", "1.2.3"),)),)
     await machine.close()
+
+
+@both_manners
+async def test_a_reboot_that_did_not_come_about_leaves_those_before_it(kind):
+    bench = Bench(kind)
+    await bench.reboots()
+    before = bench.remembered()
+    other = replace(AGAIN, version="1.2.4")
+    await bench.lock.take(other)
+    await bench.lock.commit(other)
+    assert bench.remembered() != before
+    await bench.lock.release(other.committed())
+    with pytest.raises(RepeatedError):
+        await bench.lock.take(replace(AGAIN, nonce="third"))
+
+
+@both_manners
+async def test_the_group_counts_the_reboots_of_a_day_for_a_machine_that_forgot_them(kind):
+    bench = Bench(kind)
+    for number in range(3):
+        claim = replace(CLAIM, nonce=f"n-{number}", boot_id=f"boot-{number}", version=f"1.2.{number}")
+        await bench.reboots(claim)
+    fourth = replace(CLAIM, nonce="fourth", boot_id="boot-4", version="1.2.4")
+    with pytest.raises(RepeatedError, match="its triggers have caused 3 reboots in 24 hours") as caught:
+        await bench.lock.take(fourth)
+    assert (caught.value.code, len(caught.value.past)) == ("max_per_day", 3)
+    await bench.lock.take(replace(fourth, who="alice", version=""))  # an operator's `locksmithctl reboot`
+
+
+async def test_an_operators_reboot_in_between_hides_none_and_does_not_count():
+    bench = Bench()
+    await bench.reboots()
+    await bench.reboots(replace(CLAIM, nonce="order", boot_id="boot-2", who="alice", version=""))
+    with pytest.raises(RepeatedError):
+        await bench.lock.take(replace(CLAIM, nonce="again", boot_id="boot-3"))
+    await bench.reboots(replace(CLAIM, nonce="new", boot_id="boot-3", version="1.2.4"))
+    await bench.lock.take(replace(CLAIM, nonce="third", boot_id="boot-4", version="1.2.5"))
 
 
 SHOWN = Node("n1", "web-1", "boot-2", "", "etcd-lock", "idle", NOW, userspace=9, claim="")

@@ -1,6 +1,7 @@
 """The triggers that look at files: what they want a reboot for, and what they do not."""
 
 import asyncio
+import gzip
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -75,7 +76,7 @@ def test_a_package_that_asks_for_a_reboot_is_a_wish_with_its_name(machine):
 
 def test_without_a_list_it_is_a_wish_all_the_same(machine):
     machine.write("run/reboot-required")
-    assert look(RebootRequired(machine.paths)).need.reason == "a package asks for it"
+    assert look(RebootRequired(machine.paths)).need.reason == "/run/reboot-required asks for it"
 
 
 def test_a_list_of_rubbish_is_bounded_and_read_as_text(machine):
@@ -126,13 +127,42 @@ def test_a_machine_whose_run_survives_a_reboot_does_not_reboot_for_ever(machine)
     assert look(RebootRequired(machine.paths), NEXT).need is None
 
 
-def test_the_same_file_is_the_same_version_and_a_new_one_is_not(machine):
+def test_the_same_packages_are_the_same_version_and_others_are_not(machine):
+    """A file that is written again, as by a program at each boot, is no new reason."""
+
     trigger = RebootRequired(machine.paths)
-    machine.asks_for_a_reboot("dbus")
+    machine.asks_for_a_reboot("dbus", "libc6")
     first = look(trigger).need.version
-    assert look(trigger).need.version == first
     os.utime(machine.paths.reboot_required, ns=(0, 10**18))
+    machine.asks_for_a_reboot("libc6", "dbus")
+    assert look(trigger).need.version == first
+    machine.asks_for_a_reboot("libc6", "dbus", "linux-image-6.1.0-40-amd64")
     assert look(trigger).need.version != first
+
+
+@pytest.mark.parametrize("name", ["reboot-required", "reboot-needed"])
+def test_a_file_that_names_no_package_has_one_version(machine, name):
+    trigger = RebootRequired(machine.paths)
+    assert "there is neither " in look(trigger).says
+    machine.write(f"run/{name}")
+    need = look(trigger).need
+    assert (need.version, need.reason) == ("reboot-required", f"/run/{name} asks for it")
+
+
+def test_a_file_of_this_boot_proves_nothing_and_one_from_before_it_does(machine):
+    """A program may write the file again after the reboot that it asked for."""
+
+    machine.asks_for_a_reboot("linux-image-6.1.0-40-amd64")
+    assert not look(RebootRequired(machine.paths)).need.judges
+    assert look(RebootRequired(machine.paths), SOFT).need.judges
+
+
+def test_a_soft_reboot_did_what_either_file_asked_for(machine):
+    machine.write("run/reboot-needed")
+    assert look(RebootRequired(machine.paths)).need
+    assert look(RebootRequired(machine.paths), SOFT).need is None
+    machine.asks_for_a_reboot("dbus")
+    assert look(RebootRequired(machine.paths), SOFT).need.reason == "packages ask for it: dbus"
 
 
 @pytest.mark.parametrize("rubbish", ["", "{}", '{"boot_id":"one","userspace":1,"file":[1],"left":[]}'])
@@ -159,6 +189,8 @@ async def test_the_loop_is_woken_when_the_file_comes_is_replaced_and_goes(machin
     await wakes(lambda: new.rename(machine.paths.reboot_required))
     await wakes(lambda: machine.write("run/reboot-required.pkgs", "dbus\nlibc6\n"))
     await wakes(lambda: machine.remove("run/reboot-required"))
+    await wakes(lambda: machine.write("run/reboot-needed"))
+    await wakes(lambda: machine.remove("run/reboot-needed"))
     await trigger.close()
 
 
@@ -202,6 +234,121 @@ def test_older_kernels_and_other_flavours_are_no_reason(machine, running, instal
 )
 def test_numbers_are_compared_as_numbers_across_releases_of_a_distribution(machine, running, newest):
     assert look(machine.kernel(running, running, newest)).need.version == newest
+
+
+@pytest.mark.parametrize(
+    ("running", "newest"),
+    [
+        ("6.1.0-40-amd64", "6.12.48+deb13-amd64"),
+        ("6.1.0-40-amd64", "6.12.43+deb12-amd64"),
+        ("6.1.0-40-amd64", "6.12.9+bpo-amd64"),
+        ("6.1.0-0.deb11.13-amd64", "6.1.0-40-amd64"),
+        ("6.12.9+bpo-amd64", "6.12.48+deb13-amd64"),
+        ("6.1.0-40-cloud-amd64", "6.12.48+deb13-cloud-amd64"),
+        ("6.1.0-40-rt-arm64", "6.12.48+deb13-rt-arm64"),
+        ("6.1.0-40-686-pae", "6.12.43+deb12-686-pae"),
+        ("6.12~rc6-amd64", "6.12-amd64"),
+        ("6.1.21-v8+", "6.6.20+rpt-rpi-v8"),
+        ("6.1.21-v7l+", "6.6.20+rpt-rpi-v7l"),
+        ("6.1.21+", "6.6.20+rpt-rpi-v6"),
+        ("6.6.20+rpt-rpi-2712", "6.12.25+rpt-rpi-2712"),
+        ("5.14.0-362.8.1.el9_3.x86_64", "6.12.0-55.el10_0.x86_64"),
+        ("4.18.0-513.rt7.316.el8_9.x86_64", "4.18.0-553.rt7.342.el8_10.x86_64"),
+        ("6.7.0-0.rc8.20240104gitac865f00af29.62.fc40.x86_64", "6.7.0-68.fc40.x86_64"),
+        ("6.6.8-zen1-1-zen", "6.6.8-zen2-1-zen"),
+        ("6.6.8-x64v3-xanmod1", "6.6.9-x64v3-xanmod2"),
+    ],
+)
+def test_an_update_changes_versions_and_tags_and_keeps_the_flavour(machine, running, newest):
+    others = ["6.12.48+deb13-other", "7.0.0+rpt-rpi-v9", "rescue-0123456789abcdef"]
+    assert look(machine.kernel(running, running, newest, *others)).need.version == newest
+    assert look(machine.kernel(newest, running, newest, *others)).need is None
+
+
+def test_a_board_does_not_run_the_kernels_of_other_boards(machine):
+    """Raspberry Pi OS installs those for all boards at once."""
+
+    boards = ["6.6.31+rpt-rpi-v6", "6.6.31+rpt-rpi-v7", "6.6.31+rpt-rpi-v7l", "6.6.31+rpt-rpi-v8"]
+    for board in boards:
+        seen = look(machine.kernel(board, *boards))
+        assert (seen.need, seen.not_applied) == (None, "")
+
+
+@pytest.mark.parametrize("image", ["boot/vmlinux-6.1.0-41-powerpc64le", "usr/lib/modules/6.1.0-41-powerpc64le/Image"])
+def test_an_image_may_have_another_name(machine, image):
+    trigger = machine.kernel("6.1.0-40-powerpc64le")
+    machine.write(image)
+    assert look(trigger).need.version == "6.1.0-41-powerpc64le"
+
+
+def test_a_kernel_whose_name_is_no_version_is_not_compared(machine):
+    seen = look(machine.kernel("custom", "6.1.0-9-amd64"))
+    assert (seen.need, seen.error) == (None, None)
+    assert "no version that can be compared" in seen.says
+
+
+NAME = "6.1.0-40-amd64"
+RUNS, BUILT = (
+    "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)",
+    "#1 SMP PREEMPT_DYNAMIC Debian 6.1.158-1 (2025-11-09)",
+)
+
+
+def x86(build: str) -> bytes:
+    """Make what the header of an image for x86 has (Documentation/arch/x86/boot.rst)."""
+    head = bytearray(0x4000)
+    head[0x202:0x206] = b"HdrS"
+    head[0x20E:0x210] = (0x3000).to_bytes(2, "little")
+    text = f"{NAME} (debian-kernel@lists.debian.org) {build}".encode() + b"\0"
+    head[0x3200 : 0x3200 + len(text)] = text
+    return bytes(head)
+
+
+def plain(build: str) -> bytes:
+    """Make what any other kernel has: the sentence twice, once without its number."""
+    said = f"Linux version {NAME} (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0) "
+    first, second = said + build.replace("#1", "#"), said + build
+    return b"MZ" + bytes(3 * 1024 * 1024 - 40) + f"{first}\n\0{second}\n\0".encode() + bytes(5000)
+
+
+def packed(build: str) -> bytes:
+    return gzip.compress(plain(build)) + b"rest"
+
+
+@pytest.mark.parametrize("form", [x86, plain, packed])
+def test_another_build_under_the_same_name_is_a_newer_kernel(machine, form):
+    trigger = machine.kernel(NAME)
+    machine.write("proc/sys/kernel/version", f"{RUNS}\n")
+    image = machine.write(f"boot/vmlinuz-{NAME}")
+    image.write_bytes(form(RUNS))
+    assert look(trigger).need is None
+    image.write_bytes(form(BUILT))
+    need = look(trigger).need
+    assert (need.version, need.judges) == (f"{NAME} {BUILT}", True)
+    assert need.reason == f"another build of kernel {NAME} is installed ({BUILT}), and {RUNS} runs"
+    machine.write("proc/sys/kernel/version", f"{BUILT}\n")
+    assert look(trigger).need is None
+
+
+def test_another_build_that_was_there_at_the_boot_was_not_booted(machine):
+    trigger = machine.kernel(NAME, before=[NAME])
+    machine.write("proc/sys/kernel/version", f"{RUNS}\n")
+    image = machine.write(f"boot/vmlinuz-{NAME}")
+    image.write_bytes(x86(BUILT))
+    machine.booted = image.stat().st_ctime + 1
+    seen = look(trigger)
+    assert (seen.need, seen.not_applied) == (None, f"{NAME} {BUILT}")
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"", b"HdrS", x86("")[:0x3200], x86("#"), b"\x1f\x8b\x08rubbish", packed(BUILT)[:900]]
+)
+def test_an_image_that_does_not_say_its_build_is_no_reason(machine, rubbish):
+    trigger = machine.kernel(NAME)
+    machine.write("proc/sys/kernel/version", f"{RUNS}\n")
+    machine.write(f"boot/vmlinuz-{NAME}").write_bytes(rubbish)
+    seen = look(trigger)
+    assert (seen.need, seen.error, seen.not_applied) == (None, None, "")
 
 
 def test_a_kernel_that_was_removed_while_it_runs_is_compared_all_the_same(machine):
@@ -251,10 +398,9 @@ def make(machine, **settings):
 
 def test_a_machine_uses_the_triggers_for_what_it_has(machine):
     used, unused = make(machine)
-    assert [trigger.name for trigger in used] == ["update-engine"]
-    assert list(unused) == ["reboot-required", "kernel", "needs-restarting", "max-uptime"]
+    assert [trigger.name for trigger in used] == ["update-engine", "reboot-required"]
+    assert list(unused) == ["kernel", "needs-restarting", "max-uptime"]
     assert set(unused.values()) == {None}
-    machine.write("var/lib/dpkg/status")
     machine.write("boot/vmlinuz-6.1.0-9-amd64")
     machine.write("usr/bin/zypper")
     used, unused = make(machine, max_uptime=timedelta(days=30))
