@@ -1,9 +1,8 @@
 """The machine that a person means by a name: asked where the name may mean several, and never guessed."""
 
-import sys
 from collections.abc import Sequence
 
-from locksmith.cli.output import ask, note
+from locksmith.cli.output import ask, can_ask, note
 from locksmith.errors import LockError
 from locksmith.fleet.lookup import Match
 
@@ -14,7 +13,7 @@ def choose(matches: Sequence[Match], wanted: str, where: str = "") -> str:
     if not others:
         return first.machine_id
     named = ", ".join(f"{one.machine_id} ({one.how})" for one in matches)
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if can_ask():
         note(f"{wanted} is more than one machine{where}: {named}")
         if ask(f"Do you mean {first.machine_id}?"):
             return first.machine_id

@@ -99,6 +99,8 @@ class Faults:
     """Times at which one machine's endpoints lead to another cluster for minutes."""
     older: float = 0.0
     """How many machines have an older version, until some time of the storm."""
+    scripts: int = 0
+    """Times at which a unit on a machine stops, and runs `locksmithctl unlock`."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
@@ -196,6 +198,7 @@ def plan(seed: int) -> Plan:
     drawn = _crowded_store(Random(f"{seed} traffic"), drawn)
     drawn = _astray(Random(f"{seed} other cluster"), drawn)
     drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
+    drawn = _with_scripts(Random(f"{seed} scripts"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -308,6 +311,11 @@ def _astray(rng: Random, faults: Faults) -> Faults:
 def _of_two_versions(rng: Random, faults: Faults) -> Faults:
     """Have a fifth of the fleets upgraded during the storm."""
     return faults if faults == Faults() else replace(faults, older=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5)))
+
+
+def _with_scripts(rng: Random, faults: Faults) -> Faults:
+    """Have units of a fifth of the fleets unlock their machines."""
+    return faults if faults == Faults() or rng.random() < 0.8 else replace(faults, scripts=rng.randint(2, 20))
 
 
 def _window(rng: Random) -> str | None:

@@ -65,6 +65,7 @@ class Storm:
         self._at_times("elections", faults.elections, self._elect)
         self._at_times("copy", faults.copies, self._copy)
         self._at_times("astray", faults.astray, self._lead_astray)
+        self._at_times("script", faults.scripts, self._stop_a_unit)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -167,6 +168,10 @@ class Storm:
         node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
         self.story.tell(node.machine.name, f"reaches another cluster alone until {node.machine.astray_until:.0f}")
         node.wake()
+
+    async def _stop_a_unit(self, node: Node) -> None:
+        if node.machine.on:
+            await self.operator.attempt(partial(self.operator.stop_a_unit, node.machine.name))
 
     async def _see_more(self, node: Node) -> None:
         """Let a machine have the mark of a store that has come further, as a restored store makes it."""

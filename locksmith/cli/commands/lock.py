@@ -8,22 +8,26 @@ from functools import partial
 
 import click
 
-from locksmith.cli.commands.free_slot import free, tell_freed
+from locksmith.cli.commands.free_slot import Freed, free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import claim_fields, json_flag, note, print_json
+from locksmith.cli.output import ask, can_ask, claim_fields, json_flag, note, print_json
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.wait import QueueWait, timeout_option, wait_option
 from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
+from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import HOST_NAME, ID, find, is_machine_id
 from locksmith.fleet.reader import read_group
-from locksmith.lock.errors import OtherClaimError
+from locksmith.fleet.reboot_words import reboot_words
+from locksmith.lock.errors import MidRebootError, NotManualError, OtherClaimError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.event import LOCK
 from locksmith.lock.records.semaphore import NotHeldError
+from locksmith.lock.shown_holder import ShownHolder
+from locksmith.lock.unlocking import Frees
 from locksmith.store.protocol import Store
 from locksmith.util import boottime
 from locksmith.util.words import quoted
@@ -71,32 +75,89 @@ def lock(
 @machine_argument
 @click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that no machine seems to release.")
 @click.option("--yes", cls=GoOption, is_flag=True, help="With --stale: do not ask.")
+@click.option("--manual", cls=GoOption, is_flag=True, help="End a manual lock only; for scripts and units.")
+@click.option("--force", cls=GoOption, is_flag=True, help="Do not ask, also if the machine is not through its reboot.")
 @reason_option
 @json_flag
 @pass_session
-def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, reason: str, as_json: bool) -> None:
+def unlock(
+    session: Session,
+    *,
+    machine: str | None,
+    stale: bool,
+    yes: bool,
+    manual: bool,
+    force: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
     """Free the slot of a machine (without an id, of this one), and say which claim that undid.
+
+    If the machine is present, and past its point of no return or not proved healthy yet, it asks. Without a terminal
+    that needs --force. --manual frees the slot of a `lock` alone: every other slot stays, and that is no error.
 
     --stale asks for each slot of a lost machine, and for each slot that a legacy node, a legacy lock or a manual lock
     has held for long: the store does not show whether their machines are alive. No slot is ever freed by itself.
     """
+    if manual and (stale or force):
+        raise UsageError("--manual ends a manual lock only: use it without --stale and --force")
     if stale:
         from locksmith.cli.commands.stale import unlock_stale
 
         unlock_stale(session, machine, reason, sure=yes, as_json=as_json)
         return
     holder = _holder(session, machine)
+    if manual:
+        _unlock_manual(session, holder, reason, as_json=as_json)
+        return
     try:
-        claim = session.with_admin(partial(free, holder, reason))
+        freed = _free(session, holder, reason, force=force)
     except NotHeldError as error:
         if named := _named(session, holder):
             raise LockError(
                 f"{error}: it is the host name of {named}. Run `locksmithctl unlock {quoted(named)}`"
             ) from None
         raise
+    _tell(session, holder, freed, as_json=as_json)
+
+
+def _free(session: Session, holder: str, reason: str, *, force: bool) -> Freed:
+    """Free a slot; ask first where a machine is in the middle of its reboot, and free only what was asked about."""
+    try:
+        frees = Frees.ANY if force else Frees.UNASKED
+        return session.with_admin(partial(free, holder, reason, frees=frees))
+    except MidRebootError as error:
+        words = reboot_words(holder, error.holder_state.claim, error.presence)
+        if not can_ask():
+            raise LockError(
+                f"{words}. Without its slot another machine may go down as well; nothing was unlocked. Inspect the "
+                f"machine; `locksmithctl unlock --force {quoted(holder)}` frees its slot all the same. Scripts use "
+                "`unlock --manual`, which ends manual locks only"
+            ) from None
+        if not ask(f"{words}. Without its slot another machine may go down as well. Free it all the same?"):
+            raise LockError("not confirmed; nothing was unlocked") from None
+        return session.with_admin(partial(free, holder, reason, shown=ShownHolder(error.holder_state)))
+
+
+def _unlock_manual(session: Session, holder: str, reason: str, *, as_json: bool) -> None:
+    """End a manual lock; where there is none, there is nothing to do, and a script goes on."""
+    try:
+        freed = session.with_admin(partial(free, holder, reason, frees=Frees.MANUAL))
+    except NotHeldError:
+        freed = None
+        note(f"nothing to unlock: {holder} holds no slot in {group_name(session.config.group)}")
+    except NotManualError as error:
+        freed = None
+        note(f"nothing to unlock: {error}. That slot stays")
+    _tell(session, holder, freed, as_json=as_json)
+
+
+def _tell(session: Session, holder: str, freed: Freed | None, *, as_json: bool) -> None:
     if as_json:
-        print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
-    tell_freed(holder, claim, as_json=as_json)
+        undone = claim_fields(freed.claim if freed else None)
+        print_json({"group": session.config.group, "id": holder, "freed": freed is not None, "undone": undone})
+    if freed is not None:
+        tell_freed(holder, freed, as_json=as_json)
 
 
 async def _lock(claim: Claim, group: str, store: Store) -> Claim:
