@@ -86,7 +86,7 @@ class Unlock:
             return []
         reading = await self._guarded.store.get(keys.node_key(self._guarded.group, now.holder))
         presence = read_presence(now.holder, reading.entry)
-        if _is_mid_reboot(now.claim, presence):
+        if presence is not None and _is_mid_reboot(now.claim, presence):
             await self._refuse(now)
             raise MidRebootError(now, presence)
         # What a machine without a claim shows decides by its state, and else its presence alone.
@@ -113,13 +113,11 @@ def _is_before_the_reboot(claim: Claim) -> bool:
     return claim.kind == MANUAL or claim.state == HELD
 
 
-def _is_mid_reboot(claim: Claim | None, presence: ShownNode) -> bool:
+def _is_mid_reboot(claim: Claim | None, presence: Node | CorruptValueError) -> bool:
     """Tell whether a machine that is present has passed its point of no return, and not proved itself healthy yet.
 
     Without a record only the machine's own word tells; where that cannot be read either, it counts as a yes.
     """
-    if presence is None:
-        return False
     if claim is not None:
         return not _is_before_the_reboot(claim)
     return not isinstance(presence, Node) or presence.state in MID_REBOOT

@@ -2,11 +2,12 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
+from locksmith.cli.busy import who_holds
 from locksmith.cli.output import note
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
@@ -95,10 +96,15 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
             grace=config.grace,
             limit=config.sessions_limit,
         )
+        told = replace(queue_wait, who_holds=partial(_who_holds, session)) if target.strategy == LOCK else queue_wait
         order = OperatorReboot(
-            machine, journal, strategy, settle, note, queue_wait, preparation, beat=lock.beat, daemon_yields=daemon
+            machine, journal, strategy, settle, note, told, preparation, beat=lock.beat, daemon_yields=daemon
         )
         await order.run(target, claim)
+
+
+async def _who_holds(session: Session) -> str:
+    return await session.use_store(lambda store: who_holds(store, session.config.group), session.config.store)
 
 
 def _target(config: Config) -> Target:
