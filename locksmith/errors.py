@@ -36,6 +36,8 @@ LocksmithError                                     the command line prints the s
 │   ├── LostClaimError (lock.errors)               refused: the claim has no slot any more
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
+│   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot
+│   ├── NotManualError (lock.errors)               not done: the slot is held for something else than a manual lock
 │   ├── OlderJournalError                          not done: the store knows more of this reboot than the reboot journal
 │   ├── NoFreeSlotError (lock.records.semaphore)   not done: every slot is held
 │   ├── AlreadyHeldError (lock.records.semaphore)  not done: the holder has a slot already

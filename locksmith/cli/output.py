@@ -46,6 +46,11 @@ def ask(question: str) -> bool:
     return click.confirm(one_line(question), err=True)
 
 
+def can_ask() -> bool:
+    """Whether a person sees a question, and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def fail(problem: str, usage: str = "") -> None:
     """Say in one line why the program ends, after its usage where that was wrong."""
     if usage:

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from locksmith.cli.painted import Painted, Part
@@ -29,14 +29,18 @@ def width() -> int:
     return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
 
 
-def table(head: Sequence[str], rows: Sequence[Row], columns: int) -> list[str]:
-    """Lay out a table in so many columns: the widest cells are cut, with an ellipsis, until a line fits."""
+def table(head: Sequence[str], rows: Sequence[Row], columns: int, whole: Collection[int] = frozenset()) -> list[str]:
+    """Lay out a table in so many columns: the widest cells are cut, with an ellipsis, until a line fits.
+
+    The columns in `whole` (0: the first) are never cut.
+    """
     texts = [[*head], *([one_line(cell) for cell in row.cells] for row in rows)]
     widths = [max(map(cells_wide, column)) for column in zip(*texts, strict=True)]
     room = columns - len(GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > NARROWEST:
-        widest = widths.index(max(widths))
-        rival = max((other for place, other in enumerate(widths) if place != widest), default=0)
+    may_shrink = [place for place in range(len(widths)) if place not in whole]
+    while sum(widths) > room and max(widths[place] for place in may_shrink) > NARROWEST:
+        widest = max(may_shrink, key=lambda place: widths[place])
+        rival = max((widths[place] for place in may_shrink if place != widest), default=0)
         widths[widest] = max(NARROWEST, min(widths[widest] - 1, max(rival, widths[widest] - (sum(widths) - room))))
     head_line, *lines = [_line(cells, widths) for cells in texts]
     body = (Painted.of(Part(line, row.colour)) for line, row in zip(lines, rows, strict=True))

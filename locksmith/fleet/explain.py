@@ -9,7 +9,7 @@ from datetime import datetime
 
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
-from locksmith.fleet.lookup import find
+from locksmith.fleet.lookup import aliases, find
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import UNKNOWN_VERSIONS, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
@@ -68,7 +68,15 @@ def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter 
 
 def explain(found: Case) -> list[str]:
     """Say why the machine does not reboot, what it waits for, and until when."""
-    sentences = [*_own(found), *_queue(found), *_first(found), *_window(found), *_orders(found), *_group(found.view)]
+    sentences = [
+        *_own(found),
+        *_aliases(found),
+        *_queue(found),
+        *_first(found),
+        *_window(found),
+        *_orders(found),
+        *_group(found.view),
+    ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -139,6 +147,16 @@ def _own(found: Case) -> Iterator[str]:
         HolderKind.UNREADABLE,
     }:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
+
+
+def _aliases(found: Case) -> Iterator[str]:
+    """Say which slots are held under a host name of the machine: they do not keep it from its reboot."""
+    for one in holder_statuses(found.view):
+        if one.holder in aliases(found.view, found.machine_id):
+            yield (
+                f"A slot is held under the name {one.holder}, which does not keep this machine from its reboot: "
+                f"{holder_words(one, found.now)}. `locksmithctl unlock {quoted(one.holder)}` frees it."
+            )
 
 
 def _absent(found: Case) -> Iterator[str]:

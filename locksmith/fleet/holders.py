@@ -76,7 +76,8 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
     if claim is None:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
-    name = (machine.name if machine else claim.hostname) if claim.is_machines else holder
+    # The host of a manual claim is the operator's.
+    name = machine.name if machine else claim.hostname if claim.is_machines else holder
     return HolderStatus(holder, name or holder, _how(claim, machine), claim)
 
 

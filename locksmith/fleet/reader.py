@@ -3,6 +3,7 @@
 The parts are read one after another, not at one moment: nothing is decided by it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
 from locksmith.lock import places
+from locksmith.lock.chunks import READS
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import incident, keys, node, order, share, waiter
@@ -80,6 +82,24 @@ async def read_group(store: Store, group: str) -> GroupView:
         problems=tuple(problems),
         revision=state.revision,
     )
+
+
+async def read_slots(store: Store, group: str) -> GroupView:
+    """Read who holds the slots of a group, and what those machines show of themselves; nothing else of it.
+
+    The readings are of several moments: they are for people.
+    """
+    state = await Guarded(store, group).read()
+    machines = {}
+    holders = state.semaphore.holders
+    for start in range(0, len(holders), READS):
+        chunk = holders[start : start + READS]
+        readings = await store.read([keys.node_key(group, holder) for holder in chunk])
+        for holder, reading in zip(chunk, readings, strict=True):
+            with contextlib.suppress(CorruptValueError):
+                if reading.entry is not None:
+                    machines[holder] = node.decode(reading.entry.value, reading.entry.key, holder)
+    return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision)
 
 
 def _in_order(line: Iterable[Entry]) -> list[Entry]:

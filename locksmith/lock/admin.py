@@ -15,7 +15,7 @@ from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.share_policy import Shares
 from locksmith.lock.shown_holder import ShownHolder
-from locksmith.lock.unlocking import Unlock
+from locksmith.lock.unlocking import Frees, ShownNode, Unlock, read_presence
 from locksmith.util.words import named
 
 
@@ -44,15 +44,22 @@ class LockAdmin:
         await self._guarded.retry.run(self._fence)
         return await self.read()
 
-    async def unlock(self, holder: str, shown: ShownHolder | None = None) -> Claim | None:
+    async def presence(self, holder: str) -> ShownNode:
+        """Read what the machine of this id shows of itself."""
+        entry = (await self._guarded.store.get(keys.node_key(self._guarded.group, holder))).entry
+        return read_presence(holder, entry)
+
+    async def unlock(self, holder: str, shown: ShownHolder | None = None, frees: Frees = Frees.ANY) -> Claim | None:
         """Free the slot of this id, and say which claim held it (None: a holder without a record).
+
+        `frees` says of which claims: `MidRebootError` and `NotManualError` leave the slot as it is.
 
         With what was `shown` of it, free only that: guarded by the record's version, and the machine's absence. On v2
         the absence is read right before. `ChangedClaimError`: it is not so any more, or another claim came between
         two attempts. `NotHeldError`: the id is not in the semaphore. `FreedOrNotError`: it may have been freed and
         taken again.
         """
-        return await self._guarded.retry.run(Unlock(self._guarded, holder, shown).attempt)
+        return await self._guarded.retry.run(Unlock(self._guarded, holder, shown, frees).attempt)
 
     async def acknowledge(self, words: str, done: list[Incident] | None = None) -> list[Incident]:
         """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are.

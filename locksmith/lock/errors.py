@@ -1,8 +1,10 @@
 """Why a lock was not taken, kept or released."""
 
-from locksmith.errors import LockError
+from locksmith.errors import CorruptValueError, LockError
+from locksmith.lock.holder import HolderState
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import HALT
 from locksmith.lock.records.past import LastReboot
 from locksmith.util.words import quoted
@@ -86,3 +88,26 @@ class ChangedClaimError(LockError):
             f"{change}; nothing was freed. See `locksmithctl nodes`; `locksmithctl unlock {quoted(holder)}` "
             "frees the slot of any claim"
         )
+
+
+class MidRebootError(LockError):
+    """Not done: the machine is present, and has not proved itself healthy since its point of no return.
+
+    `presence` is what it shows of itself, which may be a record that cannot be read.
+    """
+
+    def __init__(self, holder_state: HolderState, presence: Node | CorruptValueError) -> None:
+        super().__init__(
+            f"{holder_state.holder} is present, and has not proved itself healthy since its point of no return; "
+            "nothing was freed"
+        )
+        self.holder_state = holder_state
+        self.presence = presence
+
+
+class NotManualError(LockError):
+    """Not done: the slot is held for something else than a manual lock. It stays."""
+
+    def __init__(self, holder_state: HolderState) -> None:
+        super().__init__(f"{holder_state.holder} has no manual lock: {holder_state.describe()}")
+        self.holder_state = holder_state

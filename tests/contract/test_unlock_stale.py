@@ -92,7 +92,7 @@ def test_a_lost_machine_past_its_commit_is_freed_with_the_warning_of_unlock(ctl,
     fleet(expires)
     ended = ctl("unlock", "--stale", "--yes", "--reason", "its disk is dead")
     assert (ended.status, ended.out) == (0, "")
-    assert "Warning: n1 is rebooting or about to, which nothing stops now" in ended.err
+    assert "Warning: n1 is past its point of no return; it was not seen for 15 min or longer" in ended.err
 
 
 def test_a_lock_without_a_record_is_freed_only_while_the_semaphore_stays_as_it_was(ctl, fleet):

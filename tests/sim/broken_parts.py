@@ -34,6 +34,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.past import LastReboot
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.unlocking import Frees
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -50,6 +51,7 @@ KINDS = {
     "strategy": EtcdLock,
     "lock": RebootLock,
     "orders": OperatorOrders,
+    "script": LockAdmin,
     "seen": SimSeen,
     "windows": ConfiguredWindows,
     "queued": QueuedLock,
@@ -680,6 +682,13 @@ class Helpful(EtcdLock):
         return await super().request(claim)
 
 
+class Blunt(LockAdmin):
+    """Frees the slot of any claim, whatever a script may free."""
+
+    async def unlock(self, holder, shown=None, frees=Frees.ANY):  # noqa: ARG002 - part of the interface
+        return await super().unlock(holder, shown)
+
+
 class Bare(EtcdLock):
     """Loses the record of its claim, and gives back what stands there without one."""
 
@@ -739,6 +748,13 @@ def slow(drawn: Plan) -> Plan:
 def calm(drawn: Plan) -> Plan:
     """What only a quiet day shows."""
     return replace(drawn, faults=Faults(), go_nodes=0, operator_acts=0, spacing=0.0)
+
+
+def scripted(drawn: Plan) -> Plan:
+    """What takes units that stop all the time, on machines that come up sick."""
+    return replace(
+        drawn, windows=(None,) * drawn.machines, busy=5.0, stepwise=False, faults=Faults(sick=0.5, scripts=40)
+    )
 
 
 def tight(drawn: Plan) -> Plan:
@@ -978,6 +994,7 @@ BROKEN = [
     Broken(Astray, "are down at once", astray),
     Broken(Astray, "wrote to another cluster", alone_astray),
     Broken(Helpful, "gave back the slot of"),
+    Broken(Blunt, "which is present and not through its reboot", scripted),
     Broken(Bare, "without a record"),
     Broken(Rude, "undid the manual claim"),
     Broken(Greedy, "wrote over the manual claim", by_hand),

@@ -24,6 +24,7 @@ from locksmith.config.model import WindowSettings
 from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.group_size import GroupSize
 from locksmith.lock.orders import OperatorOrders
@@ -62,6 +63,7 @@ class Parts:
     presence: type[Presence] = Presence
     lock: type[RebootLock] = RebootLock
     orders: type[OperatorOrders] = OperatorOrders
+    script: type[LockAdmin] = LockAdmin
     seen: type[SimSeen] = SimSeen
     windows: type[ConfiguredWindows] = ConfiguredWindows
     queued: type[QueuedLock] = QueuedLock

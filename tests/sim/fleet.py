@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, cast
 
 from locksmith.config.model import WindowSettings
+from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.window_sets import WindowStore
@@ -26,7 +27,7 @@ from tests.sim.older_queue import OlderQueue
 from tests.sim.older_records import TranslatedJournal, Translation
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
-from tests.sim.rules import KEY, OPERATOR, Rules
+from tests.sim.rules import KEY, OPERATOR, SCRIPT, Rules
 from tests.sim.storm import Storm
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
@@ -127,6 +128,9 @@ class Simulation:
             self.parts.orders(client(), GROUP, clock=lambda: MIDNIGHT, rng=self.plan.draw("orders")),
             rules.ordered,
             WindowStore(client()) if self.plan.calendars.fleet_set else None,
+            script=self.parts.script(
+                Guarded(self._client(SCRIPT, calm=True), GROUP, rng=self.plan.draw("script lock"))
+            ),
             only=self.plan.only,
             machines_forget=bool(self.plan.faults.disk_rollback or self.plan.faults.disk_lost),
         )

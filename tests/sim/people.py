@@ -16,6 +16,7 @@ from locksmith.lock.records import semaphore
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
+from locksmith.lock.unlocking import Frees
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
@@ -73,6 +74,8 @@ class Operator:
     """Told of each order at the moment it stands, or is about to end."""
     windows: WindowStore | None = None
     """The sets of windows in the store, where the fleet has one."""
+    script: LockAdmin | None = None
+    """The way to the lock of the scripts on the machines."""
     only: Sequence[str] = ()
     """What it does, by the names of its methods; empty: anything."""
     store_went_back: bool = False
@@ -144,6 +147,12 @@ class Operator:
             self.story.tell(WHO, f"unlocks {name}")
             claim = await self.admin.unlock(name)
             self.story.tell(WHO, f"has undone: {claim.describe() if claim else 'a bare id'}")
+
+    async def stop_a_unit(self, name: str) -> None:
+        """Unlock a machine from a unit on it, as `ExecStopPost=locksmithctl unlock` does."""
+        assert self.script is not None
+        self.story.tell(name, "has a unit stopped, which unlocks it")
+        await self.script.unlock(name, frees=Frees.UNASKED)
 
     async def open_windows(self) -> None:
         """Let the fleet's set be open all day."""

@@ -103,6 +103,8 @@ class Faults:
     """Times at which one machine is given a wrong endpoint, which is corrected minutes later; half of them at first."""
     insatiable: float = 0.0
     """How many machines have a trigger that wants a reboot, whatever was done, until the storm is over."""
+    scripts: int = 0
+    """Times at which a unit on a machine stops, and runs `locksmithctl unlock`."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
@@ -207,6 +209,7 @@ def plan(seed: int) -> Plan:
     drawn = _of_two_versions(Random(f"{seed} versions"), drawn)
     drawn = _misdirected(Random(f"{seed} misdirected"), drawn)
     drawn = _never_content(Random(f"{seed} insatiable"), drawn)
+    drawn = _with_scripts(Random(f"{seed} scripts"), drawn)
     return Plan(
         seed=seed,
         machines=machines,
@@ -329,6 +332,11 @@ def _misdirected(rng: Random, faults: Faults) -> Faults:
 def _never_content(rng: Random, faults: Faults) -> Faults:
     """Have a trigger that wants a reboot for ever in an eighth of the fleets that meet faults."""
     return faults if faults == Faults() else replace(faults, insatiable=0.5 if rng.random() < 0.125 else 0.0)
+
+
+def _with_scripts(rng: Random, faults: Faults) -> Faults:
+    """Have units of a fifth of the fleets unlock their machines."""
+    return faults if faults == Faults() or rng.random() < 0.8 else replace(faults, scripts=rng.randint(2, 20))
 
 
 def _window(rng: Random) -> str | None:

@@ -39,6 +39,7 @@ FRESH = 10.0
 LONGEST_HOLD = SESSIONS.total_seconds() + 60.0
 """Seconds for users, and for hooks of at most 20 s that run before them and are undone afterwards."""
 OPERATOR = "operator"
+SCRIPT = "script"
 SHARE = keys.share_key(GROUP)
 RECORDS = keys.holders_prefix(GROUP)
 NODES = keys.nodes_prefix(GROUP)
@@ -198,7 +199,7 @@ class Rules:
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
         self._note_holders(added, removed)
         for holder in sorted(removed):
-            self._gave_back(author, holder, _record(before, holder))
+            self._gave_back(author, holder, before)
         for holder in sorted(added):
             if holder == author:
                 self.unlocked.pop(holder, None)
@@ -279,9 +280,11 @@ class Rules:
         if (lost := self.lost.get(author)) is not None and lost.counts(self.machines[author], self.server):
             self.story.breaks(f"{author} takes a slot and has seen a semaphore that the store has lost")
 
-    def _gave_back(self, author: str, holder: str, record: Claim | None) -> None:
-        machine = self.machines.get(holder)
-        if author == OPERATOR:
+    def _gave_back(self, author: str, holder: str, before: StoreBefore) -> None:
+        machine, record = self.machines.get(holder), _record(before, holder)
+        if author == SCRIPT:
+            self._is_through_its_reboot(holder, before)
+        if author in (OPERATOR, SCRIPT):
             if record is not None and record.state == COMMITTED and machine is not None:
                 self.unlocked[holder] = _boot_in_question(machine)
         elif machine is not None and machine.down_by != DAEMON and record is not None and author == holder:
@@ -292,6 +295,14 @@ class Rules:
             self.story.breaks(f"{author} gave back a slot without a record")
         elif machine is not None and machine.down_by == DAEMON:
             self.story.breaks(f"{author} gave its slot back before it had rebooted")
+
+    def _is_through_its_reboot(self, holder: str, before: StoreBefore) -> None:
+        """Judge whose slot a script frees. Without transactions a machine may come back right before the write."""
+        record = _record(before, holder)
+        if record is None or record.kind == MANUAL or record.state == HELD or self.stepwise:
+            return
+        if before.value(keys.node_key(GROUP, holder)) is not None:
+            self.story.breaks(f"a script freed the slot of {holder}, which is present and not through its reboot")
 
     def _gave_its_own_back(self, machine: SimMachine, record: Claim) -> None:
         name = machine.name

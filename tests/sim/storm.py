@@ -71,6 +71,7 @@ class Storm:
             rng = plan.draw(f"misdirected {number}")
             begins = rng.choice((0.0, rng.uniform(0, STORMY)))
             self.begin(_later(begins, partial(self._misdirect, rng.choice(self.nodes), rng)))
+        self._at_times("script", faults.scripts, self._stop_a_unit)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -186,6 +187,10 @@ class Storm:
         machine.endpoints, machine.wrong_until = TARGET.endpoints, math.inf
         self.story.tell(machine.name, "has its endpoint corrected")
         await self._restart(node)
+
+    async def _stop_a_unit(self, node: Node) -> None:
+        if node.machine.on:
+            await self.operator.attempt(partial(self.operator.stop_a_unit, node.machine.name))
 
     async def _see_more(self, node: Node) -> None:
         """Let a machine have the mark of a store that has come further, as a restored store makes it."""

@@ -2,25 +2,24 @@
 
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
-from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, LockError, UsageError
+from locksmith.errors import CorruptValueError, UsageError
 from locksmith.fleet.explain import group_name
-from locksmith.fleet.lookup import Match, find, is_machine_id
-from locksmith.fleet.reader import read_group
+from locksmith.fleet.lookup import Match
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
-from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD
+from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD, Event
 from locksmith.lock.records.order import Order
-from locksmith.store.protocol import Store
 from locksmith.util.words import named, quoted
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
@@ -107,14 +106,15 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
 def hold(session: Session, *, machine: str, reason: str, until: str | None, long: str | None, as_json: bool) -> None:
     """Keep one machine from rebooting, until `unhold`, or a time. It takes no slot, unlike `lock`.
 
-    MACHINE is a hostname, a machine-id, or its first letters (four at least).
+    MACHINE is a machine-id, its first letters (four at least), a host name, or a short host name.
     """
     order, ttl = order_of(reason, until, long)
-    machine_id = _find(session, machine)
+    match = to_hold(session, machine)
+    machine_id, name = match.machine_id, match.name or match.machine_id
 
     async def work(orders: OperatorOrders) -> Ordered:
         done = await orders.hold(machine_id, order, ttl)
-        await orders.admin.history.add(act(HOLD, reason, f"{machine} ({machine_id})"))
+        await orders.admin.history.add(_about(match, HOLD, reason, ""))
         return done
 
     done = _with_orders(session, work)
@@ -122,9 +122,9 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{machine} is held back{_until(order)}; `locksmithctl unhold {quoted(machine)}` ends it")
+    say(f"{name} is held back{_until(order)}; `locksmithctl unhold {quoted(name)}` ends it")
     if late:
-        note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
+        note(f"Warning: {name} is past the point of no return: it reboots once more, which nothing stops now")
 
 
 @click.command(cls=GoCommand)
@@ -135,15 +135,21 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 @pass_session
 def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
     """Let a machine reboot again that was held back."""
-    machine_id = _find(session, machine)
+    match = to_unhold(session, machine)
 
     async def work(orders: OperatorOrders) -> Stood:
-        before = await orders.unhold(machine_id)
+        before = await orders.unhold(match.machine_id)
         if before is not None:
-            await orders.admin.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
+            await orders.admin.history.add(_about(match, UNHOLD, reason, f"it was held back {_was(before)}"))
         return before
 
-    _tell_ended(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
+    name = match.name or match.machine_id
+    _tell_ended(session, _with_orders(session, work), f"{name} is", "held back", as_json=as_json)
+
+
+def _about(match: Match, name: str, reason: str, detail: str) -> Event:
+    """Make the history's record of an order about one machine."""
+    return replace(act(name, reason, detail), holder=match.machine_id, hostname=match.name)
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
@@ -179,17 +185,6 @@ def _span(text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
-
-
-def _find(session: Session, wanted: str) -> str:
-    async def look(store: Store) -> list[Match]:
-        return find(await read_group(store, session.config.group), wanted)
-
-    if matches := session.with_store(look):
-        return choose(matches, wanted)
-    if is_machine_id(wanted):
-        return wanted
-    raise LockError(f"no machine of the group is called {wanted}, nor has such an id: see `locksmithctl nodes`")
 
 
 def _until(order: Order) -> str:

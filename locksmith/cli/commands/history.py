@@ -1,21 +1,31 @@
 """`history`: who had the lock, when, why and for how long, and what operators did."""
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 
+from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
-from locksmith.errors import CorruptValueError
+from locksmith.errors import CorruptValueError, LockError
+from locksmith.fleet.lookup import Match, known_names, matches
+from locksmith.fleet.reader import read_group
 from locksmith.lock.admin import LockAdmin
+from locksmith.lock.history import MOST
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.event import HELD, REBOOTED, Event
+from locksmith.store.protocol import Store
 from locksmith.util import records
 from locksmith.util.words import span
+
+_OF_MACHINES = {*claim_record.MACHINES, ""}
+"""The kinds of claims whose host is the machine's own; "": an order about a machine."""
 
 Held = Claim | CorruptValueError | None
 """The record of an id that holds a slot, as `LockState` has it."""
@@ -32,14 +42,19 @@ class Past:
 
 @click.command(cls=GoCommand)
 @click.option("--limit", cls=GoOption, type=click.IntRange(1, 2000), default=50, help="How many records, at most (50).")
+@click.argument("machine", metavar="[MACHINE]", required=False)
 @json_flag
 @pass_session
-def history(session: Session, *, limit: int, as_json: bool) -> None:
+def history(session: Session, *, machine: str | None, limit: int, as_json: bool) -> None:
     """Show who had a slot, when, why and for how long, and what operators did; the youngest last.
 
-    It is kept for 30 days. Holds that have not ended come last.
+    MACHINE is a machine-id, its first letters (four at least), a host name, or a short host name; without it, all of
+    the group is shown. The history is kept for 30 days. Holds that have not ended come last.
     """
-    past = session.with_admin(lambda lock: _read(lock, limit))
+    past = session.with_admin(lambda lock: _read(lock, MOST if machine else limit))
+    if machine:
+        found = _named(past, machine, session.with_store(lambda store: _names(store, session.config.group)))
+        past = of_machine(past, choose(found, machine, " in the history"), limit)
     if as_json:
         print_json({"group": session.config.group, **_fields(past)})
         return
@@ -51,6 +66,32 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
         note("nothing has happened here in the last 30 days")
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")
+
+
+def of_machine(past: Past, machine_id: str, limit: int) -> Past:
+    """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
+    events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
+    return Past(events[-limit:], [hold for hold in past.holds if hold[0] == machine_id], past.problem)
+
+
+async def _names(store: Store, group: str) -> dict[str, str]:
+    """Name what holds, waits or is present now, by id; nothing where that cannot be read: the history is there."""
+    with contextlib.suppress(CorruptValueError):
+        return known_names(await read_group(store, group))
+    return {}
+
+
+def _named(past: Past, wanted: str, now: Mapping[str, str]) -> list[Match]:
+    """Give the machines of the history, and those that are known `now`, that a name may mean."""
+    before: dict[str, str] = {}
+    for event in past.events:
+        if event.holder:
+            own = event.hostname if event.kind in _OF_MACHINES else ""
+            before[event.holder] = own or before.get(event.holder, "")
+    names = {**before, **{one: name or before.get(one, "") for one, name in now.items()}}
+    if found := matches(names, wanted):
+        return found
+    raise LockError(f"no machine is called {wanted}, now or in the history of the last 30 days")
 
 
 async def _read(lock: LockAdmin, limit: int) -> Past:
@@ -88,7 +129,7 @@ def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
 
 def _name(kind: str, holder: str, hostname: str) -> str:
     """Name the machine: the host of a manual claim is the operator's."""
-    return hostname if kind in claim_record.MACHINES and hostname else holder
+    return hostname if kind in _OF_MACHINES and hostname else holder
 
 
 def _why(who: str, reason: str, detail: str = "") -> str:

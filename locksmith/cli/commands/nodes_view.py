@@ -17,6 +17,7 @@ from locksmith.util.words import clock, span
 SHORT_ID = 8
 
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
+ID = "ID"
 
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
@@ -50,11 +51,21 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
     return f"{group_name(view.group)}: {', '.join(parts)}"
 
 
-def layout(view: GroupView, now: datetime, columns: int) -> list[str]:
-    """Lay all machines out as a table; nothing where there are none. Names that are not unique show their ids too."""
+def layout(view: GroupView, now: datetime, columns: int, *, ids: bool = False) -> list[str]:
+    """Lay all machines out as a table; nothing where there are none.
+
+    With `ids`, each has its whole id. Else names that are not unique show the beginning of their ids too.
+    """
     rows = [*_rows(view, now)]
+    if ids and rows:
+        whole = [Row((row.cells[0], machine_id, *row.cells[1:]), row.colour) for machine_id, row in rows]
+        return ["", *table((HEAD[0], ID, *HEAD[1:]), whole, columns, whole=frozenset({0, 1}))]
     names = Counter(row.cells[0] for _, row in rows)
-    shown = [row if names[row.cells[0]] == 1 else _with_id(machine_id, row) for machine_id, row in rows]
+    # What is held under a name of its own has no other id.
+    shown = [
+        row if names[row.cells[0]] == 1 or machine_id == row.cells[0] else _with_id(machine_id, row)
+        for machine_id, row in rows
+    ]
     return ["", *table(HEAD, shown, columns)] if rows else []
 
 
@@ -76,7 +87,8 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
         colour = ""
         if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
             why, colour = f"cannot take a slot: {node.reason}", RED
-        cells = (waiter.name, f"queued #{place}", span(now - waiter.since), _window(node, now), why)
+        name = waiter.name if own or waiter.holder not in view.machines else view.machines[waiter.holder].name
+        cells = (name, f"queued #{place}", span(now - waiter.since), _window(node, now), why)
         yield waiter.holder, Row(cells, colour)
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):

@@ -38,13 +38,13 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
             shown = session.with_admin(partial(_shown, one))
             if not sure and not ask(f"Free the slot of {holder_words(one, now)}?"):
                 continue
-            claim = session.with_admin(partial(free, one.holder, reason, shown=shown))
+            done = session.with_admin(partial(free, one.holder, reason, shown=shown))
         except (ChangedClaimError, NotHeldError, FreedOrNotError) as error:
             note(f"not unlocked: {error}")
             refused.append({"id": one.holder, "why": str(error)})
             continue
-        freed.append({"id": one.holder, "undone": claim_fields(claim)})
-        tell_freed(one.holder, claim, as_json=as_json)
+        freed.append({"id": one.holder, "undone": claim_fields(done.claim)})
+        tell_freed(one.holder, done, as_json=as_json)
     if as_json:
         print_json({"group": session.config.group, "freed": freed, "refused": refused})
     if refused:

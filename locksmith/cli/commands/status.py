@@ -1,6 +1,8 @@
 """`status` and `set-max`, whose output scripts parse: each line is that of CoreOS locksmith."""
 
 import re
+import sys
+from collections.abc import Mapping
 from functools import partial
 
 import click
@@ -10,11 +12,13 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say,
 from locksmith.cli.rehearsing import note_dry_run
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
+from locksmith.fleet.holders import holder_statuses
+from locksmith.fleet.reader import read_slots
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.holder import LockState
 from locksmith.lock.records import share
 from locksmith.lock.records.event import SET_MAX
-from locksmith.lock.records.semaphore import INT64_MAX
+from locksmith.lock.records.semaphore import INT64_MAX, Semaphore
 from locksmith.lock.records.share import Share
 
 
@@ -32,8 +36,12 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         return
     if as_json:
         print_json({"group": session.config.group, **_fields(*session.with_admin(_with_share))})
+    elif sys.stdout.isatty():
+        view = session.with_store(lambda store: read_slots(store, session.config.group))
+        names = {one.holder: one.name for one in holder_statuses(view) if one.name != one.holder}
+        say_all(_lines(view.semaphore, names))
     else:
-        say_all(_lines(session.with_admin(LockAdmin.read)))
+        say_all(_lines(session.with_admin(LockAdmin.read).semaphore, {}))
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -98,10 +106,20 @@ def parse_slots(text: str) -> int:
     return int(text)
 
 
-def _lines(state: LockState) -> list[str]:
-    lines = [f"Available: {state.semaphore.available}", f"Max: {state.semaphore.max}"]
-    holders = state.semaphore.holders
-    return [*lines, "", "MACHINE ID", *holders] if holders else lines
+def _lines(slots: Semaphore, names: Mapping[str, str]) -> list[str]:
+    """Write what scripts parse; on a terminal the `names` of the machines, by their ids, stand after the ids."""
+    lines, holders = [f"Available: {slots.available}", f"Max: {slots.max}"], slots.holders
+    if not holders:
+        return lines
+    if not names:
+        return [*lines, "", "MACHINE ID", *holders]
+    wide = max(map(len, holders))
+    return [
+        *lines,
+        "",
+        f"{'MACHINE ID':{wide}}  NAME",
+        *(f"{one:{wide}}  {names.get(one, '')}".rstrip() for one in holders),
+    ]
 
 
 def _fields(state: LockState, shared: Share | CorruptValueError | None) -> dict[str, object]:

@@ -57,14 +57,14 @@ class Seen:
     away_since: datetime | None = None
 
 
-def watch(session: Session, *, as_json: bool, everything: bool) -> None:
+def watch(session: Session, *, as_json: bool, everything: bool, ids: bool = False) -> None:
     """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
     if as_json:
         boottime.run(_plain(session, _print_object))
     elif sys.stdout.isatty():
-        boottime.run(_live(session, everything=everything))
+        boottime.run(_live(session, everything=everything, ids=ids))
     else:
-        boottime.run(_plain(session, lambda seen: _print_block(seen, everything=everything)))
+        boottime.run(_plain(session, lambda seen: _print_block(seen, everything=everything, ids=ids)))
 
 
 async def _plain(session: Session, show: Callable[[Seen], None]) -> None:
@@ -75,7 +75,7 @@ async def _plain(session: Session, show: Callable[[Seen], None]) -> None:
     await session.use_store(lambda store: _follow(store, session.config.group, told), session.config.store)
 
 
-async def _live(session: Session, *, everything: bool) -> None:
+async def _live(session: Session, *, everything: bool, ids: bool) -> None:
     try:
         from rich.live import Live
     except ImportError:
@@ -86,7 +86,7 @@ async def _live(session: Session, *, everything: bool) -> None:
 
         def show(seen: Seen) -> None:
             last[:] = [seen]
-            live.update(_picture(seen, live.console, everything=everything), refresh=True)
+            live.update(_picture(seen, live.console, everything=everything, ids=ids), refresh=True)
 
         async def tick() -> None:
             while True:
@@ -137,11 +137,11 @@ def _print_object(seen: Seen) -> None:
     print_json({**view_fields(seen.view), "stale": seen.away or None})
 
 
-def _print_block(seen: Seen, *, everything: bool) -> None:
+def _print_block(seen: Seen, *, everything: bool, ids: bool) -> None:
     from locksmith.cli.table import width
 
     now = _now()
-    lines = layout(seen.view, now, width()) if everything else _lines(seen, now)
+    lines = layout(seen.view, now, width(), ids=ids) if everything else _lines(seen, now)
     say(f"{now:%H:%M:%S} {summary(seen.view, now)}{_stale(seen, now)}", *lines, "")
 
 
@@ -175,7 +175,7 @@ def _stale(seen: Seen, now: datetime) -> str:
     return one_line(f" [as it was{since}: {seen.away}]") if seen.away else ""
 
 
-def _picture(seen: Seen, console: "Console", *, everything: bool) -> "RenderableType":
+def _picture(seen: Seen, console: "Console", *, everything: bool, ids: bool) -> "RenderableType":
     """Draw the terminal's picture, no higher than that."""
     from rich.console import Group
     from rich.padding import Padding
@@ -183,7 +183,7 @@ def _picture(seen: Seen, console: "Console", *, everything: bool) -> "Renderable
     from rich.text import Text
 
     now = _now()
-    lines = layout(seen.view, now, console.width) if everything else _lines(seen, now)[1:]
+    lines = layout(seen.view, now, console.width, ids=ids) if everything else _lines(seen, now)[1:]
     room = max(3, console.height - 5)
     cut = [*lines[: room - 1], f"... {len(lines) - room + 1} lines more"] if len(lines) > room else lines
     parts: list[RenderableType] = [

@@ -33,7 +33,8 @@ from locksmith.util.text import one_line
 def why(session: Session, *, machine: str | None, as_json: bool) -> None:
     """Say why a machine does not reboot, what it waits for, and until when.
 
-    MACHINE is a hostname, a machine-id, or its first letters (four at least); without it, this machine. One that is not
+    MACHINE is a machine-id, its first letters (four at least), a host name, or a short host name; without it, this
+    machine. One that is not
     in this machine's group is looked for in all others.
     """
     wanted = machine or session.machine_id
@@ -93,8 +94,8 @@ async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str
     async for view in _others(store, group):
         if matches := find(view, wanted):
             return view, choose(matches, wanted, f" in {group_name(view.group)}")
-    if is_machine_id(wanted):
-        return own, wanted
+    if is_machine_id(wanted.lower()):
+        return own, wanted.lower()
     raise LockError(f"no machine here is called {wanted}, nor has an id that begins so: see `locksmithctl nodes`")
 
 

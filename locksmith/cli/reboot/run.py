@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
+from locksmith.cli.busy import who_holds
 from locksmith.cli.output import note
 from locksmith.cli.reboot.claim import PROGRAM
 from locksmith.cli.reboot.command import CommandSlot
@@ -119,14 +120,14 @@ class Parts:
 
 @asynccontextmanager
 async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: QueueWait) -> AsyncIterator[Parts]:
-    config = session.config
+    config, target = session.config, _target(session.config)
     async with AsyncExitStack() as stack:
         lock, mark = OperatorLock(session.paths), make_mark(config, session.paths)
         stack.enter_context(lock.held())
         beating = asyncio.ensure_future(lock.keep_beating())
         stack.callback(beating.cancel)
         daemon = wake_daemon(session.paths)
-        if _target(config).strategy == LOCK:
+        if target.strategy == LOCK:
             # A store that does not answer is found here, where nothing has to be released yet.
             await session.use_admin(LockAdmin.read, config.store)
 
@@ -138,7 +139,7 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
 
         bus = await stack.enter_async_context(SystemBus())
         machine = RealMachine(bus, session.paths)
-        silent = silence_of(_target(config).strategy, mark)
+        silent = silence_of(target.strategy, mark)
         journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of, silent=silent)
         mark.asks = lambda: journal.asking(mark.is_of)
         windows = make_windows(config, mark=mark)
@@ -155,8 +156,13 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
             grace=config.grace,
             limit=config.sessions_limit,
         )
+        told = replace(queue_wait, who_holds=partial(_who_holds, session)) if target.strategy == LOCK else queue_wait
         settle = config.reboot.settle.total_seconds()
-        yield Parts(Common(machine, journal, strategy, settle, note, queue_wait, preparation), lock, beating, daemon)
+        yield Parts(Common(machine, journal, strategy, settle, note, told, preparation), lock, beating, daemon)
+
+
+async def _who_holds(session: Session) -> str:
+    return await session.use_store(lambda store: who_holds(store, session.config.group), session.config.store)
 
 
 def _target(config: Config) -> Target:

@@ -30,10 +30,14 @@ timeout_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class QueueWait:
-    """How long to wait for permission, in seconds: 0 not at all, None for ever. `say` tells each reason once."""
+    """How long to wait for permission, in seconds: 0 not at all, None for ever. `say` tells each reason once.
+
+    `who_holds` says more of the slots where none is free; empty: no more is known.
+    """
 
     limit: float | None
     say: Callable[[str], None]
+    who_holds: Callable[[], Awaitable[str]] | None = None
 
     @property
     def is_endless(self) -> bool:
@@ -66,7 +70,10 @@ class QueueWait:
             if self.limit == 0:
                 raise
             return str(error), False
-        return (answer.text, True) if isinstance(answer, Denied) else ("", False)
+        if not isinstance(answer, Denied):
+            return "", False
+        more = await self.who_holds() if self.who_holds is not None and answer.code == "slot" else ""
+        return more or answer.text, True
 
     async def _pause(self, changed: Callable[[float], Awaitable[bool]] | None, limit: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -174,7 +174,7 @@ def test_what_a_machine_waits_for(node, sentences):
 def test_one_that_is_locked_by_hand():
     view = group(wanting("n1", code="other_claim"), claims=[by_hand("id-n1")])
     assert told(view, "n1")[1] == (
-        "Its id holds a slot for something else: id-n1 for 3 h (locked by alice: disk swap). "
+        "Its id holds a slot for something else: n1 for 3 h (locked by alice: disk swap). "
         "`locksmithctl unlock id-n1` frees it."
     )
 

@@ -1,0 +1,118 @@
+"""Which slots an `unlock` frees without a question, also where the holder changes at the very moment."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from locksmith.lock.admin import LockAdmin
+from locksmith.lock.errors import ChangedClaimError, MidRebootError, NotManualError
+from locksmith.lock.guarded import Guarded
+from locksmith.lock.records import keys, node, semaphore, states
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.node import Node
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.unlocking import Frees
+from locksmith.store.memory import MemoryStore
+from tests.builders.locks import SINCE, Bench, Moved, both_manners, claim
+from tests.harness.fault_script import LATE
+
+N1 = Node("n1", "n1", "boot-1", "", "etcd-lock", states.REBOOTING, SINCE, claim="n1-1")
+
+
+def shows(bench, **changes):
+    bench.put(node.encode(replace(N1, **changes)), keys.node_key("", "n1"))
+
+
+async def commits(bench):
+    await bench.calm.commit(claim("n1"))
+
+
+async def comes_back(bench):
+    shows(bench, state=states.VERIFYING)
+
+
+def unlock_while(bench, act, frees):
+    """Unlock n1, and let something happen right before the slot is freed."""
+    return LockAdmin(Guarded(Moved(bench.store, lambda: act(bench)), "", rng=Random(1))).unlock("n1", frees=frees)
+
+
+@both_manners
+async def test_a_machine_that_commits_at_the_very_moment_keeps_its_slot(stepwise):
+    bench = Bench(stepwise=stepwise)
+    await bench.calm.take(claim("n1"))
+    shows(bench)
+    with pytest.raises(MidRebootError) as refused:
+        await unlock_while(bench, commits, Frees.UNASKED)
+    assert refused.value.holder_state.claim == claim("n1").committed()
+    assert bench.semaphore().holders == ("n1",)
+
+
+async def test_a_machine_that_comes_back_at_the_very_moment_keeps_its_slot():
+    """Its absence is guarded in the same write; on etcd v2 it is read right before."""
+    bench = Bench()
+    await bench.calm.take(claim("n1"))
+    await commits(bench)
+    with pytest.raises(MidRebootError):
+        await unlock_while(bench, comes_back, Frees.UNASKED)
+    assert bench.semaphore().holders == ("n1",)
+
+
+async def test_the_late_attempt_of_an_unlock_that_was_refused_wins_no_more():
+    bench = Bench()
+    await bench.lock.take(claim("n1"))
+    await bench.lock.commit(claim("n1"))
+    bench.script.fates = [LATE]
+
+    async def is_there():
+        await MemoryStore(bench.server).create(keys.node_key("", "n1"), node.encode(N1))
+
+    bench.script.meanwhile = is_there
+    with pytest.raises(MidRebootError):
+        await bench.admin.unlock("n1", frees=Frees.UNASKED)
+    assert bench.script.arrive_late() == ["too late"]
+    assert bench.semaphore().holders == ("n1",)
+
+
+@both_manners
+async def test_a_manual_lock_that_becomes_a_reboot_at_the_very_moment_stays(stepwise):
+    async def becomes_a_reboot(bench):
+        await bench.calm.release(claim("n1", "1", MANUAL))
+        await bench.calm.take(claim("n1", "2"))
+
+    bench = Bench(stepwise=stepwise)
+    await bench.calm.take(claim("n1", "1", MANUAL))
+    with pytest.raises(ChangedClaimError, match="came while another claim was being freed"):
+        await unlock_while(bench, becomes_a_reboot, Frees.MANUAL)
+    assert bench.record("n1") == claim("n1", "2")
+
+
+@pytest.mark.parametrize("state", states.ALL)
+async def test_without_a_record_the_machines_own_state_decides(state):
+    bench = Bench()
+    bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+    shows(bench, state=state)
+    through = {states.IDLE, states.WAITING, states.REQUESTING, states.PREPARING, states.ABORTING, states.FINISHED}
+    if state in through:
+        assert await bench.admin.unlock("n1", frees=Frees.UNASKED) is None
+    else:
+        with pytest.raises(MidRebootError):
+            await bench.admin.unlock("n1", frees=Frees.UNASKED)
+
+
+async def test_a_manual_unlock_leaves_an_id_without_a_record_alone():
+    bench = Bench()
+    bench.put(semaphore.encode(Semaphore(1, ("n1",))))
+    with pytest.raises(NotManualError, match="n1 has no manual lock"):
+        await bench.admin.unlock("n1", frees=Frees.MANUAL)
+    assert bench.semaphore().holders == ("n1",)
+
+
+async def test_no_clock_makes_a_machine_absent_that_shows_itself():
+    """The clock of the machine, or that of the operator, may be wrong by hours."""
+    bench = Bench()
+    await bench.calm.take(claim("n1"))
+    await commits(bench)
+    shows(bench, written=SINCE.replace(year=2025), lasts=900)
+    with pytest.raises(MidRebootError):
+        await bench.admin.unlock("n1", frees=Frees.UNASKED)
