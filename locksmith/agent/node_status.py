@@ -52,7 +52,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         hardware=member.hardware,
         claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
         written=now if holds else None,
-        lasts=int(TTL) if holds else 0,
+        lasts=_lasts(snapshot) if holds else 0,
     )
 
 
@@ -89,6 +89,16 @@ def _holds(step: Step, snapshot: Snapshot) -> bool:
         return False
     booted = entry.boot != snapshot.boot
     return booted or entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted) or isinstance(step, Commit)
+
+
+def _lasts(snapshot: Snapshot) -> int:
+    """Say for how long the record counts: while the machine goes down, for as long as its reboot may take in addition.
+
+    So a machine with a long `reboot.limit` does not count as lost before that.
+    """
+    entry = snapshot.journal.entry
+    goes_down = entry is not None and entry.boot == snapshot.boot and entry.phase is Phase.COMMITTED
+    return int(TTL + (snapshot.settings.limit.total_seconds() if goes_down else 0))
 
 
 def next_opening(snapshot: Snapshot) -> datetime | None:

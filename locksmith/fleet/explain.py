@@ -5,7 +5,7 @@ Above 300 lines, in one piece: each function is one sentence of the same explana
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
@@ -80,16 +80,18 @@ def group_name(group: str) -> str:
 def holder_words(holding: HolderStatus, now: datetime) -> str:
     """Say in a few words who holds a slot, and how long: `n2 for 41 s (rebooting)`."""
     long = f" for {span(now - holding.since)}" if holding.since else ""
-    return f"{holding.name}{long} ({how_words(holding)})"
+    return f"{holding.name}{long} ({how_words(holding, now)})"
 
 
-def how_words(holding: HolderStatus) -> str:
+def how_words(holding: HolderStatus, now: datetime) -> str:
     """Say in a few words what a slot is held for."""
-    claim = holding.claim
+    claim, node = holding.claim, holding.node
     who, reason = (claim.who or "an operator", claim.reason) if claim else ("an operator", "")
     return {
         HolderKind.HELD: "about to reboot",
         HolderKind.REBOOTING: "rebooting",
+        HolderKind.OVERDUE: f"OVERDUE: {overdue_words(node, now) if node else 'rebooting'}",
+        HolderKind.VERIFYING: f"verifying{f': {node.reason}' if node and node.reason else ''}",
         HolderKind.UNHEALTHY: f"UNHEALTHY: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.FAILED: f"FAILED: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
@@ -100,6 +102,16 @@ def how_words(holding: HolderStatus) -> str:
         HolderKind.LEGACY: "without a record: a legacy node, or a legacy lock",
         HolderKind.UNREADABLE: "its record cannot be read",
     }[holding.how]
+
+
+def overdue_words(node: Node, now: datetime) -> str:
+    """Say that a reboot takes longer than it may, and when its machine counts as lost."""
+    limit = span(timedelta(seconds=node.lasts - TTL))
+    if node.lost_at is None or node.state == states.STUCK:
+        return f"it has been going down for longer than reboot.limit ({limit})"
+    return (
+        f"lost at {clock(node.lost_at, now)} unless it is back, as its reboot takes longer than reboot.limit ({limit})"
+    )
 
 
 def _seen(claim: Claim | None) -> str:
@@ -178,7 +190,7 @@ def _state(found: Case, node: Node) -> Iterator[str]:
         case states.WAITING:
             yield _waiting(found, node)
         case states.REBOOTING:
-            yield f"{found.name} has been rebooting for {long}{_for(node.reason)}."
+            yield f"{found.name} has been rebooting for {long}{_for(node.reason)}.{_overdue(found, node)}"
         case states.STUCK:
             yield f"{found.name} is stuck: {node.reason}."
         case state if state in states.SICK:
@@ -198,6 +210,12 @@ def _state(found: Case, node: Node) -> Iterator[str]:
             return
         case _:
             yield f"It is {node.state}{_for(node.reason)}, for {long} now."
+
+
+def _overdue(found: Case, node: Node) -> str:
+    if found.held is None or found.held.how is not HolderKind.OVERDUE:
+        return ""
+    return f" It is OVERDUE: {overdue_words(node, found.now)}. Inspect the machine."
 
 
 def _waiting(found: Case, node: Node) -> str:

@@ -9,6 +9,7 @@ from locksmith.fleet.group import GroupView
 from locksmith.lock.records.claim import COMMITTED, DAEMON, MANUAL, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
+from locksmith.lock.records.states import RELEASING, VERIFYING
 
 
 class HolderKind(StrEnum):
@@ -18,6 +19,10 @@ class HolderKind(StrEnum):
     """A machine's reboot that can still be aborted."""
     REBOOTING = "rebooting"
     """A machine's reboot past its point of no return."""
+    OVERDUE = "overdue"
+    """A reboot that takes longer than the machine's `reboot.limit`; the machine is not lost yet."""
+    VERIFYING = "verifying"
+    """A machine that has rebooted, and has not proved itself healthy yet."""
     UNHEALTHY = "unhealthy"
     """A machine that has rebooted and did not prove itself healthy."""
     FAILED = "failed"
@@ -41,16 +46,19 @@ class HolderKind(StrEnum):
 UNVERIFIABLE = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.UNKNOWN, HolderKind.LEGACY, HolderKind.UNREADABLE}
 WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
+ALARMING = WRONG | {HolderKind.OVERDUE}
+"""What an operator should see first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HolderStatus:
-    """One holder. `claim` is None where there is none that can be read."""
+    """One holder. `claim` is None where there is none that can be read, `node` where the machine is not present."""
 
     holder: str
     name: str
     how: HolderKind
     claim: Claim | None = None
+    node: Node | None = None
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:
         """Whether the slot is held for longer than that, and nothing shows that its machine is alive."""
@@ -75,10 +83,10 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
     if claim is None:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
     name = (machine.name if machine else claim.hostname) if claim.kind == REBOOT else holder
-    return HolderStatus(holder, name or holder, _how(claim, machine), claim)
+    return HolderStatus(holder, name or holder, _how(claim, machine, view.at), claim, machine)
 
 
-def _how(claim: Claim, machine: Node | None) -> HolderKind:
+def _how(claim: Claim, machine: Node | None, now: datetime | None) -> HolderKind:  # noqa: PLR0911 - one for each kind
     if claim.kind == MANUAL:
         return HolderKind.MANUAL
     if claim.kind != REBOOT:
@@ -89,4 +97,8 @@ def _how(claim: Claim, machine: Node | None) -> HolderKind:
         return HolderKind.ORPHANED
     if machine is None:
         return HolderKind.LOST if claim.who == DAEMON else HolderKind.UNSEEN
-    return HolderKind.REBOOTING if claim.state == COMMITTED else HolderKind.HELD
+    if claim.state != COMMITTED:
+        return HolderKind.HELD
+    if machine.state in {VERIFYING, RELEASING}:
+        return HolderKind.VERIFYING
+    return HolderKind.OVERDUE if now is not None and machine.is_overdue(now) else HolderKind.REBOOTING

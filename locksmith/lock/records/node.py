@@ -13,6 +13,7 @@ from typing import Any
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import older_names
 from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.lock.records.states import REBOOTING, STUCK
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
 
@@ -37,7 +38,7 @@ class Node:
     None: it does not say).
     `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes. If the record has
     stood unchanged for `lasts` seconds, the machine is gone, even if the record's lease goes on (0: only the lease
-    tells).
+    tells). From the point of no return to the next boot this is `TTL`, and its `reboot.limit`.
     """
 
     machine_id: str
@@ -86,11 +87,24 @@ class Node:
             booted = booted or self.userspace != claim.userspace
         return claim.state == COMMITTED and booted and self.claim is not None and self.claim != claim.nonce
 
-    def is_overdue(self, now: datetime) -> bool:
+    @property
+    def lost_at(self) -> datetime | None:
+        """When a machine that holds a slot counts as gone, unless it writes again; None: it holds none."""
+        return self.written + timedelta(seconds=self.lasts) if self.written and self.lasts else None
+
+    def has_expired(self, now: datetime) -> bool:
         """Tell whether the record has outlived its own word, by the clocks of two machines: for people."""
-        if self.written is None or not self.lasts:
+        return self.lost_at is not None and now > self.lost_at + CLOCKS_DIFFER
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether its reboot takes longer than its `reboot.limit`, by the clocks of two machines: for people.
+
+        A machine past its point of no return says that it lasts for so much longer. A daemon that is up writes again.
+        """
+        limit = timedelta(seconds=self.lasts - TTL)
+        if self.written is None or limit <= timedelta(0):
             return False
-        return now - self.written > timedelta(seconds=self.lasts) + CLOCKS_DIFFER
+        return self.state == STUCK or now - (self.since if self.state == REBOOTING else self.written) > limit
 
 
 def encode(node: Node) -> bytes:
@@ -170,7 +184,7 @@ def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, lease
         found = decode(raw, key, machine_id)
     except CorruptValueError:
         return leased
-    return (leased or found.written is not None) and not found.is_overdue(now)
+    return (leased or found.written is not None) and not found.has_expired(now)
 
 
 def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | None:

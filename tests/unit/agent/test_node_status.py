@@ -81,6 +81,16 @@ def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
         assert node.decode(node.encode(one), "key", "m1") == one
 
 
+def test_while_it_goes_down_the_record_counts_for_as_long_as_the_reboot_may_take():
+    claim = Claim("m1", "reboot", "nonce", NOW)
+    entry = JournalEntry(claim, "etcd-lock", "web", 3, TARGET.endpoints, Phase.COMMITTED, QUIET.boot, DAEMON)
+    down = replace(NEEDING, journal=Journal(entry))
+    seen = describe(Wait("rebooting", "the reboot was asked for"), down, MEMBER, TARGET)
+    assert seen.lasts == node.TTL + down.settings.limit.total_seconds()
+    back = describe(Wait("verifying", "rebooted"), replace(down, boot=Boot("boot-2")), MEMBER, TARGET)
+    assert back.lasts == node.TTL
+
+
 @pytest.mark.parametrize(("claim", "lasts"), [("n", node.TTL), (None, node.TTL), ("", None)])
 def test_an_unobserved_machine_that_may_hold_a_slot_is_not_present_for_ever(claim, lasts):
     """Each change of etcd's leader starts its lease again."""

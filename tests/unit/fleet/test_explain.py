@@ -368,3 +368,45 @@ def test_the_others_hear_who_left_the_queue_and_until_when():
     assert any(f"n2 cannot take a slot, and {words}" in line for line in told(view, "n7"))
     own = told(view, "n2")
     assert any(f"It {words}: its attempts to take a slot fail: no route to host." in line for line in own)
+
+
+def going_down(name: str, minutes: int, **changes) -> Node:
+    began = NOW - timedelta(minutes=minutes)
+    down = {"state": states.REBOOTING, "code": "rebooting", "since": began, "written": began, "lasts": 1500}
+    return replace(idle(name), **{**down, **changes})
+
+
+def test_a_machine_that_exceeds_its_limit_is_overdue_with_the_time_when_it_is_lost():
+    view = group(going_down("n2", 11), wanting("n1"), claims=[rebooting("n2", 660)], line=["n1"], at=NOW)
+    words = "lost at 03:14 unless it is back, as its reboot takes longer than reboot.limit (10 min)"
+    assert told(view, "n2")[0].endswith(f" It is OVERDUE: {words}. Inspect the machine.")
+    assert f"n2 has held the slot for 11 min (OVERDUE: {words})." in told(view, "n1")[1]
+    assert "1 OVERDUE" in summary(view, NOW)
+    assert layout(view, NOW, 120)[2].split()[:2] == ["n2", "OVERDUE"]
+    assert "HALTED" not in summary(view, NOW)
+
+
+@pytest.mark.parametrize(
+    ("node", "how"),
+    [
+        (going_down("n2", 9), HolderKind.REBOOTING),
+        (going_down("n2", 11, lasts=900), HolderKind.REBOOTING),
+        (going_down("n2", 0, state=states.STUCK, reason="a job hangs"), HolderKind.OVERDUE),
+        (going_down("n2", 11, state=states.WAITING, code="operator"), HolderKind.OVERDUE),
+        (going_down("n2", 11, state=states.VERIFYING, lasts=900), HolderKind.VERIFYING),
+        (going_down("n2", 11, state=states.RELEASING, lasts=900), HolderKind.VERIFYING),
+    ],
+)
+def test_the_state_of_a_holder_follows_what_its_machine_shows(node, how):
+    [held] = holder_statuses(group(node, claims=[rebooting("n2", 660)], at=NOW))
+    assert held.how is how
+
+
+def test_a_machine_under_health_checks_is_verifying_with_the_cause_that_fails():
+    node = going_down("n2", 1, state=states.VERIFYING, reason="rebooted, and not healthy yet: web.service has failed")
+    view = group(node, wanting("n1"), claims=[rebooting("n2")], line=["n1"], at=NOW)
+    words = "verifying: rebooted, and not healthy yet: web.service has failed"
+    assert f"n2 has held the slot for 41 s ({words})." in told(view, "n1")[1]
+    line = layout(view, NOW, 120)[2]
+    assert line.split()[:2] == ["n2", "verifying"]
+    assert "web.service has failed" in line
