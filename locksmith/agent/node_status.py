@@ -45,6 +45,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         need_reasons=limits.texts([one.reason for one in snapshot.needs if one.reason]),
         window_opens=_opens(windows, opening, now),
         window_closes=opening.closes if opening else None,
+        window_moment=_moment(snapshot, now),
         windows=tuple(map(str, known.windows)) if known else (),
         blackouts=tuple(map(str, known.blackouts)) if known else (),
         userspace=snapshot.boot.userspace,
@@ -113,6 +114,16 @@ def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> d
     if opening is not None:
         return opening.opens
     return windows.next_open(now) if windows else None
+
+
+def _moment(snapshot: Snapshot, now: datetime) -> datetime | None:
+    """Give this machine's own moment in the window that is open or comes next, if it is later than the opening."""
+    windows, least = snapshot.window.windows, snapshot.settings.min_remaining
+    opens = windows.next_open(now, least) if windows else None
+    if windows is None or opens is None:
+        return None
+    moment = snapshot.settings.splay.asks_from(windows, opens, least)
+    return moment and moment.replace(microsecond=0)
 
 
 def _why(step: Step) -> tuple[str, str, datetime | None]:

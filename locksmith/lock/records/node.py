@@ -30,8 +30,8 @@ class Node:
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
     `since` is when the state began. `need` is the trigger that says that a reboot is needed (empty: none does),
     `need_version` what for, `need_since` since when; `need_reasons` are those of all triggers. `window_opens` is the
-    start of the window that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts`
-    are what it goes by.
+    start of the window that is open or comes next, `window_closes` its end where it is open, `window_moment` when the
+    machine asks in it, where its splay puts that later; `windows` and `blackouts` are what it goes by.
     `clone` names another machine that was seen with the same id, `clone_boot` its run. `userspace` is when its
     userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
     firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
@@ -58,6 +58,7 @@ class Node:
     need_reasons: tuple[str, ...] = ()
     window_opens: datetime | None = None
     window_closes: datetime | None = None
+    window_moment: datetime | None = None
     windows: tuple[str, ...] = ()
     blackouts: tuple[str, ...] = ()
     clone: str = ""
@@ -127,6 +128,7 @@ def encode(node: Node) -> bytes:
         "need_reasons": list(node.need_reasons),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
+        **({"window_moment": moment(node.window_moment)} if node.window_moment else {}),
         "windows": list(node.windows),
         "blackouts": list(node.blackouts),
         "clone": node.clone,
@@ -162,6 +164,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             need_reasons=tuple(map(str, jsonread.read(fields, "need_reasons", list, []))),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
+            window_moment=read_optional_moment(fields, "window_moment"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
             clone=jsonread.read(fields, "clone", str, ""),
@@ -203,4 +206,5 @@ _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("need", "need_version", "need_since", "need_reasons", "window_opens", "window_closes", "windows", "blackouts"),
     *("clone", "clone_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
+    "window_moment",
 }

@@ -15,6 +15,7 @@ from locksmith.agent.steps import Commit, Idle, Wait
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import node
 from locksmith.lock.records.claim import DAEMON, Claim
+from locksmith.window.splay import Splay
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, 5, 123456, tzinfo=UTC)
@@ -60,6 +61,17 @@ def test_a_window_shows_when_it_opens_and_while_open_when_it_closes():
     shown = describe(Idle(), closed, MEMBER, TARGET)
     assert shown.window_opens == at(4)
     assert shown.window_closes is None
+
+
+def test_the_machines_own_moment_in_its_window_is_shown_where_splay_makes_it_later():
+    closed = replace(NEEDING, window=WindowSight(original("04:00", "1h")))
+    assert describe(Idle(), closed, MEMBER, TARGET).window_moment is None
+    splayed = replace(closed, settings=replace(closed.settings, splay=Splay(0.5, "m1")))
+    shown = describe(Idle(), splayed, MEMBER, TARGET)
+    assert shown.window_opens is not None
+    assert shown.window_moment is not None
+    assert shown.window_opens < shown.window_moment
+    assert node.decode(node.encode(shown), "key", "m1") == shown
 
 
 def test_a_record_reads_back_as_the_same():
