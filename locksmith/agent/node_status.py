@@ -45,6 +45,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         need_reasons=limits.texts([one.reason for one in snapshot.needs if one.reason]),
         window_opens=_opens(windows, opening, now),
         window_closes=opening.closes if opening else None,
+        window_moment=_moment(snapshot, now),
         windows=tuple(map(str, known.windows)) if known else (),
         blackouts=tuple(map(str, known.blackouts)) if known else (),
         userspace=snapshot.boot.userspace,
@@ -53,7 +54,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
         dry_run=snapshot.settings.dry_run,
         written=now if holds else None,
-        lasts=int(TTL) if holds else 0,
+        lasts=_lasts(snapshot) if holds else 0,
     )
 
 
@@ -95,6 +96,16 @@ def _holds(step: Step, snapshot: Snapshot) -> bool:
     return booted or entry.phase is Phase.COMMITTED or isinstance(snapshot.answer, Granted) or isinstance(step, Commit)
 
 
+def _lasts(snapshot: Snapshot) -> int:
+    """Say for how long the record counts: while the machine goes down, for as long as its reboot may take in addition.
+
+    So a machine with a long `reboot.limit` does not count as lost before that.
+    """
+    entry = snapshot.journal.entry
+    goes_down = entry is not None and entry.boot == snapshot.boot and entry.phase is Phase.COMMITTED
+    return int(TTL + (snapshot.settings.limit.total_seconds() if goes_down else 0))
+
+
 def next_opening(snapshot: Snapshot) -> datetime | None:
     """Give the start of the opening that is open, or else of the next; None: there is none, or it has no beginning."""
     windows, now = snapshot.window.windows, snapshot.now.replace(microsecond=0)
@@ -107,6 +118,16 @@ def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> d
     if opening is not None:
         return opening.opens
     return windows.next_open(now) if windows else None
+
+
+def _moment(snapshot: Snapshot, now: datetime) -> datetime | None:
+    """Give this machine's own moment in the window that is open or comes next, if it is later than the opening."""
+    windows, least = snapshot.window.windows, snapshot.settings.min_remaining
+    opens = windows.next_open(now, least) if windows else None
+    if windows is None or opens is None:
+        return None
+    moment = snapshot.settings.splay.asks_from(windows, opens, least)
+    return moment and moment.replace(microsecond=0)
 
 
 def _why(step: Step) -> tuple[str, str, datetime | None]:

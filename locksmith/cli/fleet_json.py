@@ -52,8 +52,13 @@ def holder_fields(holding: HolderStatus) -> dict[str, object]:
         "name": holding.name,
         "how": holding.how.value,
         "since": records.optional_moment(holding.since) or None,
+        "lost_at": records.optional_moment(_lost_at(holding)) or None,
         "claim": claim_fields(holding.claim),
     }
+
+
+def _lost_at(holding: HolderStatus) -> datetime | None:
+    return holding.node.lost_at if holding.node and holding.how is HolderKind.OVERDUE else None
 
 
 def waiter_fields(waiter: Waiter) -> dict[str, object]:
@@ -97,6 +102,7 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "waiting": len(view.waiters),
         "present": len(view.machines),
         "lost": sum(one.how is HolderKind.LOST for one in held),
+        "overdue": sum(one.how is HolderKind.OVERDUE for one in held),
         "unhealthy": sum(one.how is HolderKind.UNHEALTHY for one in held),
         "failed": sum(one.how is HolderKind.FAILED for one in held),
         "orphaned": sum(one.how is HolderKind.ORPHANED for one in held),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from locksmith.cli.go_flags import GoOption
+from locksmith.cli.without_store import saying_so
 from locksmith.errors import StoreError
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
@@ -147,18 +148,19 @@ class Session:
         from locksmith.store.protocol import NoObserver
         from locksmith.store.settings import V3
 
-        mark = self._seen(settings) if observer is None else None
-        if settings.api == V3:
-            await refuse_if_v2_in_use(settings, self.config.group, mark.clusters.own if mark else "")
-        key = keys.semaphore_key(self.config.group)
-        store = open_store(settings, memory=mark, key=key, observer=observer or NoObserver())
-        try:
-            done = await work(store)
-            if mark is not None:
-                await self._warn(store, mark)
-            return done
-        finally:
-            await store.close()
+        with saying_so(self.config, self.paths):
+            mark = self._seen(settings) if observer is None else None
+            if settings.api == V3:
+                await refuse_if_v2_in_use(settings, self.config.group, mark.clusters.own if mark else "")
+            key = keys.semaphore_key(self.config.group)
+            store = open_store(settings, memory=mark, key=key, observer=observer or NoObserver())
+            try:
+                done = await work(store)
+                if mark is not None:
+                    await self._warn(store, mark)
+                return done
+            finally:
+                await store.close()
 
     def _seen(self, settings: "StoreSettings") -> "SeenRevision | None":
         """Give what this machine's daemon has seen of the store; the tool writes nothing there.

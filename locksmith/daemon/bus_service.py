@@ -50,6 +50,7 @@ INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Intro
   <method name="Request"><arg name="reason" type="s" direction="in"/></method>
   <method name="Cancel"><arg name="cancelled" type="b" direction="out"/></method>
   <method name="Recheck"/>
+  <method name="Status"><arg name="record" type="s" direction="out"/></method>
   <method name="Triggers"><arg name="triggers" type="a(ssts)" direction="out"/></method>
   <property name="State" type="s" access="read"/>
   <property name="Code" type="s" access="read"/>
@@ -94,11 +95,14 @@ class BusService:
         group: str,
         strategy: str,
         results: Callable[[], Mapping[str, TriggerResult | None]] = dict,
+        *,
+        record: Callable[[], str] = str,
     ) -> None:
         self._bus = bus
         self._polkit = Polkit(bus)
         self._orders = orders
         self._results = results
+        self._record = record
         self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
@@ -141,15 +145,19 @@ class BusService:
                 return Outgoing("s", [INTROSPECTION])
             case ("Ping", ""):
                 return Outgoing()
-            case ("Triggers", ""):
-                said = [_trigger(name, seen) for name, seen in self._results().items()]
-                return Outgoing("a(ssts)", [said])
+            case ("Status" | "Triggers", ""):
+                return self._said(call.member)
             case ("GetAll", "s"):
                 return Outgoing("a{sv}", [{name: _variant(value) for name, value in self._all.items()}])
             case ("Get", "ss") if call.body[1] in self._all:
                 return Outgoing("v", [_variant(self._all[call.body[1]])])
             case _:
                 return None
+
+    def _said(self, what: str) -> Outgoing:
+        if what == "Status":
+            return Outgoing("s", [self._record()])
+        return Outgoing("a(ssts)", [[_trigger(name, seen) for name, seen in self._results().items()]])
 
     @property
     def _all(self) -> dict[str, Any]:

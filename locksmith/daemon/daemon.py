@@ -28,6 +28,7 @@ from locksmith.daemon.assembly import (
 from locksmith.daemon.bus_service import SHIELD, BusService, Orders
 from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.group_sight import GroupSight
+from locksmith.daemon.own_record import OwnRecord
 from locksmith.daemon.reporters import CoordinatorReporter, LogReporter, SystemdReporter
 from locksmith.errors import LocksmithError
 from locksmith.gates.inhibitors import Inhibitors
@@ -100,13 +101,15 @@ class Daemon:
         found, self._unused = make_triggers(context)
         self._triggers: list[TriggerPlugin] = [*found, self._operator]
         orders = Orders(self.request, self.cancel, self.recheck)
-        self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
+        own = OwnRecord(member, target_of(config), self._clock)
+        self._service = BusService(self._public, orders, config.group, config.strategy, self.results, record=own.read)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
         self._presence = _presence(config, member, paths, meter, mark, metrics=group) if strategy.present else None
         reporters = [
             LogReporter(dry_run=config.dry_run),
             *_reporters(config, paths, notifier, stack),
             *metrics,
+            own,
             self._service,
         ]
         ports = self._ports(config, meter, mark, reporters, notifier.watchdog_interval)

@@ -4,8 +4,8 @@ Above 300 lines, in one piece: each function is one sentence of the same explana
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
@@ -25,6 +25,7 @@ from locksmith.lock.records.order import (
     TAKE_FAILS,
     Order,
 )
+from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.waiter import Waiter
 from locksmith.util.words import clock, listed, named, ordinal, quoted, span
 
@@ -47,6 +48,8 @@ class Case:
     place: int | None
     now: datetime
     halt_after: HaltAfter = FIRST
+    alone: bool = False
+    """Whether only the machine's own daemon was asked: nothing is known of its group."""
 
     @property
     def name(self) -> str:
@@ -80,6 +83,23 @@ def explain(found: Case) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
+def explain_alone(node: Node, now: datetime) -> list[str]:
+    """Say what a machine's own daemon knows of the same; no store is asked."""
+    found = Case(GroupView(node.group, Semaphore()), node.machine_id, node, None, None, now, alone=True)
+    return [sentence for sentence in (*_own(found), *_window(found)) if sentence]
+
+
+def explain_stopped(found: Case, name: str) -> list[str]:
+    """Say what the store knows of a machine, called `name`, whose daemon does not run: what it last showed is over."""
+    stopped = replace(found, node=None)
+    if found.held is not None or found.place is not None:
+        first = [*_absent(stopped)]
+    else:
+        first = [f"{name} shows no presence in {group_name(found.view.group)}."]
+    sentences = [*first, *_orders(stopped), *_group(found.view)]
+    return [sentence for sentence in sentences if sentence]
+
+
 def group_name(group: str) -> str:
     """Name a group in a sentence."""
     return f"group {group}" if group else "the default group"
@@ -88,16 +108,18 @@ def group_name(group: str) -> str:
 def holder_words(holding: HolderStatus, now: datetime) -> str:
     """Say in a few words who holds a slot, and how long: `n2 for 41 s (rebooting)`."""
     long = f" for {span(now - holding.since)}" if holding.since else ""
-    return f"{holding.name}{long} ({how_words(holding)})"
+    return f"{holding.name}{long} ({how_words(holding, now)})"
 
 
-def how_words(holding: HolderStatus) -> str:
+def how_words(holding: HolderStatus, now: datetime) -> str:
     """Say in a few words what a slot is held for."""
-    claim = holding.claim
+    claim, node = holding.claim, holding.node
     who, reason = (claim.who or "an operator", claim.reason) if claim else ("an operator", "")
     return {
         HolderKind.HELD: "about to reboot",
         HolderKind.REBOOTING: "rebooting",
+        HolderKind.OVERDUE: f"OVERDUE: {overdue_words(node, now) if node else 'rebooting'}",
+        HolderKind.VERIFYING: f"verifying{f': {node.reason}' if node and node.reason else ''}",
         HolderKind.UNHEALTHY: f"UNHEALTHY: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.FAILED: f"FAILED: {claim.failure if claim else ''}{_seen(claim)}",
         HolderKind.LOST: f"LOST: not seen for {span_of_presence()} or longer{_seen(claim)}",
@@ -109,6 +131,16 @@ def how_words(holding: HolderStatus) -> str:
         HolderKind.LEGACY: "without a record: a legacy node, or a legacy lock",
         HolderKind.UNREADABLE: "its record cannot be read",
     }[holding.how]
+
+
+def overdue_words(node: Node, now: datetime) -> str:
+    """Say that a reboot takes longer than it may, and when its machine counts as lost."""
+    limit = span(timedelta(seconds=node.lasts - TTL))
+    if node.lost_at is None or node.state == states.STUCK:
+        return f"it has been going down for longer than reboot.limit ({limit})"
+    return (
+        f"lost at {clock(node.lost_at, now)} unless it is back, as its reboot takes longer than reboot.limit ({limit})"
+    )
 
 
 def _seen(claim: Claim | None) -> str:
@@ -199,13 +231,13 @@ def _state(found: Case, node: Node) -> Iterator[str]:
         case states.WAITING:
             yield _waiting(found, node)
         case states.REBOOTING:
-            yield f"{found.name} has been rebooting for {long}{_for(node.reason)}."
+            yield f"{found.name} has been rebooting for {long}{_for(node.reason)}.{_overdue(found, node)}"
         case states.STUCK:
             yield f"{found.name} is stuck: {node.reason}."
         case state if state in states.SICK:
             yield (
-                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Inspect it, then run "
-                "`locksmithctl resume`."
+                f"{found.name} has rebooted and is {node.state.upper()}: {node.reason}. Inspect it"
+                f"{'' if found.alone else ', then run `locksmithctl resume`'}."
             )
         case states.VERIFYING:
             yield f"{found.name} has been proving itself healthy for {long}{_for(node.reason)}."
@@ -214,11 +246,17 @@ def _state(found: Case, node: Node) -> Iterator[str]:
         case states.IDLE if node.code in BELIEVES_NOTHING:
             yield _believes_nothing(found, node)
         case states.IDLE if node.need:
-            yield "It is about to ask for a slot."
+            yield "It is about to ask whether it may reboot." if found.alone else "It is about to ask for a slot."
         case states.IDLE | states.FINISHED:
             return
         case _:
             yield f"It is {node.state}{_for(node.reason)}, for {long} now."
+
+
+def _overdue(found: Case, node: Node) -> str:
+    if found.held is None or found.held.how is not HolderKind.OVERDUE:
+        return ""
+    return f" It is OVERDUE: {overdue_words(node, found.now)}. Inspect the machine."
 
 
 def _waiting(found: Case, node: Node) -> str:
@@ -226,10 +264,10 @@ def _waiting(found: Case, node: Node) -> str:
     match node.code:
         case _ if has_left_queue(node) and node.until is not None:
             return f"It left the queue until {clock(node.until, found.now)}: {node.reason}."
-        case "queue" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing":
+        case "queue" | "clone" | "other_claim" | "freeze" | "hold" | "halt" | "spacing" if not found.alone:
             return ""  # said of the queue, the clone, the holder, the orders of the group
         case "window":
-            return f"It waits for its window, which opens{until}." if until else "It waits for its window."
+            return _waits_for_window(found, node)
         case "retry":
             return f"It waits: {node.reason}; it tries again{until}." if until else f"It waits: {node.reason}."
         case "dry_run":
@@ -238,6 +276,16 @@ def _waiting(found: Case, node: Node) -> str:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
             words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
             return _believes_nothing(found, node) if node.code in BELIEVES_NOTHING else words
+
+
+def _waits_for_window(found: Case, node: Node) -> str:
+    """Say it with the reason, where that is more than a window that is closed: no window ever opens, or none is set."""
+    if node.until is None:
+        return f"It waits for its window: {node.reason}."
+    why = "" if node.reason == "outside the reboot window" else f": {node.reason}"
+    moment = node.window_moment if node.window_moment and node.window_moment > node.until else None
+    asks = f"; its own moment in that window is {clock(moment, found.now)} (window.splay)" if moment else ""
+    return f"It waits for its window, which opens at {clock(node.until, found.now)}{asks}{why}."
 
 
 def _believes_nothing(found: Case, node: Node) -> str:

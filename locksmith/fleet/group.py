@@ -20,7 +20,7 @@ class GroupView:
 
     A holder's claim is None where it has no record. `problems` are values that cannot be read. `revision` is the
     store's when the lock was read, the first of all. `holds` are the machines held back, by their ids; `noted` is what
-    is left of slots that expired.
+    is left of slots that expired. `at` is when it was read, by the clock of the machine that read it.
     """
 
     group: str
@@ -35,6 +35,7 @@ class GroupView:
     noted: tuple[Incident, ...] = ()
     problems: tuple[CorruptValueError, ...] = ()
     revision: int = 0
+    at: datetime | None = None
 
     def incidents(self, now: datetime) -> list[Incident]:
         """Name the reboots that went wrong and that no operator has acknowledged."""

@@ -9,6 +9,7 @@ from locksmith.fleet.group import GroupView
 from locksmith.lock.records.claim import COMMAND, COMMITTED, DAEMON, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
+from locksmith.lock.records.states import RELEASING, VERIFYING
 
 
 class HolderKind(StrEnum):
@@ -18,6 +19,10 @@ class HolderKind(StrEnum):
     """A machine's reboot that can still be aborted."""
     REBOOTING = "rebooting"
     """A machine's reboot past its point of no return."""
+    OVERDUE = "overdue"
+    """A reboot that takes longer than the machine's `reboot.limit`; the machine is not lost yet."""
+    VERIFYING = "verifying"
+    """A machine that has rebooted, and has not proved itself healthy yet."""
     UNHEALTHY = "unhealthy"
     """A machine that has rebooted and did not prove itself healthy."""
     FAILED = "failed"
@@ -43,16 +48,19 @@ class HolderKind(StrEnum):
 UNVERIFIABLE = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.UNKNOWN, HolderKind.LEGACY, HolderKind.UNREADABLE}
 WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
+ALARMING = WRONG | {HolderKind.OVERDUE}
+"""What an operator should see first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HolderStatus:
-    """One holder. `claim` is None where there is none that can be read."""
+    """One holder. `claim` is None where there is none that can be read, `node` where the machine is not present."""
 
     holder: str
     name: str
     how: HolderKind
     claim: Claim | None = None
+    node: Node | None = None
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:
         """Whether the slot is held for longer than that, and nothing shows that its machine is alive."""
@@ -78,10 +86,10 @@ def _holding(view: GroupView, holder: str) -> HolderStatus:
         return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
     # The host of a manual claim is the operator's.
     name = machine.name if machine else claim.hostname if claim.is_machines else holder
-    return HolderStatus(holder, name or holder, _how(claim, machine), claim)
+    return HolderStatus(holder, name or holder, _how(claim, machine, view.at), claim, machine)
 
 
-def _how(claim: Claim, machine: Node | None) -> HolderKind:
+def _how(claim: Claim, machine: Node | None, now: datetime | None) -> HolderKind:
     if not claim.is_machines:
         return HolderKind.MANUAL if claim.kind == MANUAL else HolderKind.UNKNOWN
     if claim.state in WENT_WRONG:
@@ -90,10 +98,14 @@ def _how(claim: Claim, machine: Node | None) -> HolderKind:
         return HolderKind.ORPHANED
     if machine is None:
         return HolderKind.LOST if claim.who == DAEMON else HolderKind.UNSEEN
-    return _under_way(claim)
+    return _under_way(claim, machine, now)
 
 
-def _under_way(claim: Claim) -> HolderKind:
+def _under_way(claim: Claim, machine: Node, now: datetime | None) -> HolderKind:
     if claim.kind == COMMAND:
         return HolderKind.COMMAND
-    return HolderKind.REBOOTING if claim.state == COMMITTED else HolderKind.HELD
+    if claim.state != COMMITTED:
+        return HolderKind.HELD
+    if machine.state in {VERIFYING, RELEASING}:
+        return HolderKind.VERIFYING
+    return HolderKind.OVERDUE if now is not None and machine.is_overdue(now) else HolderKind.REBOOTING

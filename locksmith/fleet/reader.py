@@ -73,7 +73,7 @@ async def read_group(store: Store, group: str) -> GroupView:
         semaphore=state.semaphore,
         claims=state.claims,
         waiters=tuple(kept(parse_place, _in_order(line))),
-        machines={one.machine_id: one for one in kept(parse_node, present) if not one.is_overdue(now)},
+        machines={one.machine_id: one for one in kept(parse_node, present) if not one.has_expired(now)},
         share=only(lambda entry: share.decode(entry.value, entry.key), shared),
         freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
         holds=dict(kept(parse_hold, held_back)),
@@ -81,6 +81,7 @@ async def read_group(store: Store, group: str) -> GroupView:
         noted=tuple(only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
         problems=tuple(problems),
         revision=state.revision,
+        at=now,
     )
 
 

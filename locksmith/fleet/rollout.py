@@ -10,6 +10,8 @@ from locksmith.lock.records.claim import REBOOT
 OWN = {
     HolderKind.HELD,
     HolderKind.REBOOTING,
+    HolderKind.OVERDUE,
+    HolderKind.VERIFYING,
     HolderKind.UNHEALTHY,
     HolderKind.FAILED,
     HolderKind.LOST,

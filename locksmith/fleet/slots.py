@@ -26,4 +26,4 @@ def _held(view: GroupView, now: datetime) -> str:
 def _words(one: HolderStatus, now: datetime) -> str:
     since = f" since {clock(one.since, now)}" if one.since else ""
     reason = one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else ""
-    return f"{one.name}{since} ({how_words(one)}{f': {reason}' if reason else ''})"
+    return f"{one.name}{since} ({how_words(one, now)}{f': {reason}' if reason else ''})"

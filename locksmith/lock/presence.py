@@ -161,7 +161,7 @@ class Presence:
         self._held_off = _now() + HOLD_OFF
         self._put_off.fails(self._held_off)
         if shown is None or news or now.lasts:
-            await self._write(now, TTL)
+            await self._write(now, float(now.lasts or TTL))
         else:
             await self._keep(shown, now)
         self._held_off = float("-inf")

@@ -33,6 +33,8 @@ from tests.harness.dbus import (
 LOGIND = "org.freedesktop.login1"
 SYSTEMD = "org.freedesktop.systemd1"
 
+SERVICE_PATH = "/org/freedesktop/systemd1/unit/locksmithd_2eservice"
+
 Job = tuple[int, str, str, str, str, str]
 """Id, unit, type, state, the job's path, the unit's path."""
 
@@ -90,6 +92,8 @@ class Machine:
     scheduled: tuple[str, int] | None = None
     reboots: int = 0
     asked_for_jobs: int = 0
+    service: dict[str, Any] = field(default_factory=dict)
+    """The properties of locksmithd.service; empty: systemd does not say."""
     hold_jobs: asyncio.Event | None = None
     """While it is there and not set, systemd does not list its jobs, and no machine knows whether it goes down."""
 
@@ -216,6 +220,12 @@ class _Systemd(ServiceInterface):
     async def GetUnit(self, name: DBusStr) -> DBusObjectPath:
         raise DBusError("org.freedesktop.systemd1.NoSuchUnit", f"Unit {name} not loaded.")
 
+    @dbus_method()
+    async def LoadUnit(self, name: DBusStr) -> DBusObjectPath:
+        if name != "locksmithd.service" or not self._machine.service:
+            raise DBusError("org.freedesktop.systemd1.NoSuchUnit", f"Unit {name} not loaded.")
+        return SERVICE_PATH
+
     @dbus_property(access=PropertyAccess.READ)
     def SystemState(self) -> DBusStr:
         return self._machine.system_state
@@ -257,12 +267,13 @@ class LogindAndSystemd:
         await leave_bus(self._buses.pop(name), name)
 
     def _session(self, message: Message) -> Message | bool:
-        """Answer for the sessions, which come and go."""
-        facts = self.machine.session_facts.get(message.path or "")
+        """Answer for the sessions, which come and go, and for the service of locksmithd."""
+        path = message.path or ""
+        facts = self.machine.service if path == SERVICE_PATH else self.machine.session_facts.get(path)
         if facts is None or message.member != "Get":
             return False
         value = facts[message.body[1]]
-        return Message.new_method_return(message, "v", [Variant("b" if isinstance(value, bool) else "s", value)])
+        return Message.new_method_return(message, "v", [Variant({bool: "b", int: "t", str: "s"}[type(value)], value)])
 
     def _vanish_if_told(self, message: Message) -> bool:
         """End the connection of logind instead of answering."""

@@ -10,7 +10,7 @@ from typing import Any
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
-from locksmith.daemon import bus_service
+from locksmith.daemon import bus_service, own_record
 from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError
 from locksmith.gates.inhibitors import Inhibitors
@@ -25,6 +25,8 @@ from locksmith.host.logind import LOGIND, Logind
 from locksmith.host.paths import Paths
 from locksmith.host.sessions import Sessions
 from locksmith.host.settings import ALL, SessionSettings
+from locksmith.lock.records import node
+from locksmith.lock.records.node import Node
 from locksmith.triggers import update_engine
 from locksmith.triggers.update_engine import UpdateEngine
 from tests.harness.dbus import Message, MessageType, Variant, written
@@ -35,6 +37,8 @@ from tests.junk.reader import Reader
 NOW, BOOT = datetime(2026, 5, 1, tzinfo=UTC), Boot("b", 5)
 ENGINE, ROGUE = ":1.7", ":1.9"
 NEED = Body("xdssx", (1, 0.0, update_engine.NEED_REBOOT, "1.2.3", 5))
+
+RECORD = node.encode(Node("m1", "n1", "boot-1", "web", "reboot", "idle", datetime(2026, 5, 1, 2, tzinfo=UTC)))
 
 ANSWERS = {
     "GetStatus": NEED,
@@ -65,6 +69,7 @@ ANSWERS = {
     "Request": Body(""),
     "CheckAuthorization": Body("(bba{ss})", ((True, False, {}),)),
     "GetAll": Body("a{sv}", ({name: Variant("s", "x") for name in ("State", "Code", "Reason")},)),
+    "Status": Body("s", (RECORD.decode(),)),
     "Triggers": Body("a(ssts)", ([("kernel", "yes", 1_800_000_000_000_000, "x")],)),
 }
 
@@ -189,6 +194,7 @@ CALLS = {
     "Request": Body("s", ("a new firmware",)),
     "Cancel": Body(""),
     "Recheck": Body(""),
+    "Status": Body(""),
     "Triggers": Body(""),
     "Introspect": Body(""),
     "GetAll": Body("s", ("org.locksmith1.Manager",)),
@@ -276,6 +282,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         "a sender": _asks(lambda bus: bus.unix_user(ROGUE), "GetConnectionUnixUser"),
         "polkit": _asks(allowed, "CheckAuthorization", "GetConnectionUnixUser"),
         "the daemon's state": _asks(bus_service.read_local, "GetAll"),
+        "the daemon's record": _asks(lambda bus: own_record.read_record(bus, "m1"), "Status"),
         "the daemon's triggers": _asks(bus_service.read_triggers, "Triggers"),
         "a signal": Reader(_run(hear), tuple(map(heard, SIGNALS)), _mutate, share=1, refuses=False),
         "a call": Reader(_run(_is_called), tuple(map(called, CALLS)), _mutate, share=1),

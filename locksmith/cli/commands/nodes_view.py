@@ -7,7 +7,7 @@ from datetime import datetime
 from locksmith.cli.table import Row, table
 from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import WRONG, HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.holders import ALARMING, HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records import states
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.node import Node
@@ -22,17 +22,17 @@ ID = "ID"
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
 COLOURS = {
-    **dict.fromkeys((*WRONG, HolderKind.UNSEEN, HolderKind.UNREADABLE), RED),
-    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.HELD, HolderKind.COMMAND), YELLOW),
+    **dict.fromkeys((*ALARMING, HolderKind.UNSEEN, HolderKind.UNREADABLE), RED),
+    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.VERIFYING, HolderKind.HELD, HolderKind.COMMAND), YELLOW),
 }
 
-STATES = {**{how: how.upper() for how in WRONG}, HolderKind.HELD: "holds"}
+STATES = {**{how: how.upper() for how in ALARMING}, HolderKind.HELD: "holds"}
 
 
 def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
     """Sum a group up in one line; `halt_after` as this machine's configuration has it."""
     now, held = view.semaphore, holder_statuses(view)
-    wrong = Counter(one.how for one in held if one.how in WRONG)
+    wrong = Counter(one.how for one in held if one.how in ALARMING)
     share = ""
     if view.share is not None:
         share = f" ({view.share.percent}{', void' if view.share.is_void(now.max) else ''})"
@@ -76,7 +76,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
 def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
     held = holder_statuses(view)
-    for one in sorted(held, key=lambda one: one.how not in WRONG):
+    for one in sorted(held, key=lambda one: one.how not in ALARMING):
         yield one.holder, _holder(view, one, now)
     seen = {one.holder for one in held}
     for place, waiter in enumerate(view.waiters, 1):
@@ -101,7 +101,9 @@ def _holder(view: GroupView, one: HolderStatus, now: datetime) -> Row:
     if node is not None and node.state == states.STUCK:
         return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
     state = STATES.get(one.how, one.how.value)
-    reason = one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else how_words(one)
+    reason = (
+        one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else how_words(one, now)
+    )
     return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
 
 

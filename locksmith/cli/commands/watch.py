@@ -156,7 +156,7 @@ def _progress(rollout: Rollout) -> str:
 
 def _slots(view: GroupView, now: datetime) -> list[str]:
     return [
-        one_line(f"slot {number}: {one.name}, {how_words(one)}{f', {span(now - one.since)}' if one.since else ''}")
+        one_line(f"slot {number}: {one.name}, {how_words(one, now)}{f', {span(now - one.since)}' if one.since else ''}")
         for number, one in enumerate(holder_statuses(view), 1)
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import older_names
 from locksmith.lock.records.claim import COMMITTED, Claim
+from locksmith.lock.records.states import REBOOTING, STUCK
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
@@ -28,8 +29,8 @@ class Node:
     `state` is a word of `states.ALL`, `code` the word of a wait's reason and `reason` its sentence, `until` its end;
     `since` is when the state began. `need` is the trigger that says that a reboot is needed (empty: none does),
     `need_version` what for, `need_since` since when; `need_reasons` are those of all triggers. `window_opens` is the
-    start of the window that is open or comes next, `window_closes` its end where it is open; `windows` and `blackouts`
-    are what it goes by.
+    start of the window that is open or comes next, `window_closes` its end where it is open, `window_moment` when the
+    machine asks in it, where its splay puts that later; `windows` and `blackouts` are what it goes by.
     `clone` names another machine that was seen with the same id, `clone_boot` its run. `userspace` is when its
     userspace started, in microseconds of the kernel's clock, `instance` the id of its /run, `hardware` a digest of its
     firmware's id (empty: it has none). `claim` is the nonce of the claim that its reboot journal names (empty: none;
@@ -37,7 +38,7 @@ class Node:
     `dry_run` says that its daemon reboots nothing.
     `written` and `lasts` are of a machine that holds a slot: it writes this record every few minutes. If the record has
     stood unchanged for `lasts` seconds, the machine is gone, even if the record's lease goes on (0: only the lease
-    tells).
+    tells). From the point of no return to the next boot this is `TTL`, and its `reboot.limit`.
     """
 
     machine_id: str
@@ -57,6 +58,7 @@ class Node:
     need_reasons: tuple[str, ...] = ()
     window_opens: datetime | None = None
     window_closes: datetime | None = None
+    window_moment: datetime | None = None
     windows: tuple[str, ...] = ()
     blackouts: tuple[str, ...] = ()
     clone: str = ""
@@ -87,11 +89,24 @@ class Node:
             booted = booted or self.userspace != claim.userspace
         return claim.state == COMMITTED and booted and self.claim is not None and self.claim != claim.nonce
 
-    def is_overdue(self, now: datetime) -> bool:
+    @property
+    def lost_at(self) -> datetime | None:
+        """When a machine that holds a slot counts as gone, unless it writes again; None: it holds none."""
+        return self.written + timedelta(seconds=self.lasts) if self.written and self.lasts else None
+
+    def has_expired(self, now: datetime) -> bool:
         """Tell whether the record has outlived its own word, by the clocks of two machines: for people."""
-        if self.written is None or not self.lasts:
+        return self.lost_at is not None and now > self.lost_at + CLOCKS_DIFFER
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether its reboot takes longer than its `reboot.limit`, by the clocks of two machines: for people.
+
+        A machine past its point of no return says that it lasts for so much longer. A daemon that is up writes again.
+        """
+        limit = timedelta(seconds=self.lasts - TTL)
+        if self.written is None or limit <= timedelta(0):
             return False
-        return now - self.written > timedelta(seconds=self.lasts) + CLOCKS_DIFFER
+        return self.state == STUCK or now - (self.since if self.state == REBOOTING else self.written) > limit
 
 
 def encode(node: Node) -> bytes:
@@ -114,6 +129,7 @@ def encode(node: Node) -> bytes:
         "need_reasons": list(node.need_reasons),
         "window_opens": optional_moment(node.window_opens),
         "window_closes": optional_moment(node.window_closes),
+        **({"window_moment": moment(node.window_moment)} if node.window_moment else {}),
         "windows": list(node.windows),
         "blackouts": list(node.blackouts),
         "clone": node.clone,
@@ -150,6 +166,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             need_reasons=tuple(map(str, jsonread.read(fields, "need_reasons", list, []))),
             window_opens=read_optional_moment(fields, "window_opens"),
             window_closes=read_optional_moment(fields, "window_closes"),
+            window_moment=read_optional_moment(fields, "window_moment"),
             windows=tuple(map(str, jsonread.read(fields, "windows", list, []))),
             blackouts=tuple(map(str, jsonread.read(fields, "blackouts", list, []))),
             clone=jsonread.read(fields, "clone", str, ""),
@@ -173,7 +190,7 @@ def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, lease
         found = decode(raw, key, machine_id)
     except CorruptValueError:
         return leased
-    return (leased or found.written is not None) and not found.is_overdue(now)
+    return (leased or found.written is not None) and not found.has_expired(now)
 
 
 def lasts(raw: bytes, key: str, machine_id: str, *, leased: bool) -> float | None:
@@ -193,4 +210,5 @@ _KNOWN = {
     *("schema", "hostname", "boot_id", "group", "strategy", "state", "since", "version", "code", "reason", "until"),
     *("need", "need_version", "need_since", "need_reasons", "window_opens", "window_closes", "windows", "blackouts"),
     *("clone", "clone_boot", "userspace", "instance", "hardware", "claim", "written", "lasts"),
+    "window_moment",
 }

@@ -15,6 +15,7 @@ from locksmith.agent.steps import Commit, Idle, Wait
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import node
 from locksmith.lock.records.claim import DAEMON, Claim
+from locksmith.window.splay import Splay
 from tests.harness.windows import original
 
 NOW = datetime(2026, 5, 1, 2, 10, 5, 123456, tzinfo=UTC)
@@ -62,6 +63,17 @@ def test_a_window_shows_when_it_opens_and_while_open_when_it_closes():
     assert shown.window_closes is None
 
 
+def test_the_machines_own_moment_in_its_window_is_shown_where_splay_makes_it_later():
+    closed = replace(NEEDING, window=WindowSight(original("04:00", "1h")))
+    assert describe(Idle(), closed, MEMBER, TARGET).window_moment is None
+    splayed = replace(closed, settings=replace(closed.settings, splay=Splay(0.5, "m1")))
+    shown = describe(Idle(), splayed, MEMBER, TARGET)
+    assert shown.window_opens is not None
+    assert shown.window_moment is not None
+    assert shown.window_opens < shown.window_moment
+    assert node.decode(node.encode(shown), "key", "m1") == shown
+
+
 def test_a_record_reads_back_as_the_same():
     for step in (Idle(), Commit(), Wait("window", "closed", NOW + timedelta(hours=1))):
         shown = describe(step, NEEDING, MEMBER, TARGET)
@@ -79,6 +91,16 @@ def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
     assert [one.written is not None for one in seen] == [False, False, True, True]
     for one in seen:
         assert node.decode(node.encode(one), "key", "m1") == one
+
+
+def test_while_it_goes_down_the_record_counts_for_as_long_as_the_reboot_may_take():
+    claim = Claim("m1", "reboot", "nonce", NOW)
+    entry = JournalEntry(claim, "etcd-lock", "web", 3, TARGET.endpoints, Phase.COMMITTED, QUIET.boot, DAEMON)
+    down = replace(NEEDING, journal=Journal(entry))
+    seen = describe(Wait("rebooting", "the reboot was asked for"), down, MEMBER, TARGET)
+    assert seen.lasts == node.TTL + down.settings.limit.total_seconds()
+    back = describe(Wait("verifying", "rebooted"), replace(down, boot=Boot("boot-2")), MEMBER, TARGET)
+    assert back.lasts == node.TTL
 
 
 @pytest.mark.parametrize(("claim", "lasts"), [("n", node.TTL), (None, node.TTL), ("", None)])

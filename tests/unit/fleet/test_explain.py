@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet.explain import case, explain
+from locksmith.fleet.explain import case, explain, explain_alone
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, holder_statuses
 from locksmith.fleet.lookup import find
@@ -109,7 +109,7 @@ def test_the_first_in_line_behind_two_slots():
     [
         (idle("n1"), ["n1 needs no reboot: no trigger asks for one."]),
         (
-            wanting("n1", code="window", until=NOW + timedelta(days=1), window_opens=NOW + timedelta(days=1)),
+            wanting("n1", code="window", reason="outside the reboot window", until=NOW + timedelta(days=1)),
             [
                 "n1 needs a reboot for update 4081.2.0 (since 02:14).",
                 "It waits for its window, which opens at Sat 03:00.",
@@ -382,3 +382,65 @@ def test_the_others_hear_who_left_the_queue_and_until_when():
     assert any(f"n2 cannot take a slot, and {words}" in line for line in told(view, "n7"))
     own = told(view, "n2")
     assert any(f"It {words}: its attempts to take a slot fail: no route to host." in line for line in own)
+
+
+def test_the_end_of_a_wait_for_a_window_has_the_machines_own_moment():
+    opens = NOW + timedelta(hours=20)
+    node = wanting("n1", code="window", reason="outside the reboot window", until=opens)
+    node = replace(node, window_opens=opens, window_moment=opens + timedelta(minutes=17))
+    said = "It waits for its window, which opens at 23:00; its own moment in that window is 23:17 (window.splay)."
+    assert told(group(node), "n1")[1] == said
+    assert explain_alone(node, NOW)[1] == said
+    short = replace(node, window_moment=None, reason="too little of the reboot window is left")
+    assert explain_alone(short, NOW)[1] == (
+        "It waits for its window, which opens at 23:00: too little of the reboot window is left."
+    )
+
+
+@pytest.mark.parametrize("code", ["queue", "clone", "freeze", "halt", "take_fails"])
+def test_alone_a_machine_says_what_else_its_group_would_say(code):
+    said = explain_alone(wanting("n1", code=code, reason="the reason"), NOW)
+    assert any("the reason" in sentence for sentence in said)
+    assert not any("resume" in sentence for sentence in explain_alone(replace(idle("n1"), state="unhealthy"), NOW))
+
+
+def going_down(name: str, minutes: int, **changes) -> Node:
+    began = NOW - timedelta(minutes=minutes)
+    down = {"state": states.REBOOTING, "code": "rebooting", "since": began, "written": began, "lasts": 1500}
+    return replace(idle(name), **{**down, **changes})
+
+
+def test_a_machine_that_exceeds_its_limit_is_overdue_with_the_time_when_it_is_lost():
+    view = group(going_down("n2", 11), wanting("n1"), claims=[rebooting("n2", 660)], line=["n1"], at=NOW)
+    words = "lost at 03:14 unless it is back, as its reboot takes longer than reboot.limit (10 min)"
+    assert told(view, "n2")[0].endswith(f" It is OVERDUE: {words}. Inspect the machine.")
+    assert f"n2 has held the slot for 11 min (OVERDUE: {words})." in told(view, "n1")[1]
+    assert "1 OVERDUE" in summary(view, NOW)
+    assert layout(view, NOW, 120)[2].split()[:2] == ["n2", "OVERDUE"]
+    assert "HALTED" not in summary(view, NOW)
+
+
+@pytest.mark.parametrize(
+    ("node", "how"),
+    [
+        (going_down("n2", 9), HolderKind.REBOOTING),
+        (going_down("n2", 11, lasts=900), HolderKind.REBOOTING),
+        (going_down("n2", 0, state=states.STUCK, reason="a job hangs"), HolderKind.OVERDUE),
+        (going_down("n2", 11, state=states.WAITING, code="operator"), HolderKind.OVERDUE),
+        (going_down("n2", 11, state=states.VERIFYING, lasts=900), HolderKind.VERIFYING),
+        (going_down("n2", 11, state=states.RELEASING, lasts=900), HolderKind.VERIFYING),
+    ],
+)
+def test_the_state_of_a_holder_follows_what_its_machine_shows(node, how):
+    [held] = holder_statuses(group(node, claims=[rebooting("n2", 660)], at=NOW))
+    assert held.how is how
+
+
+def test_a_machine_under_health_checks_is_verifying_with_the_cause_that_fails():
+    node = going_down("n2", 1, state=states.VERIFYING, reason="rebooted, and not healthy yet: web.service has failed")
+    view = group(node, wanting("n1"), claims=[rebooting("n2")], line=["n1"], at=NOW)
+    words = "verifying: rebooted, and not healthy yet: web.service has failed"
+    assert f"n2 has held the slot for 41 s ({words})." in told(view, "n1")[1]
+    line = layout(view, NOW, 120)[2]
+    assert line.split()[:2] == ["n2", "verifying"]
+    assert "web.service has failed" in line

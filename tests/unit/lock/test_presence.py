@@ -333,8 +333,20 @@ def test_before_the_point_of_no_return_it_says_how_long_that_counts():
     async def story(registry):
         await registry.presence().confirm(replace(IDLE, written=NOW, lasts=int(TTL)), 600)
         assert registry.record.lasts == TTL + 600
-        assert not registry.record.is_overdue(NOW + timedelta(seconds=TTL + 600))
-        assert registry.record.is_overdue(NOW + timedelta(seconds=TTL + 700))
+        assert not registry.record.has_expired(NOW + timedelta(seconds=TTL + 600))
+        assert registry.record.has_expired(NOW + timedelta(seconds=TTL + 700))
+
+    play(story)
+
+
+def test_while_it_goes_down_no_later_word_makes_that_shorter():
+    async def story(registry):
+        going_down = replace(IDLE, state="rebooting", written=NOW, lasts=int(TTL + 600))
+        await registry.presence().show(going_down)
+        await asyncio.sleep(TTL + 590)
+        assert registry.read() is not None
+        await asyncio.sleep(20)
+        assert registry.read() is None
 
     play(story)
 

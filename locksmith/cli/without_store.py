@@ -1,0 +1,63 @@
+"""Machines that coordinate with no store: a missing etcd is no error of theirs, and they are told so."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from locksmith.agent.strategy import Strategy
+    from locksmith.config.model import Config
+    from locksmith.host.paths import Paths
+
+
+def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
+    """Whether a strategy (that of the configuration, if none is named) coordinates through a store.
+
+    A strategy that cannot be used here counts as one that does: then the store has the answer, or an error.
+    """
+    found = _strategy(config, paths, strategy)
+    return found is None or found.present
+
+
+def never_reboots(config: "Config", paths: "Paths") -> bool:
+    """Whether the configured strategy never reboots: then the daemon ends by itself."""
+    found = _strategy(config, paths, "")
+    return found is not None and not found.reboots
+
+
+def _strategy(config: "Config", paths: "Paths", name: str) -> "Strategy | None":
+    from locksmith.daemon.assembly import make_strategy, target_of
+
+    target = target_of(config)
+    try:
+        return make_strategy(config, replace(target, strategy=name or target.strategy), paths)
+    except UsageError:
+        return None
+
+
+def names_store(config: "Config") -> bool:
+    """Whether a flag or a variable names the store: then that store is meant, under each strategy."""
+    from locksmith.config.keys import ENDPOINTS
+
+    return not Path(config.origins.get(ENDPOINTS.name, "/")).is_absolute()
+
+
+@contextlib.contextmanager
+def saying_so(config: "Config", paths: "Paths") -> Iterator[None]:
+    """Say of a store that cannot be reached that this machine's strategy uses none, if that is so."""
+    try:
+        yield
+    except OtherClusterError:
+        raise
+    except StoreUnavailableError as error:
+        if names_store(config) or shares_store(config, paths):
+            raise
+        raise StoreUnavailableError(
+            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, no queue "
+            f"and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, name it "
+            f"with -endpoint and -group (tried here: {error})"
+        ) from None

@@ -1,0 +1,157 @@
+"""What `why`, `nodes` and `status` say of real daemons: overdue, verifying, stopped, and without a store."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.contract.daemons import CLOSED, QUICK
+from tests.contract.programs import program
+from tests.harness.waiting import until
+
+
+async def shows(node, *args, words):
+    """Wait until the tool of a node says these words; give all that it said."""
+    said = ""
+    for _ in range(60):
+        _, said = await node.tool(*args)
+        if words in said:
+            return said
+    raise AssertionError(f"{words!r} is not said: {said}")
+
+
+def test_a_machine_that_dies_in_its_reboot_is_overdue_before_it_is_lost(site):
+    async def story(first, second):
+        first._reboot_time = lambda: 8.0
+        first.need_reboot("4081.2.0")
+        await until(lambda: first.claim is not None and first.claim["phase"] == "committed", "n1 is down")
+        said = await shows(second, "nodes", words="OVERDUE")
+        assert "1 OVERDUE" in said
+        assert "lost at " in said
+        assert "HALTED" not in said
+        assert (
+            "unless it is back, as its reboot takes longer than reboot.limit (1 s)"
+            in (await second.tool("why", "n1"))[1]
+        )
+        _, said = await second.tool("nodes", "--json")
+        [holder] = json.loads(said)["holders"]
+        assert (holder["how"], json.loads(said)["overdue"]) == ("overdue", 1)
+        assert holder["lost_at"] is not None
+        await first.rebooted()
+        await site.is_free()
+
+    site.play(story, nodes=2, reboot=QUICK)
+
+
+def test_a_machine_under_health_checks_is_verifying_and_names_what_fails(site):
+    async def story(first, second):
+        check = program(first, "health.d/web", "echo the web server does not answer >&2; exit 1")
+        first.need_reboot("4081.2.0")
+        said = await shows(second, "nodes", words="not healthy yet: health.d/web")
+        [line] = [line for line in said.splitlines() if line.startswith("n1")]
+        assert line.split()[1] == "verifying"
+        said = await shows(second, "why", "n1", words="the web server does not answer")
+        assert "n1 has been proving itself healthy" in said
+        check.write_text("#!/bin/sh\n")
+        await site.is_free()
+
+    site.play(story, nodes=2)
+
+
+NOWHERE = ["http://127.0.0.1:1"]
+
+
+def test_without_a_store_why_answers_and_the_group_commands_say_that_there_is_none(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (window)")
+        status, said = await node.tool("why")
+        assert status == 0
+        assert "n1 needs a reboot for update 4081.2.0 (since " in said
+        assert "It waits for its window, which opens at " in said
+        assert "; its own moment in that window is " in said
+        assert "Its strategy is reboot: it coordinates with no store" in said
+        assert "etcd" not in said
+        status, said = await node.tool("why", "N1", "--json")
+        answer = json.loads(said)
+        assert (status, answer["node"]["code"], answer["daemon"]["runs"]) == (0, "window", True)
+        for command in (["status"], ["nodes"], ["history"], ["status", "--json"], ["nodes", "--watch"], ["why", "n7"]):
+            status, said = await node.tool(*command)
+            assert status == 1
+            assert said.startswith("Error: this machine coordinates with no store, as its strategy is reboot"), said
+
+    site.endpoints = NOWHERE
+    site.play(story, strategy="reboot", window=CLOSED)
+
+
+def test_where_no_daemon_runs_why_says_that_first_and_then_what_the_triggers_find(site):
+    async def story(node):
+        asked = node.paths.root / "run/reboot-required"
+        asked.parent.mkdir(parents=True, exist_ok=True)
+        asked.touch()
+        ended = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1e6)
+        node.machine.service = {
+            "LoadState": "loaded",
+            "ActiveState": "inactive",
+            "UnitFileState": "disabled",
+            "InactiveEnterTimestamp": ended,
+        }
+        status, said = await node.tool("why")
+        first, second, third = said.splitlines()[:3]
+        assert status == 0
+        assert first.startswith("locksmithd does NOT run on this machine (since ")
+        assert first.endswith(
+            ", for 20 min): locksmithd.service is disabled; `systemctl enable --now locksmithd.service` starts it."
+        )
+        assert second.startswith("A reboot is needed, says the trigger reboot-required (since ")
+        assert third == f"n1 shows no presence in group {site.group}."
+        assert "no trigger asks" not in said
+        node.machine.service["LoadState"] = "masked"
+        assert "locksmithd.service is masked" in (await node.tool("why"))[1]
+
+    site.play_stopped(story)
+
+
+def test_a_daemon_that_has_ended_because_it_never_reboots_is_no_daemon_that_is_missing(site):
+    async def story(node):
+        assert await node.ended() == 0
+        _, said = await node.tool("why")
+        assert said.splitlines() == [
+            "The strategy is off: locksmithd never reboots this machine, and ends after its start.",
+            "No trigger finds that this machine needs a reboot.",
+        ]
+
+    site.endpoints = NOWHERE
+    site.play(story, strategy="off")
+
+
+def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(site):
+    async def story(node):
+        await until(lambda: site.node_record(node), "it is present")
+        await node.kill_daemon()
+        _, said = await node.tool("why")
+        first, second, *_ = said.splitlines()
+        assert first == "locksmithd does NOT run on this machine: `systemctl start locksmithd.service` starts it."
+        assert second == "No trigger finds that this machine needs a reboot."
+
+    site.play(story)
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({"open": ["2020-01-01 03:00 for 1h"]}, "outside the reboot window, and none is to come"),
+        ({"sets": ["nights"]}, "there is no set of windows 'nights' in the file or in the store"),
+    ],
+    ids=["never open", "no set"],
+)
+def test_a_window_that_cannot_open_has_one_sentence_everywhere(site, window, words):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says(f"waiting (window): {words}")
+        assert f"It waits for its window: {words}" in (await node.tool("why"))[1]
+        _, said = await node.tool("nodes", "--json")
+        [shown] = json.loads(said)["nodes"]
+        assert shown["reason"].startswith(words)
+
+    site.play(story, window=window)
