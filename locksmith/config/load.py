@@ -17,6 +17,7 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
+from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import Setting, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
@@ -33,22 +34,28 @@ from locksmith.window.duration import format_duration
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
-    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES)
+    settings = from_files(paths.config).under(_typed(environ, flags, keys.DAEMON_VARIABLES))
     config = _build(settings)
     _readable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE)
     _tls_has_use(settings, config.store)
     return replace(config, cautions=(*config.cautions, *_caution_of_own_etcd(config)))
 
 
-def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
-    """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags."""
-    return _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES))
+def load_tool(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], daemon: Settings | None = None
+) -> Config:
+    """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags.
+
+    What a running `daemon` has shown takes the place of the files.
+    """
+    own = daemon or Settings()
+    typed = _typed(environ, flags, keys.TOOL_VARIABLES)
+    config = _build(under_daemon(from_files(paths.config), own).under(typed))
+    return replace(config, conflicts=conflicts(typed, own))
 
 
-def _gather(
-    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]]
-) -> Settings:
-    return from_files(paths.config).under(from_environment(environ, variables)).under(from_flags(flags))
+def _typed(environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]]) -> Settings:
+    return from_environment(environ, variables).under(from_flags(flags))
 
 
 def _build(settings: Settings) -> Config:

@@ -14,6 +14,10 @@ from locksmith.agent.facts import TriggerResult
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
+from locksmith.config.model import Config
+from locksmith.config.shown import read_shown, shown
+from locksmith.config.sources import Settings
+from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import StrangeAnswerError
 from locksmith.host.dbus.library import Variant
@@ -57,6 +61,7 @@ INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Intro
   <property name="Group" type="s" access="read"/>
   <property name="Strategy" type="s" access="read"/>
   <property name="Version" type="s" access="read"/>
+  <property name="Settings" type="a{ss}" access="read"/>
  </interface>
  <interface name="org.freedesktop.DBus.Properties">
   <method name="Get">
@@ -90,15 +95,19 @@ class BusService:
         self,
         bus: SystemBus,
         orders: Orders,
-        group: str,
-        strategy: str,
+        config: Config,
         results: Callable[[], Mapping[str, TriggerResult | None]] = dict,
     ) -> None:
         self._bus = bus
         self._polkit = Polkit(bus)
         self._orders = orders
         self._results = results
-        self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
+        self._fixed = {
+            "Group": config.group,
+            "Strategy": config.strategy,
+            "Version": __version__,
+            "Settings": shown(config),
+        }
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
     def listen(self) -> None:
@@ -177,7 +186,8 @@ def _micros(when: datetime | None) -> int:
 
 
 def _variant(value: Any) -> Variant:
-    return Variant("t", value) if isinstance(value, int) else Variant("s", value)
+    kinds: dict[type, str] = {int: "t", str: "s", dict: "a{ss}"}
+    return Variant(kinds[type(value)], value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +206,23 @@ async def read_local(bus: SystemBus) -> Local:
     if not all(one is not None and one.signature == "s" for one in shown):
         raise StrangeAnswerError(f"{GET_ALL} was answered without its state")
     return Local(*(one.value for one in shown))
+
+
+async def read_settings(bus: SystemBus) -> Settings:
+    """Give what the daemon shows of its configuration.
+
+    `NobodyError`: no daemon is on the bus. `HostError`: the daemon does not answer, or its settings cannot be read.
+    """
+    [properties] = await bus.call(GET_ALL)
+    found = properties.get("Settings")
+    if found is None or found.signature != "a{ss}":
+        raise StrangeAnswerError(
+            f"{GET_ALL} was answered without its settings, as by another version: `systemctl restart locksmithd`"
+        )
+    try:
+        return read_shown(found.value)
+    except UsageError as error:
+        raise StrangeAnswerError(f"{GET_ALL} was answered with settings that cannot be read: {error}") from None
 
 
 async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:

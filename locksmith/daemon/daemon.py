@@ -88,7 +88,7 @@ class Daemon:
         found, self._unused = make_triggers(context)
         self._triggers: list[TriggerPlugin] = [*found, self._operator]
         orders = Orders(self.request, self.cancel, self.recheck)
-        self._service = BusService(self._public, orders, config.group, config.strategy, self.results)
+        self._service = BusService(self._public, orders, config, self.results)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
         self._presence = _presence(config, member, paths, meter, mark) if strategy.present else None
         reporters = [LogReporter(), *_reporters(config, paths, notifier, stack), *metrics, self._service]

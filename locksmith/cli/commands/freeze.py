@@ -122,7 +122,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{machine} is held back{_until(order)}; `locksmithctl unhold {quoted(machine)}` ends it")
+    say(f"{machine} is held back{session.in_group}{_until(order)}; `locksmithctl unhold {quoted(machine)}` ends it")
     if late:
         note(f"Warning: {machine} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -143,10 +143,11 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
             await orders.admin.history.add(act(UNHOLD, reason, f"{machine} was held back {_was(before)}"))
         return before
 
-    _tell_ended(session, _with_orders(session, work), f"{machine} is", "held back", as_json=as_json)
+    _tell_ended(session, _with_orders(session, work), f"{machine} is", f"held back{session.in_group}", as_json=as_json)
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
+    session.group_config()
     return session.with_store(lambda store: work(OperatorOrders(store, session.config.group)))
 
 
@@ -182,6 +183,8 @@ def _span(text: str) -> timedelta:
 
 
 def _find(session: Session, wanted: str) -> str:
+    session.group_config()
+
     async def look(store: Store) -> list[Match]:
         return find(await read_group(store, session.config.group), wanted)
 

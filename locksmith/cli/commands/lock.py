@@ -64,7 +64,8 @@ def lock(
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
     else:
-        note(f"{held.holder} {'was locked already: ' if held.nonce != claim.nonce else 'is '}{held.describe()}")
+        done = "was locked already: " if held.nonce != claim.nonce else "is "
+        note(f"{held.holder} {done}{held.describe()}{session.in_group}")
 
 
 @click.command(cls=GoCommand)
@@ -96,7 +97,7 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
         raise
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
-    tell_freed(holder, claim, as_json=as_json)
+    tell_freed(session, holder, claim, as_json=as_json)
 
 
 async def _lock(claim: Claim, group: str, store: Store) -> Claim:
@@ -156,6 +157,7 @@ def _named(session: Session, holder: str) -> str:
 
 def _holder(session: Session, machine: str | None) -> str:
     if machine is None:
+        session.own_config()
         return session.machine_id
     if not machine or not machine.isprintable():
         raise UsageError(f"{machine!r} is no machine's id")

@@ -54,6 +54,7 @@ def reboot(
     queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
+    session.own_config()
     try:
         boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), queue_wait))
     finally:

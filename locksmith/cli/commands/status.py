@@ -32,6 +32,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         print_json({"group": session.config.group, **_fields(*session.with_admin(_with_share))})
     else:
         say_all(_lines(session.with_admin(LockAdmin.read)))
+        session.name_group()
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -46,11 +47,13 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     """
     percent = parse_share(slots) if share.is_share(slots) else ""
     number = 0 if percent else parse_slots(slots)
+    session.group_config()
     old, new, ended = session.with_admin(partial(_set_max, number, percent, reason))
     if as_json:
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
         return
     say(f"Old-Max: {old}", f"Max: {new}")
+    session.name_group()
     if ended:
         note(ended)
     if percent:

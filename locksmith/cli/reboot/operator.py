@@ -93,7 +93,8 @@ class OperatorReboot:
         try:
             await self.queue_wait.obtain(lambda: self._request(strategy, entry), strategy.changed)
             await self.preparation.prepare(entry, lambda: self._request(strategy, entry))
-            self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+            group = f" of group {entry.group}" if entry.group else ""
+            self.say(f"holding the lock{group} for {entry.claim.holder}, rebooting")
             self.journal.commit(entry.claim.nonce)
         except TakenOverError:
             raise LockError(f"not rebooting: {ABORTED}") from None

@@ -11,6 +11,7 @@ from locksmith.cli.output import note
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import PROGRAM, OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
+from locksmith.cli.reboot.same_lock import SameLock
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
@@ -29,10 +30,7 @@ from locksmith.lock.records.claim import REBOOT
 
 LOCK = "etcd-lock"
 ASK_NOBODY = {"reboot", "off"}
-"""Strategies of a daemon that needs no lock. An operator's reboot takes the lock, as CoreOS locksmith does.
-
-The tool does not see the environment in which a daemon may have another strategy.
-"""
+"""Strategies of a daemon that needs no lock. An operator's reboot takes the lock, as CoreOS locksmith does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,10 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
             say=note,
             windows=None if wanted.now else windows,
             least=config.window.least,
-            gates=make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
+            gates=[
+                SameLock(config, bus, session.paths),
+                *make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
+            ],
             stages=make_stages(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,
