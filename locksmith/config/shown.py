@@ -66,9 +66,10 @@ def conflicts(typed: Settings, daemon: Settings) -> tuple[str, ...]:
     """Say which flags and variables name another lock than the daemon's; some of its endpoints are its own store."""
     if not daemon.by_name or daemon.value(keys.STRATEGY, "") in LOCKLESS:
         return ()
+    about: tuple[Key[Any], ...] = (keys.GROUP, keys.ENDPOINTS, keys.API)
     return tuple(
         f"{given.origin} says {_said(given.value)}, and this machine's locksmithd has {key.name} {_said(own.value)}"
-        for key in (keys.GROUP, keys.ENDPOINTS, keys.API)
+        for key in about
         if (given := typed.of(key)) and (own := daemon.of(key)) and not _agrees(given.value, own.value)
     )
 

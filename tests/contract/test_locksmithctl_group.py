@@ -1,17 +1,27 @@
 """On a machine with a running locksmithd the tool acts on the daemon's group, wherever the daemon has it from."""
 
+import asyncio
 import json
 import os
 import signal
 
+from locksmith.cli.local_daemon import ask_daemon_over
+from locksmith.daemon.bus_service import NAME, PATH
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.dbus.library import Variant
+from locksmith.host.dbus.messages import Outgoing
+from locksmith.host.paths import Paths
+from locksmith.host.runfiles import only_daemon
 from tests.contract.daemons import CLOSED
+from tests.harness.bus import PrivateBus
+from tests.harness.waiting import until
 
 
-async def started(node, **environ):
+async def started(node, says="idle", **environ):
     """Start the daemon with its group in its environment, as thousands of drop-ins have it."""
     node.environ.update(environ)
     await node.start_daemon()
-    await node.says("idle")
+    await node.says(says)
 
 
 def play(site, story, **changes):
@@ -132,6 +142,36 @@ def test_a_daemon_without_a_lock_contradicts_no_flag(site):
         await story(node)
 
     site.play_stopped(told, group="", strategy="reboot", etcd={"endpoints": ["http://127.0.0.1:1"]})
+
+
+def test_a_daemon_that_gets_another_group_meanwhile_stops_a_reboot_that_waits(site):
+    async def story(node):
+        other = await site.lock.take("another machine of the group")
+        waits = asyncio.ensure_future(node.tool("reboot", "--wait", "--timeout=40s"))
+        await until(lambda: node.machine_id in site.lock.waiters, "the tool waits in the queue")
+        await node.stop_daemon()
+        node.log.unlink()
+        await started(node, says="(operator)", LOCKSMITHD_GROUP=f"{site.group}-2")
+        await site.lock.release(other)
+        status, said = await waits
+        assert (status, node.reboots) == (1, 0), said
+        assert f"this machine's locksmithd has group {site.group}-2 by now, and not {site.group}" in said
+        await site.is_free()
+
+    play(site, story)
+
+
+async def test_a_daemon_of_an_earlier_version_is_not_guessed_about(tmp_path):
+    async def answer(_call):
+        return Outgoing("a{sv}", [{"Group": Variant("s", "worker"), "State": Variant("s", "idle")}])
+
+    with PrivateBus() as private, only_daemon(Paths(tmp_path)):
+        daemon = SystemBus(private.address)
+        daemon.serve(NAME, PATH, answer)
+        async with daemon, SystemBus(private.address) as bus:
+            found = await ask_daemon_over(bus, Paths(tmp_path))
+    assert found.settings is None
+    assert "as by another version: `systemctl restart locksmithd`" in found.problem
 
 
 async def is_not_guessed(site, node, words: str, *commands: list[str]) -> None:
