@@ -43,6 +43,6 @@ class Strategies:
                 raise
             raise type(error)(
                 f"{error}; this machine's claim was made there, the configuration names other endpoints now: if those "
-                "are gone for good, see `locksmithctl status`, `unlock` this machine if it holds a slot, and remove "
-                "its reboot journal"
+                "are gone for good, see `locksmithctl status`, run `locksmithctl unlock` if this machine holds a "
+                "slot, and remove its reboot journal"
             ) from None

@@ -44,7 +44,7 @@ def command(*, check_config: bool, **flags: object) -> None:
             say(f"{key} = {value}  (from {origin})")
         return
     refuse_changeable_folders(paths)
-    set_up(debug=config.debug)
+    set_up(debug=config.debug, group=config.group)
     for caution in config.cautions:
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))

@@ -18,6 +18,7 @@ import click
 
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.local_daemon import LocalDaemon, ask_daemon, was_started
+from locksmith.cli.pasted import typed_flags
 from locksmith.errors import HostError, StoreError, UsageError
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
@@ -111,10 +112,16 @@ class Session:
 
     def group_config(self) -> "Config":
         """Give the configuration for an order to a group. `HostError`: none was named, and the daemon's is unknown."""
-        named = self.flags.get("group") is not None or bool(os.environ.get("LOCKSMITHCTL_GROUP"))
-        if self.daemon.problem and not named:
+        if self.daemon.problem and not self.names_group:
             raise HostError(f"{self.daemon.problem}; nothing was done: name a group with --group")
         return self.config
+
+    def hint_flags(self) -> dict[str, str]:
+        """Give the flags of the commands that messages suggest: those that were typed, and the group."""
+        group = self.flags.get("group")
+        if group is None and "_loaded" in self.__dict__:
+            group = self._loaded.group or None
+        return {**typed_flags(self.flags), **({"group": str(group)} if group is not None else {})}
 
     @property
     def in_group(self) -> str:
@@ -127,6 +134,11 @@ class Session:
 
         if self.config.group:
             note(f"(group {self.config.group})")
+
+    @property
+    def names_group(self) -> bool:
+        """Whether a flag or a variable names the group."""
+        return self.flags.get("group") is not None or bool(os.environ.get("LOCKSMITHCTL_GROUP"))
 
     @cached_property
     def daemon(self) -> LocalDaemon:

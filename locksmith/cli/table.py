@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locksmith.cli.painted import Painted, Part
+from locksmith.cli.pasted import pasteable
 from locksmith.util.text import one_line
 
 PIPED_WIDTH = 80
@@ -31,7 +32,7 @@ def width() -> int:
 
 def table(head: Sequence[str], rows: Sequence[Row], columns: int) -> list[str]:
     """Lay out a table in so many columns: the widest cells are cut, with an ellipsis, until a line fits."""
-    texts = [[*head], *([one_line(cell) for cell in row.cells] for row in rows)]
+    texts = [[*head], *([one_line(pasteable(cell)) for cell in row.cells] for row in rows)]
     widths = [max(map(cells_wide, column)) for column in zip(*texts, strict=True)]
     room = columns - len(GAP) * (len(widths) - 1)
     while sum(widths) > room and max(widths) > NARROWEST:

@@ -24,6 +24,7 @@ from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.host.polkit import Polkit
 from locksmith.lock.records import states
+from locksmith.util.commands import naming_group
 
 NAME = "org.locksmith1"
 PATH = "/org/locksmith1"
@@ -117,6 +118,7 @@ class BusService:
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
         """Show the step; if it is another step, emit a signal."""
         code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
+        reason = naming_group(reason, self._fixed["Group"])
         now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
         changed = {name: value for name, value in now.items() if self._shown[name] != value}
         self._shown = now

@@ -274,4 +274,4 @@ def _metrics(settings: MetricsSettings, stack: contextlib.ExitStack) -> tuple[Me
 def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
-    return [SystemdReporter(notifier), CoordinatorReporter(coordinator, config.strategy)]
+    return [SystemdReporter(notifier, config.group), CoordinatorReporter(coordinator, config.strategy)]

@@ -10,6 +10,7 @@ from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
 from locksmith.lock.records import states
+from locksmith.util.commands import naming_group
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ def _level(step: Step) -> int:
 class SystemdReporter:
     """Sends `READY=1` at the first step, the reason as the unit's status, and a watchdog message each cycle."""
 
-    def __init__(self, notifier: Notifier) -> None:
+    def __init__(self, notifier: Notifier, group: str = "") -> None:
         self._notifier = notifier
+        self._group = group
         self._ready = False
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
@@ -57,7 +59,7 @@ class SystemdReporter:
         if not self._ready:
             self._notifier.ready()
             self._ready = True
-        self._notifier.status(sentence(step))
+        self._notifier.status(naming_group(sentence(step), self._group))
         self._notifier.watchdog()
 
     def performed(self, step: Step) -> None:

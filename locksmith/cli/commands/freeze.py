@@ -1,6 +1,7 @@
 """`freeze`, `thaw`, `hold`, `unhold`: who may reboot at all."""
 
 import secrets
+import shlex
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -12,15 +13,17 @@ from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, LockError, UsageError
+from locksmith.errors import CorruptValueError, LockError, StoreRefusedError, UsageError
 from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import Match, find, is_machine_id
-from locksmith.fleet.reader import read_group
+from locksmith.fleet.reader import list_groups, read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
 from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD
+from locksmith.lock.records.keys import freeze_key
 from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
+from locksmith.util.commands import with_group
 from locksmith.util.words import named, quoted
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
@@ -74,7 +77,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     if not legacy and done.without_record:
         note(
             f"Warning: {named(done.without_record)} hold a slot without a record: legacy nodes obey only "
-            "the number of slots. `locksmithctl freeze --legacy` sets that to 0 until `thaw`"
+            f"the number of slots. `locksmithctl freeze --legacy --reason={shlex.quote(reason)}` sets that to 0"
         )
 
 
@@ -84,7 +87,10 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
 @json_flag
 @pass_session
 def thaw(session: Session, *, reason: str, as_json: bool) -> None:
-    """End a freeze of the group, and set max back where it was fenced."""
+    """End a freeze of the group, and set max back where it was fenced.
+
+    If no group was named, this machine's group is not frozen, and others are, they are named, which is an error.
+    """
 
     async def work(orders: OperatorOrders) -> Stood:
         before = await orders.thaw()
@@ -93,7 +99,11 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
         return before
 
     before = _with_orders(session, work)
-    _tell_ended(session, before, f"{group_name(session.config.group)} is", "frozen", as_json=as_json)
+    name = group_name(session.config.group)
+    if before is None and not session.names_group and (frozen := session.with_store(_frozen)):
+        ways_out = named([with_group(f"`locksmithctl thaw` thaws {group_name(one)}", one) for one in frozen])
+        raise LockError(f"{name} is not frozen, and nothing was ended: {ways_out}")
+    _tell_ended(session, before, f"{name} is", "frozen", as_json=as_json)
 
 
 @click.command(cls=GoCommand)
@@ -144,6 +154,15 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
         return before
 
     _tell_ended(session, _with_orders(session, work), f"{machine} is", f"held back{session.in_group}", as_json=as_json)
+
+
+async def _frozen(store: Store) -> list[str]:
+    """Name the groups that are frozen; none where the store does not let us look."""
+    try:
+        names = await list_groups(store)
+        return [name for name in names if (await store.get(freeze_key(name))).entry is not None]
+    except StoreRefusedError:
+        return []
 
 
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:

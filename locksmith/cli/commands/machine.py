@@ -105,7 +105,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"requested": True, "running": running})
         return
-    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` removes the request")
+    say("requested: `locksmithctl why` says what the reboot waits for, `locksmithctl cancel` removes the request")
     if not running:
         note("locksmithd does not run on this machine: it sees the request when it starts")
 

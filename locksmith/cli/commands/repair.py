@@ -15,13 +15,14 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.event import REPAIR, RETIRE
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.util.text import printable
+from locksmith.util.words import quoted
 
 MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""
 
 KEPT = (
     "Each machine with a record keeps a slot, because it may be rebooting. On etcd's v2 API a record can be left over "
-    "from a claim that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
+    "from a claim that never got a slot. `locksmithctl unlock {}` frees it."
 )
 
 
@@ -53,7 +54,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
         kept = ", ".join(done.made.holders)
         say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "no machine holds a slot"))
         if kept:
-            note(KEPT)
+            note(KEPT.format(quoted(done.made.holders[0])))
     else:
         say("nothing to repair: the semaphore is sound")
     if not as_json:

@@ -53,11 +53,14 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
         return
     say(f"Old-Max: {old}", f"Max: {new}")
-    session.name_group()
     if ended:
         note(ended)
     if percent:
-        note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
+        note(
+            f"max follows {percent} of the machines present from now on; a plain number ends that: "
+            f"`locksmithctl set-max {new}`"
+        )
+    session.name_group()
 
 
 async def _set_max(number: int, percent: str, reason: str, lock: LockAdmin) -> tuple[int, int, str]:

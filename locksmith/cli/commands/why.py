@@ -1,10 +1,7 @@
 """`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
 
 import contextlib
-import re
-import shlex
 import sys
-import textwrap
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -14,6 +11,7 @@ from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import holder_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
+from locksmith.cli.pasted import pasteable
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.errors import HostError, LockError, LocksmithError, StoreRefusedError, StoreUnavailableError
@@ -23,6 +21,7 @@ from locksmith.fleet.lookup import find, is_machine_id
 from locksmith.fleet.reader import list_groups, read_group
 from locksmith.store.protocol import Store
 from locksmith.util import boottime
+from locksmith.util.commands import with_group, wrapped
 from locksmith.util.text import one_line
 
 
@@ -47,7 +46,7 @@ def why(session: Session, *, machine: str | None, as_json: bool) -> None:
     found = case(view, machine_id, datetime.now().astimezone(), session.config.halt.after)
     sentences = explain(found)
     if view.group != session.config.group:
-        sentences = [_with_group(sentence, view.group) for sentence in sentences]
+        sentences = [with_group(sentence, view.group) for sentence in sentences]
     if as_json:
         print_json(_fields(found, sentences))
         return
@@ -71,18 +70,10 @@ def _tell_local() -> None:
         say(*_fitted(f"This machine's locksmithd is {local.state}{reason}."))
 
 
-def _with_group(sentence: str, group: str) -> str:
-    """Have the commands in a sentence name the group that they are about, as this machine's is another."""
-    return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
-
-
-_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
-
-
 def _fitted(sentence: str) -> list[str]:
     """Break a sentence between words where a terminal would within them; piped it stays a line."""
-    line = one_line(sentence)
-    return textwrap.wrap(line, width()) if sys.stdout.isatty() else [line]
+    line = one_line(pasteable(sentence))
+    return wrapped(line, width()) if sys.stdout.isatty() else [line]
 
 
 async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
@@ -110,7 +101,7 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
         try:
             yield await read_group(store, name)
         except LocksmithError as error:
-            note(f"{group_name(name)} is passed over: {error}")
+            note(f"{group_name(name)} is passed over: {with_group(str(error), name)}")
 
 
 def _fields(found: Case, sentences: list[str]) -> dict[str, object]:
