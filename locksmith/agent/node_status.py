@@ -12,6 +12,7 @@ from locksmith.lock.answer import Granted
 from locksmith.lock.records import states
 from locksmith.lock.records.node import TTL, Node
 from locksmith.util import limits
+from locksmith.util.commands import naming_group
 from locksmith.window.windows import Opening, Windows
 
 QUEUED = {"queue", "slot"}
@@ -37,7 +38,7 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         since=now,
         version=__version__,
         code=code,
-        reason=limits.text(reason),
+        reason=limits.text(naming_group(reason, target.group)),
         until=until and until.replace(microsecond=0),
         need=need.trigger if need else "",
         need_version=limits.text(need.version) if need else "",
@@ -77,7 +78,7 @@ def describe_unobserved(
         since=now,
         version=__version__,
         code=code,
-        reason=limits.text(reason),
+        reason=limits.text(naming_group(reason, target.group)),
         instance=member.instance,
         hardware=member.hardware,
         claim=claim,

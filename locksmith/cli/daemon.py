@@ -48,7 +48,7 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
-    set_up(debug=config.debug)
+    set_up(debug=config.debug, group=config.group)
     for caution in config.cautions:
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))

@@ -11,6 +11,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoGroup, store_flags, version_flag
 from locksmith.cli.output import say_own
+from locksmith.cli.pasted import use_flags
 from locksmith.cli.run import run
 from locksmith.cli.session import Session
 from locksmith.host.paths import Paths
@@ -77,7 +78,8 @@ class Commands(GoGroup):
 def locksmithctl(context: click.Context, /, **flags: Any) -> None:
     """Show the reboot lock of a fleet, change it, and reboot this machine with it."""
     logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
-    context.obj = Session(Paths.from_environment(), flags)
+    context.obj = session = Session(Paths.from_environment(), flags)
+    use_flags(session.hint_flags)
     if context.invoked_subcommand is None:
         say_own(context.get_help())
 

@@ -86,9 +86,14 @@ def shown(match: Match) -> str:
 
 
 def _resolve(session: Session, wanted: str | None, look: Look, *, holders: bool = False) -> Match | None:
-    """Look in the group for what a name means. A whole id needs no look, nor the exact id of one of the `holders`."""
+    """Look in the group for what a name means. A whole id needs no look, nor the exact id of one of the `holders`.
+
+    Without a name this machine is meant, in the group of its daemon. Otherwise the group must be known.
+    """
     if wanted is None:
+        session.own_config()
         return Match(session.machine_id, ID)
+    session.group_config()
     if is_machine_id(_checked(wanted)):
         return Match(wanted, ID)
     group = session.config.group

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from locksmith.cli.go_flags import GoOption
-from locksmith.cli.painted import painted
+from locksmith.cli.painted import Painted, painted
+from locksmith.cli.pasted import pasteable
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.share import Share
@@ -32,7 +33,7 @@ def say(*lines: str) -> None:
 
 def say_all(lines: Iterable[str]) -> None:
     """Do the same; nothing is printed where there is no line."""
-    if text := "\n".join(map(painted, lines)):
+    if text := "\n".join(painted(line if isinstance(line, Painted) else pasteable(line)) for line in lines):
         click.echo(text)
 
 
@@ -43,7 +44,7 @@ def say_own(text: str) -> None:
 
 def ask(question: str) -> bool:
     """Ask a person for a yes or a no, on standard error."""
-    return click.confirm(one_line(question), err=True)
+    return click.confirm(one_line(pasteable(question)), err=True)
 
 
 def can_ask() -> bool:
@@ -55,7 +56,7 @@ def fail(problem: str, usage: str = "") -> None:
     """Say in one line why the program ends, after its usage where that was wrong."""
     if usage:
         click.echo(usage, err=True)
-    click.echo(f"Error: {one_line(problem)}", err=True)
+    click.echo(f"Error: {one_line(pasteable(problem))}", err=True)
 
 
 def spell_out_unwritable() -> None:
@@ -67,13 +68,26 @@ def spell_out_unwritable() -> None:
 
 def note(text: str) -> None:
     """Tell the person something that no script parses."""
-    click.echo(one_line(text), err=True)
+    click.echo(one_line(pasteable(text)), err=True)
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one object on one line, after the schema's number."""
     # JSON spells every control character out but this one.
-    click.echo(json.dumps({"schema": SCHEMA, **redacted(fields, records.DECIDING)}).replace("\x7f", "\\u007f"))
+    shown = _pasteable(redacted(fields, records.DECIDING))
+    click.echo(json.dumps({"schema": SCHEMA, **shown}).replace("\x7f", "\\u007f"))
+
+
+def _pasteable(value: Any) -> Any:
+    match value:
+        case str():
+            return pasteable(value)
+        case Mapping():
+            return {name: _pasteable(held) for name, held in value.items()}
+        case list() | tuple():
+            return [_pasteable(held) for held in value]
+        case _:
+            return value
 
 
 def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:

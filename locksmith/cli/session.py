@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from locksmith.cli.go_flags import GoOption
+from locksmith.cli.local_daemon import LocalDaemon, ask_daemon, was_started
+from locksmith.cli.pasted import typed_flags
 from locksmith.cli.without_store import saying_so
-from locksmith.errors import StoreError
+from locksmith.errors import HostError, StoreError, UsageError
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 from locksmith.lock.records.claim import Claim
@@ -83,17 +85,76 @@ class Session:
 
     @cached_property
     def config(self) -> "Config":
-        """The configuration; with `debug`, the log goes to standard error from here on."""
+        """The configuration, with the lock of this machine's daemon if one runs and no flag says otherwise.
+
+        With `debug`, the log goes to standard error from here on. `load` it before an event loop runs.
+        """
         from locksmith.cli.output import note
+
+        doubts = (self.daemon.problem,) if self.daemon.problem else self._loaded.conflicts
+        for warning in (*doubts, *self._loaded.cautions):
+            note(f"Warning: {warning}")
+        return self._loaded
+
+    def load(self) -> None:
+        """Load the configuration now, before an event loop runs: this machine's daemon may have to be asked."""
+        _ = self.config
+
+    def own_config(self) -> "Config":
+        """Give the configuration for an act on this machine itself, whose lock is that of its daemon and no other.
+
+        `UsageError`: a flag names another lock. `HostError`: the daemon's lock is not known.
+        """
+        if self.daemon.problem:
+            raise HostError(f"{self.daemon.problem}; nothing was done")
+        if conflicts := self._loaded.conflicts:
+            raise UsageError(f"{conflicts[0]}: leave that out, or change locksmithd's configuration; nothing was done")
+        return self.config
+
+    def group_config(self) -> "Config":
+        """Give the configuration for an order to a group. `HostError`: none was named, and the daemon's is unknown."""
+        if self.daemon.problem and not self.names_group:
+            raise HostError(f"{self.daemon.problem}; nothing was done: name a group with --group")
+        return self.config
+
+    def hint_flags(self) -> dict[str, str]:
+        """Give the flags of the commands that messages suggest: those that were typed, and the group."""
+        group = self.flags.get("group")
+        if group is None and "_loaded" in self.__dict__:
+            group = self._loaded.group or None
+        return {**typed_flags(self.flags), **({"group": str(group)} if group is not None else {})}
+
+    @property
+    def in_group(self) -> str:
+        """Name the group for the end of a sentence; empty for the default group."""
+        return f" in group {self.config.group}" if self.config.group else ""
+
+    def name_group(self) -> None:
+        """Name a group on standard error, after output whose format is that of CoreOS locksmith."""
+        from locksmith.cli.output import note
+
+        if self.config.group:
+            note(f"(group {self.config.group})")
+
+    @property
+    def names_group(self) -> bool:
+        """Whether a flag or a variable names the group."""
+        return self.flags.get("group") is not None or bool(os.environ.get("LOCKSMITHCTL_GROUP"))
+
+    @cached_property
+    def daemon(self) -> LocalDaemon:
+        """What this machine's daemon shows of its configuration, if one runs."""
+        return boottime.run(ask_daemon(self.paths)) if was_started(self.paths) else LocalDaemon()
+
+    @cached_property
+    def _loaded(self) -> "Config":
         from locksmith.config.load import load_tool
 
-        config = load_tool(self.paths, os.environ, self.flags)
+        config = load_tool(self.paths, os.environ, self.flags, self.daemon.settings)
         if config.debug:
             from locksmith.cli.logs import set_up
 
             set_up(debug=True)
-        for caution in config.cautions:
-            note(f"Warning: {caution}")
         return config
 
     @property
@@ -168,11 +229,13 @@ class Session:
         Endpoints of the command line or the environment alone may be another cluster's on purpose.
         """
         from locksmith.config.keys import ENDPOINTS
+        from locksmith.config.shown import ORIGIN
         from locksmith.host.watermark import SeenRevision
 
         seen = SeenRevision(self.paths, settings.api, settings.endpoints, keeps=False)
-        of_file = Path(self.config.origins.get(ENDPOINTS.name, "/")).is_absolute()
-        return seen if seen.is_known and (of_file or seen.shares(settings.endpoints)) else None
+        origin = self.config.origins.get(ENDPOINTS.name, "/")
+        of_machine = origin == ORIGIN or Path(origin).is_absolute()
+        return seen if seen.is_known and (of_machine or seen.shares(settings.endpoints)) else None
 
     async def _warn(self, store: "Store", mark: "SeenRevision") -> None:
         """Warn where the store went back in time; what was asked for is done, and the answer is on its way."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from locksmith.cli.painted import Painted, Part
+from locksmith.cli.pasted import pasteable
 from locksmith.util.text import one_line
 
 PIPED_WIDTH = 80
@@ -34,7 +35,7 @@ def table(head: Sequence[str], rows: Sequence[Row], columns: int, whole: Collect
 
     The columns in `whole` (0: the first) are never cut.
     """
-    texts = [[*head], *([one_line(cell) for cell in row.cells] for row in rows)]
+    texts = [[*head], *([one_line(pasteable(cell)) for cell in row.cells] for row in rows)]
     widths = [max(map(cells_wide, column)) for column in zip(*texts, strict=True)]
     room = columns - len(GAP) * (len(widths) - 1)
     may_shrink = [place for place in range(len(widths)) if place not in whole]

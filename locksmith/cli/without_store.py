@@ -42,7 +42,10 @@ def _strategy(config: "Config", paths: "Paths", name: str) -> "Strategy | None":
 def names_store(config: "Config") -> bool:
     """Whether a flag or a variable names the store: then that store is meant, under each strategy."""
     from locksmith.config.keys import ENDPOINTS
+    from locksmith.config.shown import ORIGIN
 
+    if config.origins.get(ENDPOINTS.name) == ORIGIN:
+        return False
     return not Path(config.origins.get(ENDPOINTS.name, "/")).is_absolute()
 
 

@@ -24,6 +24,7 @@ from locksmith.config.model import (
     RebootSettings,
 )
 from locksmith.config.problems import Problems
+from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import Settings, from_environment, from_files, from_flags, ignored_files
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
@@ -46,7 +47,7 @@ def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, ob
 
 def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
     """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
-    settings = _gather(paths, environ, flags, keys.DAEMON_VARIABLES, problems)
+    settings = from_files(paths.config, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
     config = _build(settings, problems)
     check = problems.check
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
@@ -56,23 +57,24 @@ def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str,
     return replace(config, cautions=(*config.cautions, *cautions))
 
 
-def load_tool(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
-    """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags."""
-    problems = Problems()
-    config = _build(_gather(paths, environ, flags, keys.TOOL_VARIABLES, problems), problems)
+def load_tool(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], daemon: Settings | None = None
+) -> Config:
+    """Give the configuration of `locksmithctl`: the machine's files, and the tool's environment and flags.
+
+    What a running `daemon` has shown takes the place of the files.
+    """
+    problems, own = Problems(), daemon or Settings()
+    typed = _typed(environ, flags, keys.TOOL_VARIABLES, problems)
+    config = _build(under_daemon(from_files(paths.config, problems), own).under(typed), problems)
     problems.refuse("locksmithd")
-    return config
+    return replace(config, conflicts=conflicts(typed, own))
 
 
-def _gather(
-    paths: Paths,
-    environ: Mapping[str, str],
-    flags: Mapping[str, object],
-    variables: Mapping[str, Key[Any]],
-    problems: Problems,
+def _typed(
+    environ: Mapping[str, str], flags: Mapping[str, object], variables: Mapping[str, Key[Any]], problems: Problems
 ) -> Settings:
-    files, environment = from_files(paths.config, problems), from_environment(environ, variables, problems)
-    return files.under(environment).under(from_flags(flags, problems))
+    return from_environment(environ, variables, problems).under(from_flags(flags, problems))
 
 
 def _build(settings: Settings, problems: Problems) -> Config:

@@ -108,7 +108,8 @@ class Config:
     """The whole configuration; without a window a machine may reboot at any time.
 
     `origins` names the file, variable or flag of each key that was set. `cautions` are sentences about files with a
-    secret that other users can read.
+    secret that other users can read. `conflicts` are sentences about the tool's flags and variables that name another
+    lock than this machine's daemon has.
     """
 
     strategy: str = "reboot"
@@ -130,3 +131,4 @@ class Config:
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     cautions: tuple[str, ...] = field(default=(), compare=False)
+    conflicts: tuple[str, ...] = field(default=(), compare=False)

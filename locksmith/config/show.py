@@ -11,6 +11,9 @@ from locksmith.config.model import (
 from locksmith.window.duration import format_duration
 from locksmith.window.window_set import WindowSet
 
+NOT_SET = "(not set)"
+"""The value of a key that has none."""
+
 
 def describe(config: Config) -> list[tuple[str, str, str]]:
     """Give every key, its value in TOML, and its origin; the password is `***`."""
@@ -97,7 +100,7 @@ def _set_values(known: WindowSet) -> dict[str, object]:
 def _written(value: object) -> str:
     match value:
         case None:
-            return "(not set)"
+            return NOT_SET
         case bool() | int():
             return json.dumps(value)
         case tuple():

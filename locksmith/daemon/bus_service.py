@@ -14,12 +14,17 @@ from locksmith.agent.facts import TriggerResult
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
+from locksmith.config.model import Config
+from locksmith.config.shown import read_shown, shown
+from locksmith.config.sources import Settings
+from locksmith.errors import UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import StrangeAnswerError
 from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Call, Incoming, Outgoing, RefusedError, Signal
 from locksmith.host.polkit import Polkit
 from locksmith.lock.records import states
+from locksmith.util.commands import naming_group
 from locksmith.util.secret import redact
 
 NAME = "org.locksmith1"
@@ -59,6 +64,7 @@ INTROSPECTION = """<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Intro
   <property name="Group" type="s" access="read"/>
   <property name="Strategy" type="s" access="read"/>
   <property name="Version" type="s" access="read"/>
+  <property name="Settings" type="a{ss}" access="read"/>
  </interface>
  <interface name="org.freedesktop.DBus.Properties">
   <method name="Get">
@@ -92,8 +98,7 @@ class BusService:
         self,
         bus: SystemBus,
         orders: Orders,
-        group: str,
-        strategy: str,
+        config: Config,
         results: Callable[[], Mapping[str, TriggerResult | None]] = dict,
         *,
         record: Callable[[], str] = str,
@@ -103,7 +108,13 @@ class BusService:
         self._orders = orders
         self._results = results
         self._record = record
-        self._fixed = {"Group": group, "Strategy": strategy, "Version": __version__}
+        self._group = config.group
+        self._fixed = {
+            "Group": config.group,
+            "Strategy": config.strategy,
+            "Version": __version__,
+            "Settings": shown(config),
+        }
         self._shown: dict[str, Any] = {"State": states.IDLE, "Code": "", "Reason": "", "Until": 0}
 
     def listen(self) -> None:
@@ -113,7 +124,8 @@ class BusService:
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
         """Show the step; if it is another step, emit a signal."""
         code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
-        now = {"State": state_of(step), "Code": code, "Reason": redact(reason), "Until": _micros(until)}
+        reason = redact(naming_group(reason, self._group))
+        now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
         changed = {name: value for name, value in now.items() if self._shown[name] != value}
         self._shown = now
         if changed:
@@ -186,7 +198,8 @@ def _micros(when: datetime | None) -> int:
 
 
 def _variant(value: Any) -> Variant:
-    return Variant("t", value) if isinstance(value, int) else Variant("s", value)
+    kinds: dict[type, str] = {int: "t", str: "s", dict: "a{ss}"}
+    return Variant(kinds[type(value)], value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +218,23 @@ async def read_local(bus: SystemBus) -> Local:
     if not all(one is not None and one.signature == "s" for one in shown):
         raise StrangeAnswerError(f"{GET_ALL} was answered without its state")
     return Local(*(one.value for one in shown))
+
+
+async def read_settings(bus: SystemBus) -> Settings:
+    """Give what the daemon shows of its configuration.
+
+    `NobodyError`: no daemon is on the bus. `HostError`: the daemon does not answer, or its settings cannot be read.
+    """
+    [properties] = await bus.call(GET_ALL)
+    found = properties.get("Settings")
+    if found is None or found.signature != "a{ss}":
+        raise StrangeAnswerError(
+            f"{GET_ALL} was answered without its settings, as by another version: `systemctl restart locksmithd`"
+        )
+    try:
+        return read_shown(found.value)
+    except UsageError as error:
+        raise StrangeAnswerError(f"{GET_ALL} was answered with settings that cannot be read: {error}") from None
 
 
 async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:

@@ -102,7 +102,7 @@ class Daemon:
         self._triggers: list[TriggerPlugin] = [*found, self._operator]
         orders = Orders(self.request, self.cancel, self.recheck)
         own = OwnRecord(member, target_of(config), self._clock)
-        self._service = BusService(self._public, orders, config.group, config.strategy, self.results, record=own.read)
+        self._service = BusService(self._public, orders, config, self.results, record=own.read)
         self._inhibitors, self._sessions = Inhibitors(self._bus), Sessions(self._bus, config.sessions, paths)
         self._presence = _presence(config, member, paths, meter, mark, metrics=group) if strategy.present else None
         reporters = [
@@ -310,4 +310,5 @@ def _metrics(
 def _reporters(config: Config, paths: Paths, notifier: Notifier, stack: contextlib.ExitStack) -> list[Reporter]:
     stack.callback(notifier.stopping)
     coordinator = stack.enter_context(contextlib.closing(Coordinator(paths.coordinator)))
-    return [SystemdReporter(notifier, dry_run=config.dry_run), CoordinatorReporter(coordinator, config.strategy)]
+    system = SystemdReporter(notifier, config.group, dry_run=config.dry_run)
+    return [system, CoordinatorReporter(coordinator, config.strategy)]

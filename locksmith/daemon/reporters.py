@@ -10,6 +10,7 @@ from locksmith.errors import HostError
 from locksmith.host.coordinator import Coordinator, CoordinatorState
 from locksmith.host.notify import Notifier
 from locksmith.lock.records import states
+from locksmith.util.commands import naming_group
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,9 @@ def _level(step: Step) -> int:
 class SystemdReporter:
     """Sends `READY=1` at the first step, the reason as the unit's status, and a watchdog message each cycle."""
 
-    def __init__(self, notifier: Notifier, *, dry_run: bool = False) -> None:
+    def __init__(self, notifier: Notifier, group: str = "", *, dry_run: bool = False) -> None:
         self._notifier = notifier
+        self._group = group
         self._prefix = DRY_RUN if dry_run else ""
         self._ready = False
 
@@ -74,7 +76,7 @@ class SystemdReporter:
         if not self._ready:
             self._notifier.ready()
             self._ready = True
-        self._notifier.status(f"{self._prefix}{sentence(step)}")
+        self._notifier.status(f"{self._prefix}{naming_group(sentence(step), self._group)}")
         self._notifier.watchdog()
 
     def performed(self, step: Step) -> None:

@@ -73,7 +73,7 @@ class ConfiguredWindows:
             if found is None:
                 return WindowSight(
                     error=f"there is no set of windows {name!r} in the file or in the store: "
-                    f"`locksmithctl window set {quoted(name)}` makes one"
+                    f"`locksmithctl window set {quoted(name)} {window_set.EXAMPLE}` makes one"
                 )
             sets.append(found)
         return WindowSight(window_set.union(sets))

@@ -343,7 +343,7 @@ def _slots(found: Case) -> str:
     now, view = found.view.semaphore, found.view
     held = [one for one in holder_statuses(view) if one.holder != found.machine_id]
     if now.max <= 0:
-        return f"there is no slot at all (max is {now.max}; `locksmithctl set-max N` makes some)"
+        return f"there is no slot at all (max is {now.max}; `locksmithctl set-max 1` makes one)"
     if now.available > 0:
         return f"{now.available} of {now.max} slots free"
     if len(held) == 1 and now.max == 1:
@@ -398,7 +398,8 @@ def _group(view: GroupView) -> Iterator[str]:
         percent = view.share.percent
         yield (
             f"The share of {percent} is void: max was set to {view.semaphore.max} manually; "
-            f"`locksmithctl set-max {percent}` restores it, `set-max N` ends it."
+            f"`locksmithctl set-max {percent}` restores it, "
+            f"`locksmithctl set-max {max(1, view.semaphore.max)}` ends it."
         )
     for problem in view.problems:
         yield f"A value cannot be read: {problem}."

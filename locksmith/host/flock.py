@@ -61,21 +61,32 @@ def is_locked(path: Path) -> bool:
 
 
 def is_locked_by_root(path: Path) -> bool:
-    """Tell whether a program of root, or of this user, holds the lock of a file now (proc_locks(5)).
+    """Tell whether a program of root, or of this user, holds the lock of a file now.
 
     A lock whose holder the kernel does not name does not count: every user may lock a file that they can read.
     """
+    return any(_owner(pid) in {0, os.geteuid()} for pid in _holders(path))
+
+
+def is_listed(path: Path) -> bool:
+    """Tell whether the kernel lists a lock of a file that only root can open. Any user may ask; nothing is locked."""
+    return bool(_holders(path))
+
+
+def _holders(path: Path) -> list[str]:
+    """Give the pids of those that hold the lock of a file (proc_locks(5)); 0 is a process of another namespace."""
     try:
         found = path.stat()
         lines = LOCKS.read_text().splitlines()
     except OSError:
-        return False
+        return []
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    holders = []
     for _, *words in map(str.split, lines):
         match words:
-            case ["FLOCK", _, _, pid, place, *_] if place == wanted and _owner(pid) in {0, os.geteuid()}:
-                return True
-    return False
+            case ["FLOCK", _, _, pid, place, *_] if place == wanted:
+                holders.append(pid)
+    return holders
 
 
 LOCKS = Path("/proc/locks")

@@ -3,10 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from locksmith.errors import HostError
-from locksmith.host.flock import locked
+from locksmith.host.flock import is_listed, is_locked, locked
 from locksmith.host.paths import Paths
+
+PROBED = 0.5
+"""Seconds that a starting daemon waits for its lock: `daemon_runs` may hold the lock for a moment."""
 
 
 class AdoptMark:
@@ -35,10 +39,10 @@ def only_daemon(paths: Paths) -> Iterator[None]:
     `HostError`: another daemon runs. Each of two daemons would take the other's claim for its own leftover, and release
     it.
     """
-    path = paths.run / "locksmithd.pid"
+    path = pid_file(paths)
     with contextlib.ExitStack() as stack:
         try:
-            fd = stack.enter_context(locked(path, limit=0))
+            fd = stack.enter_context(locked(path, limit=PROBED))
             os.ftruncate(fd, 0)
             os.write(fd, f"{os.getpid()}\n".encode())
         except BlockingIOError:
@@ -46,3 +50,14 @@ def only_daemon(paths: Paths) -> Iterator[None]:
         except OSError as error:
             raise HostError(f"{path} cannot be written: {error.strerror}") from None
         yield
+
+
+def pid_file(paths: Paths) -> Path:
+    """Name the file with the pid of the daemon, which holds its lock while it runs."""
+    return paths.run / "locksmithd.pid"
+
+
+def daemon_runs(paths: Paths) -> bool:
+    """Tell whether a daemon runs on this machine. A user who cannot open its file asks the kernel's list of locks."""
+    path = pid_file(paths)
+    return is_locked(path) if os.access(path, os.R_OK) else is_listed(path)

@@ -150,7 +150,9 @@ class SeenRevision:
         now = self._latest
         self._save(Seen(now.revision, self._now(), resumed, self._seen.cluster, self.clusters.at))
         self._epoch += 1
-        log.info("an operator has said `resume`: the store is believed again, from revision %d on", now.revision)
+        log.info(
+            "an operator has run `locksmithctl resume`: the store is believed again, from revision %d on", now.revision
+        )
         self._meter.went_back(back=False)
         return ""
 

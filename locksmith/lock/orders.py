@@ -141,7 +141,7 @@ class OperatorOrders:
                 other = read_order(entry, kind)
                 words = other.describe() if isinstance(other, Order) else "which cannot be read"
                 raise LockError(
-                    f"another {kind} was ordered meanwhile, {words}; it stands: {order_record.WAY_OUT[kind]}"
+                    f"another {kind} was ordered meanwhile, {words}; it stands: {order_record.way_out(kind, key)}"
                 )
             found.append(entry)
             await remove(self._store, entry)

@@ -17,6 +17,9 @@ from locksmith.window.windows import Windows
 MOST_PARTS = 100
 """Windows and blackouts of a set: each cycle of the loop checks each of them."""
 
+EXAMPLE = "--open '02:00 for 3h'"
+"""The flag of a window, for a command that is suggested."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowSet:
@@ -90,7 +93,7 @@ def decode(raw: bytes, key: str) -> WindowSet:
         )
     except (jsonread.BadJsonError, UsageError) as error:
         raise CorruptValueError(
-            key, f"not a set of windows: {error}; `locksmithctl window set {quoted(name)}` writes it again"
+            key, f"not a set of windows: {error}; `locksmithctl window set {quoted(name)} {EXAMPLE}` writes it again"
         ) from None
 
 

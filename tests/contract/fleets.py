@@ -42,6 +42,7 @@ class Fleet:
     """Writes what the machines of a group, and operators, would."""
 
     def __init__(self, etcd, api: int, group: str) -> None:
+        self.etcd = etcd
         self.group = group
         self.settings = etcd.settings(api=api)
         self.flags = flags_for(etcd, api=api, group=group)

@@ -20,6 +20,7 @@ from locksmith.lock.records import keys, node, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.fleets import MACHINE, NEED, ctl, fleet, root
+from tests.harness.ctl import plain
 from tests.harness.waiting import until
 
 __all__ = ["ctl", "fleet", "root"]
@@ -347,9 +348,9 @@ def test_lock_and_unlock_name_the_id_of_a_host_name_and_touch_nothing(ctl, fleet
     present(fleet, ID, "web1")
     fleet.slots(3)
     said = ctl.fails("lock", "web1", "--reason", "x")
-    assert f"web1 is the host name of {ID}; nothing was locked. Run `locksmithctl lock {ID}`" in said
+    assert f"web1 is the host name of {ID}; nothing was locked. Run `locksmithctl lock {ID}`" in plain(said)
     assert ctl("lock", ID, "--reason", "x").status == 0
-    assert f"`locksmithctl unlock {ID}`" in ctl.fails("unlock", "web1")
+    assert f"`locksmithctl unlock {ID}`" in plain(ctl.fails("unlock", "web1"))
     assert [one["id"] for one in json.loads(ctl("status", "--json").out)["holders"]] == [ID]
     bare = semaphore.encode(Semaphore(3, (ID, "web1")))
 

@@ -22,7 +22,7 @@ from locksmith.store.connect import open_store
 from locksmith.util import records
 from tests.harness import dead_endpoints
 from tests.harness.certificates import Authority
-from tests.harness.ctl import Ctl, flags_for
+from tests.harness.ctl import Ctl, flags_for, plain
 from tests.harness.etcd import WHEEL, Etcd, Tls
 from tests.harness.ports import free_ports
 
@@ -110,9 +110,10 @@ def reboot_claim(holder: str) -> Claim:
     )
 
 
-def test_the_status_of_a_fresh_lock_writes_nothing(ctl, lock):
+def test_the_status_of_a_fresh_lock_writes_nothing(ctl, lock, group):
+    named = f"(group {group})\n"
     ended = ctl("status")
-    assert (ended.status, ended.out, ended.err) == (0, "Available: 1\nMax: 1\n", "")
+    assert (ended.status, ended.out, ended.err) == (0, "Available: 1\nMax: 1\n", named)
     assert lock.raw() is None
 
 
@@ -195,15 +196,15 @@ def test_a_max_of_zero_that_a_go_node_wrote_is_shown_and_repaired_by_set_max(ctl
     assert ctl("set-max", "1").out == "Old-Max: 0\nMax: 1\n"
 
 
-def test_this_machine_is_locked_where_none_is_named(ctl, lock):
+def test_this_machine_is_locked_where_none_is_named(ctl, lock, group):
     ended = ctl("lock", "--reason", "disk swap")
     assert (ended.status, ended.out) == (0, "")
     assert f"{MACHINE} is held manually by alice since " in ended.err
     assert lock.raw() == b'{"semaphore":0,"max":1,"holders":["%s"]}' % MACHINE.encode()
     ended = ctl("unlock")
     assert (ended.status, ended.out) == (0, "")
-    assert f"unlocked {MACHINE}, which was held manually by alice since " in ended.err
-    assert ended.err.endswith(": disk swap\n")
+    assert f"unlocked {MACHINE} in group {group}, which was held manually by alice since " in ended.err
+    assert ": disk swap" in ended.err
     assert lock.raw() == b'{"semaphore":1,"max":1,"holders":null}'
 
 
@@ -225,7 +226,7 @@ def test_locking_over_a_daemons_claim_says_whose_it_is(ctl, lock):
 
 def test_locking_over_an_id_without_a_record_names_the_ways_out(ctl, lock):
     lock.put(semaphore.encode(Semaphore(2, ("n1",))))
-    assert "`locksmithctl unlock n1` frees it" in ctl.fails("lock", "n1")
+    assert "`locksmithctl unlock n1` frees it" in plain(ctl.fails("lock", "n1"))
     assert "without a record" in ctl("unlock", "n1").err
 
 
@@ -268,7 +269,7 @@ def test_a_corrupt_semaphore_is_refused_and_never_overwritten(ctl, lock, value):
     for command in (["status"], ["status", "--json"], ["lock", "n1"], ["unlock", "n1"], ["set-max", "2"]):
         sentence = ctl.fails(*command)
         assert f"{lock.key}: not a semaphore" in sentence
-        assert "locksmithctl repair --max N" in sentence
+        assert "`locksmithctl repair --max 1`" in plain(sentence)
     assert lock.raw() == value
 
 
@@ -280,7 +281,7 @@ def test_repair_shows_what_is_there_and_keeps_who_has_a_record(ctl, lock):
     assert r"holds: {\x1b[31m \xc3\xa4xxx" in ended.err
     assert "... (" in ended.err
     assert "It is not a semaphore: not JSON" in ended.err
-    assert "`locksmithctl unlock MACHINE-ID` frees it" in ended.err
+    assert "`locksmithctl unlock n1` frees it" in plain(ended.err)
     assert ctl("status").out == "Available: 1\nMax: 2\n\nMACHINE ID\nn1\n"
 
 
@@ -351,7 +352,7 @@ class TestTwoKeyspaces:
         on_v2.put(semaphore.encode(Semaphore()))
         sentence = ctl.fails(*command)
         assert "`--etcd-api 2`" in sentence
-        assert "`locksmithctl retire-v2`" in sentence
+        assert "`locksmithctl retire-v2`" in plain(sentence)
         assert lock.raw() is None
 
     @pytest.mark.parametrize("flag", ["-etcd-api=2", "-etcd-api=3"])
@@ -508,8 +509,8 @@ def test_what_becomes_of_a_share_is_told(ctl, lock):
         "Old-Max: 7\nMax: 1\n",
         "the share of 10% is over, which was void: max 7 was set manually",
     )
-    assert ctl("set-max", "3").err == "the share of 50% is over\n"
-    assert ctl("set-max", "2").err == ""
+    assert ctl("set-max", "3").err.startswith("the share of 50% is over\n")
+    assert "share" not in ctl("set-max", "2").err
     assert "max 1 -> 3; the share of 50% is over" in json.loads(ctl("history", "--json").out)["events"][-2]["detail"]
 
 
@@ -517,7 +518,7 @@ def test_a_share_that_cannot_be_read_stops_nobody_and_is_ended_by_set_max(ctl, l
     lock.put(b"rubbish", keys.share_key(group))
     assert ctl("lock", "n1").status == 0
     assert json.loads(ctl("status", "--json").out)["share"] is None
-    assert ctl("set-max", "2").err == "a share that could not be read is gone\n"
+    assert ctl("set-max", "2").err.startswith("a share that could not be read is gone\n")
 
 
 def test_an_id_that_would_steer_the_terminal_is_spelt_out(ctl, lock):
@@ -530,7 +531,7 @@ def test_a_command_that_names_an_odd_id_works_when_it_is_pasted(ctl, lock, holde
     """Whoever can write to etcd chooses the ids that a message suggests to an operator's shell."""
     lock.put(semaphore.encode(Semaphore(1, (holder,))))
     said = ctl.fails("lock", "--", holder)
-    [suggested] = re.findall("`(locksmithctl unlock .*)` frees it", said)
+    [suggested] = re.findall("`(locksmithctl [^`]*unlock .*)` frees it", said)
     program, *words = shlex.split(suggested)
     assert (program, words[-1]) == ("locksmithctl", holder)
     assert ctl(*words).status == 0
@@ -543,14 +544,14 @@ def test_what_is_no_share_is_bad_usage_and_changes_nothing(ctl, lock, share):
     assert lock.raw() is None
 
 
-def test_the_history_tells_who_did_what_and_why(ctl, lock):
+def test_the_history_tells_who_did_what_and_why(ctl, lock, group):
     assert "nothing has happened here" in ctl("history").err
     ctl("set-max", "2", "--reason", "two racks")
     ctl("lock", "n1", "--reason", "disk swap")
     lock.take(reboot_claim("n2"), commit=True)
     ctl("unlock", "n1", "--reason", "disk is new")
     ended = ctl("history")
-    assert (ended.status, ended.err) == (0, "")
+    assert (ended.status, ended.err) == (0, f"(group {group})\n")
     head, *lines = ended.out.splitlines()
     assert head.split() == ["WHEN", "WHAT", "MACHINE", "FOR", "BY,", "WHY"]
     assert [line.split()[2] for line in lines] == ["set-max", "lock", "unlock", "still"]
@@ -599,7 +600,7 @@ def test_a_semaphore_that_cannot_be_read_hides_no_history(ctl, lock):
     assert ended.status == 0
     assert "max 1 -> 2" in ended.out
     assert "who holds a slot cannot be read: " in ended.err
-    assert "locksmithctl repair" in ended.err
+    assert "`locksmithctl repair --max 1`" in plain(ended.err)
     assert lock.key in json.loads(ctl("history", "--json").out)["problem"]
 
 

@@ -11,6 +11,7 @@ from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import MANUAL, UNHEALTHY
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.fleets import NEED, NOW, api, ctl, fleet, root
+from tests.harness.ctl import plain
 
 __all__ = ["api", "ctl", "fleet", "root"]
 
@@ -61,12 +62,15 @@ def test_a_freeze_warns_of_nodes_that_obey_only_the_number_and_fences_them(ctl, 
 def test_a_hold_names_one_machine_and_a_release_lets_it_go(ctl, fleet):
     fleet.present("n1", state="waiting", code="hold", **NEED)
     assert (
-        ctl("hold", "n1", "--reason", "a demo runs on it").out == "n1 is held back; `locksmithctl unhold n1` ends it\n"
+        plain(ctl("hold", "n1", "--reason", "a demo runs on it").out)
+        == f"n1 is held back in group {fleet.group}; `locksmithctl unhold n1` ends it\n"
     )
     assert "It is held back by" in ctl("why", "n1").out
     assert "held back" in ctl("nodes").out
-    assert ctl("unhold", "n1", "--reason", "it is over").out.startswith("n1 is no longer held back; that was by ")
-    assert ctl("unhold", "n1").out == "nothing to end: n1 is not held back\n"
+    assert ctl("unhold", "n1", "--reason", "it is over").out.startswith(
+        f"n1 is no longer held back in group {fleet.group}; that was by "
+    )
+    assert ctl("unhold", "n1").out == f"nothing to end: n1 is not held back in group {fleet.group}\n"
     unknown = ctl("hold", "n9", "--reason", "x")
     assert (unknown.status, "no machine of the group is called n9" in unknown.err) == (1, True)
 

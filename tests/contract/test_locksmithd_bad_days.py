@@ -265,7 +265,8 @@ def test_three_machines_the_second_comes_up_sick_and_the_third_does_not_reboot(s
         assert "1 UNHEALTHY, HALTED" in nodes
 
         second.machine.failed_units = ["old-trouble.service"]
-        await second.says("no unit or check complains now: once you have looked, say `locksmithctl resume`", limit=40)
+        resume = f"`locksmithctl -group={site.group} resume`"
+        await second.says(f"no unit or check complains now: once you have looked, say {resume}", limit=40)
         assert third.reboots == 0
         status, said = await first.tool("resume", "--reason", "web.service is repaired")
         assert (status, "acknowledged: n2 is unhealthy: web.service has failed" in said) == (0, True)
@@ -359,7 +360,7 @@ def test_a_machine_that_is_held_back_stays_and_the_next_goes_on(site):
         await second.rebooted()
         assert first.reboots == 0
         _, why = await second.tool("why", "n1")
-        assert "it serves a demo. `locksmithctl unhold n1` ends that." in why
+        assert f"it serves a demo. `locksmithctl -group={site.group} unhold n1` ends that." in why
         await first.tool("unhold", "n1")
         await first.rebooted()
 

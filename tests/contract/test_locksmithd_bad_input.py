@@ -104,7 +104,7 @@ def test_a_corrupt_semaphore_is_named_with_its_way_out_and_never_overwritten(sit
         site.lock.put(b'{"semaphore":"one"}')
         node.need_reboot("4081.2.0")
         await node.says(f"waiting (corrupt): {site.lock.key}: ")
-        assert "`locksmithctl repair" in node.said
+        assert f"`locksmithctl -group={site.group} repair" in node.said
         assert site.lock.raw() == '{"semaphore":"one"}'
         assert node.machine.reboots == 0
         site.lock.put(b'{"semaphore":1,"max":1,"holders":null}')
@@ -138,7 +138,7 @@ def test_an_id_held_without_a_record_is_neither_ridden_on_nor_given_back(site):
         hold_bare(site, node)
         node.need_reboot("4081.2.0")
         await node.says(f"waiting (other_claim): {node.machine_id} stands in the semaphore without a record")
-        assert f"`locksmithctl unlock {node.machine_id}` frees it" in node.said
+        assert f"`locksmithctl -group={site.group} unlock {node.machine_id}` frees it" in node.said
         assert site.lock.holders == [node.machine_id]
         assert (await node.tool("unlock"))[0] == 0
         await node.rebooted()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from locksmith.config.model import Config
 from locksmith.daemon.bus_service import INTERFACE, PATH
 from tests.contract.bus_calls import call, caller
 from tests.contract.daemons import QUICK
@@ -145,7 +146,7 @@ def test_who_is_not_root_needs_polkit(member):
         return None
 
     async def ask(bus):
-        service = BusService(bus, Orders(nothing, lambda: True, lambda: None), "", "etcd-lock")
+        service = BusService(bus, Orders(nothing, lambda: True, lambda: None), Config())
         body = ("why",) if member == "Request" else ()
         return await service._answer(Incoming(":1.7", PATH, INTERFACE, member, "s" if body else "", body))
 

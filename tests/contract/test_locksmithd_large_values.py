@@ -26,7 +26,7 @@ def test_a_semaphore_of_a_megabyte_is_named_with_its_way_out_and_holds_up_no_loo
         site.lock.put(MANY)
         node.need_reboot("4081.2.0")
         await node.says(f"waiting (corrupt): {site.lock.key}: not a semaphore: it has {len(MANY)} bytes, and at most")
-        assert "`locksmithctl repair" in node.said
+        assert f"`locksmithctl -group={site.group} repair" in node.said
         for _ in range(3):
             assert (await node.tool("recheck"))[0] == 0
         assert node.machine.reboots == 0

@@ -161,7 +161,7 @@ def test_the_verdict_outlives_growth_compaction_and_restarts_and_is_shown_when_i
         assert "Warning: the store knows less than this machine has seen of it" in said
         _, said = await first.tool("why", "n2")
         assert "n2 takes no slot (restored): the store knows less than this machine has seen of it" in said
-        assert "then run `locksmithctl resume`" in said
+        assert f"then run `locksmithctl -group={site.group} resume`" in said
 
         second.need_reboot("4081.2.0")
         await second.says("waiting (restored): the store knows less than this machine has seen of it")

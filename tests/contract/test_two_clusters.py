@@ -213,7 +213,7 @@ def test_a_machine_that_lost_what_it_had_seen_knows_its_cluster_by_its_claim(kno
 
 def command_in(text: str) -> list[str]:
     """Give the arguments of the last `locksmithctl` command that a text suggests."""
-    return shlex.split(re.findall(r"`locksmithctl (resume --replaces [^`]+)`", text)[-1])
+    return shlex.split(re.findall(r"`locksmithctl [^`]*?(resume --replaces [^`]+)`", text)[-1])
 
 
 def test_a_cluster_made_anew_from_a_backup_counts_after_the_resume_that_names_it(clusters, tmp_path):

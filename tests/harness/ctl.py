@@ -1,5 +1,6 @@
 """`locksmithctl` in the test's own process: its streams and its exit status."""
 
+import re
 import sys
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+def plain(said: str) -> str:
+    """Give what was said without the flags of the commands that it suggests: those of the caller, and the group."""
+    return re.sub(r"(?<=`locksmithctl)(?: -[a-z0-9-]+=(?:[^\s`'\"]|'[^'`]*'|\"[^\"`]*\")*)+", "", said)
 
 
 class Ctl:

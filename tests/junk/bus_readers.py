@@ -10,6 +10,7 @@ from typing import Any
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
+from locksmith.config.model import Config
 from locksmith.daemon import bus_service, own_record
 from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError
@@ -205,7 +206,7 @@ CALLS = {
 async def _is_called(found: Named) -> object:
     """Have somebody call the daemon, and give its answer; an error is raised as one."""
     bus, stub = JunkBus(), _Stub()
-    service = BusService(bus, Orders(_noted, lambda: True, lambda: None), "web", "etcd-lock")
+    service = BusService(bus, Orders(_noted, lambda: True, lambda: None), Config(strategy="etcd-lock", group="web"))
     service.listen()
     link = Link(stub, bus._ears)  # type: ignore[arg-type]  # as above
     link._take(_frame(MessageType.METHOD_CALL, found, ROGUE, bus_service.PATH, bus_service.INTERFACE))
@@ -246,7 +247,9 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
 
     async def allowed(bus: JunkBus) -> object:
         call = Incoming(ROGUE, bus_service.PATH, bus_service.INTERFACE, "Recheck", "", ())
-        return await BusService(bus, Orders(_noted, bool, lambda: None), "web", "off")._answer(call)
+        return await BusService(bus, Orders(_noted, bool, lambda: None), Config(strategy="off", group="web"))._answer(
+            call
+        )
 
     def called(name: str) -> Named:
         return name, CALLS[name]

@@ -1,6 +1,7 @@
 """`freeze`, `thaw`, `hold`, `unhold`: who may reboot at all."""
 
 import secrets
+import shlex
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,17 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, UsageError
+from locksmith.errors import CorruptValueError, LockError, StoreRefusedError, UsageError
 from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import Match
+from locksmith.fleet.reader import list_groups
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
 from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD, Event
+from locksmith.lock.records.keys import freeze_key
 from locksmith.lock.records.order import Order
+from locksmith.store.protocol import Store
+from locksmith.util.commands import with_group
 from locksmith.util.words import named, quoted
 from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
@@ -73,7 +78,7 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
     if not legacy and done.without_record:
         note(
             f"Warning: {named(done.without_record)} hold a slot without a record: legacy nodes obey only "
-            "the number of slots. `locksmithctl freeze --legacy` sets that to 0 until `thaw`"
+            f"the number of slots. `locksmithctl freeze --legacy --reason={shlex.quote(reason)}` sets that to 0"
         )
 
 
@@ -83,7 +88,10 @@ def freeze(session: Session, *, reason: str, until: str | None, long: str | None
 @json_flag
 @pass_session
 def thaw(session: Session, *, reason: str, as_json: bool) -> None:
-    """End a freeze of the group, and set max back where it was fenced."""
+    """End a freeze of the group, and set max back where it was fenced.
+
+    If no group was named, this machine's group is not frozen, and others are, they are named, which is an error.
+    """
 
     async def work(orders: OperatorOrders) -> Stood:
         before = await orders.thaw()
@@ -92,7 +100,11 @@ def thaw(session: Session, *, reason: str, as_json: bool) -> None:
         return before
 
     before = _with_orders(session, work)
-    _tell_ended(session, before, f"{group_name(session.config.group)} is", "frozen", as_json=as_json)
+    name = group_name(session.config.group)
+    if before is None and not session.names_group and (frozen := session.with_store(_frozen)):
+        ways_out = named([with_group(f"`locksmithctl thaw` thaws {group_name(one)}", one) for one in frozen])
+        raise LockError(f"{name} is not frozen, and nothing was ended: {ways_out}")
+    _tell_ended(session, before, f"{name} is", "frozen", as_json=as_json)
 
 
 @click.command(cls=GoCommand)
@@ -122,7 +134,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{name} is held back{_until(order)}; `locksmithctl unhold {quoted(name)}` ends it")
+    say(f"{name} is held back{session.in_group}{_until(order)}; `locksmithctl unhold {quoted(name)}` ends it")
     if late:
         note(f"Warning: {name} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -143,8 +155,8 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
             await orders.admin.history.add(_about(match, UNHOLD, reason, f"it was held back {_was(before)}"))
         return before
 
-    name = match.name or match.machine_id
-    _tell_ended(session, _with_orders(session, work), f"{name} is", "held back", as_json=as_json)
+    name, state = match.name or match.machine_id, f"held back{session.in_group}"
+    _tell_ended(session, _with_orders(session, work), f"{name} is", state, as_json=as_json)
 
 
 def _about(match: Match, name: str, reason: str, detail: str) -> Event:
@@ -152,7 +164,17 @@ def _about(match: Match, name: str, reason: str, detail: str) -> Event:
     return replace(act(name, reason, detail), holder=match.machine_id, hostname=match.name)
 
 
+async def _frozen(store: Store) -> list[str]:
+    """Name the groups that are frozen; none where the store does not let us look."""
+    try:
+        names = await list_groups(store)
+        return [name for name in names if (await store.get(freeze_key(name))).entry is not None]
+    except StoreRefusedError:
+        return []
+
+
 def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
+    session.group_config()
     return session.with_store(lambda store: work(OperatorOrders(store, session.config.group)))
 
 

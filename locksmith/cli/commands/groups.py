@@ -14,6 +14,7 @@ from locksmith.fleet.group import GroupView
 from locksmith.fleet.reader import list_groups, read_group
 from locksmith.lock.records.incident import HaltAfter, halts
 from locksmith.store.protocol import Store
+from locksmith.util.commands import with_group
 
 HEAD = ("GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST", "STATE")
 
@@ -41,7 +42,7 @@ async def _read(store: Store) -> tuple[list[GroupView], list[str]]:
         try:
             views.append(await read_group(store, name))
         except LocksmithError as error:
-            problems.append(f"{name or 'the default group'}: {error}")
+            problems.append(f"{name or 'the default group'}: {with_group(str(error), name)}")
     return views, problems
 
 

@@ -64,6 +64,7 @@ def history(session: Session, *, machine: str | None, limit: int, as_json: bool)
         say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
     elif not past.problem:
         note("nothing has happened here in the last 30 days")
+    session.name_group()
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")
 

@@ -69,7 +69,8 @@ def lock(
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
     else:
-        note(f"{shown(match)} {'was locked already: ' if held.nonce != claim.nonce else 'is '}{held.describe()}")
+        done = "was locked already: " if held.nonce != claim.nonce else "is "
+        note(f"{shown(match)} {done}{held.describe()}{session.in_group}")
     if not known:
         note(
             f"no machine that is present in {group_name(session.config.group)} is called {match.machine_id}: the slot "
@@ -121,7 +122,7 @@ def unlock(
         fields = {"id": match.machine_id, "freed": freed is not None, "undone": undone}
         print_json({"group": session.config.group, **fields})
     if freed is not None:
-        tell_freed(shown(match), freed, as_json=as_json)
+        tell_freed(session, shown(match), freed, as_json=as_json)
 
 
 def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:

@@ -56,6 +56,7 @@ def reboot(
     queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
+    session.own_config()
     try:
         boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), queue_wait))
     finally:
@@ -106,7 +107,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"requested": True, "running": running})
         return
-    say("requested: `locksmithctl why` says what the reboot waits for, `cancel` removes the request")
+    say("requested: `locksmithctl why` says what the reboot waits for, `locksmithctl cancel` removes the request")
     if not running:
         note("locksmithd does not run on this machine: it sees the request when it starts")
     note_dry_run(session)

@@ -15,13 +15,14 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.event import REPAIR, RETIRE
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.util.text import printable
+from locksmith.util.words import quoted
 
 MOST_SHOWN = 400
 """Characters of a corrupt value that are shown."""
 
 KEPT = (
     "Each machine with a record keeps a slot, because it may be rebooting. On etcd's v2 API a record can be left over "
-    "from a claim that never got a slot. `locksmithctl unlock MACHINE-ID` frees it."
+    "from a claim that never got a slot. `locksmithctl unlock {}` frees it."
 )
 
 
@@ -45,6 +46,7 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
     Each machine with a record keeps a slot, which `unlock` frees.
     """
     new = parse_slots(slots)
+    session.group_config()
     done = session.with_admin(lambda lock: _repair(lock, new, reason, sure=yes))
     if as_json:
         print_json({"group": session.config.group, "repaired": done is not None, **(_fields(done) if done else {})})
@@ -52,9 +54,11 @@ def repair(session: Session, *, slots: str, yes: bool, reason: str, as_json: boo
         kept = ", ".join(done.made.holders)
         say(f"repaired: max is {done.made.max}; " + (f"{kept} kept a slot" if kept else "no machine holds a slot"))
         if kept:
-            note(KEPT)
+            note(KEPT.format(quoted(done.made.holders[0])))
     else:
         say("nothing to repair: the semaphore is sound")
+    if not as_json:
+        session.name_group()
 
 
 @click.command("retire-v2", cls=GoCommand)
@@ -66,6 +70,7 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
 
     That stops every node that still locks there, and lets the others lock on v3.
     """
+    session.group_config()
     retired = session.with_v2_admin(partial(_retire, reason))
     if as_json:
         print_json({"group": session.config.group, "retired": retired})
@@ -73,6 +78,8 @@ def retire_v2(session: Session, *, reason: str, as_json: bool) -> None:
         say("retired: max is 0 on etcd's v2 API, where no machine gets a slot any more; lock on v3 from now on")
     else:
         say("nothing to retire: the group has no semaphore on etcd's v2 API")
+    if not as_json:
+        session.name_group()
 
 
 async def _retire(reason: str, lock: LockAdmin) -> bool:

@@ -77,7 +77,7 @@ def resume(session: Session, *, reason: str, replaces: str | None, as_json: bool
     that other etcd cluster believe this one from now on.
     """
     order, _ = order_of(reason, None, None)
-    work = _Resume(session.config.group, order, _cluster(replaces) if replaces is not None else "")
+    work = _Resume(session.group_config().group, order, _cluster(replaces) if replaces is not None else "")
     try:
         if work.before:
             session.with_new_cluster(work.say_in_new_cluster)

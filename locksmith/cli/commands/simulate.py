@@ -19,6 +19,7 @@ from locksmith.fleet.forecast.picture import draw
 from locksmith.fleet.forecast.plan import RolloutPlan, parse_plan
 from locksmith.fleet.forecast.spread import Spread
 from locksmith.host.clock import local_zone
+from locksmith.util.commands import with_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def _from_etcd(session: Session, takes: str) -> RolloutPlan:
             try:
                 view = await read_group(store, name)
             except LocksmithError as error:
-                note(f"{group_name(name)} is left out: {error}")
+                note(f"{group_name(name)} is left out: {with_group(str(error), name)}")
                 continue
             events = await History(store, name).read(MOST)
             plan = group_plan(view, [took for event in events if (took := _took(event)) is not None], reboot)

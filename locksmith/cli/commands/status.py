@@ -42,6 +42,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         say_all(_lines(view.semaphore, names))
     else:
         say_all(_lines(session.with_admin(LockAdmin.read).semaphore, {}))
+        session.name_group()
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
@@ -56,6 +57,7 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     """
     percent = parse_share(slots) if share.is_share(slots) else ""
     number = 0 if percent else parse_slots(slots)
+    session.group_config()
     old, new, ended = session.with_admin(partial(_set_max, number, percent, reason))
     if as_json:
         print_json({"group": session.config.group, "old_max": old, "max": new, "share": percent or None})
@@ -64,7 +66,11 @@ def set_max(session: Session, *, slots: str, reason: str, as_json: bool) -> None
     if ended:
         note(ended)
     if percent:
-        note(f"max follows {percent} of the machines present from now on, until a plain `set-max N`")
+        note(
+            f"max follows {percent} of the machines present from now on; a plain number ends that: "
+            f"`locksmithctl set-max {new}`"
+        )
+    session.name_group()
 
 
 async def _set_max(number: int, percent: str, reason: str, lock: LockAdmin) -> tuple[int, int, str]:

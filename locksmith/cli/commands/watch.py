@@ -59,6 +59,7 @@ class Seen:
 
 def watch(session: Session, *, as_json: bool, everything: bool, ids: bool = False) -> None:
     """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
+    session.load()
     if as_json:
         boottime.run(_plain(session, _print_object))
     elif sys.stdout.isatty():

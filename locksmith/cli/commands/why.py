@@ -1,9 +1,6 @@
 """`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
 
-import re
-import shlex
 import sys
-import textwrap
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +12,7 @@ from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import holder_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say_all
+from locksmith.cli.pasted import pasteable
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.cli.without_store import names_store, never_reboots, shares_store
@@ -26,6 +24,7 @@ from locksmith.fleet.reader import list_groups, read_group
 from locksmith.host.hostname import read_hostname
 from locksmith.store.protocol import Store
 from locksmith.util import boottime
+from locksmith.util.commands import with_group, wrapped
 from locksmith.util.records import optional_moment
 from locksmith.util.text import one_line
 
@@ -80,7 +79,7 @@ def _answer(session: Session, machine: str | None) -> _Answer:
         sentences = [*own.sentences(found.now), *explain_stopped(found, read_hostname(session.paths))]
     notes: tuple[str, ...] = ()
     if (group := found.view.group) != session.config.group:
-        sentences = [_with_group(sentence, group) for sentence in sentences]
+        sentences = [with_group(sentence, group) for sentence in sentences]
         notes = (f"{found.name} is in {group_name(group)}",)
     return _Answer(sentences, {**_fields(found, sentences), **_daemon_fields(own)}, notes)
 
@@ -155,18 +154,10 @@ def _daemon_fields(own: "OwnMachine | None") -> dict[str, object]:
     return {"daemon": {"runs": own.runs, "stopped": optional_moment(stopped) or None}}
 
 
-def _with_group(sentence: str, group: str) -> str:
-    """Have the commands in a sentence name the group that they are about, as this machine's is another."""
-    return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
-
-
-_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
-
-
 def _fitted(sentence: str) -> list[str]:
     """Break a sentence between words where a terminal would within them; piped it stays a line."""
-    line = one_line(sentence)
-    return textwrap.wrap(line, width()) if sys.stdout.isatty() else [line]
+    line = one_line(pasteable(sentence))
+    return wrapped(line, width()) if sys.stdout.isatty() else [line]
 
 
 async def _locate(group: str, wanted: str, store: Store) -> tuple[GroupView, str]:
@@ -194,7 +185,7 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
         try:
             yield await read_group(store, name)
         except LocksmithError as error:
-            note(f"{group_name(name)} is passed over: {error}")
+            note(f"{group_name(name)} is passed over: {with_group(str(error), name)}")
 
 
 def _fields(found: Case, sentences: list[str]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from locksmith.lock.window_sets import WindowStore
 from locksmith.store.protocol import Store
 from locksmith.util import boottime
 from locksmith.util.records import moment
-from locksmith.util.words import listed
+from locksmith.util.words import listed, quoted
 from locksmith.window import window_set
 from locksmith.window.calendar import in_zone, parse_zone
 from locksmith.window.duration import parse_duration
@@ -104,7 +104,9 @@ def set_(
     It replaces the set as a whole. Machines that wait see it within half a minute, all others before they reboot.
     """
     if not windows and not blackouts:
-        raise UsageError("a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm`")
+        raise UsageError(
+            f"a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm {quoted(name)}`"
+        )
     read = WindowSet.parse(windows, blackouts, zone)
     new = WindowSet(
         read.windows, read.blackouts, read.zone, invoking_user(), datetime.now(UTC).replace(microsecond=0), reason
@@ -152,7 +154,9 @@ def show(session: Session, *, name: str | None, as_json: bool) -> None:
         by = f" (by {one.who} at {moment(one.since)}{f': {one.reason}' if one.reason else ''})" if one.since else ""
         say(f"{of}: {one.resolved()}{by}")
     if not sets:
-        note("there is no set of windows in the store; `locksmithctl window set NAME` makes one")
+        note(
+            f"there is no set of windows in the store; `locksmithctl window set nights {window_set.EXAMPLE}` makes one"
+        )
 
 
 @window.command("rm", cls=GoCommand)

@@ -65,7 +65,8 @@ class OperatorReboot(OperatorClaim):
         try:
             await self.queue_wait.obtain(lambda: self.request(strategy, entry), strategy.changed)
             await self.preparation.prepare(entry, lambda: self.request(strategy, entry))
-            self.say(f"holding the lock for {entry.claim.holder}, rebooting")
+            group = f" of group {entry.group}" if entry.group else ""
+            self.say(f"holding the lock{group} for {entry.claim.holder}, rebooting")
             self.journal.commit(entry.claim.nonce)
         except TakenOverError:
             raise LockError(f"not rebooting: {ABORTED.format('reboot')}") from None

@@ -17,6 +17,7 @@ from locksmith.cli.reboot.command import CommandSlot
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
+from locksmith.cli.reboot.same_lock import SameLock
 from locksmith.cli.reboot.wait import QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
@@ -35,10 +36,7 @@ from locksmith.lock.records.claim import COMMAND, REBOOT, Claim
 
 LOCK = "etcd-lock"
 ASK_NOBODY = {"reboot", "off"}
-"""Strategies of a daemon that needs no lock. An operator's reboot takes the lock, as CoreOS locksmith does.
-
-The tool does not see the environment in which a daemon may have another strategy.
-"""
+"""Strategies of a daemon that needs no lock. An operator's reboot takes the lock, as CoreOS locksmith does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,10 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
             say=note,
             windows=None if wanted.now else windows,
             least=config.window.least,
-            gates=make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
+            gates=[
+                SameLock(config, bus, session.paths),
+                *make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
+            ],
             stages=make_stages(config, session.paths, bus, wanted.skip),
             users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
             grace=config.grace,

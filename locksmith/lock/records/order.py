@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from locksmith.errors import CorruptValueError
+from locksmith.lock.records.keys import unsegment
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.words import quoted
 
 FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "restored"
 """The reasons of a group's own to wait, as codes for the metrics."""
@@ -31,9 +33,9 @@ A machine that keeps its place with such a denial blocks every machine after it.
 alike, so the first keeps its place. (`halt` binds by each machine's own `halt.after`: `QueuedLock` compares those.)
 """
 
-WAY_OUT = {
+_WAYS_OUT = {
     FREEZE: "`locksmithctl thaw` removes it",
-    HOLD: "`locksmithctl unhold MACHINE` removes it",
+    HOLD: "`locksmithctl unhold {}` removes it",
     SPACING: "it expires by itself",
     RESTORED: "`locksmithctl resume` writes it again",
 }
@@ -70,6 +72,11 @@ class Order:
         return f"by {self.who or 'an operator'} since {moment(self.since)}{ends}{why}"
 
 
+def way_out(kind: str, key: str) -> str:
+    """Give the command that removes what stands in a key; that of a hold ends with the machine's id."""
+    return _WAYS_OUT[kind].format(quoted(unsegment(key.rpartition("/")[2])))
+
+
 def encode(order: Order) -> bytes:
     """Write an order as its record."""
     known = {
@@ -101,7 +108,7 @@ def decode(raw: bytes, key: str, kind: str) -> Order:
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
-        raise CorruptValueError(key, f"not an order: {error}; {WAY_OUT[kind]}") from None
+        raise CorruptValueError(key, f"not an order: {error}; {way_out(kind, key)}") from None
 
 
 _KNOWN = {"schema", "who", "since", "reason", "until", "slots", "nonce", "cluster", "replaces"}

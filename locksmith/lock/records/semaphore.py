@@ -77,7 +77,7 @@ def encode(semaphore: Semaphore) -> bytes:
     if len(raw) > limits.SEMAPHORE:
         raise LockError(
             f"a semaphore with {len(semaphore.holders)} holders has {len(raw)} bytes, and at most {limits.SEMAPHORE} "
-            "are read; nothing was changed. `locksmithctl unlock MACHINE-ID` frees slots"
+            "are read; nothing was changed. `locksmithctl unlock --stale` frees slots"
         )
     return raw
 
@@ -89,7 +89,7 @@ def decode(raw: bytes, key: str) -> Semaphore:
     except jsonread.BadJsonError as error:
         raise CorruptValueError(
             key,
-            f"not a semaphore: {error}; nothing was changed. `locksmithctl repair --max N` shows it and makes it new",
+            f"not a semaphore: {error}; nothing was changed. `locksmithctl repair --max 1` shows it and makes it new",
         ) from None
 
 

@@ -81,7 +81,9 @@ def decode(raw: bytes, key: str) -> Share:
             extra={name: value for name, value in fields.items() if name not in {"schema", "percent", "wrote"}},
         )
     except jsonread.BadJsonError as error:
-        raise CorruptValueError(key, f"not a share: {error}; `locksmithctl set-max N` makes it new") from None
+        raise CorruptValueError(
+            key, f"not a share: {error}; `locksmithctl set-max 1`, or another number, makes it new"
+        ) from None
 
 
 def _numbers(found: list[Any]) -> tuple[int, ...]:

@@ -181,7 +181,7 @@ def test_one_that_is_locked_by_hand():
 
 def test_a_group_without_slots():
     [_, line] = told(group(wanting("n1"), line=["n1"], slots=0), "n1")
-    assert "there is no slot at all (max is 0; `locksmithctl set-max N` makes some)" in line
+    assert "there is no slot at all (max is 0; `locksmithctl set-max 1` makes one)" in line
 
 
 def test_one_that_is_lost_and_those_that_were_never_there():

@@ -51,7 +51,7 @@ def test_what_is_no_set_is_named_with_the_way_out(raw, problem):
     with pytest.raises(CorruptValueError) as refused:
         window_set.decode(raw, KEY)
     assert problem in str(refused.value)
-    assert str(refused.value).endswith("`locksmithctl window set nights` writes it again")
+    assert str(refused.value).endswith("`locksmithctl window set nights --open '02:00 for 3h'` writes it again")
 
 
 @given(
@@ -147,7 +147,7 @@ def test_a_set_that_is_not_there_or_cannot_be_read_is_a_doubt_with_its_way_out()
         missing = await machine.is_open()
         assert missing == (
             "there is no set of windows 'nights' in the file or in the store: "
-            "`locksmithctl window set nights` makes one"
+            "`locksmithctl window set nights --open '02:00 for 3h'` makes one"
         )
         await machine.store.create(KEY, b"rubbish")
         assert "not a set of windows" in str(await machine.is_open())

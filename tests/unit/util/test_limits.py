@@ -23,13 +23,13 @@ from locksmith.window.window_set import WindowSet
 from tests.junk import mutate
 
 RECORDS = {
-    "semaphore": (semaphore.decode, b'{"semaphore":0,"max":1,"holders":["n1"]}', limits.SEMAPHORE, "repair --max N"),
+    "semaphore": (semaphore.decode, b'{"semaphore":0,"max":1,"holders":["n1"]}', limits.SEMAPHORE, "repair --max 1"),
     "claim": (lambda raw, key: claim.decode(raw, key, "n1"), mutate.CLAIM, limits.CLAIM, "unlock n1"),
     "presence": (lambda raw, key: node.decode(raw, key, "n1"), mutate.NODE, limits.NODE, "locksmithd writes it again"),
     "place": (waiter.decode, mutate.PLACE, limits.WAITER, "expires by itself"),
     "order": (lambda raw, key: order.decode(raw, key, order.FREEZE), mutate.ORDER, limits.ORDER, "locksmithctl thaw"),
     "incidents": (incident.decode, mutate.INCIDENTS, limits.INCIDENTS, "locksmithctl resume"),
-    "share": (share.decode, b'{"schema":1,"percent":"10%","wrote":[3,4]}', limits.SHARE, "set-max N"),
+    "share": (share.decode, b'{"schema":1,"percent":"10%","wrote":[3,4]}', limits.SHARE, "set-max 1"),
     "set": (window_set.decode, mutate.SET, limits.WINDOW_SET, "window set"),
 }
 
