@@ -247,7 +247,9 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     if entry.phase is Phase.COMMITTED and now.orphaned_for < now.settings.settle:
         until = now.now + now.settings.settle - now.orphaned_for
         return Wait("rebooting", "a reboot was asked for by an operator", until)
-    return Abort("`locksmithctl run` ended early" if is_command else "the operator's reboot did not happen")
+    return Abort(
+        "the locksmithctl that ran a command has ended" if is_command else "the operator's reboot did not happen"
+    )
 
 
 def _arriving(now: Snapshot) -> Wait | None:

@@ -14,7 +14,7 @@ def busy_words(view: GroupView, now: datetime) -> str:
     if slots.available > 0:
         return ""
     if slots.max <= 0:
-        none = "`locksmithctl set-max N` makes some"
+        none = "`locksmithctl set-max 1` makes one"
         return f"no slot is free: max is {slots.max}, held by {_held(view, now) or 'no machine'}; {none}"
     return f"no slot is free: max is {slots.max}, held by {_held(view, now)}"
 

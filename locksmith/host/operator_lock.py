@@ -105,11 +105,11 @@ class OperatorLock:
             return
         if stamp == math.inf:
             raise HostError(
-                f"the command of `locksmithctl run` (pid {pid}) runs, or a program that the command has left: "
+                f"the command of another locksmithctl (pid {pid}) runs, or a program that the command has left: "
                 f"`fuser {self._path}` names it"
             ) from None
         if (silent := self._clock() - stamp) > STALE:
             raise HostError(
-                f"another `locksmithctl` (pid {pid}) has stood still for {silent:.0f} s: "
+                f"another locksmithctl (pid {pid}) has stood still for {silent:.0f} s: "
                 f"`kill -CONT {pid}` lets it go on, `kill -KILL {pid}` ends it"
             ) from None

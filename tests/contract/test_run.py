@@ -144,7 +144,7 @@ def test_a_killed_tool_keeps_the_slot_until_its_command_has_ended(site, pid_file
             await until(lambda: tool.returncode is not None, "the tool ends", LIMIT)
             node.engine.emit()
             code, said = await node.tool("run", "true")
-            assert (code, f"the command of `locksmithctl run` (pid {tool.pid}) runs" in said) == (125, True), said
+            assert (code, f"the command of another locksmithctl (pid {tool.pid}) runs" in said) == (125, True), said
             assert site.lock.holders == [node.machine_id]
             os.kill(command, signal.SIGKILL)
             await node.says("taking its claim over")

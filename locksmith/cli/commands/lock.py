@@ -137,7 +137,7 @@ def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:
             raise LockError(
                 f"{words}. Without its slot another machine may go down as well; nothing was unlocked. Inspect the "
                 f"machine; `locksmithctl unlock --force {quoted(holder)}` frees its slot all the same. Scripts use "
-                "`unlock --manual`, which ends manual locks only"
+                f"`locksmithctl unlock --manual {quoted(holder)}`, which ends manual locks only"
             ) from None
         if not ask(f"{words}. Without its slot another machine may go down as well. Free it all the same?"):
             raise LockError("not confirmed; nothing was unlocked") from None

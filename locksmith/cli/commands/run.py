@@ -45,7 +45,8 @@ def _run(session: Session, command: tuple[str, ...], reason: str, wait: QueueWai
     from locksmith.cli.reboot.run import run_command
 
     if os.geteuid() != 0 and session.paths == Paths():
-        raise HostError("a slot of this machine needs root: run `sudo locksmithctl run`")
+        raise HostError("a slot of this machine needs root: call locksmithctl with sudo")
+    session.own_config()
     try:
         return boottime.run(run_command(session, command, reason, wait))
     finally:

@@ -20,7 +20,7 @@ from locksmith.lock.answer import Answer
 from locksmith.lock.records.claim import COMMAND, Claim
 
 PROGRAM = "locksmithctl"
-ABORTED = "this program stood still for a while, and locksmithd aborted what it had begun; say `locksmithctl {}` again"
+ABORTED = "this program stood still for a while, and locksmithd aborted what it had begun; start it again"
 YIELD_LIMIT = 15.0
 """Seconds for a daemon to leave the queue; `settle` is added, for a claim that the daemon has taken over."""
 LOOK_EVERY = 0.2
@@ -87,7 +87,7 @@ class OperatorClaim:
 
     def _must_own(self, entry: JournalEntry) -> None:
         if not self.journal.owns(entry.claim.nonce):
-            raise LockError(ABORTED.format(words(entry)))
+            raise LockError(ABORTED)
 
     async def release(self, entry: JournalEntry, why: BaseException | str | None = None) -> None:
         """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot."""
@@ -119,11 +119,6 @@ class OperatorClaim:
                 "releases the lock when the machine has proved to stay up"
             )
         return state is ShutdownState.RUNNING
-
-
-def words(entry: JournalEntry) -> str:
-    """Name the command of `locksmithctl` that made a claim."""
-    return "run" if entry.claim.kind == COMMAND else "reboot"
 
 
 def _reason(entry: JournalEntry, why: BaseException | str | None) -> str:

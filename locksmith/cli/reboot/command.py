@@ -11,6 +11,7 @@ from locksmith.agent.identity import Target
 from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState, entry_for, target_of
 from locksmith.cli.reboot.claim import PROGRAM, OperatorClaim
 from locksmith.errors import HostError, LockError
+from locksmith.lock.answer import Denied
 from locksmith.lock.records.claim import Claim
 
 SIGNALLED = 128
@@ -58,6 +59,8 @@ class CommandSlot(OperatorClaim):
             await self.queue_wait.obtain(lambda: self.request(strategy, entry), strategy.changed)
         except LockError as error:
             raise LockError(f"the command was not run: {error}") from None
+        if isinstance(gates := await self.preparation.ask(), Denied):
+            raise LockError(f"the command was not run: {gates.text}")
 
     async def _call(self, command: Sequence[str], entry: JournalEntry) -> int:
         """Run the command, which keeps the `OperatorLock` for as long as any process of it runs.

@@ -69,7 +69,7 @@ class OperatorReboot(OperatorClaim):
             self.say(f"holding the lock{group} for {entry.claim.holder}, rebooting")
             self.journal.commit(entry.claim.nonce)
         except TakenOverError:
-            raise LockError(f"not rebooting: {ABORTED.format('reboot')}") from None
+            raise LockError(f"not rebooting: {ABORTED}") from None
         except LockError as error:
             kind = BlockedError if isinstance(error, BlockedError) else LockError
             raise kind(f"not rebooting: {error}") from None
@@ -90,7 +90,7 @@ class OperatorReboot(OperatorClaim):
                     with in_time():
                         yield
             except TakenOverError:
-                raise RebootRefusedError(f"not rebooting: {ABORTED.format('reboot')}") from None
+                raise RebootRefusedError(f"not rebooting: {ABORTED}") from None
             except RebootRefusedError:
                 raise
             except HostError as error:

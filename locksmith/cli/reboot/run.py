@@ -18,7 +18,7 @@ from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.operator import OperatorReboot
 from locksmith.cli.reboot.preparation import Preparation
 from locksmith.cli.reboot.same_lock import SameLock
-from locksmith.cli.reboot.wait import QueueWait
+from locksmith.cli.reboot.wait import SKIPPABLE, QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
@@ -75,10 +75,14 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
         await order.run(_target(session.config), claim)
 
 
+OF_REBOOTS = frozenset(SKIPPABLE) - {"sessions"}
+"""The gates that are not asked for a command. Users are told only if an earlier reboot, of which they know, is off."""
+
+
 async def _run(session: Session, command: Sequence[str], reason: str, queue_wait: QueueWait) -> int:
     # Arguments may be secrets, and every machine of the group reads the claim.
     claim = new_claim(session.machine_id, COMMAND, reason or Path(command[0]).name)
-    async with _parts(session, claim, Wanted(reason, now=True), queue_wait) as parts:
+    async with _parts(session, claim, Wanted(reason, now=True, skip=OF_REBOOTS), queue_wait) as parts:
         slot = CommandSlot(
             *parts.common,
             await_no_beats=parts.await_no_beats,

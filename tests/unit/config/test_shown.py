@@ -47,7 +47,8 @@ def test_the_tool_has_the_daemons_lock_and_windows_from_what_it_shows(tmp_path, 
 
 
 def test_no_secret_is_shown(tmp_path):
-    text = FILE + '[alerts]\nalertmanager = "http://user:hidden@alerts:9093"\n[metrics]\nkeyfile = "/hidden"\n'
+    alerts = '[alerts]\nalertmanager = "http://alerts:9093"\nusername = "hidden"\npassword-file = "/hidden"\n'
+    text = FILE + alerts + '[metrics]\nkeyfile = "/hidden"\n'
     text = text.replace("[metrics]\nkeyfile", '[metrics]\ncertfile = "/hidden"\nkeyfile')
     found = paths(tmp_path, text.replace('"/hidden"', f'"{tmp_path}/hidden"'))
     (tmp_path / "hidden").write_text("-")
