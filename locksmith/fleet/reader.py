@@ -117,8 +117,29 @@ def _in_order(line: Iterable[Entry]) -> list[Entry]:
 
 
 async def list_groups(store: Store) -> list[str]:
-    """Name every group that has anything in the store, the default one ("") where it has a semaphore or a machine."""
-    named = [keys.group_of_folder(folder) for folder in await store.folders(keys.groups_prefix())]
-    semaphore = (await store.get(keys.semaphore_key(""))).entry
-    present = semaphore or await store.count(keys.nodes_prefix(""))
-    return [*([""] if present else []), *sorted(named)]
+    """Name every group that is in use, as `is_used` says; the default one is "", and comes first."""
+    folders = sorted(keys.group_of_folder(folder) for folder in await store.folders(keys.groups_prefix()))
+    found: list[str] = []
+    for start in range(0, len(folders) + 1, READS):
+        chunk = ["", *folders][start : start + READS]
+        readings = await store.read([keys.semaphore_key(group) for group in chunk])
+        for group, reading in zip(chunk, readings, strict=True):
+            if reading.entry is not None or await _has_more(store, group):
+                found.append(group)
+    return found
+
+
+async def is_used(store: Store, group: str) -> bool:
+    """Tell whether a group has a semaphore, a machine or an order. A past alone (its history) makes no group."""
+    return (await store.get(keys.semaphore_key(group))).entry is not None or await _has_more(store, group)
+
+
+async def _has_more(store: Store, group: str) -> bool:
+    single = (keys.freeze_key(group), keys.share_key(group), keys.spacing_key(group), keys.incidents_key(group))
+    if any(reading.entry is not None for reading in await store.read(single)):
+        return True
+    several = (keys.nodes_prefix, keys.waiters_prefix, keys.holders_prefix, keys.holds_prefix)
+    for prefix in several:
+        if await store.count(prefix(group)):
+            return True
+    return False

@@ -33,10 +33,11 @@ Stood = Order | CorruptValueError | None
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What an order replaced, and the state of the lock after it."""
+    """What an order replaced, and the state of the lock after it. `kept`: what stood `before` stays, and no more."""
 
     before: Stood
     state: LockState
+    kept: bool = False
 
     @property
     def too_late(self) -> list[Claim]:
@@ -64,16 +65,22 @@ class OperatorOrders:
         self._store = store
         self._group = group
 
-    async def freeze(self, order: Order, ttl: float | None = None, *, legacy: bool = False) -> Ordered:
+    async def freeze(
+        self, order: Order, ttl: float | None = None, *, legacy: bool = False, keep_longer: bool = False
+    ) -> Ordered:
         """Let no further machine reboot, for `ttl` seconds (None: until `thaw`); `legacy` sets max to 0 too.
 
-        A freeze that is in force is replaced; its max stays 0.
+        A freeze that is in force is replaced; its max stays 0. With `keep_longer` it stays, if it is to last longer.
         """
         key = keys.freeze_key(self._group)
+        if keep_longer:
+            stands = read_order((await self._store.get(key)).entry, FREEZE)
+            if isinstance(stands, Order) and stands.outlasts(order) and not (legacy and stands.slots is None):
+                return Ordered(stands, await self.admin.read(), kept=True)
         before = await self._put(key, FREEZE, order, ttl, legacy=legacy)
         if legacy:
             await self._guarded.retry.run(self._stop_legacy_nodes)
-        return Ordered(before, await self.admin.fence())
+        return Ordered(before, await self._fence())
 
     async def thaw(self) -> Stood:
         """End a freeze: the number of slots is again what it was, unless it was set meanwhile."""
@@ -90,7 +97,7 @@ class OperatorOrders:
     async def hold(self, machine_id: str, order: Order, ttl: float | None = None) -> Ordered:
         """Keep one machine from rebooting."""
         before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl)
-        return Ordered(before, await self.admin.fence())
+        return Ordered(before, await self._fence())
 
     async def unhold(self, machine_id: str) -> Stood:
         """Let that machine reboot again."""
@@ -148,6 +155,20 @@ class OperatorOrders:
             return read_order(entry, kind)
 
         return await self._guarded.retry.run(attempt)
+
+    async def _fence(self) -> LockState:
+        """Make sure that no take and no commit wins that was decided before the order.
+
+        A group without a semaphore, a place or a machine has neither: a fence would make a group of a typo, for good.
+        """
+        now = await self._store.get(keys.semaphore_key(self._group))
+        if now.entry is None and not await self._has_machines():
+            return await self.admin.read()
+        return await self.admin.fence()
+
+    async def _has_machines(self) -> bool:
+        prefixes = (keys.waiters_prefix(self._group), keys.nodes_prefix(self._group))
+        return any([await self._store.count(prefix) for prefix in prefixes])
 
     async def _stop_legacy_nodes(self) -> None:
         await self._swap_max(0)

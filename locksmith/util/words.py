@@ -1,7 +1,7 @@
 """Times, numbers and names for sentences. Pure."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 MOST_NAMED = 10
@@ -17,6 +17,14 @@ def named(things: Sequence[str], between: str = ", ") -> str:
     if more <= 1:  # the last name is as short as the number
         return between.join(things)
     return f"{between.join(things[:MOST_NAMED])} and {more} more"
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Give the known words that are most like one, which may have a typo in it; case does not count."""
+    import difflib  # noqa: PLC0415 - only for this error
+
+    cases = {one.casefold(): one for one in known}
+    return [cases[one] for one in difflib.get_close_matches(word.casefold(), cases, most, cutoff=0.55)]
 
 
 def quoted(argument: object) -> str:

@@ -98,7 +98,7 @@ def test_an_order_needs_a_reason(ctl):
 
 def test_the_group_may_stand_behind_the_order(ctl, fleet):
     other = f"{fleet.group}-b"
-    assert ctl("freeze", "--group", other, "--reason", "x").out.startswith(f"group {other} is frozen")
+    assert ctl("freeze", "--group", other, "--reason", "x", "--yes").out.startswith(f"group {other} is frozen")
     assert ctl("thaw").out == f"nothing to end: group {fleet.group} is not frozen\n"
     assert "no longer frozen" in ctl("thaw", "--group", other).out
 

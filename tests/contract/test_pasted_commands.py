@@ -106,11 +106,6 @@ def void_share(fleet, ctl):
     return [ctl("why", "n1")]
 
 
-def host_names(fleet, ctl):
-    fleet.present("n1")
-    return [ctl("lock", "n1"), ctl("unlock", "n1"), ctl("lock", "n1-" + "0" * 28), ctl("unlock", "n1")]
-
-
 @contextlib.contextmanager
 def without_group(ctl):
     own, ctl.flags = ctl.flags, tuple(flag for flag in ctl.flags if not flag.startswith("-group"))
@@ -154,7 +149,6 @@ SITUATIONS: list[Callable] = [
     corrupt_orders,
     no_slots,
     void_share,
-    host_names,
     frozen_elsewhere,
     window_sets,
     on_v2,

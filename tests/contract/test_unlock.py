@@ -12,6 +12,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import FAILED, MANUAL, UNHEALTHY
 from tests.contract.fleets import MACHINE, NEED, api, ctl, fleet, root
 from tests.harness.asked import asked
+from tests.harness.waiting import until
 
 __all__ = ["api", "ctl", "fleet", "root"]
 
@@ -160,3 +161,27 @@ def test_the_history_says_how_far_the_reboot_had_come(ctl, fleet):
     ctl("unlock", "--force", claim.holder, "--reason", "its disk is dead")
     [event] = json.loads(ctl("history", "--json").out)["events"]
     assert "n1 has rebooted, and has not proved itself healthy yet" in event["detail"]
+
+
+def test_a_unit_that_stops_on_a_sick_machine_sends_no_other_machine_down(site):
+    """With real daemons: `ExecStopPost=locksmithctl unlock` on a machine that came up sick."""
+
+    async def story(first, second):
+        first.need_reboot("4081.2.0")
+        await until(lambda: first.machine.reboots == 1, "the first goes down")
+        first.machine.failed_units = ["web.service"]
+        await first.says("unhealthy: web.service has failed")
+        second.need_reboot("4081.2.0")
+        await second.says("waiting (halt): the group is halted: n1 is unhealthy: web.service has failed")
+
+        status, said = await first.tool("unlock")
+        assert (status, "n1 has rebooted and is UNHEALTHY: web.service has failed" in said) == (1, True)
+        status, said = await first.tool("unlock", "--manual")
+        assert (status, "nothing to unlock: " in said) == (0, True)
+        assert (site.lock.holders, second.reboots) == ([first.machine_id], 0)
+
+        status, said = await second.tool("unlock", "--force", "N1", "--reason", "web.service is not needed")
+        assert (status, f"unlocked {first.machine_id} (n1), which was held by n1 for its reboot" in said) == (0, True)
+        await second.rebooted()
+
+    site.play(story, nodes=2, health={"limit": "1s"})

@@ -1,26 +1,35 @@
 """`freeze`, `thaw`, `hold`, `unhold`: who may reboot at all."""
 
 import secrets
-import shlex
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
+from locksmith.cli.commands.all_groups import freeze_all, in_every_group, thaw_all
+from locksmith.cli.commands.ordered import (
+    freeze_group,
+    ordered_fields,
+    tell_ordered,
+    thaw_group,
+    until_words,
+    was_words,
+    with_orders,
+)
 from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.group_names import confirm_group, unknown_group
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
-from locksmith.errors import CorruptValueError, LockError, StoreRefusedError, UsageError
+from locksmith.errors import LockError, StoreRefusedError, UsageError
 from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import Match
 from locksmith.fleet.reader import list_groups
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
-from locksmith.lock.records.event import FREEZE, HOLD, THAW, UNHOLD, Event
+from locksmith.lock.records.event import HOLD, UNHOLD, Event
 from locksmith.lock.records.keys import freeze_key
 from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
@@ -45,6 +54,9 @@ def _choose_group(context: click.Context, _option: click.Parameter, group: str |
 group_option = click.option(
     "--group", cls=GoOption, metavar="GROUP", expose_value=False, callback=_choose_group, help="The group it is about."
 )
+all_groups_option = click.option(
+    "--all-groups", "every", cls=GoOption, is_flag=True, help="Every group that is in use, instead of one."
+)
 machine_argument = click.argument("machine", metavar="MACHINE")
 
 
@@ -53,58 +65,68 @@ machine_argument = click.argument("machine", metavar="MACHINE")
 @until_option
 @for_option
 @click.option("--legacy", cls=GoOption, is_flag=True, help="Set max to 0 as well, for nodes that obey only that.")
+@all_groups_option
+@click.option("--yes", cls=GoOption, is_flag=True, help="Do not ask, also if no machine is in such a group.")
 @group_option
 @json_flag
 @pass_session
-def freeze(session: Session, *, reason: str, until: str | None, long: str | None, legacy: bool, as_json: bool) -> None:
+def freeze(
+    session: Session,
+    *,
+    reason: str,
+    until: str | None,
+    long: str | None,
+    legacy: bool,
+    every: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Let no machine of the group begin a reboot, until `thaw`, or a time.
 
     A machine that holds a slot and can still abort releases it. A machine past the point of no return is named: nothing
-    stops its reboot.
+    stops its reboot. If the group is not in use, which may be a typo, it asks; without a terminal that needs --yes.
+
+    --all-groups freezes every group that is in use now. A freeze that lasts longer stays.
     """
     order, ttl = order_of(reason, until, long)
-
-    async def work(orders: OperatorOrders) -> Ordered:
-        done = await orders.freeze(order, ttl, legacy=legacy)
-        await orders.admin.history.add(act(FREEZE, reason, "max set to 0" if legacy else ""))
-        return done
-
-    done = _with_orders(session, work)
-    if as_json:
-        print_json({"group": session.config.group, "freeze": order_fields(order), **_fields(done)})
+    if every:
+        freeze_all(in_every_group(session), order, ttl, legacy=legacy, as_json=as_json)
         return
-    say(f"{group_name(session.config.group)} is frozen{_until(order)}; `locksmithctl thaw` ends it")
-    _tell(done)
-    if not legacy and done.without_record:
-        note(
-            f"Warning: {named(done.without_record)} hold a slot without a record: legacy nodes obey only "
-            f"the number of slots. `locksmithctl freeze --legacy --reason={shlex.quote(reason)}` sets that to 0"
+    if not confirm_group(session, "freeze", sure=yes) and legacy:
+        raise LockError(
+            f"{group_name(session.config.group)} has no number of slots yet that --legacy could set to 0; nothing was "
+            "frozen. Freeze it without --legacy"
         )
+    done = freeze_group(session, order, ttl, legacy=legacy)
+    if as_json:
+        print_json({"group": session.config.group, "freeze": order_fields(order), **ordered_fields(done)})
+        return
+    say(f"{group_name(session.config.group)} is frozen{until_words(order)}; `locksmithctl thaw` ends it")
+    tell_ordered(session, done, reason, legacy=legacy)
 
 
 @click.command(cls=GoCommand)
 @reason_option
+@all_groups_option
 @group_option
 @json_flag
 @pass_session
-def thaw(session: Session, *, reason: str, as_json: bool) -> None:
+def thaw(session: Session, *, reason: str, every: bool, as_json: bool) -> None:
     """End a freeze of the group, and set max back where it was fenced.
 
     If no group was named, this machine's group is not frozen, and others are, they are named, which is an error.
+    --all-groups ends every freeze, of every operator, and names each.
     """
-
-    async def work(orders: OperatorOrders) -> Stood:
-        before = await orders.thaw()
-        if before is not None:
-            await orders.admin.history.add(act(THAW, reason, _was(before)))
-        return before
-
-    before = _with_orders(session, work)
-    name = group_name(session.config.group)
+    if every:
+        thaw_all(in_every_group(session), reason, as_json=as_json)
+        return
+    before, name = thaw_group(session, reason), group_name(session.config.group)
     if before is None and not session.names_group and (frozen := session.with_store(_frozen)):
         ways_out = named([with_group(f"`locksmithctl thaw` thaws {group_name(one)}", one) for one in frozen])
         raise LockError(f"{name} is not frozen, and nothing was ended: {ways_out}")
     _tell_ended(session, before, f"{name} is", "frozen", as_json=as_json)
+    if before is None and (words := unknown_group(session)):
+        note(f"Warning: {words}")
 
 
 @click.command(cls=GoCommand)
@@ -129,12 +151,12 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
         await orders.admin.history.add(_about(match, HOLD, reason, ""))
         return done
 
-    done = _with_orders(session, work)
+    done = with_orders(session, work)
     late = [claim for claim in done.too_late if claim.holder == machine_id]
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return
-    say(f"{name} is held back{session.in_group}{_until(order)}; `locksmithctl unhold {quoted(name)}` ends it")
+    say(f"{name} is held back{session.in_group}{until_words(order)}; `locksmithctl unhold {quoted(name)}` ends it")
     if late:
         note(f"Warning: {name} is past the point of no return: it reboots once more, which nothing stops now")
 
@@ -152,11 +174,11 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
     async def work(orders: OperatorOrders) -> Stood:
         before = await orders.unhold(match.machine_id)
         if before is not None:
-            await orders.admin.history.add(_about(match, UNHOLD, reason, f"it was held back {_was(before)}"))
+            await orders.admin.history.add(_about(match, UNHOLD, reason, f"it was held back {was_words(before)}"))
         return before
 
     name, state = match.name or match.machine_id, f"held back{session.in_group}"
-    _tell_ended(session, _with_orders(session, work), f"{name} is", state, as_json=as_json)
+    _tell_ended(session, with_orders(session, work), f"{name} is", state, as_json=as_json)
 
 
 def _about(match: Match, name: str, reason: str, detail: str) -> Event:
@@ -171,11 +193,6 @@ async def _frozen(store: Store) -> list[str]:
         return [name for name in names if (await store.get(freeze_key(name))).entry is not None]
     except StoreRefusedError:
         return []
-
-
-def _with_orders(session: Session, work: Callable[[OperatorOrders], Coroutine[Any, Any, T]]) -> T:
-    session.group_config()
-    return session.with_store(lambda store: work(OperatorOrders(store, session.config.group)))
 
 
 def order_of(reason: str, until: str | None, long: str | None) -> tuple[Order, float | None]:
@@ -209,31 +226,6 @@ def _span(text: str) -> timedelta:
         raise UsageError(f"--for: {error}") from None
 
 
-def _until(order: Order) -> str:
-    return f" until {order.until.astimezone():%a %Y-%m-%d %H:%M:%S %Z}" if order.until else ""
-
-
-def _was(stood: Stood) -> str:
-    if isinstance(stood, CorruptValueError):
-        return "by a value that could not be read"
-    return stood.describe() if stood is not None else ""
-
-
-def _tell(done: Ordered) -> None:
-    if done.before is not None:
-        note(f"it was frozen already {_was(done.before)}: that is replaced")
-    for claim in done.too_late:
-        note(f"{claim.hostname or claim.holder} is past the point of no return: it reboots, which nothing stops now")
-
-
-def _fields(done: Ordered) -> dict[str, object]:
-    return {
-        "replaced": order_fields(done.before) if isinstance(done.before, Order) else None,
-        "too_late": [{"id": claim.holder, "name": claim.hostname or claim.holder} for claim in done.too_late],
-        "without_record": done.without_record,
-    }
-
-
 def _tell_ended(session: Session, before: Stood, who: str, what: str, *, as_json: bool) -> None:
     if as_json:
         fields = order_fields(before) if isinstance(before, Order) else None
@@ -241,4 +233,4 @@ def _tell_ended(session: Session, before: Stood, who: str, what: str, *, as_json
     elif before is None:
         say(f"nothing to end: {who} not {what}")
     else:
-        say(f"{who} no longer {what}; that was {_was(before)}")
+        say(f"{who} no longer {what}; that was {was_words(before)}")

@@ -65,6 +65,10 @@ class Order:
         ordered = (self.until - self.since).total_seconds() if self.until else 0.0
         return ordered if ordered > 0 and self.slots is None else None
 
+    def outlasts(self, other: "Order") -> bool:
+        """Whether it ends no earlier than another order, as far as their own words tell."""
+        return self.until is None or (other.until is not None and self.until >= other.until)
+
     def describe(self) -> str:
         """Say by whom and since when, and why: `by alice since 2026-05-01T02:10:00Z: the database moves`."""
         ends = f", until {moment(self.until)}" if self.until else ""

@@ -1,5 +1,7 @@
 """What a name means: an id, its beginning, a host name or a short one, in any case; what people locked under a name."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from locksmith.fleet.lookup import (
 )
 from locksmith.lock.records.claim import MANUAL, REBOOT, Claim
 from locksmith.lock.records.semaphore import Semaphore
-from tests.builders.nodes import IDLE, NOW, replace
+from tests.builders.nodes import IDLE, NOW
 
 WEB = "7f3a" + "0" * 28
 DB = "7f3b" + "0" * 28

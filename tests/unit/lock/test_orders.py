@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from locksmith.errors import CorruptValueError, LockError
+from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.orders import MOST_CLUSTERS, OperatorOrders
+from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
@@ -17,6 +19,7 @@ from locksmith.lock.records.incident import HaltAfter, parse_halt_after
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Entry
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import FREEZE, lost, noted, scene
@@ -310,3 +313,55 @@ def test_of_many_clusters_the_last_ones_are_kept():
         assert found.replaces == tuple(f"c{number}" for number in range(29, 29 - MOST_CLUSTERS, -1))
 
     scene(story)
+
+
+@pytest.mark.parametrize("order", ["freeze", "hold"])
+async def test_an_order_makes_no_semaphore_of_a_group_without_machines(order):
+    bench = Bench()
+    orders = OperatorOrders(MemoryStore(bench.server), "")
+    done = await (orders.freeze(FREEZE) if order == "freeze" else orders.hold("n1", FREEZE))
+    assert done.state.semaphore == Semaphore()
+    assert bench.server.read(keys.semaphore_key("")).entry is None
+
+
+async def test_a_first_take_decided_before_the_freeze_never_commits():
+    """Its machine has neither a place nor a presence any more, so no fence was written."""
+    bench = Bench()
+
+    async def frozen():
+        await OperatorOrders(MemoryStore(bench.server), "").freeze(FREEZE)
+
+    late = RebootLock(Moved(bench.store, frozen), "", clock=lambda: NOW)
+    await late.take(claim("n1"))
+    with pytest.raises(NotAdmittedError, match="frozen"):
+        await late.commit(claim("n1"))
+
+
+@pytest.mark.parametrize("key", [keys.node_key("", "n1"), keys.waiters_prefix("") + "n1"], ids=["present", "queued"])
+async def test_the_first_take_of_a_machine_that_is_there_loses_behind_the_freeze(key):
+    bench = Bench()
+    bench.put(b"{}", key)
+
+    async def frozen():
+        await OperatorOrders(MemoryStore(bench.server), "").freeze(FREEZE)
+
+    with pytest.raises(NotAdmittedError, match="frozen"):
+        await RebootLock(Moved(bench.store, frozen), "", clock=lambda: NOW).take(claim("n1"))
+    assert bench.semaphore().holders == ()
+
+
+@pytest.mark.parametrize(
+    ("stands", "ordered", "kept"),
+    [(None, None, True), (None, 1, True), (2, 1, True), (1, 2, False), (1, None, False)],
+    ids=["endless", "longer than an end", "later", "earlier", "earlier than endless"],
+)
+async def test_a_freeze_of_every_group_shortens_none(stands, ordered, kept):
+    bench = Bench()
+    orders = OperatorOrders(MemoryStore(bench.server), "")
+
+    def ends(hours):
+        return replace(FREEZE, until=hours and NOW + timedelta(hours=hours), nonce=f"{hours}")
+
+    await orders.freeze(ends(stands))
+    assert (await orders.freeze(ends(ordered), keep_longer=True)).kept == kept
+    assert await orders.thaw() == ends(stands if kept else ordered)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.cli.table import Row, cells_wide, table
-from locksmith.util.words import clock, listed, ordinal, span
+from locksmith.util.words import clock, listed, nearest, ordinal, span
 
 NOW = datetime(2026, 5, 1, 4, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 
@@ -50,6 +50,14 @@ def test_a_moment_in_the_zone_of_whoever_asks(when, text):
 )
 def test_an_ordinal(number, text):
     assert ordinal(number) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [("wbe", ["web"]), ("WEB", ["web"]), ("webb", ["web"]), ("prod-databse", ["Prod-Database"]), ("x", []), ("", [])],
+)
+def test_the_nearest_names(typed, near):
+    assert nearest(typed, ["web", "Prod-Database", "payments"]) == near
 
 
 def test_a_list_of_names():
