@@ -114,13 +114,13 @@ def test_dnf_needs_a_reboot_for_its_packages_and_for_nothing_else(dnf: Manager) 
 
 def test_a_dnf_that_fails_is_an_error_also_if_packages_need_a_reboot(dnf: Manager) -> None:
     dnf.installs("glibc")
-    dnf.run("sed -i 's/^import logging/import loggin/' /usr/lib/python3/dist-packages/dnf/cli/main.py")
+    dnf.run("sed -i 's/^import logging/import nothing/' /usr/lib/python3/dist-packages/dnf/cli/main.py")
     answer = dnf.answer()
     assert (answer.need, answer.error) == (
         None,
         (
             "needs-restarting: `dnf needs-restarting -r` failed with exit status 1: "
-            "ModuleNotFoundError: No module named 'loggin'"
+            "ModuleNotFoundError: No module named 'nothing'"
         ),
     )
 
