@@ -50,7 +50,7 @@ _LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt",
 class Outcome:
     """The end of a program: its exit status (negative: a signal), the last line it printed, whether it ran too long.
 
-    `said` is the beginning of what it printed, to standard output and standard error.
+    `said` is the beginning of what it printed to standard output.
     """
 
     code: int

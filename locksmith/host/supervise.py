@@ -23,7 +23,7 @@ MOST_OUTPUT = 64 * 1024
 LONGEST_REASON = 400
 """Characters of the last line that are kept."""
 MOST_SAID = 8 * 1024
-"""Characters of output, from its beginning, that are kept for the caller."""
+"""Characters of standard output, from its beginning, that are kept for the caller."""
 LONGEST_LINE = 4096
 """Characters of a line that wait for its end: a secret is found only in a whole line."""
 LAST_WORDS = 0.5
@@ -41,19 +41,22 @@ class Output:
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {False: decoder(errors="replace"), True: decoder(errors="replace")}
         self._left = MOST_OUTPUT
         self._dropped = 0
         self._tail = ""
         self._line = ""
         self.said = ""
-        """The beginning of the output."""
+        """The beginning of the standard output."""
 
-    def take(self, raw: bytes) -> None:
-        """Pass on the bytes that came."""
-        text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in self._decoder.decode(raw))
+    def take(self, raw: bytes, *, error: bool) -> None:
+        """Pass on the bytes that came, on standard output or on standard error."""
+        read = self._decoders[error].decode(raw)
+        text = "".join(char if char.isprintable() or char in "\n\t" else "?" for char in read)
         self._tail = (self._tail + text)[-4 * LONGEST_REASON :]
-        self.said += text[: MOST_SAID - len(self.said)]
+        if not error:
+            self.said += text[: MOST_SAID - len(self.said)]
         shown = text[: self._left]
         self._left -= len(shown)
         self._dropped += len(text) - len(shown)
@@ -94,7 +97,7 @@ def supervise(place: Path, limit: float, command: list[str]) -> int:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             cwd="/",
             start_new_session=True,
         )
@@ -112,33 +115,39 @@ def supervise(place: Path, limit: float, command: list[str]) -> int:
 
 def _follow(process: "subprocess.Popen[bytes]", output: Output, ends: float) -> bool:
     """Read until the program itself has ended, without its leftover processes. True: it had to be ended."""
-    pipe = process.stdout
-    if pipe is None:
-        return False
-    os.set_blocking(pipe.fileno(), False)
     late = False
     with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe.fileno(), selectors.EVENT_READ, data=pipe is process.stderr)
         while process.poll() is None:
             if time.monotonic() > ends:
                 late = True
                 _end(process)
-            if selector.select(0.05) and not _take(pipe.fileno(), output):
+            if not selector.get_map():
                 time.sleep(0.02)  # closed: only the end of the program is missing
+            _take(selector, output, 0.05)
         last = time.monotonic() + LAST_WORDS
-        while time.monotonic() < last and selector.select(0) and _take(pipe.fileno(), output):
+        while time.monotonic() < last and _take(selector, output, 0.0):
             pass
     _signal(process, signal.SIGKILL)
     return late
 
 
-def _take(pipe: int, output: Output) -> bool:
-    try:
-        raw = os.read(pipe, 65536)
-    except BlockingIOError:
-        return False
-    output.take(raw)
-    return bool(raw)
+def _take(selector: selectors.BaseSelector, output: Output, wait: float) -> bool:
+    """Read what has come; False: nothing has. What is on standard error is the last word."""
+    ready = sorted(selector.select(wait), key=lambda found: found[0].data) if selector.get_map() else []
+    for key, _ in ready:
+        try:
+            raw = os.read(key.fd, 65536)
+        except BlockingIOError:
+            continue
+        if raw:
+            output.take(raw, error=key.data)
+        else:
+            selector.unregister(key.fd)
+    return bool(ready)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -3,15 +3,15 @@
 If no command is configured, the package manager's own is used: `needs-restarting -r` or `dnf needs-restarting -r` of
 Fedora and RHEL, `dnf5 needs-restarting`, `zypper needs-rebooting` of SUSE (102: a reboot is needed, 0: none is). dnf
 exits with 1 if a reboot is needed, and with 1 if it fails: its mirrors are away, or it ends in a traceback. So its 1
-counts only with its sentence "Reboot is required". Every other end, and a missing command, is an error that is shown,
-never a need.
+counts only with its word on standard output: the JSON of dnf5, or the sentence "Reboot is required". Every other end,
+and a missing command, is an error that is shown, never a need.
 """
 
 import asyncio
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
 from locksmith.triggers.settings import TriggerSettings
+from locksmith.util import jsonread
 from locksmith.util.words import listed
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ NOT_RUN = 10.0
 """Seconds after which a command that could not run is tried again, for example before there is a bus to systemd."""
 FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/bin", "usr/local/sbin")
 
+UNKNOWN = 2
+"""The exit status of dnf5 if it does not know an option."""
 REQUIRED = "Reboot is required"
 _PACKAGE = re.compile(r"^ +\* (\S+)")
 """A line of dnf's list of packages that were updated since the boot."""
@@ -49,14 +52,19 @@ class Command:
     shown_by: str = ""
     says: str = ""
     """How a line of its output begins if a reboot is needed. Without that line, its status is an error."""
+    json: bool = False
+    """Whether its output is the JSON of dnf5, which must agree with its status."""
+    older: "Command | None" = None
+    """The command to ask if this is unknown there (exit status 2)."""
 
 
 KNOWN = (
     Command(("needs-restarting", "-r"), shown_by="usr/bin/needs-restarting", says=REQUIRED),
     Command(
-        ("dnf5", "--cacheonly", "needs-restarting"),
+        ("dnf5", "--cacheonly", "needs-restarting", "--json"),
         shown_by="usr/lib*/dnf5/plugins/needs_restarting_cmd_plugin.so",
-        says=REQUIRED,
+        json=True,
+        older=Command(("dnf5", "--cacheonly", "needs-restarting"), says=REQUIRED),
     ),
     Command(
         ("dnf", "needs-restarting", "-r"),
@@ -112,25 +120,31 @@ class NeedsRestarting:
         self._was_run = False
         if command is None:
             return self._doubt("no package manager here has such a command, and none is configured", asked)
+        return await self._ask(command, asked)
+
+    async def _ask(self, command: Command, asked: datetime) -> TriggerResult:
         words = shlex.join(command.words)
         try:
             if not self._is_installed(command.words[0]):
                 return self._doubt(f"{command.words[0]} is not installed", asked)
-            outcome = await self._programs.command("trigger", self.name, self._located(command))
+            # Another name: the first of two commands may have answered, and not have ended yet.
+            name = self.name if command is self._command else f"{self.name}-older"
+            outcome = await self._programs.command("trigger", name, self._located(command))
         except (HostError, OSError) as error:
             return self._doubt(f"`{words}` cannot be run: {error}", asked)
         self._was_run = True
+        if outcome.code == UNKNOWN and command.older is not None:
+            return await self._ask(command.older, asked)
         return self._read(command, words, outcome, asked)
 
     def _read(self, command: Command, words: str, outcome: Outcome, asked: datetime) -> TriggerResult:
         if outcome.late:
             return self._doubt(f"`{words}`: {outcome.reason}", asked)
-        if outcome.code in command.not_needed:
+        needed, packages = _said(command, outcome.said)
+        if outcome.code in command.not_needed and not (command.json and needed is not False):
             return TriggerResult(says=f"`{words}` says that no reboot is needed", looked=asked)
-        lines = outcome.said.splitlines()
-        says_so = not command.says or any(line.startswith(command.says) for line in lines)
-        if outcome.code in command.needed and says_so:
-            return TriggerResult(self._need(words, _packages(lines), asked), looked=asked)
+        if outcome.code in command.needed and needed:
+            return TriggerResult(self._need(words, packages, asked), looked=asked)
         told = f": {outcome.reason}" if outcome.reason else ""
         return self._doubt(f"`{words}` failed with exit status {outcome.code}{told}", asked)
 
@@ -180,5 +194,22 @@ class NeedsRestarting:
         return (place for place in places if place.is_file())
 
 
-def _packages(lines: Sequence[str]) -> list[str]:
-    return [found[1] for line in lines if (found := _PACKAGE.match(line))]
+def _said(command: Command, text: str) -> tuple[bool | None, list[str]]:
+    """Give whether the output says that a reboot is needed (None: it says nothing), and the packages that it names."""
+    if command.json:
+        return _read_json(text)
+    lines = text.splitlines()
+    says_so = not command.says or any(line.startswith(command.says) for line in lines)
+    return says_so, [found[1] for line in lines if (found := _PACKAGE.match(line))]
+
+
+def _read_json(text: str) -> tuple[bool | None, list[str]]:
+    """Read dnf5's answer: a list with one object."""
+    try:
+        [answer] = jsonread.load_object(f'{{"answers": {text}}}')["answers"]
+        needed, packages = answer["reboot_required"], answer["packages"]
+    except (jsonread.BadJsonError, LookupError, TypeError, ValueError):
+        return None, []
+    if not isinstance(needed, bool) or not isinstance(packages, list):
+        return None, []
+    return needed, [name for name in packages if isinstance(name, str)]

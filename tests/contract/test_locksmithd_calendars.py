@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import time
 import uuid
@@ -261,6 +262,33 @@ def test_a_command_that_says_so_reboots_the_machine_once(site):
 
     use = {"use": ["needs-restarting"], "command": ["check"], "needed": [3], "not-needed": [0], "period": "300ms"}
     site.play_stopped(story, triggers=use)
+
+
+def test_a_command_that_names_others_each_time_reboots_so_often_and_no_more(site):
+    """Nor does it after the machine has lost what it knew: its group remembers."""
+
+    async def story(node):
+        program(node, "check", 'echo "  * package-$(date +%s%N)"; exit 1')
+        (node.paths.root / "usr/bin").mkdir(parents=True)
+        (node.paths.root / "etc/locksmith/check").rename(node.paths.root / "usr/bin/check")
+        await node.start_daemon()
+        await until(lambda: node.reboots == 2, "it has rebooted twice")
+        limit = "waiting (max_per_day): its triggers have caused 2 reboots in 24 hours (reboot.max-per-day)"
+        await node.says(limit, limit=30)
+        await site.is_free()
+        await node.stop_daemon()
+        shutil.rmtree(node.paths.state)
+        await node.start_daemon()
+        await node.says(limit, times=2, limit=30)
+        assert node.reboots == 2
+        code, why = await node.tool("why")
+        assert (code, "reboot.max-per-day" in why) == (0, True), why
+        code, said = await node.tool("recheck")
+        assert code == 0, said
+        await until(lambda: node.reboots == 3, "an operator has allowed more")
+
+    use = {"use": ["needs-restarting"], "command": ["check"], "period": "300ms"}
+    site.play_stopped(story, triggers=use, reboot={"max-per-day": 2})
 
 
 def test_a_trigger_that_is_not_installed_ends_the_daemon_with_a_sentence(site):

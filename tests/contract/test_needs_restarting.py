@@ -68,8 +68,37 @@ More information: https://access.redhat.com/solutions/27943
 MANAGERS = [
     ("usr/bin/needs-restarting", "-r"),
     ("usr/bin/dnf", "needs-restarting -r"),
-    ("usr/bin/dnf5", "--cacheonly needs-restarting"),
 ]
+DNF5 = "usr/bin/dnf5"
+DNF5_SAYS = """[
+  {
+    "type":"reboot",
+    "reboot_required":%s,
+    "packages":[%s],
+    "documentation":"https://access.redhat.com/solutions/27943"
+  }
+]
+"""
+"""What dnf5 5.4.6 of Debian unstable prints with --json."""
+UNKNOWN_OPTION = 'Unknown argument "--json" for command "needs-restarting". Add "--help" for more information.'
+
+
+def dnf5(required, *packages, exits):
+    """A dnf5 that knows --json, and writes its progress to standard error."""
+    text = DNF5_SAYS % (required, ",".join(f'"{package}"' for package in packages))
+    asked = '[ "$*" = "--cacheonly needs-restarting --json" ] || exit 7'
+    return f"{asked}\necho Updating and loading repositories: >&2\n{says(text)}\nexit {exits}"
+
+
+def older_dnf5(text, exits):
+    """A dnf5 without --json."""
+    refuses = f"{{ echo '{UNKNOWN_OPTION}' >&2; exit 2; }}"
+    return f'[ "$*" = "--cacheonly needs-restarting" ] || {refuses}\n{says(text)}\nexit {exits}'
+
+
+def rhel_80(_text="", _exits=0):
+    """The dnf of RHEL 8.0, which knows no -r."""
+    return "echo 'dnf needs-restarting: error: unrecognized arguments: -r' >&2\nexit 2"
 
 
 def says(text):
@@ -97,7 +126,7 @@ def test_the_package_managers_own_command_is_asked_as_it_is_documented(machine, 
 
 @pytest.mark.parametrize("path", PLUGIN)
 def test_dnf_is_asked_where_its_plugin_is_there(machine, path):
-    machine.program(f"{says(DNF_SAYS)}\nexit 1", path)
+    machine.program(dnf5("true", "glibc", exits=1) if path == DNF5 else f"{says(DNF_SAYS)}\nexit 1", path)
     assert not machine.trigger().found()
     machine.program("", PLUGIN[path])
     assert machine.answer().need
@@ -122,17 +151,96 @@ def test_a_package_manager_that_fails_is_an_error_and_no_need(machine, path, wor
 
 
 def test_the_reason_names_the_packages_and_only_they_are_the_version(machine):
-    def dnf5(packages, progress):
+    def needed(packages, progress):
         listed = "".join(f"  * {package}\n" for package in packages)
         text = f"Core libraries or services have been updated:\n{listed}\nReboot is required.\n"
-        machine.program(f"echo '{progress}' >&2\n{says(text)}\nexit 1", "usr/bin/dnf5")
+        machine.program(f"echo '{progress}' >&2\n{says(text)}\nexit 1", "usr/bin/needs-restarting")
         return machine.answer().need
 
-    machine.program("", PLUGIN["usr/bin/dnf5"])
-    first = dnf5(["glibc", "kernel-core"], "Updating and loading repositories: 17.1 KiB/s")
+    first = needed(["glibc", "kernel-core"], "Updating and loading repositories: 17.1 KiB/s")
     assert first.reason.endswith("says that a reboot is needed: glibc and kernel-core")
-    assert dnf5(["kernel-core", "glibc"], "Updating and loading repositories: 99.9 KiB/s").version == first.version
-    assert dnf5(["glibc", "kernel-core", "systemd"], "").version != first.version
+    assert needed(["kernel-core", "glibc"], "Updating and loading repositories: 99.9 KiB/s").version == first.version
+    assert needed(["glibc", "kernel-core", "systemd"], "").version != first.version
+
+
+@pytest.fixture
+def fedora(machine):
+    machine.program("", PLUGIN[DNF5])
+    return machine
+
+
+def test_dnf5_is_asked_for_json_without_its_mirrors(fedora):
+    fedora.program(dnf5("true", "glibc", "kernel-core", exits=1), DNF5)
+    need = fedora.answer().need
+    assert need.reason == (
+        "`dnf5 --cacheonly needs-restarting --json` says that a reboot is needed: glibc and kernel-core"
+    )
+    fedora.program(dnf5("true", "kernel-core", "glibc", exits=1), DNF5)
+    assert fedora.answer().need.version == need.version
+    fedora.program(dnf5("false", exits=0), DNF5)
+    answer = fedora.answer()
+    assert (answer.need, answer.error) == (None, None)
+
+
+def test_a_dnf5_that_does_not_know_json_is_asked_for_its_sentence(fedora):
+    fedora.program(older_dnf5(DNF_SAYS, 1), DNF5)
+    assert fedora.answer().need.reason.endswith(
+        "`dnf5 --cacheonly needs-restarting` says that a reboot is needed: glibc and kernel-core"
+    )
+    fedora.program(older_dnf5("Reboot should not be necessary.\n", 0), DNF5)
+    answer = fedora.answer()
+    assert (answer.need, answer.error) == (None, None)
+    fedora.program(older_dnf5("", 1), DNF5)
+    assert "failed with exit status 1" in fedora.answer().error
+    fedora.program(rhel_80(), DNF5)
+    assert "failed with exit status 2: " in fedora.answer().error
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        dnf5("true", "glibc", exits=0),
+        dnf5("false", exits=1),
+        dnf5('"true"', "glibc", exits=1),
+        dnf5("null", exits=0),
+        dnf5("true", "glibc", exits=1).replace("type", '"'),
+        "exit 1",
+        "exit 0",
+        "echo '[]'; exit 0",
+        "echo '{}'; exit 1",
+        "echo '[{}, {}]'; exit 1",
+        "echo '[3]'; exit 0",
+        "echo 'Cache-only enabled but no cache for repository \"fedora\"' >&2; exit 1",
+        f"{says(DNF_SAYS)}\nexit 1",
+    ],
+)
+def test_an_answer_of_dnf5_that_is_none_is_an_error(fedora, script):
+    fedora.program(script, DNF5)
+    answer = fedora.answer()
+    assert answer.need is None
+    assert "`dnf5 --cacheonly needs-restarting --json` failed with exit status " in answer.error
+
+
+@pytest.mark.parametrize(
+    ("path", "script", "error"),
+    [
+        (
+            "usr/bin/dnf",
+            rhel_80(),
+            "failed with exit status 2: dnf needs-restarting: error: unrecognized arguments: -r",
+        ),
+        (
+            "usr/bin/zypper",
+            "echo 'System management is locked by the application with pid 25564 (zypper).' >&2; exit 7",
+            "failed with exit status 7: System management is locked by the application with pid 25564 (zypper).",
+        ),
+    ],
+)
+def test_a_manager_that_cannot_answer_says_why(machine, path, script, error):
+    machine.program("", PLUGIN.get(path, "unused"))
+    machine.program(script, path)
+    answer = machine.answer()
+    assert (answer.need, error in answer.error) == (None, True)
 
 
 def test_any_command_with_exit_statuses_of_its_own(machine):
@@ -167,6 +275,16 @@ def test_any_amount_of_any_output_leaves_the_answer_readable(machine, character)
     (machine.paths.root / "output").write_text(character * 100_000)
     machine.program(f"cat '{machine.paths.root}/output'; exit 1")
     assert machine.answer(command=("check",)).need
+
+
+def test_progress_on_standard_error_hides_no_answer_and_makes_none(machine):
+    """dnf5 writes its progress there, without a terminal too: more of it than is kept, and no end of line."""
+
+    progress = "yes 'Updating and loading repositories: 17.1 KiB/s' | head -c 50000 >&2"
+    machine.program(f"{progress}\n{says(DNF_SAYS)}\n{progress}\nexit 1", "usr/bin/needs-restarting")
+    assert machine.answer().need.reason.endswith(": glibc and kernel-core")
+    machine.program(f"{{ {says(DNF_SAYS)}\n}} >&2\nexit 1", "usr/bin/needs-restarting")
+    assert machine.answer().need is None
 
 
 @pytest.mark.parametrize("text", ["Error: Reboot is required\n", "no Reboot is required\n", "reboot is required\n"])

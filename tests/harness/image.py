@@ -82,18 +82,35 @@ def orphaned_for(lower: Path) -> Path:
     It has `unattended-upgrades`, and `reboot-notifier` with the script by which packages ask for a reboot (an empty
     package stands for the mail server that it wants); /srv/dbus.deb is the installed one, to make a newer one of.
     """
-    layer = cache() / f"unattended-{hashlib.sha256(f'{lower.name} {ORPHANED_FOR}'.encode()).hexdigest()[:16]}"
+    return _with_script(lower, "unattended", ORPHANED_FOR)
+
+
+def with_debian_packages(lower: Path, *packages: str) -> Path:
+    """A layer over a base that adds packages of Debian."""
+    return _with_script(lower, "debian", f"{ADD_PACKAGES} {' '.join(packages)}\nrm -rf /var/lib/apt/lists/*\n")
+
+
+def _with_script(lower: Path, kind: str, script: str) -> Path:
+    """A layer over a base that a script has made inside."""
+    layer = cache() / f"{kind}-{hashlib.sha256(f'{lower.name} {script}'.encode()).hexdigest()[:16]}"
     with alone(cache()):
         if not layer.exists():
             with tempfile.TemporaryDirectory(prefix="making-", dir=cache()) as folder:
                 upper, root = Path(folder) / "upper", Path(folder) / "root"
                 mount((lower,), upper, root)
                 try:
-                    _tool("chroot", root, "sh", "-ec", ORPHANED_FOR)
+                    _tool("chroot", root, "sh", "-ec", script)
                 finally:
                     unmount(root)
                 upper.rename(layer)
     return layer
+
+
+ADD_PACKAGES = """
+export DEBIAN_FRONTEND=noninteractive
+mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends"""
 
 
 ORPHANED_FOR = """

@@ -425,9 +425,10 @@ class Rules:
         for_ever = machine.insatiable and now < STORMY + FRESH
         if not machine.is_wanted and not for_ever and (must_release or since > FRESH + 0.1):
             self.story.breaks(f"{name} reboots and nothing wants it to")
-        if engine.need in machine.tried and packages.need is None:
+        other = machine.wants_for_ever()
+        if engine.need in machine.tried and packages.need is None and other in {None, *machine.met}:
             self.story.breaks(f"{name} reboots once more for {engine.need}")
-        if not machine.is_wanted and since > FRESH + 0.1 and machine.wants_for_ever() in machine.met:
+        if not machine.is_wanted and since > FRESH + 0.1 and other in machine.met:
             self.story.breaks(f"{name} reboots again for what it has rebooted for")
         today = [at for at in machine.caused if abs(machine.clock() - at) < HALF_A_DAY]
         if 0 < self.most_per_day <= len(today):
