@@ -265,7 +265,7 @@ def test_a_claim_whose_store_was_replaced_names_the_way_out(endpoint, pointed_ou
     bench.leave_entry(Phase.COMMITTED, "locksmithd", endpoint=endpoint, boot="boot-0")
     for_a_while(bench, 1)
     assert "no endpoint answered" in bench.shown[-1]
-    assert ("remove its reboot journal" in bench.shown[-1]) is pointed_out
+    assert ("run `locksmithctl forget-claim`" in bench.shown[-1]) is pointed_out
     assert bench.journal.read().entry is not None
 
 
