@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, str] = {
     "simulate": "locksmith.cli.commands.simulate:simulate",
     "history": "locksmith.cli.commands.history:history",
     "repair": "locksmith.cli.commands.repair:repair",
+    "forget-claim": "locksmith.cli.commands.forget_claim:forget_claim",
     "retire-v2": "locksmith.cli.commands.repair:retire_v2",
     "completion": "locksmith.cli.commands.completion:completion",
     "help": "locksmith.cli.main:help_",

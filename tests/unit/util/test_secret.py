@@ -1,6 +1,7 @@
 import json
 from base64 import b64encode
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,7 +109,7 @@ def test_the_fields_by_which_machines_decide_stay_as_they_are():
 
 def test_no_record_of_any_kind_has_a_secret_in_its_texts():
     held = claim.Claim("n1", claim.REBOOT, "n", NOW, version=LEAK, reason=LEAK, failure=LEAK, acknowledged=LEAK)
-    texts = {"reason": LEAK, "need_version": LEAK, "need_reasons": (LEAK,)}
+    texts: dict[str, Any] = {"reason": LEAK, "need_version": LEAK, "need_reasons": (LEAK,)}
     shown = node.Node("n1", "n1", "b", "web", "reboot", "idle", NOW, **texts)
     written = [
         claim.encode(held),
