@@ -4,6 +4,7 @@ So a machine that is idle asks the store no more than without it: one request ev
 it knows is as old as its last check.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.states import REBOOTING, STUCK
 from locksmith.store.protocol import Entry, Reading
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 40
 """How many holders are read with one check: two keys each. Of more holders, others follow with the next check."""
@@ -88,9 +91,11 @@ class GroupSight:
     def note(self, read: Mapping[str, Reading]) -> None:
         """Take note of the semaphore and these keys, all read at one moment."""
         try:
-            self._show(self._figures(read))
-        except CorruptValueError:
-            self._show(GroupFigures())  # what cannot be read is an error of each take, which says so
+            figures = self._figures(read)
+        except Exception as error:  # noqa: BLE001 - no lock decision needs this: other machines' records must not stop it
+            log.debug("the figures of the group are not known: %s: %s", type(error).__name__, error)
+            figures = GroupFigures()  # what cannot be read is an error of each take, which says so
+        self._show(figures)
 
     def _figures(self, read: Mapping[str, Reading]) -> GroupFigures:
         entry = read[keys.semaphore_key(self._group)].entry

@@ -18,6 +18,8 @@ from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_m
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
+LONGEST = 366 * 86400
+"""Seconds for which a record may say that it counts: no sum of times with it is beyond what a calendar has."""
 CLOCKS_DIFFER = timedelta(minutes=1)
 """By how much the clocks of two machines may differ where a person is told that one of them is gone."""
 
@@ -176,12 +178,19 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
             hardware=jsonread.read(fields, "hardware", str, ""),
             claim=jsonread.read(fields, "claim", str) if "claim" in fields else None,
             written=read_optional_moment(fields, "written"),
-            lasts=jsonread.read(fields, "lasts", int, 0),
+            lasts=_read_lasts(fields),
             dry_run=jsonread.read(fields, "dry_run", bool, False),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a machine's presence: {error}; its locksmithd writes it again") from None
+
+
+def _read_lasts(fields: Mapping[str, Any]) -> int:
+    found = jsonread.read(fields, "lasts", int, 0)
+    if not 0 <= found <= LONGEST:
+        raise jsonread.BadJsonError(f"lasts must be from 0 to {LONGEST} seconds")
+    return found
 
 
 def shows_machine(raw: bytes, key: str, machine_id: str, now: datetime, *, leased: bool) -> bool:

@@ -1,6 +1,7 @@
 """What a machine knows of its group from its checks of the store: which figures, how old, and at what cost."""
 
 import asyncio
+import json
 import math
 from dataclasses import replace
 from datetime import timedelta
@@ -203,6 +204,18 @@ async def test_a_record_that_cannot_be_read_says_nothing(group, kind):
     await group.store.swap(key, b"{", entry.version, ttl=1e6)
     await group.look()
     assert await group.look(LONG) == known(held=1)
+
+
+@pytest.mark.parametrize("changes", [{"lasts": 10**30}, {"lasts": -(10**30)}, {"since": "0001-01-01T00:00:00+14:00"}])
+async def test_no_record_of_another_machine_ends_the_loop(group, changes):
+    await group.look()
+    await group.reboots()
+    entry = (await group.store.get(keys.node_key("", "n2"))).entry
+    assert entry
+    hostile = json.dumps({**json.loads(entry.value), **changes}).encode()
+    await group.store.update(entry, hostile, 1e6)
+    await group.look(SOON)
+    assert (await group.look(SOON)).lost in {0, 1} or math.isnan(group.shown[-1].lost)
 
 
 @pytest.mark.parametrize(
