@@ -32,6 +32,7 @@ from locksmith.host.hostname import read_hostname
 from locksmith.host.instance import read_instance
 from locksmith.host.journal import JournalFile
 from locksmith.host.known_runs import ShownRuns
+from locksmith.host.last_group import LastGroup
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.operator_lock import OperatorLock
@@ -40,6 +41,7 @@ from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.host.sessions import Sessions
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock.group_size import GroupSize
+from locksmith.lock.membership import Membership
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
@@ -233,7 +235,8 @@ def _presence(config: Config, member: Member, paths: Paths, meter: Meter, mark: 
     store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
     size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
     presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
-    return CheckedPresence(presence, store, config.group, mark, size)
+    membership = Membership(store, config.group, member.machine_id, presence, LastGroup(paths))
+    return CheckedPresence(presence, store, config.group, mark, size, membership=membership)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:

@@ -46,7 +46,7 @@ def is_machine_id(text: str) -> bool:
 
 
 def _names(view: GroupView) -> dict[str, str]:
-    """Name all that hold a slot, are held back, queued or present, by id; their own word counts most."""
+    """Name all that hold a slot, are held back, queued, present or remembered, by id; their own word counts most."""
     # The host of a manual claim is the operator's.
     claims = {
         holder: claim.hostname
@@ -54,6 +54,7 @@ def _names(view: GroupView) -> dict[str, str]:
         if isinstance(claim, Claim) and claim.kind == REBOOT
     }
     own_places = {waiter.holder: waiter.hostname for waiter in view.waiters if waiter.kind == REBOOT}
+    absent = {machine_id: one.hostname for machine_id, one in view.absent.items()}
     present = {machine_id: machine.hostname for machine_id, machine in view.machines.items()}
     known = dict.fromkeys((*view.semaphore.holders, *view.holds), "")
-    return {**known, **claims, **own_places, **present}
+    return {**known, **absent, **claims, **own_places, **present}
