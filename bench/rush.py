@@ -21,7 +21,8 @@ from bench.raw import RawError
 from locksmith.errors import ConflictError
 from locksmith.lock import arrival
 from locksmith.lock.arrival import Arrival
-from locksmith.lock.presence import HOLD_OFF, LONGEST_PUT_OFF
+from locksmith.lock.presence import HOLD_OFF
+from locksmith.lock.put_off import LONGEST_PUT_OFF
 from locksmith.lock.queue import lasts
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.store.settings import StoreSettings

@@ -115,6 +115,14 @@ class Agent:
             return False
         return not claim.answer.must_release and not claim.had and not claim.uncertain
 
+    def _holds_nothing(self) -> bool:
+        """Whether the reboot journal says that this machine holds no slot: without one its presence may end."""
+        try:
+            entry = self._ports.journal.read().entry
+        except LocksmithError:
+            return False
+        return entry is None or (entry.by == DAEMON and self._is_without_slot())
+
     async def _cycle(self) -> bool:
         """Observe, decide, perform one step; True: there is nothing left to do."""
         self._waiter.start()
@@ -228,6 +236,10 @@ class Agent:
             with contextlib.suppress(Exception):  # logind may be gone
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await self._performer.cancel_warning()
+        if self._ports.presence is not None and self._holds_nothing():
+            with contextlib.suppress(Exception):  # then it expires
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await self._ports.presence.leave()
         parts: list[Closable | None] = [*self._strategies.made(), self._ports.presence, self._ports.windows]
         for part in parts:
             if part is None:

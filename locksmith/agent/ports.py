@@ -157,6 +157,10 @@ class Presence(Protocol):
         """Write, before the point of no return, that it goes down; afterwards `clone` is up to date."""
         ...
 
+    async def leave(self) -> None:
+        """End the record now: the daemon stops, and the machine holds nothing."""
+        ...
+
     async def close(self) -> None:
         """Let go of the store."""
         ...

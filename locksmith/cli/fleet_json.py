@@ -6,6 +6,7 @@ from locksmith.cli.output import claim_fields, share_fields
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.waiter import Waiter
@@ -59,6 +60,19 @@ def holder_fields(holding: HolderStatus) -> dict[str, object]:
 
 def _lost_at(holding: HolderStatus) -> datetime | None:
     return holding.node.lost_at if holding.node and holding.how is HolderKind.OVERDUE else None
+
+
+def member_fields(member: Member) -> dict[str, object]:
+    """Give what is remembered of a machine that is gone."""
+    return {
+        "id": member.machine_id,
+        "hostname": member.hostname,
+        "gone": records.optional_moment(member.gone) or None,
+        "how": member.how or None,
+        "need": {"what": member.need, "since": records.optional_moment(member.need_since) or None}
+        if member.need
+        else None,
+    }
 
 
 def waiter_fields(waiter: Waiter) -> dict[str, object]:
@@ -120,6 +134,7 @@ def view_fields(view: GroupView) -> dict[str, object]:
         **group_fields(view),
         "holders": [holder_fields(one) for one in holder_statuses(view)],
         "waiters": [waiter_fields(waiter) for waiter in view.waiters],
+        "absent": [member_fields(member) for _, member in sorted(view.absent.items())],
         "nodes": [node_fields(node) for _, node in sorted(view.machines.items())],
         "problems": [str(problem) for problem in view.problems],
     }

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "thaw": "locksmith.cli.commands.freeze:thaw",
     "hold": "locksmith.cli.commands.freeze:hold",
     "unhold": "locksmith.cli.commands.freeze:unhold",
+    "forget": "locksmith.cli.commands.forget:forget",
     "resume": "locksmith.cli.commands.resume:resume",
     "reboot": "locksmith.cli.commands.machine:reboot",
     "run": "locksmith.cli.commands.run:run",

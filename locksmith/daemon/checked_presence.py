@@ -15,6 +15,7 @@ from locksmith.daemon.store_check import check
 from locksmith.errors import StoreError
 from locksmith.lock.admission import Watermark
 from locksmith.lock.group_size import GroupSize
+from locksmith.lock.membership import Membership
 from locksmith.lock.records import states
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class CheckedPresence:
     """The presence of one machine, with a check of the store's history now and then; it shows the verdict.
 
-    With its presence it also counts the machines of its group, if the time has come. What it checks also tells `sight`
-    about the group, in the same request.
+    With its presence it also counts the machines of its group, if the time has come. The membership follows it. What it
+    checks also tells `sight` about the group, in the same request.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class CheckedPresence:
         size: GroupSize | None = None,
         *,
         sight: GroupSight | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self._presence = presence
         self._store = store
@@ -53,6 +55,7 @@ class CheckedPresence:
         self._mark = mark
         self._size = size
         self._sight = sight
+        self._membership = membership
         self._next = float("-inf")
 
     @property
@@ -76,6 +79,8 @@ class CheckedPresence:
         """
         before = self._mark.verdict, self._mark.split
         await self._presence.show(self._told(now))
+        if self._membership is not None:
+            await self._membership.follow()
         await self._check_in_time()
         if (self._mark.verdict, self._mark.split) != before:
             await self._presence.show(self._told(now))
@@ -85,6 +90,10 @@ class CheckedPresence:
     async def confirm(self, now: Node, longer: float) -> None:
         """Write that this machine goes down."""
         await self._presence.confirm(now, longer)
+
+    async def leave(self) -> None:
+        """End the presence of this machine, whose daemon stops and holds nothing; its group remembers it."""
+        await asyncio.gather(self._presence.leave(), *([self._membership.leave()] if self._membership else []))
 
     async def close(self) -> None:
         """Let go of the store."""
@@ -102,6 +111,8 @@ class CheckedPresence:
         else:
             again = RESUME_AFTER if self._mark.verdict else CHECK_AFTER
             self._next = time + (HOLD_OFF if self._sight is not None and self._sight.is_incomplete else again)
+            if self._membership is not None and not self._mark.verdict:
+                await self._membership.observe(self.machines)
 
     def _told(self, now: Node) -> Node:
         code, reason = (RESTORED, self._mark.verdict) if self._mark.verdict else (OTHER_CLUSTER, self._mark.split)

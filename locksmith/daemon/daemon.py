@@ -41,6 +41,7 @@ from locksmith.host.hostname import read_hostname
 from locksmith.host.instance import read_instance
 from locksmith.host.journal import JournalFile
 from locksmith.host.known_runs import ShownRuns
+from locksmith.host.last_group import LastGroup
 from locksmith.host.machine import RealMachine
 from locksmith.host.notify import Notifier
 from locksmith.host.operator_lock import OperatorLock
@@ -49,6 +50,7 @@ from locksmith.host.runfiles import AdoptMark, only_daemon
 from locksmith.host.sessions import Sessions
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock.group_size import GroupSize
+from locksmith.lock.membership import Membership
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
@@ -254,11 +256,12 @@ def _presence(
     store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
     size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
     presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
+    membership = Membership(store, config.group, member.machine_id, presence, LastGroup(paths))
     sight = None
     if metrics is not None:
         halt, limit = config.halt.after, config.reboot.limit
         sight = GroupSight(config.group, halt, lambda: size.machines, limit, metrics.show)
-    return CheckedPresence(presence, store, config.group, mark, size, sight=sight)
+    return CheckedPresence(presence, store, config.group, mark, size, sight=sight, membership=membership)
 
 
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:

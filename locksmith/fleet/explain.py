@@ -13,6 +13,7 @@ from locksmith.fleet.lookup import aliases, find
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import UNKNOWN_VERSIONS, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
+from locksmith.lock.records.member import STOPPED, Member
 from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.order import (
     FREEZE,
@@ -55,7 +56,7 @@ class Case:
     def name(self) -> str:
         """What people call it."""
         waiter = self.view.waiters[self.place - 1] if self.place else None
-        known = (self.node, self.held, waiter)
+        known = (self.node, self.held, waiter, self.view.absent.get(self.machine_id))
         return next((one.name for one in known if one is not None), self.machine_id)
 
 
@@ -147,6 +148,15 @@ def _seen(claim: Claim | None) -> str:
     return f" (acknowledged {claim.acknowledged})" if claim is not None and claim.acknowledged else ""
 
 
+def absent_words(member: Member, now: datetime) -> str:
+    """Say since when a machine is gone: `not seen since 22:02`."""
+    if member.gone is None:
+        return f"not seen for {span_of_presence()} or longer"
+    if member.how == STOPPED:
+        return f"its locksmithd was stopped at {clock(member.gone, now)}"
+    return f"not seen since {clock(member.gone, now)}"
+
+
 def span_of_presence() -> str:
     """Say how long a machine may say nothing before it counts as gone."""
     return f"{TTL / 60:.0f} min"
@@ -193,7 +203,16 @@ def _aliases(found: Case) -> Iterator[str]:
 
 def _absent(found: Case) -> Iterator[str]:
     held, name, group = found.held, found.name, group_name(found.view.group)
-    if held is None and found.place is None:
+    if held is None and found.place is None and (member := found.view.absent.get(found.machine_id)) is not None:
+        need = f" for {span(found.now - member.need_since)}" if member.need_since else ""
+        yield f"{name} is not present in {group}: {absent_words(member, found.now)}."
+        if member.need:
+            yield f"It had needed a reboot{need}: {member.need}."
+        yield (
+            f"Is its locksmithd stopped, or does it not reach etcd? Run `locksmithctl why` there. "
+            f"`locksmithctl forget {quoted(found.machine_id)}` has the group forget it."
+        )
+    elif held is None and found.place is None:
         yield (
             f"{name} is not present in {group}: its locksmithd does not run, shares no store, or has not reached etcd "
             f"for {span_of_presence()} or longer."

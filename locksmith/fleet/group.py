@@ -7,6 +7,7 @@ from datetime import datetime
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.incident import Incident, incidents
+from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
@@ -18,6 +19,8 @@ from locksmith.lock.records.waiter import Waiter
 class GroupView:
     """One group. `waiters` are in the order of the queue; `machines` are those present, by their ids.
 
+    `absent` are those that were present and are remembered.
+
     A holder's claim is None where it has no record. `problems` are values that cannot be read. `revision` is the
     store's when the lock was read, the first of all. `holds` are the machines held back, by their ids; `noted` is what
     is left of slots that expired. `at` is when it was read, by the clock of the machine that read it.
@@ -28,6 +31,7 @@ class GroupView:
     claims: Mapping[str, Claim | CorruptValueError | None] = field(default_factory=dict)
     waiters: tuple[Waiter, ...] = ()
     machines: Mapping[str, Node] = field(default_factory=dict)
+    absent: Mapping[str, Member] = field(default_factory=dict)
     share: Share | None = None
     freeze: Order | None = None
     holds: Mapping[str, Order] = field(default_factory=dict)

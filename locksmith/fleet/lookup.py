@@ -83,7 +83,7 @@ def is_machine_id(text: str) -> bool:
 
 
 def known_names(view: GroupView) -> dict[str, str]:
-    """Name all that hold a slot, are held back, queued or present, by id (empty: its host name is not known)."""
+    """Name all that hold a slot, are held back, queued, present or remembered, by id (empty: no host name is known)."""
     return {**dict.fromkeys((*view.semaphore.holders, *view.holds), ""), **_machines(view)}
 
 
@@ -96,9 +96,10 @@ def _machines(view: GroupView) -> dict[str, str]:
         if isinstance(claim, Claim) and claim.is_machines
     }
     own_places = {waiter.holder: waiter.hostname for waiter in view.waiters if waiter.is_machines}
+    absent = {machine_id: one.hostname for machine_id, one in view.absent.items()}
     present = {machine_id: machine.hostname for machine_id, machine in view.machines.items()}
     ids = [one for one in (*view.semaphore.holders, *view.holds) if is_machine_id(one)]
-    return {**dict.fromkeys(ids, ""), **claims, **own_places, **present}
+    return {**dict.fromkeys(ids, ""), **absent, **claims, **own_places, **present}
 
 
 def _how(wanted: str, one: str, name: str) -> str:

@@ -14,7 +14,8 @@ from locksmith.lock import places
 from locksmith.lock.chunks import READS
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.pages import read_all
-from locksmith.lock.records import incident, keys, node, order, share, waiter
+from locksmith.lock.records import incident, keys, member, node, order, share, waiter
+from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
 from locksmith.lock.records.waiter import Waiter
@@ -66,14 +67,17 @@ async def read_group(store: Store, group: str) -> GroupView:
     single = (keys.share_key(group), keys.freeze_key(group), keys.spacing_key(group), keys.incidents_key(group))
     # Not in one transaction: etcd refuses those when it has no space left, and that is when operators ask why.
     shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
+    remembered = [*await read_all(store, keys.members_prefix(group)), *await read_all(store, keys.absent_prefix(group))]
     held_back = await read_all(store, keys.holds_prefix(group))
     problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
+    machines = {one.machine_id: one for one in kept(parse_node, present) if not one.has_expired(now)}
     return GroupView(
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
         waiters=tuple(kept(parse_place, _in_order(line))),
-        machines={one.machine_id: one for one in kept(parse_node, present) if not one.has_expired(now)},
+        machines=machines,
+        absent=_absent(kept(_parse_member, remembered), present, now),
         share=only(lambda entry: share.decode(entry.value, entry.key), shared),
         freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
         holds=dict(kept(parse_hold, held_back)),
@@ -101,6 +105,16 @@ async def read_slots(store: Store, group: str) -> GroupView:
                 if reading.entry is not None:
                     machines[holder] = node.decode(reading.entry.value, reading.entry.key, holder)
     return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision)
+
+
+def _parse_member(entry: Entry) -> Member:
+    return member.decode(entry.value, entry.key, keys.unsegment(entry.key.rpartition("/")[2]))
+
+
+def _absent(remembered: Iterable[Member], present: Iterable[Entry], now: datetime) -> dict[str, Member]:
+    """Leave out machines that are present: also those whose presence cannot be read."""
+    there = {keys.unsegment(entry.key.rpartition("/")[2]) for entry in present}
+    return {one.machine_id: one for one in remembered if one.machine_id not in there and not one.is_old(now)}
 
 
 def _in_order(line: Iterable[Entry]) -> list[Entry]:

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from locksmith.errors import ConflictError, CorruptValueError, HostError
 from locksmith.lock.admission import Watermark
-from locksmith.lock.arrival import wider
 from locksmith.lock.presence_sweep import sweep
+from locksmith.lock.put_off import PutOff
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
 from locksmith.store.meter import Meter
@@ -31,8 +31,6 @@ CLONE_MEMORY = 1000.0
 """Seconds for which a clone counts as there after it was last seen: each of the two writes its record within them."""
 BURST, PER_SECOND = 5, 0.2
 """How often it is written at most; what changes faster is written when it has come to rest."""
-LONGEST_PUT_OFF = 300.0
-"""Seconds for which news are put off at most: what stands in the store has to be prolonged in time, too."""
 HOLD_OFF = 20.0
 """Seconds after a failure before `show` tries again; `confirm` does not wait for them."""
 
@@ -65,38 +63,6 @@ class _Clone:
     seen: float
 
 
-class _PutOff:
-    """For how long a machine of a large group keeps its news to itself: of a window that opens all machines have news.
-
-    `spread` gives the seconds over which the group spreads them. `wake` is called when it is time to show them.
-    """
-
-    def __init__(self, spread: Callable[[], float], machine_id: str) -> None:
-        self._spread = spread
-        self._rng = Random(machine_id)  # noqa: S311 - only unlike those of other machines
-        self._until: float | None = None
-        self._failures = 0
-        self.wake: Callable[[], None] = lambda: None
-
-    def fails(self, after: float) -> None:
-        """Draw when to show them if this attempt fails: each time from a longer time `after` that moment."""
-        self._failures += 1
-        self._until = after + self._rng.uniform(0, min(LONGEST_PUT_OFF, wider(self._spread(), self._failures)))
-
-    def holds(self, now: float) -> bool:
-        """Whether it is not yet time for the news that there are."""
-        if self._until is None:
-            later = self._rng.uniform(0, min(LONGEST_PUT_OFF, self._spread()))
-            self._until = now + later
-            if later > 0:
-                asyncio.get_running_loop().call_later(later, self.wake)
-        return now < self._until
-
-    def over(self) -> None:
-        """Take note that there are no news any more."""
-        self._until, self._failures = None, 0
-
-
 class Presence:
     """The record of one machine. Errors are those of the store.
 
@@ -127,8 +93,15 @@ class Presence:
         self._shown: _Shown | None = None
         self._pace = RateLimit(BURST, PER_SECOND)
         self._held_off = float("-inf")
-        self._put_off = _PutOff(spread, machine_id)
+        self._put_off = PutOff(spread, machine_id)
         self._clone: _Clone | None = None
+        self.arrivals = 0
+        """How often this machine wrote a record where none stood, or that of another run."""
+
+    @property
+    def written(self) -> Node | None:
+        """Give what stands in the store, as far as is known."""
+        return self._shown.node if self._shown else None
 
     @property
     def clone(self) -> str:
@@ -175,8 +148,14 @@ class Presence:
         # Even if the lease is extended while the machine is down, the record counts no longer than this.
         await self._write(replace(now, lasts=int(TTL + longer)), TTL + longer)
 
+    async def leave(self) -> None:
+        """End the record, as this machine's daemon stops and holds nothing. Errors are the store's."""
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            await self._store.revoke(shown.entry)
+
     async def close(self) -> None:
-        """Let go of the store; the record stays until it expires."""
+        """Let go of the store; without `leave` the record stays until it expires."""
         await self._store.close()
 
     async def _write(self, now: Node, ttl: float) -> None:
@@ -211,9 +190,11 @@ class Presence:
         record = node.encode(now)
         if found is None:
             self._note(now, await self._store.create(self._key, record, ttl=ttl))
+            self.arrivals += 1
             return
         # Never gone in between, or a machine that is well would count as lost. A clone hears of it: its entry ends.
         self._note(now, await self._store.replace(found, record, ttl))
+        self.arrivals += 1
         if not found.lease:
             await sweep(self._store, self._group, Random(self._machine_id))  # noqa: S311 - who sweeps, no secret
 

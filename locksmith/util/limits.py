@@ -13,6 +13,7 @@ SEMAPHORE = 1024 * _KIB
 """29,000 holders with ids of 32 characters; etcd itself takes requests of 1.5 MiB."""
 INCIDENTS = 1024 * _KIB
 NODE = 256 * _KIB
+MEMBER = 64 * _KIB
 CLAIM = 64 * _KIB
 WAITER = 64 * _KIB
 ORDER = 64 * _KIB

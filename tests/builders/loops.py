@@ -190,6 +190,9 @@ class Shown:
         self.confirmed.append(longer)
         self.clone = self._clone
 
+    async def leave(self) -> None:
+        self.states.append("left")
+
     async def close(self) -> None:
         self.states.append("closed")
 

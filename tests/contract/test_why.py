@@ -112,7 +112,7 @@ def test_where_no_daemon_runs_why_says_that_first_and_then_what_the_triggers_fin
     site.play_stopped(story)
 
 
-def test_a_daemon_that_has_ended_because_it_never_reboots_is_no_daemon_that_is_missing(site):
+def test_a_daemon_whose_strategy_never_reboots_is_not_missed(site):
     async def story(node):
         assert await node.ended() == 0
         _, said = await node.tool("why")
@@ -155,3 +155,70 @@ def test_a_window_that_cannot_open_has_one_sentence_everywhere(site, window, wor
         assert shown["reason"].startswith(words)
 
     site.play(story, window=window)
+
+
+def test_a_daemon_that_stops_ends_its_presence_at_once_and_its_group_remembers_it(site):
+    async def story(first, second):
+        first.need_reboot("4081.2.0")
+        await first.says("waiting (window)")
+        await shows(second, "nodes", words="window")
+        await first.stop_daemon()
+        assert site.node_record(first) == ""
+        _, said = await second.tool("nodes")
+        assert "1 present, 1 absent" in said
+        assert "its locksmithd was stopped at" in said
+        _, said = await second.tool("why", "n1")
+        assert "n1 is not present in group" in said
+        assert ": update 4081.2.0 is installed." in said
+        _, said = await second.tool("nodes", "--json")
+        [absent] = json.loads(said)["absent"]
+        assert (absent["hostname"], absent["how"], absent["need"]["what"]) == (
+            "n1",
+            "stopped",
+            "update 4081.2.0 is installed",
+        )
+        await first.start_daemon()
+        await shows(second, "nodes", words="2 present")
+        assert "absent" not in (await second.tool("nodes"))[1]
+
+    site.play(story, nodes=2, window=CLOSED)
+
+
+def test_a_machine_that_is_gone_for_good_is_forgotten(site):
+    async def story(first, second):
+        await shows(second, "nodes", words="2 present")
+        status, said = await second.tool("forget", "n1")
+        assert (status, "n1 is present in group" in said) == (1, True)
+        await first.stop_daemon()
+        status, said = await second.tool("forget", "n1", "--reason", "sold")
+        assert (status, f"group {site.group} has forgotten n1" in said) == (0, True)
+        assert "absent" not in (await second.tool("nodes"))[1]
+        assert "remembers no machine n1" in (await second.tool("forget", "n1"))[1]
+        assert "sold" in (await second.tool("history"))[1]
+
+    site.play(story, nodes=2)
+
+
+def test_a_machine_in_a_new_group_leaves_nothing_in_the_old_one(site):
+    async def story(first, second):
+        await shows(second, "nodes", words="2 present")
+        await first.kill_daemon()
+        first.configure(site.settings(group=f"{site.group}-new"))
+        await first.start_daemon()
+        await shows(second, "nodes", words="1 present")
+        assert "absent" not in (await second.tool("nodes"))[1]
+
+    site.play(story, nodes=2)
+
+
+def test_a_daemon_that_holds_a_slot_stays_present_when_it_stops(site):
+    async def story(node):
+        program(node, "pre-reboot.d/drain", "exec sleep 60")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (hooks)")
+        await until(lambda: "preparing" in site.node_record(node), "its hooks run")
+        await node.stop_daemon()
+        assert site.lock.holders == [node.machine_id]
+        assert site.node_record(node) != ""
+
+    site.play(story)

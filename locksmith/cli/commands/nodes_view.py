@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from locksmith.cli.table import Row, table
-from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
+from locksmith.fleet.explain import BELIEVES_NOTHING, absent_words, group_name, how_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import ALARMING, HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records import states
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
+from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.util.words import clock, span
@@ -41,6 +42,7 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
         f"{len(view.waiters)} queued",
         f"{len(view.machines)} present",
     ]
+    parts += [f"{len(view.absent)} absent"] if view.absent else []
     if rehearsing := sum(node.dry_run for node in view.machines.values()):
         parts.append(f"{rehearsing} in a DRY RUN")
     parts += [f"{number} {how.upper()}" for how, number in wrong.items()]
@@ -93,6 +95,9 @@ def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
     for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
         yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))
+    gone = [member for machine_id, member in view.absent.items() if machine_id not in seen]
+    for member in sorted(gone, key=lambda member: (not member.need, member.name)):
+        yield member.machine_id, _absent(member, now)
 
 
 def _holder(view: GroupView, one: HolderStatus, now: datetime) -> Row:
@@ -117,6 +122,13 @@ def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     )
     state = f"DRY RUN {state}" if node.dry_run else state
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
+
+
+def _absent(member: Member, now: datetime) -> Row:
+    needed = f", needed a reboot: {member.need}" if member.need else ""
+    long = span(now - member.gone) if member.gone else ""
+    why = f"{absent_words(member, now)}{needed}"
+    return Row((member.name, "absent", long, "", why), YELLOW if member.need else GREY)
 
 
 def _need(node: Node) -> str:

@@ -67,6 +67,26 @@ def node_key(group: str, machine_id: str) -> str:
     return nodes_prefix(group) + segment(machine_id)
 
 
+def members_prefix(group: str) -> str:
+    """Name the prefix of the machines of a group that are remembered, and are not known to be gone."""
+    return f"{group_prefix(group)}members/"
+
+
+def member_key(group: str, machine_id: str) -> str:
+    """Name the key of what a group remembers of a machine."""
+    return members_prefix(group) + segment(machine_id)
+
+
+def absent_prefix(group: str) -> str:
+    """Name the prefix of the machines of a group that are gone."""
+    return f"{group_prefix(group)}absent/"
+
+
+def absent_key(group: str, machine_id: str) -> str:
+    """Name the key of what a group remembers of a machine that is gone."""
+    return absent_prefix(group) + segment(machine_id)
+
+
 def share_key(group: str) -> str:
     """Name the key of the share that a group's `max` follows, where it does."""
     return f"{group_prefix(group)}share"

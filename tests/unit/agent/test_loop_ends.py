@@ -7,11 +7,12 @@ from datetime import datetime
 import pytest
 
 from locksmith.agent.facts import Blocker, Stage, TriggerResult, WindowSight
-from locksmith.agent.journal import Hooks, Phase
+from locksmith.agent.journal import Hooks, Journal, Phase
 from locksmith.agent.loop import Agent
-from locksmith.errors import StoreUnavailableError
+from locksmith.errors import HostError, OutcomeUnknownError, StoreUnavailableError
 from tests.builders.loops import DENIED, Bench, Shown, Users, nothing, play, raising
 from tests.harness.windows import FixedWindows, original
+from tests.sim.machine import Disk, SimJournal
 
 
 @dataclass
@@ -152,6 +153,33 @@ def test_a_daemon_that_stops_lets_go_of_everything_that_it_reached(with_presence
     assert bench.closed
     assert windows.closed
     assert presence is None or presence.states[-1] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("bench", "leaves"),
+    [
+        (Bench(need=False), True),
+        (Bench(does={"request": lambda: DENIED}), True),
+        (Bench(does={"request": raising(OutcomeUnknownError("no answer"))}), False),
+        (Bench(), False),
+    ],
+    ids=["idle", "queued", "perhaps with a slot", "rebooting"],
+)
+def test_only_a_machine_that_holds_nothing_ends_its_presence_when_its_daemon_stops(bench, leaves):
+    presence = Shown()
+    play(bench, nothing, presence=presence)
+    assert ("left" in presence.states) == leaves
+    assert presence.states[-1] == "closed"
+
+
+def test_a_journal_that_cannot_be_read_ends_no_presence():
+    class Unreadable(SimJournal):
+        def read(self) -> Journal:
+            raise HostError("the disk is broken")
+
+    presence = Shown()
+    play(Bench(), nothing, presence=presence, journal=Unreadable("n1", Disk(), lambda _moment: None))
+    assert "left" not in presence.states
 
 
 def test_a_part_that_cannot_be_closed_keeps_no_other_open():

@@ -78,6 +78,9 @@ class Shown:
     async def confirm(self, now: Node, longer: float) -> None:
         self.ends.append((now, longer))
 
+    async def leave(self) -> None:
+        self.ends.append("left")
+
     async def close(self) -> None:
         self.ends.append("closed")
 
@@ -129,8 +132,9 @@ def test_a_presence_that_is_checked_says_its_last_words_as_any_other():
         shown = Shown()
         presence = CheckedPresence(shown, Full(), "", marked())
         await presence.confirm(IDLE, 60.0)
+        await presence.leave()
         await presence.close()
-        assert shown.ends == [(IDLE, 60.0), "closed"]
+        assert shown.ends == [(IDLE, 60.0), "left", "closed"]
         assert presence.clone == "the twin"
 
     run(story)
