@@ -103,7 +103,8 @@ class BusService:
         self._polkit = Polkit(bus)
         self._orders = orders
         self._results = results
-        self._fixed = {
+        self._group = config.group
+        self._fixed: dict[str, Any] = {
             "Group": config.group,
             "Strategy": config.strategy,
             "Version": __version__,
@@ -118,7 +119,7 @@ class BusService:
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
         """Show the step; if it is another step, emit a signal."""
         code, reason, until = (step.code, step.text, step.until) if isinstance(step, Wait) else ("", "", None)
-        reason = naming_group(reason, self._fixed["Group"])
+        reason = naming_group(reason, self._group)
         now = {"State": state_of(step), "Code": code, "Reason": reason, "Until": _micros(until)}
         changed = {name: value for name, value in now.items() if self._shown[name] != value}
         self._shown = now

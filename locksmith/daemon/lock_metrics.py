@@ -60,7 +60,8 @@ class LockMetrics(Meter):
         )
         self._went_back = Gauge(
             "locksmith_store_went_back",
-            "1 while this machine takes no slot, because it has seen the store go back in time; `locksmithctl resume` ends that.",
+            "1 while this machine takes no slot, because it has seen the store go back in time; "
+            "`locksmithctl resume` ends that.",
             registry=registry,
         )
         self._other_cluster = Gauge(
