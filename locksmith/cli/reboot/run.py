@@ -1,6 +1,7 @@
 """`locksmithctl reboot` on the real machine: its bus, its reboot journal, its lock."""
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -92,7 +93,7 @@ async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> No
                 *make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
             ],
             stages=make_stages(config, session.paths, bus, wanted.skip),
-            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
+            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths, own=os.getpid()),
             grace=config.grace,
             limit=config.sessions_limit,
         )
