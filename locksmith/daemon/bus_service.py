@@ -109,7 +109,7 @@ class BusService:
         self._results = results
         self._record = record
         self._group = config.group
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "Group": config.group,
             "Strategy": config.strategy,
             "Version": __version__,

@@ -34,9 +34,11 @@ SOMEBODY_SITS = {"tty", "x11", "wayland", "mir", "web"}
 class Sessions:
     """The users of this machine. `HostError`: logind does not say, or does not take the warning."""
 
-    def __init__(self, bus: SystemBus, settings: SessionSettings, paths: Paths) -> None:
+    def __init__(self, bus: SystemBus, settings: SessionSettings, paths: Paths, *, own: int | None = None) -> None:
+        """Without the session of the process `own`, if that has one."""
         self._bus = bus
         self._settings = settings
+        self._without = own
         self._own = paths.run / "warned-until"
 
     def listen(self, wake: Callable[[], None]) -> None:
@@ -48,9 +50,20 @@ class Sessions:
         """Name the users whose sessions count, each with the place of the session."""
         if self._settings.which == NONE:
             return frozenset()
+        own = await self._own_session()
         [sessions] = await self._bus.call(LIST_SESSIONS)
-        found = [await self._counted(session) for session in sessions]
+        found = [await self._counted(session) for session in sessions if session[-1] != own]
         return frozenset(name for name in found if name)
+
+    async def _own_session(self) -> str:
+        """Give the path of the session to leave out; empty: there is none, as for a service or a job of a timer."""
+        if self._without is None:
+            return ""
+        try:
+            [path] = await self._bus.call(Call(*LOGIND, "GetSessionByPID", "u", (self._without,), "o"))
+        except AnsweredError:
+            return ""  # every session counts
+        return str(path)
 
     async def warn(self, at: datetime, reason: str) -> None:
         """Tell the users when this machine reboots, and why. Another program's scheduled shutdown is left alone."""

@@ -1,7 +1,7 @@
 """The commands that a message suggests: each can be pasted, and is about the same lock as the message. Pure.
 
 A sentence has its commands in backquotes. What writes a sentence mostly does not know the group, or how the reader's
-tool reaches etcd. So whoever shows the sentence adds that.
+tool reaches etcd. So the program that shows the sentence adds both.
 """
 
 import re

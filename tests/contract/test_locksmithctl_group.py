@@ -87,7 +87,7 @@ def test_a_file_that_changed_after_the_daemons_start_does_not_count_yet(site):
     site.play(story)
 
 
-def test_a_flag_that_contradicts_the_daemon_is_an_error_where_this_machine_itself_is_meant(site):
+def test_a_flag_that_contradicts_the_daemon_is_an_error_for_this_machine_itself(site):
     calls = [(command, "-group=other") for command in ("reboot", "lock", "unlock")]
     calls += [("lock", "-endpoint=http://127.0.0.1:1"), ("lock", "-etcd-api=2")]
 
@@ -102,7 +102,7 @@ def test_a_flag_that_contradicts_the_daemon_is_an_error_where_this_machine_itsel
     play(site, story)
 
 
-def test_a_variable_that_contradicts_the_daemon_is_an_error_too_and_elsewhere_a_warning(site):
+def test_a_variable_that_contradicts_the_daemon_is_an_error_and_elsewhere_a_warning(site):
     async def story(node):
         node.environ["LOCKSMITHCTL_GROUP"] = "other"
         status, said = await node.tool("lock")

@@ -210,7 +210,7 @@ def test_a_whole_reboot_on_etcds_v2_api(site):
         await node.rebooted()
         await node.says("idle")
         status, said = await node.tool("status")
-        assert (status, said) == (0, "Available: 1\nMax: 1\n")
+        assert (status, said) == (0, f"Available: 1\nMax: 1\n(group {site.group})\n")
         assert "rebooted and healthy: releasing the slot" in node.said
 
     site.play(story, strategy="etcd-lock", etcd={"api": 2})

@@ -20,6 +20,7 @@ from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.fleets import NEED, TOOL, Fleet, ctl, root
 from tests.harness.asked import asked
+from tests.harness.ctl import Ctl, Ended
 from tests.harness.suggested import commands_in, shape, suggestions
 
 __all__ = ["ctl", "root"]
@@ -139,7 +140,7 @@ def on_v2(fleet, ctl):
     return [ctl("status")]
 
 
-SITUATIONS: list[Callable] = [
+SITUATIONS: list[Callable[[Fleet, Ctl], list[Ended]]] = [
     legacy,
     held_back,
     no_such_machine,

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from tests.harness.bus import leave_bus
@@ -108,6 +109,10 @@ class Machine:
         self.preparing, self.system_state, self.jobs, self.scheduled = False, "running", [], None
 
 
+def _environment(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
 class _Logind(ServiceInterface):
     def __init__(self, machine: Machine) -> None:
         super().__init__("org.freedesktop.login1.Manager")
@@ -158,6 +163,15 @@ class _Logind(ServiceInterface):
     @dbus_method()
     async def ListSessions(self) -> _Sessions:
         return self._machine.sessions
+
+    @dbus_method()
+    async def GetSessionByPID(self, pid: DBusUInt32) -> DBusObjectPath:
+        """Tell it by a variable of the process; the real one goes by its control group."""
+        variables = _environment(pid)
+        for number, *_, path in self._machine.sessions:
+            if f"XDG_SESSION_ID={number}".encode() in variables:
+                return path
+        raise DBusError("org.freedesktop.login1.NoSessionForPID", f"PID {pid} does not belong to any known session")
 
     @dbus_method()
     async def ListInhibitors(self) -> _Inhibitors:

@@ -1,6 +1,7 @@
 """`locksmithctl reboot` and `run` on the real machine: its bus, its reboot journal, its lock."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -157,7 +158,7 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
                 *make_gates(config, machine, bus, Inhibitors(bus), wanted.skip),
             ],
             stages=make_stages(config, session.paths, bus, wanted.skip),
-            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths),
+            users=None if "sessions" in wanted.skip else Sessions(bus, config.sessions, session.paths, own=os.getpid()),
             grace=config.grace,
             limit=config.sessions_limit,
         )
