@@ -17,7 +17,7 @@ from locksmith.agent.observe import Observer
 from locksmith.agent.perform import Performer
 from locksmith.agent.permit import Permit
 from locksmith.agent.snapshot import Snapshot
-from locksmith.agent.steps import Abort
+from locksmith.agent.steps import Abort, Run, Step
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
@@ -178,6 +178,15 @@ class DryRunReboots(Observer):
     async def observe(self) -> Snapshot:
         seen = await super().observe()
         return replace(seen, settings=replace(seen.settings, dry_run=False))
+
+
+class RehearsesInEarnest(Performer):
+    """Runs its hooks where it was to rehearse them."""
+
+    async def perform(self, step: Step, snapshot: Snapshot) -> None:
+        if isinstance(step, Run) and step.stage is Stage.REHEARSAL and self._ports.stages is not None:
+            await self._ports.stages.run(Stage.PREPARE, await self._new_entry(snapshot))
+        await super().perform(step, snapshot)
 
 
 class NoCommit(EtcdLock):
@@ -947,6 +956,11 @@ def patient(drawn: Plan) -> Plan:
     return replace(disturbed(drawn, Faults()), slots=1, stepwise=False, hooks=True)
 
 
+def drained(drawn: Plan) -> Plan:
+    """What takes machines with hooks, and nothing that keeps them from a reboot."""
+    return replace(calm(drawn), hooks=True, windows=(None,) * drawn.machines)
+
+
 def by_hand(drawn: Plan) -> Plan:
     """What takes an operator who locks machines by hand."""
     return replace(drawn, operator_acts=60, busy=5.0)
@@ -1007,7 +1021,8 @@ BROKEN = [
     Broken(JournalOfNewNames, "and not why", upgraded_while_sick),
     Broken(Stubborn, "does not tell its group", full_disks),
     # The order to reboot
-    Broken(DryRunReboots, "in a dry run"),
+    Broken(DryRunReboots, "reboots in a dry run"),
+    Broken(RehearsesInEarnest, "drains itself in a dry run", drained),
     Broken(NoLastLook, "nothing wants it to"),
     Broken(NoLookAfterTheCommit, "nothing wants it to", must_release),
     Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),

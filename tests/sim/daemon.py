@@ -405,6 +405,9 @@ class _Stages:
         if stage is Stage.HEALTH:
             await process.take_time("while it looks at its health")
             return machine.problems()
+        if stage is Stage.REHEARSAL:
+            await process.take_time("while its hooks are rehearsed")
+            return ()
         if not self.wanted(stage) or stage is Stage.CHECKS:
             return ()
         if stage is Stage.PREPARE:

@@ -404,6 +404,8 @@ class Rules:
 
     def began(self, machine: SimMachine) -> None:
         """Judge the beginning of the hooks before a reboot."""
+        if machine.name in self.dry:
+            self.story.breaks(f"{machine.name} drains itself in a dry run")
         now, least = machine.clock(), self.windows[machine.name].least
         if not any(_has_left(windows, now, least) for windows in self.windows_of(machine.name, LATE)):
             self.story.breaks(f"{machine.name} begins its reboot with too little of its window left")
