@@ -13,6 +13,7 @@ from locksmith.errors import UsageError
 from locksmith.lock.answer import Answer
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
+from locksmith.util.words import instead_of
 
 ENTRY_POINTS = "locksmith.strategies"
 
@@ -91,7 +92,7 @@ def make(name: str, context: StrategyContext) -> Strategy:
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the daemon's answer is one sentence
             why = f"{type(error).__name__}: {error}"
             raise UsageError(f"the strategy {name!r} ({point.value}) cannot be used: {why}") from None
-    raise UsageError(f"there is no strategy {name!r}; installed are: {', '.join(installed()) or 'none'}")
+    raise UsageError(f"there is no strategy {name!r}; installed are: {instead_of(name, installed())}")
 
 
 def _made(factory: StrategyFactory, context: StrategyContext) -> Strategy:

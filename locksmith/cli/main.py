@@ -15,6 +15,7 @@ from locksmith.cli.pasted import use_flags
 from locksmith.cli.run import run
 from locksmith.cli.session import Session
 from locksmith.host.paths import Paths
+from locksmith.util.words import did_you_mean, nearest
 
 PROGRAM = "locksmithctl"
 
@@ -66,6 +67,14 @@ class Commands(GoGroup):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; an unknown one gets the nearest names instead of a mere refusal."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{did_you_mean(nearest(args[0], COMMANDS))}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from locksmith.agent.facts import Boot
+from locksmith.cli.daemon_bus import daemon_bus
 from locksmith.daemon.bus_service import CANCEL, RECHECK, Local, read_local, request
 from locksmith.errors import HostError
 from locksmith.host.boot import read_boot, read_boot_id
@@ -64,7 +65,7 @@ async def engine_wants() -> str | None:
 
 async def request_over_bus(reason: str) -> None:
     """Ask the daemon itself, which asks polkit. `HostError`: it does not run, or says no."""
-    async with SystemBus() as bus:
+    async with daemon_bus() as bus:
         await bus.call(request(reason), limit=ASK_LIMIT)
 
 
@@ -78,14 +79,14 @@ async def keep_request(paths: Paths, reason: str) -> None:
 
 async def cancel_over_bus() -> bool:
     """Let the daemon remove the request; False where there is none. `HostError`: as above, or it is too late."""
-    async with SystemBus() as bus:
+    async with daemon_bus() as bus:
         [cancelled] = await bus.call(CANCEL, limit=ASK_LIMIT)
     return bool(cancelled)
 
 
 async def recheck_over_bus() -> Local:
     """Have the daemon check everything now, and say what it did before. `HostError`: it does not run, or says no."""
-    async with SystemBus() as bus:
+    async with daemon_bus() as bus:
         local = await read_local(bus)
         await bus.call(RECHECK, limit=ASK_LIMIT)
     return local

@@ -18,6 +18,7 @@ from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.triggers.untrusted import OnOperator
+from locksmith.util.words import instead_of
 
 ENTRY_POINTS = "locksmith.triggers"
 FIRST = ("update-engine", "reboot-required", "kernel", "needs-restarting", "max-uptime")
@@ -69,7 +70,7 @@ def make_triggers(context: TriggerContext) -> tuple[list[TriggerPlugin], dict[st
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     use = context.settings.use
     if missing := [name for name in use if name not in points]:
-        raise UsageError(f"there is no trigger {missing[0]!r}; installed are: {', '.join(sorted(points)) or 'none'}")
+        raise UsageError(f"there is no trigger {missing[0]!r}; installed are: {instead_of(missing[0], points)}")
     if use:
         return [_made(points[name], context) for name in use], dict.fromkeys(sorted(points.keys() - use, key=_rank))
     used: list[TriggerPlugin] = []

@@ -27,6 +27,18 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
     return [cases[one] for one in difflib.get_close_matches(word.casefold(), cases, most, cutoff=0.55)]
 
 
+def did_you_mean(near: Sequence[str]) -> str:
+    """End a sentence about an unknown word with those that are like it."""
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def instead_of(word: str, known: Iterable[str]) -> str:
+    """End a sentence about an unknown word: the words that there are, and those that are like it."""
+    names = sorted(known)
+    near = nearest(word, names)
+    return f"{', '.join(names) or 'none'}{did_you_mean(near)}"
+
+
 def quoted(argument: object) -> str:
     """Give an argument for a suggested command: a shell reads it as one word, and the tool reads no option."""
     word = shlex.quote(str(argument))

@@ -30,6 +30,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, MANUAL, REBOOT, Claim
 from locksmith.store.connect import open_store
 from locksmith.triggers.operator_request import OperatorRequest
+from tests.contract.daemons import QUICK
 from tests.harness import dead_endpoints
 from tests.harness.bus import PrivateBus
 from tests.harness.ctl import flags_for
@@ -591,3 +592,23 @@ def test_an_operators_reboot_that_waits_too_long_leaves_nothing_behind(node):
             assert node.journal.read().entry is None
 
     story(node, tell)
+
+
+@pytest.mark.parametrize("args", [("recheck",), ("triggers",)], ids=" ".join)
+def test_a_machine_without_a_daemon_is_told_so_and_what_starts_it(site, args):
+    async def story(node):
+        code, said = await node.tool(*args)
+        assert code == 1
+        assert said.startswith("Error: locksmithd does not run on this machine: ")
+        assert "systemctl" in said
+
+    site.play_stopped(story)
+
+
+def test_a_reboot_without_a_daemon_warns_before_it_takes_a_slot(site):
+    async def story(node):
+        _, said = await node.tool("reboot")
+        warned, holding = said.index("after a reboot its slot stays taken"), said.index("holding the lock")
+        assert warned < holding
+
+    site.play_stopped(story, reboot=QUICK)

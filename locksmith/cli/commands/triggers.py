@@ -25,13 +25,13 @@ def triggers(session: Session, *, as_json: bool) -> None:
     `yes`: a reboot is needed; `no`: it is not; `error`: the trigger could not check, which is never a reason to reboot;
     `unused`: this machine has no use for the trigger.
     """
+    from locksmith.cli.daemon_bus import daemon_bus
     from locksmith.daemon.bus_service import read_triggers
-    from locksmith.host.dbus.bus import SystemBus
 
     note_dry_run(session)
 
     async def ask() -> list[tuple[str, str, int, str]]:
-        async with SystemBus() as bus:
+        async with daemon_bus() as bus:
             return await read_triggers(bus)
 
     said = boottime.run(ask())

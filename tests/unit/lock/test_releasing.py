@@ -126,7 +126,7 @@ def test_a_release_by_another_run_reads_during_its_lease_and_leaves_nothing_to_d
     async def story():
         scene = Scene()
         held = await scene.holds()
-        scene.lock = RebootLock(scene.store, "", clock=lambda: NOW)
+        scene.lock = RebootLock(scene.store, "", rng=Untidy(), clock=lambda: NOW)
         assert (await scene.release(held)).unqueued
         assert scene.calls == {"lend": 1, "read": 1, "swap": 1}
         assert await scene.told() == [REBOOTED]
@@ -252,7 +252,7 @@ def test_a_record_that_the_store_refuses_keeps_no_slot(known):
         scene = Scene(NoNotes())
         held = await scene.holds()
         if not known:
-            scene.lock = RebootLock(scene.store, "", clock=lambda: NOW)
+            scene.lock = RebootLock(scene.store, "", rng=Untidy(), clock=lambda: NOW)
         assert (await scene.release(held)).claim is not None
         assert scene.holders() == ()
         assert await scene.told() == [REBOOTED]
@@ -315,7 +315,7 @@ def test_a_place_that_comes_between_the_reading_and_the_release_is_seen_too():
     async def story():
         scene = Scene()
         held = await scene.holds()
-        scene.lock = RebootLock(scene.store, "", clock=lambda: NOW)
+        scene.lock = RebootLock(scene.store, "", rng=Untidy(), clock=lambda: NOW)
 
         def enter() -> None:
             scene.server.put(scene.queue.keys(held)[0], b"1", ABSENT)
