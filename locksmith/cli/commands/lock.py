@@ -64,8 +64,8 @@ def lock(
         fields = {"id": held.holder, "already": held.nonce != claim.nonce, "claim": claim_fields(held)}
         print_json({"group": session.config.group, **fields})
     else:
-        done = "was locked already: " if held.nonce != claim.nonce else "is "
-        note(f"{held.holder} {done}{held.describe()}{session.in_group}")
+        note(f"{held.holder} {'was locked already: ' if held.nonce != claim.nonce else 'is '}{held.describe()}")
+        session.name_group()
 
 
 @click.command(cls=GoCommand)
