@@ -11,6 +11,7 @@ from locksmith.agent.facts import Boot
 from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
 from locksmith.config.model import Config
+from locksmith.config.shown import shown
 from locksmith.daemon import bus_service, bus_settings
 from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError
@@ -65,7 +66,15 @@ ANSWERS = {
     "NTPSynchronized": Body("b", (True,)),
     "Request": Body(""),
     "CheckAuthorization": Body("(bba{ss})", ((True, False, {}),)),
-    "GetAll": Body("a{sv}", ({name: Variant("s", "x") for name in ("State", "Code", "Reason")},)),
+    "GetAll": Body(
+        "a{sv}",
+        (
+            {
+                **{name: Variant("s", "x") for name in ("State", "Code", "Reason")},
+                "Settings": Variant("a{ss}", shown(Config())),
+            },
+        ),
+    ),
     "Triggers": Body("a(ssts)", ([("kernel", "yes", 1_800_000_000_000_000, "x")],)),
 }
 
