@@ -45,7 +45,7 @@ async def ask_daemon(paths: Paths) -> LocalDaemon:
 
 async def ask_daemon_over(bus: "SystemBus", paths: Paths) -> LocalDaemon:
     """Do the same over a bus that is connected already."""
-    from locksmith.daemon.bus_service import read_settings
+    from locksmith.daemon.bus_settings import read_settings
     from locksmith.host.dbus.errors import BusGoneError, NobodyError
 
     clock = asyncio.get_running_loop().time

@@ -48,7 +48,7 @@ def read_shown(values: Mapping[str, str]) -> Settings:
         key = keys.KEYS[name]
         try:
             value = key.kind.typed(tomllib.loads(f"value = {values[name]}")["value"])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"its {name} cannot be read: {error}") from None
         found[name] = Setting(key, value, ORIGIN)
     return Settings(found)

@@ -15,9 +15,8 @@ from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
 from locksmith.config.model import Config
-from locksmith.config.shown import read_shown, shown
-from locksmith.config.sources import Settings
-from locksmith.errors import UsageError
+from locksmith.config.shown import shown
+from locksmith.daemon.bus_settings import GET_ALL, INTERFACE, NAME, PATH, PROPERTIES
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import StrangeAnswerError
 from locksmith.host.dbus.library import Variant
@@ -27,14 +26,9 @@ from locksmith.lock.records import states
 from locksmith.util.commands import naming_group
 from locksmith.util.secret import redact
 
-NAME = "org.locksmith1"
-PATH = "/org/locksmith1"
-INTERFACE = "org.locksmith1.Manager"
-PROPERTIES = "org.freedesktop.DBus.Properties"
 SHIELD = "org.locksmith1.Private"
 """The name of the connection that reaches logind and systemd: the bus policy lets no user send it anything."""
 
-GET_ALL = Call(NAME, PATH, PROPERTIES, "GetAll", "s", (INTERFACE,), "a{sv}", autostart=False)
 RECHECK = Call(NAME, PATH, INTERFACE, "Recheck", reply="", autostart=False)
 TRIGGERS = Call(NAME, PATH, INTERFACE, "Triggers", reply="a(ssts)", autostart=False)
 CANCEL = Call(NAME, PATH, INTERFACE, "Cancel", reply="b", autostart=False)
@@ -218,23 +212,6 @@ async def read_local(bus: SystemBus) -> Local:
     if not all(one is not None and one.signature == "s" for one in shown):
         raise StrangeAnswerError(f"{GET_ALL} was answered without its state")
     return Local(*(one.value for one in shown))
-
-
-async def read_settings(bus: SystemBus) -> Settings:
-    """Give what the daemon shows of its configuration.
-
-    `NobodyError`: no daemon is on the bus. `HostError`: the daemon does not answer, or its settings cannot be read.
-    """
-    [properties] = await bus.call(GET_ALL)
-    found = properties.get("Settings")
-    if found is None or found.signature != "a{ss}":
-        raise StrangeAnswerError(
-            f"{GET_ALL} was answered without its settings, as by another version: `systemctl restart locksmithd`"
-        )
-    try:
-        return read_shown(found.value)
-    except UsageError as error:
-        raise StrangeAnswerError(f"{GET_ALL} was answered with settings that cannot be read: {error}") from None
 
 
 async def read_triggers(bus: SystemBus) -> list[tuple[str, str, int, str]]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from locksmith.daemon.bus_service import INTERFACE, NAME, PATH
+from locksmith.daemon.bus_settings import INTERFACE, NAME, PATH
 from tests.harness.dbus import Message, MessageBus
 
 

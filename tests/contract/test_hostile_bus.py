@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.daemon.bus_service import INTERFACE, NAME, PATH, SHIELD
+from locksmith.daemon.bus_service import SHIELD
+from locksmith.daemon.bus_settings import INTERFACE, NAME, PATH
 from locksmith.host import polkit as polkit_host
 from locksmith.host.dbus import bus as system_bus
 from locksmith.host.dbus.bus import SystemBus

@@ -6,7 +6,7 @@ import os
 import signal
 
 from locksmith.cli.local_daemon import ask_daemon_over
-from locksmith.daemon.bus_service import NAME, PATH
+from locksmith.daemon.bus_settings import NAME, PATH
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.library import Variant
 from locksmith.host.dbus.messages import Outgoing

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from locksmith.config.model import Config
-from locksmith.daemon.bus_service import INTERFACE, PATH
+from locksmith.daemon.bus_settings import INTERFACE, PATH
 from tests.contract.bus_calls import call, caller
 from tests.contract.daemons import QUICK
 from tests.contract.programs import BACKUP, program

@@ -11,7 +11,8 @@ from locksmith.agent.facts import Boot
 from locksmith.agent.journal import PreRebootState
 from locksmith.agent.permit import Permit
 from locksmith.config.model import Config
-from locksmith.daemon import bus_service, own_record
+from locksmith.config.shown import shown
+from locksmith.daemon import bus_service, bus_settings, own_record
 from locksmith.daemon.bus_service import BusService, Orders
 from locksmith.errors import HostError
 from locksmith.gates.inhibitors import Inhibitors
@@ -69,7 +70,15 @@ ANSWERS = {
     "NTPSynchronized": Body("b", (True,)),
     "Request": Body(""),
     "CheckAuthorization": Body("(bba{ss})", ((True, False, {}),)),
-    "GetAll": Body("a{sv}", ({name: Variant("s", "x") for name in ("State", "Code", "Reason")},)),
+    "GetAll": Body(
+        "a{sv}",
+        (
+            {
+                **{name: Variant("s", "x") for name in ("State", "Code", "Reason")},
+                "Settings": Variant("a{ss}", shown(Config())),
+            },
+        ),
+    ),
     "Status": Body("s", (RECORD.decode(),)),
     "Triggers": Body("a(ssts)", ([("kernel", "yes", 1_800_000_000_000_000, "x")],)),
 }
@@ -209,7 +218,7 @@ async def _is_called(found: Named) -> object:
     service = BusService(bus, Orders(_noted, lambda: True, lambda: None), Config(strategy="etcd-lock", group="web"))
     service.listen()
     link = Link(stub, bus._ears)  # type: ignore[arg-type]  # as above
-    link._take(_frame(MessageType.METHOD_CALL, found, ROGUE, bus_service.PATH, bus_service.INTERFACE))
+    link._take(_frame(MessageType.METHOD_CALL, found, ROGUE, bus_settings.PATH, bus_settings.INTERFACE))
     await asyncio.gather(*link._answering)
     [answer] = stub.sent
     if answer.message_type is MessageType.ERROR:
@@ -246,7 +255,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         return True
 
     async def allowed(bus: JunkBus) -> object:
-        call = Incoming(ROGUE, bus_service.PATH, bus_service.INTERFACE, "Recheck", "", ())
+        call = Incoming(ROGUE, bus_settings.PATH, bus_settings.INTERFACE, "Recheck", "", ())
         return await BusService(bus, Orders(_noted, bool, lambda: None), Config(strategy="off", group="web"))._answer(
             call
         )
@@ -286,6 +295,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
         "polkit": _asks(allowed, "CheckAuthorization", "GetConnectionUnixUser"),
         "the daemon's state": _asks(bus_service.read_local, "GetAll"),
         "the daemon's record": _asks(lambda bus: own_record.read_record(bus, "m1"), "Status"),
+        "the daemon's settings": _asks(bus_settings.read_settings, "GetAll"),
         "the daemon's triggers": _asks(bus_service.read_triggers, "Triggers"),
         "a signal": Reader(_run(hear), tuple(map(heard, SIGNALS)), _mutate, share=1, refuses=False),
         "a call": Reader(_run(_is_called), tuple(map(called, CALLS)), _mutate, share=1),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,20 @@ def test_an_operators_reboot_gives_its_slot_back_under_every_strategy(machine: M
     assert [machine.id] in holders_over_time(etcd)
     wait_until(lambda: unit(machine, "ActiveState") == "inactive", limit=10, what="the daemon ends")
     assert unit(machine, "Result") == "success"
+
+
+def test_an_operators_reboot_does_not_wait_for_its_own_session(machine: Machine, etcd: Etcd) -> None:
+    machine.write("etc/locksmith/locksmith.toml.d/sessions.toml", '[sessions]\ncount = "all"\ngrace = "20m"\n')
+    boot(machine, etcd, "etcd-lock")
+
+    machine.write("root/call_in_session.py", Path(__file__).with_name("call_in_session.py").read_text())
+    in_session = ("/opt/locksmith/bin/python", "/root/call_in_session.py")
+    machine.run("systemd-run", "--unit=login", *in_session, "locksmithctl", "reboot")
+    machine.wait_booted(boots=2)
+
+    wait_released(etcd)
+    assert "New session" in machine.journal("_SYSTEMD_UNIT=systemd-logind.service")
+    assert "logged in" not in machine.journal("_SYSTEMD_UNIT=login.service")
 
 
 def delay_shutdown(machine: Machine) -> None:

@@ -70,7 +70,8 @@ def lock(
         print_json({"group": session.config.group, **fields})
     else:
         done = "was locked already: " if held.nonce != claim.nonce else "is "
-        note(f"{shown(match)} {done}{held.describe()}{session.in_group}")
+        note(f"{shown(match)} {done}{held.describe()}")
+        session.name_group()
     if not known:
         note(
             f"no machine that is present in {group_name(session.config.group)} is called {match.machine_id}: the slot "

@@ -64,7 +64,7 @@ def test_settings_without_the_lock_are_an_error(tmp_path, name):
         read_shown({key: value for key, value in said.items() if key != name})
 
 
-@pytest.mark.parametrize("value", ["", "1\nx = 2", "nan", '"', "[[[[", "'\x00'", "2027-01-01", "3" * 5000])
+@pytest.mark.parametrize("value", ["", "1\nx = 2", "nan", '"', "[[[[", "'\x00'", "[" * 9999, "2027-01-01", "3" * 5000])
 def test_settings_that_cannot_be_read_are_an_error(tmp_path, value):
     said = shown(load_daemon(paths(tmp_path), {}, {}))
     with pytest.raises(UsageError, match="group"):
