@@ -13,7 +13,7 @@ from locksmith.agent.node_status import describe, describe_unobserved
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Step, Wait
-from locksmith.daemon.bus_service import INTERFACE, NAME, PATH
+from locksmith.daemon.bus_settings import INTERFACE, NAME, PATH
 from locksmith.errors import CorruptValueError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError, NobodyError, StrangeAnswerError

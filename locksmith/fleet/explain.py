@@ -180,7 +180,8 @@ def _own(found: Case) -> Iterator[str]:
     if held is not None and held.how is HolderKind.ORPHANED:
         yield (
             f"{found.name} has rebooted and does not know its claim any more (was /var/lib/locksmith lost?), so it "
-            f"cannot release its slot. Inspect the machine. {_unlock(found)}"
+            f"cannot release its slot. Inspect the machine. `locksmithctl unlock --force {quoted(found.machine_id)}` "
+            "frees it."
         )
     if held is not None and held.how in {
         HolderKind.MANUAL,

@@ -87,7 +87,7 @@ def test_a_machine_that_boots_with_a_full_store_keeps_its_slot_until_there_is_sp
         await one.reboot()
         await one.says("waiting (store): ")
         await one.says(FULL)
-        for command in (["unlock", one.machine_id], ["set-max", "3"], ["freeze", "--reason", "full"]):
+        for command in (["unlock", "--force", one.machine_id], ["set-max", "3"], ["freeze", "--reason", "full"]):
             with within(5):
                 status, said = await one.tool(*command)
             assert (status, said.count("\n"), said.count(FULL)) == (1, 1, 1), said

@@ -125,7 +125,7 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
         await acts(second, "resume", "--reason", "seen")
         await second.rebooted()
         await until(lambda: site.lock.holders == [first.machine_id], "the other gives its slot back", 20)
-        await acts(second, "unlock", first.machine_id)
+        await acts(second, "unlock", "--force", first.machine_id)
         await site.is_free()
         assert "has this machine's id" not in first.said  # its last boot is no clone
 
@@ -146,7 +146,7 @@ def test_a_machine_that_lost_its_state_behind_an_operators_reboot_is_an_incident
         second.need_reboot(UPDATE)
         await second.says("waiting (halt)")
         assert "n1 is orphaned" in second.said
-        await acts(second, "unlock", first.machine_id)
+        await acts(second, "unlock", "--force", first.machine_id)
         await second.rebooted()
         await site.is_free()
 

@@ -27,7 +27,7 @@ claim.
 
 ORPHAN_WORDS = (
     "it has rebooted, and its reboot journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
-    "`locksmithctl unlock {}` releases its slot"
+    "`locksmithctl unlock --force {}` releases its slot"
 )
 
 
