@@ -17,7 +17,7 @@ from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.logind import RebootMode
 from tests.harness.node import Node
 from tests.harness.ports import free_ports
-from tests.harness.prometheus import HURRY, Prometheus, documented_rules, lacking
+from tests.harness.prometheus import HURRY, Prometheus, documented_queries, documented_rules, lacking
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -269,5 +269,7 @@ def test_no_alert_fires_in_a_rollout_that_goes_well(site):
 
         await until_asked(look, lambda: "both reboot, and Prometheus sees it")
         assert seen == set()
+        refused = {query: watched.prometheus.refuses(query) for query in documented_queries()}
+        assert set(refused.values()) == {""}, refused
 
     play(site, story)
