@@ -122,4 +122,4 @@ def _rehearsed(found: Sequence[Blocker]) -> list[Part]:
     left_out = [
         Part("hooks", LEFT_OUT, f"{one.text} has no `locksmith: dry-run`") for one in found if one.gate == UNREHEARSED
     ]
-    return [*(failed or [Part("hooks", YES)]), *left_out]
+    return [*failed, *left_out] or [Part("hooks", YES)]

@@ -150,6 +150,9 @@ def test_every_view_says_that_it_is_a_dry_run(site):
         for words in (["status"], ["window"], ["triggers"], ["request", "--reason", "a test"], ["recheck"]):
             assert "DRY RUN: the locksmithd of this machine takes no slot" in (await node.tool(*words))[1], words
         assert "DRY RUN: idle" in node.said
+        node.need_reboot("4081.2.0")
+        await until(lambda: '"code":"dry_run"' in site.node_record(node), "it would reboot")
+        assert re.search(r"n1 +DRY RUN  ", (await node.tool("nodes"))[1])
         status, said = await node.tool("reboot", "--reason", "in earnest")
         assert (status, "DRY RUN is locksmithd's alone (dry-run = true): this reboot is real" in said) == (0, True)
         await node.rebooted()

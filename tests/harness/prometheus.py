@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 from tests.harness.ports import free_ports
@@ -24,6 +25,7 @@ FACTOR = 150
 LONGEST = 3600
 """Seconds above which a length of time stays as it is."""
 STOP_LIMIT = 10.0
+BAD_QUERY = 400
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -40,6 +42,13 @@ def documented_rules() -> str:
     """Give the rules of the documentation as they are there."""
     text = (REPOSITORY / "docs/metrics.md").read_text()
     return text.partition("\n## Alerts\n")[2].partition("```yaml\n")[2].partition("```")[0]
+
+
+def documented_queries() -> list[str]:
+    """Give the queries of the documentation's examples."""
+    text = (REPOSITORY / "docs/metrics.md").read_text()
+    blocks = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
 
 
 def hurried(rules: str) -> str:
@@ -112,11 +121,21 @@ class Prometheus:
         found: Sequence[dict[str, Any]] = answer.get("result", [])
         return found
 
+    def refuses(self, expression: str) -> str:
+        """Say why an expression cannot be evaluated; empty: it can."""
+        try:
+            self._ask(f"/api/v1/query?{urlencode({'query': expression})}")
+        except HTTPError as error:
+            return error.read().decode()
+        return ""
+
     def _ask(self, path: str) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
                 data: dict[str, Any] = json.load(answer)["data"]
-        except OSError:
+        except OSError as error:
+            if isinstance(error, HTTPError) and error.code == BAD_QUERY:
+                raise
             assert self._process.poll() is None, self.log
             return {}
         return data

@@ -120,7 +120,8 @@ def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
     colour = (
         RED if node.clone or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
     )
-    state = f"DRY RUN {state}" if node.dry_run else state
+    if node.dry_run:
+        state = "DRY RUN" if node.code == "dry_run" else f"DRY RUN {state}"
     return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
 
 
