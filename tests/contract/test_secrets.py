@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from locksmith.daemon.bus_settings import GET_ALL, TRIGGERS
+from locksmith.daemon.bus_service import TRIGGERS
+from locksmith.daemon.bus_settings import GET_ALL
 from locksmith.host.dbus.bus import SystemBus
 from tests.contract.daemons import Site
 from tests.contract.programs import program
