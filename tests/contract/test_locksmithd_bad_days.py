@@ -24,9 +24,10 @@ def ran(node: Node) -> list[str]:
     return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_a_block_inhibitor_holds_the_reboot_back_and_says_who_and_why(site):
+@pytest.mark.parametrize("mode", ["block", "block-weak"])
+def test_a_block_inhibitor_holds_the_reboot_back_and_says_who_and_why(site, mode):
     async def story(node):
-        node.machine.inhibitors = [BACKUP]
+        node.machine.inhibitors = [(*BACKUP[:3], mode, *BACKUP[4:])]
         node.need_reboot("4081.2.0")
         await node.says("waiting (inhibitor): shutdown is blocked by backup (pid 4711, uid 0): the weekly backup runs")
         assert site.lock.holders == []
