@@ -5,6 +5,8 @@ import os
 import signal
 from itertools import count
 
+import pytest
+
 from locksmith.lock.records import keys
 from locksmith.store.connect import open_store
 from tests.contract.daemons import QUICK
