@@ -104,6 +104,8 @@ def set_(
     if not windows and not blackouts:
         raise UsageError("a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm`")
     read = WindowSet.parse(windows, blackouts, zone)
+    for one in read.windows:
+        one.lasting()
     new = WindowSet(
         read.windows, read.blackouts, read.zone, invoking_user(), datetime.now(UTC).replace(microsecond=0), reason
     )
