@@ -14,12 +14,12 @@ class Target:
     cluster: str = field(default="", compare=False)
     """The etcd cluster in which a claim was made (empty: not known)."""
 
-    def endpoints_at(self, configured: tuple[str, ...], cluster: str) -> tuple[str, ...]:
-        """Give the endpoints by which this lock is reached: the configured ones, if they lead to the same cluster.
+    def endpoints_with(self, configured: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the endpoints by which this lock is reached: also the configured ones, if its cluster is known.
 
-        `cluster` is the one whose answers alone count at the configured endpoints (empty: not known yet).
+        Answers of other clusters do not count, so these endpoints reach the lock, or nothing.
         """
-        return configured if self.cluster and self.cluster == cluster else self.endpoints
+        return tuple(dict.fromkeys((*configured, *self.endpoints))) if self.cluster else self.endpoints
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from locksmith.config.load import examine_daemon
 from locksmith.config.model import Config
 from locksmith.config.problems import Problems
 from locksmith.config.show import describe
-from locksmith.daemon.assembly import problems_of_parts
+from locksmith.daemon.examine import problems_of_parts
 from locksmith.host.paths import Paths
 from locksmith.util import boottime
 

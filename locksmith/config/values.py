@@ -169,13 +169,6 @@ def _unit_hint(name: str) -> str:
     return f"did you mean {likely}?" if _UNIT.fullmatch(likely) else "it must be like kubelet.service"
 
 
-def _open_window(text: str) -> Window:
-    window = Window.parse(text)
-    if not window.length:
-        raise UsageError(f"the window {text!r} lasts no time: no reboot would ever begin in it")
-    return window
-
-
 def _statuses(value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ValueError(f"must be a list of exit statuses, not {type_name(value)}")  # noqa: TRY004 (as above)
@@ -278,7 +271,7 @@ WINDOW_LENGTH = _from_text(parse_duration)
 VERY_LONG_SPAN_OR_NONE = _span_or_none(timedelta(days=3650))
 _STATUS = _whole(0, 255)
 STATUSES = Kind(_statuses, lambda text: tuple(_STATUS.text(part.strip()) for part in text.split(",")))
-WINDOWS = _parts(_open_window)
+WINDOWS = _parts(lambda text: Window.parse(text).lasting())
 BLACKOUT_LIST = _parts(Blackout.parse)
 ZONE_NAME = _from_text(_zone)
 PERCENT = _from_text(_percent)

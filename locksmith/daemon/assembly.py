@@ -8,10 +8,8 @@ from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
 from locksmith.config.model import Config
-from locksmith.daemon.metrics_tls import ServerCertificate
 from locksmith.daemon.stages import MachineStages
 from locksmith.daemon.windows import ConfiguredWindows
-from locksmith.errors import LocksmithError, UsageError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
@@ -22,17 +20,14 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
-from locksmith.host.trust import refuse_changeable_folders
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import open_queued_lock
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.store.connect import open_store
-from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Observer, Store
-from locksmith.triggers.plugin import TriggerContext, make_triggers
 from locksmith.util.boottime import boot_time
 
 
@@ -46,8 +41,8 @@ def make_strategy(
 ) -> Strategy:
     """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
-    `mark` is the watermark of the configured store. A claim at another store is only released; if it was made in the
-    same cluster, at the endpoints that are configured now.
+    `mark` is the watermark of the configured store. A claim at another store is only released. If its cluster is known,
+    it is reached at the configured endpoints too.
     """
     rules = GroupRules(
         halt_after=config.halt.after,
@@ -60,7 +55,7 @@ def make_strategy(
     def open_lock() -> QueuedLock:
         seen = mark or make_mark(config, paths)
         # Endpoints that were wrong, or are gone, do not keep a claim from its release at the cluster that has it.
-        endpoints = target.endpoints_at(config.store.endpoints, seen.clusters.own)
+        endpoints = target.endpoints_with(config.store.endpoints)
         store = replace(config.store, api=target.api, endpoints=endpoints)
         own = seen if seen.is_of(target.api, endpoints) else None
         return open_queued_lock(
@@ -103,35 +98,6 @@ def _alerts(settings: AlertSettings) -> Gate | None:
     from locksmith.gates.alerts import Alerts  # noqa: PLC0415 - its HTTP client is loaded only if it is used
 
     return Alerts(settings)
-
-
-def problems_of_parts(config: Config, paths: Paths) -> list[str]:
-    """Say which part of the configuration cannot be made, as the daemon makes it: strategy, triggers, TLS, folders."""
-
-    async def note(_version: str, _reason: str = "") -> None:
-        """Do nothing: no bus is connected, so no signal comes."""
-
-    def strategy() -> None:
-        make_strategy(config, target_of(config), paths)
-
-    def triggers() -> None:
-        make_triggers(TriggerContext(paths, SystemBus(), config.triggers, note))
-
-    def certificate() -> None:
-        if config.metrics.certfile and config.metrics.keyfile:
-            try:
-                ServerCertificate(config.metrics.certfile, config.metrics.keyfile)
-            except OSError as error:  # the daemon would run without its metrics
-                raise UsageError(f"metrics cannot be served: {error}") from None
-
-    found = []
-    parts = (strategy, triggers, lambda: parse_endpoints(config.store), certificate)
-    for make_it in (*parts, lambda: refuse_changeable_folders(paths)):
-        try:
-            make_it()
-        except LocksmithError as error:
-            found.append(str(error))
-    return found
 
 
 def make_gates(

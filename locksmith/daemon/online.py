@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from locksmith.agent.facts import ShutdownState
 from locksmith.config.model import Config
-from locksmith.daemon.assembly import make_strategy, target_of
+from locksmith.daemon.assembly import make_strategy, make_windows, target_of
 from locksmith.errors import LocksmithError
 from locksmith.gates.settings import AlertSettings
+from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth
 from locksmith.host.logind import Logind
@@ -39,6 +40,8 @@ async def contact_all(config: Config, paths: Paths) -> list[Contact]:
     uses_store = make_strategy(config, target_of(config), paths).present or bool(config.window.stored)
     if uses_store:
         asked += [(f"etcd {url}", _endpoint(config, paths, url)) for url in config.store.endpoints]
+    if config.window.stored:
+        asked.append((f"the windows {', '.join(config.window.stored)}", lambda: _windows(config)))
     asked.append(("the system bus", lambda: _bus(config, paths)))
     asked += [(name, _alerts(alone)) for name, alone in _servers(config.alerts)]
     found = list(await asyncio.gather(*(_within_limit(name, ask) for name, ask in asked)))
@@ -75,6 +78,17 @@ def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[
         return f"answers, as a member of cluster {cluster}"
 
     return ask
+
+
+async def _windows(config: Config) -> str:
+    windows = make_windows(config)
+    try:
+        sight = await windows.look(local_clock()(), wanted=True)
+    finally:
+        await windows.close()
+    if sight.error:
+        raise LocksmithError(sight.error)
+    return f"this machine may reboot: {sight.windows or 'at any time'}"
 
 
 async def _bus(config: Config, paths: Paths) -> str:

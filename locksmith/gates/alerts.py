@@ -131,10 +131,12 @@ class Alerts:
         settings = self._settings
         try:
             if settings.password_file is not None:
-                password = read_secret(settings.password_file, "password", settings.username)
+                password = read_secret(settings.password_file, "password", settings.username, renewed=True)
                 return {"Authorization": f"Basic {b64encode(f'{settings.username}:{password}'.encode()).decode()}"}
             if settings.token_file is not None:
-                return {"Authorization": f"Bearer {_of_header(read_secret(settings.token_file, 'token'))}"}
+                return {
+                    "Authorization": f"Bearer {_of_header(read_secret(settings.token_file, 'token', renewed=True))}"
+                }
         except HostError as error:
             raise HostError(f"[alerts] names {error}") from None
         return {}

@@ -79,6 +79,11 @@ class Programs:
             raise HostError(f"the programs of {folder} cannot be listed: {error.strerror}") from None
         return [folder / name for name in names if _counts(name) and not (folder / name).is_dir()]
 
+    def unusable(self, stage: str) -> list[str]:
+        """Say of each program of a stage why it cannot be run."""
+        said = ((program, _unusable(program)) for program in self.of(stage))
+        return [f"{stage}.d/{program.name}: {sentence}" for program, sentence in said if sentence]
+
     async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
         """Run a stage's programs, and give their failures, as sentences: the first, or with `every` all.
 
@@ -97,7 +102,7 @@ class Programs:
         """Run a stage's programs with `--dry-run`: the failures, as sentences, and the programs that were left out."""
         failed, left_out, rehearsal = [], [], f"rehearsal-{stage}"
         for program in self.of(stage):
-            sentence = _hindrance(program)
+            sentence = _unusable(program)
             if not sentence and not _understands_dry_run(program):
                 left_out.append(f"{stage}.d/{program.name}")
                 continue
@@ -150,8 +155,8 @@ class Programs:
     async def _run(self, program: Path, place: Path, environ: Mapping[str, str], *words: str) -> str:
         result = place.with_suffix(".json")
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
-            if hindrance := _hindrance(program):
-                return hindrance
+            if sentence := _unusable(program):
+                return sentence
             await self._start([str(program), *words], place, environ)
         if not await self._ended(place):
             return "it left no result, as after a kill"
@@ -217,17 +222,6 @@ class Programs:
         self._children.append(child)
 
 
-def _hindrance(program: Path) -> str:
-    """Say why a program cannot be run; empty: it can."""
-    if not os.access(program, os.X_OK):
-        return "it is not executable: `chmod +x` it, or take it out of the folder"
-    try:
-        refuse_changeable(program, "the program")
-    except HostError as error:
-        return str(error)
-    return ""
-
-
 def _understands_dry_run(program: Path) -> bool:
     """Whether a program says of itself that it changes nothing if it is called with `--dry-run`."""
     try:
@@ -275,3 +269,14 @@ def read_outcome(result: Path) -> Outcome:
         )
     except (OSError, jsonread.BadJsonError) as error:
         raise HostError(f"what became of it cannot be read: {error}") from None
+
+
+def _unusable(program: Path) -> str:
+    """Say why a program is not run; empty: it can be run."""
+    if not os.access(program, os.X_OK):
+        return "it is not executable: `chmod +x` it, or take it out of the folder"
+    try:
+        refuse_changeable(program, "the program")
+    except HostError as error:
+        return str(error)
+    return ""

@@ -8,7 +8,7 @@ from locksmith.util import limits
 from locksmith.util.secret import keep_secret
 
 
-def read_secret(path: Path, what: str = "password", user: str = "") -> str:
+def read_secret(path: Path, what: str = "password", user: str = "", *, renewed: bool = False) -> str:
     """Give the secret that is the only line of a file, and remember that it is one.
 
     `HostError`: the file cannot be used. The text begins with the path and goes on with `, which ...`.
@@ -26,5 +26,5 @@ def read_secret(path: Path, what: str = "password", user: str = "") -> str:
         secret = ""
     if not secret or "\n" in secret:
         raise HostError(f"{path}, which must be one line of text with the {what} alone")
-    keep_secret(secret, user)
+    keep_secret(secret, user, renewed=renewed)
     return secret

@@ -10,24 +10,9 @@ from locksmith.util.secret import redacted
 
 SCHEMA = 1
 
-DECIDING: Final = frozenset(
-    {
-        *(
-            "holder",
-            "hostname",
-            "nonce",
-            "boot_id",
-            "instance",
-            "hardware",
-            "claim",
-            "clone",
-            "clone_boot",
-            "twin_boot",
-        ),
-        *("kind", "state", "code", "act", "how", "group", "strategy", "need", "who", "cluster", "replaces", "zone"),
-        *("open", "percent", "halt_after", "system"),
-    }
-)
+_IDS = {"holder", "hostname", "nonce", "boot_id", "instance", "hardware", "claim", "clone", "clone_boot", "twin_boot"}
+_WORDS = {"kind", "state", "code", "act", "how", "group", "strategy", "need", "who", "cluster", "replaces", "system"}
+DECIDING: Final = frozenset(_IDS | _WORDS | {"zone", "open", "percent", "halt_after"})
 """The fields by which machines decide. They have no text of other programs, and stay as they are."""
 
 

@@ -18,7 +18,7 @@ SHORTEST = 6
 _CERTAIN = 12
 """A secret of so many characters, with a digit in it, is found within a word too."""
 _MOST = 64
-"""Secrets that are remembered; a token that is renewed every hour is another secret each time."""
+"""Renewed secrets that are remembered: a token may be another one every hour."""
 
 _USER = re.compile(
     # all before the last @ of a host, or a password with a slash in it, which is no port
@@ -36,18 +36,24 @@ class _Known:
     """The secrets of this process. One thread adds them, any thread may look for them."""
 
     def __init__(self) -> None:
-        self._patterns: dict[str, re.Pattern[str]] = {}
+        self._lasting: dict[str, re.Pattern[str]] = {}
+        self._renewed: dict[str, re.Pattern[str]] = {}
 
-    def add(self, secret: str) -> None:
-        if len(secret) < SHORTEST or secret in self._patterns:
+    def add(self, secret: str, *, renewed: bool) -> None:
+        if len(secret) < SHORTEST or secret in self._lasting or secret in self._renewed:
             return
         certain = len(secret) >= _CERTAIN and any(char.isdigit() for char in secret)
         # A password like `locksmith` is a word, too: the names that have it in them stay.
         pattern = re.escape(secret) if certain else rf"(?<![\w-]){re.escape(secret)}(?![\w-])"
-        self._patterns = dict([*self._patterns.items(), (secret, re.compile(pattern))][-_MOST:])
+        compiled = re.compile(pattern)
+        if renewed:
+            self._renewed = dict([*self._renewed.items(), (secret, compiled)][-_MOST:])
+        else:
+            self._lasting = {**self._lasting, secret: compiled}
 
     def hide(self, text: str) -> str:
-        for secret, pattern in sorted(self._patterns.items(), key=lambda one: -len(one[0])):
+        known = {**self._lasting, **self._renewed}
+        for secret, pattern in sorted(known.items(), key=lambda one: -len(one[0])):  # one may be a part of another
             if secret in text:
                 text = pattern.sub(MASK, text)
         return text
@@ -56,10 +62,13 @@ class _Known:
 _KNOWN = _Known()
 
 
-def keep_secret(secret: str, user: str = "") -> None:
-    """Remember a secret, and the forms in which a URL or a header has it, so that `redact` finds it."""
+def keep_secret(secret: str, user: str = "", *, renewed: bool = False) -> None:
+    """Remember a secret, and the forms in which a URL or a header has it, so that `redact` finds it.
+
+    Of those that are `renewed` while the program runs, the oldest are forgotten in the end.
+    """
     for form in (secret, quote(secret, safe=""), b64encode(f"{user}:{secret}".encode()).decode() if user else ""):
-        _KNOWN.add(form)
+        _KNOWN.add(form, renewed=renewed)
 
 
 def redact(text: str) -> str:

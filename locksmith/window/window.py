@@ -67,6 +67,12 @@ class Window:
         """Give its text, which `parse` reads again: `Sat 23:05 for 11h`."""
         return f"{self.starts} for {format_duration(self.length)}"
 
+    def lasting(self) -> Self:
+        """Give the window if it lasts. `UsageError`: it does not; a person who writes that means something else."""
+        if not self.length:
+            raise UsageError(f"the window {str(self)!r} lasts no time: no reboot would ever begin in it")
+        return self
+
     def in_zone(self, zone: tzinfo) -> Self:
         """Give it in a zone, unless its start names its own zone."""
         return replace(self, starts=self.starts.in_zone(zone))

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from locksmith.daemon import online
+from tests.contract.programs import program
 from tests.harness.dead_endpoints import endpoint, silent
 from tests.harness.etcd import Etcd
 from tests.harness.waiting import until
@@ -81,8 +82,10 @@ def test_what_the_daemon_would_find_only_at_its_start_is_named(site, tmp_path):
     junk.write_text("no certificate")
 
     async def story(node):
+        program(node, "check.d/50-backup", "true", mode=0o644)
         status, said = await check(node)
         assert status == 2
+        assert said[2].startswith("Error: check.d/50-backup: it is not executable: `chmod +x` it")
         assert f"Error: the CA file {junk} cannot be used: it is not in PEM format" in said[0]
         assert f"{junk}" in said[1]
         assert "metrics" in said[1]
@@ -103,6 +106,18 @@ def test_online_each_server_is_asked_and_nothing_is_written(site, server):
         assert not (node.paths.state / "seen.json").exists()
 
     site.play_stopped(story, alerts={"alertmanager": server})
+
+
+def test_online_a_set_of_windows_that_is_not_there_is_named(site):
+    async def story(node):
+        status, said = await check(node, "--online")
+        assert status == 1
+        assert any(line.startswith("Error: the windows nights: there is no set of windows 'nights'") for line in said)
+        assert (await node.tool("window", "set", "nights", "--open", "02:00 for 1h"))[0] == 0
+        status, said = await check(node, "--online")
+        assert (status, "the windows nights: this machine may reboot: 02:00 for 1h" in said) == (0, True), said
+
+    site.play_stopped(story, strategy="reboot", window={"sets": ["nights"]})
 
 
 def test_online_each_server_that_cannot_be_asked_is_named(site, server):

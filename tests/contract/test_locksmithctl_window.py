@@ -162,6 +162,12 @@ def test_a_set_of_nothing_is_refused_and_nothing_is_written(alone, name):
     assert "there is no set" in alone.fails("window", "show", name)
 
 
+def test_a_set_with_a_window_that_lasts_no_time_is_refused(alone, name):
+    said = alone.fails("window", "set", name, "--open", "03:00 for 1h", "--open", "02:00 for 0s", status=2)
+    assert "the window '02:00 for 0s' lasts no time" in said
+    assert alone("window", "show", name).status == 1
+
+
 def test_a_set_that_cannot_be_read_is_said_and_written_anew(alone, fleet, name):
     fleet(lambda store: store.create(keys.window_key(name), b'{"open":["x"]}'))
     assert "'x' is not a window" in alone("window", "show", name).err

@@ -89,6 +89,20 @@ def test_a_slot_is_released_at_the_new_endpoints_of_the_same_cluster(site):
     site.play_stopped(story)
 
 
+def test_a_slot_is_released_where_it_was_taken_if_no_endpoint_is_configured_any_more(site):
+    async def story(node):
+        site.reachable = False  # it does not reboot while the slot is looked at
+        program(node, "pre-reboot.d/50-long", "sleep 60")
+        node.need_reboot(VERSION)
+        await until(lambda: site.lock.holders and node.claim["hooks"], "its hooks run")
+        await node.kill_daemon()
+        node.configure('strategy = "off"\n[metrics]\nenabled = false')
+        await node.start_daemon()
+        await site.is_free()
+
+    site.play(story)
+
+
 def test_what_was_asked_of_a_store_that_is_gone_is_forgotten_by_an_operator(site):
     async def story(node, gone: Etcd):
         program(node, "pre-reboot.d/50-long", "sleep 60")

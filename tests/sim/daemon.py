@@ -278,7 +278,7 @@ class Process:
 
     def _open(self, endpoints: tuple[str, ...] = ()) -> Store:
         store, names = self.store(self), self.parts.names
-        if (endpoints or self.target.endpoints) != TARGET.endpoints:
+        if TARGET.endpoints[0] not in (endpoints or self.target.endpoints):
             store = cast("Store", _Misdirected(self.machine, store))
         return store if names is None else cast("Store", TranslatedStore(store, names))
 
@@ -290,7 +290,7 @@ class Process:
 
     def _strategy(self, target: Target) -> Strategy:
         def open_lock() -> QueuedLock:
-            store = self._open(target.endpoints_at(self.target.endpoints, self.seen.clusters.own))
+            store = self._open(target.endpoints_with(self.target.endpoints))
             rules = GroupRules(
                 self.machine.halt_after,
                 self.spacing,

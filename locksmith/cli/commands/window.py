@@ -108,6 +108,8 @@ def set_(
             f"a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm {quoted(name)}`"
         )
     read = WindowSet.parse(windows, blackouts, zone)
+    for one in read.windows:
+        one.lasting()
     new = WindowSet(
         read.windows, read.blackouts, read.zone, invoking_user(), datetime.now(UTC).replace(microsecond=0), reason
     )

@@ -45,8 +45,9 @@ class Machine:
     def __init__(self, folder, monkeypatch):
         monkeypatch.delenv("TZ", raising=False)
         monkeypatch.setattr(clock, "LOCALTIME", folder / "localtime")
-        monkeypatch.setattr(clock.time, "monotonic", lambda: self.seconds)
-        self.file, self.seconds = folder / "localtime", 0.0
+        self.seconds: float = 0.0
+        self.file = folder / "localtime"
+        monkeypatch.setattr("time.monotonic", lambda: self.seconds)
 
     def link(self, zone):
         new = self.file.with_name("new")

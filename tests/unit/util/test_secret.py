@@ -1,6 +1,7 @@
 import json
 from base64 import b64encode
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,13 @@ def test_a_secret_is_found_in_each_form_in_which_programs_send_it():
         assert "***" in redact(f"said {form} here")
 
 
+def test_a_secret_that_is_renewed_again_and_again_forgets_no_other():
+    keep_secret("etcd-0123456789")
+    for number in range(1000):
+        keep_secret(f"token-of-hour-{number}", renewed=True)
+    assert redact("etcd-0123456789 and token-of-hour-999") == "*** and ***"
+
+
 def test_a_password_that_is_a_word_leaves_the_names_that_have_it_in_them():
     keep_secret("locksmith", "locksmith")
     assert redact("run `locksmithctl resume`: password locksmith refused") == (
@@ -125,6 +133,12 @@ def test_no_record_of_any_kind_has_a_secret_in_its_texts():
     for raw in written:
         assert b"hush" not in raw
         assert json.loads(raw)["schema"] == 1
+
+
+def test_each_record_but_the_semaphore_is_written_without_secrets():
+    """The semaphore has the bytes of CoreOS locksmith, and only ids."""
+    modules = (Path(records.__file__).parents[1] / "lock/records").glob("*.py")
+    assert [path.name for path in modules if "json.dumps" in path.read_text()] == ["semaphore.py"]
 
 
 def test_a_field_of_a_later_version_is_written_as_it_was_read():
