@@ -101,7 +101,7 @@ class CheckedPresence:
             log.debug("the store is not compared with what this machine has seen of it: %s", error)
         else:
             again = RESUME_AFTER if self._mark.verdict else CHECK_AFTER
-            self._next = time + (HOLD_OFF if self._sight is not None and self._sight.is_incomplete else again)
+            self._next = time + (HOLD_OFF if self._sight is not None and self._sight.hurries else again)
 
     def _told(self, now: Node) -> Node:
         code, reason = (RESTORED, self._mark.verdict) if self._mark.verdict else (OTHER_CLUSTER, self._mark.split)
