@@ -110,7 +110,7 @@ class CheckedPresence:
             log.debug("the store is not compared with what this machine has seen of it: %s", error)
         else:
             again = RESUME_AFTER if self._mark.verdict else CHECK_AFTER
-            self._next = time + (HOLD_OFF if self._sight is not None and self._sight.is_incomplete else again)
+            self._next = time + (HOLD_OFF if self._sight is not None and self._sight.hurries else again)
             if self._membership is not None and not self._mark.verdict:
                 await self._membership.observe(self.machines)
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
@@ -23,8 +24,13 @@ from locksmith.store.protocol import Entry, Reading
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 40
-"""How many holders are read with one check: two keys each. Of more holders, others follow with the next check."""
+SMALL = 1000
+"""Up to how many machines a group is small. Its checks are few, so each may read more."""
+AT_ONCE, IN_LARGE = 40, 4
+"""How many holders are read with one check, in a small group and in a large one: two keys each, 0.1 ms of etcd's CPU.
+
+Of more holders, others follow with the next check. In a large group the members read different ones.
+"""
 
 UNKNOWN = float("nan")
 """A figure that this machine does not know. No comparison with it is true, and `max` of Prometheus leaves it out."""
@@ -66,6 +72,7 @@ class GroupSight:
         show: Callable[[GroupFigures], None],
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: Random | None = None,
     ) -> None:
         self._group = group
         self._halt_after = halt_after
@@ -73,17 +80,23 @@ class GroupSight:
         self._limit = limit
         self._show = show
         self._clock = clock
+        self._rng = rng or Random()  # noqa: S311 - whom to read first, no secret
         self._holders: dict[str, _Holder | None] = {}
-        self._noted_before = False
+        self._checks = 0
 
     @property
-    def is_incomplete(self) -> bool:
-        """Whether holders that may have their slots for long were not read yet: right after the start."""
+    def hurries(self) -> bool:
+        """Whether the next check is wanted soon: after the first, which has only shown who holds a slot."""
+        return self._checks == 1 and self._is_incomplete
+
+    @property
+    def _is_incomplete(self) -> bool:
+        """Whether holders that may have their slots for long were not read yet."""
         return None in self._holders.values()
 
     def keys(self) -> list[str]:
         """Name the keys to read in addition to the semaphore: of the holders, those whose turn it is."""
-        asked = list(self._holders)[:AT_ONCE]
+        asked = list(self._holders)[: AT_ONCE if 0 < self._machines() <= SMALL else IN_LARGE]
         records = [keys.holder_key(self._group, one) for one in asked]
         nodes = [keys.node_key(self._group, one) for one in asked]
         return [keys.freeze_key(self._group), keys.incidents_key(self._group), *records, *nodes]
@@ -122,18 +135,19 @@ class GroupSight:
         )
 
     def _follow(self, now: Semaphore, read: Mapping[str, Reading]) -> None:
-        """Keep what is known of those who hold a slot now; those that were read have their next turn last.
+        """Keep what is known of those who hold a slot now, in the order in which they are read.
 
-        A holder that was not there at the last check has its slot for five minutes at most. That is too short for
-        anything to be wrong. Of the holders at the first check nothing is known.
+        Those that were read have their next turn after the others. A holder that was not there at the last check comes
+        last: it has its slot for five minutes at most, and that is too short for anything to be wrong. Of the holders
+        at the first check nothing is known. Each member reads them in an order of its own.
         """
-        new = _Holder(None, None) if self._noted_before else None
-        self._noted_before = True
+        new = _Holder(None, None) if self._checks else None
         before = [one for one in self._holders if one in now.holders]
         turns = sorted(before, key=lambda one: keys.holder_key(self._group, one) in read)
         arrived = [one for one in now.holders if one not in self._holders]
-        found = {one: self._seen(one, read) or self._holders.get(one, new) for one in [*arrived, *turns]}
-        self._holders = found
+        self._rng.shuffle(arrived)
+        self._holders = {one: self._seen(one, read) or self._holders.get(one, new) for one in [*turns, *arrived]}
+        self._checks += 1
 
     def _seen(self, holder: str, read: Mapping[str, Reading]) -> _Holder | None:
         record = read.get(keys.holder_key(self._group, holder))
@@ -153,7 +167,7 @@ class GroupSight:
 
     def _at_least(self, number: float) -> float:
         """Give a number that may be higher only if it says something already."""
-        return UNKNOWN if self.is_incomplete and not number else number
+        return UNKNOWN if self._is_incomplete and not number else number
 
     def _halted(self, found: list[Incident]) -> float:
         machines = self._machines()

@@ -144,13 +144,40 @@ async def test_the_holders_at_the_start_are_not_known_until_they_are_read():
     first = await group.look()
     assert (first.slots, first.held) == (1, 1)
     assert all(map(math.isnan, (first.lost, first.overdue, first.halted)))
-    assert group.sight.is_incomplete
+    assert group.sight.hurries
     assert await group.look() == known(held=1)
-    assert not group.sight.is_incomplete
+    assert not group.sight.hurries
+
+
+async def test_many_holders_at_the_start_of_a_large_group_are_read_in_turn_without_hurry():
+    group = Group(machines=30_000)
+    await LockAdmin(Guarded(group.store, "")).set_max(20)
+    names = [f"n{number}" for number in range(2, 12)]
+    for name in names:
+        await group.reboots(name)
+    await group.look()
+    assert group.sight.hurries
+    counted = []
+    for _ in range(3):
+        assert len(group.sight.keys()) == 2 + 2 * group_sight.IN_LARGE
+        counted.append((await group.look()).lost)
+        assert not group.sight.hurries
+    assert [math.isnan(lost) for lost in counted] == [True, True, False]
+
+
+async def test_who_has_its_slot_for_longer_is_read_before_who_has_just_got_it(group):
+    await LockAdmin(Guarded(group.store, "")).set_max(20)
+    await group.look()
+    earlier, later = [f"n{number}" for number in range(2, 6)], [f"n{number}" for number in range(6, 10)]
+    for names in (earlier, later):
+        for name in names:
+            await group.takes(name)
+        await group.look()
+    assert set(group.sight.keys()[2:6]) == {keys.holder_key("", one) for one in earlier}
 
 
 async def test_of_many_holders_each_has_its_turn(group, monkeypatch):
-    monkeypatch.setattr(group_sight, "AT_ONCE", 2)
+    monkeypatch.setattr(group_sight, "IN_LARGE", 2)
     await group.look()
     await LockAdmin(Guarded(group.store, "")).set_max(5)
     names = [f"n{number}" for number in range(2, 7)]
@@ -168,12 +195,13 @@ async def test_of_many_holders_each_has_its_turn(group, monkeypatch):
     assert (await group.look()).lost == 5
 
 
-async def test_more_holders_than_a_request_takes_fit_into_one(group):
+async def test_more_holders_than_a_request_takes_fit_into_one():
+    group = Group(machines=1000)
     await LockAdmin(Guarded(group.store, "")).set_max(300)
     for number in range(150):
         await group.takes(f"m{number}")
     await group.look()
-    assert len(group.sight.keys()) <= 100
+    assert len(group.sight.keys()) == 2 + 2 * group_sight.AT_ONCE
 
 
 async def test_a_share_of_an_unknown_number_of_machines_is_unknown():
