@@ -557,6 +557,13 @@ class NoOrphans(RebootLock):
         self._admission._others = others  # type: ignore[method-assign, assignment]
 
 
+class Vanishing(Agent):
+    """Ends its presence whenever its daemon stops."""
+
+    def _holds_nothing(self) -> bool:
+        return True
+
+
 class Quiet(Agent):
     """Tells nobody that it cannot look at itself."""
 
@@ -935,6 +942,11 @@ def restarted(drawn: Plan) -> Plan:
     return replace(crowded(drawn), faults=Faults(crash=0.02), stepwise=False)
 
 
+def often_restarted(drawn: Plan) -> Plan:
+    """What takes daemons that are stopped while their machines hold slots."""
+    return replace(crowded(drawn), faults=Faults(restarts=60), slots=5, hooks=True)
+
+
 def frozen(drawn: Plan) -> Plan:
     """What takes an operator who freezes for two minutes, and leaders that change all the time."""
     return replace(disturbed(drawn, Faults(elections=1)), operator_acts=1)
@@ -1068,6 +1080,7 @@ BROKEN = [
     Broken(NeverNear, "stays free for", long_queue),
     Broken(WaitsForOlder, "stays free although", upgraded),
     Broken(Forgetful, "stands twice", restarted),
+    Broken(Vanishing, "ends its presence while it holds a slot", often_restarted),
     Broken(EndlessOrders, "stays free although", frozen),
     Broken(ShortOrders, "ended an order before its time", frozen),
     Broken(Fragile, "ended by itself"),

@@ -155,6 +155,7 @@ class Rules:
         for key in before.found:
             if key.startswith(NODES):
                 self._judge_words(author, key)
+                self._judge_end(author, key)
         self._note_who_left_the_queue(before.gone())
         self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
@@ -187,6 +188,15 @@ class Rules:
         shown = node.decode(raw, key, author) if raw else None
         if shown is not None and shown.state in SICK and not shown.reason.partition(";")[0]:
             self.story.breaks(f"{author} says that its reboot went wrong, and not why")
+
+    def _judge_end(self, author: str, key: str) -> None:
+        """Judge whether a machine that ends its presence holds no slot, as far as its journal knows."""
+        machine = self.machines.get(author)
+        if machine is None or key != keys.node_key(GROUP, author) or self.server.value(key) is not None:
+            return
+        record = _record(self.server, author) if author in self.semaphore().holders else None
+        if record is not None and record.nonce == machine.nonce:
+            self.story.breaks(f"{author} ends its presence while it holds a slot")
 
     def _judge_slots(self, author: str, before: StoreBefore) -> None:
         old, new = _semaphore(before.value(KEY)), self.semaphore()

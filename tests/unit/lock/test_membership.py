@@ -212,7 +212,7 @@ def test_who_looks_is_drawn_by_lot():
     play(story)
 
 
-def test_a_store_that_is_away_keeps_nothing_from_the_machine_and_is_asked_again_later():
+def test_a_store_that_is_away_is_asked_again_later():
     async def story(world):
         presence, membership = world.machine()
         await presence.show(IDLE)
