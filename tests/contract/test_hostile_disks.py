@@ -141,7 +141,7 @@ def test_a_machine_that_lost_its_state_behind_an_operators_reboot_is_an_incident
         await first.rebooted()
         await first.says("idle", times=2)
         for _ in range(50):
-            if "orphaned" in await acts(second, "nodes"):
+            if "ORPHANED" in await acts(second, "nodes"):
                 break
         second.need_reboot(UPDATE)
         await second.says("waiting (halt)")

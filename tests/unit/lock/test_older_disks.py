@@ -264,7 +264,7 @@ SHOWN = Node("n1", "web-1", "boot-2", "", "etcd-lock", "idle", NOW, userspace=9,
 def test_a_claim_that_its_machine_has_forgotten_is_orphaned(shown, orphaned):
     found = incident.incidents([CLAIM.committed()], {"n1": shown}, [], NOW + timedelta(seconds=TTL))
     assert [one.how for one in found] == (["orphaned"] if orphaned else [])
-    assert not orphaned or "`locksmithctl unlock n1`" in found[0].describe()
+    assert not orphaned or "`locksmithctl unlock --force n1`" in found[0].describe()
 
 
 @pytest.mark.parametrize("claim", [CLAIM, replace(CLAIM.committed(), who="alice"), replace(CLAIM, kind="manual")])
