@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from locksmith.cli.output import note
-from locksmith.cli.session import Session, act, act_on
+from locksmith.cli.session import act, act_on
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.event import UNLOCK
@@ -22,10 +22,10 @@ async def free(holder: str, reason: str, lock: LockAdmin, shown: ShownHolder | N
     return claim
 
 
-def tell_freed(session: Session, holder: str, claim: Claim | None, *, as_json: bool) -> None:
+def tell_freed(holder: str, claim: Claim | None, *, as_json: bool) -> None:
     """Say what was freed, for people, and in any case what nothing stops any more."""
     if not as_json:
-        note(f"unlocked {holder}{session.in_group}, {was(claim)}")
+        note(f"unlocked {holder}, {was(claim)}")
     if claim is not None and claim.state == COMMITTED:
         name = claim.hostname or holder
         note(f"Warning: {name} is rebooting or about to, which nothing stops now; its slot is free for another already")

@@ -97,7 +97,9 @@ def unlock(session: Session, *, machine: str | None, stale: bool, yes: bool, rea
         raise
     if as_json:
         print_json({"group": session.config.group, "id": holder, "undone": claim_fields(claim)})
-    tell_freed(session, holder, claim, as_json=as_json)
+    tell_freed(holder, claim, as_json=as_json)
+    if not as_json:
+        session.name_group()
 
 
 async def _lock(claim: Claim, group: str, store: Store) -> Claim:
