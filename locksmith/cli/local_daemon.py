@@ -21,6 +21,8 @@ START_LIMIT = 3.0
 """Seconds for a daemon that starts to come to the bus."""
 ASK_AGAIN = 0.1
 
+UNKNOWN = "locksmithd runs on this machine, and its group is not known, as its settings cannot be read"
+
 
 @dataclass(frozen=True, slots=True)
 class LocalDaemon:
@@ -56,12 +58,10 @@ async def ask_daemon_over(bus: "SystemBus", paths: Paths) -> LocalDaemon:
         except (NobodyError, BusGoneError) as error:
             if not daemon_runs(paths):
                 return LocalDaemon()
-            if isinstance(error, BusGoneError) or clock() >= ends:
-                return LocalDaemon(problem=_problem(error))
+            if isinstance(error, BusGoneError):
+                return LocalDaemon(problem=f"{UNKNOWN}: {error}")
+            if clock() >= ends:
+                return LocalDaemon(problem=f"{UNKNOWN}: it is not on the bus, and `journalctl -u locksmithd` says why")
         except HostError as error:
-            return LocalDaemon(problem=_problem(error))
+            return LocalDaemon(problem=f"{UNKNOWN}: {error}")
         await asyncio.sleep(ASK_AGAIN)
-
-
-def _problem(error: HostError) -> str:
-    return f"locksmithd runs on this machine, and its group is not known, as its settings cannot be read: {error}"

@@ -137,7 +137,7 @@ def test_the_second_of_three_comes_up_sick_and_the_third_does_not_reboot(booted:
 
     why = ctl(third, "why")
     assert "Group web is HALTED: m2 is unhealthy: web.service has failed." in why
-    assert "`locksmithctl resume`" in why
+    assert "`locksmithctl -group=web resume`" in why
     assert "1 UNHEALTHY, HALTED" in ctl(first, "nodes")
     assert len(third.boots) == 1
 

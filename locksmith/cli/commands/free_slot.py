@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from locksmith.cli.output import note
-from locksmith.cli.session import Session, act, act_on
+from locksmith.cli.session import act, act_on
 from locksmith.fleet.reboot_words import reboot_words
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.records.claim import Claim
@@ -36,10 +36,10 @@ async def free(
     return freed
 
 
-def tell_freed(session: Session, holder: str, freed: Freed, *, as_json: bool) -> None:
+def tell_freed(holder: str, freed: Freed, *, as_json: bool) -> None:
     """Say what was freed, for people, and in any case how far the reboot had come that the slot was held for."""
     if not as_json:
-        note(f"unlocked {holder}{session.in_group}, {was(freed.claim)}")
+        note(f"unlocked {holder}, {was(freed.claim)}")
     if freed.reboot:
         note(f"Warning: {freed.reboot}; its slot is free for another machine already")
 

@@ -123,7 +123,9 @@ def unlock(
         fields = {"id": match.machine_id, "freed": freed is not None, "undone": undone}
         print_json({"group": session.config.group, **fields})
     if freed is not None:
-        tell_freed(session, shown(match), freed, as_json=as_json)
+        tell_freed(shown(match), freed, as_json=as_json)
+    if not as_json:
+        session.name_group()
 
 
 def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:

@@ -44,9 +44,11 @@ def unlock_stale(session: Session, machine: str | None, reason: str, *, sure: bo
             refused.append({"id": one.holder, "why": str(error)})
             continue
         freed.append({"id": one.holder, "undone": claim_fields(done.claim)})
-        tell_freed(session, one.holder, done, as_json=as_json)
+        tell_freed(one.holder, done, as_json=as_json)
     if as_json:
         print_json({"group": session.config.group, "freed": freed, "refused": refused})
+    else:
+        session.name_group()
     if refused:
         names = "a slot was" if len(refused) == 1 else f"{len(refused)} slots were"
         raise LockError(f"{names} not freed, as said above: what held it has changed since it was found")
