@@ -7,6 +7,7 @@ import click
 from locksmith.cli.commands.freeze import group_option
 from locksmith.cli.commands.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
+from locksmith.cli.moments import shown
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
 from locksmith.daemon.windows import ConfiguredWindows
@@ -20,7 +21,7 @@ from locksmith.util import boottime
 from locksmith.util.records import moment
 from locksmith.util.words import listed
 from locksmith.window import window_set
-from locksmith.window.calendar import in_zone, parse_zone
+from locksmith.window.calendar import parse_zone
 from locksmith.window.duration import parse_duration
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
@@ -33,7 +34,7 @@ from locksmith.window.windows import Windows
 @click.option(
     "--next", "count", cls=GoOption, type=click.IntRange(1, 1000), default=5, help="How many openings to show."
 )
-@click.option("--at", cls=GoOption, metavar="T", help="Show this time: 18:30, or 2026-05-01T18:30.")
+@click.option("--at", cls=GoOption, metavar="T", help="Show this time: 18:30, 2026-12-24, or 2026-12-24T18:30.")
 @click.option("--zone", cls=GoOption, metavar="Z", help="The time zone of what names none, and of what is shown.")
 @click.option(
     "--min-remaining", "least", cls=GoOption, metavar="D", help="How much has to be left when a reboot begins."
@@ -171,13 +172,7 @@ def _zone(name: str | None) -> tzinfo:
 
 def _moment(text: str | None, zone: tzinfo) -> datetime:
     now = datetime.now(zone)
-    if text is None:
-        return now
-    try:
-        whole = f"{now.date()}T{text}" if "-" not in text else text
-        return in_zone(datetime.fromisoformat(whole), zone)
-    except ValueError:
-        raise UsageError(f"--at must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
+    return now if text is None else shown(text, now, zone, "--at")
 
 
 def _least(session: Session, text: str | None, *, checks: bool) -> timedelta:
