@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from locksmith.util.words import named
 from locksmith.window.blackout import Blackout
 from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyStretchesError, first_long, pieces
 from locksmith.window.window import Stretch, Window
@@ -45,8 +46,8 @@ class Windows:
 
     def __str__(self) -> str:
         """Give its text for a person: `Sat 23:05 for 11h, but not 2026-12-24`."""
-        when = ", ".join(map(str, self.windows)) or "at any time"
-        return f"{when}, but not {', '.join(map(str, self.blackouts))}" if self.blackouts else when
+        when = named([*map(str, self.windows)]) or "at any time"
+        return f"{when}, but not {named([*map(str, self.blackouts)])}" if self.blackouts else when
 
     def in_zone(self, zone: tzinfo) -> "Windows":
         """Give them in a zone, unless they name their own zones."""

@@ -119,9 +119,18 @@ def test_a_set_that_is_never_open_is_written_with_a_warning(alone, name):
         (("--spec", "22:00"), "'22:00' is not a window: write a start and a length, like Mon..Fri 02:00 for 3h"),
         (("--blackout", "christmas"), "'christmas' is not a blackout: write days like 2026-12-24"),
         (("--spec", "22:00 for 4h", "--zone", "Mars"), "--zone: 'Mars' is no time zone here"),
-        (("--spec", "22:00 for 4h", "--at", "noon"), "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30, not 'noon'"),
-        (("--spec", "22:00 for 4h", "--at", "9999-12-31T23:59-12:00"), "--at must be a time like 18:30, 2026-12-24 or 2026-12-24"),
-        (("--spec", "22:00 for 4h", "--at", "0001-01-01T00:00"), "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30"),
+        (
+            ("--spec", "22:00 for 4h", "--at", "noon"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30, not 'noon'",
+        ),
+        (
+            ("--spec", "22:00 for 4h", "--at", "9999-12-31T23:59-12:00"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24",
+        ),
+        (
+            ("--spec", "22:00 for 4h", "--at", "0001-01-01T00:00"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30",
+        ),
         (("--spec", "22:00 for 4h", "--min-remaining", "x"), "--min-remaining: 'x' is not a duration"),
     ],
 )
