@@ -14,6 +14,7 @@ from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json, say
 from locksmith.cli.painted import painted
+from locksmith.cli.painted import steers
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.fleet.explain import how_words
@@ -58,10 +59,10 @@ class Seen:
 
 
 def watch(session: Session, *, as_json: bool, everything: bool) -> None:
-    """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
+    """Show a group as it changes: on a terminal in place (a dumb one cannot), else a block, or an object of JSON, for each change."""
     if as_json:
         boottime.run(_plain(session, _print_object))
-    elif sys.stdout.isatty():
+    elif steers(sys.stdout):
         boottime.run(_live(session, everything=everything))
     else:
         boottime.run(_plain(session, lambda seen: _print_block(seen, everything=everything)))
