@@ -3,7 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TextIO
 
 import click
 
@@ -36,7 +36,12 @@ class Painted(str):
 
 def coloured() -> bool:
     """Whether colour is seen, and wanted (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return steers(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def steers(stream: TextIO) -> bool:
+    """Whether a stream goes to a terminal that control sequences steer: a dumb one would print them."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def painted(line: str) -> str:

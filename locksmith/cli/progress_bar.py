@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from locksmith.cli.painted import steers
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -17,7 +19,7 @@ OFTEN = 0.1
 @contextlib.contextmanager
 def progress() -> Iterator[Told]:
     """Give what is to be told the work, how many of its steps are done, and of how many; it leaves no trace."""
-    if not sys.stderr.isatty():
+    if not steers(sys.stderr):
         yield lambda *_: None
         return
     try:

@@ -1,4 +1,4 @@
-"""Tables for people: as wide as the terminal, one line a row, no colour where no terminal shows it."""
+"""Tables for people: as wide as the terminal, whole in a pipe, one line a row, no colour where no terminal shows it."""
 
 import shutil
 import sys
@@ -10,8 +10,8 @@ from locksmith.cli.painted import Painted, Part
 from locksmith.cli.pasted import pasteable
 from locksmith.util.text import one_line
 
-PIPED_WIDTH = 80
-"""Columns where standard output is no terminal."""
+UNCUT = 10**6
+"""Columns where standard output is no terminal: what reads it may be as wide as it likes."""
 GAP = "  "
 NARROWEST = 8
 """Columns that a column with room to spare is shrunk to at most."""
@@ -26,8 +26,8 @@ class Row:
 
 
 def width() -> int:
-    """Tell how many columns there are."""
-    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
+    """Tell how many columns there are: `COLUMNS` of the environment, else those of the terminal."""
+    return shutil.get_terminal_size((80, 24) if sys.stdout.isatty() else (UNCUT, 24)).columns
 
 
 def table(head: Sequence[str], rows: Sequence[Row], columns: int, whole: Collection[int] = frozenset()) -> list[str]:

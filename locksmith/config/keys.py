@@ -12,6 +12,7 @@ from locksmith.config.values import (
     HALT_AFTER,
     LONG_SPAN,
     PATH,
+    PATHS,
     PATTERN,
     PER_DAY,
     PERCENT,
@@ -68,6 +69,8 @@ START: Final = Key("window.start", WINDOW_START)
 LENGTH: Final = Key("window.length", WINDOW_LENGTH)
 OPEN: Final = Key("window.open", WINDOWS)
 BLACKOUTS: Final = Key("window.blackouts", BLACKOUT_LIST)
+OPEN_CALENDARS: Final = Key("window.open-calendars", PATHS)
+BLACKOUT_CALENDARS: Final = Key("window.blackout-calendars", PATHS)
 ZONE: Final = Key("window.zone", ZONE_NAME)
 USED_SETS: Final = Key("window.sets", TEXTS)
 LEAST: Final = Key("window.min-remaining", SPAN_OR_NONE)
@@ -128,7 +131,20 @@ COMMAND_LIMIT: Final = Key("triggers.limit", SPAN)
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
-    *(START, LENGTH, OPEN, BLACKOUTS, ZONE, USED_SETS, LEAST, SPLAY, SYNCED, WINDOW_SETS),
+    *(
+        START,
+        LENGTH,
+        OPEN,
+        BLACKOUTS,
+        OPEN_CALENDARS,
+        BLACKOUT_CALENDARS,
+        ZONE,
+        USED_SETS,
+        LEAST,
+        SPLAY,
+        SYNCED,
+        WINDOW_SETS,
+    ),
     *(TRIGGERS, MAX_UPTIME, COMMAND, NEEDED, NOT_NEEDED, PERIOD, COMMAND_LIMIT),
     *(METRICS_ENABLED, METRICS_ADDRESS, METRICS_PORT, METRICS_CERTFILE, METRICS_KEYFILE),
     *(LIMIT, SETTLE, RETRY, TRIES, REPEAT, MAX_PER_DAY, MIN_UPTIME, SPACING),
@@ -144,7 +160,7 @@ KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 
 TABLES = frozenset(name.partition(".")[0] for name in KEYS if "." in name)
 
-_PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, USED_SETS.name)
+_PAIR, _OTHERS = (START.name, LENGTH.name), (OPEN.name, OPEN_CALENDARS.name, USED_SETS.name)
 RIVALS: Mapping[str, tuple[str, ...]] = {
     PASSWORD.name: (PASSWORD_FILE.name,),
     PASSWORD_FILE.name: (PASSWORD.name,),

@@ -17,12 +17,16 @@ from locksmith.window.window_set import WindowSet
 class WindowSettings:
     """When this machine may reboot: in its own windows and those of the sets it names, less all their blackouts.
 
+    `calendars` are the events of the iCalendar files `open_calendars` and `blackout_calendars`, as they were read.
     `sets` are names; a set is in `known`, from the file, or in the store. `least` is how much of a window must be left
     when a reboot begins. `splay` is the share of a window over which machines spread (None: by the strategy). `synced`:
     the clock must be synchronised.
     """
 
     own: WindowSet = field(default_factory=WindowSet)
+    calendars: WindowSet = field(default_factory=WindowSet)
+    open_calendars: tuple[Path, ...] = ()
+    blackout_calendars: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
     known: Mapping[str, WindowSet] = field(default_factory=dict, hash=False)
     least: timedelta = timedelta(0)
@@ -31,8 +35,8 @@ class WindowSettings:
 
     @property
     def of_file(self) -> tuple[WindowSet, ...]:
-        """The windows of the configuration: its own, and those of its known sets."""
-        return (self.own, *(self.known[name] for name in self.sets if name in self.known))
+        """The windows of the configuration: its own, those of its calendars, and those of its known sets."""
+        return (self.own, self.calendars, *(self.known[name] for name in self.sets if name in self.known))
 
     @property
     def stored(self) -> tuple[str, ...]:

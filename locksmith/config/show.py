@@ -43,6 +43,8 @@ def _values(config: Config) -> dict[str, object]:
         "window.length": original and original.length,
         "window.open": () if original else window.own.windows,
         "window.blackouts": window.own.blackouts,
+        "window.open-calendars": window.open_calendars,
+        "window.blackout-calendars": window.blackout_calendars,
         "window.zone": window.own.zone or None,
         "window.sets": window.sets,
         "window.min-remaining": window.least,

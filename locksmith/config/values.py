@@ -232,6 +232,13 @@ def _path(value: object) -> Path | None:
     return path
 
 
+def _paths(texts: tuple[str, ...]) -> tuple[Path, ...]:
+    paths = tuple(dict.fromkeys(map(Path, texts)))
+    if wrong := [path for path in paths if not path.is_absolute()]:
+        raise ValueError(f"must have paths from the root on, not {str(wrong[0])!r}")
+    return paths
+
+
 def _path_text(text: str) -> Path | None:
     return Path(_clean(text)) if text else None
 
@@ -277,6 +284,7 @@ ZONE_NAME = _from_text(_zone)
 PERCENT = _from_text(_percent)
 WINDOW_SETS_KIND = Kind(_window_sets, _no_text)
 PATH = Kind(_path, _path_text)
+PATHS = Kind(lambda value: _paths(_texts(value)), lambda text: _paths(_texts(text.split(","))))
 WHOLE = _whole(0, 1_000_000)
 PER_DAY = _whole(1, 24)
 LONG_SPAN = _span(timedelta(days=30))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from locksmith.config import keys
+from locksmith.config.calendars import CALENDARS, read_calendars
 from locksmith.config.keys import Key
 from locksmith.config.model import WindowSettings
 from locksmith.config.sources import Setting, Settings
@@ -18,7 +19,7 @@ def read_windows(settings: Settings) -> WindowSettings:
     """Give the windows that were set. `UsageError`: they contradict each other, or leave no time for a reboot."""
     default = WindowSettings()
     original = _original_window(settings)
-    for setting in _given(settings, keys.OPEN, keys.USED_SETS):
+    for setting in _given(settings, keys.OPEN, keys.OPEN_CALENDARS, keys.USED_SETS):
         if original and setting.value:
             raise setting.refusal("excludes window.start: write that window as `START for LENGTH` into window.open")
     window = WindowSettings(
@@ -27,6 +28,9 @@ def read_windows(settings: Settings) -> WindowSettings:
             settings.value(keys.BLACKOUTS, default.own.blackouts),
             settings.value(keys.ZONE, default.own.zone),
         ),
+        calendars=read_calendars(settings),
+        open_calendars=settings.value(keys.OPEN_CALENDARS, default.open_calendars),
+        blackout_calendars=settings.value(keys.BLACKOUT_CALENDARS, default.blackout_calendars),
         sets=settings.value(keys.USED_SETS, default.sets),
         known=settings.value(keys.WINDOW_SETS, default.known),
         least=settings.value(keys.LEAST, default.least),
@@ -65,7 +69,7 @@ def _reboots_can_begin(settings: Settings, window: WindowSettings) -> None:
             f"is {format_duration(window.least)}, and no window is ever open for longer than "
             f"{format_duration(longest)}: no reboot would ever begin; make it shorter, or a window longer"
         )
-    for setting in _given(settings, keys.OPEN, keys.START, keys.USED_SETS, keys.BLACKOUTS):
+    for setting in _given(settings, keys.OPEN, keys.START, keys.USED_SETS, keys.BLACKOUTS, *CALENDARS):
         raise setting.refusal(
             f"leaves no time for a reboot ({windows}): change a window or a blackout; to have none, strategy is 'off'"
         )

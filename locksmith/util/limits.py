@@ -27,6 +27,8 @@ LOCAL = 64 * _KIB
 """Each other file that locksmith itself writes on this machine."""
 CONFIGURATION = 256 * _KIB
 """Each file of the configuration."""
+CALENDAR = 1024 * _KIB
+"""Each iCalendar file."""
 SECRET = 4 * _KIB
 """A file with a password."""
 PEM = 1024 * _KIB

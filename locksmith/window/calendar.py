@@ -1,15 +1,16 @@
 """Calendar expressions: on which days, and at which times of the day.
 
 The syntax is systemd's (systemd.time(7), "Calendar events"): `Mon..Fri *-*-* 02:00`, `Sat,Sun 23:05`, `*-*-1,15 22:00`,
-`*-*~1 22:00` (the last day of a month), `daily`, and a time zone at the end. `2nd Tue 22:00` and `last Fri 22:00` are
-locksmith's additions. The starts of CoreOS locksmith (`23:05`, `Sat 23:05`) are such expressions too.
+`*-*~1 22:00` (the last day of a month), `daily`, and a time zone at the end. locksmith's additions are `2nd Tue 22:00`,
+`last Fri 22:00` and `Sat 22:00 every 2 weeks from 2026-12-05`. The starts of CoreOS locksmith (`23:05`, `Sat 23:05`)
+are such expressions too.
 """
 
 import calendar
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from itertools import product
 from typing import Self
@@ -17,9 +18,12 @@ from zoneinfo import ZoneInfo
 
 from locksmith.window.calendar_field import MICROSECONDS, Field, Part, TooManyNumbersError, days_from_end
 from locksmith.window.clock_changes import instant
+from locksmith.window.weeks import Weeks, split_weeks
 
 _LONGEST_TEXT = 200
 _MOST_TIMES = 1440
+DENSE = 24
+"""Times of a day from which on a day's instants are kept."""
 _FIRST_YEAR, LAST_YEAR = 1970, 2199
 _CENTURY, _PIVOT = 100, 70
 
@@ -34,8 +38,12 @@ _WORDS = {
     "weekly": "Mon *-*-* 00:00:00",
     "yearly": "*-01-01 00:00:00",
     "annually": "*-01-01 00:00:00",
+    "anually": "*-01-01 00:00:00",
     "quarterly": "*-01,04,07,10-01 00:00:00",
     "semiannually": "*-01,07-01 00:00:00",
+    "semi-annually": "*-01,07-01 00:00:00",
+    "biannually": "*-01,07-01 00:00:00",
+    "bi-annually": "*-01,07-01 00:00:00",
 }
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 
@@ -44,7 +52,8 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 class Calendar:
     """A calendar expression; its `text` is as it was written, without superfluous spaces.
 
-    Empty sets mean any. `nth`: the number of a weekday in its month (0: the last). `zone` is the expression's own.
+    Empty sets mean any. `nth`: the number of a weekday in its month (0: the last). `weeks`: in these weeks only. `zone`
+    is the expression's own.
     """
 
     text: str
@@ -57,20 +66,24 @@ class Calendar:
     days_from_end: frozenset[int] = field(default=frozenset(), compare=False)
     zone: tzinfo | None = field(default=None, compare=False)
     has_time: bool = field(default=True, compare=False)
+    weeks: Weeks | None = field(default=None, compare=False)
 
     @staticmethod
     def parse(text: str) -> "Calendar":
         """Read an expression; `ValueError` says in a sentence why it is no expression."""
-        words = text.split()
         if len(text) > _LONGEST_TEXT:
             raise ValueError(f"{text[:_LONGEST_TEXT]!r}... is too long for a start")
-        zone = None
+        whole = " ".join(text.split())
+        left, weeks = split_weeks(whole)
+        words, zone = left.split(), None
         if len(words) > 1 and _looks_like_zone(words[-1]):
-            zone = parse_zone(words[-1])
-        rest = words[:-1] if zone else words
-        if len(rest) == 1:
-            rest = _WORDS.get(rest[0].lower(), rest[0]).split()
-        return _read(" ".join(words), rest, zone)
+            zone = parse_zone(words.pop())
+        if words and (seconds := re.fullmatch(r"@([0-9]{1,10})", words[-1])):
+            words[-1:], zone = _utc(int(seconds[1]), whole), parse_zone("UTC")
+        if len(words) == 1:
+            words = _WORDS.get(words[0].lower(), words[0]).split()
+        found = _read(whole, words, zone)
+        return found if weeks is None else replace(found, weeks=_checked(weeks, found))
 
     def __str__(self) -> str:
         """Give its text, as it was written."""
@@ -88,7 +101,7 @@ class Calendar:
 
     def falls_on(self, day: date) -> bool:
         """Whether it has times on a day of the calendar."""
-        if self.weekdays and day.weekday() not in self.weekdays:
+        if (self.weekdays and day.weekday() not in self.weekdays) or (self.weeks and day not in self.weeks):
             return False
         if (self.months and day.month not in self.months) or (self.years and day.year not in self.years):
             return False
@@ -97,11 +110,11 @@ class Calendar:
     def instants(self, first: date, zone: tzinfo) -> Iterator[datetime]:
         """Give every instant (UTC) from a day on, in order; `zone` is for an expression without a zone."""
         zone = self.zone or zone
+        # The searches of a window go over the same few days again and again, each with up to 1440 times.
+        moments = _of_dense_day if len(self.times) >= DENSE else _of_day
         for day in self._days(first):
             if self.falls_on(day):
-                for at in self.times:
-                    if (moment := instant(day, at, zone)) is not None:
-                        yield moment
+                yield from moments(self, day, zone)
 
     def _days(self, first: date) -> Iterator[date]:
         """Give the days from `first` on that are in its years and months; none if no year has such a day.
@@ -126,6 +139,25 @@ class Calendar:
         if self.days_from_end and day.day - last not in self.days_from_end:
             return False
         return not self.nth or (day.day + 6) // 7 in self.nth or (0 in self.nth and day.day > last - 7)
+
+
+def _of_day(of: Calendar, day: date, zone: tzinfo) -> tuple[datetime, ...]:
+    """Give each instant (UTC) of a day on which it falls."""
+    return tuple(moment for at in of.times if (moment := instant(day, at, zone)) is not None)
+
+
+@lru_cache(maxsize=16)
+def _of_dense_day(of: Calendar, day: date, zone: tzinfo) -> tuple[datetime, ...]:
+    """Do the same. On a day without a change of the clock the instants are counted, which costs a tenth."""
+    begin = datetime.combine(day, time(0), zone)
+    around = [begin + timedelta(hours=hours) for hours in range(-6, 31, 6)]
+    if len({moment.replace(fold=fold).utcoffset() for moment in around for fold in (0, 1)}) > 1:
+        return _of_day(of, day, zone)
+    midnight = begin.astimezone(UTC)
+    return tuple(
+        midnight + timedelta(hours=at.hour, minutes=at.minute, seconds=at.second, microseconds=at.microsecond)
+        for at in of.times
+    )
 
 
 def in_zone(at: datetime, zone: tzinfo) -> datetime:
@@ -156,8 +188,29 @@ def with_zone(text: str, zone: tzinfo) -> str:
 
 def _looks_like_zone(word: str) -> bool:
     low = word.lower()
-    known = low in _NTH or low in _WORDS or low.partition(",")[0].partition("..")[0] in _DAYS
+    known = low in _NTH or low in _WORDS or re.split(r",|\.\.|-", low)[0] in _DAYS
     return _ZONE.fullmatch(word) is not None and not known
+
+
+def _utc(seconds: int, whole: str) -> list[str]:
+    """Give the words of a moment that is written as seconds since 1970, as systemd has it."""
+    if seconds >= datetime(LAST_YEAR, 1, 1, tzinfo=UTC).timestamp():
+        raise ValueError(f"{whole!r} is not a start: that is beyond the year {LAST_YEAR - 1}")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S").split()
+
+
+def _checked(weeks: Weeks, of: Calendar) -> Weeks:
+    """Refuse weeks of which a reader could think another than what they mean."""
+    if of.nth or not of.weekdays:
+        raise ValueError(
+            f"{of.text!r} is not a start: `every {weeks.every} weeks` needs weekdays, like Sat, and excludes 2nd Sat"
+        )
+    if weeks.first.weekday() not in of.weekdays:
+        raise ValueError(
+            f"{of.text!r} is not a start: {weeks.first} is a {_NAMES[weeks.first.weekday()].title()}, "
+            "and must be the first day on which it starts"
+        )
+    return weeks
 
 
 _Numbers = frozenset[int]
@@ -202,7 +255,7 @@ def _weekdays(word: str, text: str) -> frozenset[int]:
 
 
 def _weekday_range(part: str, text: str) -> range:
-    first, dots, last = part.partition("..")
+    first, dots, last = part.partition(".." if ".." in part else "-")
     days = [_DAYS.get(name.lower()) for name in ([first, last] if dots else [first])]
     if None in days:
         raise _no_weekday(part, text)

@@ -1,33 +1,40 @@
-"""Durations as Go writes them: the syntax of CoreOS locksmith's configuration (Go's `time.ParseDuration`)."""
+"""Durations as Go writes them, which CoreOS locksmith's configuration has, and as people and systemd write them."""
 
 import re
 from datetime import timedelta
 
+_SECOND = 10**9
 _NANOSECONDS = {
-    "ns": 1,
-    "us": 10**3,
-    "\u00b5s": 10**3,  # the micro sign
-    "\u03bcs": 10**3,  # the Greek letter mu
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
+    **dict.fromkeys(("ns", "nsec"), 1),
+    # The micro sign, and the Greek letter mu.
+    **dict.fromkeys(("us", "usec", "\u00b5s", "\u03bcs"), 10**3),
+    **dict.fromkeys(("ms", "msec"), 10**6),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), _SECOND),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60 * _SECOND),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600 * _SECOND),
+    **dict.fromkeys(("d", "day", "days"), 86400 * _SECOND),
+    **dict.fromkeys(("w", "week", "weeks"), 7 * 86400 * _SECOND),
 }
+"""Neither months nor years, whose lengths differ; `M` would look like minutes."""
 _LONGEST = 2**63 - 1  # Go counts nanoseconds in 64 bits
 _LONGEST_TEXT = 100
 
-_TERM = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_NANOSECONDS)})")
-_DURATION = re.compile(rf"[+-]?(?:0|(?:{_TERM.pattern})+)")
+# The longest unit first; what follows is no letter, so that `3 months` is not three minutes.
+_UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
+_TERM = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+) ?({_UNITS})(?![A-Za-z\u00b5\u03bc])")
+_DURATION = re.compile(rf"[+-]?(?:0|{_TERM.pattern}(?: ?{_TERM.pattern})*)")
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `1h30m`, `90m`, `1.5h`, `-10s`, `250ms`, `0`; `ValueError` says in a sentence why it is no duration.
+    """Read `1h30m`, `1h 30m`, `90min`, `14d`, `2w`, `1.5h`, `-10s`, `250ms`, `0`.
 
-    Fractions of a microsecond are rounded down, so that no negative duration becomes zero.
+    `ValueError` says in a sentence why it is no duration. A day has 24 hours. Fractions of a microsecond are rounded
+    down, so that no negative duration becomes zero.
     """
     if len(text) > _LONGEST_TEXT or not _DURATION.fullmatch(text):
         raise ValueError(
-            f"{text[:_LONGEST_TEXT]!r} is not a duration: give each number a unit (h, m, s, ms), like 1h30m or 10s"
+            f"{text[:_LONGEST_TEXT]!r} is not a duration: give each number a unit (w, d, h, min, s, ms), "
+            "like 14d, 1h30m or 10s"
         )
     total = sum(_nanoseconds(number, unit) for number, unit in _TERM.findall(text))
     if total > _LONGEST:

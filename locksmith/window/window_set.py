@@ -14,7 +14,7 @@ from locksmith.window.calendar import parse_zone
 from locksmith.window.window import Window
 from locksmith.window.windows import Windows
 
-MOST_PARTS = 100
+MOST_PARTS = 500
 """Windows and blackouts of a set: each cycle of the loop checks each of them."""
 
 EXAMPLE = "--open '02:00 for 3h'"

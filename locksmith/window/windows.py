@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from locksmith.util.words import named
 from locksmith.window.blackout import Blackout
 from locksmith.window.openings import SEEN_AHEAD, Pass, TooManyStretchesError, first_long, pieces
 from locksmith.window.window import Stretch, Window
@@ -45,8 +46,8 @@ class Windows:
 
     def __str__(self) -> str:
         """Give its text for a person: `Sat 23:05 for 11h, but not 2026-12-24`."""
-        when = ", ".join(map(str, self.windows)) or "at any time"
-        return f"{when}, but not {', '.join(map(str, self.blackouts))}" if self.blackouts else when
+        when = named([*map(str, self.windows)]) or "at any time"
+        return f"{when}, but not {named([*map(str, self.blackouts)])}" if self.blackouts else when
 
     def in_zone(self, zone: tzinfo) -> "Windows":
         """Give them in a zone, unless they name their own zones."""
@@ -77,23 +78,28 @@ class Windows:
         zone, moment = _zone(now), now.astimezone(UTC)
         if self.contains(now, least):
             return now
-        # From the beginning of the day on, so that all checks of a day share one search.
-        found = _first_long(self, zone, least, moment.replace(hour=0, minute=0, second=0, microsecond=0))
+        # From the beginning of the day on, so that all checks of a day share one search; then from its hour, and from
+        # its minute: there may be a thousand openings before the moment.
+        minute = moment.replace(second=0, microsecond=0)
+        since = [minute.replace(minute=0), minute]
+        found = _first_long(self, zone, least, minute.replace(hour=0, minute=0))
         while found is not None:
             if found.start >= moment and self.contains(found.start.astimezone(zone), least):
                 return found.start.astimezone(zone)
-            found = _first_long(self, zone, least, found.end + _INSTANT)
+            found = _first_long(self, zone, least, max(found.end + _INSTANT, since.pop(0) if since else moment))
         return None
 
-    def opens(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
-        """Whether the windows are open at some time from `begin` to `end` (UTC)."""
-        found = next(pieces(self.windows, self.blackouts, Pass(begin, zone, end, 10**6)), None)
-        return found is not None and found.start < end
+    def opens(self, begin: datetime, end: datetime, zone: tzinfo) -> Iterator[Stretch]:
+        """Give what is open from `begin` to `end` (UTC), in order."""
+        return pieces(self.windows, self.blackouts, Pass(begin, zone, end, 10**6))
 
-    def has_blackout(self, begin: datetime, end: datetime, zone: tzinfo) -> bool:
-        """Whether a blackout is on at some time from `begin` to `end`."""
-        firsts = (next((on for on in one.stretches(begin, zone) if on.end > begin), None) for one in self.blackouts)
-        return any(on is not None and on.start < end for on in firsts)
+    def blacks(self, begin: datetime, end: datetime, zone: tzinfo) -> Iterator[Stretch]:
+        """Give each blackout that is on at some time from `begin` to `end`, in the order of their starts."""
+        for on in heapq.merge(*(one.stretches(begin, zone) for one in self.blackouts)):
+            if on.start >= end:
+                return
+            if on.end > begin:
+                yield on
 
     def upcoming(self, now: datetime, least: timedelta = timedelta(0)) -> Iterator[Opening]:
         """Give every opening from `now` on, in order, with at least `least` left; an opening at `now` is the first."""

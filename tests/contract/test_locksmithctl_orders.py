@@ -79,7 +79,7 @@ def test_a_hold_names_one_machine_and_a_release_lets_it_go(ctl, fleet):
     ("args", "sentence"),
     [
         (("--until", "18:30", "--for", "1h"), "say the same thing"),
-        (("--until", "tomorrow"), "--until must be a time like 18:30 or 2026-05-01T18:30"),
+        (("--until", "tomorrow"), "--until must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30"),
         (("--until", "2020-01-01T00:00"), "is past"),
         (("--for", "-1h"), "is past"),
         (("--for", "soon"), "--for: "),

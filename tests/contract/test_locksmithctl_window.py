@@ -1,6 +1,7 @@
 """`window`: what is open and what comes next, of a specification, a machine, a group and a set; on real etcd."""
 
 import json
+import os
 import uuid
 from datetime import UTC, datetime
 
@@ -61,6 +62,26 @@ def test_a_closed_window_says_when_it_opens_also_over_a_change_of_the_clock(alon
     assert "closed at Sun 2026-10-25 01:00 CEST; opens Sun 2026-10-25 04:00 CET, in 4 h" in alone("window", *spec).out
 
 
+def test_the_month_of_the_next_openings_is_drawn_with_its_year(alone):
+    spec = ("--spec", "last Fri 22:00 for 4h", "--zone", "Europe/Berlin", "--at", "2026-11-29T12:00", "--next", "2")
+    lines = alone("window", *spec).out.splitlines()
+    assert [line for line in lines if line[:3] in {"Nov", "Dec", "Jan"}] == [
+        "November 2026",
+        "December 2026",
+        "January 2027",
+    ]
+    assert "21   22   23   24   25*  26*  27" in lines
+
+
+def test_starts_of_every_minute_are_answered_within_a_second_of_work(alone):
+    before = os.times()
+    spec = ("--spec", "minutely for 10s", "--min-remaining", "30s", "--at", "2026-11-29T23:59:30")
+    assert "no opening is to come" in alone("window", *spec).out
+    after = os.times()
+    # With the start of Python; of the work, because other tests may run at the same time.
+    assert after.children_user - before.children_user < 4
+
+
 def test_too_little_that_is_left_is_closed_for_a_reboot(alone):
     spec = ("--spec", "22:00 for 4h", "--zone", "UTC", "--at", "2026-05-02T01:30", "--min-remaining", "1h")
     [_, state, *_] = alone("window", *spec).out.splitlines()
@@ -99,9 +120,18 @@ def test_a_set_that_is_never_open_is_written_with_a_warning(alone, name):
         (("--spec", "22:00"), "'22:00' is not a window: write a start and a length, like Mon..Fri 02:00 for 3h"),
         (("--blackout", "christmas"), "'christmas' is not a blackout: write days like 2026-12-24"),
         (("--spec", "22:00 for 4h", "--zone", "Mars"), "--zone: 'Mars' is no time zone here"),
-        (("--spec", "22:00 for 4h", "--at", "noon"), "--at must be a time like 18:30 or 2026-05-01T18:30, not 'noon'"),
-        (("--spec", "22:00 for 4h", "--at", "9999-12-31T23:59-12:00"), "--at must be a time like 18:30 or 2026-05-01"),
-        (("--spec", "22:00 for 4h", "--at", "0001-01-01T00:00"), "--at must be a time like 18:30 or 2026-05-01T18:30"),
+        (
+            ("--spec", "22:00 for 4h", "--at", "noon"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30, not 'noon'",
+        ),
+        (
+            ("--spec", "22:00 for 4h", "--at", "9999-12-31T23:59-12:00"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24",
+        ),
+        (
+            ("--spec", "22:00 for 4h", "--at", "0001-01-01T00:00"),
+            "--at must be a time like 18:30, 2026-12-24 or 2026-12-24T18:30",
+        ),
         (("--spec", "22:00 for 4h", "--min-remaining", "x"), "--min-remaining: 'x' is not a duration"),
     ],
 )

@@ -227,12 +227,6 @@ class SimMachine:
         self.was_behind = self.was_behind or self.offset < timedelta()
 
     @property
-    def nonce(self) -> str:
-        """The nonce of the claim that its journal names; empty: none."""
-        entry = self.disk.raw and jsonread.load_object(self.disk.raw).get("entry")
-        return entry["claim"]["nonce"] if entry else ""
-
-    @property
     def commits(self) -> int:
         """How many commits of its claim its journal knows."""
         entry = self.disk.raw and jsonread.load_object(self.disk.raw).get("entry")

@@ -20,6 +20,7 @@ from locksmith.cli.commands.ordered import (
 from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import confirm_group, unknown_group
+from locksmith.cli.moments import coming
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
@@ -35,13 +36,14 @@ from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
 from locksmith.util.commands import with_group
 from locksmith.util.words import named, quoted
-from locksmith.window.calendar import in_zone
 from locksmith.window.duration import parse_duration
 
 T = TypeVar("T")
 
-until_option = click.option("--until", cls=GoOption, metavar="T", help="End it then: 18:30, or 2026-05-01T18:30.")
-for_option = click.option("--for", "long", cls=GoOption, metavar="D", help="End it after a while, like 90m or 4h.")
+until_option = click.option(
+    "--until", cls=GoOption, metavar="T", help="End it then: 18:30, 2026-12-24T18:30, or after 2026-12-24."
+)
+for_option = click.option("--for", "long", cls=GoOption, metavar="D", help="End it after a while, like 90m, 4h or 14d.")
 
 
 def _choose_group(context: click.Context, _option: click.Parameter, group: str | None) -> None:
@@ -200,23 +202,15 @@ def order_of(reason: str, until: str | None, long: str | None) -> tuple[Order, f
     now = datetime.now(UTC).replace(microsecond=0)
     if until is not None and long is not None:
         raise UsageError("--until and --for say the same thing: keep one of them")
-    ends = _moment(until) if until is not None else now + _span(long) if long is not None else None
+    ends = _ends(until) if until is not None else now + _span(long) if long is not None else None
     if ends is not None and ends <= now:
         raise UsageError(f"it would have ended already: {ends.astimezone():%Y-%m-%d %H:%M:%S %Z} is past")
     order = Order(invoking_user(), now, reason, ends, nonce=secrets.token_hex(8))
     return order, (ends - now).total_seconds() if ends else None
 
 
-def _moment(text: str) -> datetime:
-    """Read a time of today or tomorrow, or a whole moment, in local time unless it names its zone."""
-    now = datetime.now().astimezone()
-    try:
-        if len(text) <= len("18:30:00") and ":" in text:
-            at = datetime.fromisoformat(f"{now.date()}T{text}").astimezone()
-            return (at if at > now else at + timedelta(days=1)).astimezone(UTC)
-        return in_zone(datetime.fromisoformat(text), local_zone()).astimezone(UTC)
-    except ValueError:
-        raise UsageError(f"--until must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
+def _ends(text: str) -> datetime:
+    return coming(text, datetime.now(UTC), local_zone(), "--until").astimezone(UTC)
 
 
 def _span(text: str) -> timedelta:

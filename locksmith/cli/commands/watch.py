@@ -13,7 +13,7 @@ from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json, say
-from locksmith.cli.painted import painted
+from locksmith.cli.painted import painted, steers
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.fleet.explain import how_words
@@ -58,11 +58,11 @@ class Seen:
 
 
 def watch(session: Session, *, as_json: bool, everything: bool, ids: bool = False) -> None:
-    """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
+    """Show a group as it changes: in place on a terminal that can, else a block or an object of JSON for each change."""
     session.load()
     if as_json:
         boottime.run(_plain(session, _print_object))
-    elif sys.stdout.isatty():
+    elif steers(sys.stdout):
         boottime.run(_live(session, everything=everything, ids=ids))
     else:
         boottime.run(_plain(session, lambda seen: _print_block(seen, everything=everything, ids=ids)))

@@ -1,15 +1,18 @@
 """`window`: is it open, until when, what comes next; and the sets of windows that an operator keeps in etcd."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 
 import click
 
 from locksmith.cli.commands.freeze import group_option
 from locksmith.cli.commands.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
+from locksmith.cli.moments import shown
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.rehearsing import note_dry_run
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
+from locksmith.config.calendars import read_calendar
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.fleet.explain import group_name
@@ -20,21 +23,42 @@ from locksmith.store.protocol import Store
 from locksmith.util import boottime
 from locksmith.util.records import moment
 from locksmith.util.words import listed, quoted
-from locksmith.window import window_set
-from locksmith.window.calendar import in_zone, parse_zone
+from locksmith.window import ical, window_set
+from locksmith.window.calendar import parse_zone
 from locksmith.window.duration import parse_duration
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
+
+calendar_options = (
+    click.option(
+        "--open-calendar",
+        "open_files",
+        cls=GoOption,
+        multiple=True,
+        metavar="FILE",
+        help="An iCalendar file (.ics): its events are windows.",
+    ),
+    click.option(
+        "--blackout-calendar",
+        "black_files",
+        cls=GoOption,
+        multiple=True,
+        metavar="FILE",
+        help="An iCalendar file (.ics): its events are blackouts.",
+    ),
+)
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
 @click.option("--spec", "specs", cls=GoOption, multiple=True, metavar="W", help="A window to show: 'Fri 22:00 for 4h'.")
 @click.option("--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout to show with it.")
+@calendar_options[0]
+@calendar_options[1]
 @click.option("--set", "names", cls=GoOption, multiple=True, metavar="NAME", help="A set of windows in etcd to show.")
 @click.option(
     "--next", "count", cls=GoOption, type=click.IntRange(1, 1000), default=5, help="How many openings to show."
 )
-@click.option("--at", cls=GoOption, metavar="T", help="Show this time: 18:30, or 2026-05-01T18:30.")
+@click.option("--at", cls=GoOption, metavar="T", help="Show this time: 18:30, 2026-12-24, or 2026-12-24T18:30.")
 @click.option("--zone", cls=GoOption, metavar="Z", help="The time zone of what names none, and of what is shown.")
 @click.option(
     "--min-remaining", "least", cls=GoOption, metavar="D", help="How much has to be left when a reboot begins."
@@ -48,6 +72,8 @@ def window(
     *,
     specs: tuple[str, ...],
     blackouts: tuple[str, ...],
+    open_files: tuple[str, ...],
+    black_files: tuple[str, ...],
     names: tuple[str, ...],
     count: int,
     at: str | None,
@@ -64,9 +90,10 @@ def window(
         return
     session = context.ensure_object(Session)
     shown_in = _zone(zone)
-    asked = Asked(_moment(at, shown_in), shown_in, count, _least(session, least, checks=bool(specs or blackouts)))
-    if specs or blackouts:
-        written = WindowSet.parse(specs, blackouts, zone or "")
+    is_written = bool(specs or blackouts or open_files or black_files)
+    asked = Asked(_moment(at, shown_in), shown_in, count, _least(session, least, checks=is_written))
+    if is_written:
+        written = _written(specs, blackouts, zone or "", open_files, black_files)
         found = {"the specification": window_set.union([written])}
     elif names:
         found = {f"set {name}": window_set.union([_stored(session, name)]) for name in names}
@@ -91,23 +118,35 @@ def window(
 @click.option(
     "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout: '*-12-20..*-01-06'."
 )
+@calendar_options[0]
+@calendar_options[1]
 @click.option(
     "--zone", cls=GoOption, default="", metavar="Z", help="The time zone of what names none; else each machine's own."
 )
 @reason_option
 @pass_session
 def set_(
-    session: Session, *, name: str, windows: tuple[str, ...], blackouts: tuple[str, ...], zone: str, reason: str
+    session: Session,
+    *,
+    name: str,
+    windows: tuple[str, ...],
+    blackouts: tuple[str, ...],
+    open_files: tuple[str, ...],
+    black_files: tuple[str, ...],
+    zone: str,
+    reason: str,
 ) -> None:
     """Write a set of windows into etcd, for every machine whose configuration names it in window.sets.
 
+    The events of calendars are written as they are now: after a change of the file, write the set again.
+
     It replaces the set as a whole. Machines that wait see it within half a minute, all others before they reboot.
     """
-    if not windows and not blackouts:
+    if not (windows or blackouts or open_files or black_files):
         raise UsageError(
             f"a set needs --open or --blackout at least once; to remove it: `locksmithctl window rm {quoted(name)}`"
         )
-    read = WindowSet.parse(windows, blackouts, zone)
+    read = _written(windows, blackouts, zone, open_files, black_files)
     for one in read.windows:
         one.lasting()
     new = WindowSet(
@@ -170,6 +209,20 @@ def remove(session: Session, *, name: str) -> None:
     say(f"set {name} is removed; a machine whose window.sets still names it does not reboot")
 
 
+def _written(
+    specs: tuple[str, ...],
+    blackouts: tuple[str, ...],
+    zone: str,
+    open_files: tuple[str, ...],
+    black_files: tuple[str, ...],
+) -> WindowSet:
+    """Read a set of what is written on the command line and in calendars."""
+    of_zone = _zone(zone or None)
+    opens = [one for file in open_files for one in read_calendar(Path(file), lambda text: ical.windows(text, of_zone))]
+    blacks = [one for file in black_files for one in read_calendar(Path(file), ical.blackouts)]
+    return WindowSet.parse([*specs, *map(str, opens)], [*blackouts, *map(str, blacks)], zone)
+
+
 def _zone(name: str | None) -> tzinfo:
     try:
         return local_zone() if name is None else parse_zone(name)
@@ -179,13 +232,7 @@ def _zone(name: str | None) -> tzinfo:
 
 def _moment(text: str | None, zone: tzinfo) -> datetime:
     now = datetime.now(zone)
-    if text is None:
-        return now
-    try:
-        whole = f"{now.date()}T{text}" if "-" not in text else text
-        return in_zone(datetime.fromisoformat(whole), zone)
-    except ValueError:
-        raise UsageError(f"--at must be a time like 18:30 or 2026-05-01T18:30, not {text!r}") from None
+    return now if text is None else shown(text, now, zone, "--at")
 
 
 def _least(session: Session, text: str | None, *, checks: bool) -> timedelta:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,8 @@ from locksmith.window.windows import Opening, Windows
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 CELL = 4
+_MOST_MONTHS = 3
+_LEGEND = "* a window is open on that day, x a blackout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ def lines(name: str, of: Windows | None, asked: Asked) -> list[str]:
     """Write it for people: now, the next openings, and the month."""
     if of is None:
         return [f"{name}: a reboot is allowed at any time"]
-    lines = [f"{name}: {of}", _state(of, asked), *_upcoming(of, asked)]
-    return [*lines, "", *_month(of, asked)]
+    coming = _next(of, asked)
+    drawn = [line for day in _months(coming, asked) for line in ("", *_month(of, day, asked))]
+    return [f"{name}: {of}", _state(of, asked), *_upcoming(coming, asked), *drawn, _LEGEND]
 
 
 def _state(of: Windows, asked: Asked) -> str:
@@ -82,8 +85,7 @@ def warning(of: Windows | None, least: timedelta, zone: tzinfo) -> str:
     )
 
 
-def _upcoming(of: Windows, asked: Asked) -> list[str]:
-    found = _next(of, asked)
+def _upcoming(found: list[Opening], asked: Asked) -> list[str]:
     if not found:
         return []
     return ["next:", *(f"  {_clock(one.opens or asked.at, asked)}  {_ends(one, asked)}" for one in found)]
@@ -95,11 +97,17 @@ def _ends(one: Opening, asked: Asked) -> str:
     return f"until {_clock(one.closes, asked)}"
 
 
-def _month(of: Windows, asked: Asked) -> list[str]:
-    weeks = month(of, asked.at.date(), asked.zone)
+def _months(coming: list[Opening], asked: Asked) -> list[date]:
+    """Give a day of each month to draw: that of now, and those of the next openings."""
+    days = [asked.at, *(one.opens for one in coming if one.opens)]
+    months = dict.fromkeys(moment.astimezone(asked.zone).date().replace(day=1) for moment in days)
+    return list(months)[:_MOST_MONTHS]
+
+
+def _month(of: Windows, day: date, asked: Asked) -> list[str]:
     head = "".join(f"{name:<{CELL}} " for name in WEEKDAYS).rstrip()
-    rows = (_row([_cell(day, asked) for day in week]) for week in weeks)
-    return [f"{asked.at:%B %Y}", head, *rows, "* a window is open on that day, x a blackout"]
+    rows = (_row([_cell(day, asked) for day in week]) for week in month(of, day, asked.zone))
+    return [f"{day:%B %Y}", head, *rows]
 
 
 def _row(cells: list[Part]) -> str:

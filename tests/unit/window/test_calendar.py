@@ -22,6 +22,8 @@ DOCUMENTED = """
     Sat,Sun 12-05 08:05:40          | Sat,Sun 08:05:40           | 2003-03-05 05:40      | 05:40:23.4200004/3.1700005
     2003-02..04-05                  | 2003-03-05 05:40 UTC       | 2003-03-05            | 03-05
     hourly | daily | daily UTC | monthly | weekly | weekly Pacific/Auckland | yearly | annually | *:2/3 | quarterly
+    Mon-Fri | Mon-Fri 02:00 | mon-WED,Sat 02:00 | Monday-Friday, 02:00 | Mon-Mon *-12-* 02:00 | Mon-Fri 02:00 UTC
+    anually | biannually | bi-annually | Semi-Annually | MINUTELY | @1900000000 | Tue @1900000000 | @1900000000 UTC
     Mon..Fri *-*-* 02:00 | *-*~1 22:00 | Mon *-05~07/1 | *-02~03 | *-*-1,15 22:00 | semiannually | minutely
 """
 REFUSED = [
@@ -30,6 +32,16 @@ REFUSED = [
     "14:60",
     "24:00",
     "Fri..Mon 14:00",
+    "Fri-Mon 14:00",
+    "Mon- 14:00",
+    "Mon - Fri 14:00",
+    "Mon-Wed-Fri 14:00",
+    "Mon.Fri 14:00",
+    "Mon minutely",
+    "half-yearly",
+    "@1900000000.5",
+    "@99999999999",
+    "@",
     "14:00 foo",
     "*-13-01",
     "*-*-32",
@@ -171,3 +183,44 @@ def test_several_starts_in_a_skipped_hour_open_at_one_instant():
 
 def test_a_day_that_never_comes_ends_with_the_calendar():
     assert list(Calendar.parse("*-02-30 10:00").instants(date(2026, 1, 1), UTC)) == []
+
+
+def test_the_last_two_working_days_of_a_month_are_two_expressions():
+    parts = [Calendar.parse(text) for text in ("Mon..Fri *-*~1,2", "Thu,Fri *-*~3,4")]
+    for month in range(12 * 30):
+        year, number = 2020 + month // 12, month % 12 + 1
+        end = (date(year, number, 28) + timedelta(days=4)).replace(day=1)
+        days = [end - timedelta(days=back) for back in range(1, 29)]
+        working = [day for day in days if day.weekday() < 5][:2]
+        assert [day for day in days if any(part.falls_on(day) for part in parts)] == working
+
+
+def test_every_second_week_counts_from_its_date_across_years_of_53_weeks():
+    calendar = Calendar.parse("Sat 22:00 every 2 weeks from 2026-12-05 UTC")
+    days = [moment.date() for moment in islice(calendar.instants(date(2020, 1, 1), UTC), 60)]
+    assert days == [date(2026, 12, 5) + timedelta(weeks=2 * number) for number in range(60)]
+
+
+def test_every_third_week_has_all_its_weekdays_from_the_date_on():
+    calendar = Calendar.parse("Tue-Thu 02:00 every 3 weeks from 2026-12-02")
+    days = [moment.day for moment in islice(calendar.instants(date(2026, 11, 1), UTC), 5)]
+    assert days == [2, 3, 22, 23, 24]  # the Tuesday before the date is none
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Sat 22:00 every 2 weeks", "write it like Sat 22:00 every 2 weeks from 2026-12-05"),
+        ("Sat 22:00 every 1 weeks from 2026-12-05", "every 2 to 52 weeks"),
+        ("Sat 22:00 every 53 weeks from 2026-12-05", "every 2 to 52 weeks"),
+        ("Sat 22:00 every 2 weeks from 2026-02-30", "is no date"),
+        ("Sat 22:00 every 2 weeks from 20261205", "is no date"),
+        ("Sat 22:00 every 2 weeks from 2026-12-06", "is a Sunday"),
+        ("22:00 every 2 weeks from 2026-12-05", "needs weekdays"),
+        ("2nd Sat 22:00 every 2 weeks from 2026-12-12", "excludes 2nd Sat"),
+        ("Sat 22:00 every 2 weeks from 2026-12-05 every 2 weeks from 2026-12-05", "is not a start"),
+    ],
+)
+def test_weeks_that_could_be_misread_are_refused(text, why):
+    with pytest.raises(ValueError, match=why):
+        Calendar.parse(text)

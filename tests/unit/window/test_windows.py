@@ -1,6 +1,6 @@
 """Several windows and blackouts: what is open, until when, and what comes next."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from locksmith.errors import UsageError
 from locksmith.window import openings
+from locksmith.window import windows as windows_module
 from locksmith.window.blackout import Blackout
+from locksmith.window.calendar import Calendar
+from locksmith.window.clock_changes import instant
+from locksmith.window.month import month
+from locksmith.window.openings import pieces
 from tests.harness.windows import plan
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -246,3 +251,36 @@ def test_it_is_open_until_it_closes_and_not_right_behind(windows, now, part):
     between = now.astimezone(UTC) + (closes - now.astimezone(UTC)) * part
     assert windows.contains(between.astimezone(BERLIN)) or between == closes
     assert not windows.contains((closes + INSTANT).astimezone(BERLIN))
+
+
+@pytest.mark.parametrize(("spec", "least"), [("minutely for 10s", 0), ("*:* for 59s", 30), ("minutely for 10s", 30)])
+def test_openings_of_every_minute_are_found_without_going_through_the_day(spec, least, monkeypatch):
+    passes = []
+    monkeypatch.setattr(windows_module, "pieces", lambda *of: passes.append(of) or pieces(*of))
+    now, seconds = datetime(2026, 11, 29, 23, 59, 30, tzinfo=BERLIN), timedelta(seconds=least)
+    opens = plan(spec).next_open(now, seconds)
+    assert opens == (None if (spec, least) == ("minutely for 10s", 30) else now + timedelta(seconds=30))
+    assert len(passes) <= 5
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe", "America/Asuncion"])
+def test_a_day_of_many_times_has_the_instants_of_each_of_its_times(name):
+    zone, first, days = ZoneInfo(name), date(2024, 1, 1), 366
+    dense = Calendar.parse("*:0/20")
+    each = (instant(first + timedelta(days=number), at, zone) for number in range(days) for at in dense.times)
+    assert list(islice(dense.instants(first, zone), days * len(dense.times))) == list(each)
+
+
+def day_after(day, zone):
+    return instant(day + timedelta(days=1), time(0), zone)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Asuncion"])
+def test_a_month_marks_the_days_that_a_question_for_each_day_marks(zone):
+    nights = plan("Fri 22:00 for 4h", "Sun 00:00 for 24h", "Wed *:0/30 for 1m", but=["*-*-10..12", "Fri 23:00 for 1h"])
+    for number in range(1, 13):
+        days = [day for week in month(nights, date(2026, number, 1), ZoneInfo(zone)) for day in week if day]
+        for day in days:
+            begin, end = instant(day.date, time(0), ZoneInfo(zone)), day_after(day.date, ZoneInfo(zone))
+            assert day.is_open == any(one.start < end for one in nights.opens(begin, end, ZoneInfo(zone)))
+            assert day.is_black == any(nights.blacks(begin, end, ZoneInfo(zone)))
