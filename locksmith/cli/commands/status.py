@@ -108,7 +108,9 @@ def parse_share(text: str) -> str:
 def parse_slots(text: str) -> int:
     """Read a number of slots; `UsageError` for what is none."""
     if re.fullmatch(r"[+-]?0+", text):
-        raise UsageError("max must be at least 1; `locksmithctl freeze` keeps all machines of a group from rebooting")
+        raise UsageError(
+            "max must be at least 1; `locksmithctl freeze --reason=maintenance` keeps a group from rebooting"
+        )
     if not re.fullmatch(r"\+?[0-9]{1,19}", text) or not 1 <= int(text) <= INT64_MAX:
         raise UsageError(f"max must be at least 1, and a whole number below 2^63; {text!r} is not, nothing was changed")
     return int(text)

@@ -58,7 +58,7 @@ class Seen:
 
 
 def watch(session: Session, *, as_json: bool, everything: bool, ids: bool = False) -> None:
-    """Show a group as it changes: in place on a terminal that can, else a block or an object of JSON for each change."""
+    """Show a group as it changes: in place if the terminal can, else a block or an object of JSON for each change."""
     session.load()
     if as_json:
         boottime.run(_plain(session, _print_object))

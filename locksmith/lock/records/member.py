@@ -4,7 +4,6 @@ The machine writes it when it comes, and when it begins or ends to need a reboot
 vanish without a trace. Nothing of the lock depends on it: it is for people.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.node import Node
 from locksmith.util import jsonread, limits
-from locksmith.util.records import SCHEMA, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
 KEPT = timedelta(days=30)
 """For how long a machine is remembered that vanished, or that left while it needed a reboot."""
@@ -75,7 +74,7 @@ def encode(member: Member) -> bytes:
         "need_since": optional_moment(member.need_since),
         **({"gone": moment(member.gone), "how": member.how} if member.gone else {}),
     }
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return dump(fields)
 
 
 def decode(raw: bytes, key: str, machine_id: str) -> Member:
