@@ -170,7 +170,7 @@ def decode(raw: bytes, key: str, machine_id: str) -> Node:
         raise CorruptValueError(key, f"not a machine's presence: {error}; its locksmithd writes it again") from None
 
 
-def _read_lasts(fields: Mapping[str, Any]) -> int:
+def _read_lasts(fields: dict[str, Any]) -> int:
     found = jsonread.read(fields, "lasts", int, 0)
     if not 0 <= found <= LONGEST:
         raise jsonread.BadJsonError(f"lasts must be from 0 to {LONGEST} seconds")
