@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from random import Random
 
 from locksmith.errors import CorruptValueError
@@ -50,10 +51,15 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """A holder's record and its presence, as they were last read; None: there is none that can be read."""
+    """What was wrong with a holder when it was last read. One that has just got its slot is well."""
 
-    claim: Claim | None
-    machine: Node | None
+    lost: bool = False
+    overdue: bool = False
+    incidents: tuple[Incident, ...] = ()
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.lost or self.overdue or bool(self.incidents)
 
 
 class GroupSight:
@@ -114,39 +120,37 @@ class GroupSight:
         entry = read[keys.semaphore_key(self._group)].entry
         now = semaphore.decode(entry.value, entry.key) if entry else Semaphore()
         self._follow(now, read)
-        noted = read[keys.incidents_key(self._group)].entry
-        known = {holder: found for holder, found in self._holders.items() if found is not None}
-        view = GroupView(
-            group=self._group,
-            semaphore=now,
-            claims={holder: found.claim for holder, found in known.items()},
-            machines={holder: found.machine for holder, found in known.items() if found.machine},
-            noted=tuple(incident.decode(noted.value, noted.key)) if noted else (),
-        )
-        moment = self._clock()
-        statuses = holder_statuses(view)
+        known = [found for found in self._holders.values() if found is not None]
         return GroupFigures(
             slots=now.max,
             held=len(now.holders),
             frozen=read[keys.freeze_key(self._group)].entry is not None,
-            lost=self._at_least(sum(_is_lost(one, moment) for one in statuses)),
-            overdue=self._at_least(sum(self._is_overdue(one, view, moment) for one in statuses)),
-            halted=self._at_least(self._halted(view.incidents(moment))),
+            lost=self._at_least(sum(one.lost for one in known)),
+            overdue=self._at_least(sum(one.overdue for one in known)),
+            halted=self._at_least(self._halted(known, read[keys.incidents_key(self._group)].entry)),
         )
 
     def _follow(self, now: Semaphore, read: Mapping[str, Reading]) -> None:
         """Keep what is known of those who hold a slot now, in the order in which they are read.
 
-        Those that were read have their next turn after the others. A holder that was not there at the last check comes
-        last: it has its slot for five minutes at most, and that is too short for anything to be wrong. Of the holders
-        at the first check nothing is known. Each member reads them in an order of its own.
+        Those that were read now come after the others. Every second is one with which something is wrong, so that it is
+        noticed soon when that ends. A holder that was not there at the last check comes last: it has its slot for five
+        minutes at most, and that is too short for anything to be wrong. Of the holders at the first check nothing is
+        known. Each member reads them in an order of its own.
         """
-        new = _Holder(None, None) if self._checks else None
-        before = [one for one in self._holders if one in now.holders]
-        turns = sorted(before, key=lambda one: keys.holder_key(self._group, one) in read)
+        new = None if self._checks == 0 else _Holder()
         arrived = [one for one in now.holders if one not in self._holders]
         self._rng.shuffle(arrived)
-        self._holders = {one: self._seen(one, read) or self._holders.get(one, new) for one in [*turns, *arrived]}
+        before = [one for one in self._holders if one in now.holders]
+        found = {one: self._seen(one, read) or self._holders.get(one, new) for one in [*before, *arrived]}
+
+        def turn(holder: str) -> tuple[bool, bool]:
+            return holder in arrived, keys.holder_key(self._group, holder) in read
+
+        wrong = {one for one, judged in found.items() if judged is not None and judged.is_wrong}
+        order = sorted(found, key=turn)
+        by_turns = zip_longest((one for one in order if one in wrong), (one for one in order if one not in wrong))
+        self._holders = {one: found[one] for pair in by_turns for one in pair if one is not None}
         self._checks += 1
 
     def _seen(self, holder: str, read: Mapping[str, Reading]) -> _Holder | None:
@@ -154,22 +158,28 @@ class GroupSight:
         shown = read.get(keys.node_key(self._group, holder))
         if record is None or shown is None:
             return None
-        claim = read_record(holder, record.entry)
-        machine = _machine(holder, shown.entry, self._clock())
-        if isinstance(claim, CorruptValueError) or isinstance(machine, CorruptValueError):
-            return _Holder(None, None)
-        return _Holder(claim, machine)
-
-    def _is_overdue(self, status: HolderStatus, view: GroupView, now: datetime) -> bool:
-        machine = view.machines.get(status.holder)
-        past = status.claim is not None and status.claim.state == COMMITTED
-        return past and machine is not None and is_overdue(machine, now, self._limit)
+        claim, now = read_record(holder, record.entry), self._clock()
+        machine = _machine(holder, shown.entry, now)
+        if not isinstance(claim, Claim) or isinstance(machine, CorruptValueError):
+            return _Holder()
+        present = {} if machine is None else {holder: machine}
+        [status] = holder_statuses(GroupView(self._group, Semaphore(1, (holder,)), {holder: claim}, machines=present))
+        return _Holder(
+            lost=_is_lost(status, now),
+            overdue=claim.state == COMMITTED and machine is not None and is_overdue(machine, now, self._limit),
+            incidents=tuple(incident.incidents([claim], present, (), now)),
+        )
 
     def _at_least(self, number: float) -> float:
         """Give a number that may be higher only if it says something already."""
         return UNKNOWN if self._is_incomplete and not number else number
 
-    def _halted(self, found: list[Incident]) -> float:
+    def _halted(self, known: list[_Holder], noted: Entry | None) -> float:
+        held = [one for holder in known for one in holder.incidents]
+        # On v2 what is noted may be of a slot that is still held.
+        nonces = {one.claim.nonce for one in held}
+        left = incident.decode(noted.value, noted.key) if noted else []
+        found = [*held, *(one for one in left if one.claim.nonce not in nonces)]
         machines = self._machines()
         if self._halt_after.percent is not None and not machines:
             return UNKNOWN if found else 0

@@ -165,6 +165,38 @@ async def test_many_holders_at_the_start_of_a_large_group_are_read_in_turn_witho
     assert [math.isnan(lost) for lost in counted] == [True, True, False]
 
 
+async def test_what_was_read_is_no_alarm_later_until_it_is_read_again():
+    group = Group(machines=30_000)
+    await LockAdmin(Guarded(group.store, "")).set_max(20)
+    await group.look()
+    for number in range(2, 12):
+        await group.reboots(f"n{number}")
+    for _ in range(3):
+        await group.look()
+    figures = await group.look(LIMIT + SOON)
+    assert figures.overdue == group_sight.IN_LARGE
+
+
+async def test_what_is_wrong_is_read_first_so_that_its_end_is_seen():
+    group = Group(machines=30_000)
+    await LockAdmin(Guarded(group.store, "")).set_max(20)
+    await group.look()
+    for number in range(2, 12):
+        await group.takes(f"n{number}")
+    await group.shows(replace(REBOOTING, machine_id="n1", since=group.now, written=group.now))
+    lock = RebootLock(group.store, "", clock=lambda: group.now)
+    await lock.take(claim("n1"))
+    await lock.commit(claim("n1"))
+    group.now += LIMIT + timedelta(minutes=1)
+    while (await group.look()).overdue == 0:
+        assert len(group.shown) < 20
+    entry = (await group.store.get(keys.node_key("", "n1"))).entry
+    assert entry
+    well = replace(REBOOTING, machine_id="n1", state=states.VERIFYING, written=group.now)
+    await group.store.update(entry, node.encode(well), 1e6)
+    assert (await group.look()).overdue == 0
+
+
 async def test_who_has_its_slot_for_longer_is_read_before_who_has_just_got_it(group):
     await LockAdmin(Guarded(group.store, "")).set_max(20)
     await group.look()
@@ -187,7 +219,7 @@ async def test_of_many_holders_each_has_its_turn(group, monkeypatch):
         await group.vanishes(name)
     await group.look()
     asked = set()
-    for _ in range(3):
+    for _ in range(4):
         named = group.sight.keys()
         asked |= {key for key in named if "/holders/" in key}
         await group.look(LONG)
