@@ -96,7 +96,7 @@ def named(cause: Cause) -> str:
 
 
 def merged(*pasts: Past) -> tuple[LastReboot, ...]:
-    """Put several memories together: each reboot once, and the last of all."""
+    """Put several memories together: each reboot once, as the first of them knows it."""
     found: dict[tuple[object, ...], LastReboot] = {}
     for one in (one for past in pasts for one in past):
         found.setdefault((one.nonce,) if one.nonce else (one.version, one.at), one)
