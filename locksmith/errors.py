@@ -30,7 +30,7 @@ LocksmithError                                     the command line prints the s
 │   │   ├── SlotsBusyError (lock.errors)           not done: there is no free slot
 │   │   │   └── PreparedBusyError (lock.prepared)  not done: `prepared` has the readings for the next attempt
 │   │   ├── OtherClaimError (lock.errors)          not done: the machine's id has a slot for another claim
-│   │   ├── RepeatedError (lock.errors)            not done: the machine has just rebooted for this version
+│   │   ├── RepeatedError (lock.errors)            not done: it has rebooted for this cause, or too often
 │   │   └── NotAdmittedError (lock.errors)         not done: an order, or another member, keeps this machine waiting
 │   │       └── HaltedError (lock.errors)          not done: the rollout is halted until `locksmithctl resume`
 │   ├── LostClaimError (lock.errors)               refused: the claim has no slot any more

@@ -128,7 +128,8 @@ class Journal:
         """Give the reboot journal without its claim, after a reboot that is done; what the group remembers is added."""
         if done is None and not past:
             return replace(self, entry=None)
-        remembered = merged(self.past, past)
+        # The group's word comes first: what it denies, this machine must not ask for again at once.
+        remembered = merged(past, self.past)
         if done is None:
             return Journal(done=remembered[-1], earlier=remembered[:-1])
         return Journal(done=done, earlier=tuple(one for one in remembered if one.nonce != done.nonce or not one.nonce))

@@ -17,6 +17,8 @@ from locksmith.util.records import moment, read_moment
 DAY = timedelta(days=1)
 MOST_REMEMBERED = 32
 """The reboots that are remembered."""
+LONGEST_REMEMBERED = timedelta(days=31)
+"""A reboot of so long ago forbids nothing: `reboot.repeat` is 30 days at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,16 @@ def named(cause: Cause) -> str:
 
 
 def merged(*pasts: Past) -> tuple[LastReboot, ...]:
-    """Put several memories together: each reboot once, and the last of all."""
+    """Put several memories together: each reboot once, as the first of them knows it."""
     found: dict[tuple[object, ...], LastReboot] = {}
     for one in (one for past in pasts for one in past):
         found.setdefault((one.nonce,) if one.nonce else (one.version, one.at), one)
-    return tuple(sorted(found.values(), key=lambda one: one.at))[-MOST_REMEMBERED:]
+    return kept(sorted(found.values(), key=lambda one: one.at))
+
+
+def kept(past: Past) -> tuple[LastReboot, ...]:
+    """Leave out the reboots that are too many, or long before the last one."""
+    return tuple(one for one in past[-MOST_REMEMBERED:] if past[-1].at - one.at < LONGEST_REMEMBERED)
 
 
 def encode_reboot(last: LastReboot) -> dict[str, Any]:

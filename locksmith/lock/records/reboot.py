@@ -12,10 +12,10 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.cause import OPERATOR, Cause, cause_of, encode_causes, read_causes
 from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.past import (
-    MOST_REMEMBERED,
     LastReboot,
     Past,
     encode_reboot,
+    kept,
     next_allowed,
     read_earlier,
     repeated,
@@ -48,10 +48,9 @@ class RebootRecord:
     @classmethod
     def of(cls, claim: Claim, now: datetime, known: "RebootRecord | None" = None) -> "RebootRecord":
         """Make the record of a claim that passes its point of no return now, after what is known so far."""
-        earlier = known.past(claim) if known else ()
-        causes = claim.causes or (_cause(claim),)
-        at = now.replace(microsecond=0)
-        return cls(claim.version, at, claim.nonce, claim.boot_id, claim.userspace, causes, earlier)
+        at, causes = now.replace(microsecond=0), claim.causes or (_cause(claim),)
+        *earlier, _ = kept([*(known.past(claim) if known else ()), LastReboot(claim.version, at)])
+        return cls(claim.version, at, claim.nonce, claim.boot_id, claim.userspace, causes, tuple(earlier))
 
     def past(self, claim: Claim) -> tuple[LastReboot, ...]:
         """Give the reboots that count for a claim: those since an operator has last allowed another.
@@ -61,7 +60,7 @@ class RebootRecord:
         same = (claim.boot_id, claim.userspace) == (self.boot_id, self.userspace)
         last = () if same else (LastReboot(self.version, self.at, self.nonce, self.causes),)
         since = claim.rechecked
-        return tuple(one for one in (*self.earlier, *last) if since is None or one.at > since)[-MOST_REMEMBERED:]
+        return tuple(one for one in (*self.earlier, *last) if since is None or one.at > since)
 
     @property
     def before(self) -> "RebootRecord | None":

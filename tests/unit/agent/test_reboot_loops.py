@@ -177,6 +177,18 @@ def test_what_a_machine_learns_from_its_group_is_added_to_what_it_knows():
     assert Journal(done=one, earlier=()).after() == Journal(done=one)
 
 
+def test_a_machine_whose_clock_was_wrong_takes_the_time_of_a_reboot_from_its_group():
+    """Otherwise it would ask, and be denied, again and again."""
+
+    known = LastReboot("a", NOW, "one", (Cause("packages", "a"),))
+    own = replace(known, at=NOW + timedelta(days=3650))
+    machine = Machine()
+    machine.journal = Journal(done=own).after(past=(known,))
+    step = decide(machine.asked(Cause("packages", "a")))
+    assert isinstance(step, Wait)
+    assert (step.code, step.until) == ("repeated", NOW + DAY)
+
+
 SAID = st.tuples(st.sampled_from(["packages", "kernel", "max-uptime"]), st.sampled_from(["", "0.0.0", "a", "b", "c"]))
 CYCLES = st.lists(st.tuples(st.lists(SAID, max_size=3), st.booleans()), max_size=60)
 

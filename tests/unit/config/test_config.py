@@ -567,6 +567,8 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("window-sets = {a = 1}", f"{FILE}: window-sets must have a table for 'a', not a whole number"),
         ("[window-sets.a]\nopen = ['x']", f"{FILE}: window-sets has the set 'a', which cannot be used: 'x' is not a"),
         ("[metrics]\nport = 65536", f"{FILE}: metrics.port must be a whole number from 0 to 65535, not 65536"),
+        ("[reboot]\nmax-per-day = 0", f"{FILE}: reboot.max-per-day must be a whole number from 1 to 24, not 0"),
+        ("[reboot]\nmax-per-day = 25", f"{FILE}: reboot.max-per-day must be a whole number from 1 to 24, not 25"),
         ("[metrics]\naddress = ''", f"{FILE}: metrics.address must not be empty"),
         ("[metrics]\ncertfile = '/a'", f"{FILE}: metrics.certfile is set without metrics.keyfile"),
         ("[reboot]\nlimit = '-1m'", f"{FILE}: reboot.limit must be longer than 0s and at most 24h, not '-1m'"),

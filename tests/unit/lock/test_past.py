@@ -95,6 +95,9 @@ def test_two_memories_of_one_reboot_are_one():
     many = [rebooted(n * HOUR, A, nonce=str(n)) for n in range(100)]
     assert past.merged(many)[-1] == many[0]
     assert len(past.merged(many)) == MOST_REMEMBERED
+    old = rebooted(32 * DAY, A, nonce="old")
+    assert past.merged([old], [rebooted(HOUR, B)]) == (rebooted(HOUR, B),)
+    assert past.merged([old]) == (old,)
 
 
 def test_a_long_version_and_many_causes_are_cut_and_still_known():
@@ -113,7 +116,7 @@ def test_the_largest_memory_is_a_record_that_can_be_read():
         record = RebootRecord.of(claim, NOW + n * HOUR, record)
     raw = reboot_record.encode(record)
     assert len(raw) < limits.LAST_REBOOT
-    assert len(reboot_record.decode(raw, "k").earlier) == MOST_REMEMBERED
+    assert len(reboot_record.decode(raw, "k").earlier) == MOST_REMEMBERED - 1
 
 
 def test_a_record_keeps_what_was_before_it_and_gives_it_back():
@@ -124,6 +127,14 @@ def test_a_record_keeps_what_was_before_it_and_gives_it_back():
     assert second.before is not None
     assert second.before.past(CLAIM) == first.past(CLAIM)
     assert first.before is None
+
+
+def test_a_record_forgets_the_reboots_of_the_month_before():
+    first = RebootRecord.of(replace(CLAIM, nonce="one", boot_id="boot-1"), NOW)
+    second = RebootRecord.of(replace(CLAIM, nonce="two", boot_id="boot-2"), NOW + 30 * DAY, first)
+    third = RebootRecord.of(replace(CLAIM, nonce="three", boot_id="boot-3"), NOW + 32 * DAY, second)
+    assert [one.nonce for one in second.earlier] == ["one"]
+    assert [one.nonce for one in third.earlier] == ["two"]
 
 
 def test_a_commit_in_the_same_boot_replaces_one_of_which_nothing_came():
