@@ -22,8 +22,8 @@ def confirm_group(session: Session, deed: str, *, sure: bool) -> bool:
     if sure:
         note(f"Warning: {words}")
     elif not can_ask():
-        raise LockError(f"{words}. Nothing was done: to {deed} it all the same, use --yes")
-    elif not ask(f"{words}. {deed.capitalize()} it all the same?"):
+        raise LockError(f"{words} Nothing was done: to {deed} it all the same, use --yes")
+    elif not ask(f"{words} {deed.capitalize()} it all the same?"):
         raise LockError("not confirmed; nothing was done")
     return False
 
@@ -39,7 +39,7 @@ def unknown_group(session: Session) -> str:
         hint = f"did you mean {listed(near)}?"
     else:
         others = listed([one or "(default)" for one in known])
-        hint = f"in use are: {others}" if known else "no group is in use yet"
+        hint = f"in use are: {others}." if known else "no group is in use yet."
     return f"nothing has locked in {group_name(group)}, and no machine of it is present; {hint}"
 
 

@@ -43,13 +43,14 @@ def to_lock(session: Session, wanted: str | None) -> tuple[Match, bool]:
 def to_unlock(session: Session, wanted: str | None, *, manual: bool) -> Match:
     """Give the holder whose slot is to be freed; with `manual` a manual lock, if the name may mean one.
 
-    `NotHeldError`: the name means a machine that holds no slot.
+    `NotHeldError`: the name means a machine that holds no slot. With `manual` that machine is given.
     """
 
     def look(view: GroupView) -> Match | None:
         held = find_holder(view, _checked(wanted))
         if manual:
-            held = [one for one in held if _is_manual(view, one)] or held
+            locks = [one for one in held if _is_manual(view, one)]
+            return _only(view, locks or held or find(view, _checked(wanted)), wanted)
         if not held and (machines := find(view, _checked(wanted))):
             names = ", ".join(one.describe() for one in machines)
             raise NotHeldError(f"{wanted} holds no slot in {group_name(view.group)}: it is {names}")

@@ -21,7 +21,7 @@ def reboot_words(holder: str, claim: Claim | None, presence: ShownNode) -> str:
 
 def _committed(claim: Claim, presence: ShownNode) -> str:
     if claim.state in WENT_WRONG:
-        words = f"has rebooted and is {claim.state.upper()}: {claim.failure}"
+        words = f"has rebooted and is {claim.state.upper()}{f': {claim.failure}' if claim.failure else ''}"
         return words if presence is not None else f"{words}; {_not_seen(claim)}"
     if presence is None:
         return f"is past its point of no return; {_not_seen(claim)}, so whether it still reboots cannot be told"

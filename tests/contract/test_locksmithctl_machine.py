@@ -212,10 +212,11 @@ def test_a_reboot_that_comes_to_nothing_gives_the_lock_back(node):
 
 def test_without_a_free_slot_there_is_no_reboot(node):
     async def tell(doubles):
-        await node.run("lock", "n1")
+        await node.run("lock", "n1", "--reason", "disk swap")
         status, _, err = await node.run("reboot")
         assert (status, doubles.machine.reboots) == (1, 0)
-        assert "Error: not rebooting: no slot is free: max is 1, held by n1" in err
+        assert "Error: not rebooting: no slot is free: max is 1, held by n1 since " in err
+        assert ": disk swap)" in err
         assert node.journal.read().entry is None
 
     story(node, tell)

@@ -200,7 +200,7 @@ def test_what_people_ask_of_a_thousand_holders_is_answered(ctl, thousand):
     assert ctl("status").status == 0
     assert len(json.loads(ctl("nodes", "--json").out)["nodes"]) == 1000
     assert "HALTED" in ctl("why", "n0001").out
-    assert ctl("unlock", "n0001").status == 0
+    assert ctl("unlock", "--force", "n0001").status == 0
     assert ctl("set-max", "1001").status == 0
     assert ctl("freeze", "--reason", "the database moves").status == 0
     assert f"group {thousand}" in ctl("thaw").out

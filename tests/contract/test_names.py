@@ -155,7 +155,7 @@ def test_no_slot_is_free_says_who_since_when_and_why(ctl, fleet):
     fleet(lambda store: LockAdmin(Guarded(store, fleet.group)).unlock(fleet.claim("n2").holder))
     ctl("lock", "rack", "--reason", "disk swap")
     waited = ctl("lock", "n9", "--wait", "--timeout", "200ms")
-    assert re.search(r"waiting: no slot is free: .* held by rack since .* \(locked by \w+: disk swap\)", waited.err)
+    assert re.search(r": no slot is free: .* held by rack since .* \(locked by \w+: disk swap\)", waited.err)
 
 
 @pytest.mark.usefixtures("machines")
@@ -167,6 +167,8 @@ def test_nodes_shows_whole_ids_where_asked_and_names_what_is_locked(ctl):
         ["n1.example.com", N1, "manual"],
         ["n10.example.com", N10, "idle"],
     ]
+    assert "…" in lines[3]
+    assert len(lines[3]) == 80 + 34
     assert N1 not in ctl("nodes").out
 
 

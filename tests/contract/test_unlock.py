@@ -130,8 +130,9 @@ def test_manual_ends_a_manual_lock_and_nothing_else(ctl, fleet):
     assert f"nothing to unlock: {MACHINE} holds no slot" in again.err
     other = ctl("unlock", "--manual", claim.holder)
     assert (other.status, other.out) == (0, "")
-    assert "has no manual lock: " in other.err
-    assert "for its reboot" in other.err
+    assert "has no manual lock. Its slot stays: it is held by n1 for its reboot since " in other.err
+    fleet.present("n2")
+    assert f"nothing to unlock: {fleet.claim('n2').holder} (n2) holds no slot" in ctl("unlock", "--manual", "n2").err
     assert held(ctl) == [claim.holder]
 
 

@@ -154,7 +154,9 @@ def _unlock_manual(session: Session, match: Match, reason: str) -> Freed | None:
     except NotHeldError:
         note(f"nothing to unlock: {shown(match)} holds no slot in {group_name(session.config.group)}")
     except NotManualError as error:
-        note(f"nothing to unlock: {error}. That slot stays")
+        claim = error.holder_state.claim
+        words = claim.describe() if claim else "held without a record that can be read"
+        note(f"nothing to unlock: {shown(match)} has no manual lock. Its slot stays: it is {words}")
     return None
 
 

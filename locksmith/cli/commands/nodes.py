@@ -1,10 +1,11 @@
 """`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
 
+import sys
 from datetime import datetime
 
 import click
 
-from locksmith.cli.commands.nodes_view import layout, summary
+from locksmith.cli.commands.nodes_view import ID_WIDTH, layout, summary
 from locksmith.cli.commands.watch import watch, watch_option
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
@@ -32,6 +33,8 @@ def nodes(session: Session, *, watches: bool, ids: bool, as_json: bool) -> None:
         print_json(view_fields(view))
         return
     now = datetime.now().astimezone()
-    say(summary(view, now, session.config.halt.after), *layout(view, now, width(), ids=ids))
+    # Piped, the ids take no room from what else is shown.
+    columns = width() + (ID_WIDTH if ids and not sys.stdout.isatty() else 0)
+    say(summary(view, now, session.config.halt.after), *layout(view, now, columns, ids=ids))
     for problem in view.problems:
         note(f"cannot be read: {problem}")

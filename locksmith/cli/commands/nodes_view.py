@@ -19,6 +19,8 @@ SHORT_ID = 8
 
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 ID = "ID"
+ID_WIDTH = 34
+"""Columns of a whole id, and of the gap after it."""
 
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
