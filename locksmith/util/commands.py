@@ -15,6 +15,8 @@ LOCAL = frozenset({"request", "cancel", "recheck", "triggers", "send-need-reboot
 """Commands about this machine itself, which use no lock."""
 FLEETWIDE = frozenset({"window", "groups"})
 """Commands that use the store, and are about no group."""
+EVERY_GROUP = "--all-groups"
+"""The flag by which a command is about every group, and so about none by name."""
 
 _VALUE = r"""(?:[^\s`'"]|'[^'`]*'|"[^"`]*")*"""
 _COMMAND = re.compile(
@@ -56,7 +58,7 @@ def _with_flags(found: re.Match[str], flags: Mapping[str, str]) -> str:
     present = {*_NAME.findall(found["flags"]), *_NAME.findall(rest)}
     if command in LOCAL:
         return found[0]
-    if command in FLEETWIDE:
+    if command in FLEETWIDE or EVERY_GROUP in rest.split():
         present.add(GROUP)
     words = "".join(f" -{name}={shlex.quote(value)}" for name, value in flags.items() if name not in present)
     return f"`{found['program']}{found['flags']}{words} {command}{rest}`"

@@ -21,7 +21,20 @@ ERRORS = (
 
 REASONS = (
     *("window", "splay", "arrival", "queue", "slot", "clone", "other_claim", "orphaned", "off", "retry", "given_up"),
-    *("repeated", "inhibitor", "clock", "uptime", "alerts", "checks", "hooks", "sessions", "freeze", "hold", "halt"),
+    *(
+        "repeated",
+        "max_per_day",
+        "inhibitor",
+        "clock",
+        "uptime",
+        "alerts",
+        "checks",
+        "hooks",
+        "sessions",
+        "freeze",
+        "hold",
+        "halt",
+    ),
     *("spacing", "restored", "take_fails", "verifying", UNHEALTHY, FAILED, "dry_run", "operator", "going_down"),
     *("rebooting", "stuck", *ERRORS),
 )

@@ -53,6 +53,7 @@ def test_no_message_names_a_command_without_its_program():
         ("`locksmithctl recheck`", {"group": "web", "endpoint": "http://a"}, "`locksmithctl recheck`"),
         ("`locksmithctl window show`", {"group": "web", "debug": "x"}, "`locksmithctl -debug=x window show`"),
         ("`locksmithctl why`, `locksmithctl thaw`", G, "`locksmithctl -group=a why`, `locksmithctl -group=a thaw`"),
+        ("`locksmithctl thaw --all-groups`", G, "`locksmithctl thaw --all-groups`"),
         ("a locksmithctl that runs", {"group": "web"}, "a locksmithctl that runs"),
         ("`locksmithctl", {"group": "web"}, "`locksmithctl"),
     ],
