@@ -98,9 +98,14 @@ class SeenRevision:
         """Whether a watermark is of this store, and the store has given no answer that counts to this program."""
         return self.is_of(api, endpoints) and not self.heard
 
-    def asking(self) -> None:
-        """Be told that the semaphore is about to be written. `HostError`: it must not be written."""
-        self.asks()
+    def asking(self, *, slot: bool = True) -> None:
+        """Be told that the semaphore is about to be written, or a place in the queue. `HostError`: it must not be.
+
+        A place is no slot, so it may be written before there was any answer. After an answer what follows is done
+        early: a take must not wait for the disk.
+        """
+        if slot or self.heard:
+            self.asks()
 
     def sending(self) -> Known:
         """Give what is known of the store, right before a request."""

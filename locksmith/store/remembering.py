@@ -30,8 +30,8 @@ from locksmith.store.protocol import (
 class Memory(Observer, Protocol):
     """What a machine remembers of a store (host/watermark.py keeps it on disk)."""
 
-    def asking(self) -> None:
-        """Be told that the lock's key is about to be written. An error forbids that."""
+    def asking(self, *, slot: bool = True) -> None:
+        """Be told that the lock's key is about to be written, or only a place in its queue. An error forbids that."""
         ...
 
     def followed(self, entry: Entry | None, known: Known, *, part: bool | None) -> None:
@@ -94,6 +94,7 @@ class RememberingStore:
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Write a place and its ticket."""
+        self._memory.asking(slot=False)
         return await self._store.enter(make, ttl=ttl)
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:

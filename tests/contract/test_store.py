@@ -852,7 +852,7 @@ class Heard:
     def followed(self, entry, known, *, part):
         pass
 
-    def asking(self):
+    def asking(self, *, slot=True):
         pass
 
 

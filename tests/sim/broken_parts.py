@@ -502,7 +502,7 @@ class NeverDrops(Performer):
 class ForgetsThatItAsks(SimSeen):
     """Takes a slot with a claim of which its journal says that none was asked for."""
 
-    def asking(self) -> None:
+    def asking(self, *, slot: bool = True) -> None:
         pass
 
 

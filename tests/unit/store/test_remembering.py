@@ -20,7 +20,7 @@ class Memory:
     def followed(self, now, known, *, part) -> None:
         pass
 
-    def asking(self) -> None:
+    def asking(self, *, slot: bool = True) -> None:
         pass
 
 
@@ -102,7 +102,7 @@ class Noted:
         assert known is self.known
         self.told.append((now, part))
 
-    def asking(self) -> None:
+    def asking(self, *, slot: bool = True) -> None:
         pass
 
 
