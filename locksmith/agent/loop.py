@@ -221,7 +221,8 @@ class Agent:
         claim = self._memory.entry.claim.nonce if self._memory.entry else ""
         # A reboot journal that was not read yet may name a claim. If it stays unreadable, it counts as lost.
         known = claim if self._memory.journal_read or self._unable >= self._settings.health else None
-        return describe_unobserved(step, self._ports.clock(), self._member, self._target, known)
+        longer = self._settings.limit.total_seconds() if self._memory.claim.committed else 0.0
+        return describe_unobserved(step, self._ports.clock(), self._member, self._target, known, longer=longer)
 
     def _show(self, step: Step, snapshot: Snapshot | None) -> None:
         for reporter in self._ports.reporters:

@@ -1,15 +1,16 @@
 """Machines that coordinate with no store: a missing etcd is no error of theirs, and they are told so."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from locksmith.agent.strategy import Strategy
+    from locksmith.cli.session import Session
     from locksmith.config.model import Config
     from locksmith.host.paths import Paths
 
@@ -39,25 +40,23 @@ def _strategy(config: "Config", paths: "Paths", name: str) -> "Strategy | None":
         return None
 
 
-def names_store(config: "Config") -> bool:
+def names_store(session: "Session") -> bool:
     """Whether a flag or a variable names the store: then that store is meant, under each strategy."""
-    from locksmith.config.keys import ENDPOINTS
-
-    return not Path(config.origins.get(ENDPOINTS.name, "/")).is_absolute()
+    return bool(session.flags.get("endpoint") or os.environ.get("LOCKSMITHCTL_ENDPOINT"))
 
 
 @contextlib.contextmanager
-def saying_so(config: "Config", paths: "Paths") -> Iterator[None]:
+def saying_so(session: "Session") -> Iterator[None]:
     """Say of a store that cannot be reached that this machine's strategy uses none, if that is so."""
     try:
         yield
     except OtherClusterError:
         raise
     except StoreUnavailableError as error:
-        if names_store(config) or shares_store(config, paths):
+        if names_store(session) or shares_store(session.config, session.paths):
             raise
         raise StoreUnavailableError(
-            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, no queue "
-            f"and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, name it "
-            f"with -endpoint and -group (tried here: {error})"
+            f"this machine coordinates with no store, as its strategy is {session.config.strategy}: it has no slots, "
+            "no queue and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, "
+            f"name it with -endpoint and -group (tried here: {error})"
         ) from None
