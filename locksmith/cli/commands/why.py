@@ -160,7 +160,7 @@ def _with_group(sentence: str, group: str) -> str:
     return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
 
 
-_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
+_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:forget|freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
 
 
 def _fitted(sentence: str) -> list[str]:
