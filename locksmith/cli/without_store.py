@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageErro
 
 if TYPE_CHECKING:
     from locksmith.agent.strategy import Strategy
-    from locksmith.cli.session import Session
     from locksmith.config.model import Config
     from locksmith.host.paths import Paths
 
@@ -40,23 +39,23 @@ def _strategy(config: "Config", paths: "Paths", name: str) -> "Strategy | None":
         return None
 
 
-def names_store(session: "Session") -> bool:
+def names_store(flags: Mapping[str, object]) -> bool:
     """Whether a flag or a variable names the store: then that store is meant, under each strategy."""
-    return bool(session.flags.get("endpoint") or os.environ.get("LOCKSMITHCTL_ENDPOINT"))
+    return bool(flags.get("endpoint") or os.environ.get("LOCKSMITHCTL_ENDPOINT"))
 
 
 @contextlib.contextmanager
-def saying_so(session: "Session") -> Iterator[None]:
+def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> Iterator[None]:
     """Say of a store that cannot be reached that this machine's strategy uses none, if that is so."""
     try:
         yield
     except OtherClusterError:
         raise
     except StoreUnavailableError as error:
-        if names_store(session) or shares_store(session.config, session.paths):
+        if names_store(flags) or shares_store(config, paths):
             raise
         raise StoreUnavailableError(
-            f"this machine coordinates with no store, as its strategy is {session.config.strategy}: it has no slots, "
+            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, "
             "no queue and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, "
             f"name it with -endpoint and -group (tried here: {error})"
         ) from None

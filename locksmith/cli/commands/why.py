@@ -87,7 +87,7 @@ def _answer(session: Session, machine: str | None) -> _Answer:
 
 def _is_alone(session: Session, own: "OwnMachine") -> bool:
     """Tell whether this machine coordinates with no store. Where no daemon runs, a store that was named is asked."""
-    if names_store(session) and not own.runs:
+    if names_store(session.flags) and not own.runs:
         return False
     return not shares_store(session.config, session.paths, own.strategy)
 
@@ -160,7 +160,9 @@ def _with_group(sentence: str, group: str) -> str:
     return _ABOUT_A_GROUP.sub(lambda found: f"{found[0]}-group={shlex.quote(group)} ", sentence)
 
 
-_ABOUT_A_GROUP = re.compile(r"(?<=`)locksmithctl (?=(?:forget|freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)")
+_ABOUT_A_GROUP = re.compile(
+    r"(?<=`)locksmithctl (?=(?:forget|freeze|nodes|repair|resume|set-max|thaw|unhold|unlock)\b)"
+)
 
 
 def _fitted(sentence: str) -> list[str]:

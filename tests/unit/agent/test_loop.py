@@ -291,7 +291,7 @@ def test_a_twin_seen_at_the_point_of_no_return_gives_the_slot_back_at_once():
     bench, presence = Bench(), Shown(clone="copy (boot b2)")
     with_presence(bench, presence, 10)
     assert bench.calls == ["request", "abort"]
-    assert presence.states == ["clone", "closed"]
+    assert presence.states == ["clone", "left", "closed"]
     assert bench.journal.read().entry is None
 
 
