@@ -222,7 +222,8 @@ class Agent:
         # A reboot journal that was not read yet may name a claim. If it stays unreadable, it counts as lost.
         known = claim if self._memory.journal_read or self._unable >= self._settings.health else None
         now, dry_run = self._ports.clock(), self._settings.dry_run
-        return describe_unobserved(step, now, self._member, self._target, known, dry_run=dry_run)
+        longer = self._settings.limit.total_seconds() if self._memory.claim.committed else 0.0
+        return describe_unobserved(step, now, self._member, self._target, known, dry_run=dry_run, longer=longer)
 
     def _show(self, step: Step, snapshot: Snapshot | None) -> None:
         for reporter in self._ports.reporters:

@@ -60,11 +60,19 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
 
 
 def describe_unobserved(
-    step: Step, now: datetime, member: Member, target: Target, claim: str | None, *, dry_run: bool = False
+    step: Step,
+    now: datetime,
+    member: Member,
+    target: Target,
+    claim: str | None,
+    *,
+    dry_run: bool = False,
+    longer: float = 0.0,
 ) -> Node:
     """Make the record of a machine that cannot observe itself: what failed, and the claim that it knows of, if any.
 
-    With a claim, or where it does not know of any yet (None), it may hold a slot.
+    With a claim, or where it does not know of any yet (None), it may hold a slot. It counts `longer`, in seconds, while
+    the machine may be going down: the bus ends before its daemon.
     """
     code, reason, _ = _why(step)
     now, holds = now.replace(microsecond=0), claim != ""
@@ -84,7 +92,7 @@ def describe_unobserved(
         claim=claim,
         dry_run=dry_run,
         written=now if holds else None,
-        lasts=int(TTL) if holds else 0,
+        lasts=int(TTL + longer) if holds else 0,
     )
 
 
@@ -124,6 +132,8 @@ def _opens(windows: Windows | None, opening: Opening | None, now: datetime) -> d
 def _moment(snapshot: Snapshot, now: datetime) -> datetime | None:
     """Give this machine's own moment in the window that is open or comes next, if it is later than the opening."""
     windows, least = snapshot.window.windows, snapshot.settings.min_remaining
+    if not snapshot.settings.splay.share:
+        return None
     opens = windows.next_open(now, least) if windows else None
     if windows is None or opens is None:
         return None

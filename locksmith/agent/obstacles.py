@@ -18,7 +18,6 @@ from locksmith.lock.records.past import (
     repeated_words,
     too_many_words,
 )
-from locksmith.lock.records.reboot import REPEATED, TOO_MANY
 from locksmith.window.duration import format_duration
 
 LONGEST_RETRY = timedelta(hours=4)
@@ -88,9 +87,9 @@ def _met_already(now: Snapshot) -> Wait:
     met = {need: last for need in now.needs if (last := _met(now, need)) is not None}
     if len(met) < len(now.needs):
         until = next_allowed(now.journal.past, now.now, now.settings.max_per_day)
-        return Wait(TOO_MANY, too_many_words(now.journal.past, now.now), until)
+        return Wait("max_per_day", too_many_words(now.journal.past, now.now), until)
     first = min(met, key=lambda need: met[need].at)
-    return Wait(REPEATED, repeated_words(_cause(first)), met[first].at + now.settings.repeat)
+    return Wait("repeated", repeated_words(_cause(first)), met[first].at + now.settings.repeat)
 
 
 def _failed_lately(now: Snapshot) -> Wait | None:

@@ -209,7 +209,7 @@ class Session:
         from locksmith.store.protocol import NoObserver
         from locksmith.store.settings import V3
 
-        with saying_so(self.config, self.paths):
+        with saying_so(self.config, self.paths, self.flags):
             mark = self._seen(settings) if observer is None else None
             if settings.api == V3:
                 await refuse_if_v2_in_use(settings, self.config.group, mark.clusters.own if mark else "")

@@ -1,9 +1,9 @@
 """Machines that coordinate with no store: a missing etcd is no error of theirs, and they are told so."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageError
@@ -39,28 +39,23 @@ def _strategy(config: "Config", paths: "Paths", name: str) -> "Strategy | None":
         return None
 
 
-def names_store(config: "Config") -> bool:
+def names_store(flags: Mapping[str, object]) -> bool:
     """Whether a flag or a variable names the store: then that store is meant, under each strategy."""
-    from locksmith.config.keys import ENDPOINTS
-    from locksmith.config.shown import ORIGIN
-
-    if config.origins.get(ENDPOINTS.name) == ORIGIN:
-        return False
-    return not Path(config.origins.get(ENDPOINTS.name, "/")).is_absolute()
+    return bool(flags.get("endpoint") or os.environ.get("LOCKSMITHCTL_ENDPOINT"))
 
 
 @contextlib.contextmanager
-def saying_so(config: "Config", paths: "Paths") -> Iterator[None]:
+def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> Iterator[None]:
     """Say of a store that cannot be reached that this machine's strategy uses none, if that is so."""
     try:
         yield
     except OtherClusterError:
         raise
     except StoreUnavailableError as error:
-        if names_store(config) or shares_store(config, paths):
+        if names_store(flags) or shares_store(config, paths):
             raise
         raise StoreUnavailableError(
-            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, no queue "
-            f"and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, name it "
-            f"with -endpoint and -group (tried here: {error})"
+            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, "
+            "no queue and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, "
+            f"name it with -endpoint and -group (tried here: {error})"
         ) from None

@@ -9,11 +9,14 @@ import shlex
 import signal
 import subprocess
 import uuid
+from datetime import timedelta
 
 import pytest
 
-from locksmith.lock.records import keys, node
+from locksmith.lock.absence import note_absent
+from locksmith.lock.records import keys, member, node
 from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from tests.contract.fleets import NEED, NOW, TOOL, Fleet, api, ctl, fleet, root
 from tests.harness.ctl import Ctl, flags_for, plain
@@ -53,6 +56,31 @@ def test_why_without_a_name_is_about_this_machine(ctl, fleet):
     out = ctl("why").out
     assert out.startswith("locksmithd does NOT run on this machine")
     assert f" shows no presence in group {fleet.group}." in out
+
+
+def test_a_machine_that_vanished_is_shown_with_the_time_and_with_what_it_needed(ctl, fleet):
+    name = f"n3-{'0' * 28}"
+    seen = NOW - timedelta(hours=2)
+    known = Member(name, "n3", seen, "update 4081.2.0", seen)
+    fleet.present("n4")
+    fleet(lambda store: store.create(keys.member_key(fleet.group, name), member.encode(known)))
+    [row] = [line for line in ctl("nodes").out.splitlines() if line.startswith("n3")]
+    assert row.split(maxsplit=2)[1] == "absent"
+    assert "not seen for 15 min or longer, needed a reboot" in row
+    for number in range(3):
+        other = Member(f"m{number}", "", seen)
+        fleet(lambda store, other=other: store.create(keys.member_key(fleet.group, other.name), member.encode(other)))
+    assert fleet(lambda store: note_absent(store, fleet.group, NOW)) == 4
+    since = f"{(NOW - timedelta(minutes=15)).astimezone():%H:%M}"
+    [row] = [line for line in ctl("nodes").out.splitlines() if line.startswith("n3")]
+    assert f"not seen since {since}, needed a reboot" in row
+    out = ctl("why", "n3").out
+    assert f"n3 is not present in group {fleet.group}: not seen since {since}." in out
+    assert "It had needed a reboot for 2 h: update 4081.2.0." in out
+    command = re.search("`locksmithctl (forget [^`]*)`", out)
+    assert command is not None
+    assert ctl(*command[1].split()).status == 0
+    assert "n3" not in ctl("nodes").out
 
 
 def test_why_finds_a_machine_of_another_group(ctl, wheel_etcd, api):

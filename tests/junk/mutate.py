@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from locksmith.cli.commands import freeze as order_commands
+from locksmith.cli import moments
 from locksmith.cli.commands import window as window_command
 from locksmith.config.load import load_daemon
 from locksmith.errors import LocksmithError
@@ -131,7 +131,12 @@ def readers(folder: Path) -> dict[str, Reader]:
         "configuration": Reader(_config(paths), (CONFIG,), share=1),
         "plan": of_text(lambda text: parse_plan(text, NOW), PLAN.decode()),
         "time of --at": of_text(lambda text: window_command._moment(text, UTC), "18:30", "2026-05-01T18:30+14:00"),
-        "time of --until": of_text(order_commands._moment, "18:30", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"),
+        "time of --until": of_text(
+            lambda text: moments.coming(text, NOW, UTC, "--until"),
+            *("18:30", "2026-05-01", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"),
+        ),
+            lambda text: coming(text, NOW, UTC, "--until"), "18:30", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"
+        ),
         "duration": of_text(parse_duration, "1h30m", "250ms", "-1.5h"),
         "spread": of_text(Spread.parse, "90s..4m", "3m+-30s"),
         "calendar": of_text(Calendar.parse, "2nd Tue *-1,4-* 22:00 UTC", "*-*~1..3 02..04:0/15:30.5", "weekly"),

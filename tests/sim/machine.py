@@ -210,12 +210,6 @@ class SimMachine:
         return b'"claim"' in (self.disk.raw or b"")
 
     @property
-    def nonce(self) -> str:
-        """The nonce of the claim that its journal names; empty: it names none."""
-        entry = jsonread.load_object(self.disk.raw).get("entry") if self.disk.raw else None
-        return str(entry["claim"]["nonce"]) if entry is not None else ""
-
-    @property
     def is_committed(self) -> bool:
         """Whether its journal says that it is past the point of no return, in this boot."""
         entry = jsonread.load_object(self.disk.raw).get("entry") if self.disk.raw else None
@@ -225,6 +219,12 @@ class SimMachine:
         """Step its clock."""
         self.offset += step
         self.was_behind = self.was_behind or self.offset < timedelta()
+
+    @property
+    def nonce(self) -> str:
+        """The nonce of the claim that its journal names; empty: it names none."""
+        entry = jsonread.load_object(self.disk.raw).get("entry") if self.disk.raw else None
+        return str(entry["claim"]["nonce"]) if entry is not None else ""
 
     @property
     def commits(self) -> int:

@@ -86,7 +86,7 @@ def _answer(session: Session, machine: str | None) -> _Answer:
 
 def _is_alone(session: Session, own: "OwnMachine") -> bool:
     """Tell whether this machine coordinates with no store. Where no daemon runs, a store that was named is asked."""
-    if names_store(session.config) and not own.runs:
+    if names_store(session.flags) and not own.runs:
         return False
     return not shares_store(session.config, session.paths, own.strategy)
 

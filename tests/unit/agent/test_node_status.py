@@ -93,6 +93,11 @@ def test_only_a_machine_with_a_slot_says_how_long_its_record_counts():
         assert node.decode(node.encode(one), "key", "m1") == one
 
 
+def test_a_machine_that_lost_its_bus_on_the_way_down_is_not_lost_earlier():
+    step = Wait("bus", "the bus is gone")
+    assert describe_unobserved(step, NOW, MEMBER, TARGET, "n", longer=600).lasts == node.TTL + 600
+
+
 def test_while_it_goes_down_the_record_counts_for_as_long_as_the_reboot_may_take():
     claim = Claim("m1", "reboot", "nonce", NOW)
     entry = JournalEntry(claim, "etcd-lock", "web", 3, TARGET.endpoints, Phase.COMMITTED, QUIET.boot, DAEMON)
