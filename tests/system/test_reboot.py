@@ -104,6 +104,22 @@ def test_an_operators_reboot_does_not_wait_for_its_own_session(machine: Machine,
     assert "logged in" not in machine.journal("_SYSTEMD_UNIT=login.service")
 
 
+def test_the_tool_acts_on_the_group_that_a_drop_in_of_the_unit_names(machine: Machine, etcd: Etcd) -> None:
+    dropin = "[Service]\nEnvironment=LOCKSMITHD_GROUP=worker\n"
+    machine.write("etc/systemd/system/locksmithd.service.d/group.conf", dropin)
+    boot(machine, etcd, "etcd-lock")
+
+    as_nobody = ("setpriv", "--reuid=nobody", "--clear-groups")
+    for who in ((), as_nobody):
+        said = machine.run(*who, "locksmithctl", "status", "--json")
+        assert (json.loads(said.stdout)["group"], said.stderr) == ("worker", "")
+    refused = machine.run("locksmithctl", "-group=db", "reboot", check=False)
+    assert (refused.returncode, "this machine's locksmithd has group worker" in refused.stderr) == (2, True)
+
+    machine.run("systemctl", "stop", "locksmithd.service")
+    assert json.loads(machine.run("locksmithctl", "status", "--json").stdout)["group"] == ""
+
+
 def delay_shutdown(machine: Machine) -> None:
     """Keep logind from going on with a shutdown while the unit `drain` runs."""
     inhibit = ("systemd-inhibit", "--what=shutdown", "--mode=delay", "--who=test", "--why=draining")

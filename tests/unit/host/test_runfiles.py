@@ -1,7 +1,9 @@
 """The small files below /run/locksmith, and the locks among them."""
 
+import fcntl
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from locksmith.host.flock import locked
 from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.host.paths import Paths
-from locksmith.host.runfiles import AdoptMark, only_daemon
+from locksmith.host.runfiles import AdoptMark, daemon_runs, only_daemon, pid_file
 
 NOBODY = 65534
 
@@ -53,3 +55,25 @@ def test_no_other_user_can_hold_a_lock_that_the_daemon_waits_for(paths):
         assert subprocess.run(["flock", "-n", file, "true"], user=NOBODY, check=False).returncode not in {0, 1}
         with locked(file, limit=0):
             assert Path(file).stat().st_mode & 0o077 == 0
+
+
+def test_a_daemon_runs_while_it_has_its_lock_whatever_its_file_says(tmp_path):
+    paths = Paths(tmp_path)
+    assert not daemon_runs(paths)
+    with only_daemon(paths):
+        assert daemon_runs(paths)
+    assert pid_file(paths).exists()
+    assert not daemon_runs(paths)
+
+
+def test_a_daemon_starts_though_its_lock_is_being_looked_at(tmp_path):
+    paths = Paths(tmp_path)
+    with only_daemon(paths):
+        pass
+    with pid_file(paths).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        looked = threading.Timer(0.1, fcntl.flock, (file, fcntl.LOCK_UN))
+        looked.start()
+        with only_daemon(paths):
+            assert daemon_runs(paths)
+        looked.join()
