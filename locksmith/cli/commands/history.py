@@ -6,16 +6,22 @@ from datetime import UTC, datetime
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.moments import past as past_moment
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError
+from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
+from locksmith.lock.history import MOST
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.event import HELD, REBOOTED, Event
 from locksmith.util import records
 from locksmith.util.words import span
+
+SHORTEST = 4
+"""Letters of an id that may stand for it."""
 
 Held = Claim | CorruptValueError | None
 """The record of an id that holds a slot, as `LockState` has it."""
@@ -32,14 +38,20 @@ class Past:
 
 @click.command(cls=GoCommand)
 @click.option("--limit", cls=GoOption, type=click.IntRange(1, 2000), default=50, help="How many records, at most (50).")
+@click.option("--since", cls=GoOption, metavar="T", help="Only since then: 2d, 18:30, 2026-12-24, 2026-12-24T18:30.")
+@click.option("--machine", cls=GoOption, metavar="MACHINE", help="Only what is about this machine.")
 @json_flag
 @pass_session
-def history(session: Session, *, limit: int, as_json: bool) -> None:
+def history(session: Session, *, limit: int, since: str | None, machine: str | None, as_json: bool) -> None:
     """Show who had a slot, when, why and for how long, and what operators did; the youngest last.
 
     It is kept for 30 days. Holds that have not ended come last.
     """
-    past = session.with_admin(lambda lock: _read(lock, limit))
+    begin = None if since is None else past_moment(since, datetime.now(UTC), local_zone(), "--since")
+    past = session.with_admin(lambda lock: _read(lock, limit if begin is None and machine is None else MOST))
+    if machine is not None:
+        past = of_machine(past, machine)
+    past = _since(past, begin, limit)
     if as_json:
         print_json({"group": session.config.group, **_fields(past)})
         return
@@ -48,9 +60,33 @@ def history(session: Session, *, limit: int, as_json: bool) -> None:
     if rows:
         say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
     elif not past.problem:
-        note("nothing has happened here in the last 30 days")
+        note(f"nothing has happened here {'in the last 30 days' if begin is None else f'since {begin:%Y-%m-%d %H:%M}'}")
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")
+
+
+def of_machine(past: Past, wanted: str) -> Past:
+    """Give what is about one machine: by its id, the first letters of that, its host name, or its short host name."""
+    low = wanted.lower()
+
+    def is_it(holder: str, hostname: str) -> bool:
+        host = hostname.lower()
+        begins = len(low) >= SHORTEST and holder.lower().startswith(low)
+        return begins or low in {holder.lower(), host, host.partition(".")[0]}
+
+    events = [event for event in past.events if is_it(event.holder, _name(event.kind, event.holder, event.hostname))]
+    holds = [
+        (holder, claim)
+        for holder, claim in past.holds
+        if is_it(holder, claim.hostname if isinstance(claim, Claim) and claim.kind in claim_record.MACHINES else "")
+    ]
+    return Past(events, holds, past.problem)
+
+
+def _since(past: Past, begin: datetime | None, limit: int) -> Past:
+    """Give what happened since a moment, and what is still held."""
+    events = [event for event in past.events if begin is None or event.at >= begin]
+    return Past(events[-limit:], past.holds, past.problem)
 
 
 async def _read(lock: LockAdmin, limit: int) -> Past:
@@ -72,10 +108,10 @@ def _event_row(event: Event, now: datetime) -> Row:
     long = span(event.at - event.taken) if event.taken else ""
     name = _name(event.kind, event.holder, event.hostname)
     if event.act != HELD:
-        return Row((_when(event.at, now), event.act, name, long, _why(event.who, event.reason, event.detail)))
+        return Row((_when(event.at, now), event.act, name, long, _why(_operator(event), event.reason, event.detail)))
     if event.detail == REBOOTED:
-        return Row((_when(event.at, now), REBOOTED, name, long, _why(event.who, event.reason)))
-    return Row((_when(event.at, now), "released", name, long, _why(event.who, event.reason, event.detail)))
+        return Row((_when(event.at, now), REBOOTED, name, long, _why(_operator(event), event.reason)))
+    return Row((_when(event.at, now), "released", name, long, _why(_operator(event), event.reason, event.detail)))
 
 
 def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
@@ -83,12 +119,31 @@ def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
         why = "its record cannot be read" if claim else "no record: a legacy node, or a legacy lock"
         return Row(("", "still held", holder, "", why), "yellow")
     name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
-    return Row((_when(claim.held_since, now), "still held", name, long, _why(claim.who, claim.reason)), "yellow")
+    return Row(
+        (
+            _when(claim.held_since, now),
+            "still held",
+            name,
+            long,
+            _why(_at(claim.who, claim.hostname, claim.kind), claim.reason),
+        ),
+        "yellow",
+    )
 
 
 def _name(kind: str, holder: str, hostname: str) -> str:
     """Name the machine: the host of a manual claim is the operator's."""
     return hostname if kind in claim_record.MACHINES and hostname else holder
+
+
+def _operator(event: Event) -> str:
+    """Name who did it, with the host on which an operator did."""
+    return f"{event.who}@{event.host}" if event.who and event.host else _at(event.who, event.hostname, event.kind)
+
+
+def _at(who: str, hostname: str, kind: str) -> str:
+    """Name who made a claim: the host of a manual claim is the operator's."""
+    return f"{who}@{hostname}" if who and hostname and kind == claim_record.MANUAL else who
 
 
 def _why(who: str, reason: str, detail: str = "") -> str:
@@ -114,6 +169,7 @@ def _event_fields(event: Event) -> dict[str, object]:
         "at": records.moment(event.at),
         "act": event.act,
         "who": event.who,
+        "host": event.host,
         "reason": event.reason,
         "detail": event.detail,
         "id": event.holder,

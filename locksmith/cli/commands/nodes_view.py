@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
+from locksmith.cli.commands.nodes_filter import Shown
 from locksmith.cli.table import Row, table
 from locksmith.fleet.explain import BELIEVES_NOTHING, group_name, how_words
 from locksmith.fleet.group import GroupView
@@ -15,6 +16,7 @@ from locksmith.lock.records.order import Order
 from locksmith.util.words import clock, span
 
 SHORT_ID = 8
+ALL = Shown()
 
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 
@@ -48,9 +50,9 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
     return f"{group_name(view.group)}: {', '.join(parts)}"
 
 
-def layout(view: GroupView, now: datetime, columns: int) -> list[str]:
+def layout(view: GroupView, now: datetime, columns: int, *, only: Shown = ALL) -> list[str]:
     """Lay all machines out as a table; nothing where there are none. Names that are not unique show their ids too."""
-    rows = [*_rows(view, now)]
+    rows = [*only.of(view, machine_rows(view, now))]
     names = Counter(row.cells[0] for _, row in rows)
     shown = [row if names[row.cells[0]] == 1 else _with_id(machine_id, row) for machine_id, row in rows]
     return ["", *table(HEAD, shown, columns)] if rows else []
@@ -60,7 +62,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
     return Row((f"{row.cells[0]} {machine_id[:SHORT_ID]}", *row.cells[1:]), row.colour)
 
 
-def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
+def machine_rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
     held = holder_statuses(view)
     for one in sorted(held, key=lambda one: one.how not in WRONG):

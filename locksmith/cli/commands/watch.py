@@ -13,8 +13,7 @@ from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json, say
-from locksmith.cli.painted import painted
-from locksmith.cli.painted import steers
+from locksmith.cli.painted import painted, steers
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
 from locksmith.fleet.explain import how_words
@@ -59,7 +58,7 @@ class Seen:
 
 
 def watch(session: Session, *, as_json: bool, everything: bool) -> None:
-    """Show a group as it changes: on a terminal in place (a dumb one cannot), else a block, or an object of JSON, for each change."""
+    """Show a group as it changes: on a terminal in place, else a block, or an object of JSON, for each change."""
     if as_json:
         boottime.run(_plain(session, _print_object))
     elif steers(sys.stdout):
