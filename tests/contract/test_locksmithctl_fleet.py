@@ -130,7 +130,7 @@ def test_nodes_shows_machines_by_state_and_by_name(ctl, fleet):
     assert shown("--name", "WEB-*") == (["web-2", "web-1.example.org"], "")
     assert shown("--name", "web-1") == (["web-1.example.org"], "")
     assert shown("--name", "web-*", "--state", "idle") == (["web-1.example.org"], "")
-    names, said = shown("--state", "qeued")
+    names, said = shown("--state", "que")
     assert (names, said) == ([], "no machine here is shown by these filters; the states are LOST, idle and queued\n")
     fields = json.loads(ctl("nodes", "--name", "web-2", "--json").out)
     assert ([one["hostname"] for one in fields["nodes"]], fields["holders"], fields["present"]) == (["web-2"], [], 3)
