@@ -42,6 +42,10 @@ class RebootNeed:
     """Whether the same need after a reboot proves that the reboot failed. If not, it is only no new reason."""
 
 
+BEING_ASKED = "its command runs for the first time"
+"""What a trigger says whose first answer is still to come."""
+
+
 @dataclass(frozen=True, slots=True)
 class TriggerResult:
     """The answer of one trigger."""

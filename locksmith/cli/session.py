@@ -59,18 +59,23 @@ def new_claim(holder: str, kind: str, reason: str) -> Claim:
     )
 
 
+def _host() -> str:
+    return read_hostname(Paths.from_environment())
+
+
 def act(name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what the person who types has done, here and now."""
     from locksmith.lock.records.event import Event
 
-    return Event(datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
+    return Event(datetime.now(UTC), name, who=invoking_user(), host=_host(), reason=reason, detail=detail)
 
 
 def act_on(claim: Claim, name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what was done to a claim."""
     from locksmith.lock.records.event import about
 
-    return about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
+    event = about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
+    return replace(event, host=_host())
 
 
 reason_option = click.option("--reason", cls=GoOption, default="", help="Why, for the history.")

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from locksmith.agent.facts import Boot, RebootNeed, TriggerResult
+from locksmith.agent.facts import BEING_ASKED, Boot, RebootNeed, TriggerResult
 from locksmith.errors import HostError
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Outcome, Programs
@@ -85,7 +85,7 @@ class NeedsRestarting:
         self._paths = paths
         self._programs = programs
         self._command = self._find()
-        self._last = TriggerResult(says="it has not been asked yet")
+        self._last = TriggerResult(says=BEING_ASKED)
         self._was_run = False
         self._asking: asyncio.Task[None] | None = None
         self._rng = Random()  # noqa: S311 - it must only differ from other machines
@@ -168,7 +168,9 @@ class NeedsRestarting:
         period = self._settings.period.total_seconds()
         while True:
             before, self._last = self._last, await self.ask()
-            if (before.need, before.error) != (self._last.need, self._last.error):
+            # The first answer wakes too: until then, the triggers' results say that it is still being asked.
+            changed = (before.need, before.error) != (self._last.need, self._last.error)
+            if changed or before.says == BEING_ASKED:
                 wake()
             pause = period if self._was_run else min(period, NOT_RUN)
             await asyncio.sleep(pause * self._rng.uniform(1 - JITTER, 1 + JITTER))

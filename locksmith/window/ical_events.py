@@ -110,7 +110,7 @@ def _property(number: int, line: str) -> tuple[str, Property]:
 
 
 def _unfolded(text: str) -> Iterator[tuple[int, str]]:
-    """Give each line with its number; a line that begins with a blank continues the line before."""
+    """Give each line with its number. What begins with a blank belongs to the previous."""
     begun, parts = 0, list[str]()
     joined = partial("".join, parts)
     for number, line in enumerate(re.split(r"\r?\n", text.removeprefix("\ufeff")), 1):

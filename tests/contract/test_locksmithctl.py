@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.host.hostname import read_hostname
+from locksmith.host.paths import Paths
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import REBOOT, Claim
@@ -555,11 +557,36 @@ def test_the_history_tells_who_did_what_and_why(ctl, lock, group):
     head, *lines = ended.out.splitlines()
     assert head.split() == ["WHEN", "WHAT", "MACHINE", "FOR", "BY,", "WHY"]
     assert [line.split()[2] for line in lines] == ["set-max", "lock", "unlock", "still"]
-    assert "alice: two racks; max 1 -> 2" in lines[0]
+    host = read_hostname(Paths.from_environment())
+    assert f"alice@{host}: two racks; max 1 -> 2" in lines[0]
+    assert f"alice@{host}: disk swap" in lines[1]
     assert lines[1].split()[3] == lines[2].split()[3] == "n1"
-    assert "alice: disk is new" in lines[2]
+    assert f"alice@{host}: disk is new" in lines[2]
     assert "node-2" in lines[3]
     assert "\x1b" not in ended.out
+
+
+def test_the_history_since_a_moment_and_of_one_machine(ctl, lock):
+    ctl("set-max", "3")
+    lock.take(reboot_claim("n2"), commit=True)
+    ctl("lock", "n1", "--reason", "disk swap")
+    ctl("unlock", "n1")
+
+    def acts(*flags):
+        found = json.loads(ctl("history", "--json", *flags).out)
+        return [event["act"] for event in found["events"]], len(found["holds"])
+
+    assert acts("--since", "1h") == (["set-max", "lock", "unlock"], 1)
+    assert acts("--since", "1h", "--limit", "1") == (["unlock"], 1)
+    assert acts("--since", "2100-01-01") == ([], 1)
+    assert acts("--machine", "N1") == (["lock", "unlock"], 0)
+    assert acts("--machine", "node-2") == ([], 1)
+    assert acts("--machine", "n3") == ([], 0)
+    assert (
+        "nothing has happened here since 2100-01-01 00:00"
+        in ctl("history", "--since", "2100-01-01", "--machine", "n3").err
+    )
+    assert "--since must be a while like 2d, or a time like 18:30" in ctl.fails("history", "--since", "x", status=2)
 
 
 def test_the_history_as_json(ctl, group):
@@ -570,6 +597,7 @@ def test_the_history_as_json(ctl, group):
     assert [event["act"] for event in fields["events"]] == ["lock", "unlock"]
     undone = fields["events"][1]
     assert (undone["id"], undone["who"], undone["kind"], undone["reason"]) == ("n1", "alice", "manual", "")
+    assert undone["host"] == read_hostname(Paths.from_environment())
     assert "was held manually by alice" in undone["detail"]
     assert undone["held_seconds"] >= 0
     assert [event["act"] for event in json.loads(ctl("history", "--json", "--limit", "1").out)["events"]] == ["unlock"]

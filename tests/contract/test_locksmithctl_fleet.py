@@ -139,8 +139,88 @@ def test_nodes_shows_everybody_and_what_is_lost_first(ctl, fleet):
     assert head.split() == ["MACHINE", "STATE", "FOR", "WINDOW", "WHY"]
     assert [line.split()[0] for line in lines] == ["n1", "n2", "rack", "n4", "n5"]
     assert "LOST" in lines[0]
-    assert all(len(line) <= 80 for line in [head, *lines])
     assert "\x1b" not in ended.out
+
+
+def test_nodes_shows_machines_by_state_and_by_name(ctl, fleet):
+    fleet.slots(2)
+    fleet.present("web-1.example.org")
+    fleet.present("web-2", **QUEUED)
+    fleet.present("db-1")
+    fleet.holds(fleet.claim("db-2"), committed=True)
+    fleet.stands("web-2")
+
+    def shown(*flags):
+        ended = ctl("nodes", *flags)
+        assert ended.status == 0
+        return [line.split()[0] for line in ended.out.splitlines()[3:]], ended.err
+
+    assert shown("--state", "queued") == (["web-2"], "")
+    assert shown("--state", "LOST", "--state", "idle") == (["db-2", "db-1", "web-1.example.org"], "")
+    assert shown("--name", "WEB-*") == (["web-2", "web-1.example.org"], "")
+    assert shown("--name", "web-1") == (["web-1.example.org"], "")
+    assert shown("--name", "web-*", "--state", "idle") == (["web-1.example.org"], "")
+    names, said = shown("--state", "que")
+    assert (names, said) == ([], "no machine here is shown by these filters; the states are LOST, idle and queued\n")
+    fields = json.loads(ctl("nodes", "--name", "web-2", "--json").out)
+    assert ([one["hostname"] for one in fields["nodes"]], fields["holders"], fields["present"]) == (["web-2"], [], 3)
+
+
+def test_nodes_shows_all_groups_and_a_group_after_the_command(ctl, wheel_etcd, api):
+    groups = [Fleet(wheel_etcd, api, f"g-{uuid.uuid4()}") for _ in range(2)]
+    for number, one in enumerate(groups):
+        one.present(f"n{number}")
+    out = ctl("nodes", "--group", groups[1].group).out
+    assert "n1" in out
+    assert "n0" not in out
+    ctl.flags = [flag for flag in ctl.flags if not flag.startswith("-group")]
+    out = ctl("nodes", "--all-groups").out
+    assert all(f"group {one.group}: " in out for one in groups)
+    only = ctl("nodes", "--all-groups", "--name", "n1").out
+    assert groups[1].group in only
+    assert groups[0].group not in only
+    found = {one["group"]: one["nodes"] for one in json.loads(ctl("nodes", "--all-groups", "--json").out)["groups"]}
+    assert [one["hostname"] for one in found[groups[0].group]] == ["n0"]
+    refused = ctl("nodes", "--all-groups", "--group", "web")
+    assert (refused.status, refused.err) == (2, "Error: --all-groups is about every group: name no group with it\n")
+
+
+def test_a_pipe_gets_whole_lines_unless_columns_says_otherwise(ctl, fleet, monkeypatch):
+    fleet.present("n1", state="waiting", reason="because " * 40)
+    assert ("because " * 40).strip() in ctl("nodes").out
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = ctl("nodes").out.splitlines()[2:]
+    assert max(map(len, lines)) <= 60
+    assert lines[-1].endswith("…")
+
+
+@pytest.mark.parametrize("command", ["nodes", "status"])
+def test_a_dumb_terminal_gets_blocks_without_control_sequences(fleet, command):
+    fleet.present("n1", state="rebooting")
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    said = bytearray()
+
+    def read() -> bytes:
+        with contextlib.suppress(BlockingIOError):
+            said.extend(os.read(ours, 65536))
+        return bytes(said)
+
+    with subprocess.Popen(
+        [TOOL, *fleet.flags, command, "--watch"],
+        env={**os.environ, "TERM": "dumb"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        try:
+            wait_until(lambda: b"0 of 1 slots held" in read(), "the first view is shown")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    assert b"\x1b" not in read()
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_nodes_as_json(ctl, fleet):

@@ -1,5 +1,6 @@
 """Daemons with calendars and triggers: sets of windows in etcd, splay, the clock, and what wants a reboot."""
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -225,6 +226,29 @@ def test_several_triggers_are_listed_and_a_broken_one_holds_no_other_back(site):
 
     use = ["update-engine", "reboot-required", "needs-restarting"]
     site.play(story, window={"open": [IN_THREE_DAYS]}, triggers={"use": use, "command": ["gone"]})
+
+
+def test_triggers_waits_for_the_first_answer_and_shows_it_whole(site):
+    async def story(node):
+        words = "x" * 150
+        go, begun = node.paths.root / "go", node.paths.root / "begun"
+        text = f"touch {begun}; echo {words} >&2; while [ ! -e {go} ]; do sleep 0.1; done; exit 4"
+        check = program(node, "check", text)
+        (node.paths.root / "usr/bin").mkdir(parents=True)
+        check.rename(node.paths.root / "usr/bin/check")
+        await node.start_daemon()
+        await until(begun.exists, "the command runs")
+        await node.says("idle")
+        asked = asyncio.ensure_future(node.tool("triggers"))
+        await asyncio.sleep(2)
+        assert not asked.done()
+        go.touch()
+        code, table = await asked
+        [line] = [line for line in table.splitlines() if line.startswith("needs-restarting")]
+        assert code == 0
+        assert f"failed with exit status 4: {words}" in line
+
+    site.play_stopped(story, triggers={"use": ["needs-restarting"], "command": ["check"]})
 
 
 async def until_async(ask, text, limit=20.0):

@@ -53,13 +53,13 @@ def test_every_command_takes_every_name(ctl, name):
     assert ctl("lock", name, "--reason", "disk swap").status == 0
     assert held(ctl) == [N1]
     assert "locked by" in ctl("why", name).out
-    assert "manual" in ctl("history", name, "--json").out
+    assert "manual" in ctl("history", "--machine", name, "--json").out
     assert ctl("unlock", name).status == 0
     assert held(ctl) == []
     assert ctl("hold", name, "--reason", "a demo").status == 0
     assert list(json.loads(ctl("nodes", "--json").out)["held_back"]) == [N1]
     assert "no longer held back" in ctl("unhold", name).out
-    events = json.loads(ctl("history", name, "--json").out)["events"]
+    events = json.loads(ctl("history", "--machine", name, "--json").out)["events"]
     assert [(one["act"], one["id"]) for one in events] == [(act, N1) for act in ("lock", "unlock", "hold", "unhold")]
 
 
@@ -71,7 +71,7 @@ def test_a_slot_for_a_reboot_is_freed_by_the_name_of_its_machine(ctl, fleet):
     assert f"n10 holds no slot in group {fleet.group}: it is {N10} (n10.example.com" in ctl.fails("unlock", "n10")
 
 
-@pytest.mark.parametrize("command", [["why"], ["hold", "--reason", "x"], ["unhold"], ["lock"], ["history"]])
+@pytest.mark.parametrize("command", [["why"], ["hold", "--reason", "x"], ["unhold"], ["lock"], ["history", "--machine"]])
 def test_a_name_of_two_machines_lists_both(ctl, fleet, command):
     is_there(fleet, N1, "n1.example.com")
     is_there(fleet, N10, "n1.example.org")
@@ -210,6 +210,6 @@ def test_the_history_of_one_machine_has_the_records_of_earlier_versions(ctl, fle
     old = act(HOLD, "a demo", f"n1 ({N1})")
     fleet(lambda store: History(store, fleet.group).add(old))
     ctl("lock", "n10")
-    events = json.loads(ctl("history", "n1", "--json").out)["events"]
+    events = json.loads(ctl("history", "--machine", "n1", "--json").out)["events"]
     assert [one["act"] for one in events] == ["hold"]
-    assert "no machine is called n9" in ctl.fails("history", "n9")
+    assert "no machine is called n9" in ctl.fails("history", "--machine", "n9")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.agent.facts import Boot
+from locksmith.agent.facts import BEING_ASKED, Boot
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
@@ -309,7 +309,10 @@ async def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(m
     async def wants():
         return (await trigger.look(NOW, Boot("one"))).need is not None
 
-    assert not await wants()
+    assert (await trigger.look(NOW, Boot("one"))).says == BEING_ASKED
+    await asyncio.wait_for(woken.wait(), LIMIT)
+    woken.clear()
+    assert (await trigger.look(NOW, Boot("one"))).says == "`check` says that no reboot is needed"
     machine.program("exit 1")
     await asyncio.wait_for(woken.wait(), LIMIT)
     assert await wants()

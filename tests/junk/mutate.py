@@ -16,7 +16,6 @@ from pathlib import Path
 from random import Random
 
 from locksmith.cli import moments
-from locksmith.cli.commands import window as window_command
 from locksmith.config.load import load_daemon
 from locksmith.errors import LocksmithError
 from locksmith.fleet.forecast.plan import parse_plan
@@ -28,7 +27,7 @@ from locksmith.lock.records.waiter import Waiter
 from locksmith.util.jsonread import BadJsonError
 from locksmith.util.secret import keep_secret
 from locksmith.util.text import one_line
-from locksmith.window import window_set
+from locksmith.window import ical, window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.calendar import Calendar
 from locksmith.window.duration import parse_duration
@@ -49,6 +48,12 @@ ORDER = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","reason":"x",
 RESUME = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","cluster":"a1","replaces":["b2","c3"]}'
 PLACE = waiter.encode(Waiter.of(claim.decode(CLAIM, "k", "n1")))
 INCIDENTS = incident.encode([incident.Incident(claim.decode(CLAIM, "k", "n1"), incident.EXPIRED, "not seen")])
+EVERY = "Sat 22:00 every 2 weeks from 2026-12-05"
+EVENTS = (
+    "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:a\r\nDTSTART;TZID=Europe/Berlin:20261224T180000\r\nDURATION:PT4H\r\n"
+    "RRULE:FREQ=YEARLY;COUNT=2\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=DATE:20261224\r\nDTEND:20261226\r\n"
+    "END:VEVENT\r\nEND:VCALENDAR\r\n"
+)
 SET = b'{"schema":1,"open":["Mon..Fri 02:00 for 3h"],"blackouts":["*-12-24..26"],"zone":"Europe/Berlin","who":"a"}'
 JOURNAL = (
     b"""{"schema":1,"machine_id":"n1","entry":{"claim":%s,"holder":"n1","strategy":"etcd-lock","group":"web","api":3,"endpoints":["http://a"],
@@ -130,16 +135,16 @@ def readers(folder: Path) -> dict[str, Reader]:
         "journal": Reader(_journal, (JOURNAL,)),
         "configuration": Reader(_config(paths), (CONFIG,), share=1),
         "plan": of_text(lambda text: parse_plan(text, NOW), PLAN.decode()),
-        "time of --at": of_text(lambda text: window_command._moment(text, UTC), "18:30", "2026-05-01T18:30+14:00"),
-        "time of --until": of_text(
-            lambda text: moments.coming(text, NOW, UTC, "--until"),
-            *("18:30", "2026-05-01", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"),
+        "time of --at": of_text(lambda text: moments.shown(text, NOW, UTC, "--at"), "18:30", "2026-05-01T18:30+14:00"),
+        "time of --until": of_text(lambda text: moments.coming(text, NOW, UTC, "--until"), "18:30", "2026-12-24"),
+        "time of --since": of_text(
+            lambda text: moments.past(text, NOW, UTC, "--since"), "2d", "2026-12-24 18:30-12:00"
         ),
-            lambda text: coming(text, NOW, UTC, "--until"), "18:30", "2026-05-01T18:30", "2026-05-01T18:30:05-12:00"
-        ),
-        "duration": of_text(parse_duration, "1h30m", "250ms", "-1.5h"),
+        "iCalendar blackouts": of_text(ical.blackouts, EVENTS),
+        "iCalendar windows": of_text(lambda text: ical.windows(text, UTC), EVENTS),
+        "duration": of_text(parse_duration, "1h30m", "250ms", "-1.5h", "2 weeks 3d"),
         "spread": of_text(Spread.parse, "90s..4m", "3m+-30s"),
-        "calendar": of_text(Calendar.parse, "2nd Tue *-1,4-* 22:00 UTC", "*-*~1..3 02..04:0/15:30.5", "weekly"),
+        "calendar": of_text(Calendar.parse, "2nd Tue *-1,4-* 22:00 UTC", "*-*~1..3 02..04:0/15:30.5", "weekly", EVERY),
         "window": of_text(Window.parse, "Mon..Fri 02:00 Europe/Berlin for 3h"),
         "blackout": of_text(Blackout.parse, "2026-12-24 18:00..2026-12-27 06:00 UTC", "last Fri", "Fri 12:00 for 12h"),
     }

@@ -16,6 +16,7 @@ from locksmith.lock.records.incident import HaltAfter, halts
 from locksmith.store.protocol import Store
 from locksmith.util.commands import with_group
 
+NO_GROUP = "there is no group yet: nothing has locked here, and no locksmithd is present"
 HEAD = ("GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST", "STATE")
 
 
@@ -24,7 +25,7 @@ HEAD = ("GROUP", "MAX", "SHARE", "HELD", "WAITING", "PRESENT", "LOST", "STATE")
 @pass_session
 def groups(session: Session, *, as_json: bool) -> None:
     """Show every group: its slots, who holds and waits, how many machines are present, and how many are lost."""
-    views, problems = session.with_store(_read)
+    views, problems = session.with_store(read_groups)
     if as_json:
         print_json({"groups": [group_fields(view) for view in views], "problems": problems})
         return
@@ -33,10 +34,11 @@ def groups(session: Session, *, as_json: bool) -> None:
     for problem in problems:
         note(problem)
     if not views and not problems:
-        note("there is no group yet: nothing has locked here, and no locksmithd is present")
+        note(NO_GROUP)
 
 
-async def _read(store: Store) -> tuple[list[GroupView], list[str]]:
+async def read_groups(store: Store) -> tuple[list[GroupView], list[str]]:
+    """Read every group, and say of those that cannot be read why."""
     views, problems = [], []
     for name in await list_groups(store):
         try:

@@ -9,12 +9,14 @@ import click
 
 from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.moments import past as past_moment
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.fleet.lookup import Match, known_names, matches
 from locksmith.fleet.reader import read_group
+from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.history import MOST
 from locksmith.lock.records import claim as claim_record
@@ -42,19 +44,21 @@ class Past:
 
 @click.command(cls=GoCommand)
 @click.option("--limit", cls=GoOption, type=click.IntRange(1, 2000), default=50, help="How many records, at most (50).")
-@click.argument("machine", metavar="[MACHINE]", required=False)
+@click.option("--since", cls=GoOption, metavar="T", help="Only since then: 2d, 18:30, 2026-12-24, 2026-12-24T18:30.")
+@click.option("--machine", cls=GoOption, metavar="MACHINE", help="Only what is about this machine, by any name of it.")
 @json_flag
 @pass_session
-def history(session: Session, *, machine: str | None, limit: int, as_json: bool) -> None:
+def history(session: Session, *, limit: int, since: str | None, machine: str | None, as_json: bool) -> None:
     """Show who had a slot, when, why and for how long, and what operators did; the youngest last.
 
-    MACHINE is a machine-id, its first letters (four at least), a host name, or a short host name; without it, all of
-    the group is shown. The history is kept for 30 days. Holds that have not ended come last.
+    It is kept for 30 days. Holds that have not ended come last.
     """
-    past = session.with_admin(lambda lock: _read(lock, MOST if machine else limit))
-    if machine:
+    begin = None if since is None else past_moment(since, datetime.now(UTC), local_zone(), "--since")
+    past = session.with_admin(lambda lock: _read(lock, limit if begin is None and machine is None else MOST))
+    if machine is not None:
         found = _named(past, machine, session.with_store(lambda store: _names(store, session.config.group)))
-        past = of_machine(past, choose(found, machine, " in the history"), limit)
+        past = of_machine(past, choose(found, machine, " in the history"))
+    past = _since(past, begin, limit)
     if as_json:
         print_json({"group": session.config.group, **_fields(past)})
         return
@@ -63,16 +67,16 @@ def history(session: Session, *, machine: str | None, limit: int, as_json: bool)
     if rows:
         say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
     elif not past.problem:
-        note("nothing has happened here in the last 30 days")
+        note(f"nothing has happened here {'in the last 30 days' if begin is None else f'since {begin:%Y-%m-%d %H:%M}'}")
     session.name_group()
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")
 
 
-def of_machine(past: Past, machine_id: str, limit: int) -> Past:
+def of_machine(past: Past, machine_id: str) -> Past:
     """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
     events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
-    return Past(events[-limit:], [hold for hold in past.holds if hold[0] == machine_id], past.problem)
+    return Past(events, [hold for hold in past.holds if hold[0] == machine_id], past.problem)
 
 
 async def _names(store: Store, group: str) -> dict[str, str]:
@@ -95,6 +99,12 @@ def _named(past: Past, wanted: str, now: Mapping[str, str]) -> list[Match]:
     raise LockError(f"no machine is called {wanted}, now or in the history of the last 30 days")
 
 
+def _since(past: Past, begin: datetime | None, limit: int) -> Past:
+    """Give what happened since a moment, and what is still held."""
+    events = [event for event in past.events if begin is None or event.at >= begin]
+    return Past(events[-limit:], past.holds, past.problem)
+
+
 async def _read(lock: LockAdmin, limit: int) -> Past:
     events = await lock.history.read(limit)
     try:
@@ -114,10 +124,10 @@ def _event_row(event: Event, now: datetime) -> Row:
     long = span(event.at - event.taken) if event.taken else ""
     name = _name(event.kind, event.holder, event.hostname)
     if event.act != HELD:
-        return Row((_when(event.at, now), event.act, name, long, _why(event.who, event.reason, event.detail)))
+        return Row((_when(event.at, now), event.act, name, long, _why(_operator(event), event.reason, event.detail)))
     if event.detail == REBOOTED:
-        return Row((_when(event.at, now), REBOOTED, name, long, _why(event.who, event.reason)))
-    return Row((_when(event.at, now), "released", name, long, _why(event.who, event.reason, event.detail)))
+        return Row((_when(event.at, now), REBOOTED, name, long, _why(_operator(event), event.reason)))
+    return Row((_when(event.at, now), "released", name, long, _why(_operator(event), event.reason, event.detail)))
 
 
 def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
@@ -125,12 +135,31 @@ def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
         why = "its record cannot be read" if claim else "no record: a legacy node, or a legacy lock"
         return Row(("", "still held", holder, "", why), "yellow")
     name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
-    return Row((_when(claim.held_since, now), "still held", name, long, _why(claim.who, claim.reason)), "yellow")
+    return Row(
+        (
+            _when(claim.held_since, now),
+            "still held",
+            name,
+            long,
+            _why(_at(claim.who, claim.hostname, claim.kind), claim.reason),
+        ),
+        "yellow",
+    )
 
 
 def _name(kind: str, holder: str, hostname: str) -> str:
     """Name the machine: the host of a manual claim is the operator's."""
     return hostname if kind in _OF_MACHINES and hostname else holder
+
+
+def _operator(event: Event) -> str:
+    """Name who did it, with the host on which an operator did."""
+    return f"{event.who}@{event.host}" if event.who and event.host else _at(event.who, event.hostname, event.kind)
+
+
+def _at(who: str, hostname: str, kind: str) -> str:
+    """Name who made a claim: the host of a manual claim is the operator's."""
+    return f"{who}@{hostname}" if who and hostname and kind == claim_record.MANUAL else who
 
 
 def _why(who: str, reason: str, detail: str = "") -> str:
@@ -156,6 +185,7 @@ def _event_fields(event: Event) -> dict[str, object]:
         "at": records.moment(event.at),
         "act": event.act,
         "who": event.who,
+        "host": event.host,
         "reason": event.reason,
         "detail": event.detail,
         "id": event.holder,

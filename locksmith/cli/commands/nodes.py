@@ -1,40 +1,98 @@
 """`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
 
-import sys
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
 
-from locksmith.cli.commands.nodes_view import ID_WIDTH, layout, summary
+from locksmith.cli.commands.freeze import group_option
+from locksmith.cli.commands.groups import NO_GROUP, read_groups
+from locksmith.cli.commands.nodes_filter import Shown
+from locksmith.cli.commands.nodes_filter import only as machines_only
+from locksmith.cli.commands.nodes_view import layout, machine_rows, summary
 from locksmith.cli.commands.watch import watch, watch_option
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
+from locksmith.errors import UsageError
+from locksmith.fleet.group import GroupView
 from locksmith.fleet.reader import read_group
 
 
 @click.command(cls=GoCommand)
 @watch_option
 @click.option("--ids", cls=GoOption, is_flag=True, help="Show the whole id of each machine.")
+@click.option(
+    "--state", "states", cls=GoOption, multiple=True, metavar="S", help="Only machines in this state, like queued."
+)
+@click.option("--name", "names", cls=GoOption, multiple=True, metavar="N", help="Only machines of this name: 'web-*'.")
+@click.option("--all-groups", "everywhere", cls=GoOption, is_flag=True, help="Show every group.")
+@group_option
 @json_flag
 @pass_session
-def nodes(session: Session, *, watches: bool, ids: bool, as_json: bool) -> None:
+def nodes(
+    session: Session,
+    *,
+    watches: bool,
+    ids: bool,
+    states: tuple[str, ...],
+    names: tuple[str, ...],
+    everywhere: bool,
+    as_json: bool,
+) -> None:
     """Show every machine of the group: what it does, since when, why, and when its window opens.
 
     Lost machines come first, then the other holders of a slot, then the queue in its order, then all others.
     """
+    only = Shown(states, names)
+    if everywhere and session.flags.get("group") is not None:
+        raise UsageError("--all-groups is about every group: name no group with it")
     if watches:
+        if only or everywhere:
+            raise UsageError("--watch shows a whole group: leave out --state, --name and --all-groups")
         watch(session, as_json=as_json, everything=True, ids=ids)
-        return
-    view = session.with_store(lambda store: read_group(store, session.config.group))
-    if as_json:
-        print_json(view_fields(view))
-        return
+    elif everywhere:
+        _show_all(session, only, ids=ids, as_json=as_json)
+    else:
+        view = session.with_store(lambda store: read_group(store, session.config.group))
+        now = datetime.now().astimezone()
+        if as_json:
+            print_json(_fields(view, now, only))
+            return
+        _show(session, view, now, only, ids=ids)
+        if only and not layout(view, now, width(), only=only):
+            note(only.none(machine_rows(view, now)))
+
+
+def _show_all(session: Session, only: Shown, *, ids: bool, as_json: bool) -> None:
+    views, problems = session.with_store(read_groups)
     now = datetime.now().astimezone()
-    # Piped, the ids take no room from what else is shown.
-    columns = width() + (ID_WIDTH if ids and not sys.stdout.isatty() else 0)
-    say(summary(view, now, session.config.halt.after), *layout(view, now, columns, ids=ids))
+    if as_json:
+        print_json({"groups": [_fields(view, now, only) for view in views], "problems": problems})
+        return
+    # With a filter, a group without such a machine is not shown.
+    shown = [view for view in views if not only or layout(view, now, width(), only=only)]
+    for number, view in enumerate(shown):
+        _show(session, view, now, only, [""] if number else [], ids=ids)
+    for problem in problems:
+        note(problem)
+    if only and not shown:
+        note(only.none(row for view in views for row in machine_rows(view, now)))
+    elif not views and not problems:
+        note(NO_GROUP)
+
+
+def _show(
+    session: Session, view: GroupView, now: datetime, only: Shown, before: Sequence[str] = (), *, ids: bool
+) -> None:
+    say(*before, summary(view, now, session.config.halt.after), *layout(view, now, width(), only=only, ids=ids))
     for problem in view.problems:
         note(f"cannot be read: {problem}")
+
+
+def _fields(view: GroupView, now: datetime, only: Shown) -> dict[str, object]:
+    if not only:
+        return view_fields(view)
+    return machines_only(view_fields(view), {machine_id for machine_id, _ in only.of(view, machine_rows(view, now))})

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
+from locksmith.cli.commands.nodes_filter import Shown
 from locksmith.cli.table import Row, table
 from locksmith.fleet.explain import BELIEVES_NOTHING, absent_words, group_name, how_words
 from locksmith.fleet.group import GroupView
@@ -16,11 +17,10 @@ from locksmith.lock.records.order import Order
 from locksmith.util.words import clock, span
 
 SHORT_ID = 8
+ALL = Shown()
 
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 ID = "ID"
-ID_WIDTH = 34
-"""Columns of a whole id, and of the gap after it."""
 
 RED, YELLOW, GREY = "red", "yellow", "bright_black"
 
@@ -55,12 +55,12 @@ def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> s
     return f"{group_name(view.group)}: {', '.join(parts)}"
 
 
-def layout(view: GroupView, now: datetime, columns: int, *, ids: bool = False) -> list[str]:
+def layout(view: GroupView, now: datetime, columns: int, *, only: Shown = ALL, ids: bool = False) -> list[str]:
     """Lay all machines out as a table; nothing where there are none.
 
     With `ids`, each has its whole id. Else names that are not unique show the beginning of their ids too.
     """
-    rows = [*_rows(view, now)]
+    rows = [*only.of(view, machine_rows(view, now))]
     if ids and rows:
         whole = [Row((row.cells[0], machine_id, *row.cells[1:]), row.colour) for machine_id, row in rows]
         return ["", *table((HEAD[0], ID, *HEAD[1:]), whole, columns, whole=frozenset({0, 1}))]
@@ -77,7 +77,7 @@ def _with_id(machine_id: str, row: Row) -> Row:
     return Row((f"{row.cells[0]} {machine_id[:SHORT_ID]}", *row.cells[1:]), row.colour)
 
 
-def _rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
+def machine_rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
     held = holder_statuses(view)
     for one in sorted(held, key=lambda one: one.how not in ALARMING):

@@ -1,5 +1,7 @@
 """`triggers`: the triggers of this machine, what each of them says, and when it last checked."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import click
@@ -12,6 +14,11 @@ from locksmith.cli.table import Row, table, width
 from locksmith.util import boottime
 from locksmith.util.records import moment
 from locksmith.util.words import span
+
+Said = tuple[str, str, int, str]
+"""A trigger's name, its word, when it looked, and its sentence."""
+FIRST_ANSWER, AGAIN = 30.0, 0.2
+"""Seconds for the first answers after a start of locksmithd, and between two readings."""
 
 COLOURS = {"yes": "yellow", "error": "red"}
 
@@ -30,9 +37,9 @@ def triggers(session: Session, *, as_json: bool) -> None:
 
     note_dry_run(session)
 
-    async def ask() -> list[tuple[str, str, int, str]]:
+    async def ask() -> list[Said]:
         async with daemon_bus() as bus:
-            return await read_triggers(bus)
+            return await _answered(lambda: read_triggers(bus))
 
     said = boottime.run(ask())
     if as_json:
@@ -44,6 +51,19 @@ def triggers(session: Session, *, as_json: bool) -> None:
         return
     rows = [Row((name, word, _ago(looked), text), COLOURS.get(word, "")) for name, word, looked, text in said]
     say_all(table(("TRIGGER", "SAYS", "LOOKED", "WHY"), rows, width()))
+
+
+async def _answered(read: Callable[[], Awaitable[list[Said]]]) -> list[Said]:
+    """Read the triggers until each has answered once, as after a start of locksmithd; in the end as they are."""
+    from locksmith.agent.facts import BEING_ASKED
+
+    end = asyncio.get_running_loop().time() + FIRST_ANSWER
+    while True:
+        said = await read()
+        asked = [name for name, _, _, text in said if text == BEING_ASKED]
+        if not asked or asyncio.get_running_loop().time() > end:
+            return said
+        await asyncio.sleep(AGAIN)
 
 
 def _time(micros: int) -> datetime:

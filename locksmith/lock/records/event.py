@@ -24,7 +24,8 @@ class Event:
     """One line of the history; moments are aware.
 
     `holder`, `hostname`, `kind` and `version` are of the claim that it is about, `taken` is when that got its slot,
-    `since` when it was made. `who` did it, `reason` is theirs, `detail` says how it went or what was undone.
+    `since` when it was made. `who` did it, an operator on `host`; `reason` is theirs, `detail` says how it went or what
+    was undone.
     """
 
     at: datetime
@@ -38,6 +39,7 @@ class Event:
     version: str = ""
     since: datetime | None = None
     taken: datetime | None = None
+    host: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -75,6 +77,7 @@ def encode(event: Event) -> bytes:
         "version": limits.text(event.version),
         "since": optional_moment(event.since),
         "taken": optional_moment(event.taken),
+        "host": limits.text(event.host),
     }
     return dump(known, event.extra)
 
@@ -92,6 +95,6 @@ def decode(raw: bytes) -> Event:
     )
 
 
-_TEXTS = ("who", "reason", "detail", "holder", "hostname", "kind", "version")
+_TEXTS = ("who", "reason", "detail", "holder", "hostname", "kind", "version", "host")
 
 _KNOWN = {"schema", "at", "act", "since", "taken", *_TEXTS}

@@ -36,6 +36,7 @@ def test_the_events_of_a_calendar_are_blackouts(file, load):
     file.write_text(HOLIDAY)
     config = load(f"open = ['02:00 for 1h']\nblackout-calendars = ['{file}']")
     windows = union(config.window.of_file)
+    assert windows is not None
     assert not windows.contains(datetime(2030, 12, 24, 2, 30, tzinfo=BERLIN))
     assert windows.contains(datetime(2030, 12, 25, 2, 30, tzinfo=BERLIN))
     shown = {key: (value, origin) for key, value, origin in describe(config)}
@@ -45,6 +46,7 @@ def test_the_events_of_a_calendar_are_blackouts(file, load):
 def test_the_events_of_a_calendar_are_windows_in_the_windows_zone(file, load):
     file.write_text(HOLIDAY)
     windows = union(load(f"open-calendars = ['{file}']").window.of_file)
+    assert windows is not None
     assert windows.next_open(datetime(2026, 12, 1, tzinfo=BERLIN)) == datetime(2026, 12, 24, tzinfo=BERLIN)
     assert not windows.contains(datetime(2026, 12, 25, 0, 1, tzinfo=BERLIN))
 

@@ -256,7 +256,12 @@ def test_it_is_open_until_it_closes_and_not_right_behind(windows, now, part):
 @pytest.mark.parametrize(("spec", "least"), [("minutely for 10s", 0), ("*:* for 59s", 30), ("minutely for 10s", 30)])
 def test_openings_of_every_minute_are_found_without_going_through_the_day(spec, least, monkeypatch):
     passes = []
-    monkeypatch.setattr(windows_module, "pieces", lambda *of: passes.append(of) or pieces(*of))
+
+    def counted(*of):
+        passes.append(of)
+        return pieces(*of)
+
+    monkeypatch.setattr(windows_module, "pieces", counted)
     now, seconds = datetime(2026, 11, 29, 23, 59, 30, tzinfo=BERLIN), timedelta(seconds=least)
     opens = plan(spec).next_open(now, seconds)
     assert opens == (None if (spec, least) == ("minutely for 10s", 30) else now + timedelta(seconds=30))
@@ -271,8 +276,10 @@ def test_a_day_of_many_times_has_the_instants_of_each_of_its_times(name):
     assert list(islice(dense.instants(first, zone), days * len(dense.times))) == list(each)
 
 
-def day_after(day, zone):
-    return instant(day + timedelta(days=1), time(0), zone)
+def midnight(day, zone):
+    begins = instant(day, time(0), zone)
+    assert begins is not None
+    return begins
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Asuncion"])
@@ -281,6 +288,6 @@ def test_a_month_marks_the_days_that_a_question_for_each_day_marks(zone):
     for number in range(1, 13):
         days = [day for week in month(nights, date(2026, number, 1), ZoneInfo(zone)) for day in week if day]
         for day in days:
-            begin, end = instant(day.date, time(0), ZoneInfo(zone)), day_after(day.date, ZoneInfo(zone))
+            begin, end = midnight(day.date, ZoneInfo(zone)), midnight(day.date + timedelta(days=1), ZoneInfo(zone))
             assert day.is_open == any(one.start < end for one in nights.opens(begin, end, ZoneInfo(zone)))
             assert day.is_black == any(nights.blacks(begin, end, ZoneInfo(zone)))
