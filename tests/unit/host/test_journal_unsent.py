@@ -20,7 +20,7 @@ def journal(folder, *, silent: bool) -> JournalFile:
     return JournalFile(Paths(folder), "n1", "", silent=lambda _api, _endpoints: silent)
 
 
-def is_of(_api, endpoints) -> bool:
+def is_of(_api: int, endpoints: object) -> bool:
     return endpoints == ENTRY.endpoints
 
 
