@@ -40,7 +40,7 @@ class MachineStages:
         return stage not in HOOKS or bool(self._hooks.of(stage))
 
     def unusable(self) -> list[str]:
-        """Name the programs of all stages that would fail whatever they do. `HostError`: they cannot be listed."""
+        """Name the programs of all stages that cannot be run. `HostError`: they cannot be listed."""
         return [sentence for stage in (CHECK, HEALTH, *sorted(HOOKS)) for sentence in self._hooks.unusable(stage)]
 
     async def run(self, stage: Stage, entry: JournalEntry | None) -> Sequence[Blocker]:
