@@ -38,6 +38,7 @@ def node_fields(node: Node) -> dict[str, object]:
         "window": {
             "opens": records.moment(node.window_opens),
             "closes": records.optional_moment(node.window_closes) or None,
+            "moment": records.optional_moment(node.window_moment) or None,
         }
         if node.window_opens
         else None,

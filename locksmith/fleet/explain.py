@@ -205,14 +205,7 @@ def _aliases(found: Case) -> Iterator[str]:
 def _absent(found: Case) -> Iterator[str]:
     held, name, group = found.held, found.name, group_name(found.view.group)
     if held is None and found.place is None and (member := found.view.absent.get(found.machine_id)) is not None:
-        need = f" for {span(found.now - member.need_since)}" if member.need_since else ""
-        yield f"{name} is not present in {group}: {absent_words(member, found.now)}."
-        if member.need:
-            yield f"It had needed a reboot{need}: {member.need}."
-        yield (
-            f"Is its locksmithd stopped, or does it not reach etcd? Run `locksmithctl why` there. "
-            f"`locksmithctl forget {quoted(found.machine_id)}` has the group forget it."
-        )
+        yield from _gone(found, member)
     elif held is None and found.place is None:
         yield (
             f"{name} is not present in {group}: its locksmithd does not run, shares no store, or has not reached etcd "
@@ -228,6 +221,16 @@ def _absent(found: Case) -> Iterator[str]:
         )
     else:
         yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {_unlock(found)}"
+
+
+def _gone(found: Case, member: Member) -> Iterator[str]:
+    yield f"{found.name} is not present in {group_name(found.view.group)}: {absent_words(member, found.now)}."
+    if member.need:
+        long = f" for {span(found.now - member.need_since)}" if member.need_since else ""
+        yield f"It had needed a reboot{long}: {member.need}."
+    ask = "Start it there" if member.how == STOPPED else "Run `locksmithctl why` there"
+    forget = f"`locksmithctl forget {quoted(found.machine_id)}`"
+    yield f"{ask}; if the machine is gone for good, {forget} has the group forget it."
 
 
 def _need(found: Case, node: Node) -> str:

@@ -23,6 +23,8 @@ HOLD_OFF = 300.0
 """Seconds after a failure before the next attempt: nothing depends on this record."""
 OBSERVERS = 2.0
 """How many machines of a group count in five minutes, about."""
+OBSERVE_AFTER = 300.0
+"""Seconds between two lots of a machine."""
 OBSERVE_LIMIT = 5.0
 """Seconds for that: what is left is found by the next machine."""
 TIDY_ONE_IN = 16
@@ -76,7 +78,7 @@ class Membership:
         self._entry: Entry | None = None
         self._written: Member | None = None
         self._arrivals = -1
-        self._held_off = float("-inf")
+        self._held_off = self._observes = float("-inf")
 
     async def follow(self) -> None:
         """Remember this machine as its presence shows it."""
@@ -105,7 +107,10 @@ class Membership:
 
     async def observe(self, machines: int) -> None:
         """Look for machines that are gone, if this machine's lot says so; `machines`: how many the group has."""
-        if machines <= 0 or self._rng.random() * machines > OBSERVERS:
+        if machines <= 0 or _now() < self._observes:
+            return
+        self._observes = _now() + OBSERVE_AFTER
+        if self._rng.random() * machines > OBSERVERS:
             return
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(OBSERVE_LIMIT):

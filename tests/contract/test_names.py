@@ -71,7 +71,9 @@ def test_a_slot_for_a_reboot_is_freed_by_the_name_of_its_machine(ctl, fleet):
     assert f"n10 holds no slot in group {fleet.group}: it is {N10} (n10.example.com" in ctl.fails("unlock", "n10")
 
 
-@pytest.mark.parametrize("command", [["why"], ["hold", "--reason", "x"], ["unhold"], ["lock"], ["history", "--machine"]])
+@pytest.mark.parametrize(
+    "command", [["why"], ["hold", "--reason", "x"], ["unhold"], ["lock"], ["history", "--machine"]]
+)
 def test_a_name_of_two_machines_lists_both(ctl, fleet, command):
     is_there(fleet, N1, "n1.example.com")
     is_there(fleet, N10, "n1.example.org")
@@ -104,7 +106,7 @@ def test_people_lock_by_names_that_no_machine_has(ctl, fleet):
     assert "A slot is held under the name n7.example.com, which does not keep this machine from its reboot" in told
     assert re.search(r"n7\.example\.com +manual", ctl("nodes").out)
     assert re.search(r"n7\.example\.com 7f3a1111 {2}idle", ctl("nodes").out)
-    [command] = re.findall("`locksmithctl (unlock [^`]*)`", told)
+    [command] = re.findall("`locksmithctl (unlock [^`]*)`", plain(told))
     assert ctl(*command.split()).status == 0
     assert held(ctl) == []
 
@@ -167,8 +169,7 @@ def test_nodes_shows_whole_ids_where_asked_and_names_what_is_locked(ctl):
         ["n1.example.com", N1, "manual"],
         ["n10.example.com", N10, "idle"],
     ]
-    assert "…" in lines[3]
-    assert len(lines[3]) == 80 + 34
+    assert lines[3].endswith("disk swap")
     assert N1 not in ctl("nodes").out
 
 

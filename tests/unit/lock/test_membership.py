@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from locksmith.errors import CorruptValueError, HostError, StoreUnavailableError
 from locksmith.fleet.reader import read_group
 from locksmith.lock.absence import LISTED, note_absent, tidy
-from locksmith.lock.membership import HOLD_OFF, Membership, forget
+from locksmith.lock.membership import HOLD_OFF, OBSERVE_AFTER, Membership, forget
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys, member, node
 from locksmith.lock.records.member import KEPT, KEPT_STOPPED, MOST, NOT_SEEN, STOPPED, Member
@@ -202,12 +202,16 @@ def test_who_looks_is_drawn_by_lot():
         _, membership = world.machine()
         for _ in range(300):
             await membership.observe(1000)
+            await asyncio.sleep(OBSERVE_AFTER)
         assert world.calls.count("range") < 30
         world.calls.clear()
         await membership.observe(0)
         assert world.calls == []
         await membership.observe(1)
         assert world.calls[:2] == ["range", "range"]
+        world.calls.clear()
+        await membership.observe(1)
+        assert world.calls == []
 
     play(story)
 
