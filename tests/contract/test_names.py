@@ -17,6 +17,7 @@ from locksmith.lock.records.claim import DAEMON, MANUAL, REBOOT, Claim
 from locksmith.lock.records.event import HOLD
 from locksmith.lock.records.node import Node
 from tests.contract.fleets import NEED, NOW, TOOL, api, ctl, fleet, root
+from tests.harness.ctl import plain
 
 __all__ = ["api", "ctl", "fleet", "root"]
 
