@@ -104,7 +104,8 @@ async def read_slots(store: Store, group: str) -> GroupView:
             with contextlib.suppress(CorruptValueError):
                 if reading.entry is not None:
                     machines[holder] = node.decode(reading.entry.value, reading.entry.key, holder)
-    return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision)
+    at = datetime.now(UTC)
+    return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision, at=at)
 
 
 def _parse_member(entry: Entry) -> Member:

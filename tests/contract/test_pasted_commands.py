@@ -26,6 +26,12 @@ from tests.harness.suggested import commands_in, shape, suggestions
 __all__ = ["ctl", "root"]
 
 ELSEWHERE = {
+    "check": "needs a bus: test_dry_run.py",
+    "forget X": "needs a machine that vanished: test_why.py",
+    "forget-claim": "needs a store that is gone: test_wrong_endpoint.py",
+    "thaw --all-groups": "is about all groups of this etcd: test_groups_in_use.py",
+    "unlock X --force": "needs a terminal: test_unlock.py",
+    "unlock X --manual": "in addition to --force: test_unlock.py",
     "cancel": "needs a bus: the next test",
     "reboot": "reboots this machine: test_locksmithctl_group.py",
     "recheck": "needs a daemon: test_locksmithd_bus.py",
@@ -100,6 +106,10 @@ def no_slots(fleet, ctl):
     return [ctl("why", "n1"), ctl("set-max", "10%")]
 
 
+def no_zero(_fleet, ctl):
+    return [ctl("set-max", "0")]
+
+
 def void_share(fleet, ctl):
     ctl("set-max", "10%")
     fleet.present("n1")
@@ -149,6 +159,7 @@ SITUATIONS: list[Callable[[Fleet, Ctl], list[Ended]]] = [
     repaired,
     corrupt_orders,
     no_slots,
+    no_zero,
     void_share,
     frozen_elsewhere,
     window_sets,
