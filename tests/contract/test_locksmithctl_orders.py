@@ -87,7 +87,8 @@ def test_times_that_cannot_be_used_are_bad_usage(ctl, args, sentence):
     assert sentence in ended.err
 
 
-def test_a_freeze_until_a_day_includes_it_and_one_for_days_lasts_so_long(ctl):
+def test_a_freeze_until_a_day_includes_it_and_one_for_days_lasts_so_long(ctl, fleet):
+    fleet.slots(1)
     assert "until Sat 2100-12-25 00:00:00" in ctl("freeze", "--reason", "x", "--until", "2100-12-24").out
     frozen = json.loads(ctl("freeze", "--reason", "x", "--for", "2w 1d", "--json").out)["freeze"]
     since, until = (datetime.fromisoformat(frozen[name]) for name in ("since", "until"))
