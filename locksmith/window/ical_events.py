@@ -44,7 +44,7 @@ class Event:
     @property
     def name(self) -> str:
         """How an error names it."""
-        title = self.properties["SUMMARY"].value if "SUMMARY" in self.properties else ""
+        title = self.properties["SUMMARY"].value.replace("\\", "") if "SUMMARY" in self.properties else ""
         return f"the event {title[:_LONGEST_SHOWN]!r} (line {self.line})" if title else f"the event of line {self.line}"
 
 

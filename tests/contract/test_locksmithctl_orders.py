@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -89,6 +89,14 @@ def test_times_that_cannot_be_used_are_bad_usage(ctl, args, sentence):
     ended = ctl("freeze", "--reason", "x", *args)
     assert ended.status == 2
     assert sentence in ended.err
+
+
+def test_a_freeze_until_a_day_includes_it_and_one_for_days_lasts_so_long(ctl, fleet):
+    fleet.slots(1)
+    assert "until Sat 2100-12-25 00:00:00" in ctl("freeze", "--reason", "x", "--until", "2100-12-24").out
+    frozen = json.loads(ctl("freeze", "--reason", "x", "--for", "2w 1d", "--json").out)["freeze"]
+    since, until = (datetime.fromisoformat(frozen[name]) for name in ("since", "until"))
+    assert until - since == timedelta(days=15)
 
 
 def test_an_order_needs_a_reason(ctl):
