@@ -106,7 +106,8 @@ def no_slots(fleet, ctl):
     return [ctl("why", "n1"), ctl("set-max", "10%")]
 
 
-def no_zero(_fleet, ctl):
+def no_zero(fleet, ctl):
+    fleet.present("n1")
     return [ctl("set-max", "0")]
 
 

@@ -141,7 +141,7 @@ def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(s
     ("window", "words"),
     [
         ({"open": ["2020-01-01 03:00 for 1h"]}, "outside the reboot window, and none is to come"),
-        ({"sets": ["nights"]}, "there is no set of windows 'nights' in the file or in the store"),
+        ({"sets": ["not-written"]}, "there is no set of windows 'not-written' in the file or in the store"),
     ],
     ids=["never open", "no set"],
 )
