@@ -87,7 +87,7 @@ class LockMetrics(Meter):
         """Count the event."""
         self._races.inc()
 
-    def line(self, position: int, waiters: int) -> None:
+    def queued(self, position: int, waiters: int) -> None:
         """Show the queue."""
         self._position.set(position)
         self._waiters.set(waiters)

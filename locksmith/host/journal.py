@@ -106,7 +106,7 @@ class JournalFile:
             found = self._own_or_none_yet()
             entry = self._claimed(found, nonce)
             if entry is None:
-                raise self._called_off()
+                raise self._cancelled()
             before = before or entry.before
             committed = replace(entry, phase=Phase.COMMITTED, claim=entry.claim.committed(), before=before)
             self._write(replace(found, entry=committed))
@@ -132,7 +132,7 @@ class JournalFile:
         with self._locked():
             entry = self._claimed(self._own_or_none_yet(), nonce)
             if entry is None or entry.phase is not Phase.COMMITTED:
-                raise self._called_off()
+                raise self._cancelled()
             yield
 
     def take_over(self, nonce: str, goes_on: Callable[[], bool]) -> None:
@@ -155,7 +155,7 @@ class JournalFile:
             lambda entry: replace(entry, hooks=hooks, claim=replace(entry.claim, taken=entry.claim.taken or taken)),
         )
         if not written and self._by is not None:
-            raise self._called_off()
+            raise self._cancelled()
 
     def report_failure(self, nonce: str, state: str, failure: str) -> None:
         """Write down what went wrong with the reboot of a claim."""
@@ -224,7 +224,7 @@ class JournalFile:
         gone = entry is None or entry.claim.nonce != nonce or self._by not in (None, entry.by)
         return None if gone else entry
 
-    def _called_off(self) -> TakenOverError:
+    def _cancelled(self) -> TakenOverError:
         return TakenOverError(f"the claim is no longer in the reboot journal {self.path}: the reboot was cancelled")
 
     def _own(self) -> Journal | None:

@@ -25,7 +25,7 @@ class QueuePosition:
 
     position: int
     waiters: int
-    behind: str = ""
+    predecessor: str = ""
     exact: bool = True
     counted: bool = True
 
@@ -36,7 +36,7 @@ class Denied:
 
     `lost`: a permission that was given is gone, for example because an operator has removed it. That counts like a
     failed reboot: the machine does not ask again at once. `must_release`: the machine still has the permission and must
-    release it, because the group is held back. That is no failure. `line`: this machine's place, if it is queued.
+    release it, because the group is held back. That is no failure. `queued`: this machine's place, if it is queued.
     `past`: the group remembers reboots of this machine that forbid another, and the machine does not know them all.
     """
 
@@ -44,7 +44,7 @@ class Denied:
     text: str
     lost: bool = False
     must_release: bool = False
-    line: QueuePosition | None = None
+    queued: QueuePosition | None = None
     past: tuple[LastReboot, ...] = ()
     until: datetime | None = None
 

@@ -8,9 +8,9 @@ from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.order import SPACING
 
 
-def queued(line: QueuePosition) -> Denied:
+def queued(place: QueuePosition) -> Denied:
     """Deny a slot to a claim that waits in the queue."""
-    return Denied("queue", _queued(line), line=line)
+    return Denied("queue", _queued(place), queued=place)
 
 
 def other_claim(error: OtherClaimError, own: Claim) -> Denied:
@@ -51,9 +51,9 @@ def repeated(error: RepeatedError) -> Denied:
     return Denied(error.code, str(error), past=error.past)
 
 
-def _queued(line: QueuePosition) -> str:
-    about = "" if line.counted else "about "
-    if line.exact:
-        after = f", after {line.behind}" if line.behind else ""
-        return f"queued for a slot: number {line.position} of {about}{line.waiters}{after}"
-    return f"queued for a slot: {line.position - 1} or more are before it"
+def _queued(place: QueuePosition) -> str:
+    about = "" if place.counted else "about "
+    if place.exact:
+        after = f", after {place.predecessor}" if place.predecessor else ""
+        return f"queued for a slot: number {place.position} of {about}{place.waiters}{after}"
+    return f"queued for a slot: {place.position - 1} or more are before it"

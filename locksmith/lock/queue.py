@@ -57,7 +57,7 @@ class Look:
     back and watches none.
     """
 
-    line: QueuePosition
+    queued: QueuePosition
     ahead: tuple[Entry, ...]
     revision: int
     ends: float
@@ -72,12 +72,14 @@ class Look:
 
         The others before it may have gone too. The watch of the next one begins at the same revision, so it tells that.
         """
-        line, ahead = self.line, self.ahead[:-1]
-        if not line.exact or (line.position != SECOND and not ahead):
+        queued, ahead = self.queued, self.ahead[:-1]
+        if not queued.exact or (queued.position != SECOND and not ahead):
             return None
-        behind = _name(ahead[-1]) if ahead else ""
-        moved = replace(line, position=line.position - 1, waiters=max(1, line.waiters - 1), behind=behind)
-        return replace(self, line=moved, ahead=ahead)
+        predecessor = _name(ahead[-1]) if ahead else ""
+        moved = replace(
+            queued, position=queued.position - 1, waiters=max(1, queued.waiters - 1), predecessor=predecessor
+        )
+        return replace(self, queued=moved, ahead=ahead)
 
 
 class Queue:
@@ -119,8 +121,8 @@ class Queue:
         elif self._is_to_keep(place):
             place = await self._keep(place)
         if self._look is None or _now() >= self._look.ends:
-            self._look = await self._look_around(place)
-        self._first = self._look.line.position == 1
+            self._look = await self._observe_all(place)
+        self._first = self._look.queued.position == 1
         return self._look
 
     async def wait(self, look: Look) -> bool:
@@ -204,7 +206,7 @@ class Queue:
         """Say how long a place is to last: one that will be among the first is not to stay when its machine is gone."""
         if self._look is None:
             return place.ttl
-        return FAR_TTL if self._look.line.position > LONG else self._ttl
+        return FAR_TTL if self._look.queued.position > LONG else self._ttl
 
     async def _keep(self, place: Place) -> Place:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
@@ -253,7 +255,7 @@ class Queue:
         later = _now() + self._rng.uniform(0, lasts(position, known))
         return Look(QueuePosition(position, position, exact=False, counted=False), (), 0, later)
 
-    async def _look_around(self, place: Place) -> Look:
+    async def _observe_all(self, place: Place) -> Look:
         for _ in range(LOOKS):
             at = _now()
             sight = await self._sight.look(place.entry)
@@ -268,11 +270,13 @@ class Queue:
 
     def _looked(self, sight: Sight, at: float) -> Look:
         before = sight.before[-1] if sight.before else None
-        line = QueuePosition(sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted)
+        queued = QueuePosition(
+            sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted
+        )
         # Who comes near does so at different moments.
         far = before is None and sight.position > 1
         longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER
-        return Look(line, sight.before, sight.revision, at + longer)
+        return Look(queued, sight.before, sight.revision, at + longer)
 
 
 def lasts(position: int, known: int = KNOWN) -> float:

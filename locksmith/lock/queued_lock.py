@@ -171,10 +171,10 @@ class QueuedLock:
         now = self._queue.place(claim)
         if place and now and now.created != place.created and await self.lock.check(claim):
             return await self._keep(claim)  # the place went with a take that came late
-        self._meter.line(look.line.position, look.line.waiters)
-        if look.line.position == 1:
-            return await self._take_as_first(claim, look.line)
-        if look.line.exact and await self._wait.has_slots_for_all(look):
+        self._meter.queued(look.queued.position, look.queued.waiters)
+        if look.queued.position == 1:
+            return await self._take_as_first(claim, look.queued)
+        if look.queued.exact and await self._wait.has_slots_for_all(look):
             return await self._take_one_of_several(claim, look)
         return self._is_queued(look)
 
@@ -190,25 +190,25 @@ class QueuedLock:
 
     def _is_queued(self, look: Look) -> Denied:
         self._wait.for_turn(look)
-        return denials.queued(look.line)
+        return denials.queued(look.queued)
 
     async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
         """Take a slot although others wait before this machine: there is one for each of them too."""
         try:
-            return await self._take_slot(claim, position=look.line.position)
+            return await self._take_slot(claim, position=look.queued.position)
         except SlotsBusyError as error:
             self._back_off.answered()
             self._wait.saw_no_slot(look, error.revision)
             return self._is_queued(look)
 
-    async def _take_as_first(self, claim: Claim, line: QueuePosition) -> Answer:
+    async def _take_as_first(self, claim: Claim, place: QueuePosition) -> Answer:
         prepared = self._wait.take_prepared()
         try:
             return await self._take_slot(claim, prepared)
         except SlotsBusyError as error:
             self._back_off.answered()
             self._wait.for_slot(error)
-            return Denied("slot", str(error), line=line)
+            return Denied("slot", str(error), queued=place)
 
     async def _take_slot(self, claim: Claim, prepared: Prepared | None = None, position: int = 1) -> Granted:
         if await self._attempt(claim, self._queue.entries(claim), prepared, position):
@@ -287,7 +287,7 @@ class QueuedLock:
 
     def _stop_waiting(self) -> None:
         self._wait.stop()
-        self._meter.line(0, 0)
+        self._meter.queued(0, 0)
 
     async def _leave_soon(self, claim: Claim) -> None:
         """Remove the place; where that fails, the commit tries once more, and else it expires."""

@@ -75,7 +75,7 @@ class SlotWait:
         """Tell whether a slot is free for each place up to this one. The semaphore is read once for each `look`."""
         if self._semaphore is None or self._semaphore.look.revision != look.revision:
             self._semaphore = _SemaphoreSeen(look, await self._lock.peek())
-        return self._lock.free_slots(self._semaphore.reading) >= look.line.position
+        return self._lock.free_slots(self._semaphore.reading) >= look.queued.position
 
     def saw_no_slot(self, look: Look, revision: int) -> None:
         """Note that too few slots were free at a revision after this look."""
@@ -100,7 +100,7 @@ class SlotWait:
             self._queue.look_again()
 
     async def _freed_for(self, look: Look, after: int) -> None:
-        while (change := await self._lock.wait(after, LOOK_AFTER, slots=look.line.position)) is None:
+        while (change := await self._lock.wait(after, LOOK_AFTER, slots=look.queued.position)) is None:
             continue
         # If the watch did not tell the value, it is read.
         self._semaphore = _SemaphoreSeen(look, change.reading) if change.reading else None

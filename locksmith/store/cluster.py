@@ -202,7 +202,7 @@ class OneCluster:
         clusters.expect()
         if len(self._urls) > 1 and self._is_due():
             if self._looking is None or self._looking.done():
-                self._looking = asyncio.ensure_future(self._look_around())
+                self._looking = asyncio.ensure_future(self._observe_all())
             if clusters.looked is None or clusters.foreign or clusters.split:
                 await asyncio.wait([self._looking])  # a caller that is cancelled ends no other
         if (clusters.strict or not clusters.own) and (split := clusters.split):
@@ -262,7 +262,7 @@ class OneCluster:
     async def _ask(self, url: str, limit: float) -> None:
         self.clusters.heard(url, await self._probe(url, limit))
 
-    async def _look_around(self) -> None:
+    async def _observe_all(self) -> None:
         # If no cluster counts yet, slow endpoints get their time: the first that answers is believed from then on.
         limit = self._time_limit / 2
         if self.clusters.own or self.clusters.strict:

@@ -16,7 +16,7 @@ class Meter:
     def lost_race(self) -> None:
         """Note a guarded write that came too late."""
 
-    def line(self, position: int, waiters: int) -> None:
+    def queued(self, position: int, waiters: int) -> None:
         """Note this machine's place in the queue (1: the first, 0: not queued), and how many machines are queued."""
 
     def gave_back(self, waited: float, held: float) -> None:

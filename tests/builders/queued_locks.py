@@ -26,7 +26,7 @@ class Metered(Meter):
     def gave_back(self, waited: float, held: float) -> None:
         self.released.append((waited, held))
 
-    def line(self, position: int, waiters: int) -> None:
+    def queued(self, position: int, waiters: int) -> None:
         self.lines.append((position, waiters))
 
 

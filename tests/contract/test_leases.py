@@ -164,9 +164,9 @@ def test_a_first_that_is_there_keeps_its_place_before_a_second_that_watches(memb
     async def story(store):
         first, second = Queue(store, group), Queue(store, group)
         for _ in range(20):
-            assert (await first.stand(claim("n1"))).line.position == 1
+            assert (await first.stand(claim("n1"))).queued.position == 1
             second.look_again()
-            assert (await second.stand(claim("n2"))).line.behind == "n1"
+            assert (await second.stand(claim("n2"))).queued.predecessor == "n1"
             await asyncio.sleep(0.25)
 
     play(members, story)

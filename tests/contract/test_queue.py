@@ -93,7 +93,7 @@ def test_one_who_crashes_in_line_is_gone_when_its_place_expires(stage, group):
         dead, alive = Queue(store, group, ttl=SHORT), Queue(store, group)
         await dead.stand(claim("n1"))
         look = await alive.stand(claim("n2"))
-        assert look.line.behind == "n1"
+        assert look.queued.predecessor == "n1"
         assert await alive.wait(look)
         alive.look_again()
         assert (await alive.stand(claim("n2"))).before is None
@@ -109,7 +109,7 @@ def test_one_who_gives_up_in_the_middle_leaves_no_gap(stage, group):
         await queues[1].leave(claim("n1"))
         assert await waiting
         queues[2].look_again()
-        assert (await queues[2].stand(claim("n2"))).line.behind == "n0"
+        assert (await queues[2].stand(claim("n2"))).queued.predecessor == "n0"
 
     stage.play(story)
 
@@ -118,9 +118,9 @@ def test_a_restarted_program_finds_its_place_again(stage, group):
     async def story(store):
         await Queue(store, group).stand(claim("n1"))
         await Queue(store, group).stand(claim("n2"))
-        assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
+        assert (await Queue(store, group).stand(claim("n1"))).queued.position == 1
         await Queue(store, group).leave(claim("n1"))
-        assert (await Queue(store, group).stand(claim("n2"))).line.position == 1
+        assert (await Queue(store, group).stand(claim("n2"))).queued.position == 1
 
     stage.play(story)
 
@@ -134,7 +134,7 @@ def test_one_whose_id_is_locked_by_hand_does_not_hold_up_the_others(stage, group
         locked, free = Machine(store, group, "n1"), Machine(store, group, "n2")
         locked.claim = Claim("n1", REBOOT, "another", by_hand.since, hostname="n1")
         answer = await locked.ask()
-        assert (answer.code, answer.line) == ("other_claim", None)
+        assert (answer.code, answer.queued) == ("other_claim", None)
         assert isinstance(await free.ask(), Granted)
         waiting = asyncio.create_task(locked.get())
         await LockAdmin(lock.guarded).unlock("n1")
@@ -168,8 +168,8 @@ def test_places_without_a_lease_are_removed_by_the_next_and_no_live_one_is(stage
         look = await first.stand(claim("n1"))
         first.look_again()
         look = await first.stand(claim("n1"))
-        assert (look.line.position, look.line.waiters) == (1, 1)
-        assert (await second.stand(claim("n2"))).line.behind == "n1"
+        assert (look.queued.position, look.queued.waiters) == (1, 1)
+        assert (await second.stand(claim("n2"))).queued.predecessor == "n1"
 
     stage.play(story)
 
@@ -179,7 +179,7 @@ def test_a_place_of_its_own_without_a_lease_is_taken_again(stage, group):
         await store.create(places.ticket_key(group, claim("n1")), b"1")
         key = places.place_key(group, claim("n1"), 1)
         await store.create(key, waiter.encode(Waiter.of(claim("n1"))))
-        assert (await Queue(store, group).stand(claim("n1"))).line.position == 1
+        assert (await Queue(store, group).stand(claim("n1"))).queued.position == 1
         place = (await store.get(key)).entry
         assert place.lease
         await Queue(store, group).leave(claim("n1"))

@@ -248,9 +248,9 @@ class NoSettledTake(EtcdLock):
 class NoLine(Queue):
     """Takes itself for the first, whoever stands before it."""
 
-    async def _look_around(self, place):
-        look = await super()._look_around(place)
-        return replace(look, line=replace(look.line, position=1), ahead=())
+    async def _observe_all(self, place):
+        look = await super()._observe_all(place)
+        return replace(look, queued=replace(look.queued, position=1), ahead=())
 
 
 class Apart(Queue):
@@ -285,7 +285,7 @@ class NeverNear(Queue):
 
     def _looked(self, sight, at):
         look = super()._looked(sight, at)
-        return look if look.before or look.line.position == 1 else replace(look, ends=float("inf"))
+        return look if look.before or look.queued.position == 1 else replace(look, ends=float("inf"))
 
 
 class Forgetful(Queue):
@@ -305,14 +305,14 @@ class WaitsForOlder(Queue):
 
     def _looked(self, sight, at):
         look = super()._looked(sight, at)
-        if look.line.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
-            return replace(look, ahead=tuple(older[:1]), line=replace(look.line, position=2))
+        if look.queued.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
+            return replace(look, ahead=tuple(older[:1]), queued=replace(look.queued, position=2))
         return look
 
-    async def _look_around(self, place):
+    async def _observe_all(self, place):
         listing = await self._store.list(keys.waiters_prefix(self._group))
         self._sight.older = [e for e in listing.entries if places.number_of(e.key) is None]  # type: ignore[attr-defined]
-        return await super()._look_around(place)
+        return await super()._observe_all(place)
 
 
 class EndlessOrders(RebootLock):

@@ -15,7 +15,7 @@ from tests.builders.loops import DENIED, START, Bench, Users, for_a_while, raisi
 from tests.sim.virtual_time import run
 
 
-def test_users_who_were_warned_are_told_when_the_reboot_is_called_off():
+def test_users_who_were_warned_are_told_when_the_reboot_is_cancelled():
     users = Users()
     answers = [None, None, Denied("freeze", "frozen", must_release=True)]
 

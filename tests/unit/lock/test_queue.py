@@ -19,7 +19,7 @@ def test_who_comes_first_stands_first():
     async def story(line):
         queues = {name: line.queue() for name in ("n3", "n1", "n2")}
         looks = [await queue.stand(claim(name)) for name, queue in queues.items()]
-        assert [(look.line.position, look.line.waiters, look.line.behind) for look in looks] == [
+        assert [(look.queued.position, look.queued.waiters, look.queued.predecessor) for look in looks] == [
             (1, 1, ""),
             (2, 2, "n3"),
             (3, 3, "n1"),
@@ -77,20 +77,20 @@ def test_a_machine_that_learns_that_the_one_before_left_knows_its_place_at_once(
         line.calls.clear()
         first, third = await queues[1].stand(claim("n1")), await queues[3].stand(claim("n3"))
         assert line.calls == []
-        assert (first.line.position, first.before, first.line.behind) == (1, None, "")
-        assert (third.line.position, third.line.behind) == (3, "n1")
-        assert third.line.waiters == 3
+        assert (first.queued.position, first.before, first.queued.predecessor) == (1, None, "")
+        assert (third.queued.position, third.queued.predecessor) == (3, "n1")
+        assert third.queued.waiters == 3
         # The first of all had gone before it, which this did not know: the position is that or an earlier one.
         await queues[1].leave(claim("n1"))
         assert await queues[3].wait(third)
-        assert (await queues[3].stand(claim("n3"))).line.behind == "n0"
+        assert (await queues[3].stand(claim("n3"))).queued.predecessor == "n0"
         assert await queues[3].wait(await queues[3].stand(claim("n3"))), "the watch tells what came before it"
         line.calls.clear()
         last = await queues[3].stand(claim("n3"))
-        assert (last.line.position, last.before, last.line.waiters) == (1, None, 1)
+        assert (last.queued.position, last.before, last.queued.waiters) == (1, None, 1)
         assert line.calls == []
         await asyncio.sleep(LOOK_AFTER + 1)
-        assert (await queues[3].stand(claim("n3"))).line.waiters == 1
+        assert (await queues[3].stand(claim("n3"))).queued.waiters == 1
         assert "range" in line.calls, "by itself it looks again in the end"
         waits[1].cancel()
 
@@ -108,7 +108,7 @@ def test_a_place_before_that_is_written_again_is_not_gone():
         await asyncio.sleep(KEEP_AFTER + 1)
         await first.stand(claim("n1"))
         assert await waiting
-        assert (await second.stand(claim("n2"))).line.position == 2
+        assert (await second.stand(claim("n2"))).queued.position == 2
 
     play(story)
 
@@ -123,7 +123,7 @@ def test_where_it_is_not_told_what_became_of_the_one_before_it_looks():
         await first.leave(claim("n1"))
         assert await waiting
         line.calls.clear()
-        assert (await second.stand(claim("n2"))).line.position == 1
+        assert (await second.stand(claim("n2"))).queued.position == 1
         assert line.calls == ["range"]
 
     play(story)
@@ -137,7 +137,7 @@ def test_one_in_the_middle_who_leaves_has_the_next_look_at_the_one_before():
         assert await queues[2].wait(looks[2])
         queues[2].look_again()
         look = await queues[2].stand(claim("n2"))
-        assert (look.line.position, look.line.behind) == (2, "n0")
+        assert (look.queued.position, look.queued.predecessor) == (2, "n0")
 
     play(story)
 
@@ -164,8 +164,8 @@ def test_a_place_that_is_kept_stays_where_it_is():
         await second.stand(claim("n2"))
         for _ in range(20):
             await asyncio.sleep(30)
-            assert (await first.stand(claim("n1"))).line.position == 1
-            assert (await second.stand(claim("n2"))).line.position == 2
+            assert (await first.stand(claim("n1"))).queued.position == 1
+            assert (await second.stand(claim("n2"))).queued.position == 2
 
     play(story)
 
@@ -177,7 +177,7 @@ def test_a_place_lost_while_its_program_was_away_is_taken_anew_at_the_end():
         await asyncio.sleep(TTL / 2)
         await second.stand(claim("n2"))
         await asyncio.sleep(TTL / 2 + 1)
-        assert (await first.stand(claim("n1"))).line.position == 2
+        assert (await first.stand(claim("n1"))).queued.position == 2
         assert line.names == ["n2", "n1"]
 
     play(story)
@@ -192,7 +192,7 @@ def test_a_place_that_somebody_removed_is_found_out_at_the_next_look():
         key = line.key("n1")
         await store.delete(key, (await store.get(key)).version)
         first.look_again()
-        assert (await first.stand(claim("n1"))).line.position == 2
+        assert (await first.stand(claim("n1"))).queued.position == 2
 
     play(story)
 
@@ -201,7 +201,7 @@ def test_a_restarted_program_goes_on_from_the_place_it_had():
     async def story(line):
         await line.queue().stand(claim("n1"))
         await line.queue().stand(claim("n2"))
-        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert (await line.queue().stand(claim("n1"))).queued.position == 1
         assert line.names == ["n1", "n2"]
 
     play(story)
@@ -211,7 +211,7 @@ def test_a_new_claim_of_the_same_machine_stands_at_the_end():
     async def story(line):
         await line.queue().stand(claim("n1", "an old one"))
         await line.queue().stand(claim("n2"))
-        assert (await line.queue().stand(claim("n1", "a new one"))).line.position == 2
+        assert (await line.queue().stand(claim("n1", "a new one"))).queued.position == 2
         assert line.names == ["n2", "n1"]
 
     play(story)
@@ -231,7 +231,7 @@ def test_a_restarted_program_that_gives_up_gives_up_the_place_it_had():
 def test_an_operator_stands_beside_the_machine_that_it_is_about():
     async def story(line):
         await line.queue().stand(claim("n1"))
-        assert (await line.queue().stand(claim("n1", "by hand", MANUAL))).line.position == 2
+        assert (await line.queue().stand(claim("n1", "by hand", MANUAL))).queued.position == 2
         assert line.names == ["n1", "manual:n1"]
 
     play(story)
@@ -256,12 +256,12 @@ def test_far_back_no_watch_is_held_and_looks_are_rare():
         queue = line.queue()
         clock = asyncio.get_running_loop().time
         far = await looked(queue, await queue.stand(claim("last")))
-        assert (far.line.position, far.line.waiters, far.line.exact) == (KNOWN + 201, KNOWN + 201, False)
+        assert (far.queued.position, far.queued.waiters, far.queued.exact) == (KNOWN + 201, KNOWN + 201, False)
         assert far.before is None
-        assert lasts(far.line.position) * 0.7 <= far.ends - clock() <= lasts(far.line.position)
+        assert lasts(far.queued.position) * 0.7 <= far.ends - clock() <= lasts(far.queued.position)
         deep = await line.queue().stand(claim("n19"))
-        assert deep.line.exact
-        assert deep.line.position == KNOWN
+        assert deep.queued.exact
+        assert deep.queued.position == KNOWN
         line.calls.clear()
         assert not await queue.wait(far)
         assert "wait" not in line.calls
@@ -276,11 +276,11 @@ def test_who_comes_to_a_long_line_is_told_so_and_looks_later():
         line.calls.clear()
         queue = line.queue()
         afar = await queue.stand(claim("last"))
-        assert afar.line.position == SPAN + 1
-        assert (afar.line.exact, afar.line.counted, afar.before) == (False, False, None)
+        assert afar.queued.position == SPAN + 1
+        assert (afar.queued.exact, afar.queued.counted, afar.before) == (False, False, None)
         assert line.calls == ["enter"]
         last = await looked(queue, afar)
-        assert last.line.position > LONG
+        assert last.queued.position > LONG
         assert last.ends - asyncio.get_running_loop().time() > LOOK_AFTER
 
     play(story)
@@ -319,7 +319,7 @@ def test_who_comes_near_shortens_its_life_and_watches_the_one_before():
         await others[1].leave(claim("n1"))
         await queue.wait(far)
         near = await queue.stand(claim("last"))
-        assert (near.line.position, near.line.behind) == (KNOWN, f"n{KNOWN}")
+        assert (near.queued.position, near.queued.predecessor) == (KNOWN, f"n{KNOWN}")
         await queue.stand(claim("last"))
         assert queue._place.ttl == TTL
 
@@ -330,7 +330,7 @@ def test_a_place_that_cannot_be_read_is_waited_for_like_any_other():
     async def story(line):
         await MemoryStore(line.server).create(places.bound("", 1) + "-n0", b"rubbish", ttl=TTL)
         look = await line.queue().stand(claim("n1"))
-        assert (look.line.position, look.line.behind) == (2, "n0")
+        assert (look.queued.position, look.queued.predecessor) == (2, "n0")
 
     play(story)
 
@@ -340,7 +340,7 @@ def test_a_restarted_program_looks_at_once_however_long_the_line_is():
         await line.queue().stand(claim("first"))
         for number in range(KNOWN + 10):
             await line.queue().stand(claim(f"n{number}"))
-        assert (await line.queue().stand(claim("first"))).line.position == 1
+        assert (await line.queue().stand(claim("first"))).queued.position == 1
 
     play(story)
 
@@ -360,7 +360,7 @@ def test_a_first_that_looks_again_each_time_keeps_its_turn():
         for _ in range(int(3 * FIRST_LASTS / LOOK_AFTER)):
             await asyncio.sleep(LOOK_AFTER)
             first.look_again()
-            assert (await first.stand(claim("n1"))).line.position == 1
-            assert (await second.stand(claim("n2"))).line.position == 2
+            assert (await first.stand(claim("n1"))).queued.position == 1
+            assert (await second.stand(claim("n2"))).queued.position == 2
 
     play(story)

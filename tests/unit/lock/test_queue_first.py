@@ -78,7 +78,7 @@ def test_the_first_looks_for_a_place_whose_writing_was_not_answered():
         with pytest.raises(OutcomeUnknownError):
             await first.stand(claim("n1"))
         assert not first.stands(claim("n1"))
-        assert (await first.stand(claim("n1"))).line.position == 1
+        assert (await first.stand(claim("n1"))).queued.position == 1
         assert first.stands(claim("n1"))
 
     play(story)
@@ -143,7 +143,7 @@ def test_a_restarted_machine_prolongs_its_place_and_writes_nothing():
         await line.queue().stand(claim("n1"))
         before = line.entry("n1").version
         line.calls.clear()
-        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert (await line.queue().stand(claim("n1"))).queued.position == 1
         assert "renew" in line.calls
         assert line.entry("n1").version == before
 
@@ -155,7 +155,7 @@ def test_a_restarted_machine_whose_place_has_no_lease_writes_it_with_one():
         ticket = line.server.put(keys.ticket_key("", "n1"), b"1", 0)
         key = places.place_key("", claim("n1"), 1)
         line.server.put(key, waiter.encode(Waiter.of(claim("n1"))), 0)
-        assert (await line.queue().stand(claim("n1"))).line.position == 1
+        assert (await line.queue().stand(claim("n1"))).queued.position == 1
         assert line.server.read(key).entry.lease
         assert line.server.read(ticket.key).entry.lease
 
@@ -193,6 +193,6 @@ def test_a_first_place_is_deserted_that_stood_too_long_where_its_machine_writes_
 def test_who_stands_before_is_called_by_its_hostname():
     async def story(line):
         await line.queue().stand(replace(claim("n1"), hostname="web-1"))
-        assert (await line.queue().stand(claim("n2"))).line.behind == "web-1"
+        assert (await line.queue().stand(claim("n2"))).queued.predecessor == "web-1"
 
     play(story)

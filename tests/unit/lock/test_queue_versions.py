@@ -23,7 +23,7 @@ class Fleet:
             kind = OlderQueue if name.startswith("o") else Queue
             queue = self.queues.setdefault(name, kind(MemoryStore(self.server), ""))
             queue.look_again()
-            found.append((await queue.stand(claim(name))).line.position)
+            found.append((await queue.stand(claim(name))).queued.position)
         return found
 
     async def go(self, name):
@@ -95,10 +95,10 @@ def test_a_machine_that_crashes_again_and_again_waits_for_none_of_its_own_places
         for _ in range(5):
             await asyncio.sleep(LOOK_AFTER)
             again = Queue(MemoryStore(fleet.server), "")
-            assert (await again.stand(claim("n1"))).line.position == 1
+            assert (await again.stand(claim("n1"))).queued.position == 1
         for number in range(5):
             other = Queue(MemoryStore(fleet.server), "")
-            assert (await other.stand(claim("n1", f"claim {number}"))).line.position == 1
+            assert (await other.stand(claim("n1", f"claim {number}"))).queued.position == 1
         assert fleet.server.count("coreos.com/updateengine/rebootlock/") == 2  # a place and its ticket
 
     play(story)

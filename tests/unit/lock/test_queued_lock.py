@@ -181,7 +181,7 @@ def test_a_first_whose_takes_fail_leaves_and_the_next_takes_the_slot():
         assert isinstance(answer, Denied)
         assert answer.code == "queue"
         answer = await failing(first, "n1")
-        assert (answer.code, answer.line) == (TAKE_FAILS, None)
+        assert (answer.code, answer.queued) == (TAKE_FAILS, None)
         assert "10.0.0.9" in answer.text
         assert answer.until is not None
         assert NOW < answer.until <= NOW + FAR

@@ -137,7 +137,7 @@ def test_to_ask_again_in_the_middle_of_the_line_costs_nothing():
         await machine.take(claim("n3"))
         wire.calls.clear()
         told = await denied(machine.take(claim("n3")))
-        assert (told.line and told.line.position, told.line and told.line.waiters) == (2, 2)
+        assert (told.queued and told.queued.position, told.queued and told.queued.waiters) == (2, 2)
         assert not wire.calls
         await machine.close()
 
@@ -169,8 +169,8 @@ def test_the_first_in_line_is_told_its_place_while_all_slots_are_taken():
         machine = lock(server)
         await lock(server).take(claim("n1"))
         told = await denied(machine.take(claim("n2")))
-        assert told.line is not None
-        assert (told.line.position, told.line.waiters) == (1, 1)
+        assert told.queued is not None
+        assert (told.queued.position, told.queued.waiters) == (1, 1)
         await machine.close()
 
     play(story)
