@@ -1,9 +1,8 @@
 """Search texts and code for the words that docs/words.toml replaces; exit with 1 if there is one.
 
-    python scripts/check_words.py [--show] [--sentences]
+    python scripts/check_words.py [--sentences]
 
-`--show` also lists the words that the code still may have. `--sentences` lists the sentences of the texts that are too
-long; without it they are only counted, and never an error.
+`--sentences` lists the sentences of the texts that are too long; without it they are only counted, and never an error.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import re
 import sys
 import tokenize
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +27,10 @@ OK = re.compile(r"words: ok, \w")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word to avoid, what to write instead, and how often the code may still have the word (None: never)."""
+    """A word to avoid, and what to write instead."""
 
     find: str
     instead: str
-    hits: int | None = None
 
     def search(self, text: str) -> Iterator[re.Match[str]]:
         """Find each place of the word; a space in the word may be the end of a line."""
@@ -84,7 +81,6 @@ def read_list(text: str) -> Words:
     """Read docs/words.toml. `ValueError` says what is wrong with it."""
     table = tomllib.loads(text)
     words = [Word(entry["find"], entry["instead"]) for entry in table.get("words", [])]
-    words += [Word(entry["find"], entry["instead"], entry["hits"]) for entry in table.get("later", [])]
     allowed = [Allowed(entry["find"], entry["path"], entry["reason"]) for entry in table.get("allowed", [])]
     found = {word.find for word in words}
     if unknown := [entry.find for entry in allowed if entry.find not in found]:
@@ -160,35 +156,18 @@ def in_code(words: Words, root: Path) -> list[Hit]:
     return [hit for path, text in files(patterns, root) for hit in search(path, python(text), words)]
 
 
-def too_many(hits: Iterable[Hit]) -> list[str]:
-    """Name the words that the code may not have, or has more often than the list says."""
-    counted = Counter(hit.word for hit in hits)
-    errors = [str(hit) for hit in hits if hit.word.hits is None]
-    errors += [
-        f"{LIST}: the code has {word.find!r} {count} times, and may have it {word.hits} times: write {word.instead}"
-        for word, count in counted.items()
-        if word.hits is not None and count > word.hits
-    ]
-    return errors
-
-
 def main(arguments: list[str], root: Path = REPOSITORY) -> int:
     """Print the errors, and give the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--show", action="store_true", help="also list the words that the code may still have")
     parser.add_argument("--sentences", action="store_true", help=f"list sentences over {LONGEST_SENTENCE} words")
     options = parser.parse_args(arguments)
     words = read_list((root / LIST).read_text())
-    code = in_code(words, root)
-    errors = [*map(str, in_texts(words, root)), *too_many(code)]
+    errors = [*in_texts(words, root), *in_code(words, root)]
     sentences = [one for path, text in files(TEXTS, root) for one in long_sentences(path, markdown(text))]
-    for line in [*(code if options.show else []), *(sentences if options.sentences else []), *errors]:
+    for line in [*(sentences if options.sentences else []), *errors]:
         print(line)
-    left = Counter(hit.word for hit in code)
-    gone = [word.find for word in words.words if word.hits is not None and not left[word]]
     print(
-        f"{len(errors)} words to replace; the code still has {sum(left.values())} of the later ones"
-        f"{'; gone, and to be moved to `words`: ' + ', '.join(gone) if gone else ''}; "
+        f"{len(errors)} words to replace; "
         f"{len(sentences)} sentences of the texts have more than {LONGEST_SENTENCE} words"
     )
     return 1 if errors else 0
