@@ -34,7 +34,7 @@ async def about_to_order(node, way):
 
 async def loses_its_slot(site, node):
     """Free the slot as an operator does who takes the machine for lost, and let another have it."""
-    status, said = await node.tool("unlock", "--force", node.machine_id)
+    status, said = await node.tool(f"-group={site.group}", "unlock", "--force", node.machine_id)
     assert status == 0, said
     return await site.lock.take("another machine")
 
