@@ -84,6 +84,7 @@ def update(parts: Parts) -> Fleet:
             node.machine.engine.wants("1.0")
             node.wake()
         await asyncio.sleep(SPREAD + 5)
+        fleet.since = float("inf")  # each daemon that stops now ends its presence
         fleet.story.check()
 
     run(main)
