@@ -195,6 +195,19 @@ def test_a_command_that_reboots_its_machine_keeps_the_slot_until_the_machine_is_
     site.play_stopped(story, reboot=QUICK)
 
 
+def test_a_unit_that_unlocks_its_machine_leaves_the_slot_of_a_command_alone(site, pid_file, endless):
+    async def story(node):
+        async with called(node, "run", "--reason", "a new firmware", *endless):
+            await pid_in(pid_file)
+            status, said = await node.tool("unlock")
+            assert (status, "slot for a command of root: a new firmware" in said) == (1, True), said
+            assert site.lock.holders == [node.machine_id]
+            status, said = await node.tool("unlock", "--force")
+            assert (status, "Warning: " in said, site.lock.holders) == (0, True, []), said
+
+    site.play_stopped(story)
+
+
 def test_what_a_command_leaves_running_keeps_no_slot(site, pid_file):
     async def story(node):
         async with called(node, "run", "sh", "-c", f"sleep 600 >/dev/null 2>&1 & echo $! > {pid_file}") as tool:
