@@ -9,7 +9,7 @@ from locksmith.lock.unlocking import MID_REBOOT, ShownNode
 
 
 def reboot_words(holder: str, claim: Claim | None, presence: ShownNode) -> str:
-    """Say how far the reboot or the command has come; empty: nothing of it makes the machine go down, or is under way."""
+    """Say how far the reboot or the command has come; empty: the machine does not go down, and no command runs."""
     shown = presence.name if isinstance(presence, Node) else ""
     name = shown or (claim.hostname if claim else "") or holder
     if claim is None:
