@@ -92,7 +92,7 @@ class OperatorClaim:
     async def release(self, entry: JournalEntry, why: BaseException | str | None = None) -> None:
         """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot.
 
-        `LockError`: the slot is not released yet. A machine that goes down keeps its slot, also if another order caused that.
+        `LockError`: the slot is not released yet. A machine that goes down keeps its slot, also by another order.
         """
         cause = f"{why}; in addition, " if isinstance(why, LocksmithError) else ""
         if down := await self._going_down(entry):
