@@ -242,7 +242,8 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
         what = "command" if is_command else "reboot"
         under_way = Wait("operator", f"a {what} by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()
-    if entry.phase is Phase.COMMITTED and now.shutdown is ShutdownState.UNKNOWN:
+    # A command may have ordered a reboot itself, without a point of no return.
+    if (entry.phase is Phase.COMMITTED or is_command) and now.shutdown is ShutdownState.UNKNOWN:
         return still_up(now)
     if entry.phase is Phase.COMMITTED and now.orphaned_for < now.settings.settle:
         until = now.now + now.settings.settle - now.orphaned_for

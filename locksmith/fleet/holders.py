@@ -102,10 +102,11 @@ def _how(claim: Claim, machine: Node | None, now: datetime | None) -> HolderKind
 
 
 def _under_way(claim: Claim, machine: Node, now: datetime | None) -> HolderKind:
+    verifies = machine.state in {VERIFYING, RELEASING}
     if claim.kind == COMMAND:
-        return HolderKind.COMMAND
+        return HolderKind.VERIFYING if verifies else HolderKind.COMMAND
     if claim.state != COMMITTED:
         return HolderKind.HELD
-    if machine.state in {VERIFYING, RELEASING}:
+    if verifies:
         return HolderKind.VERIFYING
     return HolderKind.OVERDUE if now is not None and machine.is_overdue(now) else HolderKind.REBOOTING

@@ -2,21 +2,34 @@
 
 from locksmith.fleet.explain import span_of_presence
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import DAEMON, HELD, MANUAL, WENT_WRONG, Claim
+from locksmith.lock.records.claim import COMMAND, DAEMON, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 from locksmith.lock.unlocking import MID_REBOOT, ShownNode
 
 
 def reboot_words(holder: str, claim: Claim | None, presence: ShownNode) -> str:
-    """Say how far the reboot has come; empty: the slot is not held for one that is past its point of no return."""
+    """Say how far the reboot or the command has come; empty: the machine does not go down, and no command runs."""
     shown = presence.name if isinstance(presence, Node) else ""
     name = shown or (claim.hostname if claim else "") or holder
     if claim is None:
         return _without_record(name, presence)
-    if claim.kind == MANUAL or claim.state == HELD:
+    if claim.kind == MANUAL:
         return ""
-    return f"{name} {_committed(claim, presence)}"
+    words = _held(claim, presence) if claim.state == HELD else _committed(claim, presence)
+    return f"{name} {words}" if words else ""
+
+
+def _held(claim: Claim, presence: ShownNode) -> str:
+    """Say what goes on before a point of no return: the machine may have crashed, or go down by another order."""
+    if isinstance(presence, Node) and presence.state in MID_REBOOT:
+        return _present(presence)
+    if claim.kind == COMMAND:
+        what = f"a command of {claim.who or 'an operator'}{f': {claim.reason}' if claim.reason else ''}"
+        if isinstance(presence, Node):
+            return f"runs {what}"
+        return f"has its slot for {what}; whether that still runs cannot be told from here"
+    return "" if presence is None or isinstance(presence, Node) else "has a slot, and shows what cannot be read"
 
 
 def _committed(claim: Claim, presence: ShownNode) -> str:

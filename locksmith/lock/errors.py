@@ -91,15 +91,14 @@ class ChangedClaimError(LockError):
 
 
 class MidRebootError(LockError):
-    """Not done: the machine is present, and has not proved itself healthy since its point of no return.
+    """Not done: the machine is in the middle of a reboot, or of a command that has its slot.
 
-    `presence` is what it shows of itself, which may be a record that cannot be read.
+    `presence` is what it shows of itself, which may be a record that cannot be read (None: it is not present).
     """
 
-    def __init__(self, holder_state: HolderState, presence: Node | CorruptValueError) -> None:
+    def __init__(self, holder_state: HolderState, presence: Node | CorruptValueError | None) -> None:
         super().__init__(
-            f"{holder_state.holder} is present, and has not proved itself healthy since its point of no return; "
-            "nothing was freed"
+            f"{holder_state.holder} is in the middle of a reboot, or of a command that has its slot; nothing was freed"
         )
         self.holder_state = holder_state
         self.presence = presence

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import FAILED, HELD, WENT_WRONG, Claim
+from locksmith.lock.records.claim import COMMAND, FAILED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, Entry, Reading
 from locksmith.util.words import quoted
@@ -78,8 +78,9 @@ class HolderState:
         """Say what the id stands in the semaphore for, and where there is no record, the ways out."""
         unlock = f"`locksmithctl unlock {quoted(self.holder)}`"
         if self.claim is not None:
-            # The tool asks where a machine is past its point of no return, and scripts have no terminal.
-            force = unlock if self.claim.state == HELD else f"`locksmithctl unlock --force {quoted(self.holder)}`"
+            # The tool asks where a machine is past its point of no return or runs a command; scripts have no terminal.
+            unasked = self.claim.state == HELD and self.claim.kind != COMMAND
+            force = unlock if unasked else f"`locksmithctl unlock --force {quoted(self.holder)}`"
             forgotten = f"; if its machine has forgotten that claim, {force} releases it"
             return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.is_machines else ''}"
         return (

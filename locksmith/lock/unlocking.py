@@ -8,7 +8,7 @@ from locksmith.lock.errors import ChangedClaimError, FreedOrNotError, MidRebootE
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.holder import HolderState
 from locksmith.lock.records import keys, node, states
-from locksmith.lock.records.claim import HELD, MANUAL, Claim
+from locksmith.lock.records.claim import COMMAND, HELD, MANUAL, Claim
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.lock.shown_holder import ShownHolder
@@ -27,7 +27,8 @@ class Frees(Enum):
     ANY = auto()
     """Every slot: an operator insists."""
     UNASKED = auto()
-    """Every slot but that of a present machine between its point of no return and its proof: `MidRebootError`."""
+    """Every slot but these: of a present machine that may be going down, or has not proved itself healthy after a boot;
+    of a command (`locksmithctl run`), which may still run. `MidRebootError`."""
     MANUAL = auto()
     """Manual locks alone: `NotManualError` for every other slot."""
 
@@ -82,14 +83,14 @@ class Unlock:
         if self._frees is Frees.MANUAL and (now.claim is None or now.claim.kind != MANUAL):
             await self._refuse(now)
             raise NotManualError(now)
-        if self._frees is not Frees.UNASKED or (now.claim is not None and _is_before_the_reboot(now.claim)):
+        if self._frees is not Frees.UNASKED or (now.claim is not None and now.claim.kind == MANUAL):
             return []
         reading = await self._guarded.store.get(keys.node_key(self._guarded.group, now.holder))
         presence = read_presence(now.holder, reading.entry)
-        if presence is not None and _is_mid_reboot(now.claim, presence):
+        if _is_under_way(now.claim, presence):
             await self._refuse(now)
             raise MidRebootError(now, presence)
-        # What a machine without a claim shows decides by its state, and else its presence alone.
+        # What the machine shows has decided, so it must not have changed.
         return [Check(keys.node_key(self._guarded.group, now.holder), reading.version)]
 
     async def _refuse(self, now: HolderState) -> None:
@@ -109,15 +110,17 @@ def read_presence(holder: str, entry: Entry | None) -> ShownNode:
         return error
 
 
-def _is_before_the_reboot(claim: Claim) -> bool:
-    return claim.kind == MANUAL or claim.state == HELD
+def _is_under_way(claim: Claim | None, presence: ShownNode) -> bool:
+    """Tell whether another machine must not go down by now, as far as this one is not known to be well.
 
-
-def _is_mid_reboot(claim: Claim | None, presence: Node | CorruptValueError) -> bool:
-    """Tell whether a machine that is present has passed its point of no return, and not proved itself healthy yet.
-
-    Without a record only the machine's own word tells; where that cannot be read either, it counts as a yes.
+    A command's machine may have no locksmithd, so no presence tells that the command has ended. Before the point of no
+    return, and without a record, only the machine's own word tells: it may have crashed, or go down by another order.
+    Where its word cannot be read, it counts as a yes.
     """
-    if claim is not None:
-        return not _is_before_the_reboot(claim)
+    if claim is not None and claim.kind == COMMAND:
+        return True
+    if presence is None:
+        return False
+    if claim is not None and claim.state != HELD:
+        return True
     return not isinstance(presence, Node) or presence.state in MID_REBOOT

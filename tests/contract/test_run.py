@@ -175,6 +175,39 @@ def test_a_tool_that_is_stopped_keeps_the_slot_of_its_command(site, tmp_path, pi
     site.play_stopped(story, reboot=QUICK)
 
 
+def test_a_command_that_reboots_its_machine_keeps_the_slot_until_the_machine_is_up(site, tmp_path):
+    """`systemctl reboot` returns at once: without the slot the next machine would go down too."""
+
+    async def story(node):
+        await node.start_daemon()
+        await node.says("idle")
+        goes_on = tmp_path / "goes-on"
+        async with called(node, "run", "sh", "-c", f"while [ ! -e {goes_on} ]; do sleep 0.05; done") as tool:
+            await node.says("waiting (operator)")
+            node.machine.preparing = True
+            goes_on.touch()
+            status, said = await ended(tool)
+        assert (status, "this machine is going down, so it keeps its slot" in said) == (0, True), said
+        assert site.lock.holders == [node.machine_id]
+        await node.reboot()
+        await site.is_free()
+
+    site.play_stopped(story, reboot=QUICK)
+
+
+def test_a_unit_that_unlocks_its_machine_leaves_the_slot_of_a_command_alone(site, pid_file, endless):
+    async def story(node):
+        async with called(node, "run", "--reason", "a new firmware", *endless):
+            await pid_in(pid_file)
+            status, said = await node.tool("unlock")
+            assert (status, "slot for a command of root: a new firmware" in said) == (1, True), said
+            assert site.lock.holders == [node.machine_id]
+            status, said = await node.tool("unlock", "--force")
+            assert (status, "Warning: " in said, site.lock.holders) == (0, True, []), said
+
+    site.play_stopped(story)
+
+
 def test_what_a_command_leaves_running_keeps_no_slot(site, pid_file):
     async def story(node):
         async with called(node, "run", "sh", "-c", f"sleep 600 >/dev/null 2>&1 & echo $! > {pid_file}") as tool:

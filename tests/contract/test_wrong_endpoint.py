@@ -123,7 +123,7 @@ def test_what_was_asked_of_a_store_that_is_gone_is_forgotten_by_an_operator(site
         cluster = node.claim["cluster"]
         assert (await node.tool("resume", "--replaces", cluster))[0] == 0
         await node.start_daemon()
-        await node.says("run `locksmithctl forget-claim` on this machine")
+        await node.says("forget-claim` on this machine")
 
         status, said = await node.tool("forget-claim")
         assert (status, "use --yes" in said) == (2, True)
@@ -140,6 +140,21 @@ def test_what_was_asked_of_a_store_that_is_gone_is_forgotten_by_an_operator(site
     with Etcd() as gone:
         site.reachable = False
         site.play_stopped(lambda node: story(node, gone))
+
+
+def test_a_claim_of_the_tool_at_the_configured_store_is_not_forgotten_while_etcd_is_away(site):
+    """Under the strategy `reboot` too: when etcd is back, locksmithd releases the slot."""
+
+    async def story(node):
+        await node.tool("run", "--", "sh", "-c", "kill -KILL $PPID")
+        assert site.lock.holders == [node.machine_id]
+        with site.etcd_away():
+            status, said = await node.tool("forget-claim", "--yes")
+            assert (status, "the claim was made at the lock that is configured" in said) == (1, True), said
+        await node.start_daemon()
+        await site.is_free()
+
+    site.play_stopped(story, strategy="reboot")
 
 
 def test_no_slot_is_asked_for_before_the_journal_says_so(site, nowhere):

@@ -41,7 +41,8 @@ def forget_claim(session: Session, *, sure: bool, as_json: bool) -> None:
         return
     if OperatorLock(session.paths).is_held():
         raise HostError("a `locksmithctl reboot` on this machine uses the claim: nothing was forgotten")
-    if target_of(entry) == target_of_config(session.config):
+    # Also under a strategy without a lock: locksmithd releases there what the tool has claimed.
+    if target_of(entry) == replace(target_of_config(session.config), strategy=entry.strategy):
         raise LockError(
             "the claim was made at the lock that is configured, so locksmithd releases it there: nothing was "
             "forgotten; `locksmithctl why` says what it waits for"

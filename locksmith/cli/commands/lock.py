@@ -103,8 +103,9 @@ def unlock(
 
     MACHINE is the id of a holder, its first letters (four at least), a host name, or a short host name.
 
-    If the machine is present, and past its point of no return or not proved healthy yet, it asks. Without a terminal
-    that needs --force. --manual frees the slot of a `lock` alone: every other slot stays, and that is no error.
+    If the machine is present, and may be going down or is not proved healthy yet, it asks; also if the slot is held for
+    a command of `run`. Without a terminal that needs --force. --manual frees the slot of a `lock` alone: every other
+    slot stays, and that is no error.
 
     --stale asks for each slot of a lost machine, and for each slot that a legacy node, a legacy lock or a manual lock
     has held for long: the store does not show whether their machines are alive. No slot is ever freed by itself.

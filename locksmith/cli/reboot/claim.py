@@ -90,15 +90,30 @@ class OperatorClaim:
             raise LockError(ABORTED)
 
     async def release(self, entry: JournalEntry, why: BaseException | str | None = None) -> None:
-        """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot."""
+        """Write the reboot journal first: once the slot may be released, only a new commit leads to a reboot.
+
+        `LockError`: the slot is not released yet. A machine that goes down keeps its slot, also by another order.
+        """
+        cause = f"{why}; in addition, " if isinstance(why, LocksmithError) else ""
+        if down := await self._going_down(entry):
+            raise LockError(
+                f"{cause}{down}, so it keeps its slot: locksmithd releases the slot after the boot, when the machine "
+                "is healthy, or as soon as the machine is certain to stay up"
+            )
         try:
             self.journal.reopen(entry.claim.nonce)
             await self.preparation.undo(entry.claim.nonce)
             await self.strategy(target_of(entry)).abort(self._as_written(entry), _reason(entry, why))
             self.journal.clear(entry.claim.nonce)
         except LocksmithError as error:
-            cause = f"{why}; in addition, " if isinstance(why, LocksmithError) else ""
             raise LockError(f"{cause}the lock is not released yet, locksmithd does that later: {error}") from None
+
+    async def _going_down(self, entry: JournalEntry) -> str:
+        """Say that this machine goes down; empty: it does not. A command may have ordered that, a reboot did not."""
+        state = await self.machine.shutdown_state()
+        if state is ShutdownState.UNKNOWN and entry.claim.kind == COMMAND:
+            return "logind or systemd does not say whether this machine is going down"
+        return "this machine is going down" if state is ShutdownState.GOING_DOWN else ""
 
     def _as_written(self, entry: JournalEntry) -> Claim:
         """Give the claim as the reboot journal has it now: a claim that does not know its commit releases nothing."""

@@ -42,6 +42,7 @@ class CommandSlot(OperatorClaim):
         await self.begin(entry)
         try:
             await self._obtain(entry)
+            await self.must_stay_up()
             self.say(f"holding the lock for {claim.holder}, running {command[0]}")
             status = await self._call(command, entry)
         except BaseException as error:  # Ctrl-C and SIGTERM too

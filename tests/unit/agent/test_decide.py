@@ -43,7 +43,7 @@ from locksmith.agent.steps import (
     Warn,
 )
 from locksmith.lock.answer import Denied
-from locksmith.lock.records.claim import DAEMON
+from locksmith.lock.records.claim import COMMAND, DAEMON
 from locksmith.lock.records.past import LastReboot
 from locksmith.window.splay import Splay
 from tests.builders.snapshots import (
@@ -84,6 +84,14 @@ ALICE = frozenset({"alice (seat0)"})
 
 def fails(ago: timedelta) -> Journal:
     return Journal(failure=FailedAttempt(NOW - ago, "logind said no"))
+
+
+def of_command(snapshot: Snapshot) -> Snapshot:
+    """Make its claim that of `locksmithctl run`."""
+    claimed = snapshot.journal.entry
+    assert claimed is not None
+    claim = replace(claimed.claim, kind=COMMAND)
+    return replace(snapshot, journal=Journal(replace(claimed, claim=claim)))
 
 
 def splayed(snapshot: Snapshot) -> Snapshot:
@@ -424,6 +432,8 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ("taken over, and nothing happened", TAKEN_COMMITTED, Abort),
     ("taken over, and logind is silent", replace(TAKEN_COMMITTED, shutdown=UNKNOWN), "rebooting"),
     ("taken over, and it went down", replace(TAKEN_COMMITTED, shutdown=DOWN), "rebooting"),
+    ("a command's tool has ended", of_command(TAKEN), Abort),
+    ("it may have ordered a reboot: logind is silent", replace(of_command(TAKEN), shutdown=UNKNOWN), "rebooting"),
     (
         "off, with an operator's reboot under way",
         configured(replace(BY_HAND, operator=True), reboots=False),

@@ -108,8 +108,13 @@ def test_a_long_version_and_many_causes_are_cut_and_still_known():
     assert len(causes_of((str(n), "v") for n in range(100))) == MOST_CAUSES
 
 
-def test_the_largest_memory_is_a_record_that_can_be_read():
-    causes = causes_of(("t" * 5000 + str(n), "\U0001f600" * 5000) for n in range(9))
+@pytest.mark.parametrize(
+    ("trigger", "version"),
+    [("t" * 5000, "\U0001f600" * 5000), ("t" * 99, "v" * 100), ("\\" * 99, '"' * 100)],
+    ids=["digests", "as they are", "twice as long in JSON"],
+)
+def test_the_largest_memory_is_a_record_that_can_be_read(trigger, version):
+    causes = causes_of((trigger + str(n), version) for n in range(9))
     record = RebootRecord("v", NOW, "n", "b")
     for n in range(99):
         claim = replace(CLAIM, nonce=f"{n:032}", boot_id=f"boot-{n}", version="v" * 1000, causes=causes)

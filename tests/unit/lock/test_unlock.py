@@ -9,7 +9,7 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, MidRebootError, NotManualError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records import keys, node, semaphore, states
-from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.claim import COMMAND, MANUAL
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.unlocking import Frees
@@ -41,7 +41,7 @@ def unlock_while(bench, act, frees):
 async def test_a_machine_that_commits_at_the_very_moment_keeps_its_slot(stepwise):
     bench = Bench(stepwise=stepwise)
     await bench.calm.take(claim("n1"))
-    shows(bench)
+    shows(bench, state=states.PREPARING)
     with pytest.raises(MidRebootError) as refused:
         await unlock_while(bench, commits, Frees.UNASKED)
     assert refused.value.holder_state.claim == claim("n1").committed()
@@ -98,6 +98,34 @@ async def test_without_a_record_the_machines_own_state_decides(state):
     else:
         with pytest.raises(MidRebootError):
             await bench.admin.unlock("n1", frees=Frees.UNASKED)
+
+
+@both_manners
+@pytest.mark.parametrize("state", [states.VERIFYING, states.UNHEALTHY, states.REBOOTING])
+async def test_a_machine_that_crashed_before_its_point_of_no_return_keeps_its_slot(stepwise, state):
+    """Its claim is not committed, but the machine goes down, or is under verification."""
+    bench = Bench(stepwise=stepwise)
+    await bench.calm.take(claim("n1"))
+    shows(bench, state=state)
+    with pytest.raises(MidRebootError):
+        await bench.admin.unlock("n1", frees=Frees.UNASKED)
+    shows(bench, state=states.PREPARING)
+    assert await bench.admin.unlock("n1", frees=Frees.UNASKED) == claim("n1")
+
+
+@pytest.mark.parametrize("present", [True, False])
+async def test_the_slot_of_a_command_is_not_freed_unasked(present):
+    """The command goes on without its slot, and a machine without a locksmithd shows no presence."""
+    bench = Bench()
+    await bench.calm.take(claim("n1", kind=COMMAND))
+    if present:
+        shows(bench, state=states.WAITING)
+    with pytest.raises(MidRebootError):
+        await bench.admin.unlock("n1", frees=Frees.UNASKED)
+    with pytest.raises(NotManualError):
+        await bench.admin.unlock("n1", frees=Frees.MANUAL)
+    assert bench.semaphore().holders == ("n1",)
+    assert await bench.admin.unlock("n1") == claim("n1", kind=COMMAND)
 
 
 async def test_a_manual_unlock_leaves_an_id_without_a_record_alone():
