@@ -28,7 +28,7 @@ from locksmith.agent.strategies import Strategies
 from locksmith.agent.wait import Waiter
 from locksmith.errors import LocksmithError, StoreError
 from locksmith.lock.answer import Denied
-from locksmith.lock.records.claim import DAEMON, UNHEALTHY, WENT_WRONG
+from locksmith.lock.records.claim import COMMAND, DAEMON, UNHEALTHY, WENT_WRONG
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import TAKE_FAILS
 from locksmith.util import records
@@ -251,8 +251,8 @@ class Agent:
 
 
 def _is_untouched(entry: JournalEntry) -> bool:
-    """Whether nothing of a claim's reboot has begun."""
-    return entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
+    """Whether nothing of a claim's reboot has begun. A command may have ordered one, and the bus ends before this."""
+    return entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE and entry.claim.kind != COMMAND
 
 
 def _name(step: Step) -> str:

@@ -9,7 +9,7 @@ from locksmith.agent.journal import Phase
 from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, OlderJournalError
 from locksmith.lock.answer import Denied
-from locksmith.lock.records.claim import DAEMON
+from locksmith.lock.records.claim import COMMAND, DAEMON
 from locksmith.lock.records.past import LastReboot
 from tests.builders.loops import DENIED, START, Bench, for_a_while, raising
 
@@ -60,6 +60,15 @@ def test_a_claim_of_the_tool_is_left_to_the_tool_while_that_runs(runs, calls):
     bench.while_asked = raising(NO_BUS)
     for_a_while(bench, HOUR)
     assert bench.calls == calls
+
+
+def test_the_slot_of_a_command_stays_as_the_bus_ends_before_the_daemon_of_a_machine_that_reboots():
+    """`locksmithctl run` has ended, and its command may have ordered the reboot."""
+    bench = Bench(settings=QUICK)
+    bench.leave_entry(Phase.REQUESTED, "locksmithctl", kind=COMMAND)
+    bench.while_asked = raising(NO_BUS)
+    for_a_while(bench, HOUR)
+    assert bench.calls == ["report_failure"]
 
 
 @pytest.mark.parametrize("phase", list(Phase))
