@@ -62,7 +62,7 @@ def test_a_claim_of_the_tool_is_left_to_the_tool_while_that_runs(runs, calls):
     assert bench.calls == calls
 
 
-def test_the_slot_of_a_command_stays_as_the_bus_ends_before_the_daemon_of_a_machine_that_reboots():
+def test_the_slot_of_a_command_stays_if_the_bus_ends_before_the_daemon():
     """`locksmithctl run` has ended, and its command may have ordered the reboot."""
     bench = Bench(settings=QUICK)
     bench.leave_entry(Phase.REQUESTED, "locksmithctl", kind=COMMAND)
