@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.facts import ShutdownState
 from locksmith.agent.journal import Phase
 from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, OlderJournalError
@@ -69,6 +70,21 @@ def test_the_slot_of_a_command_stays_if_the_bus_ends_before_the_daemon():
     bench.while_asked = raising(NO_BUS)
     for_a_while(bench, HOUR)
     assert bench.calls == ["report_failure"]
+
+
+def test_a_machine_that_goes_down_by_another_order_keeps_its_slot_without_its_bus():
+    bench = Bench(settings=QUICK)
+    looks = iter(range(10_000))
+
+    def goes_down_and_ends_the_bus() -> None:
+        if "request" in bench.calls:
+            bench.shutdown = ShutdownState.GOING_DOWN
+            if next(looks) > 2:
+                raise NO_BUS
+
+    bench.while_asked = goes_down_and_ends_the_bus
+    for_a_while(bench, HOUR)
+    assert bench.calls == ["request", "report_failure"]
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -9,7 +9,7 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, MidRebootError, NotManualError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records import keys, node, semaphore, states
-from locksmith.lock.records.claim import COMMAND, MANUAL
+from locksmith.lock.records.claim import COMMAND, MANUAL, UNHEALTHY
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.unlocking import Frees
@@ -101,7 +101,7 @@ async def test_without_a_record_the_machines_own_state_decides(state):
 
 
 @both_manners
-@pytest.mark.parametrize("state", [states.VERIFYING, states.UNHEALTHY, states.REBOOTING])
+@pytest.mark.parametrize("state", [states.VERIFYING, UNHEALTHY, states.REBOOTING])
 async def test_a_machine_that_crashed_before_its_point_of_no_return_keeps_its_slot(stepwise, state):
     """Its claim is not committed, but the machine goes down, or is under verification."""
     bench = Bench(stepwise=stepwise)
