@@ -101,7 +101,7 @@ def test_a_command_waits_in_the_queue_and_is_not_run_without_a_slot(site, pid_fi
 
 def test_a_freeze_holds_a_command_back(site):
     async def story(node):
-        await node.tool("freeze", "--reason", "a launch")
+        assert (await node.tool("freeze", "--yes", "--reason", "a launch"))[0] == 0
         async with called(node, "run", "--timeout", "500ms", "true") as tool:
             status, said = await ended(tool)
         assert (status, "frozen" in said) == (125, True), said
