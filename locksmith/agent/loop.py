@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from locksmith.agent import decide
 from locksmith.agent.arriving import TIMEOUT, Arriving
-from locksmith.agent.facts import TriggerResult
+from locksmith.agent.facts import ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Hooks, JournalEntry, Phase
 from locksmith.agent.memory import Memory, Stopwatch
@@ -28,7 +28,7 @@ from locksmith.agent.strategies import Strategies
 from locksmith.agent.wait import Waiter
 from locksmith.errors import LocksmithError, StoreError
 from locksmith.lock.answer import Denied
-from locksmith.lock.records.claim import DAEMON, UNHEALTHY, WENT_WRONG
+from locksmith.lock.records.claim import COMMAND, DAEMON, UNHEALTHY, WENT_WRONG
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import TAKE_FAILS
 from locksmith.util import records
@@ -72,6 +72,8 @@ class Agent:
         self._failures = 0
         self._unobserved, self._unable = Stopwatch(), timedelta()
         self._hidden = False
+        self._goes_down = False
+        """Whether the last observation saw the machine go down. The bus ends before this daemon."""
 
     def wake(self) -> None:
         """Observe again now."""
@@ -131,6 +133,7 @@ class Agent:
         try:
             snapshot = await self._observer.observe()
             self._unobserved, self._unable = Stopwatch(), timedelta()
+            self._goes_down = snapshot.shutdown is ShutdownState.GOING_DOWN
             step = self._arriving.admit(decide.decide(snapshot), snapshot)
             self._show(step, snapshot)
             async with asyncio.timeout(STEP_LIMIT):
@@ -179,7 +182,7 @@ class Agent:
             return
         if entry.is_operators and self._ports.operator():
             return  # `locksmithctl` runs and continues, though the daemon cannot observe
-        untouched = self._is_of_this_boot(entry) and _is_untouched(entry)
+        untouched = self._is_of_this_boot(entry) and _is_untouched(entry) and not self._goes_down
         if snapshot is None and self._failures >= decide.ABORT_WITHOUT_WRITES and untouched:
             await self._attempt(self._performer.release_unobserved(entry, failure))
             return
@@ -251,8 +254,8 @@ class Agent:
 
 
 def _is_untouched(entry: JournalEntry) -> bool:
-    """Whether nothing of a claim's reboot has begun."""
-    return entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE
+    """Whether nothing of a claim's reboot has begun. A command may have ordered one, and the bus ends before this."""
+    return entry.phase is Phase.REQUESTED and entry.hooks is Hooks.NONE and entry.claim.kind != COMMAND
 
 
 def _name(step: Step) -> str:

@@ -89,15 +89,21 @@ class JournalFile:
     def asking(self, is_of: Callable[[int, Sequence[str]], bool]) -> None:
         """Write down that a slot may be asked for, before the semaphore is written; `is_of` knows its store.
 
-        `HostError`: it was not written down, so the semaphore must not be written.
+        `HostError`: it was not written down, so the semaphore must not be written. If nothing is to be written down,
+        the disk may be read-only: a slot is released, and a sick machine reported, all the same.
         """
         if not self._may_be_unsent:
             return
-        with self._locked():
-            found = self._own_or_none_yet()
-            entry = found.entry
-            if entry is not None and entry.unsent and is_of(entry.api, entry.endpoints):
-                self._write(replace(found, entry=replace(entry, unsent=False)))
+
+        def unsent(found: Journal | None) -> JournalEntry | None:
+            entry = found.entry if found else None
+            return entry if entry is not None and entry.unsent and is_of(entry.api, entry.endpoints) else None
+
+        if unsent(self._own()) is not None:
+            with self._locked():
+                found = self._own_or_none_yet()
+                if (entry := unsent(found)) is not None:
+                    self._write(replace(found, entry=replace(entry, unsent=False)))
         self._may_be_unsent = False
 
     def commit(self, nonce: str, before: PreRebootState | None = None) -> None:

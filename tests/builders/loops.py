@@ -68,9 +68,11 @@ class Bench:
         )
         return Agent(Member("n1", "n1"), Target("bench", "", 3, ("memory",)), self.settings, replace(ports, **more))
 
-    def leave_entry(self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1") -> None:
+    def leave_entry(
+        self, phase: Phase, by: str, *, endpoint: str = "memory", boot: str = "boot-1", kind: str = REBOOT
+    ) -> None:
         """Write a claim into the journal before the agent starts."""
-        claim = Claim("n1", REBOOT, "left", START, who="alice")
+        claim = Claim("n1", kind, "left", START, who="alice")
         entry = entry_for(claim, Target("bench", "", 3, (endpoint,)), Boot(boot), by=by, before=PreRebootState())
         self.journal.begin(entry)
         if phase is Phase.COMMITTED:

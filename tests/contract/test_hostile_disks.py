@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from locksmith.host.paths import Paths
 from tests.contract.daemons import Site
 from tests.contract.programs import program
 from tests.harness.engine import NEED_REBOOT
-from tests.harness.full_disk import fill, make_room, own_disk
+from tests.harness.full_disk import fill, make_read_only, make_room, own_disk
 from tests.harness.node import Node
 from tests.harness.waiting import until
 
@@ -179,12 +181,13 @@ def test_the_copy_of_a_disk_does_not_release_the_slot_of_the_original(site):
     asyncio.run(asyncio.wait_for(scene(), 60))
 
 
-def test_a_sick_machine_with_a_full_disk_is_reported_and_halts_the_others(site):
+@pytest.mark.parametrize("spoil", [fill, make_read_only], ids=["full", "read-only"])
+def test_a_sick_machine_whose_disk_takes_no_write_is_reported_and_halts_the_others(site, spoil):
     async def story(first, second):
         with own_disk(first.paths.state):
 
             def come_up_sick() -> None:
-                fill(first.paths.state)
+                spoil(first.paths.state)
                 first.machine.failed_units = ["web.service"]
 
             first.while_off = come_up_sick

@@ -101,7 +101,7 @@ def test_a_command_waits_in_the_queue_and_is_not_run_without_a_slot(site, pid_fi
 
 def test_a_freeze_holds_a_command_back(site):
     async def story(node):
-        await node.tool("freeze", "--reason", "a launch", "--yes")
+        assert (await node.tool("freeze", "--yes", "--reason", "a launch"))[0] == 0
         async with called(node, "run", "--timeout", "500ms", "true") as tool:
             status, said = await ended(tool)
         assert (status, "frozen" in said) == (125, True), said
@@ -193,6 +193,20 @@ def test_a_command_that_reboots_its_machine_keeps_the_slot_until_the_machine_is_
         await site.is_free()
 
     site.play_stopped(story, reboot=QUICK)
+
+
+def test_no_command_begins_on_a_machine_that_goes_down_meanwhile(site, pid_file, endless):
+    async def story(node):
+        rival = await site.lock.take("another machine")
+        async with called(node, "run", *endless) as tool:
+            await until(lambda: site.lock.waiters, "it waits", LIMIT)
+            node.machine.preparing = True
+            await site.lock.release(rival)
+            status, said = await ended(tool)
+        assert (status, "this machine is going down already" in said, pid_file.exists()) == (125, True, False), said
+        assert site.lock.holders == [node.machine_id]
+
+    site.play_stopped(story)
 
 
 def test_a_unit_that_unlocks_its_machine_leaves_the_slot_of_a_command_alone(site, pid_file, endless):

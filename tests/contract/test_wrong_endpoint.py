@@ -142,7 +142,7 @@ def test_what_was_asked_of_a_store_that_is_gone_is_forgotten_by_an_operator(site
         site.play_stopped(lambda node: story(node, gone))
 
 
-def test_a_claim_of_the_tool_at_the_configured_store_is_not_forgotten_while_etcd_is_away(site):
+def test_a_claim_at_the_configured_store_is_not_forgotten_while_etcd_is_away(site):
     """Under the strategy `reboot` too: when etcd is back, locksmithd releases the slot."""
 
     async def story(node):

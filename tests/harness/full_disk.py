@@ -44,3 +44,8 @@ def fill(folder: Path) -> None:
 def make_room(folder: Path) -> None:
     """Remove that again."""
     (folder / "ballast").unlink()
+
+
+def make_read_only(folder: Path) -> None:
+    """Have its disk refuse every write, as a file system with errors does."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)

@@ -21,6 +21,7 @@ from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import COMMITTED, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.states import SICK
+from locksmith.lock.unlocking import MID_REBOOT
 from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
@@ -309,9 +310,13 @@ class Rules:
     def _is_through_its_reboot(self, holder: str, before: StoreBefore) -> None:
         """Judge whose slot a script frees. Without transactions a machine may come back right before the write."""
         record = _record(before, holder)
-        if record is None or record.kind == MANUAL or record.state == HELD or self.stepwise:
+        if record is None or record.kind == MANUAL or self.stepwise:
             return
-        if before.value(keys.node_key(GROUP, holder)) is not None:
+        key = keys.node_key(GROUP, holder)
+        shown = before.value(key)
+        if shown is None:
+            return
+        if record.state != HELD or node.decode(shown, key, holder).state in MID_REBOOT:
             self.story.breaks(f"a script freed the slot of {holder}, which is present and not through its reboot")
 
     def _gave_its_own_back(self, machine: SimMachine, record: Claim) -> None:

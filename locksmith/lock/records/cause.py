@@ -1,7 +1,6 @@
 """What wanted a reboot, as records name it. Pure, and its JSON."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -48,6 +47,7 @@ def read_causes(fields: dict[str, Any]) -> tuple[Cause, ...]:
 
 def short(text: str) -> str:
     """Give a text as it is, or the digest of one that is too long for a record, as JSON writes it."""
-    if text.isascii() and text.isprintable() and len(json.dumps(text)) <= _LONGEST + len('""'):
+    escaped = text.count('"') + text.count("\\")
+    if text.isascii() and text.isprintable() and len(text) + escaped <= _LONGEST:
         return text
     return f"sha256:{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:32]}"

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.facts import ShutdownState
 from locksmith.agent.journal import Phase
 from locksmith.agent.settings import Settings
 from locksmith.errors import HostError, OlderJournalError
 from locksmith.lock.answer import Denied
-from locksmith.lock.records.claim import DAEMON
+from locksmith.lock.records.claim import COMMAND, DAEMON
 from locksmith.lock.records.past import LastReboot
 from tests.builders.loops import DENIED, START, Bench, for_a_while, raising
 
@@ -60,6 +61,30 @@ def test_a_claim_of_the_tool_is_left_to_the_tool_while_that_runs(runs, calls):
     bench.while_asked = raising(NO_BUS)
     for_a_while(bench, HOUR)
     assert bench.calls == calls
+
+
+def test_the_slot_of_a_command_stays_if_the_bus_ends_before_the_daemon():
+    """`locksmithctl run` has ended, and its command may have ordered the reboot."""
+    bench = Bench(settings=QUICK)
+    bench.leave_entry(Phase.REQUESTED, "locksmithctl", kind=COMMAND)
+    bench.while_asked = raising(NO_BUS)
+    for_a_while(bench, HOUR)
+    assert bench.calls == ["report_failure"]
+
+
+def test_a_machine_that_goes_down_by_another_order_keeps_its_slot_without_its_bus():
+    bench = Bench(settings=QUICK)
+    looks = iter(range(10_000))
+
+    def goes_down_and_ends_the_bus() -> None:
+        if "request" in bench.calls:
+            bench.shutdown = ShutdownState.GOING_DOWN
+            if next(looks) > 2:
+                raise NO_BUS
+
+    bench.while_asked = goes_down_and_ends_the_bus
+    for_a_while(bench, HOUR)
+    assert bench.calls == ["request", "report_failure"]
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -67,6 +67,20 @@ def test_no_slot_is_asked_for_if_the_disk_does_not_take_it(tmp_path):
     assert not entry.unsent
 
 
+@pytest.mark.parametrize("silent", [True, False], ids=["asked for already", "never unsent"])
+def test_a_slot_is_released_although_the_disk_is_read_only_since_a_restart(tmp_path, silent):
+    """The semaphore is written for that, and to report that the machine is unhealthy."""
+    first = journal(tmp_path, silent=silent)
+    first.begin(ENTRY)
+    first.asking(is_of)
+    lock = first.path.with_suffix(".lock")
+    lock.unlink()
+    lock.mkdir()  # no program can open it for writing
+    again = journal(tmp_path, silent=True)
+    again.asking(is_of)
+    assert again.failed_writes == 0
+
+
 def test_a_claim_is_forgotten_unless_its_reboot_may_be_under_way(tmp_path):
     one = journal(tmp_path, silent=True)
     one.begin(ENTRY)
