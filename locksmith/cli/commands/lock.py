@@ -152,7 +152,7 @@ def _unlock_manual(session: Session, match: Match, reason: str) -> Freed | None:
     try:
         return session.with_admin(partial(free, match.machine_id, reason, frees=Frees.MANUAL))
     except NotHeldError:
-        note(f"nothing to unlock: {shown(match)} holds no slot in {group_name(session.config.group)}")
+        note(f"nothing to unlock: {shown(match)} holds no slot")
     except NotManualError as error:
         claim = error.holder_state.claim
         words = claim.describe() if claim else "held without a record that can be read"
