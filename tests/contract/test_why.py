@@ -29,6 +29,7 @@ def test_a_machine_that_dies_in_its_reboot_is_overdue_before_it_is_lost(site):
         assert "1 OVERDUE" in said
         assert "lost at " in said
         assert "HALTED" not in said
+        assert "1 OVERDUE" in (await second.tool("groups"))[1]
         assert (
             "unless it is back, as its reboot takes longer than reboot.limit (1 s)"
             in (await second.tool("why", "n1"))[1]
