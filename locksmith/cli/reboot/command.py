@@ -42,7 +42,8 @@ class CommandSlot(OperatorClaim):
         await self.begin(entry)
         try:
             await self._obtain(entry)
-            self.say(f"holding the lock for {claim.holder}, running {command[0]}")
+            group = f" of group {entry.group}" if entry.group else ""
+            self.say(f"holding the lock{group} for {claim.holder}, running {command[0]}")
             status = await self._call(command, entry)
         except BaseException as error:  # Ctrl-C and SIGTERM too
             await self.release(entry, error)
