@@ -436,13 +436,13 @@ def test_the_state_of_a_holder_follows_what_its_machine_shows(node, how):
     assert held.how is how
 
 
-def test_an_operators_reboot_is_said_of_a_machine_whose_daemon_stopped_before_it_noted_that():
+def test_an_operators_reboot_is_said_of_a_machine_whose_daemon_did_not_note_it():
     view = group(idle("n2"), claims=[rebooting("n2", who="alice")])
     assert told(view, "n2") == ["n2 has been rebooting for 41 s: alice ordered it (update-engine 4081.2.0)."]
 
 
 @pytest.mark.parametrize("who", ["alice", DAEMON])
-def test_no_unlock_is_suggested_for_a_machine_whose_daemon_stopped_for_its_reboot(who):
+def test_no_unlock_is_suggested_for_a_daemon_that_stopped_for_a_reboot(who):
     view = group(idle("n2"), claims=[rebooting("n2", who=who)])
     [said] = explain_stopped(case(view, "id-n2", NOW), "n2")
     assert said.startswith("n2 holds a slot for its reboot: n2 for 41 s (rebooting). Its locksmithd releases the slot")
