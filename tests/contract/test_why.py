@@ -223,3 +223,16 @@ def test_a_daemon_that_holds_a_slot_stays_present_when_it_stops(site):
         assert site.node_record(node) != ""
 
     site.play(story)
+
+
+def test_a_store_that_is_away_is_said_once(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (store)")
+        status, said = await node.tool("why")
+        assert (status, said.count("connection refused")) == (0, 1), said
+        assert "the orders of operators are not known, for the same reason." in said
+
+    site.endpoints = NOWHERE
+    site.reachable = False
+    site.play(story)
