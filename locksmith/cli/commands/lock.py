@@ -134,6 +134,8 @@ def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:
     try:
         frees = Frees.ANY if force else Frees.UNASKED
         return session.with_admin(partial(free, holder, reason, frees=frees))
+    except NotHeldError:
+        raise LockError(f"{shown(match)} holds no slot in {group_name(session.config.group)}") from None
     except MidRebootError as error:
         words = reboot_words(holder, error.holder_state.claim, error.presence)
         if not can_ask():

@@ -63,7 +63,7 @@ def nodes(
             print_json(_fields(view, now, only))
             return
         _show(session, view, now, only, ids=ids)
-        if not any((view.machines, view.semaphore.holders, view.waiters)):
+        if not any((view.machines, view.absent, view.semaphore.holders, view.waiters)):
             note_unknown_group(session)
         elif only and not layout(view, now, width(), only=only):
             note(only.none(machine_rows(view, now)))
