@@ -10,6 +10,7 @@ from locksmith.agent.steps import (
     Step,
     Wait,
 )
+from locksmith.lock.records import states
 from locksmith.lock.records.claim import FAILED, UNHEALTHY, UNKNOWN_VERSIONS, WENT_WRONG
 
 WHOLE_SYSTEMS = {"update-engine"}
@@ -30,7 +31,7 @@ def _examined(now: Snapshot) -> Step | None:
         return Run(Stage.HEALTH)
     if not report.over:
         what = "the hooks after the reboot run" if report.stage is Stage.FINISH else "its health is checked"
-        return Wait("verifying", f"rebooted: {what}")
+        return Wait("verifying", f"{states.REBOOTED}{what}")
     return None
 
 
@@ -48,7 +49,7 @@ def _judged(now: Snapshot, entry: JournalEntry) -> Step:
             )
     elif sick:
         until = now.now + now.settings.health - now.verifying
-        return Wait("verifying", f"rebooted, and not healthy yet: {sick}", until)
+        return Wait("verifying", f"{states.NOT_HEALTHY}{sick}", until)
     return Release() if now.finished else Run(Stage.FINISH)
 
 

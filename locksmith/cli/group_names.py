@@ -28,6 +28,12 @@ def confirm_group(session: Session, deed: str, *, sure: bool) -> bool:
     return False
 
 
+def note_unknown_group(session: Session) -> None:
+    """Warn if the group is not in use: what was found of it may be nothing because its name is a typo."""
+    if words := unknown_group(session):
+        note(f"Warning: {words}")
+
+
 def unknown_group(session: Session) -> str:
     """Say that the group is not in use, and which names are like it; empty: it is in use."""
     group = session.config.group

@@ -36,8 +36,10 @@ def past(text: str, now: datetime, zone: tzinfo, flag: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     at = shown(text, now, zone, f"{flag} must be a while like 2d, or")
-    if at <= now or _clock(text) is None:
+    if at <= now:
         return at
+    if _clock(text) is None:
+        raise UsageError(f"{flag} is about what was, and {text} is to come")
     return shown(f"{now.astimezone(zone).date() - _DAY}T{_clock(text)}", now, zone, flag)
 
 

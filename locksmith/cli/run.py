@@ -4,6 +4,7 @@ def main() -> None:
     run(command, "locksmithctl")
 """
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -23,7 +24,7 @@ def run(command: click.Command, program: str) -> NoReturn:
     """Run `command` with this process's arguments and exit.
 
     `LocksmithError`: `Error: ...` on standard error, 1; `UsageError` and bad arguments: 2; Ctrl-C: 130, in silence; a
-    reader that went away (`| head -1`): 1, in silence.
+    reader that went away (`| head -1`): 1, in silence; standard output on a full disk: one line, 1.
     """
     sys.exit(_status(command, program))
 
@@ -42,11 +43,24 @@ def _status(command: click.Command, program: str) -> int:
     except LocksmithError as error:
         fail(str(error))
         return BAD_USAGE if isinstance(error, UsageError) else FAILED
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and not _is_of_output(error):
+            raise
         # What is still buffered would fail again, loudly, when the interpreter flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            fail(f"standard output cannot be written: {error.strerror}")
         return FAILED
     return status if isinstance(status, int) else 0
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Tell whether standard output could not be written: it cannot still, or it has no buffer and its disk is full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return error.filename is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def _usage(context: click.Context) -> str:

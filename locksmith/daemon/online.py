@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from locksmith.agent.facts import ShutdownState
 from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_strategy, make_windows, target_of
-from locksmith.errors import LocksmithError
+from locksmith.errors import LocksmithError, StoreUnavailableError
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
@@ -68,6 +68,9 @@ def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[
         store = open_store(settings, observer=here)
         try:
             await store.get(keys.semaphore_key(config.group))
+        except StoreUnavailableError as error:
+            # The problem stands after the endpoint's name.
+            raise LocksmithError(str(error).removeprefix(f"no etcd endpoint could be used: {url}: ")) from None
         finally:
             await store.close()
         cluster = here.position.cluster

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.holders import UNDER_WAY, HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.lookup import aliases, find
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import UNKNOWN_VERSIONS, Claim
+from locksmith.lock.records.claim import DAEMON, UNKNOWN_VERSIONS, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.member import STOPPED, Member
 from locksmith.lock.records.node import TTL, Node
@@ -169,7 +169,7 @@ def _own(found: Case) -> Iterator[str]:
         return
     if node.dry_run:
         yield f"DRY RUN: the locksmithd of {found.name} takes no slot and reboots nothing (dry-run = true)."
-    yield _need(found, node)
+    yield _ordered(found, node) or _need(found, node)
     if node.clone:
         yield (
             f"Another machine has its id: {node.clone} was seen with {found.machine_id}. Neither reboots until one of "
@@ -190,6 +190,17 @@ def _own(found: Case) -> Iterator[str]:
         HolderKind.UNREADABLE,
     }:
         yield f"Its id holds a slot for something else: {holder_words(held, found.now)}. {_unlock(found)}"
+
+
+def _ordered(found: Case, node: Node) -> str:
+    """Say that an operator's reboot has begun: the daemon may have stopped before it noted that."""
+    held = found.held
+    if held is None or held.how is not HolderKind.REBOOTING or node.state not in {states.IDLE, states.WAITING}:
+        return ""
+    if held.claim is None or held.claim.who == DAEMON:
+        return ""
+    long = span(found.now - held.claim.held_since)
+    return f"{found.name} has been rebooting for {long}: {held.claim.who} ordered it{_for(held.claim.reason)}."
 
 
 def _aliases(found: Case) -> Iterator[str]:
@@ -219,8 +230,14 @@ def _absent(found: Case) -> Iterator[str]:
             f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. No other machine "
             f"may use that slot. Inspect the machine: its locksmithd releases the slot when it is up. {_unlock(found)}"
         )
+    elif held.how in UNDER_WAY:
+        yield (
+            f"{name} holds a slot for its reboot: {holder_words(held, found.now)}. Its locksmithd releases the slot "
+            "when it runs and the machine is healthy."
+        )
     else:
-        yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {_unlock(found)}"
+        ways_out = ("Inspect the machine. " if held.how is HolderKind.UNSEEN else "") + _unlock(found)
+        yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {ways_out}"
 
 
 def _gone(found: Case, member: Member) -> Iterator[str]:

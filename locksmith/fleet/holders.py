@@ -46,6 +46,8 @@ class HolderKind(StrEnum):
 
 
 UNVERIFIABLE = {HolderKind.UNSEEN, HolderKind.MANUAL, HolderKind.UNKNOWN, HolderKind.LEGACY, HolderKind.UNREADABLE}
+UNDER_WAY = {HolderKind.HELD, HolderKind.REBOOTING, HolderKind.OVERDUE, HolderKind.VERIFYING}
+"""A machine's reboot that its locksmithd ends by itself."""
 WRONG = {HolderKind.UNHEALTHY, HolderKind.FAILED, HolderKind.LOST, HolderKind.ORPHANED}
 """A reboot that went wrong."""
 ALARMING = WRONG | {HolderKind.OVERDUE}

@@ -55,7 +55,8 @@ def _without_record(name: str, presence: ShownNode) -> str:
 def _present(node: Node) -> str:
     match node.state:
         case states.VERIFYING:
-            return f"has rebooted, and has not proved itself healthy yet{_why(node)}"
+            cause = node.reason.removeprefix(states.REBOOTED).removeprefix(states.NOT_HEALTHY)
+            return f"has rebooted, and has not proved itself healthy yet{f': {cause}' if cause else ''}"
         case states.RELEASING:
             return "has rebooted, and releases its slot by itself"
         case states.REBOOTING:

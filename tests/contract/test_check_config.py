@@ -140,6 +140,7 @@ def test_online_each_server_that_cannot_be_asked_is_named(site, server):
                 f"Prometheus {server}",
             }
             assert "this machine has seen" in problems[f"etcd {other.endpoints[0]}"]
+            assert problems[f"etcd {mute}"].count(mute) == 1
             assert "health.units names it" in problems["the system bus"]
             assert "404" in problems[f"Prometheus {server}"]
 

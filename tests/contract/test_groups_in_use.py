@@ -66,6 +66,13 @@ def test_a_typo_freezes_nothing_and_names_the_group_that_was_meant(at):
     assert in_use(at("web")) == ["db", "web"]
 
 
+@pytest.mark.parametrize("command", ["nodes", "history"])
+def test_an_empty_view_of_a_typo_names_the_group_that_was_meant(at, command):
+    ended = at("wbe")(command)
+    assert (ended.status, "no machine of it is present; did you mean web?" in ended.err) == (0, True), ended
+    assert "did you mean" not in at("web")(command).err
+
+
 def test_without_a_name_like_it_the_groups_are_listed(at):
     assert "in use are: db and web" in at("payments").fails("freeze", "--reason", "x")
     assert "in use are: db and web" in at("").fails("freeze", "--reason", "x")

@@ -544,7 +544,7 @@ async def test_an_operator_who_waits_too_long_leaves_nothing_behind(node):
     async with held_by(node, "rack"):
         status, out, err = await node.run("lock", "n9", "--wait", "--timeout", "300ms")
         assert (status, out) == (1, "")
-        assert "no slot was to be had within 0.3 s: no slot is free: max is 1, held by rack" in err
+        assert "the wait ended after 0.3 s: no slot is free: max is 1, held by rack" in err
         assert await line(node) == []
         assert await node.holders() == ("rack",)
 
@@ -588,7 +588,7 @@ def test_an_operators_reboot_that_waits_too_long_leaves_nothing_behind(node):
         async with held_by(node, "rack"):
             status, _, err = await node.run("reboot", "--wait", "--timeout", "300ms")
             assert (status, doubles.machine.reboots) == (1, 0)
-            assert "not rebooting: no slot was to be had within 0.3 s" in err
+            assert "not rebooting: the wait ended after 0.3 s" in err
             assert await line(node) == []
             assert node.journal.read().entry is None
 

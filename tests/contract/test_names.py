@@ -203,8 +203,9 @@ def test_status_shows_names_on_a_terminal_and_to_scripts_what_it_always_did(ctl,
     ]
 
 
-def test_status_on_a_terminal_without_holders(fleet):
+def test_status_on_a_terminal_without_holders_names_the_group(fleet, capfd):
     assert on_a_terminal(fleet, "status") == ["Available: 1", "Max: 1"]
+    assert f"(group {fleet.group})" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("machines")

@@ -10,6 +10,7 @@ import pytest
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import FAILED, MANUAL, UNHEALTHY
+from locksmith.lock.records.states import NOT_HEALTHY
 from tests.contract.fleets import MACHINE, NEED, api, ctl, fleet, root
 from tests.harness.asked import asked
 from tests.harness.waiting import until
@@ -33,9 +34,14 @@ def committed(fleet, name: str = "n1", **shown):
     return claim
 
 
+SICK = f"{NOT_HEALTHY}web"
 SHOWN = [
     ({"state": "rebooting"}, "n1 is rebooting or about to, which nothing stops now"),
     ({"state": "verifying", "reason": "web.service has not started yet"}, "n1 has rebooted, and has not proved itself"),
+    (
+        {"state": "verifying", "reason": SICK},
+        "n1 has rebooted, and has not proved itself healthy yet: web",
+    ),
     ({"state": "releasing"}, "n1 has rebooted, and releases its slot by itself"),
     ({"state": "stuck", "reason": "no shutdown began"}, "n1 is stuck in its reboot: no shutdown began"),
     ({"state": "waiting", "reason": "no bus"}, "n1 is past its point of no return, and waiting: no bus"),
@@ -43,7 +49,7 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize(("shown", "sentence"), SHOWN, ids=[shown["state"] for shown, _ in SHOWN])
+@pytest.mark.parametrize(("shown", "sentence"), SHOWN, ids=[sentence for _, sentence in SHOWN])
 def test_a_script_frees_no_slot_of_a_machine_that_is_not_through_its_reboot(ctl, fleet, shown, sentence):
     claim = committed(fleet, **shown)
     refused = ctl.fails("unlock", claim.holder)
@@ -128,6 +134,7 @@ def test_manual_ends_a_manual_lock_and_nothing_else(ctl, fleet):
     again = ctl("unlock", "--manual")
     assert (again.status, again.out) == (0, "")
     assert f"nothing to unlock: {MACHINE} holds no slot" in again.err
+    assert again.err.count(fleet.group) == 1
     other = ctl("unlock", "--manual", claim.holder)
     assert (other.status, other.out) == (0, "")
     assert "has no manual lock. Its slot stays: it is held by n1 for its reboot since " in other.err

@@ -29,6 +29,7 @@ def test_a_machine_that_dies_in_its_reboot_is_overdue_before_it_is_lost(site):
         assert "1 OVERDUE" in said
         assert "lost at " in said
         assert "HALTED" not in said
+        assert "1 OVERDUE" in (await second.tool("groups"))[1]
         assert (
             "unless it is back, as its reboot takes longer than reboot.limit (1 s)"
             in (await second.tool("why", "n1"))[1]
@@ -221,4 +222,17 @@ def test_a_daemon_that_holds_a_slot_stays_present_when_it_stops(site):
         assert site.lock.holders == [node.machine_id]
         assert site.node_record(node) != ""
 
+    site.play(story)
+
+
+def test_a_store_that_is_away_is_said_once(site):
+    async def story(node):
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (store)")
+        status, said = await node.tool("why")
+        assert (status, said.count("connection refused")) == (0, 1), said
+        assert "the orders of operators are not known, for the same reason." in said
+
+    site.endpoints = NOWHERE
+    site.reachable = False
     site.play(story)

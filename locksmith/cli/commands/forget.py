@@ -26,7 +26,8 @@ from locksmith.util.words import quoted
 def forget(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
     """Have the group forget a machine that is gone for good: `nodes` no longer shows it as absent.
 
-    MACHINE is a hostname, a machine-id, or its first letters (four at least). A slot that it holds stays taken.
+    MACHINE is a machine-id, its first letters (four at least), a host name, or a short host name. A slot that it holds
+    stays taken.
     """
     group = session.config.group
 

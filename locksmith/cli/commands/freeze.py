@@ -19,7 +19,7 @@ from locksmith.cli.commands.ordered import (
 )
 from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.group_names import confirm_group, unknown_group
+from locksmith.cli.group_names import confirm_group, note_unknown_group
 from locksmith.cli.moments import coming
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
@@ -127,8 +127,8 @@ def thaw(session: Session, *, reason: str, every: bool, as_json: bool) -> None:
         ways_out = named([with_group(f"`locksmithctl thaw` thaws {group_name(one)}", one) for one in frozen])
         raise LockError(f"{name} is not frozen, and nothing was ended: {ways_out}")
     _tell_ended(session, before, f"{name} is", "frozen", as_json=as_json)
-    if before is None and (words := unknown_group(session)):
-        note(f"Warning: {words}")
+    if before is None:
+        note_unknown_group(session)
 
 
 @click.command(cls=GoCommand)
@@ -204,7 +204,7 @@ def order_of(reason: str, until: str | None, long: str | None) -> tuple[Order, f
         raise UsageError("--until and --for say the same thing: keep one of them")
     ends = _ends(until) if until is not None else now + _span(long) if long is not None else None
     if ends is not None and ends <= now:
-        raise UsageError(f"it would have ended already: {ends.astimezone():%Y-%m-%d %H:%M:%S %Z} is past")
+        raise UsageError(f"the order would have ended already: {ends.astimezone():%Y-%m-%d %H:%M:%S %Z} is past")
     order = Order(invoking_user(), now, reason, ends, nonce=secrets.token_hex(8))
     return order, (ends - now).total_seconds() if ends else None
 

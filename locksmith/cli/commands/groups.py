@@ -54,7 +54,8 @@ def _row(view: GroupView, halt_after: HaltAfter) -> Row:
     lost = str(sums["lost"] or "")
     numbers = (str(sums["held"]), str(sums["waiting"]), str(sums["present"]), lost)
     halted = halts(view.incidents(datetime.now(UTC)), halt_after.of(len(view.machines)))
+    overdue = [f"{sums['overdue']} OVERDUE"] if sums["overdue"] else []
     rehearsing = [f"{sums['dry_run']} in a DRY RUN"] if sums["dry_run"] else []
-    state = ", ".join([*(["HALTED"] if halted else []), *(["frozen"] if view.freeze else []), *rehearsing])
+    state = ", ".join([*(["HALTED"] if halted else []), *overdue, *(["frozen"] if view.freeze else []), *rehearsing])
     colour = "red" if lost or halted else "yellow" if view.freeze else ""
     return Row((view.group or "(default)", str(view.semaphore.max), share, *numbers, state), colour)

@@ -9,6 +9,7 @@ import click
 
 from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.moments import past as past_moment
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
@@ -67,7 +68,9 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
     if rows:
         say_all(table(("WHEN", "WHAT", "MACHINE", "FOR", "BY, WHY"), rows, width()))
     elif not past.problem:
-        note(f"nothing has happened here {'in the last 30 days' if begin is None else f'since {begin:%Y-%m-%d %H:%M}'}")
+        when = "in the last 30 days" if begin is None else f"since {begin.astimezone():%Y-%m-%d %H:%M}"
+        note(f"nothing has happened here {when}")
+        note_unknown_group(session)
     session.name_group()
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")

@@ -135,6 +135,8 @@ def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:
     try:
         frees = Frees.ANY if force else Frees.UNASKED
         return session.with_admin(partial(free, holder, reason, frees=frees))
+    except NotHeldError:
+        raise LockError(f"{shown(match)} holds no slot in {group_name(session.config.group)}") from None
     except MidRebootError as error:
         words = reboot_words(holder, error.holder_state.claim, error.presence)
         if not can_ask():
@@ -153,7 +155,7 @@ def _unlock_manual(session: Session, match: Match, reason: str) -> Freed | None:
     try:
         return session.with_admin(partial(free, match.machine_id, reason, frees=Frees.MANUAL))
     except NotHeldError:
-        note(f"nothing to unlock: {shown(match)} holds no slot in {group_name(session.config.group)}")
+        note(f"nothing to unlock: {shown(match)} holds no slot")
     except NotManualError as error:
         claim = error.holder_state.claim
         words = claim.describe() if claim else "held without a record that can be read"

@@ -52,11 +52,11 @@ def reboot(
     """
     from locksmith.cli.reboot.run import Wanted, order_reboot
 
-    note_dry_run(session, IN_EARNEST)
     queue_wait = read_queue_wait(note, waits=waits, timeout=timeout)
     if os.geteuid() != 0 and session.paths == Paths():
         raise HostError("a reboot needs root: run `sudo locksmithctl reboot`")
     session.own_config()
+    note_dry_run(session, IN_EARNEST)
     try:
         boottime.run(order_reboot(session, Wanted(reason, now, frozenset(skip)), queue_wait))
     finally:

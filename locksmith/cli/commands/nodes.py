@@ -13,6 +13,7 @@ from locksmith.cli.commands.nodes_view import layout, machine_rows, summary
 from locksmith.cli.commands.watch import watch, watch_option
 from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
+from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
@@ -62,7 +63,9 @@ def nodes(
             print_json(_fields(view, now, only))
             return
         _show(session, view, now, only, ids=ids)
-        if only and not layout(view, now, width(), only=only):
+        if not any((view.machines, view.absent, view.semaphore.holders, view.waiters)):
+            note_unknown_group(session)
+        elif only and not layout(view, now, width(), only=only):
             note(only.none(machine_rows(view, now)))
 
 

@@ -40,6 +40,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         view = session.with_store(lambda store: read_slots(store, session.config.group))
         names = {one.holder: one.name for one in holder_statuses(view) if one.name != one.holder}
         say_all(_lines(view.semaphore, names))
+        session.name_group()
     else:
         say_all(_lines(session.with_admin(LockAdmin.read).semaphore, {}))
         session.name_group()

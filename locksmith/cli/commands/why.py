@@ -129,7 +129,8 @@ def _alone(session: Session, own: "OwnMachine", error: LocksmithError | None) ->
             f"Its strategy is {strategy}: it coordinates with no store, so no queue and no order binds it."
         )
     else:
-        sentences.append(f"Its group, its queue and the orders of operators are not known: {error}.")
+        why = ", for the same reason" if any(str(error) in sentence for sentence in sentences) else f": {error}"
+        sentences.append(f"Its group, its queue and the orders of operators are not known{why}.")
     fields = {
         "group": own.node.group if own.node else session.config.group,
         "id": session.machine_id,

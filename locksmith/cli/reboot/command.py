@@ -43,7 +43,8 @@ class CommandSlot(OperatorClaim):
         try:
             await self._obtain(entry)
             await self.must_stay_up()
-            self.say(f"holding the lock for {claim.holder}, running {command[0]}")
+            group = f" of group {entry.group}" if entry.group else ""
+            self.say(f"holding the lock{group} for {claim.holder}, running {command[0]}")
             status = await self._call(command, entry)
         except BaseException as error:  # Ctrl-C and SIGTERM too
             await self.release(entry, error)

@@ -55,8 +55,7 @@ class QueueWait:
                 return
             left = ASK_AGAIN if ends is None else min(ASK_AGAIN, ends - clock())
             if left <= 0:
-                within = f" within {self.limit:g} s" if self.limit else ""
-                raise LockError(f"no slot was to be had{within}: {text}" if self.limit else text)
+                raise LockError(f"the wait ended after {self.limit:g} s: {text}" if self.limit else text)
             if text != said:
                 said = text
                 self.say(f"waiting: {text}")

@@ -13,6 +13,10 @@ ABORTING = "aborting"
 STUCK = "stuck"
 FINISHED = "finished"
 
+REBOOTED = "rebooted: "
+NOT_HEALTHY = "rebooted, and not healthy yet: "
+"""How the reason of a machine that is verifying begins; the cause follows."""
+
 ERRORS = (
     *("store", "other_cluster", "bus", "logind", "trigger", "corrupt", "host", "configuration", "locksmith", "timeout"),
     "defect",

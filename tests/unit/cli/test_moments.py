@@ -45,6 +45,11 @@ def test_since(text, begins):
     assert past(text, NOW, BERLIN, "--since").astimezone(UTC) == datetime.fromisoformat(begins)
 
 
+def test_nothing_is_shown_since_a_moment_to_come():
+    with pytest.raises(UsageError, match="--since is about what was, and 2026-12-24 is to come"):
+        past("2026-12-24", NOW, BERLIN, "--since")
+
+
 def test_a_moment_to_show_is_of_today_and_a_day_begins_at_midnight():
     assert shown("18:30", NOW, BERLIN, "--at") == datetime(2026, 10, 24, 18, 30, tzinfo=BERLIN)
     assert shown("2026-12-24", NOW, BERLIN, "--at") == datetime(2026, 12, 24, tzinfo=BERLIN)

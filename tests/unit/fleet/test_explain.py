@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet.explain import case, explain, explain_alone
+from locksmith.fleet.explain import case, explain, explain_alone, explain_stopped
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, holder_statuses
 from locksmith.fleet.lookup import find
@@ -434,6 +434,19 @@ def test_a_machine_that_exceeds_its_limit_is_overdue_with_the_time_when_it_is_lo
 def test_the_state_of_a_holder_follows_what_its_machine_shows(node, how):
     [held] = holder_statuses(group(node, claims=[rebooting("n2", 660)], at=NOW))
     assert held.how is how
+
+
+def test_an_operators_reboot_is_said_of_a_machine_whose_daemon_did_not_note_it():
+    view = group(idle("n2"), claims=[rebooting("n2", who="alice")])
+    assert told(view, "n2") == ["n2 has been rebooting for 41 s: alice ordered it (update-engine 4081.2.0)."]
+
+
+@pytest.mark.parametrize("who", ["alice", DAEMON])
+def test_no_unlock_is_suggested_for_a_daemon_that_stopped_for_a_reboot(who):
+    view = group(idle("n2"), claims=[rebooting("n2", who=who)])
+    [said] = explain_stopped(case(view, "id-n2", NOW), "n2")
+    assert said.startswith("n2 holds a slot for its reboot: n2 for 41 s (rebooting). Its locksmithd releases the slot")
+    assert "unlock" not in said
 
 
 def test_a_machine_under_health_checks_is_verifying_with_the_cause_that_fails():
