@@ -16,6 +16,7 @@ def confirm_group(session: Session, deed: str, *, sure: bool) -> bool:
 
     `deed` is the command's word, like `freeze`.
     """
+    session.group_config()
     words = unknown_group(session)
     if not words:
         return True

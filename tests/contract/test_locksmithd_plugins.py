@@ -73,7 +73,8 @@ def test_an_unknown_strategy_lists_those_that_are_installed(site, example):
         with_plugins(node, example)
         await node.start_daemon()
         assert await node.ended() == 2
-        assert node.said == "Error: there is no strategy 'fiel'; installed are: etcd-lock, file, off, reboot\n"
+        installed = "installed are: etcd-lock, file, off, reboot; did you mean file?"
+        assert node.said == f"Error: there is no strategy 'fiel'; {installed}\n"
 
     site.play(story, running=False, strategy="fiel")
 

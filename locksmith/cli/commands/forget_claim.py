@@ -10,10 +10,8 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
-from locksmith.daemon.assembly import target_of as target_of_config
 from locksmith.errors import HostError, LockError, StoreError, UsageError
 from locksmith.fleet.explain import group_name
-from locksmith.host.boot import read_boot_id
 from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.lock.guarded import Guarded
@@ -34,6 +32,9 @@ def forget_claim(session: Session, *, sure: bool, as_json: bool) -> None:
     The command says what the claim is, asks that store once more, and asks you. It frees no slot. If the store answers,
     and the machine has a slot there, it refuses: locksmithd releases that slot. Needs root.
     """
+    from locksmith.daemon.assembly import target_of as target_of_config
+    from locksmith.host.boot import read_boot_id
+
     journal = JournalFile(session.paths, session.machine_id)
     entry = journal.read().entry
     if entry is None:
