@@ -65,7 +65,7 @@ class Machine:
         """Never come to this."""
         raise AssertionError(f"{self.name} was to be idle")
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Want nothing."""
         return TriggerResult()
 

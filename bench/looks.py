@@ -50,9 +50,9 @@ async def measure(etcd: Etcd, size: int, looks: int) -> tuple[float, float, floa
     place = await _place(store, last)
     sight = QueueSight(store, GROUP)
     sight.entered(min(SPAN, size - 1), 1)
-    await sight.look(place)
+    await sight.observe(place)
     line = keys.waiters_prefix(GROUP)
-    look = await _cpu(meters, looks, lambda: sight.look(place))
+    look = await _cpu(meters, looks, lambda: sight.observe(place))
     before = await _cpu(meters, max(3, looks // 10), lambda: store.list(line, limit=KNOWN + 1, last_before=2**62))
     await store.close()
     return memory, look, before

@@ -78,7 +78,7 @@ async def _look(etcd: Etcd, last: crowd.Place) -> float:
     sight.entered(last.ahead, 1)
     for _ in range(LOOKS):
         began = time.perf_counter()
-        await sight.look(last.entry)
+        await sight.observe(last.entry)
         taken.append(1000 * (time.perf_counter() - began))
     await store.close()
     return statistics.median(taken[1:])

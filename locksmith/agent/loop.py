@@ -176,7 +176,7 @@ class Agent:
         itself healthy, and is reported as unhealthy then.
         """
         if snapshot is None:
-            self._unable = self._unobserved.look(asyncio.get_running_loop().time(), holds=True)
+            self._unable = self._unobserved.check(asyncio.get_running_loop().time(), holds=True)
         entry, claim = self._memory.entry, self._memory.claim
         if entry is None or entry.claim.nonce == self._memory.released or claim.call is not None:
             return

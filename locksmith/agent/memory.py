@@ -27,7 +27,7 @@ class Stopwatch:
 
     since: float | None = None
 
-    def look(self, time: float, *, holds: bool) -> timedelta:
+    def check(self, time: float, *, holds: bool) -> timedelta:
         """Note whether the condition holds now; give for how long it has held."""
         if not holds:
             self.since = None

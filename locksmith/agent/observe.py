@@ -79,8 +79,8 @@ class Observer:
             committed_by_this_process=memory.committed,
             observed_ago=timedelta(seconds=time - memory.looked),
             commit_age=timedelta(seconds=time - memory.commit_sent if memory.committed else 0.0),
-            orphaned_for=memory.orphaned_for.look(time, holds=_is_orphaned(entry, operator=operator)),
-            shutting_down_for=self._down.look(time, holds=shutdown is not ShutdownState.RUNNING),
+            orphaned_for=memory.orphaned_for.check(time, holds=_is_orphaned(entry, operator=operator)),
+            shutting_down_for=self._down.check(time, holds=shutdown is not ShutdownState.RUNNING),
             target_changed=entry is not None and target_of(entry) != self._target,
             operator=operator,
             adopts=self._ports.adopts(),
@@ -91,7 +91,7 @@ class Observer:
             stage=memory.running.report(time) if memory.running else None,
             prepared=memory.prepared or (entry is not None and entry.hooks is Hooks.PREPARED),
             finished=memory.finished or (entry is not None and entry.hooks is Hooks.FINISHED),
-            verifying=memory.verifying.look(time, holds=entry is not None and entry.boot != boot),
+            verifying=memory.verifying.check(time, holds=entry is not None and entry.boot != boot),
             system=self._ports.machine.system(),
             acknowledged=memory.acknowledged,
             aborting=memory.aborting,
@@ -137,7 +137,7 @@ class Observer:
         """Ask the cheap gates, if there is a claim or a need, and no reboot was ordered yet."""
         if (entry is None and not self._is_needed()) or self._memory.claim.call is not None:
             return ()
-        said = await asyncio.gather(*(gate.look(entry) for gate in self._ports.gates))
+        said = await asyncio.gather(*(gate.check(entry) for gate in self._ports.gates))
         return tuple(blocker for blockers in said for blocker in blockers)
 
     async def _ask_windows(self, boot: Boot, entry: JournalEntry | None) -> WindowSight:
@@ -145,7 +145,7 @@ class Observer:
         if self._ports.windows is None:
             return WindowSight()
         matters = self._memory.claim.call is None and (entry is None or entry.boot == boot)
-        return await self._ports.windows.look(self._ports.clock(), wanted=matters and self._is_needed())
+        return await self._ports.windows.check(self._ports.clock(), wanted=matters and self._is_needed())
 
     async def _ask_users(self) -> frozenset[str]:
         """Ask who is logged in: before a reboot, and in a dry run."""
@@ -169,7 +169,7 @@ async def _ask(trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
     """Ask one trigger. A defect of a plugin is an error of that trigger alone, and holds up no other."""
     try:
         async with asyncio.timeout(LOOK_LIMIT):
-            seen = await trigger.look(now, boot)
+            seen = await trigger.check(now, boot)
     except TimeoutError:
         seen = TriggerResult(error=f"{trigger.name}: it does not answer within {LOOK_LIMIT:.0f} s")
     except Exception as error:

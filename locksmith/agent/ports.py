@@ -24,7 +24,7 @@ class Trigger(Protocol):
 
     name: str
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:
         """Look now, within a limit. What prevents the look is an error in the result, never a need for a reboot."""
         ...
 
@@ -61,7 +61,7 @@ class Gate(Protocol):
 
     name: str
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:
         """Look now, within a limit."""
         ...
 
@@ -69,7 +69,7 @@ class Gate(Protocol):
 class WindowSource(Protocol):
     """When this machine may reboot."""
 
-    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+    async def check(self, now: datetime, *, wanted: bool) -> WindowSight:
         """Say it; `wanted`: a reboot is. `StoreError`: what counts stands in a store that does not answer."""
         ...
 

@@ -94,12 +94,12 @@ def _parts(part: str, blockers: Sequence[Blocker]) -> Iterator[Part]:
 
 
 async def _gate(gate: Gate, entry: JournalEntry) -> list[Part]:
-    return [*_parts(gate.name, await gate.look(entry))]
+    return [*_parts(gate.name, await gate.check(entry))]
 
 
 async def _window(windows: WindowSource, config: Config) -> list[Part]:
     now, least = local_clock()(), config.window.least
-    sight = await windows.look(now, wanted=True)
+    sight = await windows.check(now, wanted=True)
     if sight.error:
         return [Part("window", NO, sight.error)]
     if sight.windows is None:

@@ -112,7 +112,7 @@ async def _ask_triggers(config: "Config", paths: Paths, bus: "SystemBus") -> "li
     async def ask(trigger: "Trigger") -> TriggerResult:
         try:
             async with asyncio.timeout(LOOK_LIMIT):
-                return await trigger.look(datetime.now(UTC), boot)
+                return await trigger.check(datetime.now(UTC), boot)
         except TimeoutError:
             return TriggerResult(error=f"it gave no answer within {LOOK_LIMIT:.0f} s")
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way

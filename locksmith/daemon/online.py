@@ -86,7 +86,7 @@ def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[
 async def _windows(config: Config) -> str:
     windows = make_windows(config)
     try:
-        sight = await windows.look(local_clock()(), wanted=True)
+        sight = await windows.check(local_clock()(), wanted=True)
     finally:
         await windows.close()
     if sight.error:

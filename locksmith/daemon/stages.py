@@ -63,7 +63,7 @@ class MachineStages:
     async def _ask(self, entry: JournalEntry | None) -> list[Blocker]:
         found: list[Blocker] = []
         if self._alerts is not None and self._alerts.name not in self._skip:
-            found += await self._alerts.look(entry)
+            found += await self._alerts.check(entry)
         if CHECKS not in self._skip:
             found += [Blocker(CHECKS, text) for text in await self._each(CHECK, entry)]
         return found

@@ -34,7 +34,7 @@ class ConfiguredWindows:
         self._sight = WindowSight(window_set.union(settings.of_file))
         self._read_at: float | None = None
 
-    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
+    async def check(self, now: datetime, *, wanted: bool) -> WindowSight:
         """Give the windows of this machine. `StoreError`: a reboot is needed, and the store does not have them."""
         if self._stored and self._is_old(now, wanted=wanted):
             try:

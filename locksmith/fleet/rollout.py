@@ -36,7 +36,7 @@ class Rollout:
     done: dict[str, Reboot] = field(default_factory=dict)
     _held: dict[str, HolderStatus] = field(default_factory=dict)
 
-    def look(self, view: GroupView, now: datetime) -> None:
+    def observe(self, view: GroupView, now: datetime) -> None:
         """Take note of a view."""
         held = {one.holder: one for one in holder_statuses(view) if one.how in OWN}
         needing = {node.machine_id for node in view.machines.values() if node.need}

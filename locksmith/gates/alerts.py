@@ -58,7 +58,7 @@ class Alerts:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask both, where they are configured."""
         return [Blocker(self.name, text) for text, _ in await self._ask()]
 

@@ -38,7 +38,7 @@ class Inhibitors:
 
         self._bus.subscribe(changed, hear)
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Name the programs that block, and why; a missing answer is a blocker too."""
         try:
             [locks] = await self._bus.call(LIST_INHIBITORS)

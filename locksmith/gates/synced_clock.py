@@ -23,7 +23,7 @@ class SyncedClock:
     def __init__(self, bus: SystemBus) -> None:
         self._bus = bus
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask systemd; a missing answer is a blocker too."""
         try:
             synced = await self._bus.get(NTP_SYNCHRONIZED)

@@ -26,7 +26,7 @@ class MinimumUptime:
         self._clock = clock
         self._monotonic = monotonic
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Say how long the machine has been up, and when it may go down."""
         boot = self._boot()
         if boot is None:

@@ -258,7 +258,7 @@ class Queue:
     async def _observe_all(self, place: Place) -> Look:
         for _ in range(LOOKS):
             at = _now()
-            sight = await self._sight.look(place.entry)
+            sight = await self._sight.observe(place.entry)
             if sight.own is not None and _is_same(sight.own, place.entry):
                 if await self._clear(sight):
                     continue

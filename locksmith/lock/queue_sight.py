@@ -71,7 +71,7 @@ class QueueSight:
         self._far = ahead > known_for(slots)
         return self._far
 
-    async def look(self, place: Entry) -> Sight:
+    async def observe(self, place: Entry) -> Sight:
         """See where a place stands."""
         if (self._far or self._length > LONG) and _now() - self._counted > COUNT_AFTER:
             await self._count(place)

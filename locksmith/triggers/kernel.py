@@ -56,7 +56,7 @@ class NewerKernel:
     def listen(self, wake: Callable[[], None]) -> None:
         """Do nothing: the folder is read at each check."""
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Compare the running kernel with the newest of its flavour (`amd64`, `cloud-amd64`, `el.x86_64`)."""
         try:
             running = self._paths.kernel_release.read_text(errors="replace").strip()

@@ -35,7 +35,7 @@ class MaxUptime:
     def listen(self, wake: Callable[[], None]) -> None:
         """Do nothing: every observation checks the trigger."""
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:
         """Compare the uptime. Suspended time counts; a step of the wall clock does not."""
         if not self.found():
             return TriggerResult(error="max-uptime: triggers.max-uptime says no length")

@@ -104,7 +104,7 @@ class NeedsRestarting:
         """Begin to run the command; have `wake` called when the answer changes."""
         self._asking = asyncio.ensure_future(self._ask_for_ever(wake))
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Give the last answer."""
         return self._last
 

@@ -55,7 +55,7 @@ class OperatorRequest:
     def listen(self, wake: Callable[[], None]) -> None:
         """Do nothing: a request wakes the daemon."""
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Give the request. A request of an earlier boot is fulfilled and removed (a soft reboot keeps /run)."""
         return self._read(boot)
 

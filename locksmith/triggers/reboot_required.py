@@ -69,7 +69,7 @@ class _Requested:
         """Whether the file is there now."""
         return self._identity() is not None
 
-    def look(self, boot: Boot) -> _Found | None:
+    def check(self, boot: Boot) -> _Found | None:
         """Give the file, if it is there. `OSError`: that cannot be read, or not be remembered."""
         file = self._identity()
         left = self._left_by_an_earlier_boot(boot, file)
@@ -142,11 +142,11 @@ class RebootRequired:
         """Have `wake` called when a file comes, goes, changes, or is replaced."""
         self._watching = asyncio.ensure_future(self._watch(wake))
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Read the files and the packages."""
         try:
             packages = self._read_packages() if self._files[0].is_there() else []
-            found = [one for file in self._files if (one := file.look(boot)) is not None]
+            found = [one for file in self._files if (one := file.check(boot)) is not None]
         except OSError as error:
             return TriggerResult(error=f"{NAME}: {error.filename} cannot be read or written: {error.strerror}")
         needed = [one for one in found if not one.is_left or any(map(_wants_another_kernel, packages))]

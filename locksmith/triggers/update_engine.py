@@ -80,7 +80,7 @@ class UpdateEngine:
         public.on_change(lambda _connected: self._untrusted.forget())
         public.subscribe(STATUS_UPDATE, self._hear_stranger)
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask update_engine. If it is absent, there is no need. A missing answer, or a missing bus, is an error."""
         try:
             _, _, operation, version, _ = await self._bus.call(GET_STATUS, limit=ANSWER_LIMIT)

@@ -103,7 +103,7 @@ class Bench:
             await asyncio.sleep(0)
         return self.shutdown
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         return TriggerResult(RebootNeed("update_engine", self.version, now) if self.need else None)
 
     async def request(self, _claim) -> Answer:

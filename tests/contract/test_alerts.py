@@ -97,7 +97,7 @@ def server() -> Iterator[Prometheus]:
 
 def blockers(**settings: Any) -> list[str]:
     gate = Alerts(AlertSettings(**settings))
-    return [one.text for one in asyncio.run(gate.look(None))]
+    return [one.text for one in asyncio.run(gate.check(None))]
 
 
 def test_no_alert_is_no_objection(server):

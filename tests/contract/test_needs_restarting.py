@@ -307,12 +307,12 @@ async def test_it_is_asked_again_and_wakes_the_loop_when_the_answer_is_another(m
     trigger.listen(woken.set)
 
     async def wants():
-        return (await trigger.look(NOW, Boot("one"))).need is not None
+        return (await trigger.check(NOW, Boot("one"))).need is not None
 
-    assert (await trigger.look(NOW, Boot("one"))).says == BEING_ASKED
+    assert (await trigger.check(NOW, Boot("one"))).says == BEING_ASKED
     await asyncio.wait_for(woken.wait(), LIMIT)
     woken.clear()
-    assert (await trigger.look(NOW, Boot("one"))).says == "`check` says that no reboot is needed"
+    assert (await trigger.check(NOW, Boot("one"))).says == "`check` says that no reboot is needed"
     machine.program("exit 1")
     await asyncio.wait_for(woken.wait(), LIMIT)
     assert await wants()
@@ -331,10 +331,10 @@ async def test_one_that_could_not_be_run_is_tried_again_soon(machine, monkeypatc
     woken = asyncio.Event()
     trigger.listen(woken.set)
     await asyncio.wait_for(woken.wait(), LIMIT)
-    assert "not installed" in str((await trigger.look(NOW, Boot("one"))).error)
+    assert "not installed" in str((await trigger.check(NOW, Boot("one"))).error)
     woken.clear()
     machine.program("exit 1")
     await asyncio.wait_for(woken.wait(), LIMIT)
-    assert (await trigger.look(NOW, Boot("one"))).need
+    assert (await trigger.check(NOW, Boot("one"))).need
     await trigger.close()
     reap(trigger)

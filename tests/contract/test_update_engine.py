@@ -40,7 +40,7 @@ class Trigger(UpdateEngine):
         self.operator.append(version)
 
     async def sees(self, now=NOON):
-        return await self.look(now, BOOT)
+        return await self.check(now, BOOT)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class FileTrigger:
     def listen(self, wake: Callable[[], None]) -> None:
         """Need nothing: the loop looks every half a minute."""
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Look for the file."""
         if not self._file.exists():
             self._since = None

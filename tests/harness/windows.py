@@ -25,7 +25,7 @@ class FixedWindows:
 
     windows: Windows | None
 
-    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, *, wanted: bool) -> WindowSight:  # noqa: ARG002 - part of the interface
         """Give them."""
         return WindowSight(self.windows)
 

@@ -266,10 +266,10 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
     def heard(name: str) -> Named:
         return name, SIGNALS[name][-1]
 
-    engine = _asks(lambda bus: _told(_engine(bus).look(NOW, BOOT)), "GetStatus")
+    engine = _asks(lambda bus: _told(_engine(bus).check(NOW, BOOT)), "GetStatus")
     return {
         "update_engine's status": engine,
-        "inhibitors": _asks(lambda bus: _told(Inhibitors(bus).look(None)), "ListInhibitors", "CanReboot"),
+        "inhibitors": _asks(lambda bus: _told(Inhibitors(bus).check(None)), "ListInhibitors", "CanReboot"),
         "sessions": _asks(
             lambda bus: Sessions(bus, sessions, paths).present(),
             *("ListSessions", "Class", "Type", "State", "Remote", "RemoteHost"),
@@ -290,7 +290,7 @@ def bus_readers(paths: Paths) -> dict[str, Reader]:
             share=3,
         ),
         "the boot": _asks(lambda bus: read_boot(paths, bus), "UserspaceTimestampMonotonic", share=1),
-        "the clock": _asks(lambda bus: _told(SyncedClock(bus).look(None)), "NTPSynchronized"),
+        "the clock": _asks(lambda bus: _told(SyncedClock(bus).check(None)), "NTPSynchronized"),
         "a sender": _asks(lambda bus: bus.unix_user(ROGUE), "GetConnectionUnixUser"),
         "polkit": _asks(allowed, "CheckAuthorization", "GetConnectionUnixUser"),
         "the daemon's state": _asks(bus_service.read_local, "GetAll"),

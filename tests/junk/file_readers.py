@@ -78,15 +78,18 @@ def file_readers(paths: Paths) -> dict[str, Reader]:
         "os-release": _file(paths.root / "etc/os-release", lambda: read_system(paths), OS_RELEASE, refuses=False),
         "hostname": _file(paths.root / "etc/hostname", lambda: read_hostname(paths), b"n1\n", refuses=False),
         "kernel": _file(
-            paths.kernel_release, lambda: _looked(NewerKernel(paths).look(NOW, BOOT)), b"6.1.0-9-amd64\n", refuses=False
+            paths.kernel_release,
+            lambda: _looked(NewerKernel(paths).check(NOW, BOOT)),
+            b"6.1.0-9-amd64\n",
+            refuses=False,
         ),
         "mark of reboot-required": _file(
-            mark, lambda: _looked(RebootRequired(paths).look(NOW, BOOT)), MARK, refuses=False
+            mark, lambda: _looked(RebootRequired(paths).check(NOW, BOOT)), MARK, refuses=False
         ),
         "packages": _file(
-            packages, lambda: _looked(RebootRequired(paths).look(NOW, BOOT)), b"libc6\nlinux-image-6\n", refuses=False
+            packages, lambda: _looked(RebootRequired(paths).check(NOW, BOOT)), b"libc6\nlinux-image-6\n", refuses=False
         ),
-        "operator's wish": _file(need.path, lambda: _looked(need.look(NOW, BOOT)), NEED),
+        "operator's wish": _file(need.path, lambda: _looked(need.check(NOW, BOOT)), NEED),
         "seen revision": _file(seen.path, lambda: SeenRevision(paths, 3, ["http://a"]), SEEN, SEEN_NOW, refuses=False),
         "shown boots": _file(ShownRuns(paths).path, lambda: ShownRuns(paths).known() or True, b"a\nb\n", refuses=False),
         "outcome of a program": _file(

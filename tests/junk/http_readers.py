@@ -95,7 +95,7 @@ def _alerts(settings: AlertSettings, *good: bytes) -> Reader:
 
     def read(raw: bytes) -> object:
         gate.raw = raw
-        found = at_once(gate.look(None))
+        found = at_once(gate.check(None))
         if any("cannot be read" in one.text for one in found):
             raise HostError(found[0].text)
         return found

@@ -93,8 +93,8 @@ class OldWindows(ConfiguredWindows):
 class NoBlackouts(ConfiguredWindows):
     """Goes by its windows, and by no blackout."""
 
-    async def look(self, now: datetime, *, wanted: bool) -> WindowSight:
-        sight = await super().look(now, wanted=wanted)
+    async def check(self, now: datetime, *, wanted: bool) -> WindowSight:
+        sight = await super().check(now, wanted=wanted)
         return replace(sight, windows=replace(sight.windows, blackouts=()) if sight.windows else None)
 
 

@@ -242,10 +242,10 @@ class Process:
         finally:
             await self.take_time("while it waits for logind's reply")
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the engine."""
         await self.take_time("while it asks the engine")
-        return self.machine.look()
+        return self.machine.check()
 
     def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
         """Tell each new step."""
@@ -341,7 +341,7 @@ class _Packages:
     process: Process
     name: str = "reboot-required"
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         return self.process.machine.look_at_packages()
 
@@ -353,7 +353,7 @@ class _Insatiable:
     process: Process
     name: str = "insatiable"
 
-    async def look(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
+    async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         return self.process.machine.look_at_insatiable()
 
@@ -365,7 +365,7 @@ class _Gate:
     process: Process
     name: str = "inhibitor"
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask the machine."""
         await self.process.take_time("while it asks who blocks")
         return self.process.machine.blockers()

@@ -257,7 +257,7 @@ class SimMachine:
             self.boot.boot_id, call_off
         )
 
-    def look(self) -> TriggerResult:
+    def check(self) -> TriggerResult:
         """What the engine says."""
         if self.rng.random() < self.faults().engine_error:
             return TriggerResult(error="update_engine does not answer")

@@ -106,7 +106,7 @@ async def _follow(store: Store, group: str, show: Callable[[Seen], None]) -> Non
     """Read and show at each change, for ever. At the beginning etcd has to be there; afterwards it is waited for."""
     seen = Seen(await read_group(store, group))
     while True:
-        seen.rollout.look(seen.view, _now())
+        seen.rollout.observe(seen.view, _now())
         show(seen)
         took = await _changed(store, seen, show)
         await asyncio.sleep(max(CALM, RESTS * took))

@@ -259,7 +259,7 @@ def _of_machine(session: Session, at: datetime) -> Windows | None:
     async def look() -> Windows | None:
         source = ConfiguredWindows(session.config.window, lambda: open_store(session.config.store), boottime.boot_time)
         try:
-            sight = await source.look(at, wanted=True)
+            sight = await source.check(at, wanted=True)
         finally:
             await source.close()
         if sight.error:

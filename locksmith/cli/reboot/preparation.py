@@ -57,7 +57,7 @@ class Preparation:
         if (closed := await self._window()) is not None:
             return closed
         for gate in self.gates:
-            for blocker in await gate.look(None):
+            for blocker in await gate.check(None):
                 return Denied(blocker.gate, blocker.text)
         return Granted()
 
@@ -65,7 +65,7 @@ class Preparation:
         if self.windows is None:
             return None
         now = self.clock()
-        sight = await self.windows.look(now, wanted=True)
+        sight = await self.windows.check(now, wanted=True)
         if sight.error:
             return Denied("window", f"{sight.error}; --now skips the windows")
         entry = self.journal.read().entry

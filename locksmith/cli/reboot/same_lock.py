@@ -24,7 +24,7 @@ class SameLock:
         self._bus = bus
         self._paths = paths
 
-    async def look(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
+    async def check(self, entry: JournalEntry | None) -> Sequence[Blocker]:  # noqa: ARG002 - part of the interface
         """Ask the daemon, if one runs."""
         daemon = await ask_daemon_over(self._bus, self._paths)
         problem = daemon.problem

@@ -124,7 +124,7 @@ def test_the_last_words_of_a_daemon_whose_journal_cannot_be_read_say_so():
 @pytest.mark.parametrize(("not_applied", "fails"), [("1.2.3", True), ("1.2.2", False)])
 def test_a_version_that_the_boot_did_not_bring_makes_its_reboot_a_failed_one(not_applied, fails):
     class Asked(Bench):
-        async def look(self, now, boot):  # noqa: ARG002 - part of the interface
+        async def check(self, now, boot):  # noqa: ARG002 - part of the interface
             return TriggerResult(not_applied=not_applied)
 
     bench = Asked()

@@ -60,7 +60,7 @@ class Windows:
 
     closed: bool = False
 
-    async def look(self, _now: datetime, *, wanted: bool) -> WindowSight:  # noqa: ARG002 - part of the interface
+    async def check(self, _now: datetime, *, wanted: bool) -> WindowSight:  # noqa: ARG002 - part of the interface
         return WindowSight()
 
     async def close(self) -> None:

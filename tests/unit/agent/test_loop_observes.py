@@ -45,7 +45,7 @@ class PortsOf:
     def __init__(self) -> None:
         self.asked: list[object] = []
 
-    async def look(self, _now, *, wanted: bool | None = None):
+    async def check(self, _now, *, wanted: bool | None = None):
         if wanted is None:
             self.asked.append("gate")
             return (ALERT,)
@@ -223,13 +223,13 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
     class Hanging:
         name = "hanging"
 
-        async def look(self, _now, _boot):
+        async def check(self, _now, _boot):
             await asyncio.Event().wait()
 
     class Failing:
         name = "failing"
 
-        async def look(self, _now, _boot):
+        async def check(self, _now, _boot):
             raise HostError("the bus is gone")
 
     async def story(agent, _ports):
@@ -249,7 +249,7 @@ def test_a_trigger_that_says_when_it_looked_is_believed():
     class Watching:
         name = "watching"
 
-        async def look(self, _now, _boot):
+        async def check(self, _now, _boot):
             return TriggerResult(looked=START)
 
     async def story(agent, _ports):

@@ -19,5 +19,5 @@ def test_checks_are_as_old_as_their_answer():
 )
 def test_what_is_so_lasts_from_when_it_was_first_seen_without_a_break(holds, lasts):
     lasting = Stopwatch()
-    found = [lasting.look(100.0 + 10 * number, holds=one).total_seconds() for number, one in enumerate(holds)]
+    found = [lasting.check(100.0 + 10 * number, holds=one).total_seconds() for number, one in enumerate(holds)]
     assert found == lasts

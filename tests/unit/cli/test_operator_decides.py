@@ -174,7 +174,7 @@ class Around:
     world: World
     name: str = "update-engine"
 
-    async def look(self, *asked: Any, wanted: bool | None = None) -> Any:
+    async def check(self, *asked: Any, wanted: bool | None = None) -> Any:
         if len(asked) == 2:
             return TriggerResult(RebootNeed(self.name, "1.2.3", START) if self.world.needed else None)
         return self.world.now.gate if wanted is None else self.world.now.window

@@ -42,7 +42,7 @@ class Group:
         self.shown: list[GroupFigures] = []
         self.sight = GroupSight("", halt_after, lambda: machines, LIMIT, self.shown.append, clock=lambda: self.now)
 
-    async def look(self, later: timedelta = timedelta()) -> GroupFigures:
+    async def check(self, later: timedelta = timedelta()) -> GroupFigures:
         self.now += later
         asked = [keys.semaphore_key(""), *self.sight.keys()]
         self.sight.note(dict(zip(asked, await self.store.read(asked), strict=True)))
@@ -78,34 +78,34 @@ def known(**more) -> GroupFigures:
 
 
 async def test_a_group_of_which_nothing_stands_anywhere_has_one_free_slot(group):
-    assert await group.look() == known()
+    assert await group.check() == known()
 
 
 async def test_the_slots_and_a_freeze_are_seen(group):
     await LockAdmin(Guarded(group.store, "")).set_max(3)
     await OperatorOrders(group.store, "", clock=lambda: NOW).freeze(FREEZE)
-    await group.look()
+    await group.check()
     await group.takes("mike", kind=MANUAL)
-    assert await group.look() == known(slots=3, held=1, frozen=1)
+    assert await group.check() == known(slots=3, held=1, frozen=1)
 
 
 async def test_a_node_that_took_its_slot_and_died_is_overdue_and_then_lost(group):
-    await group.look()
+    await group.check()
     await group.reboots()
-    assert await group.look(SOON) == known(held=1)
-    assert await group.look(SOON) == known(held=1)
-    assert await group.look(timedelta(seconds=1)) == known(held=1, overdue=1)
+    assert await group.check(SOON) == known(held=1)
+    assert await group.check(SOON) == known(held=1)
+    assert await group.check(timedelta(seconds=1)) == known(held=1, overdue=1)
     await group.vanishes()
-    assert await group.look(LIMIT) == known(held=1, lost=1, halted=1)
+    assert await group.check(LIMIT) == known(held=1, lost=1, halted=1)
 
 
 async def test_an_operator_who_knows_ends_the_halt_and_the_machine_stays_lost(group):
-    await group.look()
+    await group.check()
     await group.reboots()
-    await group.look()
+    await group.check()
     await group.vanishes()
     lock = RebootLock(group.store, "")
-    assert (await group.look(LONG)).halted == 1
+    assert (await group.check(LONG)).halted == 1
     state = await lock.guarded.read()
     claimed = state.claims["n2"]
     entry = (await group.store.get(keys.holder_key("", "n2"))).entry
@@ -113,39 +113,39 @@ async def test_an_operator_who_knows_ends_the_halt_and_the_machine_stays_lost(gr
     assert entry
     acknowledged = replace(claimed, acknowledged="by alice")
     await group.store.swap(entry.key, claim_record.encode(acknowledged), entry.version)
-    assert await group.look() == known(held=1, lost=1)
+    assert await group.check() == known(held=1, lost=1)
 
 
 async def test_a_machine_that_came_up_sick_halts_its_group(group):
-    await group.look()
+    await group.check()
     await group.reboots()
     await RebootLock(group.store, "").report_failure(claim("n2"), UNHEALTHY, "web.service has failed")
-    assert await group.look() == known(held=1)
-    assert await group.look(SOON) == known(held=1, halted=1)
+    assert await group.check() == known(held=1)
+    assert await group.check(SOON) == known(held=1, halted=1)
 
 
 async def test_a_slot_that_expired_halts_until_an_operator_knows(group):
     noted = incident.encode([Incident(claim("n2"), incident.EXPIRED, "it was lost")])
     await group.store.create(keys.incidents_key(""), noted)
-    assert await group.look() == known(halted=1)
+    assert await group.check() == known(halted=1)
 
 
 async def test_a_machine_that_has_just_got_its_slot_is_not_lost(group):
-    await group.look()
+    await group.check()
     await group.takes("n2", since=NOW, taken=NOW)
-    await group.look()
-    assert await group.look(SOON) == known(held=1)
-    assert (await group.look(LONG)).lost == 1
+    await group.check()
+    assert await group.check(SOON) == known(held=1)
+    assert (await group.check(LONG)).lost == 1
 
 
 async def test_the_holders_at_the_start_are_not_known_until_they_are_read():
     group = Group()
     await group.reboots()
-    first = await group.look()
+    first = await group.check()
     assert (first.slots, first.held) == (1, 1)
     assert all(map(math.isnan, (first.lost, first.overdue, first.halted)))
     assert group.sight.hurries
-    assert await group.look() == known(held=1)
+    assert await group.check() == known(held=1)
     assert not group.sight.hurries
 
 
@@ -155,12 +155,12 @@ async def test_many_holders_at_the_start_of_a_large_group_are_read_in_turn_witho
     names = [f"n{number}" for number in range(2, 12)]
     for name in names:
         await group.reboots(name)
-    await group.look()
+    await group.check()
     assert group.sight.hurries
     counted = []
     for _ in range(3):
         assert len(group.sight.keys()) == 2 + 2 * group_sight.IN_LARGE
-        counted.append((await group.look()).lost)
+        counted.append((await group.check()).lost)
         assert not group.sight.hurries
     assert [math.isnan(lost) for lost in counted] == [True, True, False]
 
@@ -168,19 +168,19 @@ async def test_many_holders_at_the_start_of_a_large_group_are_read_in_turn_witho
 async def test_what_was_read_is_no_alarm_later_until_it_is_read_again():
     group = Group(machines=30_000)
     await LockAdmin(Guarded(group.store, "")).set_max(20)
-    await group.look()
+    await group.check()
     for number in range(2, 12):
         await group.reboots(f"n{number}")
     for _ in range(3):
-        await group.look()
-    figures = await group.look(LIMIT + SOON)
+        await group.check()
+    figures = await group.check(LIMIT + SOON)
     assert figures.overdue == group_sight.IN_LARGE
 
 
 async def test_what_is_wrong_is_read_first_so_that_its_end_is_seen():
     group = Group(machines=30_000)
     await LockAdmin(Guarded(group.store, "")).set_max(20)
-    await group.look()
+    await group.check()
     for number in range(2, 12):
         await group.takes(f"n{number}")
     await group.shows(replace(REBOOTING, machine_id="n1", since=group.now, written=group.now))
@@ -188,43 +188,43 @@ async def test_what_is_wrong_is_read_first_so_that_its_end_is_seen():
     await lock.take(claim("n1"))
     await lock.commit(claim("n1"))
     group.now += LIMIT + timedelta(minutes=1)
-    while (await group.look()).overdue == 0:
+    while (await group.check()).overdue == 0:
         assert len(group.shown) < 20
     entry = (await group.store.get(keys.node_key("", "n1"))).entry
     assert entry
     well = replace(REBOOTING, machine_id="n1", state=states.VERIFYING, written=group.now)
     await group.store.update(entry, node.encode(well), 1e6)
-    assert (await group.look()).overdue == 0
+    assert (await group.check()).overdue == 0
 
 
 async def test_who_has_its_slot_for_longer_is_read_before_who_has_just_got_it(group):
     await LockAdmin(Guarded(group.store, "")).set_max(20)
-    await group.look()
+    await group.check()
     earlier, later = [f"n{number}" for number in range(2, 6)], [f"n{number}" for number in range(6, 10)]
     for names in (earlier, later):
         for name in names:
             await group.takes(name)
-        await group.look()
+        await group.check()
     assert set(group.sight.keys()[2:6]) == {keys.holder_key("", one) for one in earlier}
 
 
 async def test_of_many_holders_each_has_its_turn(group, monkeypatch):
     monkeypatch.setattr(group_sight, "IN_LARGE", 2)
-    await group.look()
+    await group.check()
     await LockAdmin(Guarded(group.store, "")).set_max(5)
     names = [f"n{number}" for number in range(2, 7)]
     for name in names:
         await group.reboots(name)
     for name in names:
         await group.vanishes(name)
-    await group.look()
+    await group.check()
     asked = set()
     for _ in range(4):
         named = group.sight.keys()
         asked |= {key for key in named if "/holders/" in key}
-        await group.look(LONG)
+        await group.check(LONG)
     assert asked == {keys.holder_key("", name) for name in names}
-    assert (await group.look()).lost == 5
+    assert (await group.check()).lost == 5
 
 
 async def test_more_holders_than_a_request_takes_fit_into_one():
@@ -232,7 +232,7 @@ async def test_more_holders_than_a_request_takes_fit_into_one():
     await LockAdmin(Guarded(group.store, "")).set_max(300)
     for number in range(150):
         await group.takes(f"m{number}")
-    await group.look()
+    await group.check()
     assert len(group.sight.keys()) == 2 + 2 * group_sight.AT_ONCE
 
 
@@ -240,11 +240,11 @@ async def test_a_share_of_an_unknown_number_of_machines_is_unknown():
     percent = HaltAfter(percent=Decimal(5))
     counted, uncounted = Group(percent, machines=100), Group(percent)
     for one in (counted, uncounted):
-        assert (await one.look()).halted == 0
+        assert (await one.check()).halted == 0
         await one.reboots()
-        await one.look()
+        await one.check()
         await one.vanishes()
-        await one.look(LONG)
+        await one.check(LONG)
     assert counted.shown[-1].halted == 0
     assert math.isnan(uncounted.shown[-1].halted)
 
@@ -252,30 +252,30 @@ async def test_a_share_of_an_unknown_number_of_machines_is_unknown():
 @pytest.mark.parametrize("key", [keys.semaphore_key(""), keys.incidents_key("")])
 async def test_what_cannot_be_read_is_unknown_and_no_error(group, key):
     await group.store.create(key, b"{")
-    assert all(map(math.isnan, vars_of(await group.look())))
+    assert all(map(math.isnan, vars_of(await group.check())))
 
 
 @pytest.mark.parametrize("kind", ["holder_key", "node_key"])
 async def test_a_record_that_cannot_be_read_says_nothing(group, kind):
-    await group.look()
+    await group.check()
     await group.reboots()
     key = getattr(keys, kind)("", "n2")
     entry = (await group.store.get(key)).entry
     await group.store.swap(key, b"{", entry.version, ttl=1e6)
-    await group.look()
-    assert await group.look(LONG) == known(held=1)
+    await group.check()
+    assert await group.check(LONG) == known(held=1)
 
 
 @pytest.mark.parametrize("changes", [{"lasts": 10**30}, {"lasts": -(10**30)}, {"since": "0001-01-01T00:00:00+14:00"}])
 async def test_no_record_of_another_machine_ends_the_loop(group, changes):
-    await group.look()
+    await group.check()
     await group.reboots()
     entry = (await group.store.get(keys.node_key("", "n2"))).entry
     assert entry
     hostile = json.dumps({**json.loads(entry.value), **changes}).encode()
     await group.store.update(entry, hostile, 1e6)
-    await group.look(SOON)
-    assert (await group.look(SOON)).lost in {0, 1} or math.isnan(group.shown[-1].lost)
+    await group.check(SOON)
+    assert (await group.check(SOON)).lost in {0, 1} or math.isnan(group.shown[-1].lost)
 
 
 @pytest.mark.parametrize(

@@ -279,22 +279,22 @@ def test_ten_thousand_machines_make_a_table():
 def test_a_rollout_as_it_is_seen():
     seen = Rollout()
     before = group(wanting("n1"), wanting("n2"), idle("n3"), line=["n1", "n2"])
-    seen.look(before, NOW)
+    seen.observe(before, NOW)
     assert (len(seen.wanted), seen.share_done) == (2, 0)
     down = group(wanting("n1"), wanting("n2"), idle("n3"), claims=[rebooting("n1", 0)], line=["n2"])
-    seen.look(down, NOW)
+    seen.observe(down, NOW)
     back = group(idle("n1"), wanting("n2"), idle("n3"), line=["n2"])
-    seen.look(back, NOW + timedelta(seconds=30))
+    seen.observe(back, NOW + timedelta(seconds=30))
     assert [(one.name, one.took) for one in seen.last] == [("n1", timedelta(seconds=30))]
     assert seen.share_done == 0.5
 
 
 def test_a_reboot_that_was_called_off_is_not_done():
     seen = Rollout()
-    seen.look(group(wanting("n1"), claims=[rebooting("n1", 0, state=HELD)]), NOW)
-    seen.look(group(wanting("n1", code="window")), NOW + timedelta(seconds=5))
+    seen.observe(group(wanting("n1"), claims=[rebooting("n1", 0, state=HELD)]), NOW)
+    seen.observe(group(wanting("n1", code="window")), NOW + timedelta(seconds=5))
     assert seen.last == []
-    seen.look(group(idle("n1")), NOW + timedelta(seconds=9))
+    seen.observe(group(idle("n1")), NOW + timedelta(seconds=9))
     assert [one.name for one in seen.last] == ["n1"]
 
 
@@ -338,7 +338,7 @@ def views(draw) -> GroupView:
 def test_whatever_stands_there_there_is_an_answer_and_a_table(view, machine_id, now):
     assert all(one_line(sentence).isprintable() for sentence in explain(case(view, machine_id, now)))
     assert all(text.isprintable() for text in layout(view, now, 80))
-    Rollout().look(view, now)
+    Rollout().observe(view, now)
 
 
 def test_a_machine_that_came_up_sick_halts_its_group_until_somebody_has_looked():

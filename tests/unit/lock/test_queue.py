@@ -300,7 +300,7 @@ def test_a_look_from_far_back_asks_for_a_span_and_never_for_the_line(monkeypatch
         sight.entered(2000, 1)
         sight._counted = 0.0
         place = Entry(places.place_key("", claim("last"), 1_000_000), b"", 1, 1, 1)
-        await sight.look(place)
+        await sight.observe(place)
         assert asked == [(places.bound("", 1_000_000 - SPAN), place.key + "\0")]
 
     play(story)

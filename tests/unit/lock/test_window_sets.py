@@ -93,7 +93,7 @@ class Machine:
         await WindowStore(self.store).write("nights", WindowSet.parse(windows, []))
 
     async def is_open(self, *, wanted=True):
-        sight = await self.source.look(NOON, wanted=wanted)
+        sight = await self.source.check(NOON, wanted=wanted)
         return sight.error or (sight.windows is None or sight.windows.contains(NOON))
 
 
@@ -186,7 +186,7 @@ def test_the_blackouts_of_all_win_over_the_windows_of_all():
         machine = Machine(settings)
         await machine.write("02:00 for 1h")
         assert await machine.is_open() is False
-        sight = await machine.source.look(NOON, wanted=True)
+        sight = await machine.source.check(NOON, wanted=True)
         assert sight.windows is not None
         assert sight.windows.contains(NOON + timedelta(days=1))
         assert sight.windows.contains(datetime(2026, 5, 2, 2, 30, tzinfo=UTC))

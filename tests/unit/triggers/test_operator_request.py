@@ -22,7 +22,7 @@ def need(tmp_path):
 
 
 def look(need, boot=BOOT):
-    return asyncio.run(need.look(LATER, boot))
+    return asyncio.run(need.check(LATER, boot))
 
 
 def test_it_stands_until_it_is_cancelled(need):

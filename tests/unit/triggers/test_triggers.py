@@ -62,7 +62,7 @@ def machine(tmp_path):
 
 
 def look(trigger, boot=BOOT):
-    return asyncio.run(trigger.look(NOW, boot))
+    return asyncio.run(trigger.check(NOW, boot))
 
 
 def test_a_package_that_asks_for_a_reboot_is_a_wish_with_its_name(machine):
