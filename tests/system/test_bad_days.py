@@ -293,4 +293,4 @@ def test_a_command_says_in_a_unit_of_its_own_that_a_reboot_is_needed(machine: Ma
     assert "locksmith-trigger-needs-restarting.service" in machine.journal("SYSLOG_IDENTIFIER=needs-it")
     machine.run("sh", "-c", "echo 7 > /var/lib/it")
     machine.wait_booted(boots=2, limit=LIMIT)
-    says(machine, "waiting (repeated): it has rebooted for update needs-restarting")
+    says(machine, "waiting (repeated): it has rebooted for needs-restarting")

@@ -5,6 +5,7 @@ The trigger runs a program of a folder that stands for the machine; that program
 
 import asyncio
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,13 @@ class Manager:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT).stdout
 
     def installs(self, *names: str) -> None:
-        """Install packages with these names, now: after this boot."""
+        """Install packages with these names, now: after this boot.
+
+        dnf takes the time of /proc/1 for that of the boot, in whole seconds. It is that of the first look at the file.
+        """
+        booted = int((self.root / "proc/1").stat().st_mtime)
+        while int(time.time()) <= booted:
+            time.sleep(0.05)
         for name in names:
             (self.root / "tmp" / f"{name}.spec").write_text(SPEC.format(name=name))
             self.run(f"cd /tmp && rpmbuild -bb --quiet --define '_rpmdir /tmp/rpms' {name}.spec")
