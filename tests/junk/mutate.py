@@ -138,7 +138,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "time of --at": of_text(lambda text: moments.shown(text, NOW, UTC, "--at"), "18:30", "2026-05-01T18:30+14:00"),
         "time of --until": of_text(lambda text: moments.coming(text, NOW, UTC, "--until"), "18:30", "2026-12-24"),
         "time of --since": of_text(
-            lambda text: moments.past(text, NOW, UTC, "--since"), "2d", "2026-12-24 18:30-12:00"
+            lambda text: moments.past(text, NOW, UTC, "--since"), "2d", "2026-04-24 18:30-12:00"
         ),
         "iCalendar blackouts": of_text(ical.blackouts, EVENTS),
         "iCalendar windows": of_text(lambda text: ical.windows(text, UTC), EVENTS),
