@@ -5,7 +5,7 @@
     python -m tests.matrix dbus-next       dbus-next instead of dbus-fast
     python -m tests.matrix trixie          Debian 13's Python 3.13, in its root; as root only
 
-Each runs the unit tests with few examples, and the contract tests that reach into a dependency (`CONTRACT`). The others
+Each runs the unit tests with few examples and without the slowest, and the contract tests that reach into a dependency (`CONTRACT`). The others
 test locksmith's own rules on etcd, which no version of a dependency changes.
 """
 
@@ -43,7 +43,7 @@ UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
 ENVIRONMENT = {"HYPOTHESIS_PROFILE": "quick", "PYTHONDONTWRITEBYTECODE": "1"}
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
 
 
 def project() -> dict[str, list[str]]:
