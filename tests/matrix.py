@@ -5,8 +5,8 @@
     python -m tests.matrix dbus-next       dbus-next instead of dbus-fast
     python -m tests.matrix trixie          Debian 13's Python 3.13, in its root; as root only
 
-Each runs the unit tests with few examples and without the slowest, and the contract tests that reach into a dependency (`CONTRACT`). The others
-test locksmith's own rules on etcd, which no version of a dependency changes.
+Each runs the unit tests with few examples and without the slowest, and the contract tests that reach into a dependency
+(`CONTRACT`). The others test locksmith's own rules on etcd, which no version of a dependency changes.
 """
 
 import os
