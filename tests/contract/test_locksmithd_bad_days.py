@@ -54,7 +54,7 @@ def test_a_check_that_says_no_gives_the_slot_back_with_its_last_line(site):
     async def story(node):
         verdict = node.paths.root / "verdict"
         verdict.write_text("1")
-        program(node, "check.d/10-raid", f"echo looking; echo 'md0 is rebuilding'; exit $(cat {verdict})")
+        program(node, "check.d/10-raid", f"echo looking; echo 'md0 is rebuilding' >&2; exit $(cat {verdict})")
         program(node, "check.d/README", "not a program", mode=0o644)
         node.need_reboot("4081.2.0")
         await node.says("aborting the reboot and releasing its slot: check.d/10-raid: md0 is rebuilding")
