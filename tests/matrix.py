@@ -110,7 +110,11 @@ def _contract() -> list[str]:
 def _venv(name: str, requirements: Sequence[str]) -> Path:
     """Make a virtual environment with these, where there is none yet, and give its Python."""
     folder = CACHE / name
-    python, made, recipe = folder / "bin/python", folder / "made", "\n".join([sys.version, str(REPOSITORY), *requirements])
+    python, made, recipe = (
+        folder / "bin/python",
+        folder / "made",
+        "\n".join([sys.version, str(REPOSITORY), *requirements]),
+    )
     if not made.exists() or made.read_text() != recipe:
         pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--use-pep517"]
         _set_up([sys.executable, "-m", "venv", "--clear", str(folder)])
