@@ -2,8 +2,12 @@
 
 import asyncio
 import inspect
+import os
 
 import pytest
+
+# The tool would cut its lines to the width that a runner of parallel tests names.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.hookimpl(tryfirst=True)
