@@ -239,6 +239,8 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     """Leave the claim of a `locksmithctl` that runs alone; take over the claim of a `locksmithctl` that has ended."""
     is_command = entry.claim.kind == COMMAND
     if entry.by != TAKEN_OVER:
+        if entry.phase is Phase.COMMITTED and now.operator:
+            return Wait("rebooting", f"a reboot was asked for by {entry.claim.who or 'an operator'}")
         what = "command" if is_command else "reboot"
         under_way = Wait("operator", f"a {what} by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()

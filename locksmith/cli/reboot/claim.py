@@ -42,6 +42,8 @@ class OperatorClaim:
     """Waits for the slot."""
     preparation: Preparation
     """Undoes the hooks and the warning of a reboot."""
+    wake: Callable[[], object] = field(default=lambda: None, kw_only=True)
+    """Has the daemon look, and show what this machine does."""
     daemon_yields: bool = field(default=False, kw_only=True)
     """Whether a locksmithd runs. It releases its own claim, if that is possible, while the `OperatorLock` is held."""
 

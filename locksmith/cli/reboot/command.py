@@ -27,8 +27,6 @@ class CommandSlot(OperatorClaim):
 
     await_no_beats: Callable[[], int]
     """Ends this program's heartbeats, and gives the descriptor by which the command keeps the `OperatorLock`."""
-    wake: Callable[[], object]
-    """Has the daemon look, and show what this machine does."""
 
     async def run(self, target: Target, claim: Claim, command: Sequence[str]) -> int:
         """Wait for a slot, run the command, release the slot, and give the command's exit status as a shell counts it.

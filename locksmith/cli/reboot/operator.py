@@ -77,6 +77,7 @@ class OperatorReboot(OperatorClaim):
         answer = await strategy.commit(entry.claim)
         if not isinstance(answer, Granted):
             raise LockError(f"not rebooting: {answer.text}")
+        self.wake()  # a daemon that shows the reboot keeps its presence for so much longer, so that OVERDUE is seen
         return self._permit(entry, until((asked if answer.sent is None else answer.sent) + FRESH))
 
     def _permit(self, entry: JournalEntry, in_time: Permit) -> Permit:

@@ -73,7 +73,8 @@ async def run_command(session: Session, command: Sequence[str], reason: str, que
 async def _reboot(session: Session, wanted: Wanted, queue_wait: QueueWait) -> None:
     claim = new_claim(session.machine_id, REBOOT, wanted.words)
     async with _parts(session, claim, wanted, queue_wait) as parts:
-        order = OperatorReboot(*parts.common, beat=parts.lock.beat, daemon_yields=parts.daemon)
+        wake = partial(wake_daemon, session.paths)
+        order = OperatorReboot(*parts.common, beat=parts.lock.beat, wake=wake, daemon_yields=parts.daemon)
         await order.run(_target(session.config), claim)
 
 

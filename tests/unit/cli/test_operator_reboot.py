@@ -155,6 +155,13 @@ async def test_taken_over_at_any_moment_it_orders_nothing_after_that_and_holds_n
         assert daemon.read().entry is None
 
 
+async def test_the_daemon_is_woken_between_the_commit_and_the_order(tmp_path):
+    bench, seen = Bench(tmp_path), []
+    order = replace(bench.order, wake=lambda: seen.append((bench.entry.phase, bench.machine.told)))
+    await order.run(TARGET, CLAIM)
+    assert seen == [(Phase.COMMITTED, False)]
+
+
 async def test_an_order_that_comes_long_after_its_commit_is_not_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FRESH", -3.0)
 
