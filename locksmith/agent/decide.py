@@ -240,7 +240,7 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     is_command = entry.claim.kind == COMMAND
     if entry.by != TAKEN_OVER:
         if entry.phase is Phase.COMMITTED and now.operator:
-            return Wait("rebooting", f"a reboot was asked for by {entry.claim.who or 'an operator'}")
+            return Wait("rebooting", ordered_by(entry))
         what = "command" if is_command else "reboot"
         under_way = Wait("operator", f"a {what} by {entry.claim.who or 'an operator'} is under way")
         return under_way if now.operator else TakeOver()
@@ -253,6 +253,11 @@ def _with_operators_claim(now: Snapshot, entry: JournalEntry) -> Step:
     return Abort(
         "the locksmithctl that ran a command has ended" if is_command else "the operator's reboot did not happen"
     )
+
+
+def ordered_by(entry: JournalEntry) -> str:
+    """Say who has ordered the reboot of a claim that `locksmithctl` has made."""
+    return f"a reboot was asked for by {entry.claim.who or 'an operator'}"
 
 
 def _arriving(now: Snapshot) -> Wait | None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 
 from locksmith.agent import decide
@@ -72,6 +73,7 @@ class Agent:
         self._failures = 0
         self._unobserved, self._unable = Stopwatch(), timedelta()
         self._hidden = False
+        self._observed: Snapshot | None = None
         self._goes_down = False
         """Whether the last observation saw the machine go down. The bus ends before this daemon."""
 
@@ -132,7 +134,7 @@ class Agent:
         snapshot: Snapshot | None = None
         try:
             snapshot = await self._observer.observe()
-            self._unobserved, self._unable = Stopwatch(), timedelta()
+            self._unobserved, self._unable, self._observed = Stopwatch(), timedelta(), snapshot
             self._goes_down = snapshot.shutdown is ShutdownState.GOING_DOWN
             step = self._arriving.admit(decide.decide(snapshot), snapshot)
             self._show(step, snapshot)
@@ -228,6 +230,15 @@ class Agent:
         longer = self._settings.limit.total_seconds() if self._memory.claim.committed else 0.0
         return describe_unobserved(step, now, self._member, self._target, known, dry_run=dry_run, longer=longer)
 
+    async def _show_operators_reboot(self) -> None:
+        """Show a reboot that `locksmithctl` has ordered: the daemon may be stopped before it observes that."""
+        journal = self._ports.journal.read()
+        entry, seen = journal.entry, self._observed
+        if entry is None or seen is None or not entry.is_operators or entry.phase is not Phase.COMMITTED:
+            return
+        step = Wait("rebooting", decide.ordered_by(entry))
+        await self._present(step, replace(seen, journal=journal, now=self._ports.clock()))
+
     def _show(self, step: Step, snapshot: Snapshot | None) -> None:
         for reporter in self._ports.reporters:
             reporter.show(step, snapshot)
@@ -240,10 +251,10 @@ class Agent:
             with contextlib.suppress(Exception):  # logind may be gone
                 async with asyncio.timeout(CLOSE_LIMIT):
                     await self._performer.cancel_warning()
-        if self._ports.presence is not None and self._holds_nothing():
+        if self._ports.presence is not None:
             with contextlib.suppress(Exception):  # then it expires
                 async with asyncio.timeout(CLOSE_LIMIT):
-                    await self._ports.presence.leave()
+                    await (self._ports.presence.leave() if self._holds_nothing() else self._show_operators_reboot())
         parts: list[Closable | None] = [*self._strategies.made(), self._ports.presence, self._ports.windows]
         for part in parts:
             if part is None:
