@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import shlex
 import socket
@@ -14,6 +15,7 @@ from http.client import HTTPException
 from prometheus_client.parser import text_string_to_metric_families
 
 from locksmith import __version__
+from locksmith.lock.records.node import TTL
 from tests.contract.daemons import CLOSED, QUICK
 from tests.harness.certificates import Authority
 from tests.harness.logind import RebootMode
@@ -210,3 +212,18 @@ def can_lock(path):
         except BlockingIOError:
             return False
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+def test_an_operators_reboot_is_shown_though_the_daemon_is_stopped_at_once(site):
+    """Else its group could not tell a machine that does not come back from one that is idle."""
+
+    async def story(node):
+        await until(lambda: site.node_record(node), "it is present")
+        node._reboot_time = lambda: 2.0
+        assert (await node.tool("reboot"))[0] == 0
+        await until(lambda: '"state":"rebooting"' in site.node_record(node), "its reboot is shown")
+        shown = json.loads(site.node_record(node))
+        assert shown["lasts"] > TTL
+        await node.rebooted()
+
+    site.play(story, reboot=QUICK)
