@@ -67,28 +67,47 @@ class CommandSlot(OperatorClaim):
 
         The daemon takes no claim over after the last heartbeat; if it did so before that, the reboot journal says so.
         """
-        lock = self.await_no_beats()
+        signals, lock = Signals(), self.await_no_beats()
         self.journal.hooks(entry.claim.nonce, Hooks.NONE, datetime.now(UTC))
         self.wake()
+        signals.hold()
         try:
             process = await asyncio.create_subprocess_exec(*command, pass_fds=(lock,))
         except OSError as error:
             raise HostError(f"{command[0]} cannot be run: {error.strerror}") from None
-        _leave_the_end_to(process)
+        signals.pass_to(process)
         status = await process.wait()
         return SIGNALLED - status if status < 0 else status
 
 
-def _leave_the_end_to(process: asyncio.subprocess.Process) -> None:
-    """Let no signal end this program before the command. Ctrl-Z stops both, and the slot stays taken meanwhile."""
+class Signals:
+    """The signals of this program while its command runs: none ends this program before the command.
 
-    def forward(number: int) -> None:
+    Ctrl-Z stops both, and the slot stays taken meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._early: list[int] = []
+
+    def hold(self) -> None:
+        """Keep the signals for a command that is about to begin."""
+        loop = asyncio.get_running_loop()
+        for number in FORWARDED:
+            loop.add_signal_handler(number, self._take, number)
+        for number in OF_TERMINAL:
+            loop.add_signal_handler(number, lambda: None)
+        loop.remove_signal_handler(signal.SIGTSTP)
+
+    def pass_to(self, process: asyncio.subprocess.Process) -> None:
+        """Send the command the signals that came, and each that comes."""
+        self._process = process
+        for number in self._early:
+            self._take(number)
+
+    def _take(self, number: int) -> None:
+        if self._process is None:
+            self._early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    loop = asyncio.get_running_loop()
-    for number in FORWARDED:
-        loop.add_signal_handler(number, forward, number)
-    for number in OF_TERMINAL:
-        loop.add_signal_handler(number, lambda: None)
-    loop.remove_signal_handler(signal.SIGTSTP)
+            self._process.send_signal(number)
