@@ -10,7 +10,6 @@ from locksmith.errors import HostError, UsageError
 from locksmith.host.clock import local_zone
 from locksmith.host.trust import read_regular, refuse_changeable
 from locksmith.util import limits
-from locksmith.window import ical
 from locksmith.window.calendar import parse_zone
 from locksmith.window.window_set import WindowSet
 
@@ -22,6 +21,10 @@ CALENDARS = (keys.OPEN_CALENDARS, keys.BLACKOUT_CALENDARS)
 def read_calendars(settings: Settings) -> WindowSet:
     """Give the events of all files, with the zone of the windows. `UsageError`: one cannot be used."""
     name = settings.value(keys.ZONE, "")
+    if not any(map(settings.of, CALENDARS)):
+        return WindowSet((), (), name)
+    from locksmith.window import ical  # noqa: PLC0415 - each call of the tool reads the configuration
+
     zone = parse_zone(name) if name else local_zone()
     opens, blackouts = map(settings.of, CALENDARS)
     return WindowSet(

@@ -19,10 +19,10 @@ ORIGIN = "locksmithd"
 """The origin of a setting that the daemon has shown."""
 
 _SHOWN: tuple[Key[Any], ...] = (
-    *(keys.STRATEGY, keys.GROUP),
+    *(keys.STRATEGY, keys.GROUP, keys.DRY_RUN),
     *(keys.ENDPOINTS, keys.API, keys.CAFILE, keys.CERTFILE, keys.KEYFILE),
     *(keys.START, keys.LENGTH, keys.OPEN, keys.BLACKOUTS, keys.ZONE, keys.USED_SETS, keys.WINDOW_SETS),
-    *(keys.LEAST, keys.SPLAY, keys.SYNCED),
+    *(keys.OPEN_CALENDARS, keys.BLACKOUT_CALENDARS, keys.LEAST, keys.SPLAY, keys.SYNCED),
 )
 SHOWN = frozenset(key.name for key in _SHOWN)
 """The keys that are shown."""

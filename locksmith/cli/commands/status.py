@@ -12,8 +12,6 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say,
 from locksmith.cli.rehearsing import note_dry_run
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
-from locksmith.fleet.holders import holder_statuses
-from locksmith.fleet.reader import read_slots
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.holder import LockState
 from locksmith.lock.records import share
@@ -37,6 +35,9 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     if as_json:
         print_json({"group": session.config.group, **_fields(*session.with_admin(_with_share))})
     elif sys.stdout.isatty():
+        from locksmith.fleet.holders import holder_statuses
+        from locksmith.fleet.reader import read_slots
+
         view = session.with_store(lambda store: read_slots(store, session.config.group))
         names = {one.holder: one.name for one in holder_statuses(view) if one.name != one.holder}
         say_all(_lines(view.semaphore, names))

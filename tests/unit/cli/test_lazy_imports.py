@@ -38,7 +38,10 @@ def test_a_look_at_the_lock_loads_neither_the_loop_nor_the_queue():
     used = ("cli.commands.status", "config.load", "store.connect", "host.watermark", "daemon.store_check")
     look = loaded(", ".join(f"locksmith.{module}" for module in used))
     assert look.isdisjoint(
-        {"locksmith.agent.snapshot", "locksmith.agent.ports", "locksmith.lock.queue", "locksmith.agent.strategy"}
+        {
+            *("locksmith.agent.snapshot", "locksmith.agent.ports", "locksmith.agent.strategy", "locksmith.lock.queue"),
+            *("locksmith.fleet.reader", "locksmith.window.ical"),
+        }
     )
 
 

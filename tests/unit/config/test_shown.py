@@ -46,6 +46,19 @@ def test_the_tool_has_the_daemons_lock_and_windows_from_what_it_shows(tmp_path, 
     assert not other_lock(tool, read_shown(shown(own)))
 
 
+def test_the_tool_knows_of_the_daemons_dry_run_and_calendars_after_the_file_has_changed(tmp_path):
+    calendar = tmp_path / "holidays.ics"
+    calendar.write_text(
+        "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:x\r\nDTSTART;VALUE=DATE:20261224\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    text = f'dry-run = true\n[window]\nblackout-calendars = ["{calendar}"]\n'
+    own = load_daemon(paths(tmp_path, text), {}, {})
+    Paths(tmp_path).config.write_text("")
+    tool = load_tool(Paths(tmp_path), {}, {}, read_shown(shown(own)))
+    assert (tool.dry_run, tool.window) == (True, own.window)
+    assert tool.window.of_file
+
+
 def test_no_secret_is_shown(tmp_path):
     alerts = '[alerts]\nalertmanager = "http://alerts:9093"\nusername = "hidden"\npassword-file = "/hidden"\n'
     text = FILE + alerts + '[metrics]\nkeyfile = "/hidden"\n'
