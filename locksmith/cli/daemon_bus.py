@@ -4,6 +4,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.host.runfiles import daemon_runs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -12,31 +14,22 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def daemon_bus() -> "AsyncIterator[SystemBus]":
-    """Connect to the bus. `HostError`: there is no bus, or inside the block: no daemon runs."""
+async def daemon_bus(paths: Paths) -> "AsyncIterator[SystemBus]":
+    """Connect to the bus. `HostError`: there is no bus, or inside the block: no daemon runs, or it is not there."""
     from locksmith.host.dbus.bus import SystemBus
     from locksmith.host.dbus.errors import NobodyError
-    from locksmith.host.service import read_service
 
     async with SystemBus() as bus:
         try:
             yield bus
         except NobodyError:
-            remedy = (await read_service(bus)).remedy
-            raise HostError(f"locksmithd does not run on this machine: {remedy}") from None
+            if daemon_runs(paths):
+                raise
+            raise HostError(await no_daemon(bus)) from None
 
 
-async def warn_of_no_daemon(bus: "SystemBus") -> str:
-    """Say what a reboot without a daemon leaves undone, and the remedy; empty: a daemon answers, or is silent."""
-    from locksmith.daemon.bus_service import read_local
-    from locksmith.host.dbus.errors import NobodyError
+async def no_daemon(bus: "SystemBus") -> str:
+    """Say that no daemon runs, and what starts it."""
     from locksmith.host.service import read_service
 
-    try:
-        await read_local(bus)
-    except NobodyError:
-        remedy = (await read_service(bus)).remedy
-        return f"locksmithd does not run on this machine, so after a reboot its slot stays taken: {remedy}"
-    except HostError:
-        return ""
-    return ""
+    return f"locksmithd does not run on this machine: {(await read_service(bus)).remedy}"

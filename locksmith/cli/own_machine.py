@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from locksmith.errors import HostError, UsageError
-from locksmith.host.flock import is_locked_by_root
 from locksmith.host.paths import Paths
+from locksmith.host.runfiles import daemon_runs
 from locksmith.util.words import clock, span
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ async def look(config: "Config", paths: Paths, machine_id: str) -> OwnMachine:
         try:
             return OwnMachine(await read_local(bus), await read_record(bus, machine_id))
         except HostError as error:
-            if is_locked_by_root(paths.run / "locksmithd.pid"):
+            if daemon_runs(paths):
                 return OwnMachine(problem=str(error))
         return OwnMachine(service=await read_service(bus), results=await _ask_triggers(config, paths, bus))
 

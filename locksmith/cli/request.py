@@ -63,9 +63,9 @@ async def engine_wants() -> str | None:
     return str(version) if operation == NEED_REBOOT else None
 
 
-async def request_over_bus(reason: str) -> None:
+async def request_over_bus(paths: Paths, reason: str) -> None:
     """Ask the daemon itself, which asks polkit. `HostError`: it does not run, or says no."""
-    async with daemon_bus() as bus:
+    async with daemon_bus(paths) as bus:
         await bus.call(request(reason), limit=ASK_LIMIT)
 
 
@@ -77,16 +77,16 @@ async def keep_request(paths: Paths, reason: str) -> None:
     OperatorRequest(paths).note("", datetime.now(UTC), Boot("", boot.userspace), reason)
 
 
-async def cancel_over_bus() -> bool:
+async def cancel_over_bus(paths: Paths) -> bool:
     """Let the daemon remove the request; False where there is none. `HostError`: as above, or it is too late."""
-    async with daemon_bus() as bus:
+    async with daemon_bus(paths) as bus:
         [cancelled] = await bus.call(CANCEL, limit=ASK_LIMIT)
     return bool(cancelled)
 
 
-async def recheck_over_bus() -> Local:
+async def recheck_over_bus(paths: Paths) -> Local:
     """Have the daemon check everything now, and say what it did before. `HostError`: it does not run, or says no."""
-    async with daemon_bus() as bus:
+    async with daemon_bus(paths) as bus:
         local = await read_local(bus)
         await bus.call(RECHECK, limit=ASK_LIMIT)
     return local

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import ssl
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from locksmith.gates import alerts as module
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.settings import AlertSettings
 from tests.harness.certificates import Authority, KeyPair
+from tests.harness.http_server import running
 from tests.harness.waiting import until
 
 
@@ -87,12 +87,8 @@ def answer(asked: BaseHTTPRequestHandler, status: int, body: object, **headers: 
 
 @pytest.fixture
 def server() -> Iterator[Prometheus]:
-    with Prometheus() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+    with Prometheus() as made, running(made):
+        yield made
 
 
 def blockers(**settings: Any) -> list[str]:

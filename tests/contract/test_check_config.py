@@ -3,9 +3,7 @@
 Real etcds, a real bus, and a server that answers as Alertmanager and Prometheus do.
 """
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,31 +11,22 @@ from locksmith.daemon import online
 from tests.contract.programs import program
 from tests.harness.dead_endpoints import endpoint, silent
 from tests.harness.etcd import Etcd
+from tests.harness.http_server import Handler, serving
 from tests.harness.waiting import until
 
 
-class Alertmanager(BaseHTTPRequestHandler):
+class Alertmanager(Handler):
     """An alert fires, and that is none of the check's business; Prometheus is another server."""
 
-    def do_GET(self) -> None:
-        body = b'[{"labels":{"alertname":"NodeDown"},"status":{"state":"active"}}]'
-        self.send_response(200 if "alerts" in self.path else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    def reply(self) -> tuple[int, bytes]:
+        status = 200 if "alerts" in self.path else 404
+        return status, b'[{"labels":{"alertname":"NodeDown"},"status":{"state":"active"}}]'
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Alertmanager) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()
+    with serving(Alertmanager) as url:
+        yield url
 
 
 async def check(node, *args):

@@ -609,7 +609,10 @@ def test_a_machine_without_a_daemon_is_told_so_and_what_starts_it(site, args):
 def test_a_reboot_without_a_daemon_warns_before_it_takes_a_slot(site):
     async def story(node):
         _, said = await node.tool("reboot")
-        warned, holding = said.index("after a reboot its slot stays taken"), said.index("holding the lock")
+        warned, holding = (
+            said.index("Until it runs, no program releases the slot of a reboot"),
+            said.index("holding the lock"),
+        )
         assert warned < holding
 
     site.play_stopped(story, reboot=QUICK)

@@ -4,11 +4,9 @@ Programs, servers and people say secrets at every place where the daemon and the
 """
 
 import asyncio
-import threading
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,6 +16,7 @@ from locksmith.host.dbus.bus import SystemBus
 from tests.contract.daemons import Site
 from tests.contract.programs import program
 from tests.harness.etcd import PASSWORD, USER, Etcd
+from tests.harness.http_server import Handler, serving
 from tests.harness.ports import free_ports
 
 TOKEN = "tok-0123456789"
@@ -26,29 +25,18 @@ LEAK = f"{OUTPUT} as {PASSWORD}"
 SECRETS = ["hush-hush", TOKEN, PASSWORD, b64encode(f"{USER}:{PASSWORD}".encode()).decode()]
 
 
-class Echo(BaseHTTPRequestHandler):
+class Echo(Handler):
     """An Alertmanager that names an alert after what it was sent, and after a URL with a password."""
 
-    def do_GET(self) -> None:
+    def reply(self) -> tuple[int, bytes]:
         name = f"{self.headers['Authorization']} {LEAK}"
-        body = f'[{{"labels":{{"alertname":"{name}"}},"status":{{"state":"active"}}}}]'.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        return 200, f'[{{"labels":{{"alertname":"{name}"}},"status":{{"state":"active"}}}}]'.encode()
 
 
 @pytest.fixture
 def echo() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serving(Echo) as url:
+        yield url
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
     if os.geteuid() == 0:
         noted = boottime.run(send_request(session.paths))
     else:
-        boottime.run(request_over_bus("locksmithctl send-need-reboot"))
+        boottime.run(request_over_bus(session.paths, "locksmithctl send-need-reboot"))
         noted = True
     if as_json:
         print_json({"sent": True, "noted": noted})
@@ -102,7 +102,7 @@ def request(session: Session, *, reason: str, as_json: bool) -> None:
         boottime.run(keep_request(session.paths, reason))
         running = wake_daemon(session.paths)
     else:
-        boottime.run(request_over_bus(reason))
+        boottime.run(request_over_bus(session.paths, reason))
         running = True
     if as_json:
         print_json({"requested": True, "running": running})
@@ -124,7 +124,7 @@ def cancel(session: Session, *, as_json: bool) -> None:
         cancelled = cancel_request(session.paths, session.machine_id)
         wake_daemon(session.paths)
     else:
-        cancelled = boottime.run(cancel_over_bus())
+        cancelled = boottime.run(cancel_over_bus(session.paths))
     engine = boottime.run(engine_wants())
     if as_json:
         print_json({"cancelled": cancelled, "update_engine": engine})
@@ -145,7 +145,7 @@ def recheck(session: Session, *, as_json: bool) -> None:
     from locksmith.cli.request import recheck_over_bus
 
     note_dry_run(session)
-    local = boottime.run(recheck_over_bus())
+    local = boottime.run(recheck_over_bus(session.paths))
     if as_json:
         print_json({"state": local.state, "code": local.code, "reason": local.reason})
     else:

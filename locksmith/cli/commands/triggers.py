@@ -38,7 +38,7 @@ def triggers(session: Session, *, as_json: bool) -> None:
     note_dry_run(session)
 
     async def ask() -> list[Said]:
-        async with daemon_bus() as bus:
+        async with daemon_bus(session.paths) as bus:
             return await _answered(lambda: read_triggers(bus))
 
     said = boottime.run(ask())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from locksmith.agent.identity import Target
 from locksmith.agent.strategy import Strategy
 from locksmith.cli.busy import who_holds
-from locksmith.cli.daemon_bus import warn_of_no_daemon
+from locksmith.cli.daemon_bus import no_daemon
 from locksmith.cli.output import note
 from locksmith.cli.reboot.claim import PROGRAM
 from locksmith.cli.reboot.command import CommandSlot
@@ -143,8 +143,8 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
             return made
 
         bus = await stack.enter_async_context(SystemBus())
-        if warning := await warn_of_no_daemon(bus):
-            note(f"Warning: {warning}")
+        if not daemon:
+            note(f"Warning: {await no_daemon(bus)}. Until it runs, no program releases the slot of a reboot")
         machine = RealMachine(bus, session.paths)
         silent = silence_of(target.strategy, mark)
         journal = JournalFile(session.paths, claim.holder, by=PROGRAM, cluster=mark.cluster_of, silent=silent)
