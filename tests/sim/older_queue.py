@@ -57,7 +57,7 @@ class OlderSight(QueueSight):
         del ahead, slots
         return False
 
-    async def check(self, place) -> Sight:
+    async def observe(self, place) -> Sight:
         """See the places that were made before: all of them, as so many slots may be free."""
         prefix = keys.waiters_prefix(self._group)
         seen = await self._store.list(prefix, last_before=place.created + 1)
