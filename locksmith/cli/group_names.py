@@ -5,7 +5,7 @@ import contextlib
 from locksmith.cli.output import ask, can_ask, note
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, StoreRefusedError
-from locksmith.fleet.explain import group_name
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import is_used, list_groups
 from locksmith.store.protocol import Store
 from locksmith.util.words import listed, nearest

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from locksmith.cli.choose import choose_match
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, UsageError
-from locksmith.fleet.explain import group_name
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import (
     ID,
@@ -21,6 +20,7 @@ from locksmith.fleet.lookup import (
     known_names,
     matches,
 )
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import read_group
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records.claim import MANUAL, Claim

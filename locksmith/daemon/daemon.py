@@ -1,4 +1,7 @@
-"""locksmithd: the loop with the real machine, bus, store and reporters around it, from its start to its signals."""
+"""locksmithd: the loop with the real machine, bus, store and reporters around it, from its start to its signals.
+
+Above 300 lines, in one piece: it is the only place that knows all the parts, and makes what no other program needs.
+"""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
 """How far the reboot of a slot's holder has come, in words for the person who is about to free that slot. Pure."""
 
-from locksmith.fleet.explain import span_of_presence
+from locksmith.fleet.phrases import span_of_presence
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import COMMAND, DAEMON, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan

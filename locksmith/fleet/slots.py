@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from locksmith.fleet.explain import how_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.phrases import how_words
 from locksmith.util.words import clock, listed
 
 

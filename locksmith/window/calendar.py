@@ -4,6 +4,8 @@ The syntax is systemd's (systemd.time(7), "Calendar events"): `Mon..Fri *-*-* 02
 `*-*~1 22:00` (the last day of a month), `daily`, and a time zone at the end. locksmith's additions are `2nd Tue 22:00`,
 `last Fri 22:00` and `Sat 22:00 every 2 weeks from 2026-12-05`. The starts of CoreOS locksmith (`23:05`, `Sat 23:05`)
 are such expressions too.
+
+Above 300 lines, in one piece: each function reads or answers for one part of the same expression.
 """
 
 import calendar

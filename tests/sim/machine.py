@@ -289,7 +289,7 @@ class SimMachine:
         return TriggerResult(RebootNeed(trigger, version, self.clock(), judges=False))
 
     def forget_reboots(self) -> None:
-        """Forget what it has rebooted for, as nobody can know it any more, or an operator allows more."""
+        """Forget what it has rebooted for: no memory of it is left, or an operator allows more."""
         self.tried.clear()
         self.met.clear()
         self.caused.clear()

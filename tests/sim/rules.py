@@ -260,7 +260,7 @@ class Rules:
         self._note_windows()
         self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
         for machine in self.machines.values():
-            machine.forget_reboots()  # where its disk goes back as well, nobody remembers what it rebooted for
+            machine.forget_reboots()  # where its disk goes back as well, no memory of its reboots is left
         self.halted, self.version = {}, self.server.read(KEY).version
 
     def _note_holders(self, added: set[str], removed: set[str]) -> None:

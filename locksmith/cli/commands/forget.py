@@ -7,9 +7,9 @@ from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LockError
-from locksmith.fleet.explain import group_name
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import find
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import read_group
 from locksmith.lock import membership
 from locksmith.lock.history import History

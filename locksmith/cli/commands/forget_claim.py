@@ -11,7 +11,7 @@ from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
 from locksmith.errors import HostError, LockError, StoreError, UsageError
-from locksmith.fleet.explain import group_name
+from locksmith.fleet.phrases import group_name
 from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
 from locksmith.lock.guarded import Guarded

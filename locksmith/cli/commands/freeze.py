@@ -25,8 +25,8 @@ from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
 from locksmith.errors import LockError, StoreRefusedError, UsageError
-from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import Match
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import list_groups
 from locksmith.host.clock import local_zone
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood

@@ -19,8 +19,8 @@ from locksmith.cli.reboot.wait import QueueWait, timeout_option, wait_option
 from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
-from locksmith.fleet.explain import group_name
 from locksmith.fleet.lookup import Match
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reboot_words import reboot_words
 from locksmith.lock.errors import MidRebootError, NotManualError, OtherClaimError, SlotsBusyError
 from locksmith.lock.queued_lock import QueuedLock

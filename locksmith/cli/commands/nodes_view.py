@@ -6,9 +6,10 @@ from datetime import datetime
 
 from locksmith.cli.commands.nodes_filter import Shown
 from locksmith.cli.table import Row, table
-from locksmith.fleet.explain import BELIEVES_NOTHING, absent_words, group_name, how_words
+from locksmith.fleet.explain import BELIEVES_NOTHING
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import ALARMING, HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.phrases import absent_words, group_name, how_words
 from locksmith.lock.records import states
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.member import Member

@@ -11,7 +11,7 @@ from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LocksmithError, UsageError
-from locksmith.fleet.explain import group_name
+from locksmith.fleet.phrases import group_name
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records.event import RESUME
 from locksmith.lock.records.incident import Incident

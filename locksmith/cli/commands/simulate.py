@@ -12,12 +12,12 @@ from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.progress_bar import progress
 from locksmith.cli.session import Session, pass_session
 from locksmith.errors import LocksmithError, UsageError
-from locksmith.fleet.explain import group_name
 from locksmith.fleet.forecast.advice import advise
 from locksmith.fleet.forecast.answer import forecast
 from locksmith.fleet.forecast.picture import draw
 from locksmith.fleet.forecast.plan import RolloutPlan, parse_plan
 from locksmith.fleet.forecast.spread import Spread
+from locksmith.fleet.phrases import group_name
 from locksmith.host.clock import local_zone
 from locksmith.util.commands import with_group
 

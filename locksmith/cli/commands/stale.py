@@ -12,9 +12,9 @@ from locksmith.cli.commands.free_slot import free, tell_freed
 from locksmith.cli.output import ask, claim_fields, note, print_json
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, UsageError
-from locksmith.fleet.explain import holder_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.phrases import holder_words
 from locksmith.fleet.reader import read_group
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, FreedOrNotError

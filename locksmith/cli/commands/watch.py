@@ -16,9 +16,9 @@ from locksmith.cli.output import print_json, say
 from locksmith.cli.painted import painted, steers
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
-from locksmith.fleet.explain import how_words
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import holder_statuses
+from locksmith.fleet.phrases import how_words
 from locksmith.fleet.reader import read_group
 from locksmith.fleet.rollout import Rollout
 from locksmith.lock.records import keys

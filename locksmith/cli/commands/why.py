@@ -17,9 +17,10 @@ from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.cli.without_store import names_store, never_reboots, shares_store
 from locksmith.errors import CorruptValueError, HostError, LockError, LocksmithError, StoreError, StoreRefusedError
-from locksmith.fleet.explain import Case, case, explain, explain_alone, explain_stopped, group_name
+from locksmith.fleet.explain import Case, case, explain, explain_alone, explain_stopped
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import find, is_machine_id
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import list_groups, read_group
 from locksmith.host.hostname import read_hostname
 from locksmith.store.protocol import Store

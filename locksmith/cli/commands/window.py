@@ -15,7 +15,7 @@ from locksmith.cli.session import Session, invoking_user, pass_session, reason_o
 from locksmith.config.calendars import read_calendar
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, UsageError
-from locksmith.fleet.explain import group_name
+from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.window_sets import WindowStore
