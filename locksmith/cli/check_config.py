@@ -1,5 +1,6 @@
 """`locksmithd --check-config`: all that is wrong with the configuration, by the daemon's own code."""
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -16,6 +17,7 @@ from locksmith.util import boottime
 
 def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
     """Print every problem, or every setting; give the exit status."""
+    logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
     noted = Problems()
     config = examine_daemon(paths, os.environ, flags, noted)
     problems = dict.fromkeys([*noted.found, *problems_of_parts(config, paths)])

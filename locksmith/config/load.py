@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from locksmith.config import keys
+from locksmith.config.calendars import read_calendars
 from locksmith.config.files import (
     alerts_of,
     caution_of_plain_secret,
@@ -35,6 +36,7 @@ from locksmith.lock.records.keys import group_prefix
 from locksmith.store.settings import StoreSettings, is_loopback
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.window.duration import format_duration
+from locksmith.window.window_set import WindowSet
 
 
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -79,13 +81,14 @@ def _typed(
 
 def _build(settings: Settings, problems: Problems) -> Config:
     default, check = Config(), problems.check
+    calendars = problems.attempt_value(lambda: read_calendars(settings), "window") or WindowSet()
     return Config(
         strategy=settings.value(keys.STRATEGY, default.strategy),
         group=check(lambda: _group(settings, default.group), default.group, "group"),
         dry_run=settings.value(keys.DRY_RUN, default.dry_run),
         adopt=settings.value(keys.ADOPT, default.adopt),
         debug=settings.value(keys.DEBUG, default.debug),
-        window=check(lambda: read_windows(settings), default.window, "window", "window-sets"),
+        window=check(lambda: read_windows(settings, calendars), default.window, "window", "window-sets"),
         store=_store(settings, default.store, problems),
         metrics=check(lambda: _metrics(settings, default.metrics), default.metrics, "metrics"),
         reboot=check(lambda: _reboot(settings, default.reboot), default.reboot, "reboot"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from locksmith.config import keys
-from locksmith.config.calendars import CALENDARS, read_calendars
+from locksmith.config.calendars import CALENDARS
 from locksmith.config.keys import Key
 from locksmith.config.model import WindowSettings
 from locksmith.config.sources import Setting, Settings
@@ -15,8 +15,11 @@ from locksmith.window.window import Window
 from locksmith.window.window_set import WindowSet, union
 
 
-def read_windows(settings: Settings) -> WindowSettings:
-    """Give the windows that were set. `UsageError`: they contradict each other, or leave no time for a reboot."""
+def read_windows(settings: Settings, calendars: WindowSet) -> WindowSettings:
+    """Give the windows that were set, with the events of the calendars.
+
+    `UsageError`: they contradict each other, or leave no time for a reboot.
+    """
     default = WindowSettings()
     original = _original_window(settings)
     for setting in _given(settings, keys.OPEN, keys.OPEN_CALENDARS, keys.USED_SETS):
@@ -28,7 +31,7 @@ def read_windows(settings: Settings) -> WindowSettings:
             settings.value(keys.BLACKOUTS, default.own.blackouts),
             settings.value(keys.ZONE, default.own.zone),
         ),
-        calendars=read_calendars(settings),
+        calendars=calendars,
         open_calendars=settings.value(keys.OPEN_CALENDARS, default.open_calendars),
         blackout_calendars=settings.value(keys.BLACKOUT_CALENDARS, default.blackout_calendars),
         sets=settings.value(keys.USED_SETS, default.sets),

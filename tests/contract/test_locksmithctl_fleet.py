@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,8 +59,8 @@ def test_why_without_a_name_is_about_this_machine(ctl, fleet):
 
 
 def test_a_machine_that_vanished_is_shown_with_the_time_and_with_what_it_needed(ctl, fleet):
-    name = f"n3-{'0' * 28}"
-    seen = NOW - timedelta(hours=2)
+    name, now = f"n3-{'0' * 28}", datetime.now(UTC)
+    seen = now - timedelta(hours=2)
     known = Member(name, "n3", seen, "update 4081.2.0", seen)
     fleet.present("n4")
     fleet(lambda store: store.create(keys.member_key(fleet.group, name), member.encode(known)))
@@ -70,8 +70,8 @@ def test_a_machine_that_vanished_is_shown_with_the_time_and_with_what_it_needed(
     for number in range(3):
         other = Member(f"m{number}", "", seen)
         fleet(lambda store, other=other: store.create(keys.member_key(fleet.group, other.name), member.encode(other)))
-    assert fleet(lambda store: note_absent(store, fleet.group, NOW)) == 4
-    since = f"{(NOW - timedelta(minutes=15)).astimezone():%H:%M}"
+    assert fleet(lambda store: note_absent(store, fleet.group, now)) == 4
+    since = f"{(now - timedelta(minutes=15)).astimezone():%H:%M}"
     [row] = [line for line in ctl("nodes").out.splitlines() if line.startswith("n3")]
     assert f"not seen since {since}, needed a reboot" in row
     out = ctl("why", "n3").out

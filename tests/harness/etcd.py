@@ -49,6 +49,10 @@ BALLAST = "ballast"
 
 START_LIMIT = 30.0
 
+RANGE = "/v3/kv/range"
+TRIES = 30
+"""How often a read is asked during an election, 100 ms apart."""
+
 
 class Tls(enum.Enum):
     """What the client port speaks."""
@@ -230,13 +234,20 @@ class Etcd:
         return StoreSettings(**(fields | changes))
 
     def call(self, path: str, token: str | None = None, member: int = 0, **fields: Any) -> dict[str, Any]:
-        """Post one request to the v3 gateway, without failover: for what locksmith itself never asks for."""
+        """Post one request to the v3 gateway, without failover: for what locksmith itself never asks for.
+
+        A read that met an election is asked again.
+        """
         headers = {"Authorization": token} if token else {}
-        answer = self._http.request("POST", self.members[member].url + path, json=fields, headers=headers)
-        body: dict[str, Any] = answer.json()
-        if answer.status != 200:
-            raise AssertionError(f"{path}: {body}")
-        return body
+        for _ in range(TRIES):
+            answer = self._http.request("POST", self.members[member].url + path, json=fields, headers=headers)
+            body: dict[str, Any] = answer.json()
+            if answer.status == 200:
+                return body
+            if path != RANGE or "leader" not in str(body):
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"{path}: {body}")
 
     def compact(self, revision: int) -> None:
         """Forget what was before a revision."""
@@ -253,7 +264,7 @@ class Etcd:
                 "deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines()
             )
         try:
-            self.call("/v3/kv/range", token, key=_base64(f"{ROOT}/"))
+            self.call(RANGE, token, key=_base64(f"{ROOT}/"))
         except AssertionError:
             return True
         return False

@@ -78,12 +78,12 @@ def test_a_calendar_that_other_users_can_change_is_refused(file, load):
         load(f"blackout-calendars = ['{file}']")
 
 
-@pytest.mark.usefixtures("file")
-def test_paths_are_from_the_root_on_and_coreos_locksmiths_window_excludes_openings(load):
+def test_paths_are_from_the_root_on_and_coreos_locksmiths_window_excludes_openings(file, load):
+    file.write_text(HOLIDAY)
     with pytest.raises(UsageError, match=r"must have paths from the root on, not 'x.ics'"):
         load("open-calendars = ['x.ics']")
     with pytest.raises(UsageError, match=r"window.open-calendars excludes window.start"):
-        load("start = '02:00'\nlength = '1h'\nopen-calendars = ['/x.ics']")
+        load(f"start = '02:00'\nlength = '1h'\nopen-calendars = ['{file}']")
 
 
 def test_windows_that_a_calendar_takes_away_are_refused(file, load):

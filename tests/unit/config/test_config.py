@@ -780,3 +780,10 @@ def test_any_environment_is_a_configuration_or_refused(machine, environ):
         assert isinstance(machine.daemon(environ), Config)
     except UsageError as error:
         assert "REBOOT_" in str(error) or "LOCKSMITHD_" in str(error)  # noqa: PT017 (as above)
+
+
+def test_a_calendar_that_cannot_be_read_is_named_beside_a_window_that_is_wrong(machine):
+    machine.write('[window]\nopen = ["Mon..Fri 25:00 for 1h"]\nblackout-calendars = ["/nowhere.ics"]')
+    problems = Problems()
+    examine_daemon(machine.paths, {}, {}, problems)
+    assert [one.partition(": ")[2][:18] for one in problems.found] == ["window.open cannot", "window.blackout-ca"]

@@ -46,7 +46,7 @@ def test_the_tool_has_the_daemons_lock_and_windows_from_what_it_shows(tmp_path, 
     assert not other_lock(tool, read_shown(shown(own)))
 
 
-def test_the_tool_knows_of_the_daemons_dry_run_and_calendars_after_the_file_has_changed(tmp_path):
+def test_the_tool_knows_the_daemons_dry_run_and_calendars_after_the_file_changed(tmp_path):
     calendar = tmp_path / "holidays.ics"
     calendar.write_text(
         "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:x\r\nDTSTART;VALUE=DATE:20261224\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
