@@ -153,7 +153,7 @@ class Crowd:
             again += 1 / (0.85 * queue.lasts(place))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._at_rate(renew, self._renew))
-            tasks.create_task(self._at_rate(again, self._look))
+            tasks.create_task(self._at_rate(again, self._view))
 
     @asynccontextmanager
     async def _lane(self) -> AsyncIterator[Lane]:
@@ -167,7 +167,7 @@ class Crowd:
         async with self._lane() as lane:
             return await enter(lane, self.group, number)
 
-    async def _look(self, place: Place) -> None:
+    async def _view(self, place: Place) -> None:
         async with self._lane() as lane:
             await look(lane, self.group, place)
 

@@ -22,7 +22,7 @@ from locksmith.store.connect import open_store
 from locksmith.store.settings import StoreSettings
 
 GRANTED, RELEASED, LOOKED = "granted", "given-back", "looked"
-queue.LOOK_AFTER = 1.0  # slots are handed over far faster here than machines reboot, and who is far back comes near
+queue.CHECK_AFTER = 1.0  # slots are handed over far faster here than machines reboot, and who is far back comes near
 
 
 class Fellow:

@@ -62,7 +62,7 @@ async def measure(etcd: Etcd, size: int) -> Cost:
         assert await waiting.hear() == "ready", "the crowd did not come"
         lane = await open_lane(url)
         last = await crowd.enter(lane, "bench", size)
-        look = await _look(etcd, last)
+        look = await _view(etcd, last)
         lane.close()
         waiting.tell("upkeep")
         before = meters.read()
@@ -71,7 +71,7 @@ async def measure(etcd: Etcd, size: int) -> Cost:
         return Cost(after.memory, look, (after.cpu - before.cpu) / UPKEEP)
 
 
-async def _look(etcd: Etcd, last: crowd.Place) -> float:
+async def _view(etcd: Etcd, last: crowd.Place) -> float:
     """Time looks of a daemon's own from the end of the line, after the first, which finds out how far to look."""
     store = open_store(etcd.settings())
     sight, taken = QueueSight(store, "bench"), []

@@ -27,16 +27,16 @@ from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.store.protocol import Store
 
-Look = Callable[[GroupView], Match | None]
+Meaning = Callable[[GroupView], Match | None]
 
 
 def to_lock(session: Session, wanted: str | None) -> tuple[Match, bool]:
     """Give the id to take a slot for, and whether a machine, or a holder, is called so: else it is taken literally."""
 
-    def look(view: GroupView) -> Match | None:
+    def meaning(view: GroupView) -> Match | None:
         return _only(view, find(view, _checked(wanted)), wanted)
 
-    found = _resolve(session, wanted, look, holders=True)
+    found = _resolve(session, wanted, meaning, holders=True)
     return (found, True) if found is not None else (Match(_absent(wanted), ID), is_machine_id(_absent(wanted)))
 
 
@@ -46,7 +46,7 @@ def to_unlock(session: Session, wanted: str | None, *, manual: bool) -> Match:
     `NotHeldError`: the name means a machine that holds no slot. With `manual` that machine is given.
     """
 
-    def look(view: GroupView) -> Match | None:
+    def meaning(view: GroupView) -> Match | None:
         held = find_holder(view, _checked(wanted))
         if manual:
             locks = [one for one in held if _is_manual(view, one)]
@@ -56,29 +56,29 @@ def to_unlock(session: Session, wanted: str | None, *, manual: bool) -> Match:
             raise NotHeldError(f"{wanted} holds no slot in {group_name(view.group)}: it is {names}")
         return _only(view, held, wanted)
 
-    return _resolve(session, wanted, look, holders=True) or Match(_absent(wanted), ID)
+    return _resolve(session, wanted, meaning, holders=True) or Match(_absent(wanted), ID)
 
 
 def to_hold(session: Session, wanted: str) -> Match:
     """Give the machine that a hold is for; a machine that is not present needs its whole id."""
 
-    def look(view: GroupView) -> Match | None:
+    def meaning(view: GroupView) -> Match | None:
         return _only(view, find_machine(view, wanted), wanted)
 
-    return _resolve(session, wanted, look) or _by_id(wanted)
+    return _resolve(session, wanted, meaning) or _by_id(wanted)
 
 
 def to_unhold(session: Session, wanted: str) -> Match:
     """Give the machine whose hold is to end: one that is held back, if the name may mean one."""
 
-    def look(view: GroupView) -> Match | None:
+    def meaning(view: GroupView) -> Match | None:
         names = known_names(view)
         if wanted in view.holds:
             return Match(wanted, ID, names[wanted])
         held = matches({one: names[one] for one in view.holds}, _checked(wanted))
         return _only(view, held or find_machine(view, wanted), wanted)
 
-    return _resolve(session, wanted, look) or _by_id(wanted)
+    return _resolve(session, wanted, meaning) or _by_id(wanted)
 
 
 def shown(match: Match) -> str:
@@ -86,8 +86,8 @@ def shown(match: Match) -> str:
     return f"{match.machine_id} ({match.name})" if match.name not in {"", match.machine_id} else match.machine_id
 
 
-def _resolve(session: Session, wanted: str | None, look: Look, *, holders: bool = False) -> Match | None:
-    """Look in the group for what a name means. A whole id needs no look, nor the exact id of one of the `holders`.
+def _resolve(session: Session, wanted: str | None, meaning: Meaning, *, holders: bool = False) -> Match | None:
+    """Find in the group what a name means. A whole id is not looked up, nor the exact id of one of the `holders`.
 
     Without a name this machine is meant, in the group of its daemon. Otherwise the group must be known.
     """
@@ -105,7 +105,7 @@ def _resolve(session: Session, wanted: str | None, look: Look, *, holders: bool 
         return await read_group(store, group)
 
     view = session.with_store(read)
-    return Match(wanted, ID) if view is None else look(view)
+    return Match(wanted, ID) if view is None else meaning(view)
 
 
 def _only(view: GroupView, found: list[Match], wanted: str | None) -> Match | None:

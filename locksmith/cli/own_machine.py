@@ -83,7 +83,7 @@ def _found(results: "Sequence[tuple[str, TriggerResult]]", now: datetime) -> lis
     return [*errors, f"No {'other ' if errors else ''}trigger finds that this machine needs a reboot."]
 
 
-async def look(config: "Config", paths: Paths, machine_id: str) -> OwnMachine:
+async def observe(config: "Config", paths: Paths, machine_id: str) -> OwnMachine:
     """Ask the daemon; if none runs, ask systemd and the triggers."""
     from locksmith.daemon.bus_service import read_local
     from locksmith.daemon.own_record import read_record

@@ -72,7 +72,7 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
     def connect(observer: Observer) -> Store:
         return open_store(config.store, observer=observer)
 
-    mark.clusters.successor = partial(successor.look, connect, config.group, mark)
+    mark.clusters.successor = partial(successor.observe, connect, config.group, mark)
     return mark
 
 

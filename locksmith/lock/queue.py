@@ -36,9 +36,9 @@ KEEP_AFTER = 25.0
 """Seconds after which a place is prolonged when its claim asks again; a little less than a heartbeat."""
 KEEP_FAR_AFTER = 300.0
 """The same, of a place that lasts for `FAR_TTL`."""
-LOOK_AFTER = 30.0
+CHECK_AFTER = 30.0
 """Seconds after which one of the first reads the queue again even if its watch is silent: a frozen member is silent."""
-LONGEST_LOOK_AFTER = 600.0
+LONGEST_CHECK_AFTER = 600.0
 LOOKS = 25
 """How often in a row the queue is read: after each removal of places that belong to no machine."""
 FIRST_LASTS = 180.0
@@ -50,7 +50,7 @@ SECOND = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class QueueView:
     """What one saw of the queue, at which revision, and until when it may be believed, in the loop's time.
 
     `ahead` are places before the own one, in order, the one right before last. None: it is the first, or stands far
@@ -67,7 +67,7 @@ class Look:
         """The place right before, where there is one to watch."""
         return self.ahead[-1] if self.ahead else None
 
-    def moved_up(self) -> "Look | None":
+    def moved_up(self) -> "QueueView | None":
         """Give what is known once the place right before is gone; None: the queue must be read for that.
 
         The others before it may have gone too. The watch of the next one begins at the same revision, so it tells that.
@@ -97,10 +97,10 @@ class Queue:
         self._store = store
         self._group = group
         self._ttl = ttl
-        self._rng = rng or Random()  # noqa: S311 - when to look, no secret
+        self._rng = rng or Random()  # noqa: S311 - when to view, no secret
         self._places = Places(store, group, ttl, str(halt_after))
         self._place: Place | None = None
-        self._look: Look | None = None
+        self._view: QueueView | None = None
         self._sight = QueueSight(store, group)
         # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
@@ -110,7 +110,7 @@ class Queue:
         """Whether this claim has a place, as far as is known here."""
         return self._place is not None and self._place.claim.nonce == claim.nonce
 
-    async def stand(self, claim: Claim, slots: int = 1) -> Look:
+    async def stand(self, claim: Claim, slots: int = 1) -> QueueView:
         """Enter the queue for a claim, or keep its place, and say where that is; `slots` are those of the group.
 
         A place that was lost (expired while the store or this program was away) is taken again, at the end.
@@ -120,25 +120,25 @@ class Queue:
             place = await self._enter(claim, slots)
         elif self._is_to_keep(place):
             place = await self._keep(place)
-        if self._look is None or _now() >= self._look.ends:
-            self._look = await self._observe_all(place)
-        self._first = self._look.queued.position == 1
-        return self._look
+        if self._view is None or _now() >= self._view.ends:
+            self._view = await self._observe_all(place)
+        self._first = self._view.queued.position == 1
+        return self._view
 
-    async def wait(self, look: Look) -> bool:
+    async def wait(self, view: QueueView) -> bool:
         """Wait until the one before is gone or has written its place, True; or until it is time to check again, False.
 
         If the place before is gone, this place knows its new position, and does not read the queue to learn it.
         """
-        limit = max(0.0, look.ends - _now())
-        if look.before is None:
+        limit = max(0.0, view.ends - _now())
+        if view.before is None:
             await asyncio.sleep(limit)
             return False
-        change = await self._store.wait(look.before.key, look.revision, limit=limit)
-        if change is not None and change.removed and self._look is look:
-            self._look = look.moved_up()
-        elif self._look is look:
-            self._look = None
+        change = await self._store.wait(view.before.key, view.revision, limit=limit)
+        if change is not None and change.removed and self._view is view:
+            self._view = view.moved_up()
+        elif self._view is view:
+            self._view = None
         return change is not None
 
     def place(self, claim: Claim) -> Entry | None:
@@ -157,15 +157,15 @@ class Queue:
 
     def left(self) -> None:
         """Take note that the place is gone."""
-        self._place = self._look = None
+        self._place = self._view = None
 
     def look_again(self) -> None:
         """Forget what was seen of the queue."""
-        self._look = None
+        self._view = None
 
     async def leave(self, claim: Claim) -> None:
         """Give the claim's place up, also one that an earlier run of this program had; without one, nothing."""
-        place, self._look = self._place, None
+        place, self._view = self._place, None
         known = place is not None and self.stands(claim)
         if place is not None and known and not place.uncertain:
             await self._places.remove(place)
@@ -192,10 +192,10 @@ class Queue:
             await self.leave(self._place.claim)
 
     async def _enter(self, claim: Claim, slots: int = 1) -> Place:
-        self._place = self._look = None
+        self._place = self._view = None
         self._place, ahead = await self._places.enter(claim)
         if self._sight.entered(ahead, slots):
-            self._look = self._look_from_afar(ahead + 1, known_for(slots))
+            self._view = self._view_from_afar(ahead + 1, known_for(slots))
         return self._place
 
     def _is_to_keep(self, place: Place) -> bool:
@@ -204,9 +204,9 @@ class Queue:
 
     def _ttl_of(self, place: Place) -> float:
         """Say how long a place is to last: one that will be among the first is not to stay when its machine is gone."""
-        if self._look is None:
+        if self._view is None:
             return place.ttl
-        return FAR_TTL if self._look.queued.position > LONG else self._ttl
+        return FAR_TTL if self._view.queued.position > LONG else self._ttl
 
     async def _keep(self, place: Place) -> Place:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
@@ -247,41 +247,41 @@ class Queue:
         stood = self._unchanged.stood(first, _now())
         return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
 
-    def _look_from_afar(self, position: int, known: int) -> Look:
+    def _view_from_afar(self, position: int, known: int) -> QueueView:
         """Put off the first read of a machine that enters far back: thousands that enter at one moment would all read.
 
         A machine among the first knows that when it enters, and reads the queue at once.
         """
         later = _now() + self._rng.uniform(0, lasts(position, known))
-        return Look(QueuePosition(position, position, exact=False, counted=False), (), 0, later)
+        return QueueView(QueuePosition(position, position, exact=False, counted=False), (), 0, later)
 
-    async def _observe_all(self, place: Place) -> Look:
+    async def _observe_all(self, place: Place) -> QueueView:
         for _ in range(LOOKS):
             at = _now()
             sight = await self._sight.observe(place.entry)
             if sight.own is not None and _is_same(sight.own, place.entry):
                 if await self._clear(sight):
                     continue
-                return self._looked(sight, at)
+                return self._view_of(sight, at)
             place = await self._enter(place.claim)
-            if self._look is not None:
-                return self._look
+            if self._view is not None:
+                return self._view
         raise StoreUnavailableError(f"the place {place.entry.key} in the queue disappears as soon as it is made")
 
-    def _looked(self, sight: Sight, at: float) -> Look:
+    def _view_of(self, sight: Sight, at: float) -> QueueView:
         before = sight.before[-1] if sight.before else None
         queued = QueuePosition(
             sight.position, sight.length, _name(before) if before else "", sight.exact, sight.counted
         )
         # Who comes near does so at different moments.
         far = before is None and sight.position > 1
-        longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else LOOK_AFTER
-        return Look(queued, sight.before, sight.revision, at + longer)
+        longer = lasts(sight.position, sight.known) * self._rng.uniform(0.7, 1) if far else CHECK_AFTER
+        return QueueView(queued, sight.before, sight.revision, at + longer)
 
 
 def lasts(position: int, known: int = KNOWN) -> float:
     """Say for how many seconds one who stands far back believes what it saw: as many as so many do not go in."""
-    return min(LONGEST_LOOK_AFTER, max(LOOK_AFTER, LOOK_AFTER * position / known))
+    return min(LONGEST_CHECK_AFTER, max(CHECK_AFTER, CHECK_AFTER * position / known))
 
 
 def _now() -> float:

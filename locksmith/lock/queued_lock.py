@@ -25,7 +25,7 @@ from locksmith.lock.errors import (
 )
 from locksmith.lock.pending_take import PendingTake
 from locksmith.lock.prepared import Prepared
-from locksmith.lock.queue import Look, Queue
+from locksmith.lock.queue import Queue, QueueView
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import HELD, Claim
 from locksmith.lock.records.order import OWN_DENIALS, TAKE_FAILS
@@ -167,16 +167,16 @@ class QueuedLock:
         if self._absence is not None:
             return await self._away(claim, self._absence)
         place = self._queue.place(claim)
-        look = await self._queue.stand(claim, self.lock.slots)
+        view = await self._queue.stand(claim, self.lock.slots)
         now = self._queue.place(claim)
         if place and now and now.created != place.created and await self.lock.check(claim):
             return await self._keep(claim)  # the place went with a take that came late
-        self._meter.queued(look.queued.position, look.queued.waiters)
-        if look.queued.position == 1:
-            return await self._take_as_first(claim, look.queued)
-        if look.queued.exact and await self._wait.has_slots_for_all(look):
-            return await self._take_one_of_several(claim, look)
-        return self._is_queued(look)
+        self._meter.queued(view.queued.position, view.queued.waiters)
+        if view.queued.position == 1:
+            return await self._take_as_first(claim, view.queued)
+        if view.queued.exact and await self._wait.has_slots_for_all(view):
+            return await self._take_one_of_several(claim, view)
+        return self._is_queued(view)
 
     async def _known(self, claim: Claim) -> Answer | None:
         """Tell whether the claim has its slot, if that is possible; None: the claim has to ask for a slot."""
@@ -188,18 +188,18 @@ class QueuedLock:
                 return Denied("unlocked", f"an operator freed the slot of {claim.holder}", lost=True)
         return None
 
-    def _is_queued(self, look: Look) -> Denied:
-        self._wait.for_turn(look)
-        return denials.queued(look.queued)
+    def _is_queued(self, view: QueueView) -> Denied:
+        self._wait.for_turn(view)
+        return denials.queued(view.queued)
 
-    async def _take_one_of_several(self, claim: Claim, look: Look) -> Answer:
+    async def _take_one_of_several(self, claim: Claim, view: QueueView) -> Answer:
         """Take a slot although others wait before this machine: there is one for each of them too."""
         try:
-            return await self._take_slot(claim, position=look.queued.position)
+            return await self._take_slot(claim, position=view.queued.position)
         except SlotsBusyError as error:
             self._back_off.answered()
-            self._wait.saw_no_slot(look, error.revision)
-            return self._is_queued(look)
+            self._wait.saw_no_slot(view, error.revision)
+            return self._is_queued(view)
 
     async def _take_as_first(self, claim: Claim, place: QueuePosition) -> Answer:
         prepared = self._wait.take_prepared()

@@ -10,7 +10,7 @@ from locksmith.lock.errors import DeniedError, NotAdmittedError, SlotsBusyError
 from locksmith.lock.first_of import first_of
 from locksmith.lock.kept_wait import KeptWait
 from locksmith.lock.prepared import Prepared, PreparedBusyError
-from locksmith.lock.queue import LOOK_AFTER, Look, Queue
+from locksmith.lock.queue import CHECK_AFTER, Queue, QueueView
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.store.protocol import Reading
 
@@ -21,7 +21,7 @@ RETURN_DELAY = 1.0
 class _SemaphoreSeen(NamedTuple):
     """The semaphore, read or told by its watch, since a read of the queue."""
 
-    look: Look
+    view: QueueView
     reading: Reading
 
 
@@ -54,9 +54,9 @@ class SlotWait:
         """Wait for a change of the semaphore after a revision, for the claim with this nonce."""
         self._watch.aim((nonce, revision), partial(self._semaphore_changed, revision))
 
-    def for_turn(self, look: Look) -> None:
+    def for_turn(self, view: QueueView) -> None:
         """Wait until the place before is gone, or until the semaphore has a free slot for each place up to this."""
-        self._watch.aim(look, partial(self._moved_up, look))
+        self._watch.aim(view, partial(self._moved_up, view))
 
     def for_admission(self, denied: NotAdmittedError) -> None:
         """Wait for a change of what holds back, or its end."""
@@ -71,48 +71,48 @@ class SlotWait:
         prepared, self._prepared = self._prepared, None
         return prepared
 
-    async def has_slots_for_all(self, look: Look) -> bool:
-        """Tell whether a slot is free for each place up to this one. The semaphore is read once for each `look`."""
-        if self._semaphore is None or self._semaphore.look.revision != look.revision:
-            self._semaphore = _SemaphoreSeen(look, await self._lock.peek())
-        return self._lock.free_slots(self._semaphore.reading) >= look.queued.position
+    async def has_slots_for_all(self, view: QueueView) -> bool:
+        """Tell whether a slot is free for each place up to this one. The semaphore is read once for each view."""
+        if self._semaphore is None or self._semaphore.view.revision != view.revision:
+            self._semaphore = _SemaphoreSeen(view, await self._lock.peek())
+        return self._lock.free_slots(self._semaphore.reading) >= view.queued.position
 
-    def saw_no_slot(self, look: Look, revision: int) -> None:
-        """Note that too few slots were free at a revision after this look."""
-        self._semaphore = _SemaphoreSeen(look, Reading(None, revision))
+    def saw_no_slot(self, view: QueueView, revision: int) -> None:
+        """Note that too few slots were free at a revision after this view."""
+        self._semaphore = _SemaphoreSeen(view, Reading(None, revision))
 
     async def _semaphore_changed(self, after: int) -> None:
         """Wait for a change of the semaphore; without a change, the queue is read as well: the first may have left."""
-        change = await self._lock.wait(after, LOOK_AFTER)
+        change = await self._lock.wait(after, CHECK_AFTER)
         if change is None:
             self._queue.look_again()
         elif self._prepared is not None and change.reading is not None:
             self._prepared = self._prepared.after(change.reading)
 
-    async def _moved_up(self, look: Look) -> None:
-        waits = [self._left_before(look)]
-        if self._semaphore is not None and self._semaphore.look.revision == look.revision:
-            waits.append(self._freed_for(look, self._semaphore.reading.revision))
+    async def _moved_up(self, view: QueueView) -> None:
+        waits = [self._left_before(view)]
+        if self._semaphore is not None and self._semaphore.view.revision == view.revision:
+            waits.append(self._freed_for(view, self._semaphore.reading.revision))
         await first_of(*waits)
 
-    async def _left_before(self, look: Look) -> None:
-        if not await self._queue.wait(look):
+    async def _left_before(self, view: QueueView) -> None:
+        if not await self._queue.wait(view):
             self._queue.look_again()
 
-    async def _freed_for(self, look: Look, after: int) -> None:
-        while (change := await self._lock.wait(after, LOOK_AFTER, slots=look.queued.position)) is None:
+    async def _freed_for(self, view: QueueView, after: int) -> None:
+        while (change := await self._lock.wait(after, CHECK_AFTER, slots=view.queued.position)) is None:
             continue
         # If the watch did not tell the value, it is read.
-        self._semaphore = _SemaphoreSeen(look, change.reading) if change.reading else None
+        self._semaphore = _SemaphoreSeen(view, change.reading) if change.reading else None
 
     async def _admitted(self, denied: NotAdmittedError) -> None:
         """Wait for a change of the key that holds back; without a change, everything is read again."""
-        limit = LOOK_AFTER if denied.left is None else min(LOOK_AFTER, denied.left)
+        limit = CHECK_AFTER if denied.left is None else min(CHECK_AFTER, denied.left)
         if not await self._lock.wait(denied.revision, limit, denied.key):
             self._queue.look_again()
 
     async def _until_back(self, absence: Absence, over: Callable[[], None]) -> None:
-        limit = max(0.0, min(LOOK_AFTER, absence.ends - asyncio.get_running_loop().time()))
+        limit = max(0.0, min(CHECK_AFTER, absence.ends - asyncio.get_running_loop().time()))
         if not absence.key:
             await asyncio.sleep(limit)
         elif await self._lock.wait(absence.revision, limit, absence.key):

@@ -35,7 +35,7 @@ class Whereabouts(NoObserver):
         self.position = position
 
 
-async def look(connect: Callable[[Observer], Store], group: str, mark: Mark) -> None:
+async def observe(connect: Callable[[Observer], Store], group: str, mark: Mark) -> None:
     """Read the group's `resume` in the cluster that answers, and tell the mark.
 
     `connect` opens a store that believes the first cluster that answers, and refuses endpoints that disagree: while the

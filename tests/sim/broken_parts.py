@@ -249,8 +249,8 @@ class NoLine(Queue):
     """Takes itself for the first, whoever stands before it."""
 
     async def _observe_all(self, place):
-        look = await super()._observe_all(place)
-        return replace(look, queued=replace(look.queued, position=1), ahead=())
+        view = await super()._observe_all(place)
+        return replace(view, queued=replace(view.queued, position=1), ahead=())
 
 
 class Apart(Queue):
@@ -283,9 +283,9 @@ class TrustsLeases(Queue):
 class NeverNear(Queue):
     """Far back it believes what it saw once, for ever."""
 
-    def _looked(self, sight, at):
-        look = super()._looked(sight, at)
-        return look if look.before or look.queued.position == 1 else replace(look, ends=float("inf"))
+    def _view_of(self, sight, at):
+        view = super()._view_of(sight, at)
+        return view if view.before or view.queued.position == 1 else replace(view, ends=float("inf"))
 
 
 class Forgetful(Queue):
@@ -303,11 +303,11 @@ class Forgetful(Queue):
 class WaitsForOlder(Queue):
     """Waits for the places of older versions too, which wait for its own."""
 
-    def _looked(self, sight, at):
-        look = super()._looked(sight, at)
-        if look.queued.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
-            return replace(look, ahead=tuple(older[:1]), queued=replace(look.queued, position=2))
-        return look
+    def _view_of(self, sight, at):
+        view = super()._view_of(sight, at)
+        if view.queued.position == 1 and (older := self._sight.older):  # type: ignore[attr-defined]
+            return replace(view, ahead=tuple(older[:1]), queued=replace(view.queued, position=2))
+        return view
 
     async def _observe_all(self, place):
         listing = await self._store.list(keys.waiters_prefix(self._group))
@@ -334,8 +334,8 @@ class ShortOrders(RebootLock):
 class Sleepy(Queue):
     """Never hears that the one before it has gone."""
 
-    async def wait(self, look):
-        await asyncio.sleep(look.ends - look.at)
+    async def wait(self, view):
+        await asyncio.sleep(view.ends - view.at)
         return False
 
 
@@ -547,10 +547,10 @@ class NoOrphans(RebootLock):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        look = self._admission._others
+        read = self._admission._others
 
         async def others(*args) -> Others:
-            found = await look(*args)
+            found = await read(*args)
             nodes = {name: node and replace(node, claim=None) for name, node in found.present.items()}
             return replace(found, present=nodes)
 
@@ -662,10 +662,10 @@ class Overwriting(RebootLock):
 class Jumping(Queue):
     """Takes the place before its own for gone as soon as that is written."""
 
-    async def wait(self, look):
-        done = await super().wait(look)
-        if done and look.before is not None:
-            self._look = look.moved_up()
+    async def wait(self, view):
+        done = await super().wait(view)
+        if done and view.before is not None:
+            self._view = view.moved_up()
         return done
 
 

@@ -99,7 +99,7 @@ def _of_store(session: Session, wanted: str) -> Case:
 
 def _own(session: Session, machine: str | None) -> "OwnMachine | None":
     """Ask this machine's daemon, if the question is about this machine; None: it is not."""
-    from locksmith.cli.own_machine import look
+    from locksmith.cli.own_machine import observe
 
     name = read_hostname(session.paths)
     try:
@@ -110,7 +110,7 @@ def _own(session: Session, machine: str | None) -> "OwnMachine | None":
         return None
     if machine is not None and machine.lower() not in {machine_id, name.lower(), name.partition(".")[0].lower()}:
         return None
-    return boottime.run(look(session.config, session.paths, machine_id))
+    return boottime.run(observe(session.config, session.paths, machine_id))
 
 
 def _alone(session: Session, own: "OwnMachine", error: LocksmithError | None) -> _Answer:

@@ -256,7 +256,7 @@ def _of_machine(session: Session, at: datetime) -> Windows | None:
     """Read what the configuration of this machine says, and from etcd only what it names there."""
     from locksmith.store.connect import open_store
 
-    async def look() -> Windows | None:
+    async def read() -> Windows | None:
         source = ConfiguredWindows(session.config.window, lambda: open_store(session.config.store), boottime.boot_time)
         try:
             sight = await source.check(at, wanted=True)
@@ -266,7 +266,7 @@ def _of_machine(session: Session, at: datetime) -> Windows | None:
             raise LockError(f"this machine does not reboot: {sight.error}")
         return sight.windows
 
-    return boottime.run(look())
+    return boottime.run(read())
 
 
 def _of_group(session: Session) -> dict[str, Windows | None]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from locksmith.lock import places
-from locksmith.lock.queue import FAR_TTL, FIRST_LASTS, KEEP_AFTER, LONGEST_LOOK_AFTER, LOOK_AFTER, TTL, Queue, lasts
+from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, FIRST_LASTS, KEEP_AFTER, LONGEST_CHECK_AFTER, TTL, Queue, lasts
 from locksmith.lock.queue_sight import KNOWN, LONG, SPAN, QueueSight
 from locksmith.lock.records.claim import MANUAL
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -40,7 +40,7 @@ def test_asking_again_costs_nothing_until_it_is_time():
         await asyncio.sleep(KEEP_AFTER + 1)
         assert await second.stand(claim("n2")) is look
         assert line.calls == ["renew"]
-        await asyncio.sleep(LOOK_AFTER - KEEP_AFTER)
+        await asyncio.sleep(CHECK_AFTER - KEEP_AFTER)
         assert await second.stand(claim("n2")) is not look
         assert line.calls == ["renew", "range"]
 
@@ -89,7 +89,7 @@ def test_a_machine_that_learns_that_the_one_before_left_knows_its_place_at_once(
         last = await queues[3].stand(claim("n3"))
         assert (last.queued.position, last.before, last.queued.waiters) == (1, None, 1)
         assert line.calls == []
-        await asyncio.sleep(LOOK_AFTER + 1)
+        await asyncio.sleep(CHECK_AFTER + 1)
         assert (await queues[3].stand(claim("n3"))).queued.waiters == 1
         assert "range" in line.calls, "by itself it looks again in the end"
         waits[1].cancel()
@@ -281,7 +281,7 @@ def test_who_comes_to_a_long_line_is_told_so_and_looks_later():
         assert line.calls == ["enter"]
         last = await looked(queue, afar)
         assert last.queued.position > LONG
-        assert last.ends - asyncio.get_running_loop().time() > LOOK_AFTER
+        assert last.ends - asyncio.get_running_loop().time() > CHECK_AFTER
 
     play(story)
 
@@ -346,7 +346,7 @@ def test_a_restarted_program_looks_at_once_however_long_the_line_is():
 
 
 def test_who_stands_further_back_looks_less_often():
-    assert [lasts(position) for position in (20, 22, 100, 390, 5000)] == [30, 33, 150, 585, LONGEST_LOOK_AFTER]
+    assert [lasts(position) for position in (20, 22, 100, 390, 5000)] == [30, 33, 150, 585, LONGEST_CHECK_AFTER]
     assert lasts(300, known=200) == 45
 
 
@@ -357,8 +357,8 @@ def test_a_first_that_looks_again_each_time_keeps_its_turn():
         first, second = line.queue(), line.queue()
         await first.stand(claim("n1"))
         await second.stand(claim("n2"))
-        for _ in range(int(3 * FIRST_LASTS / LOOK_AFTER)):
-            await asyncio.sleep(LOOK_AFTER)
+        for _ in range(int(3 * FIRST_LASTS / CHECK_AFTER)):
+            await asyncio.sleep(CHECK_AFTER)
             first.look_again()
             assert (await first.stand(claim("n1"))).queued.position == 1
             assert (await second.stand(claim("n2"))).queued.position == 2

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queue import CHECK_AFTER, Queue
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.queues import claim
 from tests.sim.older_queue import OlderQueue
@@ -93,7 +93,7 @@ def test_a_machine_that_crashes_again_and_again_waits_for_none_of_its_own_places
     async def story(fleet):
         await fleet.positions("n1")
         for _ in range(5):
-            await asyncio.sleep(LOOK_AFTER)
+            await asyncio.sleep(CHECK_AFTER)
             again = Queue(MemoryStore(fleet.server), "")
             assert (await again.stand(claim("n1"))).queued.position == 1
         for number in range(5):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, TTL, Queue
+from locksmith.lock.queue import CHECK_AFTER, KEEP_AFTER, TTL, Queue
 from locksmith.store.memory import MemoryStore
 from tests.builders.queues import claim, play
 
@@ -20,7 +20,7 @@ def test_the_first_in_line_looks_again_after_half_a_minute():
         clock = asyncio.get_running_loop().time
         start = clock()
         assert not await queue.wait(look)
-        assert clock() - start == pytest.approx(LOOK_AFTER)
+        assert clock() - start == pytest.approx(CHECK_AFTER)
 
     play(story)
 
@@ -34,7 +34,7 @@ def test_a_watch_that_stays_silent_is_believed_for_half_a_minute():
         clock = asyncio.get_running_loop().time
         start = clock()
         assert not await second.wait(look)
-        assert clock() - start == pytest.approx(LOOK_AFTER)
+        assert clock() - start == pytest.approx(CHECK_AFTER)
 
     play(story)
 

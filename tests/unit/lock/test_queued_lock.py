@@ -14,7 +14,7 @@ from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.backoff import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from locksmith.lock.orders import OperatorOrders
-from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queue import CHECK_AFTER, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -120,7 +120,7 @@ def test_a_take_of_an_earlier_run_that_comes_late_is_found_before_the_line_too()
         late = RebootLock(MemoryStore(server), "")
         await LockAdmin(late.guarded).set_max(2)
         await late.take(claim("n2"), holder._queue.entries(claim("n2")))
-        await asyncio.sleep(LOOK_AFTER)
+        await asyncio.sleep(CHECK_AFTER)
         assert await holder.take(claim("n2")) == Granted()
 
     run(story)
@@ -207,7 +207,7 @@ def test_a_machine_that_left_returns_tries_once_and_stays_away_for_longer():
             pauses.append(loop.time() - left)
         assert FIRST_PAUSE * JITTER <= pauses[0] <= FIRST_PAUSE
         assert pauses[-1] >= LONGEST_PAUSE * JITTER
-        assert max(pauses) <= LONGEST_PAUSE + LOOK_AFTER
+        assert max(pauses) <= LONGEST_PAUSE + CHECK_AFTER
         guard.away = False
         while not isinstance(await one.take(claim("n1")), Granted):
             await one.changed(30)

@@ -11,7 +11,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.lock.answer import Granted
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.pending_take import DOUBT
-from locksmith.lock.queue import KEEP_AFTER, LOOK_AFTER, Queue
+from locksmith.lock.queue import CHECK_AFTER, KEEP_AFTER, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -65,7 +65,7 @@ def orders(server: MemoryServer) -> OperatorOrders:
 
 
 def knows_the_queue(machine: QueuedLock) -> bool:
-    return machine._queue._look is not None
+    return machine._queue._view is not None
 
 
 def test_a_take_of_an_earlier_run_may_be_on_its_way_until_one_is_answered():
@@ -210,7 +210,7 @@ def test_where_nothing_is_heard_of_a_freeze_everything_is_looked_at_again():
         await orders(server).freeze(ORDER)
         await machine.take(claim("n1"))
         assert knows_the_queue(machine)
-        assert await woken_after(machine, HOUR) == pytest.approx(LOOK_AFTER)
+        assert await woken_after(machine, HOUR) == pytest.approx(CHECK_AFTER)
         assert not knows_the_queue(machine)
         await machine.close()
 

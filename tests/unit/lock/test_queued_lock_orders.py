@@ -8,7 +8,7 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.orders import OperatorOrders
-from locksmith.lock.queue import LOOK_AFTER, Queue
+from locksmith.lock.queue import CHECK_AFTER, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -86,7 +86,7 @@ def test_who_waits_for_the_end_of_a_freeze_is_woken_by_the_thaw():
         await freeze(server)
         waiting = lock(server)
         await waiting.take(claim("n1"))
-        woken = asyncio.ensure_future(waiting.changed(LOOK_AFTER))
+        woken = asyncio.ensure_future(waiting.changed(CHECK_AFTER))
         await asyncio.sleep(1)
         assert not woken.done()
         await OperatorOrders(MemoryStore(server), "", clock=lambda: NOW).thaw()

@@ -10,7 +10,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.answer import Granted
 from locksmith.lock.history import History
-from locksmith.lock.queue import LOOK_AFTER
+from locksmith.lock.queue import CHECK_AFTER
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -72,8 +72,8 @@ def test_where_nothing_changes_it_is_worth_asking_again_after_half_a_minute():
         holder, first = lock(server), lock(server)
         await holder.take(claim("n1"))
         await first.take(claim("n2"))
-        assert await woken_after(first, HOUR) == pytest.approx(LOOK_AFTER)
-        assert first._queue._look is None
+        assert await woken_after(first, HOUR) == pytest.approx(CHECK_AFTER)
+        assert first._queue._view is None
         await first.take(claim("n2"))
         await first.close()
 
