@@ -15,6 +15,7 @@ from locksmith.config.files import (
     refuse_unreadable,
     refuse_unusable_of_alerts,
 )
+from locksmith.config.folders import MAIN, cautions_of_files, cautions_of_masked_programs, find_files
 from locksmith.config.keys import Key
 from locksmith.config.model import (
     Config,
@@ -26,10 +27,11 @@ from locksmith.config.model import (
 )
 from locksmith.config.problems import Problems
 from locksmith.config.shown import conflicts, under_daemon
-from locksmith.config.sources import Settings, from_environment, from_files, from_flags, ignored_files
+from locksmith.config.sources import Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
+from locksmith.host.layered import is_mask
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.keys import group_prefix
@@ -49,13 +51,19 @@ def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, ob
 
 def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
     """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
-    settings = from_files(paths.config, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
-    config = _build(settings, problems)
+    files = find_files(paths.config_folders, problems)
+    settings = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
     check = problems.check
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
-    cautions = (*_caution_of_own_etcd(config), *caution_of_plain_secret(config.alerts), *ignored_files(paths.config))
+    cautions = (
+        *_caution_of_own_etcd(config),
+        *caution_of_plain_secret(config.alerts),
+        *cautions_of_files(paths.config_folders, files),
+        *cautions_of_masked_programs(paths),
+    )
     return replace(config, cautions=(*config.cautions, *cautions))
 
 
@@ -68,7 +76,9 @@ def load_tool(
     """
     problems, own = Problems(), daemon or Settings()
     typed = _typed(environ, flags, keys.TOOL_VARIABLES, problems)
-    config = _build(under_daemon(from_files(paths.config, problems), own).under(typed), problems)
+    files = find_files(paths.config_folders, problems)
+    settings = under_daemon(from_files(files, problems), own).under(typed)
+    config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
     problems.refuse("locksmithd")
     return replace(config, conflicts=conflicts(typed, own))
 
@@ -116,6 +126,21 @@ def _build(settings: Settings, problems: Problems) -> Config:
         origins=_origins(settings),
         cautions=cautions_of(settings),
     )
+
+
+def not_configured(settings: Settings, paths: Paths) -> str:
+    """Say that this machine is not configured: its strategy is `off` by the package's own file, or by a mask."""
+    setting = settings.of(keys.STRATEGY)
+    if setting is None or setting.value != "off":
+        return ""
+    *operators, packages = (folder / MAIN for folder in paths.config_folders)
+    if setting.origin == str(packages):
+        why = f"its strategy is off by {packages}"
+    elif any(setting.origin == str(path) and is_mask(path) for path in operators):
+        why = f"{setting.origin} is empty, or a link to /dev/null"
+    else:
+        return ""
+    return f"this node is not configured, so it will not reboot ({why}): write {operators[0]}"
 
 
 def _group(settings: Settings, default: str) -> str:
