@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from locksmith.config import keys
+from locksmith.config import credentials, keys
 from locksmith.config.calendars import read_calendars
+from locksmith.config.credentials import Credentials
 from locksmith.config.files import (
     alerts_of,
     caution_of_plain_secret,
@@ -44,17 +45,26 @@ from locksmith.window.window_set import WindowSet
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
     problems = Problems()
-    config = examine_daemon(paths, environ, flags, problems)
+    config, _ = _daemon(paths, environ, flags, problems, credentials.of_daemon(environ))
     problems.refuse("locksmithd")
     return config
 
 
 def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
-    """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
+    """Give the configuration of `locksmithd` for an operator, as far as it can be used, and note all its problems."""
+    config, settings = _daemon(paths, environ, flags, problems, credentials.of_others(paths, environ))
+    return replace(config, cautions=(*config.cautions, *credentials.cautions_of_rights(settings)))
+
+
+def _daemon(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems, given: Credentials
+) -> tuple[Config, Settings]:
     files = find_files(paths.config_folders, problems)
-    settings = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    explicit = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    settings = given.settings.under(explicit)
     config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
     check = problems.check
+    check(lambda: credentials.refuse_contradictions(explicit, given.settings), None, "etcd", "alerts", "metrics")
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
@@ -64,7 +74,7 @@ def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
     )
-    return replace(config, cautions=(*config.cautions, *cautions))
+    return replace(config, cautions=(*config.cautions, *cautions)), settings
 
 
 def load_tool(
@@ -76,11 +86,11 @@ def load_tool(
     """
     problems, own = Problems(), daemon or Settings()
     typed = _typed(environ, flags, keys.TOOL_VARIABLES, problems)
-    files = find_files(paths.config_folders, problems)
-    settings = under_daemon(from_files(files, problems), own).under(typed)
+    files, given = find_files(paths.config_folders, problems), credentials.of_others(paths, environ)
+    settings = given.settings.under(under_daemon(from_files(files, problems), own)).under(typed)
     config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
-    problems.refuse("locksmithd")
-    return replace(config, conflicts=conflicts(typed, own))
+    problems.refuse("locksmithd", hint=given.unread)
+    return replace(config, conflicts=conflicts(typed, own), unread=given.unread)
 
 
 def _typed(
@@ -155,6 +165,7 @@ def _group(settings: Settings, default: str) -> str:
 def _store(settings: Settings, default: StoreSettings, problems: Problems) -> StoreSettings:
     problems.check(lambda: settings.together(keys.CERTFILE, keys.KEYFILE), None, "etcd")
     problems.check(lambda: refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE), None, "etcd")
+    password, renewed = problems.check(lambda: password_of(settings), (None, None), "etcd")
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
         endpoints=settings.value(keys.ENDPOINTS, default.endpoints),
@@ -163,8 +174,9 @@ def _store(settings: Settings, default: StoreSettings, problems: Problems) -> St
         certfile=settings.value(keys.CERTFILE, default.certfile),
         keyfile=settings.value(keys.KEYFILE, default.keyfile),
         username=settings.value(keys.USERNAME, "") or None,
-        password=problems.check(lambda: password_of(settings), None, "etcd"),
+        password=password,
         timeout=timeout.total_seconds(),
+        renewed=renewed,
     )
 
 
@@ -275,5 +287,6 @@ def _origins(settings: Settings) -> dict[str, str]:
     origins = {name: setting.origin for name, setting in settings.by_name.items()}
     file = settings.of(keys.PASSWORD_FILE)
     if file and file.value is not None:
-        origins[keys.PASSWORD.name] = f"{file.value}, which {file.origin} names"
+        is_credential = file.origin.startswith("the credential ")
+        origins[keys.PASSWORD.name] = file.origin if is_credential else f"{file.value}, which {file.origin} names"
     return origins

@@ -116,7 +116,7 @@ class Config:
     order in which they are read. `not_configured` is a sentence for a machine without an operator's configuration, or
     with an emptied one. `cautions` are sentences about files with a secret that other users can read, and about masks
     without a file. `conflicts` are sentences about the tool's flags and variables that name another lock than this
-    machine's daemon has.
+    machine's daemon has. `unread` says why the tool cannot read the daemon's credentials.
     """
 
     strategy: str = "reboot"
@@ -141,3 +141,4 @@ class Config:
     not_configured: str = field(default="", compare=False)
     cautions: tuple[str, ...] = field(default=(), compare=False)
     conflicts: tuple[str, ...] = field(default=(), compare=False)
+    unread: str = field(default="", compare=False)

@@ -47,6 +47,11 @@ class Paths:
         return tuple(folder / f"{stage}.d" for folder in self.config_folders)
 
     @property
+    def credentials(self) -> Path:
+        """The credentials of the running daemon's unit, which root alone can read (systemd.exec(5))."""
+        return self.root / "run/credentials/locksmithd.service"
+
+    @property
     def state(self) -> Path:
         """The folder of files that survive a reboot."""
         return self.root / "var/lib/locksmith"
