@@ -30,7 +30,8 @@ def password_of(settings: Settings) -> tuple[str | None, FollowedSecret | None]:
     username, given = settings.of(keys.USERNAME), literal or file
     if username and username.value and not password:
         raise username.refusal(
-            "is set without a password: name a file that has it in etcd.password-file, or load the credential etcd.password"
+            "is set without a password: name a file that has it in etcd.password-file, or load the credential "
+            "etcd.password, which is there only while locksmithd.service runs"
         )
     if given and password and not user:
         raise given.refusal("is set without etcd.username")

@@ -49,8 +49,6 @@ class FollowedSecret:
             try:
                 self._secret = read_secret(self._path, self._what, self._user, renewed=True)
             except HostError as error:
-                log.warning(
-                    "the %s has changed and cannot be used, so the one before stays in use: %s", self._what, error
-                )
+                log.warning("a new %s cannot be used, so the one before stays in use: it is in %s", self._what, error)
             self._stamp = stamp
         return self._secret
