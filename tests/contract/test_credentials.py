@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.errors import StoreRefusedError
+from locksmith.host.secret_file import FollowedSecret
+from locksmith.lock.records.keys import semaphore_key
+from locksmith.store.connect import open_store
 from tests.contract.daemons import Site
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, PASSWORD, USER, Etcd, Tls
@@ -17,16 +21,14 @@ from tests.harness.node import BIN
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of other users")
 
 
-@pytest.fixture(params=[3, 2])
-def api(request):
-    return request.param
+KEY = semaphore_key("")
 
 
 class Renewing:
     """An etcd with TLS and users, and the folder of credentials of a node's unit."""
 
-    def __init__(self, etcd: Etcd, folder: Path, api: int) -> None:
-        self.etcd, self.folder, self.api = etcd, folder, api
+    def __init__(self, etcd: Etcd, folder: Path) -> None:
+        self.etcd, self.folder = etcd, folder
         folder.mkdir()
         assert etcd.authority is not None
         self.old, self.new = etcd.authority.cert.read_text(), Authority(folder.parent / "new-ca")
@@ -45,19 +47,14 @@ class Renewing:
         shutil.copy(pair.key, self.etcd.folder / "member0.key")
         shutil.copy(pair.cert, self.etcd.folder / "member0.crt")
 
-    def change_password(self, password: str) -> None:
-        if self.api == 3:
-            self.etcd.change_password(password)
-        else:
-            self.etcd._put_v2(f"users/{USER}", {"user": USER, "password": password})
 
-
-def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path, api):
+def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path):
     """The old CA is dropped, and the old password is no longer valid: what comes after needs the new files."""
 
     async def story(node):
         node.environ["CREDENTIALS_DIRECTORY"] = str(renewing.folder)
-        assert (await node.tool("freeze", "-for", "1h", "-reason", "test"))[0] == 0
+        status, said = await node.tool("freeze", "--yes", "-reason", "test")
+        assert status == 0, said
         await node.start_daemon()
         node.need_reboot("4081.2.0")
         await node.says("frozen")
@@ -65,7 +62,7 @@ def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path
         renewing.show_certificate_of_new_ca()
         renewing.write("etcd.ca", renewing.new.cert.read_text())
         await asyncio.sleep(0.2)
-        renewing.change_password("another-password-2")
+        etcd.change_password("another-password-2")
         renewing.write("etcd.password", "another-password-2")
         status, said = await node.tool("thaw")
         assert status == 0, said
@@ -73,11 +70,33 @@ def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path
         assert PASSWORD not in node.said
         assert "another-password-2" not in node.said
 
-    with Etcd(DEBIAN, v2=api == 2, tls=Tls.SERVER, auth=True) as etcd:
-        renewing = Renewing(etcd, tmp_path / "credentials", api)
+    with Etcd(tls=Tls.SERVER, auth=True) as etcd:
+        renewing = Renewing(etcd, tmp_path / "credentials")
         site = Site(etcd, f"g-{uuid.uuid4()}", tmp_path)
         site.reachable = False
-        site.play_stopped(story, etcd={"api": api, "username": USER})
+        site.play_stopped(story, etcd={"username": USER, "timeout": "10s"})
+
+
+def test_a_renewed_password_is_used_on_the_v2_api_too(tmp_path):
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+
+    async def story(etcd):
+        store = open_store(etcd.settings(api=2, password=PASSWORD, renewed=FollowedSecret(file), timeout=30))
+        try:
+            await store.get(KEY)
+            etcd._put_v2(f"users/{USER}", {"user": USER, "password": "another"})
+            with pytest.raises(StoreRefusedError):
+                await store.get(KEY)
+            file.write_text("another\n")
+            await store.get(KEY)
+            file.write_text("two\nlines\n")  # of no use: the one before stays
+            await store.get(KEY)
+        finally:
+            await store.close()
+
+    with Etcd(DEBIAN, v2=True, auth=True) as etcd:
+        asyncio.run(story(etcd))
 
 
 def test_check_config_names_the_credentials_and_never_what_is_in_them(site, tmp_path):
