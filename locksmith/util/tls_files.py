@@ -45,6 +45,13 @@ def no_passphrase() -> str:
     return ""
 
 
+def how_to_renew(file: Path) -> str:
+    """Say what follows the renewal of a file: systemd copies a credential when the unit starts."""
+    if "/run/credentials/" in str(file):
+        return "renew it, then run `systemctl restart locksmithd.service`"
+    return "renew it, no restart is needed"
+
+
 def stamp_of(file: Path) -> Identity | None:
     """Give what changes with a file: its inode, time and size; None: it cannot be examined."""
     try:
