@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from locksmith.config import keys
 from locksmith.config.keys import RIVALS, Key
+from locksmith.config.problems import Problems
 from locksmith.config.sources import Setting, Settings
 from locksmith.host.paths import Paths
 from locksmith.host.trust import closed_to_root
@@ -64,13 +66,17 @@ def _in(folder: Path) -> Credentials:
     return Credentials(Settings(found))
 
 
-def refuse_contradictions(settings: Settings, credentials: Settings) -> None:
+def refuse_contradictions(settings: Settings, credentials: Settings, problems: Problems) -> None:
     """Refuse a setting whose file is a credential, too: which of them counts must not be a question of order."""
     for given in credentials.by_name.values():
         for name in (given.key.name, *RIVALS.get(given.key.name, ())):
             setting = settings.by_name.get(name)
             if setting is not None and setting.value and setting.value != given.value:
-                raise setting.refusal(f"excludes {given.origin} of locksmithd.service: keep one of them")
+                problems.attempt_value(partial(_refuse, setting, given), name.partition(".")[0])
+
+
+def _refuse(setting: Setting, given: Setting) -> None:
+    raise setting.refusal(f"excludes {given.origin} of locksmithd.service: keep one of them")
 
 
 def how_to_load(setting: Setting) -> str:

@@ -61,10 +61,10 @@ def _daemon(
 ) -> tuple[Config, Settings]:
     files = find_files(paths.config_folders, problems)
     explicit = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    credentials.refuse_contradictions(explicit, given.settings, problems)
     settings = given.settings.under(explicit)
     config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
     check = problems.check
-    check(lambda: credentials.refuse_contradictions(explicit, given.settings), None, "etcd", "alerts", "metrics")
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from locksmith.config.folders import MAIN
-from locksmith.config.keys import FLAGS, KEYS, LENGTH, RIVALS, START, STRATEGY, TABLES, Key
+from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, START, STRATEGY, TABLES, Key
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
@@ -215,6 +215,8 @@ def _plain(name: str) -> str:
 def _known(name: str, value: object, path: Path) -> Key[Any]:
     if name in KEYS:
         return KEYS[name]
+    if new := OLDER.get(name):
+        raise UsageError(f"{path}: {name} is not a key of the configuration any more: write {new} instead")
     if name in TABLES:
         raise UsageError(f"{path}: {name} must be a table, not {type_name(value)}")
     hint = _near(name, KEYS if "." in name else [*KEYS, *TABLES], _siblings(name))
