@@ -17,8 +17,11 @@ from locksmith.store.settings import is_loopback
 from locksmith.util import limits
 from locksmith.util.secret import keep_secret
 
+Password = tuple[str | None, FollowedSecret | None]
+NO_PASSWORD: Password = (None, None)
 
-def password_of(settings: Settings) -> tuple[str | None, FollowedSecret | None]:
+
+def password_of(settings: Settings) -> Password:
     """Give the password for etcd, and how to follow its file. `UsageError`: it stands alone, or in two places."""
     literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
     if literal and file:

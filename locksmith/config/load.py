@@ -9,6 +9,7 @@ from locksmith.config import credentials, keys
 from locksmith.config.calendars import read_calendars
 from locksmith.config.credentials import Credentials
 from locksmith.config.files import (
+    NO_PASSWORD,
     alerts_of,
     caution_of_plain_secret,
     cautions_of,
@@ -165,7 +166,7 @@ def _group(settings: Settings, default: str) -> str:
 def _store(settings: Settings, default: StoreSettings, problems: Problems) -> StoreSettings:
     problems.check(lambda: settings.together(keys.CERTFILE, keys.KEYFILE), None, "etcd")
     problems.check(lambda: refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE), None, "etcd")
-    password, renewed = problems.check(lambda: password_of(settings), (None, None), "etcd")
+    password, renewed = problems.check(lambda: password_of(settings), NO_PASSWORD, "etcd")
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
         endpoints=settings.value(keys.ENDPOINTS, default.endpoints),

@@ -16,7 +16,7 @@ from locksmith.store.connect import open_store
 from tests.contract.daemons import Site
 from tests.harness.certificates import Authority
 from tests.harness.etcd import DEBIAN, PASSWORD, USER, Etcd, Tls
-from tests.harness.node import BIN
+from tests.harness.node import BIN, Node
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of other users")
 
@@ -46,6 +46,15 @@ class Renewing:
         pair = self.new.issue("member0")
         shutil.copy(pair.key, self.etcd.folder / "member0.key")
         shutil.copy(pair.cert, self.etcd.folder / "member0.crt")
+
+
+async def with_rights(node: Node, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command that gives up rights before it runs a program of locksmith."""
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=node.environment, capture_output=True, text=True, timeout=30, check=False)
+
+    return await asyncio.to_thread(run)
 
 
 def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path):
@@ -133,15 +142,7 @@ def test_without_rights_the_daemon_names_the_line_that_loads_a_key_of_another_us
     files = {"cafile": str(authority.cert), "certfile": str(pair.cert), "keyfile": str(pair.key)}
 
     async def story(node):
-        ended = await asyncio.to_thread(
-            subprocess.run,
-            ["setpriv", "--bounding-set=-all", "--inh-caps=-all", BIN / "locksmithd"],
-            env=node.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        ended = await with_rights(node, ["setpriv", "--bounding-set=-all", "--inh-caps=-all", BIN / "locksmithd"])
         assert ended.returncode == 2
         line = f"`LoadCredential=etcd.key:{pair.key}`"
         assert f"{node.paths.config}: etcd.keyfile names {pair.key}, which cannot be read: Permission" in ended.stderr
@@ -156,7 +157,7 @@ def test_without_rights_the_daemon_names_the_line_that_loads_a_key_of_another_us
 
 
 @as_root
-def test_the_tool_of_root_uses_the_running_daemons_credentials_and_other_users_are_told(site, tmp_path):
+def test_root_uses_the_running_daemons_credentials_and_other_users_are_told(site, tmp_path):
     tmp_path.chmod(0o755)
 
     async def story(node):
@@ -167,15 +168,7 @@ def test_the_tool_of_root_uses_the_running_daemons_credentials_and_other_users_a
         folder.chmod(0o500)
         status, said = await node.tool("status")
         assert status == 0, said
-        ended = await asyncio.to_thread(
-            subprocess.run,
-            ["setpriv", "--reuid=65534", "--clear-groups", BIN / "locksmithctl", "status"],
-            env=node.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        ended = await with_rights(node, ["setpriv", "--reuid=65534", "--clear-groups", BIN / "locksmithctl", "status"])
         assert ended.returncode == 2
         assert (
             "the credentials of locksmithd.service cannot be read (Permission denied): run it as root" in ended.stderr

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from locksmith.config import credentials
 from locksmith.config.credentials import NAMES
 from locksmith.config.load import examine_daemon, load_daemon, load_tool
 from locksmith.config.problems import Problems
@@ -129,7 +128,7 @@ def test_a_tool_that_cannot_read_them_says_who_can(machine, monkeypatch):
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr(credentials.os, "listdir", listdir)
+    monkeypatch.setattr("locksmith.config.credentials.os.listdir", listdir)
     said = "the credentials of locksmithd.service cannot be read (Permission denied): run it as root"
     assert load_tool(machine.paths, {}, {}).unread == said
     machine.write("etcd.username = 'u'")

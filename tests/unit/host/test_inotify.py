@@ -6,7 +6,6 @@ import struct
 
 import pytest
 
-from locksmith.host import inotify
 from locksmith.host.inotify import FolderWatch
 from tests.harness.waiting import until
 
@@ -67,7 +66,7 @@ def test_dropped_events_wake_as_any_file_may_have_changed(tmp_path, monkeypatch)
     async def story():
         watched = Watched(tmp_path)
         overflow = struct.pack("iIII", -1, 0x4000, 0, 0)
-        monkeypatch.setattr(inotify.os, "read", lambda *_: overflow)
+        monkeypatch.setattr("locksmith.host.inotify.os.read", lambda *_: overflow)
         watched.watch._read()
         assert watched.woken == 1
         watched.watch.close()
