@@ -12,6 +12,7 @@ from locksmith.config.problems import Problems
 from locksmith.config.show import describe, describe_files
 from locksmith.daemon.examine import problems_of_parts
 from locksmith.host.paths import Paths
+from locksmith.host.program_files import all_program_files
 from locksmith.util import boottime
 
 
@@ -27,7 +28,7 @@ def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
         note(f"Warning: {caution}")
     if problems:
         return BAD_USAGE
-    for line in describe_files(config):
+    for line in describe_files(config, all_program_files(paths)):
         say(f"# {line}")
     for key, value, origin in describe(config):
         say(f"{key} = {value}  (from {origin})")

@@ -8,7 +8,7 @@ from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.errors import HostError, UsageError
 from locksmith.host.layered import Layered, first_of, layered
 from locksmith.host.paths import Paths
-from locksmith.host.program_files import masks_in
+from locksmith.host.program_files import all_program_files
 
 MAIN = "locksmith.toml"
 DROP_INS = f"{MAIN}.d"
@@ -31,7 +31,7 @@ def cautions_of_files(folders: Sequence[Path], files: Sequence[Layered]) -> tupl
 def cautions_of_masked_programs(paths: Paths) -> tuple[str, ...]:
     """Name the masks of checks and hooks that mask nothing."""
     try:
-        return tuple(_masks_of_nothing(masks_in(paths)))
+        return tuple(_masks_of_nothing(all_program_files(paths)))
     except HostError:  # named as a problem where the programs are needed
         return ()
 

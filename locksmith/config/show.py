@@ -1,6 +1,7 @@
 """A configuration as lines for a person: each key, its value, and its origin."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
 from locksmith.config import keys
@@ -23,11 +24,13 @@ def describe(config: Config) -> list[tuple[str, str, str]]:
     ]
 
 
-def describe_files(config: Config) -> list[str]:
-    """Give a line for each file of the configuration, in the order in which they are read."""
-    if not config.files:
-        return ["There is no file of the configuration."]
-    return ["Files, in the order in which they are read:", *map(_file, config.files)]
+def describe_files(config: Config, programs: Sequence[Layered] = ()) -> list[str]:
+    """Give a line for each file of the configuration, in the order in which they are read; then checks and hooks."""
+    files = ["Files, in the order in which they are read:", *map(_file, config.files)]
+    return [
+        *(files if config.files else ["There is no file of the configuration."]),
+        *(["Checks and hooks:", *map(_file, programs)] if programs else []),
+    ]
 
 
 def _file(file: Layered) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from locksmith.errors import HostError
@@ -30,10 +29,9 @@ def program_files(paths: Paths, stage: str) -> list[Path]:
     return [file.path for file in _found(paths, stage) if not file.is_mask or _changeable_mask(file.path)]
 
 
-def masks_in(paths: Paths) -> Iterator[Layered]:
-    """Give the masks of all stages. `HostError`: a folder cannot be listed."""
-    for stage in FOLDERS:
-        yield from (file for file in _found(paths, stage) if file.is_mask)
+def all_program_files(paths: Paths) -> list[Layered]:
+    """Give the file that decides about each program, masks too. `HostError`: a folder cannot be listed."""
+    return [file for stage in FOLDERS for file in _found(paths, stage)]
 
 
 def why_unusable(program: Path) -> str:

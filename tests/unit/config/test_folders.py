@@ -9,6 +9,7 @@ from locksmith.config.load import load_daemon, load_tool
 from locksmith.config.show import describe, describe_files
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
+from locksmith.host.program_files import all_program_files
 
 ETC, RUN, USR = "etc/locksmith", "run/locksmith", "usr/lib/locksmith"
 DROP_INS = "locksmith.toml.d"
@@ -102,6 +103,10 @@ def test_check_config_names_the_files_in_the_order_read_and_the_file_of_each_val
     five, old = [machine.write(f"{folder}/{DROP_INS}/05.toml", 'group = "a"') for folder in (ETC, RUN)]
     config = machine.daemon()
     assert describe_files(config)[1:] == [f"{etc} replaces {usr}", f"{five} replaces {old}", ten]
+    hook, hidden = machine.mask(f"{ETC}/pre-reboot.d/10"), machine.write(f"{USR}/pre-reboot.d/10", "x")
+    check = machine.write(f"{RUN}/check.d/20", "x")
+    said = describe_files(config, all_program_files(Paths(machine.root)))
+    assert said[-3:] == ["Checks and hooks:", check, f"{hook} masks {hidden}"]
     origins = {name: origin for name, _, origin in describe(config)}
     assert (origins["reboot.tries"], origins["group"]) == (ten, five)
 
