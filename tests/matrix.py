@@ -36,7 +36,6 @@ CONTRACT = {
     "prometheus-client": ("test_metrics_port.py",),
     "click": ("test_locksmithctl_window.py",),
 }
-"""`tests/unit/triggers/test_triggers.py` uses asyncinotify on real files."""
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")

@@ -9,9 +9,10 @@ from locksmith.cli.run import BAD_USAGE, FAILED
 from locksmith.config.load import examine_daemon
 from locksmith.config.model import Config
 from locksmith.config.problems import Problems
-from locksmith.config.show import describe
+from locksmith.config.show import describe, describe_files
 from locksmith.daemon.examine import problems_of_parts
 from locksmith.host.paths import Paths
+from locksmith.host.program_files import all_program_files
 from locksmith.util import boottime
 
 
@@ -23,10 +24,12 @@ def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
     problems = dict.fromkeys([*noted.found, *problems_of_parts(config, paths)])
     for problem in problems:
         fail(problem)
-    for caution in config.cautions:
+    for caution in filter(None, (config.not_configured, *config.cautions)):
         note(f"Warning: {caution}")
     if problems:
         return BAD_USAGE
+    for line in describe_files(config, all_program_files(paths)):
+        say(f"# {line}")
     for key, value, origin in describe(config):
         say(f"{key} = {value}  (from {origin})")
     return _ask_all(config, paths) if online else 0

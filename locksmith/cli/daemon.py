@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 def command(*, check_config: bool, online: bool, **flags: object) -> int:
     """Coordinate this machine's reboots with those of its group.
 
-    Settings: /etc/locksmith/locksmith.toml, its drop-ins, LOCKSMITHD_... in the environment, then these flags.
+    Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, its drop-ins, LOCKSMITHD_... in
+    the environment, then these flags.
     """
     paths = Paths.from_environment()
     if check_config:
@@ -49,7 +50,7 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
     set_up(debug=config.debug, group=config.group)
-    for caution in config.cautions:
+    for caution in filter(None, (config.not_configured, *config.cautions)):
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))
     return 0

@@ -1,4 +1,4 @@
-"""What the tool says on a machine whose locksmithd is in a dry run."""
+"""What the tool says on a machine whose locksmithd is in a dry run, or not configured."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,3 +18,10 @@ def note_dry_run(session: "Session", text: str = DRY_RUN) -> None:
     with suppress(LocksmithError):
         if session.config.dry_run:
             note(text)
+
+
+def note_not_configured(session: "Session") -> None:
+    """Say on standard error that this machine is not configured, if so."""
+    with suppress(LocksmithError):
+        if sentence := session.config.not_configured:
+            note(f"Warning: {sentence}")

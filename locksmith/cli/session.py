@@ -19,7 +19,7 @@ import click
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.local_daemon import LocalDaemon, ask_daemon, was_started
 from locksmith.cli.pasted import typed_flags
-from locksmith.cli.without_store import saying_so
+from locksmith.cli.without_store import names_store, saying_so
 from locksmith.errors import HostError, StoreError, UsageError
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
@@ -108,12 +108,15 @@ class Session:
     def own_config(self) -> "Config":
         """Give the configuration for an act on this machine itself, whose lock is that of its daemon and no other.
 
-        `UsageError`: a flag names another lock. `HostError`: the daemon's lock is not known.
+        `UsageError`: a flag names another lock, or this machine is not configured. `HostError`: the daemon's lock is
+        not known.
         """
         if self.daemon.problem:
             raise HostError(f"{self.daemon.problem}; nothing was done")
         if conflicts := self._loaded.conflicts:
             raise UsageError(f"{conflicts[0]}: leave that out, or change locksmithd's configuration; nothing was done")
+        if (sentence := self._loaded.not_configured) and not names_store(self.flags):
+            raise UsageError(f"{sentence}; nothing was done")
         return self.config
 
     def group_config(self) -> "Config":

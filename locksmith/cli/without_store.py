@@ -46,13 +46,15 @@ def names_store(flags: Mapping[str, object]) -> bool:
 
 @contextlib.contextmanager
 def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> Iterator[None]:
-    """Say of a store that cannot be reached that this machine's strategy uses none, if that is so."""
+    """Say of a store that cannot be reached that this machine's strategy uses none, or that credentials are missing."""
     try:
         yield
     except OtherClusterError:
         raise
     except StoreUnavailableError as error:
         if names_store(flags) or shares_store(config, paths):
+            if config.unread:
+                raise StoreUnavailableError(f"{error}; {config.unread}") from None
             raise
         raise StoreUnavailableError(
             f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, "

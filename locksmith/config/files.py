@@ -6,31 +6,48 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.config import keys
+from locksmith.config.credentials import how_to_load
 from locksmith.config.keys import Key
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import HostError
 from locksmith.gates.settings import AlertSettings
-from locksmith.host.secret_file import read_secret
+from locksmith.host.secret_file import FollowedSecret, read_secret
 from locksmith.host.trust import read_regular, readable_by_others
 from locksmith.store.settings import is_loopback
 from locksmith.util import limits
 from locksmith.util.secret import keep_secret
 
+Password = tuple[str | None, FollowedSecret | None]
+NO_PASSWORD: Password = (None, None)
 
-def password_of(settings: Settings) -> str | None:
-    """Give the password for etcd, and remember that it is secret. `UsageError`: it stands alone, or in two places."""
+
+def password_of(settings: Settings) -> Password:
+    """Give the password for etcd, and how to follow its file. `UsageError`: it stands alone, or in two places."""
     literal, file = settings.of(keys.PASSWORD), settings.of(keys.PASSWORD_FILE)
     if literal and file:
         raise literal.refusal("excludes etcd.password-file: keep one of them")
     user = settings.value(keys.USERNAME, "")
-    password = _secret(file, user=user) if file else settings.value(keys.PASSWORD, "")
+    followed = _followed(file, user) if file else None
+    password = followed() if followed else settings.value(keys.PASSWORD, "")
     keep_secret(password, user)
     username, given = settings.of(keys.USERNAME), literal or file
     if username and username.value and not password:
-        raise username.refusal("is set without a password: name a file that has it in etcd.password-file")
+        raise username.refusal(
+            "is set without a password: name a file that has it in etcd.password-file, or load the credential "
+            "etcd.password, which is there only while locksmithd.service runs"
+        )
     if given and password and not user:
         raise given.refusal("is set without etcd.username")
-    return password or None
+    return password or None, followed
+
+
+def _followed(setting: Setting, user: str) -> FollowedSecret | None:
+    if not isinstance(setting.value, Path):
+        return None
+    try:
+        return FollowedSecret(setting.value, user=user)
+    except HostError as error:
+        raise setting.refusal(_with_remedy(f"names {error}", setting)) from None
 
 
 def _secret(setting: Setting, what: str = "password", user: str = "") -> str:
@@ -39,7 +56,12 @@ def _secret(setting: Setting, what: str = "password", user: str = "") -> str:
     try:
         return read_secret(setting.value, what, user)
     except HostError as error:
-        raise setting.refusal(f"names {error}") from None
+        raise setting.refusal(_with_remedy(f"names {error}", setting)) from None
+
+
+def _with_remedy(problem: str, setting: Setting) -> str:
+    how = how_to_load(setting) if "cannot be read" in problem else ""
+    return f"{problem}: {how}" if how else problem
 
 
 def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
@@ -110,7 +132,8 @@ def _content(setting: Setting, path: Path, most: int) -> bytes:
     try:
         return read_regular(path, most)
     except OSError as error:
-        raise setting.refusal(f"names {path}, which cannot be read: {error.strerror}") from None
+        problem = f"names {path}, which cannot be read: {error.strerror}"
+        raise setting.refusal(_with_remedy(problem, setting)) from None
 
 
 def cautions_of(settings: Settings) -> tuple[str, ...]:

@@ -204,3 +204,9 @@ DAEMON_VARIABLES: Mapping[str, Key[Any]] = {
 
 TOOL_VARIABLES: Mapping[str, Key[Any]] = _variables("LOCKSMITHCTL", FLAGS)
 """The tool's environment."""
+
+OLDER: Mapping[str, str] = {name: key.name for name, key in (*DAEMON_VARIABLES.items(), *TOOL_VARIABLES.items())}
+"""Names that a file may have from earlier, and the keys that they are today.
+
+CoreOS locksmith had only variables. A key of locksmith's own that is renamed is added here, and stays here.
+"""

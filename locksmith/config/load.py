@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from locksmith.config import keys
+from locksmith.config import credentials, keys
 from locksmith.config.calendars import read_calendars
+from locksmith.config.credentials import Credentials
 from locksmith.config.files import (
+    NO_PASSWORD,
     alerts_of,
     caution_of_plain_secret,
     cautions_of,
@@ -15,6 +17,7 @@ from locksmith.config.files import (
     refuse_unreadable,
     refuse_unusable_of_alerts,
 )
+from locksmith.config.folders import MAIN, cautions_of_files, cautions_of_masked_programs, find_files
 from locksmith.config.keys import Key
 from locksmith.config.model import (
     Config,
@@ -26,10 +29,11 @@ from locksmith.config.model import (
 )
 from locksmith.config.problems import Problems
 from locksmith.config.shown import conflicts, under_daemon
-from locksmith.config.sources import Settings, from_environment, from_files, from_flags, ignored_files
+from locksmith.config.sources import Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
+from locksmith.host.layered import is_mask
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.keys import group_prefix
@@ -42,21 +46,36 @@ from locksmith.window.window_set import WindowSet
 def load_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
     """Give the configuration of `locksmithd`. `UsageError` names the source and the key that cannot be used."""
     problems = Problems()
-    config = examine_daemon(paths, environ, flags, problems)
+    config, _ = _daemon(paths, environ, flags, problems, credentials.of_daemon(environ))
     problems.refuse("locksmithd")
     return config
 
 
 def examine_daemon(paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems) -> Config:
-    """Give the configuration of `locksmithd` as far as it can be used, and note all its problems."""
-    settings = from_files(paths.config, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
-    config = _build(settings, problems)
+    """Give the configuration of `locksmithd` for an operator, as far as it can be used, and note all its problems."""
+    config, settings = _daemon(paths, environ, flags, problems, credentials.of_others(paths, environ))
+    return replace(config, cautions=(*config.cautions, *credentials.cautions_of_rights(settings)))
+
+
+def _daemon(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], problems: Problems, given: Credentials
+) -> tuple[Config, Settings]:
+    files = find_files(paths.config_folders, problems)
+    explicit = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    credentials.refuse_contradictions(explicit, given.settings, problems)
+    settings = given.settings.under(explicit)
+    config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
     check = problems.check
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
-    cautions = (*_caution_of_own_etcd(config), *caution_of_plain_secret(config.alerts), *ignored_files(paths.config))
-    return replace(config, cautions=(*config.cautions, *cautions))
+    cautions = (
+        *_caution_of_own_etcd(config),
+        *caution_of_plain_secret(config.alerts),
+        *cautions_of_files(paths.config_folders, files),
+        *cautions_of_masked_programs(paths),
+    )
+    return replace(config, cautions=(*config.cautions, *cautions)), settings
 
 
 def load_tool(
@@ -68,9 +87,11 @@ def load_tool(
     """
     problems, own = Problems(), daemon or Settings()
     typed = _typed(environ, flags, keys.TOOL_VARIABLES, problems)
-    config = _build(under_daemon(from_files(paths.config, problems), own).under(typed), problems)
-    problems.refuse("locksmithd")
-    return replace(config, conflicts=conflicts(typed, own))
+    files, given = find_files(paths.config_folders, problems), credentials.of_others(paths, environ)
+    settings = given.settings.under(under_daemon(from_files(files, problems), own)).under(typed)
+    config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))
+    problems.refuse("locksmithd", hint=given.unread)
+    return replace(config, conflicts=conflicts(typed, own), unread=given.unread)
 
 
 def _typed(
@@ -118,6 +139,21 @@ def _build(settings: Settings, problems: Problems) -> Config:
     )
 
 
+def not_configured(settings: Settings, paths: Paths) -> str:
+    """Say that this machine is not configured: its strategy is `off` by the package's own file, or by a mask."""
+    setting = settings.of(keys.STRATEGY)
+    if setting is None or setting.value != "off":
+        return ""
+    *operators, packages = (folder / MAIN for folder in paths.config_folders)
+    if setting.origin == str(packages):
+        why = f"its strategy is off by {packages}"
+    elif any(setting.origin == str(path) and is_mask(path) for path in operators):
+        why = f"{setting.origin} is empty, or a link to /dev/null"
+    else:
+        return ""
+    return f"this node is not configured, so it will not reboot ({why}): write {operators[0]}"
+
+
 def _group(settings: Settings, default: str) -> str:
     group = settings.value(keys.GROUP, default)
     try:
@@ -130,6 +166,7 @@ def _group(settings: Settings, default: str) -> str:
 def _store(settings: Settings, default: StoreSettings, problems: Problems) -> StoreSettings:
     problems.check(lambda: settings.together(keys.CERTFILE, keys.KEYFILE), None, "etcd")
     problems.check(lambda: refuse_unreadable(settings, keys.CAFILE, keys.CERTFILE, keys.KEYFILE), None, "etcd")
+    password, renewed = problems.check(lambda: password_of(settings), NO_PASSWORD, "etcd")
     timeout = settings.value(keys.STORE_TIMEOUT, timedelta(seconds=default.timeout))
     return StoreSettings(
         endpoints=settings.value(keys.ENDPOINTS, default.endpoints),
@@ -138,8 +175,9 @@ def _store(settings: Settings, default: StoreSettings, problems: Problems) -> St
         certfile=settings.value(keys.CERTFILE, default.certfile),
         keyfile=settings.value(keys.KEYFILE, default.keyfile),
         username=settings.value(keys.USERNAME, "") or None,
-        password=problems.check(lambda: password_of(settings), None, "etcd"),
+        password=password,
         timeout=timeout.total_seconds(),
+        renewed=renewed,
     )
 
 
@@ -250,5 +288,6 @@ def _origins(settings: Settings) -> dict[str, str]:
     origins = {name: setting.origin for name, setting in settings.by_name.items()}
     file = settings.of(keys.PASSWORD_FILE)
     if file and file.value is not None:
-        origins[keys.PASSWORD.name] = f"{file.value}, which {file.origin} names"
+        is_credential = file.origin.startswith("the credential ")
+        origins[keys.PASSWORD.name] = file.origin if is_credential else f"{file.value}, which {file.origin} names"
     return origins

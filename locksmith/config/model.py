@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from locksmith.gates.settings import AlertSettings
+from locksmith.host.layered import Layered
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.store.settings import StoreSettings
@@ -111,9 +112,11 @@ class ProgramSettings:
 class Config:
     """The whole configuration; without a window a machine may reboot at any time.
 
-    `origins` names the file, variable or flag of each key that was set. `cautions` are sentences about files with a
-    secret that other users can read. `conflicts` are sentences about the tool's flags and variables that name another
-    lock than this machine's daemon has.
+    `origins` names the file, variable or flag of each key that was set. `files` are those of the configuration, in the
+    order in which they are read. `not_configured` is a sentence for a machine without an operator's configuration, or
+    with an emptied one. `cautions` are sentences about files with a secret that other users can read, and about masks
+    without a file. `conflicts` are sentences about the tool's flags and variables that name another lock than this
+    machine's daemon has. `unread` says why the tool cannot read the daemon's credentials.
     """
 
     strategy: str = "reboot"
@@ -134,5 +137,8 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    files: tuple[Layered, ...] = field(default=(), compare=False, repr=False)
+    not_configured: str = field(default="", compare=False)
     cautions: tuple[str, ...] = field(default=(), compare=False)
     conflicts: tuple[str, ...] = field(default=(), compare=False)
+    unread: str = field(default="", compare=False)

@@ -52,9 +52,9 @@ class Problems:
         """Give each problem once, as a sentence."""
         return tuple(dict.fromkeys(self._found))
 
-    def refuse(self, program: str) -> None:
-        """Raise a `UsageError` if there is a problem."""
+    def refuse(self, program: str, hint: str = "") -> None:
+        """Raise a `UsageError` if there is a problem; the `hint` may be its cause."""
         if not (found := self.found):
             return
         more = f" (and {len(found) - 1} more: `{program} --check-config` names each)" if len(found) > 1 else ""
-        raise UsageError(f"{found[0]}{more}")
+        raise UsageError(f"{found[0]}{more}{hint and f'; {hint}'}")

@@ -1,6 +1,7 @@
 """A configuration as lines for a person: each key, its value, and its origin."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
 from locksmith.config import keys
@@ -8,6 +9,7 @@ from locksmith.config.model import (
     DEFAULT_ORIGIN,
     Config,
 )
+from locksmith.host.layered import Layered
 from locksmith.window.duration import format_duration
 from locksmith.window.window_set import WindowSet
 
@@ -20,6 +22,22 @@ def describe(config: Config) -> list[tuple[str, str, str]]:
     return [
         (name, _written(value), config.origins.get(name, DEFAULT_ORIGIN)) for name, value in _values(config).items()
     ]
+
+
+def describe_files(config: Config, programs: Sequence[Layered] = ()) -> list[str]:
+    """Give a line for each file of the configuration, in the order in which they are read; then checks and hooks."""
+    files = ["Files, in the order in which they are read:", *map(_file, config.files)]
+    return [
+        *(files if config.files else ["There is no file of the configuration."]),
+        *(["Checks and hooks:", *map(_file, programs)] if programs else []),
+    ]
+
+
+def _file(file: Layered) -> str:
+    hidden = ", ".join(map(str, file.hides))
+    if file.is_mask:
+        return f"{file.path} masks {hidden or 'nothing'}"
+    return f"{file.path} replaces {hidden}" if hidden else str(file.path)
 
 
 def _values(config: Config) -> dict[str, object]:

@@ -2,16 +2,17 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from locksmith.config.keys import FLAGS, KEYS, LENGTH, RIVALS, START, TABLES, Key
+from locksmith.config.folders import MAIN
+from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, START, STRATEGY, TABLES, Key
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
+from locksmith.host.layered import Layered, refuse_changeable_mask
 from locksmith.host.trust import read_regular, refuse_changeable
 from locksmith.util import limits
 
@@ -71,29 +72,33 @@ def _over(earlier: Setting | None, later: Setting) -> Setting:
     return Setting(later.key, {**earlier.value, **later.value}, later.origin)
 
 
-def from_files(path: Path, problems: Problems) -> Settings:
-    """Give the settings of the configuration's file and, over it, of its drop-ins by their names.
+def from_files(files: Sequence[Layered], problems: Problems) -> Settings:
+    """Give the settings of the configuration's file and, over it, of its drop-ins.
 
-    A missing file sets nothing. A file that cannot be read, or has an error, is a problem.
+    A file that cannot be read, or has an error, is a problem.
     """
     settings = Settings()
-    files = [
-        *(problems.attempt_value(lambda: _present(path), EVERYTHING) or []),
-        *(problems.attempt_value(lambda: _drop_ins(_folder(path)), EVERYTHING) or []),
-    ]
     for file in files:
-        settings = settings.under(_from_file(file, problems))
+        settings = settings.under(_masked(file, problems) if file.is_mask else _from_file(file.path, problems))
     return settings
 
 
-def ignored_files(path: Path) -> tuple[str, ...]:
-    """Name the files next to the configuration that look like a part of it, and are none."""
-    found: list[Path] = []
-    with suppress(OSError):  # a folder that cannot be read is another problem, a missing one has none
-        found += [entry for entry in path.parent.iterdir() if entry.suffix == ".toml" and entry != path]
-        found += [entry for entry in _folder(path).iterdir() if entry.name not in _names(_folder(path))]
-    whole = f"only {path.name}, and the files in {path.name}.d that end in .toml, are read"
-    return tuple(f"{entry} is ignored: {whole}" for entry in sorted(found) if not _is_hidden(entry.name))
+def _masked(mask: Layered, problems: Problems) -> Settings:
+    """Give what a mask sets: nothing, and instead of the whole configuration the strategy `off`."""
+    problems.attempt_value(lambda: _refuse_changeable_mask(mask.path), EVERYTHING)
+    if mask.path.name != MAIN:
+        return Settings()
+    # An editor or a full disk may have emptied the file: a lock must not become the default, `reboot`, by that.
+    return _settings([Setting(STRATEGY, "off", str(mask.path))])
+
+
+def _refuse_changeable_mask(path: Path) -> None:
+    try:
+        refuse_changeable_mask(path, "the configuration")
+    except HostError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]], problems: Problems) -> Settings:
@@ -161,36 +166,6 @@ def _whole_window(settings: Settings) -> None:
         )
 
 
-def _present(path: Path) -> list[Path]:
-    # A link without a target is an error: it is kept here, so that reading it fails.
-    try:
-        return [path] if path.is_symlink() or path.exists() else []
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _drop_ins(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in sorted(_names(folder))]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise _unreadable(folder, error) from None
-
-
-def _folder(path: Path) -> Path:
-    return path.with_name(f"{path.name}.d")
-
-
-def _names(folder: Path) -> set[str]:
-    """Give the names of the drop-ins in a folder."""
-    return {entry.name for entry in folder.iterdir() if entry.name.endswith(".toml") and not _is_hidden(entry.name)}
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
 def _from_file(path: Path, problems: Problems) -> Settings:
     found: list[Setting | None] = []
     for name, value in _flat(problems.attempt_value(lambda: _toml(path), EVERYTHING) or {}):
@@ -240,6 +215,8 @@ def _plain(name: str) -> str:
 def _known(name: str, value: object, path: Path) -> Key[Any]:
     if name in KEYS:
         return KEYS[name]
+    if new := OLDER.get(name):
+        raise UsageError(f"{path}: {name} is not a key of the configuration any more: write {new} instead")
     if name in TABLES:
         raise UsageError(f"{path}: {name} must be a table, not {type_name(value)}")
     hint = _near(name, KEYS if "." in name else [*KEYS, *TABLES], _siblings(name))

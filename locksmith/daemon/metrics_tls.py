@@ -5,7 +5,7 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-from locksmith.util.tls_files import FollowedContext, no_passphrase
+from locksmith.util.tls_files import FollowedContext, how_to_renew, no_passphrase
 from locksmith.util.x509 import Certificate, read_pem
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ServerCertificate:
             return
         now = datetime.now(UTC)
         if self._certificate.ends < now:
-            said = f"expired on {self._certificate.ends:%Y-%m-%d %H:%M} UTC: renew it, no restart is needed"
+            said = f"expired on {self._certificate.ends:%Y-%m-%d %H:%M} UTC: {how_to_renew(self._certfile)}"
         elif self._certificate.begins > now:
             said = f"holds from {self._certificate.begins:%Y-%m-%d %H:%M} UTC on: check this machine's clock"
         else:

@@ -29,13 +29,27 @@ class Paths:
         return self.root / "proc/sys/kernel/random/boot_id"
 
     @property
+    def config_folders(self) -> tuple[Path, ...]:
+        """The folders of the configuration, checks and hooks: of the operator, of this boot, of packages."""
+        return (self.root / "etc/locksmith", self.run, self.root / "usr/lib/locksmith")
+
+    @property
     def config(self) -> Path:
-        """The configuration; its drop-ins are in the folder of the same name with `.d` at its end."""
+        """The operator's configuration; its drop-ins are in the folder of the same name with `.d` at its end."""
         return self.root / "etc/locksmith/locksmith.toml"
 
     def programs(self, stage: str) -> Path:
-        """Name the folder with the operator's programs of a stage: `check`, `pre-reboot`, ..."""
+        """Name the operator's folder with the programs of a stage: `check`, `pre-reboot`, ..."""
         return self.root / f"etc/locksmith/{stage}.d"
+
+    def program_folders(self, stage: str) -> tuple[Path, ...]:
+        """Name all folders with programs of a stage, in the order in which they decide about a name."""
+        return tuple(folder / f"{stage}.d" for folder in self.config_folders)
+
+    @property
+    def credentials(self) -> Path:
+        """The credentials of the running daemon's unit, which root alone can read (systemd.exec(5))."""
+        return self.root / "run/credentials/locksmithd.service"
 
     @property
     def state(self) -> Path:

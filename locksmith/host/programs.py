@@ -26,14 +26,11 @@ from locksmith.host.dbus.messages import Call
 from locksmith.host.flock import is_locked
 from locksmith.host.logind import SYSTEMD
 from locksmith.host.paths import Paths
+from locksmith.host.program_files import program_files, understands_dry_run, why_unusable
 from locksmith.host.trust import refuse_changeable
 from locksmith.util import jsonread, limits
 
 DRY_RUN = "--dry-run"
-UNDERSTANDS_DRY_RUN = b"locksmith: dry-run"
-"""What stands in a program that understands `--dry-run`: to call another with it might drain the machine."""
-HEAD = 4096
-"""Bytes of a program in which that has to stand."""
 
 LOOK_EVERY = 0.05
 """Seconds between two checks whether a program has ended."""
@@ -41,9 +38,6 @@ START_LIMIT = 20.0
 """Seconds for a program's unit to start."""
 SPARE = 15.0
 """Seconds of a unit's RuntimeMaxSec beyond the program's own limit, at which its supervisor ends it."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-_LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt", ".rpmnew", ".rpmsave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ class Outcome:
 
 
 class Programs:
-    """Runs the programs below /etc/locksmith. `limit` is in seconds, for each program."""
+    """Runs the programs of checks and hooks. `limit` is in seconds, for each program."""
 
     def __init__(self, paths: Paths, bus: SystemBus, limit: float) -> None:
         self._paths = paths
@@ -69,19 +63,12 @@ class Programs:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def of(self, stage: str) -> list[Path]:
-        """Name the programs of a stage in their order, without the leftovers of editors and package managers."""
-        folder = self._paths.programs(stage)
-        try:
-            names = sorted(path.name for path in folder.iterdir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise HostError(f"the programs of {folder} cannot be listed: {error.strerror}") from None
-        return [folder / name for name in names if _counts(name) and not (folder / name).is_dir()]
+        """Name the programs of a stage in their order."""
+        return program_files(self._paths, stage)
 
     def unusable(self, stage: str) -> list[str]:
         """Say of each program of a stage why it cannot be run."""
-        said = ((program, _unusable(program)) for program in self.of(stage))
+        said = ((program, why_unusable(program)) for program in self.of(stage))
         return [f"{stage}.d/{program.name}: {sentence}" for program, sentence in said if sentence]
 
     async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
@@ -102,8 +89,8 @@ class Programs:
         """Run a stage's programs with `--dry-run`: the failures, as sentences, and the programs that were left out."""
         failed, left_out, rehearsal = [], [], f"rehearsal-{stage}"
         for program in self.of(stage):
-            sentence = _unusable(program)
-            if not sentence and not _understands_dry_run(program):
+            sentence = why_unusable(program)
+            if not sentence and not understands_dry_run(program):
                 left_out.append(f"{stage}.d/{program.name}")
                 continue
             sentence = sentence or await self._run(program, self._place(rehearsal, program, name), environ, DRY_RUN)
@@ -155,7 +142,7 @@ class Programs:
     async def _run(self, program: Path, place: Path, environ: Mapping[str, str], *words: str) -> str:
         result = place.with_suffix(".json")
         if not result.exists() and not is_locked(place.with_suffix(".lock")):
-            if sentence := _unusable(program):
+            if sentence := why_unusable(program):
                 return sentence
             await self._start([str(program), *words], place, environ)
         if not await self._ended(place):
@@ -222,25 +209,12 @@ class Programs:
         self._children.append(child)
 
 
-def _understands_dry_run(program: Path) -> bool:
-    """Whether a program says of itself that it changes nothing if it is called with `--dry-run`."""
-    try:
-        with program.open("rb") as file:
-            return UNDERSTANDS_DRY_RUN in file.read(HEAD)
-    except OSError:
-        return False
-
-
 def _is_over(place: Path) -> bool:
     return not is_locked(place.with_suffix(".lock"))
 
 
 def _unit(place: Path) -> str:
     return f"locksmith-{re.sub(r'[^A-Za-z0-9_.-]', '_', place.name)}.service"
-
-
-def _counts(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and not name.endswith(_LEFT_BY_EDITORS) and not name.startswith("README")
 
 
 def _read(result: Path) -> str:
@@ -269,14 +243,3 @@ def read_outcome(result: Path) -> Outcome:
         )
     except (OSError, jsonread.BadJsonError) as error:
         raise HostError(f"what became of it cannot be read: {error}") from None
-
-
-def _unusable(program: Path) -> str:
-    """Say why a program is not run; empty: it can be run."""
-    if not os.access(program, os.X_OK):
-        return "it is not executable: `chmod +x` it, or take it out of the folder"
-    try:
-        refuse_changeable(program, "the program")
-    except HostError as error:
-        return str(error)
-    return ""

@@ -71,6 +71,19 @@ def refuse_changeable_folders(paths: Paths) -> None:
             refuse_changeable(folder, "the folder")
 
 
+def closed_to_root(path: Path) -> str:
+    """Say what keeps root from a file, if root has no capability, as in the daemon's unit; empty: nothing does."""
+    if os.geteuid() != 0:
+        return ""
+    for place, found in _way(path):  # ends at a closed folder, whose files such a root cannot even examine
+        needed = stat.S_IXUSR if stat.S_ISDIR(found.st_mode) else stat.S_IRUSR
+        if found.st_uid != 0:
+            needed >>= 3 if found.st_gid == 0 else 6
+        if not stat.S_ISLNK(found.st_mode) and not found.st_mode & needed:
+            return f"{place} belongs to {_user(found.st_uid)} and has the mode {stat.S_IMODE(found.st_mode):04o}"
+    return ""
+
+
 def readable_by_others(path: Path) -> str:
     """Say which other user can read a file with a secret, and what to run; empty: only root and its owner can."""
     *folders, (place, found) = _way(path)

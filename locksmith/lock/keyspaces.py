@@ -80,7 +80,7 @@ class _Question:
     def _headers(self) -> dict[str, str]:
         if self.settings.username is None:
             return {}
-        credentials = f"{self.settings.username}:{self.settings.password or ''}".encode()
+        credentials = f"{self.settings.username}:{self.settings.password_now}".encode()
         return {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 
 

@@ -133,10 +133,10 @@ class Member:
             "port": endpoint.port,
             "protocol": "https" if endpoint.tls else "http",
             "username": as_latin1(settings.username),
-            "password": as_latin1(settings.password),
             "allow_redirect": False,
             "allow_reconnect": False,
         }
+        self._settings = settings
         self._endpoint = endpoint
         self._diagnosis = Diagnosis(endpoint, v3=False)
 
@@ -147,7 +147,7 @@ class Member:
 
     def request(self, call: Call) -> "Request":
         """Prepare a request."""
-        client = etcd.Client(**self._client_options)
+        client = etcd.Client(**self._client_options, password=as_latin1(self._settings.password_now or None))
         client.http = tap = _Tap(self._endpoint)
         return Request(client, tap, call, self._endpoint)
 

@@ -179,7 +179,7 @@ class Gateway:
         except StoreRefusedError:
             if self._settings.username is None:
                 raise
-        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        fields = {"name": self._settings.username, "password": self._settings.password_now}
         return etcd3_wire.cluster(await self._send(turn, AUTHENTICATE, fields, ""))
 
     def _turns(self, *, write: bool) -> Iterator[tuple[int, Turn]]:
@@ -222,7 +222,7 @@ class Gateway:
 
     async def _authenticate(self, turn: Turn) -> str:
         """Get a token; none if the cluster has no authentication, as etcd's own client does."""
-        fields = {"name": self._settings.username, "password": self._settings.password or ""}
+        fields = {"name": self._settings.username, "password": self._settings.password_now}
         in_its_part = replace(turn, answer_by=turn.connect_by)
         try:
             return read(await self._post(in_its_part, AUTHENTICATE, fields, ""), "token", str)

@@ -1,5 +1,6 @@
 """How to reach the store, as the configuration says; nothing is connected yet."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -17,7 +18,8 @@ DEFAULT_ENDPOINTS = ("http://127.0.0.1:2379", "http://127.0.0.1:4001")
 class StoreSettings:
     """Endpoints (tried in turn), the API to speak (2 or 3, never guessed), TLS files, credentials.
 
-    `timeout` bounds each call, all endpoints together, in seconds.
+    `timeout` bounds each call, all endpoints together, in seconds. `renewed` gives a password that may change, as it is
+    now; `password` is as it was at the start.
     """
 
     endpoints: tuple[str, ...] = DEFAULT_ENDPOINTS
@@ -28,6 +30,12 @@ class StoreSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     timeout: float = 5.0
+    renewed: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def password_now(self) -> str:
+        """The password for the next login; empty: none."""
+        return (self.renewed() if self.renewed else self.password) or ""
 
 
 def is_loopback(url: str) -> bool:

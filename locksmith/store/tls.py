@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 from locksmith.errors import UsageError
 from locksmith.store.settings import StoreSettings
-from locksmith.util.tls_files import FollowedContext, no_passphrase
+from locksmith.util.tls_files import FollowedContext, how_to_renew, no_passphrase
 from locksmith.util.words import listed
 from locksmith.util.x509 import Certificate, read_certificate, read_pem
 
@@ -77,7 +77,7 @@ class Tls:
         with contextlib.suppress(OSError, ValueError):
             certificate, now = read_pem(file.read_text()), datetime.now(UTC)
             if certificate.ends < now:
-                return f"{file} expired on {_day(certificate.ends)}: renew it, no restart is needed"
+                return f"{file} expired on {_day(certificate.ends)}: {how_to_renew(file)}"
             if certificate.begins > now:
                 return f"{file} holds from {_day(certificate.begins)} on, this machine's clock says {_day(now)}"
         return f"is {file} signed by a CA that etcd trusts, for client authentication, and not revoked?"

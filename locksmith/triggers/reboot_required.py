@@ -7,7 +7,6 @@ A reboot empties /run. A soft reboot keeps /run and renews userspace: then a fil
 another kernel or new microcode. So this trigger remembers which file it saw in which boot.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -23,6 +22,7 @@ from locksmith.util import jsonread, limits
 from locksmith.util.words import listed
 
 if TYPE_CHECKING:
+    from locksmith.host.inotify import FolderWatch
     from locksmith.triggers.plugin import TriggerContext
 
 NAME = "reboot-required"
@@ -127,7 +127,7 @@ class RebootRequired:
     def __init__(self, paths: Paths) -> None:
         self._packages = paths.reboot_required.with_name(f"{NAME}.pkgs")
         self._files = tuple(_Requested(path, paths.run) for path in (paths.reboot_required, paths.reboot_needed))
-        self._watching: asyncio.Task[None] | None = None
+        self._watch: FolderWatch | None = None
 
     @classmethod
     def make(cls, context: "TriggerContext") -> "RebootRequired":
@@ -140,7 +140,13 @@ class RebootRequired:
 
     def listen(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when a file comes, goes, changes, or is replaced."""
-        self._watching = asyncio.ensure_future(self._watch(wake))
+        from locksmith.host.inotify import FolderWatch  # noqa: PLC0415 - ctypes takes memory: only if it is used
+
+        folder, names = self._packages.parent, {self._packages.name, *(file.path.name for file in self._files)}
+        try:
+            self._watch = FolderWatch(folder, names, wake)
+        except OSError as error:  # the loop's heartbeat checks the files
+            log.info("%s is not watched (%s): it is checked every half minute", self._files[0].path, error)
 
     async def check(self, now: datetime, boot: Boot) -> TriggerResult:  # noqa: ARG002 - part of the interface
         """Read the files and the packages."""
@@ -158,9 +164,8 @@ class RebootRequired:
 
     async def close(self) -> None:
         """Stop watching."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.close()
 
     def _read_packages(self) -> list[str]:
         try:
@@ -169,21 +174,6 @@ class RebootRequired:
         except FileNotFoundError:
             return []
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-
-    async def _watch(self, wake: Callable[[], None]) -> None:
-        """Wake the loop when one of the files changes; without inotify the loop's heartbeat checks them."""
-        from asyncinotify import Inotify, Mask  # noqa: PLC0415 - loaded only if it is used: it takes memory
-
-        folder, names = self._packages.parent, {self._packages.name, *(file.path.name for file in self._files)}
-        changes = Mask.CREATE | Mask.CLOSE_WRITE | Mask.ATTRIB | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM
-        try:
-            with Inotify() as inotify:
-                inotify.add_watch(folder, changes | Mask.ONLYDIR)
-                async for event in inotify:
-                    if event.name is not None and event.name.name in names:
-                        wake()
-        except OSError as error:
-            log.info("%s is not watched (%s): it is checked every half minute", self._files[0].path, error)
 
 
 def _need(needed: list[_Found], packages: list[str]) -> RebootNeed:

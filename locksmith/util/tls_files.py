@@ -9,7 +9,8 @@ from locksmith.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+Identity = tuple[int, int, int]
+Stamp = tuple[Identity | None, ...]
 
 
 class FollowedContext:
@@ -36,7 +37,7 @@ class FollowedContext:
         return self._context
 
     def _look(self) -> Stamp:
-        return tuple(map(_stamp, self._files))
+        return tuple(map(stamp_of, self._files))
 
 
 def no_passphrase() -> str:
@@ -44,7 +45,15 @@ def no_passphrase() -> str:
     return ""
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+def how_to_renew(file: Path) -> str:
+    """Say what follows the renewal of a file: systemd copies a credential when the unit starts."""
+    if "/run/credentials/" in str(file):
+        return "renew it, then run `systemctl restart locksmithd.service`"
+    return "renew it, no restart is needed"
+
+
+def stamp_of(file: Path) -> Identity | None:
+    """Give what changes with a file: its inode, time and size; None: it cannot be examined."""
     try:
         status = file.stat()
     except OSError:

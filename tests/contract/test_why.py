@@ -126,6 +126,31 @@ def test_a_daemon_whose_strategy_never_reboots_is_not_missed(site):
     site.play(story, strategy="off")
 
 
+def test_a_node_with_the_packages_configuration_alone_says_that_it_is_not_configured(site):
+    async def story(node):
+        package = node.paths.root / "usr/lib/locksmith/locksmith.toml"
+        package.parent.mkdir(parents=True)
+        node.paths.config.rename(package)
+        sentence = (
+            f"this node is not configured, so it will not reboot (its strategy is off by {package}): "
+            f"write {node.paths.config}"
+        )
+        await node.start_daemon()
+        assert await node.ended() == 0
+        assert sentence in node.said
+        status, said = await node.run("locksmithd", "--check-config")
+        assert (status, said.count(f"Warning: {sentence}")) == (0, 1)
+        assert f"# {package}\n" in said
+        assert f'strategy = "off"  (from {package})' in said
+        assert f"Warning: {sentence}" in (await node.tool("status"))[1]
+        assert (await node.tool("why"))[1].startswith(f"T{sentence[1:]}.")
+        status, said = await node.tool("reboot")
+        assert (status, f"{sentence}; nothing was done" in said, node.machine.reboots) == (2, True, 0), said
+
+    site.endpoints = NOWHERE
+    site.play_stopped(story, strategy="off")
+
+
 def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(site):
     async def story(node):
         await until(lambda: site.node_record(node), "it is present")

@@ -9,7 +9,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
-from locksmith.cli.rehearsing import note_dry_run
+from locksmith.cli.rehearsing import note_dry_run, note_not_configured
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.lock.admin import LockAdmin
@@ -27,6 +27,7 @@ from locksmith.lock.records.share import Share
 def status(session: Session, *, watches: bool, as_json: bool) -> None:
     """Show how many slots there are and who holds one; with --watch the queue and the rollout too."""
     note_dry_run(session)
+    note_not_configured(session)
     if watches:
         from locksmith.cli.commands.watch import watch
 

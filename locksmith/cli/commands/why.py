@@ -125,6 +125,8 @@ def _alone(session: Session, own: "OwnMachine", error: LocksmithError | None) ->
     strategy = own.strategy or session.config.strategy
     if error is None and not own.runs and never_reboots(session.config, session.paths):
         sentences[0] = f"The strategy is {strategy}: locksmithd never reboots this machine, and ends after its start."
+        if not_configured := session.config.not_configured:
+            sentences[0] = f"{not_configured[0].upper()}{not_configured[1:]}."
     elif error is None:
         sentences.append(
             f"Its strategy is {strategy}: it coordinates with no store, so no queue and no order binds it."

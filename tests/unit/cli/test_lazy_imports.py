@@ -9,7 +9,7 @@ DAEMON = {
     "the v2 API": {"etcd", "urllib3", "locksmith.store.etcd2"},
     "the alerts gate": {"locksmith.gates.alerts", "http.client"},
     "the metrics": {"prometheus_client", "locksmith.daemon.metrics", "locksmith.daemon.metrics_server", "http.server"},
-    "watches of files": {"asyncinotify"},
+    "watches of files": {"locksmith.host.inotify", "ctypes"},
     "triggers": {"locksmith.triggers.needs_restarting", "locksmith.triggers.kernel", "locksmith.triggers.max_uptime"},
     "the forecast": {"locksmith.fleet.forecast"},
     "tables and pictures": {"rich", "PIL"},

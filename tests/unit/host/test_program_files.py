@@ -1,0 +1,63 @@
+"""The files of checks and hooks in /etc, /run and /usr/lib."""
+
+import os
+
+import pytest
+
+from locksmith.errors import HostError
+from locksmith.host.paths import Paths
+from locksmith.host.program_files import program_files, why_unusable
+
+ETC, RUN, USR = "etc/locksmith", "run/locksmith", "usr/lib/locksmith"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def put(path, text="#!/bin/sh\n", mode=0o755):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+        return file
+
+    return put
+
+
+def test_programs_of_all_folders_run_in_the_order_of_their_names_each_name_once(tmp_path, write):
+    first, second = write(f"{USR}/pre-reboot.d/10-drain"), write(f"{RUN}/pre-reboot.d/20-once")
+    write(f"{USR}/pre-reboot.d/30-old")
+    third = write(f"{ETC}/pre-reboot.d/30-old")
+    write(f"{USR}/pre-reboot.d/README"), write(f"{USR}/pre-reboot.d/40.bak")
+    (tmp_path / ETC / "pre-reboot.d/10-drain").mkdir()
+    assert program_files(Paths(tmp_path), "pre-reboot") == [first, second, third]
+    assert program_files(Paths(tmp_path), "check") == []
+
+
+def test_only_a_link_to_dev_null_masks_a_program(tmp_path, write):
+    write(f"{USR}/check.d/10-db")
+    mask = tmp_path / ETC / "check.d/10-db"
+    mask.parent.mkdir(parents=True)
+    mask.symlink_to(os.devnull)
+    assert program_files(Paths(tmp_path), "check") == []
+    mask.unlink()
+    write(f"{ETC}/check.d/10-db", "")
+    assert program_files(Paths(tmp_path), "check") == [mask]
+    assert why_unusable(mask) == "it is empty: write it again, or mask it with a link to /dev/null"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses them")
+def test_a_mask_that_other_users_can_change_is_a_program_that_cannot_be_run(tmp_path, write):
+    tmp_path.chmod(0o755)
+    write(f"{USR}/check.d/10-db")
+    mask = tmp_path / RUN / "check.d/10-db"
+    mask.parent.mkdir(parents=True)
+    mask.symlink_to(os.devnull)
+    mask.parent.chmod(0o777)
+    assert program_files(Paths(tmp_path), "check") == [mask]
+    assert "because other users can change it" in why_unusable(mask)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, write):
+    folder = write(f"{RUN}/check.d")
+    with pytest.raises(HostError, match=f"the programs of {folder} cannot be listed: Not a directory"):
+        program_files(Paths(tmp_path), "check")
