@@ -15,6 +15,7 @@ FILES = {
     "contrib/systemd/com.coreos.update1.locksmith.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.policy": "usr/share/polkit-1/actions/",
+    "contrib/systemd/locksmith.catalog": "usr/lib/systemd/catalog/",
 }
 """Each file of the repository and the folder it goes to."""
 
