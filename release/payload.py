@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from release.source import REPOSITORY
+from release import man
+from release.source import REPOSITORY, build_of
 
 FILES = {
     "contrib/systemd/locksmithd.service": "usr/lib/systemd/system/",
@@ -26,6 +27,9 @@ COMPLETIONS = {
 }
 """Each shell, and where its completion goes. Debian's zsh reads vendor-completions."""
 
+MAN = "usr/share/man"
+"""The folder of the manual pages. Debian's dh compresses them."""
+
 
 def install(root: Path, repository: Path = REPOSITORY) -> None:
     """Put every file below a root."""
@@ -33,6 +37,8 @@ def install(root: Path, repository: Path = REPOSITORY) -> None:
         _write(root / folder / Path(source).name, (repository / source).read_bytes())
     for shell, target in COMPLETIONS.items():
         _write(root / target, _said_by_the_tool("completion", shell))
+    for path, text in man.pages(build_of(repository), repository / "docs").items():
+        _write(root / MAN / path, text.encode())
 
 
 def _said_by_the_tool(*arguments: str) -> bytes:
