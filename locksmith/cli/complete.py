@@ -14,11 +14,13 @@ import click
 
 if TYPE_CHECKING:
     from locksmith.config.model import Config
-    from locksmith.store.protocol import Store
+    from locksmith.lock.records.member import Member
+    from locksmith.lock.records.node import Node
+    from locksmith.store.protocol import Entry, Store
 
 LIMIT = 1.0
 """Seconds for the store to answer."""
-HARD_LIMIT = 2.0
+HARD_LIMIT = 3.0
 """Seconds after which the process ends, whatever holds it up: a bus that hangs, a name server, a library's thread."""
 MOST = 1000
 """Machines that are read at most: a larger fleet is not offered as a whole."""
@@ -96,7 +98,7 @@ async def _absent(store: "Store", group: str) -> Iterable[str]:
         for entry in (await store.list(prefix, limit=MOST)).entries:
             machine_id = keys.unsegment(entry.key.rpartition("/")[2])
             if machine_id not in there:
-                gone[machine_id] = _kept(lambda e=entry, m=machine_id: member.decode(e.value, e.key, m).hostname)
+                gone[machine_id] = _host_name(member.decode, entry, machine_id)
     return _short(gone)
 
 
@@ -139,15 +141,15 @@ async def _host_names(store: "Store", group: str) -> dict[str, str]:
     prefix, found = keys.nodes_prefix(group), {}
     for entry in (await store.list(prefix, limit=MOST)).entries:
         machine_id = keys.unsegment(entry.key.removeprefix(prefix))
-        found[machine_id] = _kept(lambda e=entry, m=machine_id: node.decode(e.value, e.key, m).hostname)
+        found[machine_id] = _host_name(node.decode, entry, machine_id)
     return found
 
 
-def _kept(read: Callable[[], str]) -> str:
+def _host_name(decode: "Callable[[bytes, str, str], Node | Member]", entry: "Entry", machine_id: str) -> str:
     from locksmith.errors import CorruptValueError
 
     try:
-        return read()
+        return decode(entry.value, entry.key, machine_id).hostname
     except CorruptValueError:
         return ""
 
@@ -180,17 +182,8 @@ def _states(_context: click.Context, _param: click.Parameter, typed: str) -> lis
 
 
 SHOWN_STATES = (
-    "queued",
-    "absent",
-    "lost",
-    "overdue",
-    "orphaned",
-    "manual",
-    "legacy",
-    "window",
-    "halt",
-    "freeze",
-    "hold",
+    *("queued", "absent", "lost", "overdue", "orphaned", "manual", "legacy"),
+    *("window", "halt", "freeze", "hold"),
 )
 """States of `nodes` that no machine says of itself."""
 
