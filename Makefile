@@ -11,14 +11,14 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
-TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base libfaketime man-db mandoc openssl systemd-container zsh
 ARGS   ?=
 
 MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds prometheus bench clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -62,6 +62,9 @@ types: $(VENV)/.ready ## mypy, strict
 
 layers: $(VENV)/.ready ## which package may import which
 	$(BIN)/lint-imports
+
+man: $(VENV)/.ready ## the manual pages, into dist/man
+	$(BIN)/python -m release.man
 
 bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.footprint

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from release.source import REPOSITORY
+from release import man
+from release.source import REPOSITORY, build_of
 
 FILES = {
     "contrib/systemd/locksmithd.service": "usr/lib/systemd/system/",
     "contrib/systemd/com.coreos.update1.locksmith.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.policy": "usr/share/polkit-1/actions/",
+    "contrib/systemd/locksmith.catalog": "usr/lib/systemd/catalog/",
 }
 """Each file of the repository and the folder it goes to."""
 
@@ -25,6 +27,9 @@ COMPLETIONS = {
 }
 """Each shell, and where its completion goes. Debian's zsh reads vendor-completions."""
 
+MAN = "usr/share/man"
+"""The folder of the manual pages. Debian's dh compresses them."""
+
 
 def install(root: Path, repository: Path = REPOSITORY) -> None:
     """Put every file below a root."""
@@ -32,6 +37,8 @@ def install(root: Path, repository: Path = REPOSITORY) -> None:
         _write(root / folder / Path(source).name, (repository / source).read_bytes())
     for shell, target in COMPLETIONS.items():
         _write(root / target, _said_by_the_tool("completion", shell))
+    for path, text in man.pages(build_of(repository), repository / "docs").items():
+        _write(root / MAN / path, text.encode())
 
 
 def _said_by_the_tool(*arguments: str) -> bytes:

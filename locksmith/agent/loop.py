@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
-from locksmith.agent import decide
+from locksmith.agent import decide, events
 from locksmith.agent.arriving import TIMEOUT, Arriving
 from locksmith.agent.facts import ShutdownState, TriggerResult
 from locksmith.agent.identity import Member, Target
@@ -24,6 +24,7 @@ from locksmith.agent.ports import Closable, Ports
 from locksmith.agent.settings import Settings
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.stages import StageRunner
+from locksmith.agent.state import sentence
 from locksmith.agent.steps import Finish, Idle, ReportFailure, Step, Wait
 from locksmith.agent.strategies import Strategies
 from locksmith.agent.wait import Waiter
@@ -191,6 +192,7 @@ class Agent:
         long = self._unable if snapshot is None else snapshot.verifying
         if long >= self._settings.health and entry.claim.state not in WENT_WRONG and claim.gone_wrong is None:
             report = ReportFailure(UNHEALTHY, f"it cannot be examined: {failure}")
+            log.error("%s", sentence(report), extra=events.of_step(report, snapshot))
             await self._attempt(self._performer.report_failure(entry, report))
 
     def _is_of_this_boot(self, entry: JournalEntry) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from locksmith.agent import decide, obstacles, permit
+from locksmith.agent import decide, events, obstacles, permit
 from locksmith.agent.claim import new_entry
 from locksmith.agent.facts import Aborting, RebootCall, Stage, StoredFailure, Warned
 from locksmith.agent.identity import Member, Target
@@ -41,7 +41,7 @@ from locksmith.errors import (
     RebootRefusedError,
     RebootUnknownError,
 )
-from locksmith.lock.answer import Answer, Granted
+from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.records.claim import WENT_WRONG
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,21 @@ class Performer:
             claim.answer = await self._strategies.at(target_of(entry)).request(entry.claim)
         claim.uncertain = uncertain
         claim.unanswered = False
+        self._log_answer(claim.answer, entry, new=not claim.had)
         claim.had = claim.had or isinstance(claim.answer, Granted)
+
+    def _log_answer(self, answer: Answer, entry: JournalEntry, *, new: bool) -> None:
+        """Log a slot that this machine has now, or has no longer. Without a store there is no slot."""
+        if isinstance(answer, Denied) and answer.lost:
+            log.warning(
+                "the slot is lost: %s", answer.text, extra=events.of_claim(events.SLOT_LOST, entry, answer.text)
+            )
+        elif isinstance(answer, Granted) and new and self._has_slots(entry):
+            extra = events.of_claim(events.SLOT_TAKEN, entry)
+            log.info("this machine has a slot: %s", entry.claim.reason, extra=extra)
+
+    def _has_slots(self, entry: JournalEntry) -> bool:
+        return self._strategies.at(target_of(entry)).present
 
     async def _warn(self, users: Users, entry: JournalEntry, step: Warn, snapshot: Snapshot) -> None:
         if self._memory.claim.warned_since is None:
@@ -188,6 +202,11 @@ class Performer:
         claim.answer = answer
         if isinstance(answer, Granted):
             claim.committed, claim.commit_sent = True, asked if answer.sent is None else answer.sent
+            log.info(
+                "past the point of no return", extra=events.of_claim(events.COMMITTED, replace(entry, before=before))
+            )
+        elif answer is not None:
+            self._log_answer(answer, entry, new=False)
 
     async def _ask_to_commit(self, entry: JournalEntry, before: PreRebootState) -> Answer | None:
         """Commit in the store. Without an answer the commit in the reboot journal is undone."""
@@ -237,6 +256,8 @@ class Performer:
             with self._strategies.of_claim(entry) as strategy, self._noting_an_older_journal():
                 await strategy.complete(replace(entry.claim, version=entry.version))
                 self._memory.released = nonce
+            if nonce == self._memory.released and self._has_slots(entry):
+                log.info("the slot is released", extra=events.of_claim(events.RELEASED, entry))
         if nonce != self._memory.released:
             return
         rebooted = entry.phase is Phase.COMMITTED or entry.claim.state in WENT_WRONG

@@ -10,19 +10,23 @@ from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_fla
 from locksmith.cli.logs import set_up
 from locksmith.cli.run import run
 from locksmith.config.load import load_daemon
+from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
 from locksmith.errors import UsageError
+from locksmith.host.boot import read_machine_id
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.util import boottime
 
 log = logging.getLogger(__name__)
 
+PROGRAM = "locksmithd"
+
 
 @click.command(cls=GoCommand)
 @store_flags
-@version_flag("locksmithd")
+@version_flag(PROGRAM)
 @click.option(
     "--check-config",
     cls=GoOption,
@@ -49,13 +53,19 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
-    set_up(debug=config.debug, group=config.group)
+    set_up(debug=config.debug, program=PROGRAM, group=config.group, fields=_fields(config, paths))
     for caution in filter(None, (config.not_configured, *config.cautions)):
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))
     return 0
 
 
+def _fields(config: Config, paths: Paths) -> dict[str, str]:
+    """Say whose log it is: what each record in the system journal has."""
+    fields = {"GROUP": config.group, "STRATEGY": config.strategy, "DRY_RUN": "yes" if config.dry_run else "no"}
+    return fields | {"MACHINE": read_machine_id(paths)}
+
+
 def main() -> None:
     """Run the daemon and exit."""
-    run(command, "locksmithd")
+    run(command, PROGRAM)

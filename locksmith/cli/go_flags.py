@@ -20,6 +20,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from locksmith import __version__
+from locksmith.cli import complete
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -128,7 +129,13 @@ _STORE_OPTIONS = (
         metavar="PASSWORD",
         help="The user's password; others see it in the process list: better is etcd.password-file.",
     ),
-    click.option("--group", cls=GoOption, metavar="GROUP", help="The group of machines that share the lock."),
+    click.option(
+        "--group",
+        cls=GoOption,
+        metavar="GROUP",
+        shell_complete=complete.groups,
+        help="The group of machines that share the lock.",
+    ),
     click.option("--debug/--no-debug", cls=GoOption, default=None, help="Log more, on standard error."),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from locksmith.cli.complete import keep_quiet
 from locksmith.cli.go_flags import GoCommand, GoGroup, store_flags, version_flag
 from locksmith.cli.output import say_own
 from locksmith.cli.pasted import use_flags
@@ -110,4 +111,5 @@ def main() -> None:
     """Run the tool."""
     # The interpreter's last garbage collection frees what the process's end frees anyway: a sixth of a call's time.
     atexit.register(gc.freeze)
+    keep_quiet(PROGRAM)
     run(locksmithctl, PROGRAM)

@@ -162,7 +162,7 @@ class Session:
         if config.debug:
             from locksmith.cli.logs import set_up
 
-            set_up(debug=True)
+            set_up(debug=True, program="locksmithctl")
         return config
 
     @property

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 
+from locksmith.agent import events
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import sentence, state_of
 from locksmith.agent.steps import Finish, ReportFailure, Request, Run, Step, Wait
@@ -34,13 +35,17 @@ DRY_RUN = "DRY RUN: "
 
 
 class LogReporter:
-    """Logs a line for each step, with its reason; a step that stays the same is not logged again."""
+    """Logs a line for each step, with its reason; a step that stays the same is not logged again.
+
+    The system journal gets the fields of `agent/events.py` too.
+    """
 
     def __init__(self, *, dry_run: bool = False) -> None:
         self._prefix = DRY_RUN if dry_run else ""
         self._last = ""
+        self._waits_for = ""
 
-    def show(self, step: Step, snapshot: Snapshot | None) -> None:  # noqa: ARG002 - part of the interface
+    def show(self, step: Step, snapshot: Snapshot | None) -> None:
         """Log a new step. A repeated attempt after a no is not new, and neither is the same reason until a later time.
 
         A stage is mostly over at once; if it takes longer, the wait for it is logged.
@@ -49,7 +54,9 @@ class LogReporter:
         if isinstance(step, Request | Run) or news == self._last:
             return
         self._last = news
-        log.log(_level(step), "%s%s", self._prefix, sentence(step))
+        extra = events.of_step(step, snapshot, self._waits_for)
+        self._waits_for = step.code if isinstance(step, Wait) else ""
+        log.log(_level(step), "%s%s", self._prefix, sentence(step), extra=extra)
 
     def performed(self, step: Step) -> None:
         """Do nothing."""

@@ -2,6 +2,7 @@
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say
@@ -19,7 +20,7 @@ from locksmith.util.words import quoted
 
 
 @click.command(cls=GoCommand)
-@click.argument("machine", metavar="MACHINE")
+@click.argument("machine", metavar="MACHINE", shell_complete=complete.absent_machines)
 @reason_option
 @json_flag
 @pass_session

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.commands.all_groups import freeze_all, in_every_group, thaw_all
 from locksmith.cli.commands.ordered import (
     freeze_group,
@@ -48,18 +49,24 @@ for_option = click.option("--for", "long", cls=GoOption, metavar="D", help="End 
 
 def _choose_group(context: click.Context, _option: click.Parameter, group: str | None) -> None:
     """Take the group after the command too, because an order names its group there."""
+    context.meta[complete.GROUP] = group
     session = context.find_object(Session)
     if group is not None and session is not None:
         session.flags = {**session.flags, "group": group}
 
 
 group_option = click.option(
-    "--group", cls=GoOption, metavar="GROUP", expose_value=False, callback=_choose_group, help="The group it is about."
+    "--group",
+    cls=GoOption,
+    metavar="GROUP",
+    expose_value=False,
+    callback=_choose_group,
+    shell_complete=complete.groups,
+    help="The group it is about.",
 )
 all_groups_option = click.option(
     "--all-groups", "every", cls=GoOption, is_flag=True, help="Every group that is in use, instead of one."
 )
-machine_argument = click.argument("machine", metavar="MACHINE")
 
 
 @click.command(cls=GoCommand)
@@ -132,7 +139,7 @@ def thaw(session: Session, *, reason: str, every: bool, as_json: bool) -> None:
 
 
 @click.command(cls=GoCommand)
-@machine_argument
+@click.argument("machine", metavar="MACHINE", shell_complete=complete.machines)
 @click.option("--reason", cls=GoOption, required=True, help="Why, for people whose machine waits.")
 @until_option
 @for_option
@@ -164,7 +171,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 
 
 @click.command(cls=GoCommand)
-@machine_argument
+@click.argument("machine", metavar="MACHINE", shell_complete=complete.held_machines)
 @reason_option
 @group_option
 @json_flag

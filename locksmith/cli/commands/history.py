@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import note_unknown_group
@@ -46,7 +47,13 @@ class Past:
 @click.command(cls=GoCommand)
 @click.option("--limit", cls=GoOption, type=click.IntRange(1, 2000), default=50, help="How many records, at most (50).")
 @click.option("--since", cls=GoOption, metavar="T", help="Only since then: 2d, 18:30, 2026-12-24, 2026-12-24T18:30.")
-@click.option("--machine", cls=GoOption, metavar="MACHINE", help="Only what is about this machine, by any name of it.")
+@click.option(
+    "--machine",
+    cls=GoOption,
+    metavar="MACHINE",
+    shell_complete=complete.machines,
+    help="Only what is about this machine, by any name of it.",
+)
 @json_flag
 @pass_session
 def history(session: Session, *, limit: int, since: str | None, machine: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.busy import who_holds
 from locksmith.cli.commands.free_slot import Freed, free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
@@ -37,11 +38,9 @@ from locksmith.util.words import quoted
 ABORT_LIMIT = 30.0
 """Seconds to leave the queue before the program ends; after that the place in the queue expires."""
 
-machine_argument = click.argument("machine", metavar="[MACHINE]", required=False)
-
 
 @click.command(cls=GoCommand)
-@machine_argument
+@click.argument("machine", metavar="[MACHINE]", required=False, shell_complete=complete.machines)
 @click.option("--reason", cls=GoOption, default="", help="Why, for people who find the slot taken.")
 @wait_option
 @timeout_option
@@ -80,7 +79,7 @@ def lock(
 
 
 @click.command(cls=GoCommand)
-@machine_argument
+@click.argument("machine", metavar="[MACHINE]", required=False, shell_complete=complete.holders)
 @click.option("--stale", cls=GoOption, is_flag=True, help="Go through all slots that no machine seems to release.")
 @click.option("--yes", cls=GoOption, is_flag=True, help="With --stale: do not ask.")
 @click.option("--manual", cls=GoOption, is_flag=True, help="End a manual lock only; for scripts and units.")

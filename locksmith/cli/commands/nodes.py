@@ -5,6 +5,7 @@ from datetime import datetime
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.commands.freeze import group_option
 from locksmith.cli.commands.groups import NO_GROUP, read_groups
 from locksmith.cli.commands.nodes_filter import Shown
@@ -26,9 +27,41 @@ from locksmith.fleet.reader import read_group
 @watch_option
 @click.option("--ids", cls=GoOption, is_flag=True, help="Show the whole id of each machine.")
 @click.option(
-    "--state", "states", cls=GoOption, multiple=True, metavar="S", help="Only machines in this state, like queued."
+    "--state",
+    "states",
+    cls=GoOption,
+    multiple=True,
+    metavar="S",
+    shell_complete=complete.states_of_machines,
+    help="Only machines in this state, like queued.",
 )
-@click.option("--name", "names", cls=GoOption, multiple=True, metavar="N", help="Only machines of this name: 'web-*'.")
+@click.option(
+    "--name",
+    "names",
+    cls=GoOption,
+    multiple=True,
+    metavar="N",
+    shell_complete=complete.machines,
+    help="Only machines of this name: 'web-*'.",
+)
+@click.option(
+    "--trigger",
+    "triggers",
+    cls=GoOption,
+    multiple=True,
+    metavar="T",
+    shell_complete=complete.triggers,
+    help="Only machines that need a reboot for this trigger.",
+)
+@click.option(
+    "--strategy",
+    "strategies",
+    cls=GoOption,
+    multiple=True,
+    metavar="S",
+    shell_complete=complete.strategies,
+    help="Only machines with this strategy.",
+)
 @click.option("--all-groups", "everywhere", cls=GoOption, is_flag=True, help="Show every group.")
 @group_option
 @json_flag
@@ -40,6 +73,8 @@ def nodes(
     ids: bool,
     states: tuple[str, ...],
     names: tuple[str, ...],
+    triggers: tuple[str, ...],
+    strategies: tuple[str, ...],
     everywhere: bool,
     as_json: bool,
 ) -> None:
@@ -47,12 +82,12 @@ def nodes(
 
     Lost machines come first, then the other holders of a slot, then the queue in its order, then all others.
     """
-    only = Shown(states, names)
+    only = Shown(states, names, triggers, strategies)
     if everywhere and session.flags.get("group") is not None:
         raise UsageError("--all-groups is about every group: name no group with it")
     if watches:
         if only or everywhere:
-            raise UsageError("--watch shows a whole group: leave out --state, --name and --all-groups")
+            raise UsageError("--watch shows a whole group: leave out --all-groups and all filters")
         watch(session, as_json=as_json, everything=True, ids=ids)
     elif everywhere:
         _show_all(session, only, ids=ids, as_json=as_json)

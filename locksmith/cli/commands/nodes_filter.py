@@ -1,4 +1,4 @@
-"""Which machines `nodes` shows: those in a state, those with a name. Pure."""
+"""Which machines `nodes` shows: by state, name, trigger and strategy. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 from locksmith.cli.table import Row
 from locksmith.fleet.group import GroupView
+from locksmith.lock.records.node import Node
 from locksmith.util.words import listed
 
 LISTS = ("holders", "waiters", "nodes", "absent")
@@ -15,19 +16,25 @@ LISTS = ("holders", "waiters", "nodes", "absent")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Machines in one of `states` and with one of `names`, which are patterns like `web-*`; empty: any."""
+    """Machines in one of `states` and with one of `names`, which are patterns like `web-*`; empty: any.
+
+    A machine that is not present has no trigger and no strategy.
+    """
 
     states: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether any machine is left out."""
-        return bool(self.states or self.names)
+        return bool(self.states or self.names or self.triggers or self.strategies)
 
     def of(self, view: GroupView, rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
         """Give the rows of those machines; a row has the machine's name first, then its state."""
         for machine_id, row in rows:
-            if self._is_named(row.cells[0]) and self._is_in_state(view, machine_id, row.cells[1]):
+            named = self._is_named(row.cells[0]) and self._is_in_state(view, machine_id, row.cells[1])
+            if named and self._says(view.machines.get(machine_id)):
                 yield machine_id, row
 
     def none(self, rows: Iterable[tuple[str, Row]]) -> str:
@@ -39,6 +46,11 @@ class Shown:
         low = name.lower()
         known = (low, low.partition(".")[0])
         return not self.names or any(fnmatchcase(one, pattern.lower()) for one in known for pattern in self.names)
+
+    def _says(self, node: Node | None) -> bool:
+        """Whether a machine says of itself that it needs a reboot for one of the triggers, and has such a strategy."""
+        trigger, strategy = (node.need, node.strategy) if node else ("", "")
+        return (not self.triggers or trigger in self.triggers) and (not self.strategies or strategy in self.strategies)
 
     def _is_in_state(self, view: GroupView, machine_id: str, shown: str) -> bool:
         """Whether a machine is in one of the states, as it is shown (`queued #2`), or as the machine itself says."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.choose import choose
 from locksmith.cli.fleet_json import holder_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=GoCommand)
-@click.argument("machine", metavar="[MACHINE]", required=False)
+@click.argument("machine", metavar="[MACHINE]", required=False, shell_complete=complete.machines)
 @json_flag
 @pass_session
 def why(session: Session, *, machine: str | None, as_json: bool) -> None:

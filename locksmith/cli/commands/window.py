@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from locksmith.cli import complete
 from locksmith.cli.commands.freeze import group_option
 from locksmith.cli.commands.window_view import Asked, fields, lines, set_fields, warning
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
@@ -54,7 +55,15 @@ calendar_options = (
 @click.option("--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout to show with it.")
 @calendar_options[0]
 @calendar_options[1]
-@click.option("--set", "names", cls=GoOption, multiple=True, metavar="NAME", help="A set of windows in etcd to show.")
+@click.option(
+    "--set",
+    "names",
+    cls=GoOption,
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.window_sets,
+    help="A set of windows in etcd to show.",
+)
 @click.option(
     "--next", "count", cls=GoOption, type=click.IntRange(1, 1000), default=5, help="How many openings to show."
 )
@@ -113,7 +122,7 @@ def window(
 
 
 @window.command("set", cls=GoCommand)
-@click.argument("name")
+@click.argument("name", shell_complete=complete.window_sets)
 @click.option("--open", "windows", cls=GoOption, multiple=True, metavar="W", help="A window: 'Mon..Fri 02:00 for 3h'.")
 @click.option(
     "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout: '*-12-20..*-01-06'."
@@ -173,7 +182,7 @@ def set_(
 
 
 @window.command("show", cls=GoCommand)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.window_sets)
 @json_flag
 @pass_session
 def show(session: Session, *, name: str | None, as_json: bool) -> None:
@@ -201,7 +210,7 @@ def show(session: Session, *, name: str | None, as_json: bool) -> None:
 
 
 @window.command("rm", cls=GoCommand)
-@click.argument("name")
+@click.argument("name", shell_complete=complete.window_sets)
 @pass_session
 def remove(session: Session, *, name: str) -> None:
     """Remove a set of windows from etcd. Machines that still name it do not reboot until they have another."""
