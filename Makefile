@@ -81,8 +81,9 @@ packages-test:
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)
 
-prometheus: ## fetch Prometheus, which tests the alerts of docs/metrics.md
+prometheus: ## fetch Prometheus and promtool, which test the alerts of contrib/prometheus
 	./scripts/fetch-debian prometheus prometheus usr/bin/prometheus $(PROMETHEUS_SUITE)
+	./scripts/fetch-debian promtool promtool usr/bin/promtool $(PROMETHEUS_SUITE)
 
 # The last file that venv makes. Not made again when it is old: the packages in it would be lost.
 $(BIN)/pip:
