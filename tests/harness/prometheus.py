@@ -17,8 +17,7 @@ from urllib.parse import urlencode
 from tests.harness.ports import free_ports
 
 REPOSITORY = Path(__file__).parents[2]
-FETCHED = REPOSITORY / ".cache/prometheus"
-PROMETHEUS = FETCHED / "trixie/usr/bin/prometheus"
+PROMETHEUS = REPOSITORY / ".cache/prometheus/trixie/usr/bin/prometheus"
 PROMTOOL = REPOSITORY / ".cache/promtool/trixie/usr/bin/promtool"
 RULES = REPOSITORY / "contrib/prometheus/alerts.yml"
 HURRY = Path(__file__).with_name("hurry")
@@ -40,10 +39,19 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def lacking() -> str:
     """Say why there is no Prometheus here; empty: there is."""
-    if PROMETHEUS.exists():
+    return _lacking(PROMETHEUS, "Prometheus")
+
+
+def lacking_promtool() -> str:
+    """Say why there is no promtool here; empty: there is."""
+    return _lacking(PROMTOOL, "promtool")
+
+
+def _lacking(program: Path, name: str) -> str:
+    if program.exists():
         return ""
-    said = FETCHED / "trixie.missing"
-    return said.read_text().strip() if said.exists() else "Prometheus was not fetched: run `make prometheus`"
+    said = program.parents[2].with_suffix(".missing")
+    return said.read_text().strip() if said.exists() else f"{name} was not fetched: run `make prometheus`"
 
 
 def documented_queries() -> list[str]:
@@ -56,14 +64,18 @@ def documented_queries() -> list[str]:
 def hurried(rules: str, many: int = MANY) -> str:
     """Give rules whose times are as much shorter as those of the daemons, and of which `many` is another number."""
 
-    def seconds(found: re.Match[str]) -> float:
-        return int(found[2]) * SECONDS[found[3]]
+    def waited(found: re.Match[str]) -> str:
+        return f"{found[1]}{_short(int(found[2]) * SECONDS[found[3]], FACTOR):.0f}s"
 
-    rules = re.sub(r"(for: )(\d+)([smhd])\b", lambda found: f"{found[1]}{_short(seconds(found), FACTOR):.0f}s", rules)
-    rules = re.sub(r"(\[)(\d+)([smhd])(?=])", lambda found: f"{found[1]}{_short(seconds(found), SLOWER):.0f}s", rules)
-    rules = re.sub(
-        r"( > )(\d{3,})\b", lambda found: f"{found[1]}{max(_short(int(found[2]), FACTOR), SHORTEST):g}", rules
-    )
+    def looked_back(found: re.Match[str]) -> str:
+        return f"{found[1]}{_short(int(found[2]) * SECONDS[found[3]], SLOWER):.0f}s"
+
+    def age(found: re.Match[str]) -> str:
+        return f"{found[1]}{max(_short(int(found[2]), FACTOR), SHORTEST):g}"
+
+    rules = re.sub(r"(for: )(\d+)([smhd])\b", waited, rules)
+    rules = re.sub(r"(\[|offset )(\d+)([smhd])\b", looked_back, rules)
+    rules = re.sub(r"( > )(\d{3,})\b", age, rules)
     assert f" > {MANY}\n" in rules
     return rules.replace(f" > {MANY}\n", f" > {many}\n")
 
@@ -73,19 +85,30 @@ def _short(seconds: float, factor: float) -> float:
 
 
 class Prometheus:
-    """One Prometheus; a context. `targets` are the ports of the daemons, by the names of their machines."""
+    """One Prometheus; a context. `targets` are the ports of the daemons, by the names of their machines.
 
-    def __init__(self, folder: Path, targets: Mapping[str, int], many: int = MANY) -> None:
+    `every` is how often it scrapes and evaluates its rules.
+    """
+
+    def __init__(
+        self, folder: Path, targets: Mapping[str, int], rules: str, *, every: str = "500ms", program: Path = PROMETHEUS
+    ) -> None:
         self._folder = folder
-        self._many = many
         self._targets = targets
+        self._rules = rules
+        self._every = every
+        self._program = program
         [self._port] = free_ports(1)
 
     def __enter__(self) -> Self:
         self._folder.mkdir()
-        (self._folder / "rules.yml").write_text(hurried(RULES.read_text(), self._many))
+        (self._folder / "rules.yml").write_text(self._rules)
         config = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "global": {
+                "scrape_interval": self._every,
+                "scrape_timeout": self._every,
+                "evaluation_interval": self._every,
+            },
             "rule_files": [str(self._folder / "rules.yml")],
             "scrape_configs": [{"job_name": "locksmith", "static_configs": list(self._static())}],
         }
@@ -93,7 +116,7 @@ class Prometheus:
         log = (self._folder / "log").open("wb")
         self._process = subprocess.Popen(
             [
-                PROMETHEUS,
+                self._program,
                 f"--config.file={self._folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={self._folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self._port}",
@@ -112,6 +135,11 @@ class Prometheus:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def log(self) -> str:
@@ -133,6 +161,12 @@ class Prometheus:
         found: Sequence[dict[str, Any]] = answer.get("result", [])
         return found
 
+    def history(self, expression: str, begin: float, end: float, step: float) -> Sequence[dict[str, Any]]:
+        """Give what a query gave from one Unix time to another."""
+        asked = urlencode({"query": expression, "start": begin, "end": end, "step": step})
+        found: Sequence[dict[str, Any]] = self._ask(f"/api/v1/query_range?{asked}").get("result", [])
+        return found
+
     def refuses(self, expression: str) -> str:
         """Say why an expression cannot be evaluated; empty: it can."""
         try:
@@ -143,7 +177,7 @@ class Prometheus:
 
     def _ask(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
                 data: dict[str, Any] = json.load(answer)["data"]
         except OSError as error:
             if isinstance(error, HTTPError) and error.code == BAD_QUERY:
