@@ -20,7 +20,7 @@ MINUTES ?= 5
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
 
-demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
+demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
 
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
