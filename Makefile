@@ -20,7 +20,7 @@ MINUTES ?= 5
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds prometheus bench clean
 
-demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
+demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
 
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
@@ -84,8 +84,9 @@ packages-test:
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)
 
-prometheus: ## fetch Prometheus, which tests the alerts of docs/metrics.md
+prometheus: ## fetch Prometheus and promtool, which test the alerts of contrib/prometheus
 	./scripts/fetch-debian prometheus prometheus usr/bin/prometheus $(PROMETHEUS_SUITE)
+	./scripts/fetch-debian promtool promtool usr/bin/promtool $(PROMETHEUS_SUITE)
 
 # The last file that venv makes. Not made again when it is old: the packages in it would be lost.
 $(BIN)/pip:

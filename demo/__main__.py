@@ -1,4 +1,4 @@
-"""`python -m demo [--nodes N] [--max M] [--group G] [--svg FILE]`: a fleet here reboots, and nobody else is down.
+"""`python -m demo [--nodes N] [--max M] [--group G] [--prometheus]`: a fleet reboots, never more than M at once.
 
 Real: etcd, a message bus for each node, and locksmithd on each node. Doubles: update_engine, logind and the reboot
 itself, which ends the daemon and starts it again after a while with a new boot id.
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from demo.picture import Picture
 from demo.rollout import Rollout
+from demo.watch import NoPrometheusError, Watch, program
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
@@ -31,6 +32,7 @@ from locksmith.store.connect import open_store
 from locksmith.store.protocol import Store
 from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.node import Node
+from tests.harness.ports import free_ports
 
 VERSION = "4081.2.0"
 LIMIT = 120.0
@@ -42,7 +44,7 @@ group = "{group}"
 [etcd]
 endpoints = [{endpoints}]
 [metrics]
-enabled = false
+{metrics}
 [reboot]
 settle = "2s"
 """
@@ -61,16 +63,26 @@ STYLES = {"wants a reboot": "yellow", "holds the slot": "cyan", "rebooting": "re
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Draw what was seen, halfway and at the end, into this file.",
 )
-def main(nodes: int, slots: int, group: str, svg: Path | None) -> None:
+@click.option("--prometheus", is_flag=True, help="Have a real Prometheus scrape the nodes, with the alerts of contrib.")
+@click.option(
+    "--dashboard",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Draw the dashboard of contrib/grafana from what that Prometheus has scraped, into this SVG file.",
+)
+def main(*, nodes: int, slots: int, group: str, svg: Path | None, prometheus: bool, dashboard: Path | None) -> None:
     """Reboot a fleet of real locksmithd processes, one (or --max) at a time."""
     picture = Picture()
-    status = asyncio.run(show(nodes, slots, group, picture))
+    try:
+        watch = Watch(program(), dashboard) if prometheus or dashboard else None
+    except NoPrometheusError as error:
+        raise click.ClickException(str(error)) from None
+    status = asyncio.run(show(nodes, slots, group, picture, watch))
     if svg is not None:
         picture.save(svg, title="make demo")
     sys.exit(status)
 
 
-async def show(count: int, slots: int, group: str, picture: Picture) -> int:
+async def show(count: int, slots: int, group: str, picture: Picture, watch: Watch | None) -> int:
     """Run the rollout; 0 when every node has rebooted once and never more than `slots` were down."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="locksmith-demo-") as folder:
@@ -79,19 +91,37 @@ async def show(count: int, slots: int, group: str, picture: Picture) -> int:
             store = open_store(etcd.settings())
             await LockAdmin(RebootLock(store, group).guarded).set_max(slots)
             endpoints = ", ".join(f'"{endpoint}"' for endpoint in etcd.endpoints)
-            settings = SETTINGS.format(group=group, endpoints=endpoints)
             async with contextlib.AsyncExitStack() as stack:
                 rollout = Rollout([f"n{number}" for number in range(1, count + 1)], slots)
+                ports = dict(zip(rollout.names, free_ports(count), strict=True)) if watch else {}
                 fleet = [
-                    await stack.enter_async_context(_node(name, Path(folder), settings, rollout))
+                    await stack.enter_async_context(
+                        _node(
+                            name,
+                            Path(folder),
+                            SETTINGS.format(group=group, endpoints=endpoints, metrics=_metrics(ports.get(name))),
+                            rollout,
+                        )
+                    )
                     for name in rollout.names
                 ]
+                if watch:
+                    stack.enter_context(watch.running(Path(folder) / "prometheus", ports))
+                    await watch.begin(count, console)
                 await _roll_out(fleet, partial(_holders, store, group), rollout, console, picture)
+                if watch:
+                    _print_summary(rollout, console)
+                    await watch.finish(console)
             await store.close()
     picture.add(_table(rollout))
-    _print_summary(rollout, console)
+    if not watch:
+        _print_summary(rollout, console)
     _print_summary(rollout, picture.console)
     return 0 if _is_good(rollout) else 1
+
+
+def _metrics(port: int | None) -> str:
+    return f"port = {port}" if port else "enabled = false"
 
 
 def _node(name: str, folder: Path, settings: str, rollout: Rollout) -> Node:

@@ -17,6 +17,11 @@ FILES = {
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.policy": "usr/share/polkit-1/actions/",
     "contrib/systemd/locksmith.catalog": "usr/lib/systemd/catalog/",
+    "contrib/prometheus/alerts.yml": "usr/share/doc/locksmith/examples/prometheus/",
+    "contrib/prometheus/alerts_days_test.yml": "usr/share/doc/locksmith/examples/prometheus/",
+    "contrib/prometheus/alerts_test.yml": "usr/share/doc/locksmith/examples/prometheus/",
+    "contrib/prometheus/scrape.yml": "usr/share/doc/locksmith/examples/prometheus/",
+    "contrib/grafana/dashboard.json": "usr/share/doc/locksmith/examples/grafana/",
 }
 """Each file of the repository and the folder it goes to."""
 

@@ -1,4 +1,4 @@
-"""Each alert of docs/metrics.md on a real Prometheus, which scrapes real daemons that are in that very trouble.
+"""Each alert of contrib/prometheus on a real Prometheus, which scrapes real daemons that are in that very trouble.
 
 Daemons and rules hurry by the same factor (tests/harness/prometheus.py).
 """
@@ -6,6 +6,7 @@ Daemons and rules hurry by the same factor (tests/harness/prometheus.py).
 import asyncio
 import os
 import re
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -14,10 +15,11 @@ import pytest
 
 from tests.contract.daemons import CLOSED, Site
 from tests.harness.etcd import WHEEL, Etcd
+from tests.harness.faketime import FAKETIME, LACKING, set_clock
 from tests.harness.logind import RebootMode
 from tests.harness.node import Node
 from tests.harness.ports import free_ports
-from tests.harness.prometheus import HURRY, Prometheus, documented_queries, documented_rules, lacking
+from tests.harness.prometheus import HURRY, MANY, RULES, Prometheus, documented_queries, hurried, lacking
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -27,10 +29,12 @@ FIRES_WITHIN = 45.0
 """Seconds: a busy machine is slow."""
 
 FAILED = 'locksmith_reboots_total{result="failed"}'
-OF_TIME = {"LocksmithLoopStands", "LocksmithNotPresent", "LocksmithDown"}
+OF_TIME = {"LocksmithClock", "LocksmithDown", "LocksmithLoopStands", "LocksmithNotPresent", "LocksmithStoreUnavailable"}
 """What a machine that is busy with other tests may bring about."""
 REBOOT = {"limit": "3s", "settle": "300ms", "retry": "1h"}
 Scene = Callable[["Watched"], Awaitable[None]]
+PENDING = set(re.findall(r"- alert: (\w+)\n +expr: (?:\|\n(?: {10}.*\n)+|.*\n) +for: ", RULES.read_text()))
+"""The alerts that have a `for`."""
 STORIES: dict[str, Scene] = {}
 """The trouble for each alert, by its name."""
 
@@ -42,15 +46,16 @@ class Watched:
         self.site = site
         self._stack = stack
         self.prometheus: Prometheus
+        self.nodes: list[Node]
 
-    async def machines(self, count: int, **changes: object) -> list[Node]:
+    async def machines(self, count: int, *, many: int = MANY, **changes: object) -> list[Node]:
         """Start so many machines and the Prometheus that scrapes them."""
-        nodes = await self.halted_machines(count, **changes)
+        nodes = await self.halted_machines(count, many=many, **changes)
         for node in nodes:
             await node.start_daemon()
         return nodes
 
-    async def halted_machines(self, count: int, **changes: object) -> list[Node]:
+    async def halted_machines(self, count: int, *, many: int = MANY, **changes: object) -> list[Node]:
         """Make so many machines whose daemons do not run yet, and start Prometheus."""
         names = [f"n{number}" for number in range(1, count + 1)]
         ports = dict(zip(names, free_ports(count), strict=True))
@@ -60,11 +65,13 @@ class Watched:
             node = self.site.node(name, running=False, metrics=metrics, **{"reboot": REBOOT, **changes})
             node.environ["PYTHONPATH"] = str(HURRY)
             nodes.append(await self._stack.enter_async_context(node))
-        self.prometheus = self._stack.enter_context(Prometheus(self.site.folder / "prometheus", ports))
+        rules = hurried(RULES.read_text(), many)
+        self.prometheus = self._stack.enter_context(Prometheus(self.site.folder / "prometheus", ports, rules))
+        self.nodes = nodes
         return nodes
 
     async def fires(self, alert: str, *where: str) -> None:
-        """Wait until an alert fires for these machines, or else for the group."""
+        """Wait until an alert fires for these machines, or else for the group. If it has a `for`, it was pending."""
         wanted = {(alert, one) for one in where or (self.site.group,)}
         seen: set[tuple[str, str]] = set()
 
@@ -74,6 +81,22 @@ class Watched:
             return wanted <= seen
 
         await until_asked(all_fire, lambda: f"{wanted} do not fire, only {seen}; {self.prometheus.log[-2000:]}")
+        pending = f'last_over_time(ALERTS{{alertname="{alert}",alertstate="pending"}}[10m])'
+        assert bool(await asyncio.to_thread(self.prometheus.query, pending)) == (alert in PENDING)
+
+    async def commands_work(self) -> None:
+        """Run each command that the alerts which fire suggest; `why` alone is for the machine that the alert names."""
+        nodes = {node.name: node for node in self.nodes}
+        alerts = await asyncio.to_thread(self.prometheus.alerts)
+        texts = {alert["annotations"]["description"]: alert["labels"].get("instance") for alert in alerts}
+        for text, name in texts.items():
+            commands = re.findall(r"`locksmithctl ([^`]+)`", text)
+            assert commands, text
+            for command in commands:
+                node = nodes[name] if command == "why" else self.nodes[0]
+                _, said = await node.tool(*shlex.split(command))
+                assert said, command
+                assert not any(wrong in said for wrong in ("Usage:", "Traceback", "no machine")), f"{command}: {said}"
 
 
 async def until_asked(holds: Callable[[], bool], what: Callable[[], str]) -> None:
@@ -97,7 +120,9 @@ def trouble(*alerts: str) -> Callable[[Scene], Scene]:
 def play(site: Site, story: Scene) -> None:
     async def scene() -> None:
         async with asyncio.timeout(STORY_LIMIT), AsyncExitStack() as stack:
-            await story(Watched(site, stack))
+            watched = Watched(site, stack)
+            await story(watched)
+            await watched.commands_work()
 
     asyncio.run(scene())
 
@@ -105,6 +130,11 @@ def play(site: Site, story: Scene) -> None:
 def dies(node: Node) -> None:
     """Have a machine lose its power when it is told to reboot."""
     node.machine.on_reboot = lambda: os.kill(node.pid, 9)
+
+
+def port_of(node: Node) -> int:
+    """Give the port of its metrics."""
+    return int(re.findall(r"port = (\d+)", node.paths.config.read_text())[0])
 
 
 @trouble("LocksmithOverdue", "LocksmithLost", "LocksmithDown")
@@ -119,21 +149,33 @@ async def a_node_took_its_slot_and_died(watched: Watched) -> None:
     await watched.fires("LocksmithDown", "n2")
 
 
-@trouble("LocksmithNotPresent", "LocksmithErrors")
+@trouble("LocksmithStoreUnavailable")
 async def etcd_hangs(watched: Watched) -> None:
-    first, second = await watched.machines(2)
-    await first.says("idle")
-    await until(lambda: watched.site.node_record(first) and watched.site.node_record(second), "both are present")
+    nodes = await watched.machines(2)
+    await until(lambda: all(map(watched.site.node_record, nodes)), "both are present")
     with watched.site.etcd_frozen():
-        second.need_reboot("4081.2.0")
-        await watched.fires("LocksmithNotPresent", "n1", "n2")
-        await watched.fires("LocksmithErrors", "n2")
+        await watched.fires("LocksmithStoreUnavailable")
+        assert ("LocksmithNotPresent", "n1") not in watched.prometheus.firing()
+
+
+@trouble("LocksmithNotPresent", "LocksmithErrors")
+async def one_machine_of_three_is_cut_off(watched: Watched) -> None:
+    *others, third = await watched.halted_machines(3)
+    for node in others:
+        await node.start_daemon()
+    watched.site.endpoints = [f"http://127.0.0.1:{free_ports(1)[0]}"]
+    third.configure(watched.site.settings(metrics={"enabled": True, "port": port_of(third)}))
+    await third.start_daemon()
+    third.need_reboot("4081.2.0")
+    await watched.fires("LocksmithNotPresent", "n3")
+    await watched.fires("LocksmithErrors", "n3")
+    assert ("LocksmithStoreUnavailable", watched.site.group) not in watched.prometheus.firing()
 
 
 async def a_machine_never_reached_etcd(watched: Watched) -> None:
     watched.site.endpoints = [f"http://127.0.0.1:{free_ports(1)[0]}"]
     await watched.machines(1)
-    await watched.fires("LocksmithNotPresent", "n1")
+    await watched.fires("LocksmithStoreUnavailable")
 
 
 @trouble("LocksmithCameUpSick", "LocksmithHalted")
@@ -178,8 +220,7 @@ async def an_endpoint_is_of_another_cluster(watched: Watched) -> None:
     await node.stop_daemon()
     with Etcd(WHEEL) as other:
         watched.site.endpoints += other.endpoints
-        port = re.findall(r"port = (\d+)", node.paths.config.read_text())
-        node.configure(watched.site.settings(metrics={"enabled": True, "port": int(port[0])}))
+        node.configure(watched.site.settings(metrics={"enabled": True, "port": port_of(node)}))
         await node.start_daemon()
         await watched.fires("LocksmithOtherCluster", "n1")
         await node.stop_daemon()
@@ -194,14 +235,19 @@ async def logind_refuses_a_reboot(watched: Watched) -> None:
     await watched.fires("LocksmithRebootFailed", "n1")
 
 
-@trouble("LocksmithRebootWaits")
-async def a_reboot_waits_for_a_window_for_more_than_a_week(watched: Watched) -> None:
-    [node] = await watched.halted_machines(1, window=CLOSED)
+def needed_a_reboot_long_ago(node: Node) -> None:
+    """Have a package manager have asked for a reboot eight days ago."""
     asks = node.paths.root / "run/reboot-required"
     asks.parent.mkdir(exist_ok=True)
     asks.write_text("")
     long_ago = time.time() - 8 * 86400
     os.utime(asks, (long_ago, long_ago))
+
+
+@trouble("LocksmithRebootWaits")
+async def a_reboot_waits_for_a_window_for_more_than_a_week(watched: Watched) -> None:
+    [node] = await watched.halted_machines(1, window=CLOSED)
+    needed_a_reboot_long_ago(node)
     await node.start_daemon()
     await watched.fires("LocksmithRebootWaits", "n1")
 
@@ -213,6 +259,34 @@ async def two_machines_have_one_id(watched: Watched) -> None:
     for node in (first, second):
         await node.start_daemon()
     await watched.fires("LocksmithClone", "n1")
+
+
+@trouble("LocksmithManyMachines")
+async def many_machines_have_one_fault(watched: Watched) -> None:
+    for node in await watched.halted_machines(3, many=2, window=CLOSED):
+        needed_a_reboot_long_ago(node)
+        await node.start_daemon()
+    await watched.fires("LocksmithManyMachines")
+    assert not {alert for alert in watched.prometheus.firing() if alert[0] == "LocksmithRebootWaits"}
+
+
+@trouble("LocksmithClock")
+async def a_clock_jumps(watched: Watched) -> None:
+    if FAKETIME is None:
+        pytest.skip(LACKING)
+    first, second = await watched.halted_machines(2)
+    set_clock(second, "+0")
+    for node in (first, second):
+        await node.start_daemon()
+    await second.says("idle", limit=FIRES_WITHIN)
+    assert not {alert for alert, _ in watched.prometheus.firing()} - OF_TIME
+    set_clock(second, "+2h")
+    await watched.fires("LocksmithClock", "n2")
+    set_clock(second, "-2h")
+    behind = 'time() - locksmith_last_cycle_timestamp_seconds{instance="n2"} > 7000'
+    await until_asked(lambda: bool(watched.prometheus.query(behind)), lambda: "its clock goes back")
+    await watched.fires("LocksmithClock", "n2")
+    assert not {alert for alert, _ in watched.prometheus.firing()} - OF_TIME
 
 
 @trouble("LocksmithRolloutStands")
@@ -245,7 +319,7 @@ def site(tmp_path):
 
 
 def test_every_documented_alert_has_a_story():
-    assert set(re.findall(r"- alert: (\w+)", documented_rules())) == set(STORIES)
+    assert set(re.findall(r"- alert: (\w+)", RULES.read_text())) == set(STORIES)
 
 
 @pytest.mark.parametrize("story", dict.fromkeys(STORIES.values()), ids=lambda story: story.__name__)

@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 from locksmith.agent.steps import Wait
 from locksmith.daemon.group_metrics import GroupMetrics
 from locksmith.daemon.lock_metrics import LockMetrics
-from locksmith.daemon.metrics import Metrics
+from locksmith.daemon.metrics import Identity, Metrics
 from locksmith.daemon.stages import CHECKS
-from locksmith.gates.alerts import Alerts
+from locksmith.gates.alerts import OWN, Alerts
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
@@ -27,6 +27,7 @@ from locksmith.store.observed import KINDS, RESULTS
 
 REPOSITORY = Path(__file__).parents[3]
 DOCS = (REPOSITORY / "docs/metrics.md").read_text()
+RULES = (REPOSITORY / "contrib/prometheus/alerts.yml").read_text()
 
 LOWER_UNITS = ("milliseconds", "minutes", "hours", "days", "percent", "kilobytes", "megabytes")
 
@@ -92,20 +93,43 @@ def test_every_kind_of_call_and_every_result_is_documented():
     assert {word for row in rows for word in re.findall(r"[a-z_]+", row)} - {"result"} == {*KINDS, *RESULTS}
 
 
+def test_the_alerts_of_the_documentation_are_those_of_the_file():
+    assert DOCS.partition("\n## Alerts\n")[2].partition("```yaml\n")[2].partition("```")[0] == RULES
+
+
+def test_each_alert_has_its_line_in_the_documentation():
+    rows = [name for name, _, _ in documented("Alerts", columns=3)]
+    assert sorted(rows) == sorted(re.findall(r"- alert: (\w+)", RULES))
+    assert all(name.startswith(OWN) for name in rows)
+
+
 @pytest.mark.slow
 def test_the_alerts_and_examples_ask_for_what_is_served():
     names = {sample.name for family in served() for sample in family.samples}
-    expressions = re.findall(r"expr: (.*)", DOCS)
+    recorded = set(re.findall(r"- record: (\S+)", RULES))
+    expressions = re.findall(r"^ +(?:expr: (?!\|)|(?! *(?:- |\w+: )) {10,})(.*\blocksmith_.*)", RULES, re.MULTILINE)
     examples = re.findall(r"```promql\n(.*?)```", DOCS, re.DOTALL)
-    assert expressions
+    assert len(expressions) > len(recorded)
     assert examples
-    asked = [*expressions, *examples]
-    assert {name for expression in asked for name in re.findall(r"locksmith_\w+", expression)} <= names
+    asked = {name for text in [*expressions, *examples] for name in re.findall(r"[\w:]*locksmith_[\w:]+", text)}
+    assert asked <= names | recorded
     results = [word for example in examples for match in re.findall(r'=~"(.*)"', example) for word in match.split("|")]
     assert set(results) <= {*RESULTS}
     [sick, failure] = [expression for expression in expressions if "=~" in expression]
     assert set(re.findall(r'=~"(.*)"', sick)[0].split("|")) == {*states.SICK}
     assert set(re.findall(r'=~"(.*)"', failure)[0].split("|")) == {*ERRORS}
+
+
+@pytest.mark.slow
+def test_the_documentation_says_how_many_series_there_are():
+    registry = CollectorRegistry()
+    Metrics(registry, Identity("web", "etcd-lock"))
+    LockMetrics(registry, GroupMetrics(registry, "web"))
+    found = [sample.name for family in registry.collect() for sample in samples(family)]
+    [dropped] = re.findall(r"regex: (locksmith_.*)", (REPOSITORY / "contrib/prometheus/scrape.yml").read_text())
+    rest = [name for name in found if not re.fullmatch(dropped, name)]
+    assert f"Each machine has {len(found)} series; {len(rest)} with that." in DOCS.replace("\n", " ")
+    assert not [name for name in re.findall(r"locksmith_\w+", RULES) if re.fullmatch(dropped, name)]
 
 
 @pytest.mark.parametrize("family", served(), ids=lambda family: family.name)
