@@ -18,7 +18,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -71,6 +71,17 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
+
+# ARGS: --only release.wheel release.deb
+release: packages-release $(VENV)/.ready ## every package, checksums and the list of parts, into dist/
+	$(BIN)/python -m release.everything $(ARGS)
+
+release-check: packages-release $(VENV)/.ready ## the same, built twice: the two must be identical
+	$(BIN)/python -m release.everything --check $(ARGS)
+
+# Each kind of package has its list.
+packages-release:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(RPM_PACKAGES) $(IMAGE_PACKAGES)
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)

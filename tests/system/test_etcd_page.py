@@ -88,8 +88,7 @@ def test_three_members_with_tls_and_users_serve_a_node_that_reboots(machine_at):
     [of_member] = blocks(PAGE, "2. The members")
     for number, member in enumerate(members, 1):
         paste(member, of_member.replace("member=1\n", f"member={number}\n"))
-    for member in members:
-        wait_until(lambda member=member: active(member), limit=LIMIT, what=f"{member.name} serves")
+    wait_until(lambda: all(active(member) for member in members), limit=LIMIT, what="the members serve")
     users, later = blocks(PAGE, "3. Users and rights")
     exports = "".join(line + "\n" for line in users.splitlines() if line.startswith("export "))
     folder = "/root/etcd-for-locksmith"
