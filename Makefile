@@ -11,6 +11,7 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
+ANSIBLE := 'ansible-core>=2.17,<2.20' 'ansible-lint>=25,<27'
 TEST_PACKAGES := curl debootstrap etcd-server iproute2 libfaketime openssh-client openssl systemd-container
 ARGS   ?=
 
@@ -18,7 +19,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench release release-check packages-release clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus ansible bench release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -26,7 +27,7 @@ demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
 
-test: packages-test etcds prometheus check ## lint, types, layers, all tests; as root on real machines too
+test: packages-test etcds prometheus ansible check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 help: ## this list
@@ -94,6 +95,14 @@ etcds: ## fetch the etcd of other Debian suites, for the tests
 
 prometheus: ## fetch Prometheus, which tests the alerts of docs/metrics.md
 	./scripts/fetch-debian prometheus prometheus usr/bin/prometheus $(PROMETHEUS_SUITE)
+
+ansible: .cache/ansible/.ready ## fetch Ansible, for the tests of contrib/ansible
+
+# Its own environment: the project imports nothing of it.
+.cache/ansible/.ready: Makefile | $(BIN)/pip
+	$(BIN)/python -m venv .cache/ansible
+	.cache/ansible/bin/pip --quiet --disable-pip-version-check install $(ANSIBLE)
+	touch $@
 
 # The last file that venv makes. Not made again when it is old: the packages in it would be lost.
 $(BIN)/pip:
