@@ -11,14 +11,17 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
-TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base libfaketime man-db mandoc openssl systemd-container zsh
+ANSIBLE := 'ansible-core>=2.17,<2.20' 'ansible-lint>=25,<27'
+TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base iproute2 libfaketime man-db mandoc \
+  openssh-client openssl systemd-container zsh
 ARGS   ?=
 
 MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds prometheus bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds \
+  prometheus ansible bench release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -26,7 +29,7 @@ demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(finds
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
 
-test: packages-test etcds prometheus check ## lint, types, layers, all tests; as root on real machines too
+test: packages-test etcds prometheus ansible check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
 
 help: ## this list
@@ -75,6 +78,17 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
 
+# ARGS: --only release.wheel release.deb
+release: packages-release $(VENV)/.ready ## every package, checksums and the list of parts, into dist/
+	$(BIN)/python -m release.everything $(ARGS)
+
+release-check: packages-release $(VENV)/.ready ## the same, built twice: the two must be identical
+	$(BIN)/python -m release.everything --check $(ARGS)
+
+# Each kind of package has its list.
+packages-release:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(RPM_PACKAGES) $(IMAGE_PACKAGES)
+
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
@@ -87,6 +101,14 @@ etcds: ## fetch the etcd of other Debian suites, for the tests
 prometheus: ## fetch Prometheus and promtool, which test the alerts of contrib/prometheus
 	./scripts/fetch-debian prometheus prometheus usr/bin/prometheus $(PROMETHEUS_SUITE)
 	./scripts/fetch-debian promtool promtool usr/bin/promtool $(PROMETHEUS_SUITE)
+
+ansible: .cache/ansible/.ready ## fetch Ansible, for the tests of contrib/ansible
+
+# Its own environment: the project imports nothing of it.
+.cache/ansible/.ready: Makefile | $(BIN)/pip
+	$(BIN)/python -m venv .cache/ansible
+	.cache/ansible/bin/pip --quiet --disable-pip-version-check install $(ANSIBLE)
+	touch $@
 
 # The last file that venv makes. Not made again when it is old: the packages in it would be lost.
 $(BIN)/pip:

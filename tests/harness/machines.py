@@ -1,7 +1,8 @@
 """Real machines: systemd containers with their own PID 1, bus and logind, that really reboot.
 
-They share the host's network, so a server on its loopback is theirs too. systemd-nspawn gives each boot a boot id of
-its own, ends with status 133 where the machine asked for a reboot (with `--keep-unit`), and is then started again.
+They share the host's network, so a server on its loopback is theirs too, unless they get another (`network.py`).
+systemd-nspawn gives each boot a boot id of its own, ends with status 133 where the machine asked for a reboot (with
+`--keep-unit`), and is then started again.
 """
 
 import json
@@ -60,10 +61,14 @@ class Outage:
 
 
 class Machine:
-    """One machine in a pool: an overlay of its own over the layers, the topmost first."""
+    """One machine in a pool: an overlay of its own over the layers, the topmost first.
+
+    `network` is the file of a network namespace; without it the machine has the host's network.
+    """
 
     def __init__(self, pool: Path, name: str, layers: Sequence[Path]) -> None:
         self.name = name
+        self.network: Path | None = None
         self.id = uuid.uuid4().hex
         self.root = pool / name / "root"
         self.boots: list[Boot] = []
@@ -153,7 +158,9 @@ class Machine:
             "systemd-nspawn --quiet --boot --register=no --keep-unit --settings=no --link-journal=no "
             "--resolv-conf=off --timezone=off --console=pipe"
         )
-        placed = (f"--machine={self.name}", f"--directory={self.root}")
+        placed = [f"--machine={self.name}", f"--directory={self.root}"]
+        if self.network is not None:
+            placed.append(f"--network-namespace-path={self.network}")
         join = ("setpriv", "--pdeathsig", "TERM", "sh", "-c", _JOIN, "sh", *map(str, self._groups), "--")
         self.boots.append(Boot(time.time()))
         with (self.root.parent / "console").open("ab") as console:

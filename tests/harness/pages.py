@@ -1,0 +1,34 @@
+"""The commands of a page, as a reader pastes them."""
+
+import re
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def section(page: str, heading: str) -> str:
+    """Give the text below a heading of a page, without the sections that follow."""
+    text = (REPOSITORY / page).read_text()
+    found = re.search(rf"^(#+) {re.escape(heading)}$\n(.*)", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise AssertionError(f"{page} has no heading {heading!r}")
+    marks, rest = found.groups()
+    # A `#` in a block of code begins a comment, and no heading.
+    parts = re.split(r"(^```.*?^```)", rest, flags=re.DOTALL | re.MULTILINE)
+    taken = []
+    for part in parts:
+        ends = None if part.startswith("```") else re.search(rf"^#{{1,{len(marks)}}} ", part, re.MULTILINE)
+        taken.append(part[: ends.start()] if ends else part)
+        if ends:
+            break
+    return "".join(taken)
+
+
+def blocks(page: str, heading: str) -> list[str]:
+    """Give the blocks of shell below a heading."""
+    return re.findall(r"^```sh\n(.*?)^```", section(page, heading), re.DOTALL | re.MULTILINE)
+
+
+def without_apt(block: str) -> str:
+    """Replace the one command that needs the network: machines have the packages already, and are asked whether."""
+    return block.replace("apt-get install", "dpkg-query --show")
