@@ -12,13 +12,15 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
 TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
+# What builds and examines Debian packages, and a repository of them; without it their tests are skipped.
+DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
 ARGS   ?=
 
 MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench deb clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -72,11 +74,17 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
 
+deb: packages-deb $(VENV)/.ready ## the packages for Debian 12, and for Debian 13 and later, into dist/
+	$(BIN)/python -m release.deb
+
+packages-deb:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEB_PACKAGES)
+
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
 packages-test:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)
