@@ -20,7 +20,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench deb clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench deb apt-repo clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -76,6 +76,10 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 
 deb: packages-deb $(VENV)/.ready ## the packages for Debian 12, and for Debian 13 and later, into dist/
 	$(BIN)/python -m release.deb
+
+# KEY: a fingerprint in the caller's GnuPG keyring
+apt-repo: deb ## an apt repository of these packages in dist/apt, signed with KEY
+	$(BIN)/python -m release.apt_repo "$(KEY)"
 
 packages-deb:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEB_PACKAGES)

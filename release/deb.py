@@ -113,7 +113,7 @@ def _write_changelog(sources: Path, made: Build, version: str, flavour: Flavour)
 
 
 def _vendor(sources: Path) -> None:
-    """Unpack the wheels of debian/vendor.txt. pip compares each with its hash there; 3.11 is the Python of Debian 12."""
+    """Unpack the wheels of debian/vendor.txt. pip compares the hashes. Debian 12 has Python 3.11."""
     folder = sources / "debian/vendor"
     machine = os.uname().machine
     _run(

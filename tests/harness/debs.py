@@ -1,5 +1,6 @@
 """The Debian packages of this working tree, for the tests: built once, and a newer build of each."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -7,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 from release import deb
-from release.source import build_of
 from tests.harness import image
 
 CACHE = image.REPOSITORY / ".cache/debs"
+PARTS = ("locksmith", "strategies", "contrib", "debian", "release", "docs", "pyproject.toml")
+"""What a package is made of: it is built again when one of these has changed."""
 TOOLS = ("dpkg-buildpackage", "dh", "dh_python3", "pybuild")
 NEEDS = {deb.BOOKWORM: ("python3-click", "python3-h11", "python3-etcd"), deb.TRIXIE: tuple(deb.NAMES.values())}
 """What each package needs of Debian; test_deb.py compares this with the packages."""
@@ -26,7 +28,7 @@ def hindrance() -> str:
 
 def built(flavour: deb.Flavour) -> Path:
     """Give the package, built where no earlier session has built it from the same sources."""
-    folder = CACHE / f"{build_of().package_version}{flavour.suffix}"
+    folder = CACHE / f"{_digest()}{flavour.suffix}"
     with image.alone(CACHE):
         if not list(folder.glob("*.deb")):
             for old in CACHE.glob(f"*{flavour.suffix}"):
@@ -34,6 +36,17 @@ def built(flavour: deb.Flavour) -> Path:
             deb.build(folder, flavours=(flavour,))
     [package] = folder.glob("*.deb")
     return package
+
+
+def _digest() -> str:
+    """Tell the sources from others."""
+    digest = hashlib.sha256()
+    for part in PARTS:
+        path = image.REPOSITORY / part
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        for file in sorted(file for file in files if file.suffix != ".pyc"):
+            digest.update(f"{file.relative_to(image.REPOSITORY)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def newer(package: Path, folder: Path) -> Path:
