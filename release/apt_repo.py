@@ -79,7 +79,7 @@ def _architecture(entry: str) -> str:
 
 def _sign(home: Path, key: str, epoch: int) -> None:
     """Sign a Release file, as of the build or of the key if that is younger: two builds have the same signature."""
-    gpg = ("gpg", "--batch", "--yes", "--local-user", key, f"--faked-system-time={max(epoch, _made(key))}")
+    gpg = ("gpg", "--batch", "--yes", "--local-user", key, f"--faked-system-time={max(epoch, _made(key))}!")
     _run(*gpg, "--clearsign", "--output", home / "InRelease", home / "Release")
     _run(*gpg, "--armor", "--detach-sign", "--output", home / "Release.gpg", home / "Release")
 
@@ -100,7 +100,7 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
         env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     if done.returncode != 0:
-        raise RepositoryError(f"{command[0]} failed: {done.stderr.strip()}")
+        raise RepositoryError(f"{' '.join(map(str, command))} failed: {done.stderr.strip()}")
     return done.stdout
 
 
