@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
         print("name the key that signs the repository: make apt-repo KEY=FINGERPRINT", file=sys.stderr)
         return 2
     build = build_of()
-    packages = sorted(deb.DIST.glob(f"locksmith_{build.package_version}~deb*.deb"))
+    packages = sorted(deb.DIST.glob(f"locksmith_{build.package_version}+deb*.deb"))
     if len(packages) != len(deb.FLAVOURS):
         print("dist/ has not both packages of these sources: run make deb", file=sys.stderr)
         return 1

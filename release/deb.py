@@ -38,19 +38,23 @@ class Flavour:
 
     suite: str
     suffix: str
-    """Ends the version, so that an upgrade of Debian also upgrades the package."""
+    """Ends the version, so that an upgrade of Debian upgrades the package. A `~` would sort before `~dev`."""
     vendors: bool = False
 
 
-BOOKWORM = Flavour("bookworm", "~deb12u1", vendors=True)
-TRIXIE = Flavour("trixie", "~deb13u1")
+BOOKWORM = Flavour("bookworm", "+deb12u1", vendors=True)
+TRIXIE = Flavour("trixie", "+deb13u1")
 FLAVOURS = (BOOKWORM, TRIXIE)
 
 
 def build(dist: Path = DIST, repository: Path = REPOSITORY, flavours: Sequence[Flavour] = FLAVOURS) -> list[Path]:
-    """Build the packages into a folder, and name them."""
+    """Build the packages into a folder, all of the same sources, and name them."""
     dist.mkdir(parents=True, exist_ok=True)
-    return [_build(flavour, dist, repository) for flavour in flavours]
+    with tempfile.TemporaryDirectory(prefix="locksmith-deb-") as folder:
+        exported = Path(folder) / "exported"
+        exported.mkdir()
+        made = export(exported, repository)
+        return [_build(flavour, made, exported, dist) for flavour in flavours]
 
 
 def dependencies(flavour: Flavour, repository: Path = REPOSITORY) -> list[str]:
@@ -71,29 +75,27 @@ def vendored(repository: Path = REPOSITORY) -> set[str]:
     return set(re.findall(r"(?m)^([a-z0-9-]+)==", (repository / "debian/vendor.txt").read_text()))
 
 
-def _build(flavour: Flavour, dist: Path, repository: Path) -> Path:
-    with tempfile.TemporaryDirectory(prefix="locksmith-deb-") as folder:
-        sources = Path(folder) / "locksmith"
-        sources.mkdir()
-        made = export(sources, repository)
-        version = made.package_version + flavour.suffix
-        architecture = _run("dpkg", "--print-architecture").strip() if flavour.vendors else "all"
-        _write_control(sources, flavour, architecture)
-        _write_changelog(sources, made, version, flavour)
-        if flavour.vendors:
-            _vendor(sources)
-        stamp(sources, made.epoch)
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DEB_")},
-            "SOURCE_DATE_EPOCH": str(made.epoch),
-            "DEB_BUILD_OPTIONS": "nocheck noautodbgsym",
-            "PAYLOAD_PYTHON": sys.executable,
-            "LC_ALL": "C.UTF-8",
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",  # not the Python of a virtual environment
-        }
-        _run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=sources, env=environment)
-        package = Path(folder) / f"locksmith_{version}_{architecture}.deb"
-        return Path(shutil.copy(package, dist))
+def _build(flavour: Flavour, made: Build, exported: Path, dist: Path) -> Path:
+    work = exported.with_name(flavour.suite)
+    sources = work / "locksmith"
+    shutil.copytree(exported, sources, symlinks=True)
+    version = made.package_version + flavour.suffix
+    architecture = _run("dpkg", "--print-architecture").strip() if flavour.vendors else "all"
+    _write_control(sources, flavour, architecture)
+    _write_changelog(sources, made, version, flavour)
+    if flavour.vendors:
+        _vendor(sources)
+    stamp(sources, made.epoch)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DEB_")},
+        "SOURCE_DATE_EPOCH": str(made.epoch),
+        "DEB_BUILD_OPTIONS": "nocheck noautodbgsym",
+        "PAYLOAD_PYTHON": sys.executable,
+        "LC_ALL": "C.UTF-8",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",  # not the Python of a virtual environment
+    }
+    _run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=sources, env=environment)
+    return Path(shutil.copy(work / f"locksmith_{version}_{architecture}.deb", dist))
 
 
 def _write_control(sources: Path, flavour: Flavour, architecture: str) -> None:

@@ -131,5 +131,8 @@ def test_lintian_finds_nothing(flavour):
 
 @BUILDS
 def test_two_builds_are_identical(tmp_path):
-    first, second = (deb.build(tmp_path / name, flavours=(deb.TRIXIE,))[0] for name in ("first", "second"))
-    assert first.read_bytes() == second.read_bytes()
+    [again] = deb.build(tmp_path, flavours=(deb.TRIXIE,))
+    first = debs.built(deb.TRIXIE)
+    if first.name != again.name:  # built before the last commit
+        [first] = deb.build(tmp_path / "first", flavours=(deb.TRIXIE,))
+    assert first.read_bytes() == again.read_bytes()

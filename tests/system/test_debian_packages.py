@@ -216,7 +216,7 @@ def test_a_full_disk_during_an_upgrade_leaves_the_old_daemon(
     said = node.sh("dpkg -i /srv/*.deb", check=False)
     assert "No space left on device" in said
     assert (node.pid(), node.version()) == (before, old)
-    assert node.ctl("--version").strip().endswith(old.partition("~deb")[0].replace("~dev", ".dev"))
+    assert node.ctl("--version").strip().endswith(old.partition("+deb")[0].replace("~dev", ".dev"))
 
     node.sh(f"rm {code}/ballast; dpkg -i /srv/*.deb")
     assert node.pid() not in {before, "0"}
