@@ -14,6 +14,8 @@ PROMETHEUS_SUITE := trixie
 ANSIBLE := 'ansible-core>=2.17,<2.20' 'ansible-lint>=25,<27'
 TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base iproute2 libfaketime man-db mandoc \
   openssh-client openssl systemd-container zsh
+# What builds and examines Debian packages, and a repository of them; without it their tests are skipped.
+DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
 ARGS   ?=
 
 MINUTES ?= 5
@@ -21,7 +23,7 @@ MINUTES ?= 5
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds \
-  prometheus ansible bench release release-check packages-release clean
+  prometheus ansible bench deb apt-repo packages-deb release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -88,12 +90,21 @@ release-check: packages-release $(VENV)/.ready ## the same, built twice: the two
 # Each kind of package has its list.
 packages-release:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(RPM_PACKAGES) $(IMAGE_PACKAGES)
+deb: packages-deb $(VENV)/.ready ## the packages for Debian 12, and for Debian 13 and later, into dist/
+	$(BIN)/python -m release.deb
+
+# KEY: a fingerprint in the caller's GnuPG keyring
+apt-repo: deb ## an apt repository of these packages in dist/apt, signed with KEY
+	$(BIN)/python -m release.apt_repo "$(KEY)"
+
+packages-deb:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEB_PACKAGES)
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
 packages-test:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)

@@ -12,6 +12,7 @@ from release import man
 from release.source import REPOSITORY, build_of
 
 FILES = {
+    "contrib/locksmith.toml": "usr/share/doc/locksmith/examples/",
     "contrib/systemd/locksmithd.service": "usr/lib/systemd/system/",
     "contrib/systemd/com.coreos.update1.locksmith.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
