@@ -12,13 +12,15 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
 TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
+# What packs and strips the self-contained build.
+BUNDLE_PACKAGES := binutils squashfs-tools
 ARGS   ?=
 
 MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
+.PHONY: bundle demo quick test help check matrix coverage fuzz mutants lint types layers packages-bundle packages-demo packages-test etcds prometheus bench clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -72,8 +74,15 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
 
+# dist/locksmith-VERSION-x86-64.tar.xz and .raw
+bundle: packages-bundle $(VENV)/.demo ## the self-contained build, as an archive and as a system extension
+	$(BIN)/python -m release.bundle
+
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
+
+packages-bundle:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(BUNDLE_PACKAGES)
 
 packages-test:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES)
