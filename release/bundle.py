@@ -2,7 +2,7 @@
 
 It writes two files to `dist/`, of the same tree below `usr/`:
 
-- `locksmith-VERSION-x86-64.tar.xz`, to unpack at the root of a node, or into a folder of /var/lib/extensions;
+- `locksmith-VERSION-x86-64.tar.xz`, to unpack at the root of a node;
 - `locksmith-VERSION-x86-64.raw`, a system extension (systemd-sysext) in a squashfs.
 
 PyInstaller packs the Python that runs this. The node's glibc must be as new as that of the machine that builds.
@@ -32,6 +32,7 @@ LINKS = {
     f"{HOME}/locksmithd": "bundle/locksmithd",
 }
 """The programs, where they are looked for. The last is where Flatcar has the daemon of CoreOS locksmith."""
+START_AT_BOOT = "contrib/sysext/start-at-boot"
 NOT_CONFIGURED = """\
 # The configuration of a node without one in /etc/locksmith/locksmith.toml: it reboots nothing.
 strategy = "off"
@@ -84,6 +85,7 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         (folder / "frozen/bundle").rename(root / HOME / "bundle")
         _run(folder, build, "release.payload", str(root))
         (root / HOME / "locksmith.toml").write_text(NOT_CONFIGURED)
+        shutil.copy(folder / "source" / START_AT_BOOT, root / HOME)
         for link, target in LINKS.items():
             (root / link).parent.mkdir(parents=True, exist_ok=True)
             (root / link).symlink_to(target)
@@ -95,10 +97,9 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
 
 def archive(payload: Payload, target: Path) -> Path:
     """Write the tar.xz."""
-    with payload.of_kind("bundle") as root, _extension(payload, "locksmith"):
-        with tarfile.open(target, "w:xz", preset=6, format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(root.rglob("*")):
-                tar.add(path, str(path.relative_to(root)), recursive=False, filter=_of_root)
+    with payload.of_kind("bundle") as root, tarfile.open(target, "w:xz", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(root.rglob("*")):
+            tar.add(path, str(path.relative_to(root)), recursive=False, filter=_of_root)
     return target
 
 
@@ -107,7 +108,7 @@ def extension(payload: Payload, target: Path) -> Path:
 
     Every kernel that reads squashfs reads gzip, and reads it fast.
     """
-    with payload.of_kind("sysext") as root, _extension(payload, "locksmith", payload.name):
+    with as_extension(payload, "locksmith", payload.name) as root:
         target.unlink(missing_ok=True)
         pack = ["mksquashfs", str(root), str(target), "-noappend", "-all-root", "-no-xattrs", "-comp", "gzip", "-quiet"]
         # mksquashfs refuses SOURCE_DATE_EPOCH where a flag says the same.
@@ -117,16 +118,16 @@ def extension(payload: Payload, target: Path) -> Path:
 
 
 @contextmanager
-def _extension(payload: Payload, *names: str) -> Iterator[None]:
-    """Say for each name of the image that it is one: systemd-sysext looks for a file with the image's name."""
+def as_extension(payload: Payload, *names: str) -> Iterator[Path]:
+    """Say in the tree that it is an extension, for each name of its image: systemd-sysext looks for that name."""
     folder = payload.root / "usr/lib/extension-release.d"
     folder.mkdir()
     for name in names:
         release = EXTENSION_RELEASE.format(architecture=ARCHITECTURE, version=payload.build.package_version)
         (folder / f"extension-release.{name}").write_text(release)
-    stamp(payload.root, payload.build.epoch)
     try:
-        yield
+        with payload.of_kind("sysext") as root:
+            yield root
     finally:
         shutil.rmtree(folder)
 

@@ -13,6 +13,7 @@ from locksmith.config.load import load_daemon
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
 from locksmith.errors import UsageError
+from locksmith.host.installations import warnings as of_installations
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.util import boottime
@@ -49,7 +50,7 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
     set_up(debug=config.debug, group=config.group)
-    for caution in config.cautions:
+    for caution in (*config.cautions, *of_installations(paths)):
         log.warning("%s", caution)
     boottime.run(run_daemon(config, paths))
     return 0
