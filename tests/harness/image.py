@@ -123,8 +123,20 @@ apt-get install -qq -y --no-install-recommends"""
 
 LIKE_FLATCAR = """
 rm -rf /opt/locksmith /usr/bin/*python3* /usr/bin/py3* /usr/lib/python3* /usr/share/python3
-! ls /usr/bin /usr/local/bin | grep -i python
-echo '/usr /usr none bind,ro 0 0' >> /etc/fstab
+if ls /usr/bin /usr/local/bin | grep -i python; then exit 1; fi
+cat > /etc/systemd/system/read-only.service <<'END'
+[Unit]
+DefaultDependencies=no
+Before=local-fs.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=mount --bind /usr /usr
+ExecStart=mount -o remount,bind,ro /usr
+[Install]
+WantedBy=local-fs.target
+END
+systemctl enable read-only.service
 mkdir -p /usr/lib/locksmith /usr/lib/systemd/system/multi-user.target.wants
 printf '#!/bin/sh\nexec sleep infinity\n' > /usr/lib/locksmith/locksmithd
 printf '#!/bin/sh\necho locksmithctl version 0.6.2\n' > /usr/bin/locksmithctl
