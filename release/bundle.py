@@ -32,7 +32,7 @@ LINKS = {
     f"{HOME}/locksmithd": "bundle/locksmithd",
 }
 """The programs, where they are looked for. The last is where Flatcar has the daemon of CoreOS locksmith."""
-START_AT_BOOT = "contrib/sysext/start-at-boot"
+START_AT_BOOT = REPOSITORY / "contrib/sysext/start-at-boot"
 NOT_CONFIGURED = """\
 # The configuration of a node without one in /etc/locksmith/locksmith.toml: it reboots nothing.
 strategy = "off"
@@ -85,7 +85,6 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         (folder / "frozen/bundle").rename(root / HOME / "bundle")
         _run(folder, build, "release.payload", str(root))
         (root / HOME / "locksmith.toml").write_text(NOT_CONFIGURED)
-        shutil.copy(folder / "source" / START_AT_BOOT, root / HOME)
         for link, target in LINKS.items():
             (root / link).parent.mkdir(parents=True, exist_ok=True)
             (root / link).symlink_to(target)
@@ -95,9 +94,12 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         yield Payload(root, build)
 
 
-def archive(payload: Payload, target: Path) -> Path:
+def archive(payload: Payload, target: Path, preset: int = 6) -> Path:
     """Write the tar.xz."""
-    with payload.of_kind("bundle") as root, tarfile.open(target, "w:xz", format=tarfile.PAX_FORMAT) as tar:
+    with (
+        payload.of_kind("bundle") as root,
+        tarfile.open(target, "w:xz", preset=preset, format=tarfile.PAX_FORMAT) as tar,
+    ):
         for path in sorted(root.rglob("*")):
             tar.add(path, str(path.relative_to(root)), recursive=False, filter=_of_root)
     return target
@@ -125,10 +127,12 @@ def as_extension(payload: Payload, *names: str) -> Iterator[Path]:
     for name in names:
         release = EXTENSION_RELEASE.format(architecture=ARCHITECTURE, version=payload.build.package_version)
         (folder / f"extension-release.{name}").write_text(release)
+    helper = Path(shutil.copy(START_AT_BOOT, payload.root / HOME))
     try:
         with payload.of_kind("sysext") as root:
             yield root
     finally:
+        helper.unlink()
         shutil.rmtree(folder)
 
 

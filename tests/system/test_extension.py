@@ -119,16 +119,16 @@ def test_a_fleet_without_python_reboots_upgrades_in_the_queue_and_has_its_old_un
         assert shown(machine, "MemoryMax") == "infinity"
 
     ctl(fleet[0], "lock", "an-operator")
-    for machine in fleet:
+    for number, machine in enumerate(fleet, start=1):
         ctl(machine, "send-need-reboot")
-        wait_until(lambda: "queued" in shown(machine, "StatusText"), limit=LIMIT, what="it is in the queue")
+        wait_until(lambda: len(places(etcd)) == number, limit=LIMIT, what="it is in the queue")
     queue = places(etcd)
     newer = bundles.newer(payload, tmp_path)
     for machine in fleet:
         put(machine, newer)
         refresh(machine)
         assert ctl(machine, "--version") == "locksmithctl version 99.0\n"
-        wait_until(lambda: "queued" in shown(machine, "StatusText"), limit=LIMIT, what="it is in the queue again")
+        wait_until(lambda: "waiting" in shown(machine, "StatusText"), limit=LIMIT, what="it waits again")
     assert places(etcd) == queue
     ctl(fleet[0], "unlock", "an-operator")
     for machine in fleet:
