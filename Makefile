@@ -11,7 +11,7 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
-TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := binutils curl debootstrap etcd-server libfaketime openssl squashfs-tools systemd-container
 # What packs and strips the self-contained build.
 BUNDLE_PACKAGES := binutils squashfs-tools
 ARGS   ?=
@@ -20,7 +20,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: bundle demo quick test help check matrix coverage fuzz mutants lint types layers packages-bundle packages-demo packages-test etcds prometheus bench clean
+.PHONY: bundle rpm demo quick test help check matrix coverage fuzz mutants lint types layers packages-bundle packages-demo packages-test etcds prometheus bench clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -75,8 +75,11 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.forecast
 
 # dist/locksmith-VERSION-x86-64.tar.xz and .raw
-bundle: packages-bundle $(VENV)/.demo ## the self-contained build, as an archive and as a system extension
+bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
 	$(BIN)/python -m release.bundle
+
+rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
+	$(BIN)/python -m release.rpm
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)

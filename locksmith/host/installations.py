@@ -39,6 +39,7 @@ class Installation:
     what: str
 
     def __str__(self) -> str:
+        """Name it in a sentence."""
         return f"{self.kind} {self.what}"
 
     @property
@@ -91,7 +92,7 @@ def _packages(paths: Paths) -> Iterator[Installation]:
 
 
 def _covering(paths: Paths) -> Iterator[Path]:
-    """Give the units before that of a package; a link to that is none, and a mask (/dev/null) is an operator's order."""
+    """Give the units that systemd takes instead of a package's: no link to that, and no mask, which is an order."""
     for folder in UNIT_FOLDERS:
         unit = paths.root / folder / UNIT
         if unit.is_file() and unit.resolve() != (paths.root / "usr/lib/systemd/system" / UNIT).resolve():

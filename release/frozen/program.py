@@ -24,7 +24,7 @@ def main() -> None:
     _restore_environment()
     name = Path(sys.executable).name
     if name == "locksmith-supervise":
-        from locksmith.host.supervise import main as supervisor  # each program loads its own part only
+        from locksmith.host.supervise import main as supervisor
 
         supervisor()
     _trust_what_the_system_trusts()

@@ -86,7 +86,7 @@ def orphaned_for(lower: Path) -> Path:
 
 
 def without_python(lower: Path) -> Path:
-    """A layer over a base that takes Python away and makes /usr read-only, with an older locksmith in it, as on Flatcar.
+    """A layer over a base, as on Flatcar: no Python, a read-only /usr, and an older locksmith in that.
 
     The older one is a script: the program of CoreOS locksmith is not to be had.
     """

@@ -32,7 +32,9 @@ def run(payload, program, *arguments, root, **environ):
 
 def test_the_programs_run_without_any_environment(payload, tmp_path):
     for program in ("locksmithd", "locksmithctl"):
-        assert run(payload, program, "--version", root=tmp_path).stdout == f"{program} version {payload.build.version}\n"
+        assert (
+            run(payload, program, "--version", root=tmp_path).stdout == f"{program} version {payload.build.version}\n"
+        )
     assert run(payload, "locksmithd", "--check-config", root=tmp_path).returncode == 0
 
 
@@ -50,7 +52,11 @@ def test_a_program_of_the_operator_gets_the_callers_environment(payload, tmp_pat
     for given, expected in (("", None), ("/opt/own", "/opt/own")):
         environ = {"LD_LIBRARY_PATH": given} if given else {}
         done = subprocess.run(
-            [supervise, tmp_path / "place", "10", "/usr/bin/env"], check=True, capture_output=True, text=True, env=environ
+            [supervise, tmp_path / "place", "10", "/usr/bin/env"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environ,
         )
         seen = dict(line.split("=", 1) for line in done.stdout.splitlines())
         assert seen.get("LD_LIBRARY_PATH") == expected

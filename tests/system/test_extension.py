@@ -6,8 +6,10 @@ systemd-sysext gets a folder here instead of the .raw file: a container has no l
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ from tests.system.layers import NewMachine
 LIMIT = 120.0
 UNIT = "locksmithd.service"
 PLACE = "var/lib/extensions/locksmith"
+HOOK = "etc/locksmith/pre-reboot.d/50-environment"
+EXAMPLE = image.REPOSITORY / "tests/example_strategy"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,8 +48,8 @@ def etcd() -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def fleet(new_machine: NewMachine, etcd: Etcd, payload: bundle.Payload) -> list[Machine]:
-    """A machine with systemd 252 and a machine with systemd 257, both with the extension."""
+def fleet(new_machine: NewMachine, etcd: Etcd) -> list[Machine]:
+    """A machine with systemd 252 and a machine with systemd 257, both with an older locksmith."""
     bases = [image.base(suite) for suite in (image.BOOKWORM, image.TRIXIE)]
     machines = [
         new_machine(name, (image.without_python(base), base)) for name, base in zip(("m1", "m2"), bases, strict=True)
@@ -92,6 +96,29 @@ def places(etcd: Etcd) -> list[str]:
     return sorted(base64.b64decode(one["key"]).decode() for one in found)
 
 
+def has_places(etcd: Etcd, number: int) -> bool:
+    return len(places(etcd)) == number
+
+
+def waits(machine: Machine) -> bool:
+    return "waiting" in shown(machine, "StatusText")
+
+
+def add_hook(machine: Machine) -> None:
+    """A hook that writes down its environment."""
+    machine.write(HOOK, "#!/bin/sh\nenv > /var/lib/environment-of-the-hook\n")
+    (machine.root / HOOK).chmod(0o755)
+
+
+def add_plugin(machine: Machine) -> None:
+    """A strategy of another package, as `pip install --target` leaves it."""
+    plugins = "opt/locksmith/plugins"
+    machine.write(f"{plugins}/locksmith_file_strategy.py", (EXAMPLE / "locksmith_file_strategy.py").read_text())
+    machine.write(f"{plugins}/example-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+    points = "[locksmith.strategies]\nfile = locksmith_file_strategy:File\n"
+    machine.write(f"{plugins}/example-1.0.dist-info/entry_points.txt", points)
+
+
 def test_a_fleet_without_python_reboots_upgrades_in_the_queue_and_has_its_old_unit_back(
     fleet: list[Machine], etcd: Etcd, payload: bundle.Payload, tmp_path: Path
 ) -> None:
@@ -101,6 +128,7 @@ def test_a_fleet_without_python_reboots_upgrades_in_the_queue_and_has_its_old_un
         assert ctl(machine) == "locksmithctl version 0.6.2\n"
         assert shown(machine, "Description") == "Cluster reboot manager"
 
+    add_hook(fleet[0])
     for machine in fleet:
         put(machine, payload)
         refresh(machine)
@@ -117,18 +145,25 @@ def test_a_fleet_without_python_reboots_upgrades_in_the_queue_and_has_its_old_un
     for machine in fleet:
         assert shown(machine, "Description") == "Locksmith, the reboot coordinator"
         assert shown(machine, "MemoryMax") == "infinity"
+    environment = (fleet[0].root / "var/lib/environment-of-the-hook").read_text()
+    assert "LOCKSMITH_" in environment
+    assert not re.search("^(LD_LIBRARY_PATH|_PYI|SSL_)", environment, re.MULTILINE)
+
+    add_plugin(fleet[0])
+    fleet[0].run("env", "REBOOT_STRATEGY=file", "locksmithd", "--check-config")
+    assert fleet[1].run("env", "REBOOT_STRATEGY=file", "locksmithd", "--check-config", check=False).returncode == 2
 
     ctl(fleet[0], "lock", "an-operator")
     for number, machine in enumerate(fleet, start=1):
         ctl(machine, "send-need-reboot")
-        wait_until(lambda: len(places(etcd)) == number, limit=LIMIT, what="it is in the queue")
+        wait_until(partial(has_places, etcd, number), limit=LIMIT, what="it is in the queue")
     queue = places(etcd)
     newer = bundles.newer(payload, tmp_path)
     for machine in fleet:
         put(machine, newer)
         refresh(machine)
         assert ctl(machine, "--version") == "locksmithctl version 99.0\n"
-        wait_until(lambda: "waiting" in shown(machine, "StatusText"), limit=LIMIT, what="it waits again")
+        wait_until(partial(waits, machine), limit=LIMIT, what="it waits again")
     assert places(etcd) == queue
     ctl(fleet[0], "unlock", "an-operator")
     for machine in fleet:
