@@ -16,6 +16,8 @@ TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base ip
   openssh-client openssl systemd-container zsh
 # What builds and examines Debian packages, and a repository of them; without it their tests are skipped.
 DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
+# What packs and strips the self-contained build.
+BUNDLE_PACKAGES := binutils squashfs-tools
 ARGS   ?=
 
 MINUTES ?= 5
@@ -23,7 +25,7 @@ MINUTES ?= 5
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds \
-  prometheus ansible bench deb apt-repo packages-deb release release-check packages-release clean
+  prometheus ansible bench deb apt-repo packages-deb bundle rpm packages-bundle release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -99,12 +101,21 @@ apt-repo: deb ## an apt repository of these packages in dist/apt, signed with KE
 
 packages-deb:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEB_PACKAGES)
+# dist/locksmith-VERSION-x86-64.tar.xz and .raw
+bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
+	$(BIN)/python -m release.bundle
+
+rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
+	$(BIN)/python -m release.rpm
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
 
+packages-bundle:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(BUNDLE_PACKAGES)
+
 packages-test:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)

@@ -11,6 +11,7 @@ from locksmith.config.model import Config
 from locksmith.config.problems import Problems
 from locksmith.config.show import describe, describe_files
 from locksmith.daemon.examine import problems_of_parts
+from locksmith.host.installations import warnings as of_installations
 from locksmith.host.paths import Paths
 from locksmith.host.program_files import all_program_files
 from locksmith.util import boottime
@@ -24,7 +25,7 @@ def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
     problems = dict.fromkeys([*noted.found, *problems_of_parts(config, paths)])
     for problem in problems:
         fail(problem)
-    for caution in filter(None, (config.not_configured, *config.cautions)):
+    for caution in filter(None, (config.not_configured, *config.cautions, *of_installations(paths))):
         note(f"Warning: {caution}")
     if problems:
         return BAD_USAGE

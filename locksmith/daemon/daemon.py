@@ -6,6 +6,7 @@ Above 300 lines, in one piece: it is the only place that knows all the parts, an
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -81,6 +82,7 @@ async def run(config: Config, paths: Paths) -> None:
     strategy = make_strategy(config, target_of(config), paths)
     # At first, because a process that finds the pid sends it signals, and a signal without a handler ends the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _end_for_a_restart)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_daemon(paths))
         await Daemon(config, paths, member, strategy, stack).run()
@@ -214,6 +216,7 @@ def _signals(poll_now: Callable[[], None], running: asyncio.Future[None]) -> Ite
         signal.SIGTERM: running.cancel,
         signal.SIGINT: running.cancel,
         signal.SIGHUP: poll_now,
+        signal.SIGUSR1: _end_for_a_restart,
     }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
@@ -223,6 +226,16 @@ def _signals(poll_now: Callable[[], None], running: asyncio.Future[None]) -> Ite
         for number in handlers:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _end_for_a_restart() -> None:
+    """End at once, as in a crash: the next daemon finds the place in the queue, the claim and the stages again.
+
+    The unit's RestartKillSignal= sends it. After an upgrade a machine keeps its place among those that wait.
+    """
+    log.info("restarting: the next daemon resumes from the reboot journal, with this machine's place in the queue")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _member(paths: Paths) -> Member:

@@ -151,7 +151,7 @@ class Programs:
 
     async def _start(self, words: Sequence[str], place: Path, environ: Mapping[str, str]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-P", "-m", "locksmith.host.supervise", str(place), f"{self._limit:g}", *words]
+        command = [*_supervisor(), str(place), f"{self._limit:g}", *words]
         if self._paths.systemd_booted.exists():
             await self._start_unit(Path(words[0]), place, command, environ)
         else:
@@ -207,6 +207,13 @@ class Programs:
             start_new_session=True,
         )
         self._children.append(child)
+
+
+def _supervisor() -> list[str]:
+    """Give the command that supervises a program. In the self-contained build it is a program of its own there."""
+    if getattr(sys, "frozen", False):
+        return [str(Path(sys.executable).with_name("locksmith-supervise"))]
+    return [sys.executable, "-P", "-m", "locksmith.host.supervise"]
 
 
 def _is_over(place: Path) -> bool:

@@ -175,5 +175,10 @@ def _write(place: Path, code: int, reason: str, *, late: bool = False, said: str
     new.rename(place.with_suffix(".json"))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run what the command line says, and exit."""
     sys.exit(supervise(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
+
+
+if __name__ == "__main__":
+    main()

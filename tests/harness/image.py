@@ -85,6 +85,14 @@ def orphaned_for(lower: Path) -> Path:
     return _with_script(lower, "unattended", ORPHANED_FOR)
 
 
+def without_python(lower: Path) -> Path:
+    """A layer over a base, as on Flatcar: no Python, a read-only /usr, and an older locksmith in that.
+
+    The older one is a script: the program of CoreOS locksmith is not to be had.
+    """
+    return _with_script(lower, "flatcar", LIKE_FLATCAR)
+
+
 def with_debian_packages(lower: Path, *packages: str) -> Path:
     """A layer over a base that adds packages of Debian."""
     return _with_script(lower, "debian", f"{ADD_PACKAGES} {' '.join(packages)}\nrm -rf /var/lib/apt/lists/*\n")
@@ -111,6 +119,45 @@ export DEBIAN_FRONTEND=noninteractive
 mkdir -p /var/cache/apt/archives/partial /var/lib/apt/lists/partial
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends"""
+
+
+LIKE_FLATCAR = """
+rm -rf /opt/locksmith /usr/bin/*python3* /usr/bin/py3* /usr/lib/python3* /usr/share/python3
+if ls /usr/bin /usr/local/bin | grep -i python; then exit 1; fi
+cat > /etc/systemd/system/read-only.service <<'END'
+[Unit]
+DefaultDependencies=no
+Before=local-fs.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=mount --bind /usr /usr
+ExecStart=mount -o remount,bind,ro /usr
+[Install]
+WantedBy=local-fs.target
+END
+systemctl enable read-only.service
+mkdir -p /usr/lib/locksmith /usr/lib/systemd/system/multi-user.target.wants
+printf '#!/bin/sh\nexec sleep infinity\n' > /usr/lib/locksmith/locksmithd
+printf '#!/bin/sh\necho locksmithctl version 0.6.2\n' > /usr/bin/locksmithctl
+chmod 755 /usr/lib/locksmith/locksmithd /usr/bin/locksmithctl
+cat > /usr/lib/systemd/system/locksmithd.service <<'END'
+[Unit]
+Description=Cluster reboot manager
+After=update-engine.service
+[Service]
+MemoryMax=32M
+PrivateDevices=true
+EnvironmentFile=-/usr/share/flatcar/update.conf
+EnvironmentFile=-/etc/flatcar/update.conf
+ExecStart=/usr/lib/locksmith/locksmithd
+Restart=on-failure
+RestartSec=10s
+[Install]
+WantedBy=multi-user.target
+END
+ln -s ../locksmithd.service /usr/lib/systemd/system/multi-user.target.wants/
+"""
 
 
 ORPHANED_FOR = """

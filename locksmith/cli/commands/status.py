@@ -12,6 +12,7 @@ from locksmith.cli.output import claim_fields, json_flag, note, print_json, say,
 from locksmith.cli.rehearsing import note_dry_run, note_not_configured
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
+from locksmith.host.installations import warnings as of_installations
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.holder import LockState
 from locksmith.lock.records import share
@@ -28,6 +29,8 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     """Show how many slots there are and who holds one; with --watch the queue and the rollout too."""
     note_dry_run(session)
     note_not_configured(session)
+    for caution in of_installations(session.paths):
+        note(f"Warning: {caution}")
     if watches:
         from locksmith.cli.commands.watch import watch
 

@@ -1,0 +1,99 @@
+"""The installations of locksmith on this machine: two of different kinds disagree about which daemon runs.
+
+Each package writes its version to /usr/lib/locksmith/installed.d/KIND. A program that is not below /usr/lib is of a
+Python environment. A unit of an administrator covers the unit of every package.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import locksmith
+from locksmith.host.paths import Paths
+from locksmith.host.trust import read_regular
+from locksmith.util.words import quoted
+
+UNIT = "locksmithd.service"
+UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system")
+"""Where a unit covers that of a package, which is in usr/lib/systemd/system."""
+ENVIRONMENT = "Python environment"
+REMOVE = {
+    "deb": "apt-get remove locksmith",
+    "rpm": "rpm --erase locksmith",
+    "sysext": "rm -r /var/lib/extensions/locksmith* && systemd-sysext refresh",
+    "bundle": "rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
+}
+"""How an installation of each kind is removed."""
+
+_KIND = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]{0,80}")
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One of them: its kind, and its version or folder."""
+
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        """Name it in a sentence."""
+        return f"{self.kind} {self.what}"
+
+    @property
+    def removal(self) -> str:
+        """The command that removes it."""
+        return REMOVE.get(self.kind, f"rm -r {quoted(Path(self.what))}" if self.kind == ENVIRONMENT else "")
+
+
+def installations(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[Installation]:
+    """Give what is installed, the packages first. `program` is a file of the program that asks."""
+    found = list(_packages(paths))
+    if not program.is_relative_to(paths.root / "usr/lib"):
+        found.append(Installation(ENVIRONMENT, str(program.parents[1])))
+    return found
+
+
+def warnings(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[str]:
+    """Say in a sentence each that there are several installations, and that a unit covers that of a package."""
+    found = installations(paths, program)
+    said = []
+    if len(found) > 1:
+        ways = [f"`{one.removal}`" for one in found if one.removal]
+        said.append(
+            f"locksmith is installed {len(found)} times on this machine: {', '.join(map(str, found))}. "
+            f"This program is in {program.parents[1]}. Remove all but one: {' or '.join(ways)}"
+        )
+    packages = ", ".join(str(one) for one in found if one.kind != ENVIRONMENT)
+    if packages:
+        said += [
+            f"systemd starts locksmithd by the unit {unit}, which covers the unit of {packages}: "
+            f"`rm {quoted(unit)} && systemctl daemon-reload`"
+            for unit in _covering(paths)
+        ]
+    return said
+
+
+def _packages(paths: Paths) -> Iterator[Installation]:
+    try:
+        files = sorted((paths.root / "usr/lib/locksmith/installed.d").iterdir())
+    except OSError:
+        return
+    for file in files:
+        if not _KIND.fullmatch(file.name):
+            continue
+        try:
+            version = read_regular(file, _LONGEST).decode("utf-8", "replace").strip()
+        except OSError:
+            version = ""
+        yield Installation(file.name, version if _VERSION.fullmatch(version) else "of an unknown version")
+
+
+def _covering(paths: Paths) -> Iterator[Path]:
+    """Give the units that systemd takes instead of a package's: no link to that, and no mask, which is an order."""
+    for folder in UNIT_FOLDERS:
+        unit = paths.root / folder / UNIT
+        if unit.is_file() and unit.resolve() != (paths.root / "usr/lib/systemd/system" / UNIT).resolve():
+            yield unit

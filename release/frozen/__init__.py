@@ -1,0 +1,1 @@
+"""What PyInstaller makes the self-contained build of."""

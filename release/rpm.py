@@ -1,0 +1,111 @@
+"""The RPM, `python -m release.rpm`: the self-contained build, packed by nfpm. It is not signed.
+
+Its scriptlets do what the macros of systemd's own packages do: the preset at the first installation, a restart after an
+upgrade, a stop before the removal.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from release.bundle import ARCHITECTURE as SYSTEMD_NAME
+from release.bundle import DIST, HOME, Payload, payload
+from release.glibc import required
+
+ARCHITECTURE = {"x86-64": "amd64"}.get(SYSTEMD_NAME, SYSTEMD_NAME)
+"""As Go names it."""
+RUNS = "[ -d /run/systemd/system ]"
+SCRIPTS = {
+    "postinstall": f"""\
+if [ "$1" -eq 1 ] && command -v systemctl >/dev/null; then
+  systemctl --no-reload preset locksmithd.service >/dev/null 2>&1 || :
+fi
+if {RUNS}; then
+  systemctl daemon-reload || :
+  systemctl reload dbus.service || :
+fi
+""",
+    "preremove": """\
+if [ "$1" -eq 0 ] && command -v systemctl >/dev/null; then
+  systemctl --no-reload disable --now locksmithd.service >/dev/null 2>&1 || :
+fi
+""",
+    "postremove": f"""\
+if {RUNS}; then
+  systemctl daemon-reload || :
+  if [ "$1" -ge 1 ]; then
+    systemctl try-restart locksmithd.service || :
+  fi
+fi
+""",
+}
+"""What rpm runs; "$1" is how many versions of the package are there afterwards."""
+ELSEWHERE = {"usr/share/zsh/vendor-completions/": "usr/share/zsh/site-functions/"}
+"""What Fedora has in another folder than Debian."""
+
+
+def write(tree: Payload, folder: Path = DIST) -> Path:
+    """Write the RPM."""
+    target = folder / f"locksmith-{tree.build.package_version}-1.{os.uname().machine}.rpm"
+    with tree.of_kind("rpm") as root, tempfile.TemporaryDirectory() as scripts:
+        for name, text in SCRIPTS.items():
+            (Path(scripts) / name).write_text(text)
+        config = Path(scripts) / "nfpm.yaml"
+        config.write_text(json.dumps(_config(tree, root, Path(scripts))))
+        nfpm = str(Path(sys.executable).with_name("nfpm"))
+        environ = {**os.environ, "SOURCE_DATE_EPOCH": str(tree.build.epoch)}
+        command = [nfpm, "package", "--packager", "rpm", "--config", str(config), "--target", str(target)]
+        subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
+    return target
+
+
+def _config(tree: Payload, root: Path, scripts: Path) -> dict[str, Any]:
+    when = datetime.fromtimestamp(tree.build.epoch, UTC).isoformat().replace("+00:00", "Z")
+    major, minor = required(root / HOME)
+    return {
+        "name": "locksmith",
+        "arch": ARCHITECTURE,
+        "version": tree.build.package_version,
+        "version_schema": "none",
+        "release": "1",
+        "description": "A reboot coordinator for fleets of Linux machines",
+        "maintainer": "The locksmith project",
+        "license": "Apache-2.0",
+        "mtime": when,
+        "depends": ["systemd", "dbus", f"libc.so.6(GLIBC_{major}.{minor})(64bit)", "libz.so.1()(64bit)"],
+        "contents": list(_contents(root, when)),
+        "scripts": {name: str(scripts / name) for name in SCRIPTS},
+        "rpm": {"buildhost": "locksmith", "compression": "zstd"},
+    }
+
+
+def _contents(root: Path, when: str) -> Iterator[dict[str, Any]]:
+    yield {"dst": "/etc/locksmith", "type": "dir", "file_info": {"mode": 0o755, "mtime": when}}
+    for path in sorted(root.rglob("*")):
+        place = str(path.relative_to(root))
+        for debian, other in ELSEWHERE.items():
+            place = place.replace(debian, other)
+        entry: dict[str, Any] = {"dst": f"/{place}", "file_info": {"mtime": when}}
+        if path.is_symlink():
+            yield {**entry, "src": str(path.readlink()), "type": "symlink"}
+        elif path.is_file():
+            yield {**entry, "src": str(path), "file_info": {"mode": path.stat().st_mode & 0o777, "mtime": when}}
+        elif place.startswith(HOME):
+            yield {**entry, "type": "dir", "file_info": {"mode": 0o755, "mtime": when}}
+
+
+def main() -> None:
+    """Write it."""
+    DIST.mkdir(exist_ok=True)
+    with payload() as tree:
+        print(write(tree))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The daemon ends for a restart (SIGUSR1, the unit's RestartKillSignal=): an upgrade costs no place in the queue."""
+
+import signal
+
+
+def test_a_restart_keeps_the_place_that_a_stop_gives_up(site):
+    async def story(one, two):
+        rival = await site.lock.take("rack")
+        for node in (one, two):
+            node.need_reboot("4081.2.0")
+            await node.says("waiting (slot)" if node is one else "waiting (queue)")
+        before = site.lock.waiters
+        one.send_signal(signal.SIGUSR1)
+        await one.says("restarting: the next daemon resumes from the reboot journal, with this machine's place")
+        assert await one.ended() == 0
+        assert site.lock.waiters == before
+        await one.start_daemon()
+        await one.says("waiting (slot)", times=2)
+        assert site.lock.waiters == before
+        await two.stop_daemon()
+        await two.says("stopping; this machine leaves the queue")
+        assert site.lock.waiters == before[:1]
+        await site.lock.release(rival)
+
+    site.play(story, nodes=2)
+
+
+def test_an_idle_daemon_restarts_too(site):
+    async def story(node):
+        await node.says("idle: nothing wants a reboot")
+        node.send_signal(signal.SIGUSR1)
+        assert await node.ended() == 0
+        await node.start_daemon()
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+        assert node.reboots == 1
+
+    site.play(story)

@@ -1,0 +1,77 @@
+"""Two installations of different kinds on one node: each program names the others."""
+
+import pytest
+
+from locksmith.host.installations import warnings
+from locksmith.host.paths import Paths
+
+UNIT = "etc/systemd/system/locksmithd.service"
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return Paths(tmp_path)
+
+
+def write(paths, place, text="0.1.0\n"):
+    file = paths.root / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def packaged(paths, where="python3/dist-packages"):
+    return write(paths, f"usr/lib/{where}/locksmith/__init__.py")
+
+
+def test_a_single_package_is_nothing_to_speak_of(paths):
+    write(paths, "usr/lib/locksmith/installed.d/deb")
+    assert warnings(paths, packaged(paths)) == []
+
+
+def test_a_python_environment_alone_is_nothing_to_speak_of(paths):
+    write(paths, UNIT, "[Service]\n")
+    assert warnings(paths, write(paths, "opt/locksmith/lib/locksmith/__init__.py")) == []
+
+
+def test_a_package_and_an_extension_name_each_other_and_both_ways_out(paths):
+    write(paths, "usr/lib/locksmith/installed.d/deb", "0.1.0~dev1+g2\n")
+    write(paths, "usr/lib/locksmith/installed.d/sysext", "0.2.0\n")
+    for where in ("python3/dist-packages", "locksmith/bundle/_internal"):
+        [said] = warnings(paths, packaged(paths, where))
+        assert "installed 2 times on this machine: deb 0.1.0~dev1+g2, sysext 0.2.0." in said
+        assert f"This program is in {paths.root}/usr/lib/{where}." in said
+        assert "`apt-get remove locksmith` or `rm -r /var/lib/extensions/locksmith*" in said
+
+
+def test_an_environment_next_to_a_package_is_named_with_its_folder(paths):
+    write(paths, "usr/lib/locksmith/installed.d/rpm")
+    [said] = warnings(paths, write(paths, "opt/locksmith/lib/locksmith/__init__.py"))
+    assert f"rpm 0.1.0, Python environment {paths.root}/opt/locksmith/lib" in said
+    assert f"`rm -r {paths.root}/opt/locksmith/lib`" in said
+
+
+def test_an_older_unit_of_an_administrator_is_named_where_a_package_is(paths):
+    write(paths, "usr/lib/locksmith/installed.d/deb")
+    unit = write(paths, UNIT, "[Service]\n")
+    [said] = warnings(paths, packaged(paths))
+    assert f"by the unit {unit}, which covers the unit of deb 0.1.0: `rm {unit} && systemctl daemon-reload`" in said
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "usr/lib/systemd/system/locksmithd.service"])
+def test_a_mask_and_a_link_to_the_packages_unit_cover_nothing(paths, target):
+    write(paths, "usr/lib/locksmith/installed.d/deb")
+    write(paths, "usr/lib/systemd/system/locksmithd.service")
+    link = paths.root / UNIT
+    link.parent.mkdir(parents=True)
+    link.symlink_to(paths.root / target)
+    assert warnings(paths, packaged(paths)) == []
+
+
+@pytest.mark.parametrize("text", ["", "\x1b[31m0.1\n", "1.0\n2.0\n", "x" * 10_000])
+def test_a_version_that_cannot_be_read_is_no_text_of_others(paths, text):
+    write(paths, "usr/lib/locksmith/installed.d/deb", text)
+    write(paths, "usr/lib/locksmith/installed.d/sysext")
+    write(paths, "usr/lib/locksmith/installed.d/.deb.swp")
+    [said] = warnings(paths, packaged(paths))
+    assert "installed 2 times on this machine: deb of an unknown version, sysext 0.1.0." in said
