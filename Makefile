@@ -18,7 +18,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench image clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -71,6 +71,12 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
+
+# What `make image` needs besides.
+IMAGE_PACKAGES := umoci
+image: $(VENV)/.ready ## the container image: dist/locksmith-VERSION.oci.tar
+	@./scripts/need-packages $(IMAGE_PACKAGES)
+	$(BIN)/python -m release.image
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)

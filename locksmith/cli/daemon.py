@@ -13,6 +13,7 @@ from locksmith.config.load import load_daemon
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
 from locksmith.errors import UsageError
+from locksmith.host.container import refuse_missing_mounts
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.util import boottime
@@ -48,6 +49,7 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
+    refuse_missing_mounts(paths)
     set_up(debug=config.debug, group=config.group)
     for caution in config.cautions:
         log.warning("%s", caution)
