@@ -34,8 +34,8 @@ LEFT_OUT = ("debconf", "dpkg", "gcc-14-base", "libdb5.3t64", "libgmp10", "mawk",
 """Packages that only the scripts of packages need, and those that nothing in the image opens. Coreutils needs gmp for
 `expr` and `factor` alone, Python needs Berkeley DB for `dbm` alone."""
 REMOVED = (
-    "etc/apt", "etc/cron.daily", "etc/default", "etc/issue*", "etc/kernel", "etc/logrotate.d", "etc/motd*", "etc/update-motd.d",
-    "media", "mnt", "opt", "srv", "home", "boot",
+    "etc/apt", "etc/cron.daily", "etc/default", "etc/issue*", "etc/kernel", "etc/logrotate.d", "etc/motd*",
+    "etc/update-motd.d", "media", "mnt", "opt", "srv", "home", "boot",
     "usr/lib/*/gconv", "usr/lib/*/perl-base", "usr/lib/python3*/idlelib", "usr/lib/python3*/pydoc_data",
     "usr/lib/python3*/ensurepip", "usr/lib/python3*/lib2to3", "usr/lib/python3*/__phello__", "usr/lib/python3*/turtle*",
     "usr/lib/python3*/tkinter", "usr/lib/python3*/_pyrepl", "usr/lib/valgrind",

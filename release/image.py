@@ -18,6 +18,8 @@ from release.debian_root import PYTHON, PYTHON_PACKAGES
 from release.source import REPOSITORY, Build, export
 
 DIST = REPOSITORY / "dist"
+NAME = "localhost/locksmith"
+"""Its name where it is loaded from the archive; in a registry it gets another."""
 MACHINE = "/host"
 """Where the machine's root is mounted."""
 FROM_THE_MACHINE = (
@@ -156,7 +158,15 @@ def _image(layout: Path, layers: list[Path], build: Build) -> str:
         "--config.env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "--config.env", "LANG=C.UTF-8", *labels, *notes,
     )  # fmt: skip
     debian_root.run("umoci", "gc", "--layout", layout)
-    [manifest] = json.loads((layout / "index.json").read_text())["manifests"]
+    return _name(layout / "index.json", f"{NAME}:{tag}")
+
+
+def _name(index: Path, name: str) -> str:
+    """Give the image its whole name, under which podman and containerd load it; give its digest."""
+    content = json.loads(index.read_text())
+    [manifest] = content["manifests"]
+    manifest["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+    index.write_text(json.dumps(content))
     return str(manifest["digest"])
 
 

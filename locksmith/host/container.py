@@ -70,7 +70,7 @@ class Surroundings:
             )
 
     async def _refuse_other_processes(self, name: str) -> None:
-        """The bus and logind name processes by the machine's pids; the daemon knows its own inhibitors by its pid."""
+        """Compare the pids: logind names the owners of inhibitors by the machine's, and the daemon knows its own so."""
         [there] = await self._bus.call(to_bus("GetConnectionUnixProcessID", name, "u"))
         if there != (here := os.getpid()):
             raise HostError(

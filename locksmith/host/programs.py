@@ -1,4 +1,5 @@
 """The operator's programs: checks and hooks. Each folder runs in the order of its names, each program in its own unit.
+
 In the container image they are children of the daemon, and end with the container.
 
 If a program still runs after a restart of the daemon, the daemon finds it by its name and waits for it. If a program
