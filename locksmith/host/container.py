@@ -29,7 +29,7 @@ def missing_mounts(paths: Paths) -> list[str]:
     """Say which folders of the machine the container lacks; empty outside of the image too."""
     if not in_image(paths):
         return []
-    if not os.path.ismount(paths.machine_root):
+    if not (paths.machine_root / "run").is_dir():
         return [f"the machine's root is not mounted: run the container with --volume=/:{paths.machine_root}:ro,rslave"]
     return [_not_shared(folder) for folder in (paths.state, paths.run) if not _is_of_machine(folder, paths)]
 

@@ -62,8 +62,10 @@ class Outage:
 class Machine:
     """One machine in a pool: an overlay of its own over the layers, the topmost first."""
 
-    def __init__(self, pool: Path, name: str, layers: Sequence[Path]) -> None:
+    def __init__(self, pool: Path, name: str, layers: Sequence[Path], options: Sequence[str] = ()) -> None:
         self.name = name
+        self.options = options
+        """More of systemd-nspawn's options."""
         self.id = uuid.uuid4().hex
         self.root = pool / name / "root"
         self.boots: list[Boot] = []
@@ -158,7 +160,7 @@ class Machine:
         self.boots.append(Boot(time.time()))
         with (self.root.parent / "console").open("ab") as console:
             self._process = subprocess.Popen(
-                [*join, *nspawn.split(), *placed],
+                [*join, *nspawn.split(), *placed, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
