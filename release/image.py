@@ -31,6 +31,13 @@ OWN_FOLDERS = {"etc/locksmith": 0o755, "run/locksmith": 0o755, "run/update-engin
 """The folders that are mounted one by one. The daemon writes to all but the first."""
 LEFT_OUT = ("usr/lib/systemd/", "usr/share/bash-completion/", "usr/share/zsh/", "usr/share/fish/", "usr/share/man/")
 """Files of every package that have no use in a container."""
+SHARED = {
+    "contrib/hooks/kubernetes-node": 0o755,
+    "contrib/hooks/load-balancer": 0o755,
+    "contrib/podman/install": 0o755,
+    "contrib/podman/locksmithd.container": 0o644,
+}
+"""Files in /usr/share/locksmith, and their modes: hooks to choose from, and what the machine itself gets."""
 NOT_CONFIGURED = 'strategy = "off"\n'
 PROGRAMS = {"locksmithd": "locksmith.cli.daemon", "locksmithctl": "locksmith.cli.main"}
 SDISTS = {"python-etcd": ("dnspython",)}
@@ -93,6 +100,10 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
     for name, folder in payload.FILES.items():
         if not folder.startswith(LEFT_OUT):
             _write(root / folder / Path(name).name, (source / name).read_text())
+    for name, mode in SHARED.items():
+        text = (source / name).read_text().replace(f"{NAME}:latest", f"{NAME}:{tag_of(build)}")
+        folder = "hooks" if "hooks" in name else "."
+        _write(root / "usr/share/locksmith" / folder / Path(name).name, text, mode)
     if not (configuration := root / "usr/lib/locksmith/locksmith.toml").exists():
         _write(configuration, NOT_CONFIGURED)
     _write(root / "usr/lib/locksmith/installed.d/image", f"{build.version}\n")
