@@ -18,6 +18,8 @@ TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base ip
 DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
 # What packs and strips the self-contained build.
 BUNDLE_PACKAGES := binutils squashfs-tools
+# What packs the container image.
+IMAGE_PACKAGES := umoci
 ARGS   ?=
 
 MINUTES ?= 5
@@ -25,7 +27,8 @@ MINUTES ?= 5
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds \
-  prometheus ansible bench deb apt-repo packages-deb bundle rpm packages-bundle release release-check packages-release clean
+  prometheus ansible bench deb apt-repo packages-deb bundle rpm packages-bundle image packages-image \
+  release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -91,7 +94,8 @@ release-check: packages-release $(VENV)/.ready ## the same, built twice: the two
 
 # Each kind of package has its list.
 packages-release:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(RPM_PACKAGES) $(IMAGE_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(IMAGE_PACKAGES)
+
 deb: packages-deb $(VENV)/.ready ## the packages for Debian 12, and for Debian 13 and later, into dist/
 	$(BIN)/python -m release.deb
 
@@ -101,12 +105,19 @@ apt-repo: deb ## an apt repository of these packages in dist/apt, signed with KE
 
 packages-deb:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEB_PACKAGES)
+
 # dist/locksmith-VERSION-x86-64.tar.xz and .raw
 bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
 	$(BIN)/python -m release.bundle
 
 rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
 	$(BIN)/python -m release.rpm
+
+image: packages-image $(VENV)/.ready ## the container image: dist/locksmith-VERSION.oci.tar
+	$(BIN)/python -m release.image
+
+packages-image:
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(IMAGE_PACKAGES)
 
 packages-demo:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES)
@@ -115,7 +126,7 @@ packages-bundle:
 	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) $(BUNDLE_PACKAGES)
 
 packages-test:
-	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES)
+	@PYTHON="$(PYTHON)" ./scripts/need-packages $(DEMO_PACKAGES) -- $(TEST_PACKAGES) $(DEB_PACKAGES) $(BUNDLE_PACKAGES) $(IMAGE_PACKAGES)
 
 etcds: ## fetch the etcd of other Debian suites, for the tests
 	./scripts/fetch-debian etcd etcd-server usr/bin/etcd $(ETCD_SUITES)

@@ -15,6 +15,7 @@ from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
 from locksmith.errors import UsageError
 from locksmith.host.boot import read_machine_id
+from locksmith.host.container import refuse_missing_mounts
 from locksmith.host.installations import warnings as of_installations
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
@@ -54,6 +55,7 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     config = load_daemon(paths, os.environ, flags)
     make_strategy(config, target_of(config), paths)
     refuse_changeable_folders(paths)
+    refuse_missing_mounts(paths)
     set_up(debug=config.debug, program=PROGRAM, group=config.group, fields=_fields(config, paths))
     for caution in filter(None, (config.not_configured, *config.cautions, *of_installations(paths))):
         log.warning("%s", caution)

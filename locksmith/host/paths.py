@@ -115,3 +115,17 @@ class Paths:
     def systemd_booted(self) -> Path:
         """Exists where systemd is the init system (sd_booted(3))."""
         return self.root / "run/systemd/system"
+
+    @property
+    def image_mark(self) -> Path:
+        """Exists in locksmith's own container image, and nowhere else."""
+        return self.root / "usr/lib/locksmith/installed.d/image"
+
+    @property
+    def machine_root(self) -> Path:
+        """The folder of the container image at which the machine's root is mounted."""
+        return self.root / "host"
+
+    def on_machine(self, path: Path) -> Path:
+        """Give a path of the machine as a container of the image sees it."""
+        return self.machine_root / path.relative_to(self.root)

@@ -1,5 +1,7 @@
 """The operator's programs: checks and hooks. Each folder runs in the order of its names, each program in its own unit.
 
+In the container image they are children of the daemon, and end with the container.
+
 If a program still runs after a restart of the daemon, the daemon finds it by its name and waits for it. If a program
 cannot run, that is a failure, also if a file is not executable. Otherwise a forgotten `chmod` would reboot a machine
 that was not drained.
@@ -19,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from locksmith.errors import HostError
+from locksmith.host.container import in_image
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.dbus.errors import AnsweredError
 from locksmith.host.dbus.library import Variant
@@ -123,13 +126,18 @@ class Programs:
             place = lock.with_suffix("")
             if not is_locked(lock):
                 continue
-            if self._paths.systemd_booted.exists():
+            if self._has_units:
                 await self._bus.call(Call(*SYSTEMD, "StopUnit", "ss", (_unit(place), "replace")))
             else:
                 with contextlib.suppress(OSError, ValueError):
                     os.kill(int(lock.read_text()), signal.SIGTERM)
             await self._until(partial(_is_over, place))
         self.forget(stage, name)
+
+    @property
+    def _has_units(self) -> bool:
+        """Whether systemd runs the programs: in its units they would have the machine's files, not the image's."""
+        return self._paths.systemd_booted.exists() and not in_image(self._paths)
 
     @property
     def _folder(self) -> Path:
@@ -152,7 +160,7 @@ class Programs:
     async def _start(self, words: Sequence[str], place: Path, environ: Mapping[str, str]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         command = [*_supervisor(), str(place), f"{self._limit:g}", *words]
-        if self._paths.systemd_booted.exists():
+        if self._has_units:
             await self._start_unit(Path(words[0]), place, command, environ)
         else:
             self._start_child(command, environ)

@@ -66,9 +66,11 @@ class Machine:
     `network` is the file of a network namespace; without it the machine has the host's network.
     """
 
-    def __init__(self, pool: Path, name: str, layers: Sequence[Path]) -> None:
+    def __init__(self, pool: Path, name: str, layers: Sequence[Path], options: Sequence[str] = ()) -> None:
         self.name = name
         self.network: Path | None = None
+        self.options = options
+        """More of systemd-nspawn's options."""
         self.id = uuid.uuid4().hex
         self.root = pool / name / "root"
         self.boots: list[Boot] = []
@@ -165,7 +167,7 @@ class Machine:
         self.boots.append(Boot(time.time()))
         with (self.root.parent / "console").open("ab") as console:
             self._process = subprocess.Popen(
-                [*join, *nspawn.split(), *placed],
+                [*join, *nspawn.split(), *placed, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

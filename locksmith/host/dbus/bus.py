@@ -92,6 +92,11 @@ class SystemBus:
         """Whether calls can be made now."""
         return self._link is not None
 
+    @property
+    def unique_name(self) -> str:
+        """The name that the bus gave to the present connection; empty: there is none."""
+        return self._link.unique_name if self._link is not None else ""
+
     def subscribe(self, match: Match, handler: Handler) -> None:
         """Give `handler` every signal that matches, on this connection and each later connection."""
         self._subscriptions.append((match, handler))

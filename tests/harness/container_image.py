@@ -1,0 +1,28 @@
+"""The container image of this working tree, built once for all sessions of tests that need it."""
+
+import shutil
+from pathlib import Path
+
+from release import image
+from release.source import REPOSITORY, build_of
+from tests.harness.image import alone
+
+FOLDER = REPOSITORY / ".cache/container"
+TOOLS = {"umoci": "umoci", "dpkg-deb": "dpkg", "apt-get": "apt"}
+
+
+def hindrance() -> str:
+    """Why no image can be built here, in a sentence; empty when one can."""
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    return f"a container image needs the Debian packages {', '.join(missing)}: apt-get install them" if missing else ""
+
+
+def container_image() -> Path:
+    """Give the archive. The version names the sources, so an archive of that name is theirs."""
+    archive = FOLDER / f"locksmith-{build_of().version}.oci.tar"
+    with alone(FOLDER):
+        if not archive.exists():
+            for old in FOLDER.glob("*.oci.tar"):
+                old.unlink()
+            image.build(FOLDER)
+    return archive

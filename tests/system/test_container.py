@@ -1,0 +1,158 @@
+"""The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with other machines."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from release.image import NAME, tag_of
+from release.source import build_of
+from tests.harness import container_image as containers
+from tests.harness import image
+from tests.harness.etcd import Etcd
+from tests.harness.history import holders_over_time
+from tests.harness.machine_pool import wait_until
+from tests.harness.machines import Machine
+from tests.harness.ports import free_ports
+from tests.system.layers import Layers, NewMachine
+
+GROUP = "web"
+START_LIMIT = 90.0
+"""Seconds for podman to unpack the image on a busy machine, and for locksmithd to start."""
+ROLLOUT_LIMIT = 180.0
+NSPAWN = ("--system-call-filter=bpf @keyring",)
+"""System calls by which a runtime of containers limits them, and which systemd-nspawn forbids its own."""
+SETTINGS = {
+    # The machine's own root is an overlay, on which there can be no other; and its cgroups have no controllers.
+    "etc/containers/storage.conf": """
+        [storage]
+        driver = "vfs"
+        runroot = "/run/containers/storage"
+        graphroot = "/var/lib/containers/storage"
+    """,
+    "etc/containers/containers.conf": "[containers]\npids_limit = 0\n",
+}
+HOOK = """#!/bin/sh
+cat /usr/lib/locksmith/installed.d/image > /var/lib/locksmith/hook-ran-in
+"""
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    with Etcd() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def with_podman() -> Layers:
+    """A machine with podman, and without Python's packages of locksmith."""
+    if hindrance := containers.hindrance():
+        pytest.skip(hindrance)
+    base = image.base(image.TRIXIE)
+    return (image.with_debian_packages(base, "podman", "crun"), base)
+
+
+@pytest.fixture
+def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which the image is loaded and installed, as docs/containers.md says."""
+    monkeypatch.setenv("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+    machine = new_machine("c1", with_podman)
+    machine.options = NSPAWN
+    for name, text in SETTINGS.items():
+        machine.write(name, text)
+    shutil.copy(containers.container_image(), machine.root / "srv/locksmith.oci.tar")
+    machine.start()
+    machine.wait_booted()
+    in_shell(machine, "podman load --input /srv/locksmith.oci.tar")
+    in_shell(machine, f"podman run --rm --network=host --volume=/etc:/host/etc --entrypoint={INSTALL} {this()} podman")
+    return machine
+
+
+INSTALL = "/usr/share/locksmith/install"
+
+
+def this() -> str:
+    return f"{NAME}:{tag_of(build_of())}"
+
+
+def in_shell(machine: Machine, line: str, *, check: bool = True) -> str:
+    """Run a command in a unit of its own: podman wants a place in the machine's cgroups."""
+    unit = ("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--working-directory=/")
+    done = machine.run(*unit, "sh", "-c", line, limit=START_LIMIT, check=check)
+    return done.stdout + done.stderr
+
+
+def configuration(etcd: Etcd, *, metrics_port: int) -> str:
+    return f"""
+        strategy = "etcd-lock"
+        group = "{GROUP}"
+        etcd.endpoints = {json.dumps(etcd.endpoints)}
+        metrics.port = {metrics_port}
+    """
+
+
+def test_a_container_and_a_package_reboot_their_machines_one_after_the_other(
+    container: Machine, new_machine: NewMachine, installed: Layers, etcd: Etcd
+) -> None:
+    package = new_machine("m1", installed)
+    fleet = [container, package]
+    for machine, port in zip(fleet, free_ports(2), strict=True):
+        machine.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=port))
+    hook = container.root / "etc/locksmith/pre-reboot.d/50-note"
+    container.write(str(hook.relative_to(container.root)), HOOK)
+    hook.chmod(0o755)
+    package.start()
+    package.wait_booted()
+    in_shell(container, "systemctl daemon-reload && systemctl start locksmithd")
+    wait_until(lambda: is_idle(container), limit=START_LIMIT, what="locksmithd is idle in its container")
+    assert "idle" in in_shell(container, "podman exec locksmithd locksmithctl why")
+
+    for machine in fleet:
+        machine.run("touch", "/run/reboot-required")
+    for machine in fleet:
+        machine.wait_booted(boots=2, limit=ROLLOUT_LIMIT)
+    wait_until(lambda: holders_over_time(etcd, GROUP)[-1] == [], limit=START_LIMIT, what="the last slot is released")
+
+    holders = holders_over_time(etcd, GROUP)
+    assert max(map(len, holders)) == 1
+    assert {holder for at_once in holders for holder in at_once} == {machine.id for machine in fleet}
+    outages = sorted((outage for machine in fleet for outage in machine.outages()), key=lambda one: one.begins)
+    assert len(outages) == 2
+    assert all(earlier.ends < later.begins for earlier, later in pairwise(outages))
+    assert container.run("cat", "/var/lib/locksmith/hook-ran-in").stdout.strip() == build_of().version
+
+
+BROKEN = {
+    "s/--pid=host //": "run the container with --pid=host",
+    "s#^Volume=/:/host.*##": "the machine's root is not mounted",
+    "s#^Volume=/var/lib/locksmith:.*##": "/var/lib/locksmith is not the machine's",
+    "s#^Volume=/run/locksmith:.*#Volume=/srv:/run/locksmith#": "/run/locksmith is not the machine's",
+    "s#^Volume=/run/update-engine:.*#Volume=/srv/machine-id:/host/etc/machine-id:ro#": "the systemd on its bus has",
+    "s#^Volume=/run/update-engine:.*#Volume=/srv:/host/run/dbus:ro#": "the system bus",
+}
+"""Each change of the quadlet (for sed), and what the daemon then says."""
+
+
+def test_a_container_without_its_machine_takes_no_slot_and_says_what_it_lacks(container: Machine, etcd: Etcd) -> None:
+    container.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=0))
+    container.write("srv/machine-id", "0123456789abcdef0123456789abcdef\n")
+    container.write("run/reboot-required", "")
+    for change, says in BROKEN.items():
+        quadlet = "/etc/containers/systemd/locksmithd.container"
+        in_shell(
+            container,
+            f"cp /usr/share/q {quadlet} 2>/dev/null || cp {quadlet} /usr/share/q; sed -i '{change}' {quadlet}",
+        )
+        in_shell(container, "systemctl daemon-reload; systemctl restart --no-block locksmithd")
+        wait_until(
+            lambda says=says: says in container.journal("SYSLOG_IDENTIFIER=locksmithd"), limit=START_LIMIT, what=says
+        )
+    assert holders_over_time(etcd, GROUP) == []
+    assert len(container.boots) == 1
+
+
+def is_idle(machine: Machine) -> bool:
+    status = machine.run("systemctl", "show", "locksmithd.service", "--value", "--property=StatusText").stdout
+    return status.startswith("idle")
