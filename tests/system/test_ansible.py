@@ -20,7 +20,7 @@ VARIABLES = {
     "locksmith_max": 2,
     "locksmith_etcd_endpoints": [f"http://{STORE}:2379"],
     "locksmith_etcd_username": "locksmith-web",
-    "locksmith_etcd_password": "pass: \"word\"",
+    "locksmith_etcd_password": 'pass: "word"',
     "locksmith_config": {
         "dry-run": True,
         "window": {"open": ["Mon..Thu 02:00 for 3h"], "zone": "Europe/Berlin"},

@@ -58,7 +58,7 @@ def node(new_machine: NewMachine, stock_debian: Layers, etcd: Etcd, wheels: Path
     shutil.copytree(image.REPOSITORY / "contrib", carried / "contrib")
     machine.start()
     machine.wait_booted()
-    install, configure, *_ = steps("A Debian node")
+    _build, install, configure, *_ = steps("A Python environment")
     installed = install.replace("apt-get install", "dpkg-query --show")
     assert installed != install
     machine.run("sh", "-ec", f"rm -rf /opt/locksmith; cd /root\n{installed}", limit=LIMIT)
