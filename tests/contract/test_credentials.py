@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -157,9 +158,7 @@ def test_without_rights_the_daemon_names_the_line_that_loads_a_key_of_another_us
 
 
 @as_root
-def test_root_uses_the_running_daemons_credentials_and_other_users_are_told(site, tmp_path):
-    tmp_path.chmod(0o755)
-
+def test_root_uses_the_running_daemons_credentials_and_other_users_are_told(site):
     async def story(node):
         folder = node.paths.credentials
         folder.mkdir(parents=True)
@@ -168,10 +167,15 @@ def test_root_uses_the_running_daemons_credentials_and_other_users_are_told(site
         folder.chmod(0o500)
         status, said = await node.tool("status")
         assert status == 0, said
-        ended = await with_rights(node, ["setpriv", "--reuid=65534", "--clear-groups", BIN / "locksmithctl", "status"])
-        assert ended.returncode == 2
-        assert (
-            "the credentials of locksmithd.service cannot be read (Permission denied): run it as root" in ended.stderr
-        )
+        as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", BIN / "locksmithctl", "status"]
+        ended = await with_rights(node, as_nobody)
+        assert (ended.returncode, said_to_others in ended.stderr) == (2, True), ended.stderr
+        node.configure(site.settings(etcd={"endpoints": ["https://127.0.0.1:1"]}))
+        ended = await with_rights(node, as_nobody)
+        assert (ended.returncode, said_to_others in ended.stderr) == (1, True), ended.stderr
 
-    site.play_stopped(story, etcd={"username": "u"})
+    said_to_others = "; the credentials of locksmithd.service cannot be read (Permission denied): run it as root"
+    with tempfile.TemporaryDirectory(prefix="locksmith-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)  # every user can enter it, as the tests' own is not
+        site.folder = Path(folder)
+        site.play_stopped(story, etcd={"username": "u"})

@@ -1,6 +1,8 @@
 """Credentials: each stands for one key, a contradiction is refused, and the tool finds those of the daemon."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from locksmith.config.show import describe
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.util.tls_files import how_to_renew
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -139,3 +143,12 @@ def test_a_tool_that_cannot_read_them_says_who_can(machine, monkeypatch):
 def test_an_expired_credential_needs_a_restart_and_another_file_none(machine):
     assert how_to_renew(machine.paths.credentials / "etcd.crt").endswith("`systemctl restart locksmithd.service`")
     assert how_to_renew(machine.paths.config) == "renew it, no restart is needed"
+
+
+def test_the_page_and_the_example_name_the_credentials_that_there_are():
+    page = (REPOSITORY / "docs/credentials.md").read_text()
+    example = (REPOSITORY / "contrib/systemd/20-credentials.conf").read_text()
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
+    named = re.findall(r"Credential(?:Encrypted)?=([\w.]+):", page + example)
+    assert named
+    assert set(named) <= NAMES.keys()
