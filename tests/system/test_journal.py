@@ -59,7 +59,7 @@ def code_of(machine: Machine) -> str:
 
 
 def wait_for(machine: Machine, event: events.Event) -> dict[str, str]:
-    wait_until(lambda: of(machine, event), limit=LIMIT, what=f"{machine.name} logs {event.name}")
+    wait_until(lambda: bool(of(machine, event)), limit=LIMIT, what=f"{machine.name} logs {event.name}")
     return of(machine, event)[-1]
 
 
