@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LIMIT = 1.0
 """Seconds for the store to answer."""
 HARD_LIMIT = 3.0
-"""Seconds after which the process ends, whatever holds it up: a bus that hangs, a name server, a library's thread."""
+"""Seconds after which the process ends, if a bus, a name server or a thread of a library holds it up."""
 MOST = 1000
 """Machines that are read at most: a larger fleet is not offered as a whole."""
 GROUP = "locksmith.group"
@@ -56,14 +56,15 @@ def _from_store(read: Read) -> Offer:
 
 
 def _read(context: click.Context, read: Read) -> list[str]:
-    from locksmith.cli.session import Session
+    from locksmith.cli.local_daemon import ask_daemon, was_started
+    from locksmith.config.load import load_tool
     from locksmith.host.paths import Paths
     from locksmith.util import boottime
 
-    root = context.find_root()
-    chosen = {"group": context.meta[GROUP]} if context.meta.get(GROUP) is not None else {}
-    session = Session(Paths.from_environment(), {**root.params, **chosen})
-    return list(boottime.run(_ask(session.config, read)))
+    flags, group, paths = context.find_root().params, context.meta.get(GROUP), Paths.from_environment()
+    daemon = boottime.run(ask_daemon(paths)).settings if was_started(paths) else None
+    config = load_tool(paths, os.environ, flags if group is None else {**flags, "group": group}, daemon)
+    return list(boottime.run(_ask(config, read)))
 
 
 async def _ask(config: "Config", read: Read) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """What real shells offer for machines, groups, window sets, triggers and strategies: with etcd, and without."""
 
+import fcntl
 import os
 import pty
 import re
@@ -130,6 +131,20 @@ def test_without_a_store_nothing_is_offered_soon_and_in_silence(monkeypatch, doe
         began = time.monotonic()
         assert said(f"locksmithctl {words}") == ""
         assert time.monotonic() - began < 3 * complete.HARD_LIMIT, "with the start of Python on a busy machine"
+
+
+def test_a_bus_that_hangs_ends_the_question_at_its_limit(tmp_path, monkeypatch):
+    (tmp_path / "run/locksmith").mkdir(parents=True)
+    pid = tmp_path / "run/locksmith/locksmithd.pid"
+    pid.write_text("1\n")
+    with socket.socket(socket.AF_UNIX) as bus, pid.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # a daemon runs, it seems
+        bus.bind(str(tmp_path / "bus"))
+        bus.listen()
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
+        began = time.monotonic()
+        assert said("locksmithctl why ") == ""
+        assert time.monotonic() - began < 3 * complete.HARD_LIMIT
 
 
 @pytest.mark.parametrize("text", ["not = [TOML", 'unknown = "key"', '[etcd]\npassword-file = "/none"\nusername = "u"'])

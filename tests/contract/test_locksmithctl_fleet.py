@@ -160,6 +160,10 @@ def test_nodes_shows_machines_by_state_and_by_name(ctl, fleet):
     assert shown("--name", "WEB-*") == (["web-2", "web-1.example.org"], "")
     assert shown("--name", "web-1") == (["web-1.example.org"], "")
     assert shown("--name", "web-*", "--state", "idle") == (["web-1.example.org"], "")
+    assert shown("--trigger", "update-engine", "--state", "queued") == (["web-2"], "")
+    assert shown("--trigger", "kernel")[0] == []
+    assert shown("--strategy", "etcd-lock", "--name", "web-*")[0] == shown("--name", "web-*")[0]
+    assert shown("--strategy", "another")[0] == []
     names, said = shown("--state", "que")
     assert (names, said) == ([], "no machine here is shown by these filters; the states are LOST, idle and queued\n")
     fields = json.loads(ctl("nodes", "--name", "web-2", "--json").out)

@@ -1,11 +1,20 @@
 """The log in a real system journal: its fields, its events and their explanations, on machines that reboot."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
 from locksmith.agent import events
+from locksmith.errors import ConflictError
+from locksmith.lock.records import incident, keys, node
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.node import Node
+from locksmith.store.connect import open_store
 from tests.harness.etcd import Etcd
 from tests.harness.image import REPOSITORY
 from tests.harness.machine_pool import wait_until
@@ -14,6 +23,9 @@ from tests.system.layers import Layers, NewMachine
 
 GROUP = "web"
 LIMIT = 60.0
+HOOK = "etc/locksmith/pre-reboot.d/10-wait"
+NOW = datetime.now(UTC).replace(microsecond=0)
+CLAIM = Claim("2" * 32, REBOOT, "a nonce", NOW, who=DAEMON, hostname="n2")
 CALLS = 60
 SERVICE = ("org.locksmith1", "/org/locksmith1", "org.locksmith1.Manager")
 LOG = "_SYSTEMD_UNIT=locksmithd.service"
@@ -59,7 +71,7 @@ def code_of(machine: Machine) -> str:
 
 
 def wait_for(machine: Machine, event: events.Event) -> dict[str, str]:
-    wait_until(lambda: of(machine, event), limit=LIMIT, what=f"{machine.name} logs {event.name}")
+    wait_until(lambda: bool(of(machine, event)), limit=LIMIT, what=f"{machine.name} logs {event.name}")
     return of(machine, event)[-1]
 
 
@@ -99,6 +111,53 @@ def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: M
     machine.run("systemctl", "stop", "locksmithd.service")
     assert machine.records(LOG)[-1]["MESSAGE"].startswith("stopping;")
     assert all(record["_TRANSPORT"] == "journal" for record in machine.records(LOG))
+
+
+def test_what_blocks_a_machine_is_in_the_journal(machine: Machine, etcd: Etcd) -> None:
+    machine.write(HOOK, "#!/bin/sh\nexec sleep 600\n")
+    machine.run("chmod", "+x", f"/{HOOK}")
+    machine.run("locksmithctl", "hold", machine.id, "--reason", "a demo")
+    machine.run("locksmithctl", "request", "--reason", "a test")
+    wait_for(machine, events.HELD_BACK)
+
+    write(etcd, keys.incidents_key(GROUP), incident.encode([Incident(CLAIM, "expired", "it was lost")]))
+    machine.run("locksmithctl", "unhold", machine.id)
+    assert "n2" in wait_for(machine, events.HALTED)["LOCKSMITH_REASON"]
+
+    machine.run("locksmithctl", "resume")
+    wait_for(machine, events.SLOT_TAKEN)
+    machine.run("locksmithctl", "unlock", machine.id)
+    machine.run("locksmithctl", "recheck")
+    assert "operator" in wait_for(machine, events.SLOT_LOST)["LOCKSMITH_REASON"]
+    wait_for(machine, events.ABORTED)
+
+    etcd.members[0].freeze()
+    machine.run("locksmithctl", "recheck")
+    wait_for(machine, events.STORE_AWAY)
+    etcd.members[0].thaw()
+
+    copy = Node(machine.id, "copy", "another boot", GROUP, "etcd-lock", "idle", NOW, hardware="another")
+    write(etcd, keys.node_key(GROUP, machine.id), node.encode(copy))
+    machine.run("locksmithctl", "recheck")
+    assert "copy" in wait_for(machine, events.CLONE)["LOCKSMITH_REASON"]
+    shown = machine.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={events.CLONE.message_id}").stdout
+    assert f"Two machines have the machine-id {machine.id}" in shown
+
+
+def write(etcd: Etcd, key: str, value: bytes) -> None:
+    """Write a value as another machine of the group would."""
+
+    async def story() -> None:
+        store = open_store(etcd.settings())
+        try:
+            while True:
+                with suppress(ConflictError):  # the machine itself has just written
+                    await store.swap(key, value, (await store.get(key)).version, ttl=600)
+                    return
+        finally:
+            await store.close()
+
+    asyncio.run(story())
 
 
 def test_a_journald_that_hangs_delays_nothing_and_misses_no_line(machine: Machine) -> None:
