@@ -91,13 +91,21 @@ class Prometheus:
     """
 
     def __init__(
-        self, folder: Path, targets: Mapping[str, int], rules: str, *, every: str = "500ms", program: Path = PROMETHEUS
+        self,
+        folder: Path,
+        targets: Mapping[str, int],
+        rules: str,
+        *,
+        every: str = "500ms",
+        program: Path = PROMETHEUS,
+        honor_labels: bool = False,
     ) -> None:
         self._folder = folder
         self._targets = targets
         self._rules = rules
         self._every = every
         self._program = program
+        self._job = {"job_name": "locksmith", "honor_labels": honor_labels, "static_configs": list(self._static())}
         [self._port] = free_ports(1)
 
     def __enter__(self) -> Self:
@@ -110,7 +118,7 @@ class Prometheus:
                 "evaluation_interval": self._every,
             },
             "rule_files": [str(self._folder / "rules.yml")],
-            "scrape_configs": [{"job_name": "locksmith", "static_configs": list(self._static())}],
+            "scrape_configs": [self._job],
         }
         (self._folder / "prometheus.yml").write_text(json.dumps(config))  # every JSON is YAML too
         log = (self._folder / "log").open("wb")
