@@ -80,8 +80,8 @@ def main() -> None:
                 time.sleep(EVERY)
                 with urllib.request.urlopen(f"{prometheus.url}/metrics") as answer:
                     said = answer.read().decode().splitlines()
-                print(machines, each, [line for line in said if line.startswith(COSTS)], flush=True)  # noqa: T201
-                print(prometheus.query("count(instance:locksmith_machine)"), prometheus.firing(), flush=True)  # noqa: T201
+                print(machines, each, [line for line in said if line.startswith(COSTS)], flush=True)
+                print(prometheus.query("count(instance:locksmith_machine)"), prometheus.firing(), flush=True)
     server.shutdown()
 
 
