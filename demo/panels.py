@@ -20,6 +20,8 @@ LETTER = 6.2
 Shape = Area | Line | Text
 Place = tuple[float, float, float, float]
 """Left, top, width and height in pixels."""
+Value = tuple[float, float, float]
+"""When, from where, to where."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,16 @@ def _graph(panel: Panel, place: Place, length: float) -> Iterator[Shape]:
     yield from _axes(plot, most, length, is_time=panel.is_time)
     if not shown:
         yield Text((plot[0] + plot[2] / 2, plot[1] + plot[3] / 2), panel.none, "middle", 14, DIM)
+    step = min((after[0] - before[0] for layer in layers for before, after in pairwise(layer)), default=0.0)
     for layer, colour in zip(layers, cycle(COLOURS), strict=False):
-        yield from _layer(layer, plot, (length, most), colour, is_filled=panel.is_stacked)
+        # Where it has no value for a while, nothing is drawn.
+        steps = [pair for pair in pairwise(layer) if pair[1][0] - pair[0][0] < 1.5 * step]
+        yield from _layer(steps, plot, (length, most), colour, is_filled=panel.is_stacked)
     yield from legend
 
 
-def _layers(shown: Sequence[Series]) -> list[list[tuple[float, float, float]]]:
-    """Put the series above each other: when, from, to."""
+def _layers(shown: Sequence[Series]) -> list[list[Value]]:
+    """Put the series above each other."""
     below: dict[float, float] = {}
     layers = []
     for series in shown:
@@ -104,17 +109,14 @@ def _layers(shown: Sequence[Series]) -> list[list[tuple[float, float, float]]]:
 
 
 def _layer(
-    layer: Sequence[tuple[float, float, float]], plot: Place, most: tuple[float, float], colour: str, *, is_filled: bool
+    steps: Sequence[tuple[Value, Value]], plot: Place, most: tuple[float, float], colour: str, *, is_filled: bool
 ) -> Iterator[Shape]:
     left, top, width, height = plot
 
     def point(at: float, value: float) -> tuple[float, float]:
         return left + width * at / most[0], top + height * (1 - value / most[1])
 
-    usual = min((after[0] - before[0] for before, after in pairwise(layer)), default=0.0)
-    for (at, base, value), (to, _, after) in pairwise(layer):
-        if to - at > 1.5 * usual:
-            continue  # no values between them
+    for (at, base, value), (to, _, after) in steps:
         if is_filled:
             (x, low), (to_x, _), (_, high) = point(at, base), point(to, base), point(at, value)
             yield box((x, high), to_x - x, low - high, colour)

@@ -23,10 +23,10 @@ RULES = REPOSITORY / "contrib/prometheus/alerts.yml"
 HURRY = Path(__file__).with_name("hurry")
 FACTOR = 150
 """How many times as fast the daemons and the rules are."""
-SLOWER = 30
-"""The same for the heartbeat of a daemon's loop, and so for the ranges of the rules."""
 SHORTEST = 5.0
 """Seconds that an age must have at least to count: a daemon that is well shows some age too."""
+LOOK_BACK = 10.0
+"""Seconds that a rule looks back at least: the heartbeat of a loop hurries less, as Prometheus cannot scrape faster."""
 LONGEST = 3600
 """Seconds above which a length of time stays as it is."""
 MANY = 10
@@ -65,13 +65,13 @@ def hurried(rules: str, many: int = MANY) -> str:
     """Give rules whose times are as much shorter as those of the daemons, and of which `many` is another number."""
 
     def waited(found: re.Match[str]) -> str:
-        return f"{found[1]}{_short(int(found[2]) * SECONDS[found[3]], FACTOR):.0f}s"
+        return f"{found[1]}{_short(int(found[2]) * SECONDS[found[3]]):.0f}s"
 
     def looked_back(found: re.Match[str]) -> str:
-        return f"{found[1]}{_short(int(found[2]) * SECONDS[found[3]], SLOWER):.0f}s"
+        return f"{found[1]}{max(_short(int(found[2]) * SECONDS[found[3]]), LOOK_BACK):.0f}s"
 
     def age(found: re.Match[str]) -> str:
-        return f"{found[1]}{max(_short(int(found[2]), FACTOR), SHORTEST):g}"
+        return f"{found[1]}{max(_short(int(found[2])), SHORTEST):g}"
 
     rules = re.sub(r"(for: )(\d+)([smhd])\b", waited, rules)
     rules = re.sub(r"(\[|offset )(\d+)([smhd])\b", looked_back, rules)
@@ -80,8 +80,8 @@ def hurried(rules: str, many: int = MANY) -> str:
     return rules.replace(f" > {MANY}\n", f" > {many}\n")
 
 
-def _short(seconds: float, factor: float) -> float:
-    return seconds / factor if seconds <= LONGEST else seconds
+def _short(seconds: float) -> float:
+    return seconds / FACTOR if seconds <= LONGEST else seconds
 
 
 class Prometheus:
@@ -91,13 +91,21 @@ class Prometheus:
     """
 
     def __init__(
-        self, folder: Path, targets: Mapping[str, int], rules: str, *, every: str = "500ms", program: Path = PROMETHEUS
+        self,
+        folder: Path,
+        targets: Mapping[str, int],
+        rules: str,
+        *,
+        every: str = "500ms",
+        program: Path = PROMETHEUS,
+        honor_labels: bool = False,
     ) -> None:
         self._folder = folder
         self._targets = targets
         self._rules = rules
         self._every = every
         self._program = program
+        self._job = {"job_name": "locksmith", "honor_labels": honor_labels, "static_configs": list(self._static())}
         [self._port] = free_ports(1)
 
     def __enter__(self) -> Self:
@@ -110,7 +118,7 @@ class Prometheus:
                 "evaluation_interval": self._every,
             },
             "rule_files": [str(self._folder / "rules.yml")],
-            "scrape_configs": [{"job_name": "locksmith", "static_configs": list(self._static())}],
+            "scrape_configs": [self._job],
         }
         (self._folder / "prometheus.yml").write_text(json.dumps(config))  # every JSON is YAML too
         log = (self._folder / "log").open("wb")

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 DASHBOARD = json.loads((REPOSITORY / "contrib/grafana/dashboard.json").read_text())
 RULES = (REPOSITORY / "contrib/prometheus/alerts.yml").read_text()
 COLUMNS = 24
