@@ -4,6 +4,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.system.layers import Layers, NewMachine
 
 CONTROLLER, STORE = "10.0.0.10", "10.0.0.9"
 NODES = {"n1": "10.0.0.1", "n2": "10.0.0.2"}
-VARIABLES = {
+VARIABLES: dict[str, Any] = {
     "locksmith_group": "web",
     "locksmith_max": 2,
     "locksmith_etcd_endpoints": [f"http://{STORE}:2379"],
@@ -108,7 +109,7 @@ def store(machine_at) -> None:
     machine.run("sh", "-ec", commands, limit=LIMIT)
 
 
-def settings(machine: Machine) -> dict[str, object]:
+def settings(machine: Machine) -> dict[str, Any]:
     return tomllib.loads((machine.root / "etc/locksmith/locksmith.toml").read_text())
 
 
