@@ -25,7 +25,7 @@ from release.source import REPOSITORY, Build, export
 
 BUILDERS: Mapping[str, Sequence[str]] = {
     "release.wheel": ("locksmith-*.whl", "locksmith-*.tar.gz"),
-    "release.deb": ("locksmith_*~deb12u1_*.deb", "locksmith_*~deb13u1_*.deb"),
+    "release.deb": ("locksmith_*deb12u1_*.deb", "locksmith_*deb13u1_*.deb"),
     "release.bundle": ("locksmith-*.tar.xz", "locksmith-*.raw"),
     "release.rpm": ("locksmith-*.rpm",),
     "release.image": ("locksmith-*.oci.tar",),

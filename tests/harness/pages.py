@@ -1,6 +1,7 @@
 """The commands of a page, as a reader pastes them."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,3 +33,31 @@ def blocks(page: str, heading: str) -> list[str]:
 def without_apt(block: str) -> str:
     """Replace the one command that needs the network: machines have the packages already, and are asked whether."""
     return block.replace("apt-get install", "dpkg-query --show")
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A block of shell that a page marks for kinds of nodes: `<!-- node: debian12 -->` in the line before it."""
+
+    page: str
+    kinds: tuple[str, ...]
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines that a reader pastes; a line that ends with a backslash goes on."""
+        return [line for line in self.text.replace("\\\n", "").splitlines() if line.strip()]
+
+
+def marked(page: str) -> list[Marked]:
+    """Give the marked blocks of a page."""
+    text = (REPOSITORY / page).read_text()
+    found = re.findall(r"^<!-- node: ([\w ]+) -->\n+```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    if len(found) != text.count("<!-- node:"):
+        raise AssertionError(f"{page}: after each `<!-- node: KIND -->` follows a block of sh")
+    return [Marked(page, tuple(kinds.split()), block) for kinds, block in found]
+
+
+def pages_for_nodes() -> list[str]:
+    """Name the pages that may have such blocks."""
+    return ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("install*.md"))]

@@ -14,6 +14,7 @@ import pytest
 from locksmith.config.load import load_daemon
 from locksmith.host.paths import Paths
 from locksmith.lock.records import states
+from tests.harness import pages
 
 REPOSITORY = Path(__file__).parents[2]
 TEXTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -196,6 +197,16 @@ def test_the_contributors_page_answers_the_six_questions():
     answers = [line.split("|")[2] for line in rows.splitlines() if "?" in line]
     assert len(answers) == 6
     assert [answer for answer in answers if not re.search(r"`locksmith/[\w/]+(?:\.py|/)`", answer)] == []
+
+
+KINDS = {"debian12", "debian13", "flatcar", "nopython"}
+"""The kinds of nodes that `tests/system/test_pages.py` makes."""
+
+
+def test_a_kind_of_node_needs_at_most_three_commands():
+    blocks = [block for page in pages.pages_for_nodes() for block in pages.marked(page)]
+    assert {block.page: block.commands for block in blocks if len(block.commands) > 3} == {}
+    assert {kind for block in blocks for kind in block.kinds} <= KINDS
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="the matrix runs this where there is no make")
