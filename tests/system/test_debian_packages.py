@@ -52,7 +52,9 @@ class Node:
 
     def sh(self, command: str, *, check: bool = True) -> str:
         """Run a command in /root, and give its output with its errors."""
-        return self.machine.run("sh", "-c", f"exec 2>&1; cd /root; {command}", limit=LIMIT, check=check).stdout
+        done = self.machine.run("sh", "-c", f"exec 2>&1; cd /root; {command}", limit=LIMIT, check=False)
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
 
     def boot(self) -> None:
         self.machine.start()
