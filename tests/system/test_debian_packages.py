@@ -81,13 +81,13 @@ class Node:
         assert self.version() != installed
         assert self.pid() not in {before, "0"}
 
-    def upgrade_while(self, text: str, *, claims: bool = True) -> None:
+    def upgrade_while(self, text: str) -> None:
         """Upgrade in a state of the daemon: the new daemon is in the same state, with the same claim."""
         self.wait(text)
         claim = self.nonce()
         self.upgrade()
         self.wait(text)
-        assert not claims or self.nonce() == claim
+        assert self.nonce() == claim
 
     def version(self) -> str:
         return self.sh("dpkg-query -W -f '${Version}' locksmith")
@@ -141,6 +141,8 @@ def test_three_commands_make_a_node_and_a_purge_leaves_nothing(new_machine: NewM
     said = node.sh(install)
     assert "this machine reboots nothing until it is configured" in said
     assert "of an older installation" not in said
+    assert "nothing to do: this strategy never reboots" in node.machine.journal("_SYSTEMD_UNIT=locksmithd.service")
+    assert 'strategy = "off"  (from /usr/lib/locksmith/locksmith.toml)' in node.sh("locksmithd --check-config")
     node.sh(configure.replace('"http://10.0.0.1:2379"', json.dumps(etcd.endpoints)[1:-1]))
     node.sh(restart)
     node.wait("idle: nothing wants a reboot")
@@ -180,7 +182,7 @@ def test_an_upgrade_keeps_the_claim_in_every_state(new_machine: NewMachine, etcd
 
     node.ctl("lock", "rack", "--reason", "takes the only slot")
     node.ctl("send-need-reboot")
-    node.upgrade_while("waiting (slot)", claims=False)  # a daemon that ends leaves the queue, and the next one enters
+    node.upgrade_while("waiting (slot)")
     node.ctl("unlock", "rack")
     node.upgrade_while("waiting (hooks)")
     assert node.machine.id in node.ctl("status")
