@@ -44,7 +44,7 @@ help: ## this list
 
 check: lint types layers ## lint, types and layers: before each commit
 
-# MEMBER: lowest, dbus-next or trixie alone
+# MEMBER: lowest, dbus-next, trixie or debian-13 alone
 matrix: packages-test $(VENV)/.ready ## the lowest versions of our dependencies, dbus-next, and Python 3.13
 	$(BIN)/python -m tests.matrix $(MEMBER)
 

@@ -1,9 +1,10 @@
 """Runs the tests that depend on versions with other versions than those of `.venv`.
 
-    python -m tests.matrix                 all of them, one after the other
+    python -m tests.matrix                 the first three, one after the other
     python -m tests.matrix lowest          the lowest versions that pyproject.toml allows
     python -m tests.matrix dbus-next       dbus-next instead of dbus-fast
     python -m tests.matrix trixie          Debian 13's Python 3.13, in its root; as root only
+    python -m tests.matrix debian-13       the same with Debian 13's own packages of our dependencies; only if named
 
 Each runs the unit tests with few examples and without the slowest, and the contract tests that reach into a dependency
 (`CONTRACT`). The others test locksmith's own rules on etcd, which no version of a dependency changes.
@@ -18,7 +19,8 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.harness import etcd, image
+from release import deb
+from tests.harness import debs, etcd, image
 from tests.harness.image import REPOSITORY
 from tests.harness.machine_pool import machine_pool
 
@@ -38,6 +40,7 @@ CONTRACT = {
 }
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
+DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pytest", "python3-rich")
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
@@ -86,6 +89,24 @@ def on_trixie() -> int:
         image.mount((image.install(base, folder / "package"), tools, base), folder / "upper", root)
         try:
             return _run([*_inside(root), "/opt/locksmith/bin/python", *PYTEST, *UNIT, *_contract()])
+        finally:
+            image.unmount(root)
+
+
+def on_debian_13() -> int:
+    """Test on Debian 13 with its own packages, as the Debian package has them."""
+    if hindrance := image.hindrance() or debs.hindrance():
+        print(f"skipped: {hindrance}")
+        return 0
+    base = image.base(image.TRIXIE)
+    tools = image.with_debian_packages(base, *debs.NEEDS[deb.TRIXIE], *DEBIAN_TOOLS)
+    with machine_pool() as folder:
+        root = folder / "root"
+        image.mount((tools, base), folder / "upper", root)
+        try:
+            # For its entry points: the code is that of the working tree.
+            subprocess.run(["dpkg", f"--root={root}", "--install", debs.built(deb.TRIXIE)], check=True)
+            return _run([*_inside(root), "/usr/bin/python3", *PYTEST, *UNIT, *_contract()])
         finally:
             image.unmount(root)
 
@@ -139,11 +160,19 @@ def _run(command: Sequence[str | Path]) -> int:
     return done.returncode
 
 
-MEMBERS: dict[str, Callable[[], int]] = {"lowest": with_lowest, "dbus-next": with_dbus_next, "trixie": on_trixie}
+MEMBERS: dict[str, Callable[[], int]] = {
+    "lowest": with_lowest,
+    "dbus-next": with_dbus_next,
+    "trixie": on_trixie,
+    "debian-13": on_debian_13,
+}
+
+USUAL = ("lowest", "dbus-next", "trixie")
+"""What runs if none is named."""
 
 
 def main(names: Sequence[str]) -> int:
-    """Run those named, or all; 1: a test failed."""
+    """Run those named, or the usual; 1: a test failed."""
     unknown = set(names) - set(MEMBERS)
     if unknown:
         print(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEMBERS)}", file=sys.stderr)
@@ -151,7 +180,7 @@ def main(names: Sequence[str]) -> int:
     # As an exception, so that a run is ended with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failed = []
-    for name in names or MEMBERS:
+    for name in names or USUAL:
         print(f"== {name}: {(MEMBERS[name].__doc__ or '').splitlines()[0]}", flush=True)
         if MEMBERS[name]():
             failed.append(name)
