@@ -1,6 +1,7 @@
 """The self-contained build: what it is made of, that it runs alone, and that an image of it can be merged."""
 
 import os
+import platform
 import re
 import subprocess
 import tarfile
@@ -131,5 +132,5 @@ def test_the_docs_name_the_glibc_that_is_needed(payload):
 
 
 def _here() -> tuple[int, int]:
-    major, minor = os.confstr("CS_GNU_LIBC_VERSION").split()[1].split(".")[:2]
+    major, minor = platform.libc_ver()[1].split(".")[:2]
     return int(major), int(minor)
