@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from release.source import REPOSITORY, Build, export, stamp
 
@@ -94,7 +95,7 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         yield Payload(root, build)
 
 
-def archive(payload: Payload, target: Path, preset: int = 6) -> Path:
+def archive(payload: Payload, target: Path, preset: Literal[0, 6] = 6) -> Path:
     """Write the tar.xz."""
     with (
         payload.of_kind("bundle") as root,

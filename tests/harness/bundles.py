@@ -8,12 +8,10 @@ import importlib.util
 import marshal
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from release import bundle
-from release.source import Build
+from release.source import Build, stamp
 from tests.harness import image
 
 PARTS = ("locksmith", "strategies", "release", "contrib", "pyproject.toml")
@@ -48,13 +46,6 @@ def newer(payload: bundle.Payload, folder: Path) -> bundle.Payload:
     return bundle.Payload(root, Build(version, payload.build.epoch))
 
 
-@contextmanager
-def _copied() -> Iterator[bundle.Payload]:
-    with bundle.payload() as payload:
-        bundle.stamp(payload.root, payload.build.epoch)
-        yield payload
-
-
 def _kept() -> Path:
     if chosen := os.environ.get("LOCKSMITH_BUNDLE"):
         return Path(chosen)
@@ -63,7 +54,8 @@ def _kept() -> Path:
         if not place.exists():
             for old in _cache().glob("bundle-*"):
                 shutil.rmtree(old)
-            with _copied() as payload:
+            with bundle.payload() as payload:
+                stamp(payload.root, payload.build.epoch)
                 making = _cache() / "bundle-making"
                 shutil.copytree(payload.root, making, symlinks=True)
                 making.rename(place)
