@@ -1,14 +1,13 @@
-"""The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with other machines."""
+"""The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with another."""
 
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
-from release.image import NAME, tag_of
-from release.source import build_of
 from tests.harness import container_image as containers
 from tests.harness import image
 from tests.harness.etcd import Etcd
@@ -62,19 +61,20 @@ def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.
     machine.options = NSPAWN
     for name, text in SETTINGS.items():
         machine.write(name, text)
-    shutil.copy(containers.container_image(), machine.root / "srv/locksmith.oci.tar")
+    archive = containers.container_image()
+    shutil.copy(archive, machine.root / "srv/locksmith.oci.tar")
     machine.start()
     machine.wait_booted()
     in_shell(machine, "podman load --input /srv/locksmith.oci.tar")
-    in_shell(machine, f"podman run --rm --network=host --volume=/etc:/host/etc --entrypoint={INSTALL} {this()} podman")
+    in_shell(
+        machine,
+        f"podman run --rm --network=host --volume=/etc:/host/etc --entrypoint={INSTALL} {containers.name_of(archive)} podman",
+    )
     return machine
 
 
+QUADLET = "/etc/containers/systemd/locksmithd.container"
 INSTALL = "/usr/share/locksmith/install"
-
-
-def this() -> str:
-    return f"{NAME}:{tag_of(build_of())}"
 
 
 def in_shell(machine: Machine, line: str, *, check: bool = True) -> str:
@@ -105,9 +105,9 @@ def test_a_container_and_a_package_reboot_their_machines_one_after_the_other(
     hook.chmod(0o755)
     package.start()
     package.wait_booted()
-    in_shell(container, "systemctl daemon-reload && systemctl start locksmithd")
+    in_shell(container, "systemctl reload dbus && systemctl daemon-reload && systemctl start locksmithd")
     wait_until(lambda: is_idle(container), limit=START_LIMIT, what="locksmithd is idle in its container")
-    assert "idle" in in_shell(container, "podman exec locksmithd locksmithctl why")
+    assert "c1 needs no reboot" in in_shell(container, "podman exec locksmithd locksmithctl why")
 
     for machine in fleet:
         machine.run("touch", "/run/reboot-required")
@@ -121,7 +121,9 @@ def test_a_container_and_a_package_reboot_their_machines_one_after_the_other(
     outages = sorted((outage for machine in fleet for outage in machine.outages()), key=lambda one: one.begins)
     assert len(outages) == 2
     assert all(earlier.ends < later.begins for earlier, later in pairwise(outages))
-    assert container.run("cat", "/var/lib/locksmith/hook-ran-in").stdout.strip() == build_of().version
+    assert container.run("cat", "/var/lib/locksmith/hook-ran-in").stdout.strip() == containers.version_of(
+        containers.container_image()
+    )
 
 
 BROKEN = {
@@ -138,19 +140,17 @@ BROKEN = {
 def test_a_container_without_its_machine_takes_no_slot_and_says_what_it_lacks(container: Machine, etcd: Etcd) -> None:
     container.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=0))
     container.write("srv/machine-id", "0123456789abcdef0123456789abcdef\n")
-    container.write("run/reboot-required", "")
+    in_shell(container, f"touch /run/reboot-required; cp {QUADLET} /srv/quadlet")
     for change, says in BROKEN.items():
-        quadlet = "/etc/containers/systemd/locksmithd.container"
-        in_shell(
-            container,
-            f"cp /usr/share/q {quadlet} 2>/dev/null || cp {quadlet} /usr/share/q; sed -i '{change}' {quadlet}",
-        )
-        in_shell(container, "systemctl daemon-reload; systemctl restart --no-block locksmithd")
-        wait_until(
-            lambda says=says: says in container.journal("SYSLOG_IDENTIFIER=locksmithd"), limit=START_LIMIT, what=says
-        )
+        in_shell(container, f"sed '{change}' /srv/quadlet > {QUADLET}; systemctl daemon-reload")
+        in_shell(container, "systemctl restart --no-block locksmithd")
+        wait_until(partial(says_in_journal, container, says), limit=START_LIMIT, what=f"it says: {says}")
     assert holders_over_time(etcd, GROUP) == []
     assert len(container.boots) == 1
+
+
+def says_in_journal(machine: Machine, sentence: str) -> bool:
+    return sentence in machine.journal("SYSLOG_IDENTIFIER=locksmithd")
 
 
 def is_idle(machine: Machine) -> bool:
