@@ -18,7 +18,7 @@ MINUTES ?= 5
 
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
-.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench image clean
+.PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers packages-demo packages-test etcds prometheus bench image manifests clean
 
 demo: packages-demo $(VENV)/.demo ## five nodes, one slot: a rollout in a minute
 	$(BIN)/python -m demo $(ARGS)
@@ -71,6 +71,11 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
+
+manifests: $(VENV)/.ready ## contrib/kubernetes, against the schemas of Kubernetes' API
+	./scripts/fetch-debian kubectl kubectl usr/bin/kubectl sid
+	$(PIP) install --use-pep517 --editable '.[kubernetes]'
+	$(BIN)/pytest tests/release/test_kubernetes.py $(ARGS)
 
 # What `make image` needs besides.
 IMAGE_PACKAGES := umoci
