@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 from release import image
@@ -18,6 +19,7 @@ def hindrance() -> str:
     return f"a container image needs the Debian packages {', '.join(missing)}: apt-get install them" if missing else ""
 
 
+@cache
 def container_image() -> Path:
     """Give the archive: that of `LOCKSMITH_CONTAINER_IMAGE`, or one made of this tree.
 
@@ -30,7 +32,7 @@ def container_image() -> Path:
         if not archive.exists():
             for old in FOLDER.glob("*.oci.tar"):
                 old.unlink()
-            image.build(FOLDER)
+            archive, _, _ = image.build(FOLDER)
     return archive
 
 
