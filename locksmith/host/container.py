@@ -40,7 +40,7 @@ def refuse_missing_mounts(paths: Paths) -> None:
         raise HostError(f"this container cannot coordinate its machine's reboots: {'; '.join(found)}; {GUIDE}")
 
 
-class Surroundings:
+class ContainerCheck:
     """What the container shares with its machine, checked before each observation of the machine."""
 
     def __init__(self, paths: Paths, bus: SystemBus) -> None:

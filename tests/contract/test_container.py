@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.host.container import MACHINE_ID, Surroundings
+from locksmith.host.container import MACHINE_ID, ContainerCheck
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
@@ -58,29 +58,29 @@ async def test_pids_of_its_own_are_refused(daemon, paths, monkeypatch):
         await same_machine(bus, paths)
         monkeypatch.setattr(os, "getpid", lambda: 1)
         with pytest.raises(HostError, match=r"this process is 1, and \d+ for the bus.*--pid=host.*hostPID"):
-            await Surroundings(paths, bus).check()
+            await ContainerCheck(paths, bus).check()
 
 
 async def test_another_bus_is_asked_again(daemon, paths):
     bus = SystemBus(daemon.address)
-    surroundings = Surroundings(paths, bus)
+    check = ContainerCheck(paths, bus)
     async with bus:
         async with LogindAndSystemd(daemon.address):
             await same_machine(bus, paths)
-            await surroundings.check()
+            await check.check()
         paths.machine_id.write_text(f"{'1' * 32}\n")
-        await surroundings.check()  # the connection is the same, so it is not asked each time
+        await check.check()  # the connection is the same, so it is not asked each time
         daemon.restart()
         async with LogindAndSystemd(daemon.address):
             await until(lambda: bus.connected, "the bus is connected again")
             with pytest.raises(HostError, match="has the machine id 1111"):
-                await surroundings.check()
+                await check.check()
 
 
 async def test_a_bus_without_systemd_is_refused(daemon, paths):
     async with SystemBus(daemon.address) as bus:
         with pytest.raises(HostError, match=r"GetMachineId of org\.freedesktop\.systemd1"):
-            await Surroundings(paths, bus).check()
+            await ContainerCheck(paths, bus).check()
 
 
 async def test_hooks_of_the_image_run_in_the_container_and_not_in_units_of_the_machine(daemon, paths):

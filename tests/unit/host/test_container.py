@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from locksmith.errors import HostError
-from locksmith.host.container import Surroundings, missing_mounts, refuse_missing_mounts
+from locksmith.host.container import ContainerCheck, missing_mounts, refuse_missing_mounts
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 
@@ -76,4 +76,4 @@ def test_a_boot_id_that_cannot_be_remembered_is_an_error(paths):
 
 def check(paths, says):
     with pytest.raises(HostError, match=says):
-        asyncio.run(Surroundings(paths, SystemBus()).check())
+        asyncio.run(ContainerCheck(paths, SystemBus()).check())
