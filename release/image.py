@@ -72,9 +72,9 @@ def build(target: Path) -> tuple[Path, str, int]:
         return archive, image, archive.stat().st_size
 
 
-def tag_of(build: Build) -> str:
+def tag_of(version: str) -> str:
     """Give the version as a tag, in which no `+` may be."""
-    return build.version.replace("+", "-")
+    return version.replace("+", "-")
 
 
 def _dependencies(root: Path, source: Path, work: Path) -> None:
@@ -101,7 +101,7 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
         if not folder.startswith(LEFT_OUT):
             _write(root / folder / Path(name).name, (source / name).read_text())
     for name, mode in SHARED.items():
-        text = (source / name).read_text().replace(f"{NAME}:latest", f"{NAME}:{tag_of(build)}")
+        text = (source / name).read_text().replace(f"{NAME}:latest", f"{NAME}:{tag_of(build.version)}")
         folder = "hooks" if "hooks" in name else "."
         _write(root / "usr/share/locksmith" / folder / Path(name).name, text, mode)
     if not (configuration := root / "usr/lib/locksmith/locksmith.toml").exists():
@@ -150,7 +150,7 @@ def _tar(folder: Path, archive: Path, epoch: int, *more: str) -> None:
 def _image(layout: Path, layers: list[Path], build: Build) -> str:
     """Make the image of its layers; give its digest."""
     created = datetime.fromtimestamp(build.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    tag = tag_of(build)
+    tag = tag_of(build.version)
     image = ("--image", f"{layout}:{tag}")
     debian_root.run("umoci", "init", "--layout", layout)
     debian_root.run("umoci", "new", *image)

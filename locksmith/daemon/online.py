@@ -10,7 +10,7 @@ from locksmith.daemon.assembly import make_strategy, make_windows, target_of
 from locksmith.errors import LocksmithError, StoreUnavailableError
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.clock import local_clock
-from locksmith.host.container import Surroundings
+from locksmith.host.container import ContainerCheck
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth
 from locksmith.host.logind import Logind
@@ -99,7 +99,7 @@ async def _bus(config: Config, paths: Paths) -> str:
     async with SystemBus() as bus:
         if not bus.connected:
             raise LocksmithError("it cannot be reached: is dbus.service active?")
-        await Surroundings(paths, bus).check()
+        await ContainerCheck(paths, bus).check()
         if await Logind(bus).shutdown_state() is ShutdownState.UNKNOWN:
             raise LocksmithError("logind and systemd do not both say whether this machine is shutting down")
         if inactive := await SystemdHealth(bus, paths, config.health.units).inactive_units():

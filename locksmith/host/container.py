@@ -40,14 +40,15 @@ def refuse_missing_mounts(paths: Paths) -> None:
         raise HostError(f"this container cannot coordinate its machine's reboots: {'; '.join(found)}; {GUIDE}")
 
 
-class Surroundings:
+class ContainerCheck:
     """What the container shares with its machine, checked before each observation of the machine."""
 
     def __init__(self, paths: Paths, bus: SystemBus) -> None:
         self._paths = paths
         self._bus = bus
         self._in_image = in_image(paths)
-        self._checked = ""
+        self._checked = False
+        bus.on_change(self._forget)
 
     async def check(self) -> None:
         """Raise `HostError` if the container does not see its own machine; outside of the image nothing is checked."""
@@ -55,11 +56,14 @@ class Surroundings:
             return
         refuse_missing_mounts(self._paths)
         _refuse_other_boot_id(self._paths)
-        # Another connection may be to another bus.
-        if (name := self._bus.unique_name) != self._checked or not name:
+        if not self._checked:
             await self._refuse_other_machine()
-            await self._refuse_other_processes(name)
-            self._checked = name
+            await self._refuse_other_processes()
+            self._checked = self._bus.connected
+
+    def _forget(self, _connected: bool) -> None:
+        """Check again: another connection may be to another bus."""
+        self._checked = False
 
     async def _refuse_other_machine(self) -> None:
         [there] = await self._bus.call(MACHINE_ID)
@@ -69,9 +73,9 @@ class Surroundings:
                 f"{self._paths.machine_id} must be the machine's own; {GUIDE}"
             )
 
-    async def _refuse_other_processes(self, name: str) -> None:
+    async def _refuse_other_processes(self) -> None:
         """Compare the pids: logind names the owners of inhibitors by the machine's, and the daemon knows its own so."""
-        [there] = await self._bus.call(to_bus("GetConnectionUnixProcessID", name, "u"))
+        [there] = await self._bus.call(to_bus("GetConnectionUnixProcessID", self._bus.unique_name, "u"))
         if there != (here := os.getpid()):
             raise HostError(
                 f"this container has pids of its own (this process is {here}, and {there} for the bus): "

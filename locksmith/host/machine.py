@@ -3,7 +3,7 @@
 from locksmith.agent.facts import Boot, RebootNeed
 from locksmith.agent.journal import PreRebootState
 from locksmith.host.boot import read_boot
-from locksmith.host.container import Surroundings
+from locksmith.host.container import ContainerCheck
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth, read_system
 from locksmith.host.logind import Logind
@@ -17,13 +17,13 @@ class RealMachine(Logind):
         super().__init__(bus)
         self._paths = paths
         self._health = SystemdHealth(bus, paths)
-        self._surroundings = Surroundings(paths, bus)
+        self._container = ContainerCheck(paths, bus)
         self.last_boot: Boot | None = None
         self._system: str | None = None
 
     async def boot(self) -> Boot:
         """Give this boot. `HostError`: it cannot be told now, or this container sees another machine."""
-        await self._surroundings.check()
+        await self._container.check()
         self.last_boot = await read_boot(self._paths, self._bus)
         return self.last_boot
 

@@ -1,6 +1,8 @@
 """The container image of this working tree, built once for all sessions of tests that need it."""
 
+import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 from release import image
@@ -17,12 +19,28 @@ def hindrance() -> str:
     return f"a container image needs the Debian packages {', '.join(missing)}: apt-get install them" if missing else ""
 
 
+@cache
 def container_image() -> Path:
-    """Give the archive. The version names the sources, so an archive of that name is theirs."""
+    """Give the archive: that of `LOCKSMITH_CONTAINER_IMAGE`, or one made of this tree.
+
+    The version names the sources, so an archive of that name is theirs.
+    """
+    if chosen := os.environ.get("LOCKSMITH_CONTAINER_IMAGE"):
+        return Path(chosen)
     archive = FOLDER / f"locksmith-{build_of().version}.oci.tar"
     with alone(FOLDER):
         if not archive.exists():
             for old in FOLDER.glob("*.oci.tar"):
                 old.unlink()
-            image.build(FOLDER)
+            archive, _, _ = image.build(FOLDER)
     return archive
+
+
+def version_of(archive: Path) -> str:
+    """Give the version that an archive is named for."""
+    return archive.name.removeprefix("locksmith-").removesuffix(".oci.tar")
+
+
+def name_of(archive: Path) -> str:
+    """Give the name under which the image is loaded."""
+    return f"{image.NAME}:{image.tag_of(version_of(archive))}"

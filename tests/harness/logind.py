@@ -83,6 +83,7 @@ class Machine:
     system_state: str = "running"
     jobs: list[Job] = field(default_factory=list)
     soft_reboots: int = 0
+    machine_id: str = "5" * 32
     userspace_since: int = 5_000_000
     can_reboot: str = "yes"
     sessions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
@@ -289,6 +290,12 @@ class LogindAndSystemd:
         value = facts[message.body[1]]
         return Message.new_method_return(message, "v", [Variant({bool: "b", int: "t", str: "s"}[type(value)], value)])
 
+    def _peer(self, message: Message) -> Message | bool:
+        """Name the machine, as every program does that has its bus from systemd."""
+        if message.member != "GetMachineId":
+            return False
+        return Message.new_method_return(message, "s", [self.machine.machine_id])
+
     def _vanish_if_told(self, message: Message) -> bool:
         """End the connection of logind instead of answering."""
         vanishes = message.member == "Reboot" and self.machine.mode is RebootMode.VANISH
@@ -301,5 +308,6 @@ class LogindAndSystemd:
         bus.export(path, interface)
         bus.add_message_handler(self._vanish_if_told)
         bus.add_message_handler(self._session)
+        bus.add_message_handler(self._peer)
         await bus.request_name(name)
         self._buses[name] = bus

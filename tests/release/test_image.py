@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from release import debian_root, image
-from release.source import REPOSITORY, build_of
+from tests.harness import container_image as containers
 
-TOOLS = ("umoci", "dpkg-deb", "apt-get")
-QUADLET = REPOSITORY / "contrib/podman/locksmithd.container"
+
+@pytest.fixture(scope="session")
+def version(container_image: Path) -> str:
+    return containers.version_of(container_image)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +29,7 @@ def root(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file system of a container, without anything of a machine."""
     bundle = tmp_path_factory.mktemp("unpacked") / "bundle"
     rootless = () if os.geteuid() == 0 else ("--rootless",)
-    name = f"{layout}:{image.NAME}:{image.tag_of(build_of())}"
+    name = f"{layout}:{containers.name_of(containers.container_image())}"
     subprocess.run(["umoci", "unpack", *rootless, "--image", name, bundle], check=True, capture_output=True)
     return bundle / "rootfs"
 
@@ -43,16 +45,15 @@ def blob(layout: Path, digest: str) -> bytes:
     return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
 
 
-def test_the_image_starts_locksmithd_and_names_its_version(layout):
+def test_the_image_starts_locksmithd_and_names_its_version(layout, version):
     entry, manifest, config = manifest_of(layout)
-    build = build_of()
     assert config["config"]["Entrypoint"] == ["/usr/bin/locksmithd"]
     assert "Volumes" not in config["config"]
     said = manifest["annotations"]
     assert said == config["config"]["Labels"]
-    assert said["org.opencontainers.image.version"] == build.version
+    assert said["org.opencontainers.image.version"] == version
     assert said["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert entry["annotations"]["org.opencontainers.image.ref.name"] == f"localhost/locksmith:{image.tag_of(build)}"
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == f"localhost/locksmith:{image.tag_of(version)}"
 
 
 def test_an_upgrade_fetches_locksmith_alone(layout):
@@ -84,11 +85,11 @@ def test_no_file_in_it_can_be_changed_by_others_or_tells_when_it_was_built(root)
     assert not list(root.rglob("direct_url.json"))
 
 
-def test_it_has_what_a_machine_needs_of_it(root):
+def test_it_has_what_a_machine_needs_of_it(root, version):
     shared = root / "usr/share/locksmith"
-    assert (root / "usr/lib/locksmith/installed.d/image").read_text() == f"{build_of().version}\n"
+    assert (root / "usr/lib/locksmith/installed.d/image").read_text() == f"{version}\n"
     assert 'strategy = "off"' in (root / "usr/lib/locksmith/locksmith.toml").read_text()
-    assert f"Image=localhost/locksmith:{image.tag_of(build_of())}\n" in (shared / "locksmithd.container").read_text()
+    assert f"Image=localhost/locksmith:{image.tag_of(version)}\n" in (shared / "locksmithd.container").read_text()
     assert os.access(shared / "hooks/kubernetes-node", os.X_OK)
     (root / "host/etc").mkdir(parents=True)
     said = in_container(root, "/usr/share/locksmith/install", "podman")
@@ -100,8 +101,8 @@ def test_it_has_what_a_machine_needs_of_it(root):
     shutil.rmtree(root / "host/etc")
 
 
-def test_all_that_its_programs_need_is_in_it(root):
-    assert in_container(root, "locksmithd", "--version").stdout.split()[-1] == build_of().version
+def test_all_that_its_programs_need_is_in_it(root, version):
+    assert in_container(root, "locksmithd", "--version").stdout.split()[-1] == version
     assert "strategy" in in_container(root, "locksmithd", "--check-config").stdout
     assert "Usage" in in_container(root, "locksmithctl", "--help").stdout
     imports = "import locksmith.store.etcd2, locksmith.store.etcd3, etcd, ssl, prometheus_client, dbus_fast, zoneinfo"

@@ -1,14 +1,13 @@
-"""The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with other machines."""
+"""The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with another."""
 
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
-from release.image import NAME, tag_of
-from release.source import build_of
 from tests.harness import container_image as containers
 from tests.harness import image
 from tests.harness.etcd import Etcd
@@ -24,16 +23,8 @@ START_LIMIT = 90.0
 ROLLOUT_LIMIT = 180.0
 NSPAWN = ("--system-call-filter=bpf @keyring",)
 """System calls by which a runtime of containers limits them, and which systemd-nspawn forbids its own."""
-SETTINGS = {
-    # The machine's own root is an overlay, on which there can be no other; and its cgroups have no controllers.
-    "etc/containers/storage.conf": """
-        [storage]
-        driver = "vfs"
-        runroot = "/run/containers/storage"
-        graphroot = "/var/lib/containers/storage"
-    """,
-    "etc/containers/containers.conf": "[containers]\npids_limit = 0\n",
-}
+SETTINGS = {"etc/containers/containers.conf": "[containers]\npids_limit = 0\n"}
+"""The machine's cgroups have no controllers."""
 HOOK = """#!/bin/sh
 cat /usr/lib/locksmith/installed.d/image > /var/lib/locksmith/hook-ran-in
 """
@@ -59,22 +50,24 @@ def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.
     """A machine on which the image is loaded and installed, as docs/containers.md says."""
     monkeypatch.setenv("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
     machine = new_machine("c1", with_podman)
-    machine.options = NSPAWN
+    # The machine's own root is an overlay, on which podman can have no other.
+    storage = machine.root.with_name("containers")
+    storage.mkdir()
+    machine.options = (*NSPAWN, f"--bind={storage}:/var/lib/containers")
     for name, text in SETTINGS.items():
         machine.write(name, text)
-    shutil.copy(containers.container_image(), machine.root / "srv/locksmith.oci.tar")
+    archive = containers.container_image()
+    shutil.copy(archive, machine.root / "srv/locksmith.oci.tar")
     machine.start()
     machine.wait_booted()
     in_shell(machine, "podman load --input /srv/locksmith.oci.tar")
-    in_shell(machine, f"podman run --rm --network=host --volume=/etc:/host/etc --entrypoint={INSTALL} {this()} podman")
+    options = f"--rm --network=host --volume=/etc:/host/etc --entrypoint={INSTALL}"
+    in_shell(machine, f"podman run {options} {containers.name_of(archive)} podman")
     return machine
 
 
+QUADLET = "/etc/containers/systemd/locksmithd.container"
 INSTALL = "/usr/share/locksmith/install"
-
-
-def this() -> str:
-    return f"{NAME}:{tag_of(build_of())}"
 
 
 def in_shell(machine: Machine, line: str, *, check: bool = True) -> str:
@@ -93,64 +86,64 @@ def configuration(etcd: Etcd, *, metrics_port: int) -> str:
     """
 
 
-def test_a_container_and_a_package_reboot_their_machines_one_after_the_other(
-    container: Machine, new_machine: NewMachine, installed: Layers, etcd: Etcd
-) -> None:
-    package = new_machine("m1", installed)
-    fleet = [container, package]
-    for machine, port in zip(fleet, free_ports(2), strict=True):
-        machine.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=port))
-    hook = container.root / "etc/locksmith/pre-reboot.d/50-note"
-    container.write(str(hook.relative_to(container.root)), HOOK)
-    hook.chmod(0o755)
-    package.start()
-    package.wait_booted()
-    in_shell(container, "systemctl daemon-reload && systemctl start locksmithd")
-    wait_until(lambda: is_idle(container), limit=START_LIMIT, what="locksmithd is idle in its container")
-    assert "idle" in in_shell(container, "podman exec locksmithd locksmithctl why")
-
-    for machine in fleet:
-        machine.run("touch", "/run/reboot-required")
-    for machine in fleet:
-        machine.wait_booted(boots=2, limit=ROLLOUT_LIMIT)
-    wait_until(lambda: holders_over_time(etcd, GROUP)[-1] == [], limit=START_LIMIT, what="the last slot is released")
-
-    holders = holders_over_time(etcd, GROUP)
-    assert max(map(len, holders)) == 1
-    assert {holder for at_once in holders for holder in at_once} == {machine.id for machine in fleet}
-    outages = sorted((outage for machine in fleet for outage in machine.outages()), key=lambda one: one.begins)
-    assert len(outages) == 2
-    assert all(earlier.ends < later.begins for earlier, later in pairwise(outages))
-    assert container.run("cat", "/var/lib/locksmith/hook-ran-in").stdout.strip() == build_of().version
-
-
 BROKEN = {
     "s/--pid=host //": "run the container with --pid=host",
     "s#^Volume=/:/host.*##": "the machine's root is not mounted",
     "s#^Volume=/var/lib/locksmith:.*##": "/var/lib/locksmith is not the machine's",
     "s#^Volume=/run/locksmith:.*#Volume=/srv:/run/locksmith#": "/run/locksmith is not the machine's",
     "s#^Volume=/run/update-engine:.*#Volume=/srv/machine-id:/host/etc/machine-id:ro#": "the systemd on its bus has",
-    "s#^Volume=/run/update-engine:.*#Volume=/srv:/host/run/dbus:ro#": "the system bus",
+    "s#^Volume=/run/update-engine:.*#Volume=/srv:/host/run/dbus:ro#": "the system bus cannot be reached",
 }
 """Each change of the quadlet (for sed), and what the daemon then says."""
 
 
-def test_a_container_without_its_machine_takes_no_slot_and_says_what_it_lacks(container: Machine, etcd: Etcd) -> None:
-    container.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=0))
+def test_a_container_that_sees_its_machine_takes_its_turn_in_a_rollout(
+    container: Machine, new_machine: NewMachine, installed: Layers, etcd: Etcd
+) -> None:
+    package = new_machine("m1", installed)
+    fleet = [container, package]
+    for machine, port in zip(fleet, free_ports(2), strict=True):
+        machine.write("etc/locksmith/locksmith.toml", configuration(etcd, metrics_port=port))
+    container.write("etc/locksmith/pre-reboot.d/50-note", HOOK)
+    (container.root / "etc/locksmith/pre-reboot.d/50-note").chmod(0o755)
+    package.start()
+
+    container.run("touch", "/run/reboot-required")
+    takes_no_slot_and_says_why(container, etcd)
+
+    package.wait_booted()
+    in_shell(container, f"cp /srv/quadlet {QUADLET}; systemctl daemon-reload")
+    package.run("touch", "/run/reboot-required")
+    in_shell(container, "systemctl restart locksmithd")
+    for machine in fleet:
+        machine.wait_booted(boots=2, limit=ROLLOUT_LIMIT)
+    wait_until(lambda: is_idle(container), limit=START_LIMIT, what="locksmithd is idle in its container")
+    wait_until(lambda: holders_over_time(etcd, GROUP)[-1] == [], limit=START_LIMIT, what="the last slot is released")
+    assert "c1 needs no reboot" in in_shell(container, "podman exec locksmithd locksmithctl why")
+    holders = holders_over_time(etcd, GROUP)
+    assert max(map(len, holders)) == 1
+    assert {holder for at_once in holders for holder in at_once} == {machine.id for machine in fleet}
+    outages = sorted((outage for machine in fleet for outage in machine.outages()), key=lambda one: one.begins)
+    assert len(outages) == 2
+    assert all(earlier.ends < later.begins for earlier, later in pairwise(outages))
+    version = containers.version_of(containers.container_image())
+    assert container.run("cat", "/var/lib/locksmith/hook-ran-in").stdout.strip() == version
+
+
+def takes_no_slot_and_says_why(container: Machine, etcd: Etcd) -> None:
+    """Take one thing after another from the container."""
+    in_shell(container, f"systemctl reload dbus; cp {QUADLET} /srv/quadlet")
     container.write("srv/machine-id", "0123456789abcdef0123456789abcdef\n")
-    container.write("run/reboot-required", "")
     for change, says in BROKEN.items():
-        quadlet = "/etc/containers/systemd/locksmithd.container"
-        in_shell(
-            container,
-            f"cp /usr/share/q {quadlet} 2>/dev/null || cp {quadlet} /usr/share/q; sed -i '{change}' {quadlet}",
-        )
-        in_shell(container, "systemctl daemon-reload; systemctl restart --no-block locksmithd")
-        wait_until(
-            lambda says=says: says in container.journal("SYSLOG_IDENTIFIER=locksmithd"), limit=START_LIMIT, what=says
-        )
-    assert holders_over_time(etcd, GROUP) == []
+        in_shell(container, f"sed '{change}' /srv/quadlet > {QUADLET}; systemctl daemon-reload")
+        in_shell(container, "systemctl restart --no-block locksmithd")
+        wait_until(partial(says_in_journal, container, says), limit=START_LIMIT, what=f"it says: {says}")
+    assert container.id not in {holder for at_once in holders_over_time(etcd, GROUP) for holder in at_once}
     assert len(container.boots) == 1
+
+
+def says_in_journal(machine: Machine, sentence: str) -> bool:
+    return sentence in machine.journal("SYSLOG_IDENTIFIER=locksmithd")
 
 
 def is_idle(machine: Machine) -> bool:
