@@ -11,6 +11,7 @@ from locksmith.config import keys
 from locksmith.config.keys import RIVALS, Key
 from locksmith.config.problems import Problems
 from locksmith.config.sources import Setting, Settings
+from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.host.trust import closed_to_root
 
@@ -48,22 +49,32 @@ def of_others(paths: Paths, environ: Mapping[str, str]) -> Credentials:
 
     The daemon's are there while it runs, and root alone can read them.
     """
-    if (own := of_daemon(environ)).settings.by_name:
+    own = of_daemon(environ)
+    if own.settings.by_name:
         return own
-    try:
-        os.listdir(paths.credentials)  # noqa: PTH208 - an error counts, not the names
-    except (FileNotFoundError, NotADirectoryError):
-        return Credentials()
-    except OSError as error:
-        said = f"the credentials of locksmithd.service cannot be read ({error.strerror}): run it as root"
-        return Credentials(unread=said)
     return _in(paths.credentials)
 
 
 def _in(folder: Path) -> Credentials:
-    there = [name for name in NAMES if (folder / name).exists()]
-    found = {NAMES[name].name: Setting(NAMES[name], folder / name, f"the credential {name}") for name in there}
+    try:
+        listed = set(os.listdir(folder))  # noqa: PTH208 - the names alone count
+    except FileNotFoundError:
+        return Credentials()
+    except OSError as error:
+        said = f"the credentials of locksmithd.service cannot be read ({error.strerror}: {folder}): run it as root"
+        return Credentials(unread=said)
+    found = {
+        NAMES[name].name: Setting(NAMES[name], folder / name, f"the credential {name}")
+        for name in NAMES
+        if name in listed
+    }
     return Credentials(Settings(found))
+
+
+def refuse_unread(credentials: Credentials) -> None:
+    """Refuse credentials that cannot be read: the daemon must not go on without what it was given."""
+    if credentials.unread:
+        raise UsageError(credentials.unread)
 
 
 def refuse_contradictions(settings: Settings, credentials: Settings, problems: Problems) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from locksmith.config import credentials, keys
@@ -27,7 +28,7 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
-from locksmith.config.problems import Problems
+from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
@@ -62,6 +63,7 @@ def _daemon(
 ) -> tuple[Config, Settings]:
     files = find_files(paths.config_folders, problems)
     explicit = from_files(files, problems).under(_typed(environ, flags, keys.DAEMON_VARIABLES, problems))
+    problems.attempt_value(partial(credentials.refuse_unread, given), EVERYTHING)
     credentials.refuse_contradictions(explicit, given.settings, problems)
     settings = given.settings.under(explicit)
     config = replace(_build(settings, problems), files=files, not_configured=not_configured(settings, paths))

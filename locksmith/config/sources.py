@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from locksmith.config.folders import MAIN
+from locksmith.config.folders import DROP_INS
 from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, START, STRATEGY, TABLES, Key
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.values import type_name
@@ -86,7 +86,7 @@ def from_files(files: Sequence[Layered], problems: Problems) -> Settings:
 def _masked(mask: Layered, problems: Problems) -> Settings:
     """Give what a mask sets: nothing, and instead of the whole configuration the strategy `off`."""
     problems.attempt_value(lambda: _refuse_changeable_mask(mask.path), EVERYTHING)
-    if mask.path.name != MAIN:
+    if mask.path.parent.name == DROP_INS:
         return Settings()
     # An editor or a full disk may have emptied the file: a lock must not become the default, `reboot`, by that.
     return _settings([Setting(STRATEGY, "off", str(mask.path))])

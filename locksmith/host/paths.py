@@ -38,12 +38,8 @@ class Paths:
         """The operator's configuration; its drop-ins are in the folder of the same name with `.d` at its end."""
         return self.root / "etc/locksmith/locksmith.toml"
 
-    def programs(self, stage: str) -> Path:
-        """Name the operator's folder with the programs of a stage: `check`, `pre-reboot`, ..."""
-        return self.root / f"etc/locksmith/{stage}.d"
-
     def program_folders(self, stage: str) -> tuple[Path, ...]:
-        """Name all folders with programs of a stage, in the order in which they decide about a name."""
+        """Name the folders with programs of a stage (`check`, `pre-reboot`, ...): the first decides about a name."""
         return tuple(folder / f"{stage}.d" for folder in self.config_folders)
 
     @property

@@ -49,7 +49,7 @@ class Renewing:
         shutil.copy(pair.cert, self.etcd.folder / "member0.crt")
 
 
-async def with_rights(node: Node, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+async def with_rights(node: Node, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command that gives up rights before it runs a program of locksmith."""
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -143,7 +143,7 @@ def test_without_rights_the_daemon_names_the_line_that_loads_a_key_of_another_us
     files = {"cafile": str(authority.cert), "certfile": str(pair.cert), "keyfile": str(pair.key)}
 
     async def story(node):
-        ended = await with_rights(node, ["setpriv", "--bounding-set=-all", "--inh-caps=-all", BIN / "locksmithd"])
+        ended = await with_rights(node, ["setpriv", "--bounding-set=-all", "--inh-caps=-all", str(BIN / "locksmithd")])
         assert ended.returncode == 2
         line = f"`LoadCredential=etcd.key:{pair.key}`"
         assert f"{node.paths.config}: etcd.keyfile names {pair.key}, which cannot be read: Permission" in ended.stderr
@@ -167,14 +167,14 @@ def test_root_uses_the_running_daemons_credentials_and_other_users_are_told(site
         folder.chmod(0o500)
         status, said = await node.tool("status")
         assert status == 0, said
-        as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", BIN / "locksmithctl", "status"]
+        as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", str(BIN / "locksmithctl"), "status"]
         ended = await with_rights(node, as_nobody)
         assert (ended.returncode, said_to_others in ended.stderr) == (2, True), ended.stderr
         node.configure(site.settings(etcd={"endpoints": ["https://127.0.0.1:1"]}))
         ended = await with_rights(node, as_nobody)
         assert (ended.returncode, said_to_others in ended.stderr) == (1, True), ended.stderr
 
-    said_to_others = "; the credentials of locksmithd.service cannot be read (Permission denied): run it as root"
+    said_to_others = "; the credentials of locksmithd.service cannot be read (Permission denied: "
     with tempfile.TemporaryDirectory(prefix="locksmith-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)  # every user can enter it, as the tests' own is not
         site.folder = Path(folder)

@@ -224,7 +224,7 @@ def test_the_daemon_does_not_begin_where_others_can_change_what_it_remembers(sit
 @pytest.mark.parametrize("change", ["program", "folder"])
 def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, tmp_path, change):
     async def story(node):
-        folder = node.paths.programs("check")
+        folder = node.paths.program_folders("check")[0]
         folder.mkdir(parents=True)
         program, ran = folder / "mine", tmp_path / "ran"
         program.write_text(f"#!/bin/sh\ntouch {ran}\n")

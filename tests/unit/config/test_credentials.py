@@ -128,13 +128,19 @@ def test_the_tool_and_the_check_use_the_running_daemons_or_those_of_their_own_un
 
 def test_a_tool_that_cannot_read_them_says_who_can(machine, monkeypatch):
     def listdir(folder, real=os.listdir):
-        if folder == machine.paths.credentials:
+        if Path(folder) == machine.paths.credentials:
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
     monkeypatch.setattr("locksmith.config.credentials.os.listdir", listdir)
-    said = "the credentials of locksmithd.service cannot be read (Permission denied): run it as root"
+    folder = machine.paths.credentials
+    said = f"the credentials of locksmithd.service cannot be read (Permission denied: {folder}): run it as root"
     assert load_tool(machine.paths, {}, {}).unread == said
+    problems = Problems()
+    examine_daemon(machine.paths, {}, {}, problems)
+    assert problems.found == (said,)
+    with pytest.raises(UsageError, match="Permission denied"):
+        load_daemon(machine.paths, {"CREDENTIALS_DIRECTORY": str(folder)}, {})
     machine.write("etcd.username = 'u'")
     with pytest.raises(UsageError, match=r"is set without a password.*; the credentials of locksmithd\.service cannot"):
         load_tool(machine.paths, {}, {})

@@ -132,6 +132,7 @@ def test_an_emptied_configuration_never_falls_back_to_a_reboot_without_a_lock(ma
     config = machine.daemon()
     assert (config.strategy, machine.tool().strategy) == ("off", "off")
     assert "locksmith.toml is empty, or a link to /dev/null" in config.not_configured
+    machine.mask(f"{ETC}/{DROP_INS}/locksmith.toml")
     machine.write(f"{ETC}/{DROP_INS}/10.toml", 'strategy = "etcd-lock"')
     assert (machine.daemon().strategy, machine.daemon().not_configured) == ("etcd-lock", "")
 
