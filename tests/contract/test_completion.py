@@ -201,8 +201,11 @@ def terminal(shell, tmp_path):
     file.write_text(script)
     where = shlex.quote(str(tmp_path))
     if shell == "bash":
+        loaded = tmp_path / ".local/share/bash-completion/completions"  # at the first use, as from the package's folder
+        loaded.mkdir(parents=True)
+        (loaded / "locksmithctl").write_text(script)
         start = tmp_path / "bashrc"
-        start.write_text(f"PS1='{PROMPT}'\n. {BASH_COMPLETION}\n. {where}/_locksmithctl\n")
+        start.write_text(f"PS1='{PROMPT}'\n. {BASH_COMPLETION}\n")
         argv = ["bash", "--noprofile", "--rcfile", str(start), "-i"]
     else:
         (tmp_path / ".zshrc").write_text(f"PS1='{PROMPT}'\nfpath=({where} $fpath)\nautoload -U compinit\ncompinit -u\n")
