@@ -52,7 +52,8 @@ def _tool(docs: Path) -> list[str]:
         *_environment(TOOL_VARIABLES),
         *roff.heading(1, "Files"),
         *roff.tagged(
-            roff.inline("`/etc/locksmith/locksmith.toml`"), "The configuration of this machine, see locksmith.toml(5)."
+            roff.inline("`/etc/locksmith/locksmith.toml`"),
+            "The operator\\(aqs configuration. locksmith.toml(5) names all its files.",
         ),
         *_see_also("locksmithd(8)", "locksmith.toml(5)", "docs/locksmithctl.md"),
     ]

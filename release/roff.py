@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 _WIDTH = 76
+_LONG = 60
+"""Characters of code that may not fit into a line that is indented."""
 _INLINE = re.compile(
     r"(?P<code>`[^`]+`)|\*\*(?P<bold>(?:`[^`]*`|[^*`])+)\*\*|\*(?P<italic>[^*\s][^*]*)\*"
     r"|(?P<image>!\[)|\[(?P<text>(?:`[^`]*`|[^\]`])+)\]\((?P<link>[^)]*)\)"
@@ -37,7 +39,8 @@ def inline(text: str) -> str:
         done += escape(text[at : found.start()])
         at = found.end()
         if found["code"]:
-            done += rf"\fB{escape(found['code'][1:-1])}\fR"
+            code = escape(found["code"][1:-1])
+            done += rf"\fB{_breakable(code) if len(code) > _LONG else code}\fR"
         elif found["bold"]:
             done += rf"\fB{_FONT.sub('', inline(found['bold']))}\fR"
         elif found["italic"]:
@@ -46,8 +49,13 @@ def inline(text: str) -> str:
             raise UnknownMarkdownError(f"a picture: {text}")
         else:
             done += inline(found["text"])
-            done += f" <{escape(found['link'])}>" if found["link"].startswith("http") else ""
+            done += f" <{_breakable(escape(found['link']))}>" if found["link"].startswith("http") else ""
     return done + escape(text[at:])
+
+
+def _breakable(written: str) -> str:
+    """Let a line end after each slash of an address or a path that may be longer than a line."""
+    return written.replace("/", r"/\:")
 
 
 def fill(written: str) -> list[str]:

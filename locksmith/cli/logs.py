@@ -52,7 +52,7 @@ class JournalHandler(logging.Handler):
                     "SYSLOG_IDENTIFIER": self._program,
                     "CODE_FILE": record.pathname,
                     "CODE_LINE": str(record.lineno),
-                    "CODE_FUNC": record.funcName,
+                    "CODE_FUNC": record.funcName or "",
                     **self._named(getattr(record, EXTRA, {})),
                 },
                 f"<{priority}>{line}",

@@ -15,6 +15,7 @@ from locksmith.cli.output import say_own
 from locksmith.cli.pasted import use_flags
 from locksmith.cli.run import run
 from locksmith.cli.session import Session
+from locksmith.cli.shells import register
 from locksmith.host.paths import Paths
 from locksmith.util.words import did_you_mean, nearest
 
@@ -112,4 +113,5 @@ def main() -> None:
     # The interpreter's last garbage collection frees what the process's end frees anyway: a sixth of a call's time.
     atexit.register(gc.freeze)
     keep_quiet(PROGRAM)
+    register()
     run(locksmithctl, PROGRAM)

@@ -201,8 +201,11 @@ def terminal(shell, tmp_path):
     file.write_text(script)
     where = shlex.quote(str(tmp_path))
     if shell == "bash":
+        loaded = tmp_path / ".local/share/bash-completion/completions"  # at the first use, as from the package's folder
+        loaded.mkdir(parents=True)
+        (loaded / "locksmithctl").write_text(script)
         start = tmp_path / "bashrc"
-        start.write_text(f"PS1='{PROMPT}'\n. {BASH_COMPLETION}\n. {where}/_locksmithctl\n")
+        start.write_text(f"PS1='{PROMPT}'\n. {BASH_COMPLETION}\n")
         argv = ["bash", "--noprofile", "--rcfile", str(start), "-i"]
     else:
         (tmp_path / ".zshrc").write_text(f"PS1='{PROMPT}'\nfpath=({where} $fpath)\nautoload -U compinit\ncompinit -u\n")
@@ -216,7 +219,7 @@ def terminal(shell, tmp_path):
 
 @pytest.mark.usefixtures("shell", "machines")
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_a_shell_on_a_terminal_shows_and_completes_machines(name, tmp_path):
+def test_a_shell_on_a_terminal_shows_and_completes_machines(name, tmp_path, fleet):
     if shutil.which(name) is None or (name == "bash" and not BASH_COMPLETION.exists()):
         pytest.skip(f"{name}, or bash-completion, is not installed")
     with terminal(name, tmp_path) as typed:
@@ -224,18 +227,32 @@ def test_a_shell_on_a_terminal_shows_and_completes_machines(name, tmp_path):
         typed.type("\x15")
         typed.shows("locksmithctl why oth", "why other")
         typed.type("\x15")
+        typed.shows(f"locksmithctl -endpoint={fleet.etcd.endpoints[0]} -group={fleet.group} why oth", "why other")
+        typed.type("\x15")
+        typed.shows(f"locksmithctl -group={fleet.group[:8]}", f"-group={fleet.group} ")
+        typed.type("\x15")
         typed.shows("locksmithctl fre", "locksmithctl freeze")
 
 
 @pytest.mark.usefixtures("shell", "machines")
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_offers_machines(tmp_path):
+def test_fish_offers_machines(tmp_path, fleet):
     script = subprocess.run([TOOL, "completion", "fish"], capture_output=True, text=True, timeout=20, check=True).stdout
     (tmp_path / "locksmithctl.fish").write_text(script)
-    ask = f"source {shlex.quote(str(tmp_path / 'locksmithctl.fish'))}; complete -C 'locksmithctl why node-'"
+    load = f"source {shlex.quote(str(tmp_path / 'locksmithctl.fish'))}"
+    group = fleet.group
+    for line, expected in (
+        ("why node-", ["node-one", "node-two"]),
+        (f"-group={group[:8]}", [f"-group={group}"]),
+        (f"-group={group} why oth", ["other"]),
+    ):
+        offers(f"{load}; complete -C 'locksmithctl {line}'", expected)
+
+
+def offers(ask, expected):
     end = time.monotonic() + LIMIT
     while True:
         ended = subprocess.run(["fish", "-c", ask], capture_output=True, text=True, timeout=60, check=False)
-        if ended.stdout.split() == ["node-one", "node-two"]:
+        if ended.stdout.split() == expected:
             return
         assert time.monotonic() < end, ended

@@ -152,6 +152,7 @@ def test_the_unit_names_its_manual_page():
         ("## Keys of `x`", ['.SH "KEYS OF X"']),
         ("### hold MACHINE", ['.SS "hold MACHINE"']),
         ("a `-b` *c* **d `e`** [f](g.md)", [".PP", r"a \fB\-b\fR \fIc\fR \fBd e\fR f"]),
+        ("[a](https://b/c)", [".PP", r"a <https:/\:/\:b/\:c>"]),
         ("`.a` b", [".PP", r"\fB.a\fR b"]),
         (".a 'b' \\ c", [".PP", r"\&.a \(aqb\(aq \e c"]),
         ("- a\n  b\n- c", [r".IP \(bu 2", "a b", r".IP \(bu 2", "c"]),

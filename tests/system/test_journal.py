@@ -24,6 +24,9 @@ from tests.system.layers import Layers, NewMachine
 GROUP = "web"
 LIMIT = 60.0
 HOOK = "etc/locksmith/pre-reboot.d/10-wait"
+DOCS = (REPOSITORY / "docs/journal.md").read_text()
+COMMANDS = [line.partition("#")[0].strip() for line in DOCS.partition("```sh\n")[2].partition("```")[0].splitlines()]
+"""The commands of docs/journal.md."""
 NOW = datetime.now(UTC).replace(microsecond=0)
 CLAIM = Claim("2" * 32, REBOOT, "a nonce", NOW, who=DAEMON, hostname="n2")
 CALLS = 60
@@ -107,6 +110,8 @@ def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: M
         assert "@LOCKSMITH" not in shown
     about = {(record["LOCKSMITH_GROUP"], record["LOCKSMITH_MACHINE"]) for record in machine.records("_COMM=locksmithd")}
     assert about <= {(GROUP, machine.id)}
+    for line in COMMANDS:
+        assert machine.run("sh", "-c", f"{line} --no-pager").stdout.strip(), line
     # The last words of a daemon that ends are the unit's too.
     machine.run("systemctl", "stop", "locksmithd.service")
     assert machine.records(LOG)[-1]["MESSAGE"].startswith("stopping;")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from locksmith.agent import events
+from release import payload
 
 REPOSITORY = Path(__file__).parents[2]
 CATALOG = REPOSITORY / "contrib/systemd/locksmith.catalog"
@@ -23,6 +24,10 @@ def test_the_catalog_explains_each_event():
         assert re.match(r"Subject: \S.*\nDefined-By: locksmith\nDocumentation: man:locksmithd\(8\)$", head)
         assert len(head.splitlines()[0]) <= 80
         assert max(map(len, body.splitlines())) <= 92
+
+
+def test_a_package_has_the_catalog_where_systemd_reads_it():
+    assert payload.FILES["contrib/systemd/locksmith.catalog"] == "usr/lib/systemd/catalog/"
 
 
 def test_the_catalog_inserts_fields_that_exist():

@@ -12,11 +12,11 @@ from locksmith.agent import events
 from locksmith.agent.journal import Phase
 from locksmith.agent.steps import Abort, Idle, ReportFailure, Request, Undo, Wait
 from locksmith.daemon.reporters import LogReporter
-from locksmith.errors import StoreUnavailableError
+from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import DAEMON, FAILED, UNHEALTHY
-from tests.builders.loops import Bench, for_a_while
+from tests.builders.loops import Bench, for_a_while, raising
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +116,14 @@ def test_after_the_reboot_the_release_is_logged_once(log):
     bench.leave_entry(Phase.COMMITTED, DAEMON, boot="an earlier boot")
     for_a_while(bench, 100)
     assert logged(log) == ["released"]
+
+
+def test_a_machine_that_cannot_observe_itself_after_its_reboot_logs_once_that_it_is_unhealthy(log):
+    bench = StoreBench()
+    bench.leave_entry(Phase.COMMITTED, DAEMON, boot="an earlier boot")
+    bench.while_asked = raising(HostError("the system bus does not answer"))
+    for_a_while(bench, 3600)
+    assert logged(log) == ["unhealthy"]
 
 
 def test_a_slot_that_is_taken_away_is_logged(log):
