@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 
-from locksmith.fleet.forecast.drawing import INK, PALE, Area, Drawing, Line, Text, box
+from locksmith.fleet.forecast.drawing import INK, PALE, Anchor, Area, Drawing, Line, Text, box
 
 UNIT = (48, 34)
 """Pixels of one column and one row of the grid."""
@@ -131,7 +131,7 @@ def _axes(plot: Place, most: float, length: float, *, is_time: bool) -> Iterator
         y = top + height * (1 - part)
         yield Line((left, y), (left + width, y), PALE)
         yield Text((left - 4, y + 4), _amount(most * part, is_time=is_time), "end", 10, DIM)
-        anchor = "start" if not part else "middle" if part < 1 else "end"
+        anchor: Anchor = "start" if not part else "middle" if part < 1 else "end"
         yield Text((left + width * part, top + height + 14), f"{length * part:.0f} s", anchor, 10, DIM)
 
 
