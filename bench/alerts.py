@@ -73,9 +73,8 @@ def main() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fleet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"honor_labels": True}
-        ports = {"fleet": server.server_port}
-        with Prometheus(Path(folder) / "p", ports, RULES.read_text(), every=f"{EVERY}s", **settings) as prometheus:
+        ports, every = {"fleet": server.server_port}, f"{EVERY}s"
+        with Prometheus(Path(folder) / "p", ports, RULES.read_text(), every=every, honor_labels=True) as prometheus:
             for _ in range(EVALUATIONS):
                 time.sleep(EVERY)
                 with urllib.request.urlopen(f"{prometheus.url}/metrics") as answer:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 
-from locksmith.fleet.forecast.drawing import INK, PALE, Area, Drawing, Line, Text, box
+from locksmith.fleet.forecast.drawing import INK, PALE, Anchor, Area, Drawing, Line, Text, box
 
 UNIT = (48, 34)
 """Pixels of one column and one row of the grid."""
@@ -45,6 +45,19 @@ class Panel:
     is_time: bool
     none: str
     """What it says without a value."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where values are drawn."""
+
+    plot: Place
+    length: float
+    most: float
+
+    def point(self, at: float, value: float) -> tuple[float, float]:
+        left, top, width, height = self.plot
+        return left + width * at / self.length, top + height * (1 - value / self.most)
 
 
 def draw(panels: Sequence[Panel], length: float) -> Drawing:
@@ -88,9 +101,7 @@ def _graph(panel: Panel, place: Place, length: float) -> Iterator[Shape]:
         yield Text((plot[0] + plot[2] / 2, plot[1] + plot[3] / 2), panel.none, "middle", 14, DIM)
     step = min((after[0] - before[0] for layer in layers for before, after in pairwise(layer)), default=0.0)
     for layer, colour in zip(layers, cycle(COLOURS), strict=False):
-        # Where it has no value for a while, nothing is drawn.
-        steps = [pair for pair in pairwise(layer) if pair[1][0] - pair[0][0] < 1.5 * step]
-        yield from _layer(steps, plot, (length, most), colour, is_filled=panel.is_stacked)
+        yield from (_blocks if panel.is_stacked else _steps)(layer, step, _Scale(plot, length, most), colour)
     yield from legend
 
 
@@ -108,21 +119,17 @@ def _layers(shown: Sequence[Series]) -> list[list[Value]]:
     return layers
 
 
-def _layer(
-    steps: Sequence[tuple[Value, Value]], plot: Place, most: tuple[float, float], colour: str, *, is_filled: bool
-) -> Iterator[Shape]:
-    left, top, width, height = plot
+def _blocks(layer: Sequence[Value], step: float, scale: _Scale, colour: str) -> Iterator[Shape]:
+    for at, base, value in layer:
+        (x, low), (to_x, high) = scale.point(at, base), scale.point(min(at + step, scale.length), value)
+        yield box((x, high), to_x - x, low - high, colour)
 
-    def point(at: float, value: float) -> tuple[float, float]:
-        return left + width * at / most[0], top + height * (1 - value / most[1])
 
-    for (at, base, value), (to, _, after) in steps:
-        if is_filled:
-            (x, low), (to_x, _), (_, high) = point(at, base), point(to, base), point(at, value)
-            yield box((x, high), to_x - x, low - high, colour)
-        else:
-            yield Line(point(at, value), point(to, value), colour)
-            yield Line(point(to, value), point(to, after), colour)
+def _steps(layer: Sequence[Value], step: float, scale: _Scale, colour: str) -> Iterator[Shape]:
+    for (at, _, value), (to, _, after) in pairwise(layer):
+        if to - at < 1.5 * step:  # otherwise there is no value between them
+            yield Line(scale.point(at, value), scale.point(to, value), colour)
+            yield Line(scale.point(to, value), scale.point(to, after), colour)
 
 
 def _axes(plot: Place, most: float, length: float, *, is_time: bool) -> Iterator[Shape]:
@@ -131,7 +138,7 @@ def _axes(plot: Place, most: float, length: float, *, is_time: bool) -> Iterator
         y = top + height * (1 - part)
         yield Line((left, y), (left + width, y), PALE)
         yield Text((left - 4, y + 4), _amount(most * part, is_time=is_time), "end", 10, DIM)
-        anchor = "start" if not part else "middle" if part < 1 else "end"
+        anchor: Anchor = "start" if not part else "middle" if part < 1 else "end"
         yield Text((left + width * part, top + height + 14), f"{length * part:.0f} s", anchor, 10, DIM)
 
 

@@ -49,7 +49,7 @@ def test_grafanas_model_knows_every_key_and_value():
     assert lost(DASHBOARD, known(DASHBOARD)) == []
 
 
-@pytest.mark.parametrize("key", ["titel", "gridpos"])
+@pytest.mark.parametrize("key", ["heading", "gridpos"])
 def test_a_key_that_grafana_does_not_know_is_noticed(key):
     wrong = json.loads(json.dumps(DASHBOARD))
     wrong["panels"][0][key] = wrong["panels"][0]["title"]
