@@ -82,7 +82,8 @@ def _run(module: str, sources: Path, surroundings: Surroundings) -> None:
             [sys.executable, "-m", module],
             check=False,
             cwd=sources,
-            env={**os.environ, **surroundings.environ},
+            # No byte code in the copy: a builder that copies the sources again would take it for a source.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **surroundings.environ},
             umask=surroundings.umask,
             stdin=subprocess.DEVNULL,
             capture_output=True,

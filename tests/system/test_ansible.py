@@ -38,26 +38,25 @@ def _able():
 
 
 @pytest.fixture(scope="module")
-def layers(bare: Layers) -> Layers:
-    """A stock Debian machine that Ansible reaches, with etcd for the one that needs it."""
-    return (image.with_debian_packages(bare[-1], "etcd-server", "etcd-client", "openssh-server", "python3-apt"), *bare)
+def debs() -> Any:
+    """What builds the Debian package."""
+    found = pytest.importorskip("tests.harness.debs")
+    if hindrance := found.hindrance():
+        pytest.skip(hindrance)
+    return found
 
 
 @pytest.fixture(scope="module")
-def deb(installed: Layers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stand in for the Debian package: the files of an installation, and what its scripts do."""
-    folder = tmp_path_factory.mktemp("deb")
-    root = folder / "root"
-    subprocess.run(["cp", "-a", installed[0], root], check=True)
-    (root / "DEBIAN").mkdir()
-    control = "Package: locksmith\nVersion: 1\nArchitecture: all\nMaintainer: n <e>\nDescription: stands in\n"
-    (root / "DEBIAN/control").write_text(control)
-    (root / "DEBIAN/postinst").write_text(
-        "#!/bin/sh\nset -e\nsystemctl daemon-reload\nsystemctl reload dbus\nsystemctl enable locksmithd\n"
-    )
-    (root / "DEBIAN/postinst").chmod(0o755)
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", root, folder / "locksmith.deb"], check=True)
-    return folder / "locksmith.deb"
+def layers(bare: Layers, debs: Any) -> Layers:
+    """A stock Debian machine that Ansible reaches, with what apt would fetch; and etcd for the one that needs it."""
+    packages = [*debs.NEEDS[debs.deb.BOOKWORM], "etcd-server", "etcd-client", "openssh-server", "python3-apt"]
+    return (image.with_debian_packages(bare[-1], *packages), *bare)
+
+
+@pytest.fixture(scope="module")
+def deb(debs: Any) -> Path:
+    """The package for Debian 12."""
+    return Path(debs.built(debs.deb.BOOKWORM))
 
 
 @pytest.fixture
