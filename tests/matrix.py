@@ -42,7 +42,7 @@ CONTRACT = {
 """`tests/unit/triggers/test_triggers.py` uses asyncinotify on real files."""
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
-DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pytest", "python3-rich")
+DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pil", "python3-pytest", "python3-rich")
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
