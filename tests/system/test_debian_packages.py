@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ class Node:
         done = self.machine.run("locksmithctl", *args)
         return done.stdout + done.stderr
 
-    def entry(self) -> dict[str, dict[str, object]] | None:
+    def entry(self) -> dict[str, Any] | None:
         """The claim in the machine's reboot journal."""
         journal = self.machine.root / "var/lib/locksmith/journal.json"
         found = json.loads(journal.read_text())["entry"] if journal.exists() else None
