@@ -2,6 +2,9 @@
 
 import signal
 
+from tests.contract.daemons import Lock
+from tests.harness.waiting import until
+
 
 def test_a_restart_keeps_the_place_that_a_stop_gives_up(site):
     async def story(one, two):
@@ -23,6 +26,25 @@ def test_a_restart_keeps_the_place_that_a_stop_gives_up(site):
         await site.lock.release(rival)
 
     site.play(story, nodes=2)
+
+
+def test_a_restart_into_another_group_leaves_the_older_queue(site):
+    async def story(node):
+        group = f"{site.group}-other"
+        other = Lock(site.etcd, group)
+        await site.lock.take("rack")
+        await other.take("rack")
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (slot)")
+        node.configure(site.settings(group=group))
+        node.send_signal(signal.SIGUSR1)
+        assert await node.ended() == 0
+        await node.start_daemon()
+        await until(lambda: other.waiters, "it is in the queue of the other group")
+        await until(lambda: not site.lock.waiters, "it has left the older queue")
+        assert (site.lock.holders, other.holders) == (["rack"], ["rack"])
+
+    site.play(story)
 
 
 def test_an_idle_daemon_restarts_too(site):

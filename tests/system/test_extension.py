@@ -1,4 +1,4 @@
-"""The system extension on machines without Python, whose read-only /usr has an older locksmith.
+"""The system extension on machines without Python, with a read-only /usr. In that of the first is an older locksmith.
 
 systemd-sysext gets a folder here instead of the .raw file: a container has no loop devices. Its contents are the same
 (`tests/release/test_bundle.py`).
@@ -49,11 +49,13 @@ def etcd() -> Iterator[Etcd]:
 
 @pytest.fixture
 def fleet(new_machine: NewMachine, etcd: Etcd) -> list[Machine]:
-    """A machine with systemd 252 and a machine with systemd 257, both with an older locksmith."""
+    """A machine with systemd 252 and an older locksmith, and a machine with systemd 257 and none."""
     bases = [image.base(suite) for suite in (image.BOOKWORM, image.TRIXIE)]
     machines = [
         new_machine(name, (image.without_python(base), base)) for name, base in zip(("m1", "m2"), bases, strict=True)
     ]
+    for older in ("lib/systemd/system/locksmithd.service", "lib/locksmith/locksmithd", "bin/locksmithctl"):
+        (machines[1].root / "usr" / older).unlink()
     for machine, port in zip(machines, free_ports(len(machines)), strict=True):
         machine.write(
             "etc/locksmith/locksmith.toml",
@@ -125,8 +127,8 @@ def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
     for machine in fleet:
         assert machine.run("sh", "-c", "command -v python3", check=False).returncode != 0
         assert machine.run("touch", "/usr/bin/new", check=False).returncode != 0
-        assert ctl(machine) == "locksmithctl version 0.6.2\n"
-        assert shown(machine, "Description") == "Cluster reboot manager"
+    assert ctl(fleet[0]) == "locksmithctl version 0.6.2\n"
+    assert [shown(machine, "Description") for machine in fleet] == ["Cluster reboot manager", UNIT]
 
     add_hook(fleet[0])
     for machine in fleet:
@@ -173,6 +175,8 @@ def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
     for machine in fleet:
         machine.run("systemd-sysext", "unmerge")
         machine.run("systemctl", "daemon-reload")
-        machine.run("systemctl", "restart", UNIT)
-        assert shown(machine, "Description") == "Cluster reboot manager"
-        assert ctl(machine) == "locksmithctl version 0.6.2\n"
+        assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
+    fleet[0].run("systemctl", "restart", UNIT)
+    assert ctl(fleet[0]) == "locksmithctl version 0.6.2\n"
+    assert shown(fleet[0], "Description") == "Cluster reboot manager"
+    assert fleet[1].run("systemctl", "cat", UNIT, check=False).returncode != 0
