@@ -11,7 +11,7 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
-TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container
+TEST_PACKAGES := curl debootstrap etcd-server libfaketime openssl systemd-container umoci
 ARGS   ?=
 
 MINUTES ?= 5
