@@ -98,11 +98,13 @@ def _apt(work: Path) -> Iterator[list[Path]]:
     archives = work / "cache/archives"
     (work / "state/lists/partial").mkdir(parents=True)
     (archives / "partial").mkdir(parents=True)
+    (work / "dpkg").mkdir()
+    (work / "dpkg/status").touch()  # nothing is installed; apt's locks are next to it
     lines = [f"deb [signed-by={_KEYRING}] {address} {suite} main\n" for address, suite in _sources()]
     (work / "sources.list").write_text("".join(lines))
     settings = (
         f"Dir::Etc::sourcelist={work}/sources.list", "Dir::Etc::sourceparts=/dev/null", f"Dir::State={work}/state",
-        "Dir::State::status=/dev/null", f"Dir::Cache={work}/cache", "Acquire::Languages=none",
+        f"Dir::State::status={work}/dpkg/status", f"Dir::Cache={work}/cache", "Acquire::Languages=none",
         "APT::Sandbox::User=root", "APT::Update::Error-Mode=any", "Acquire::Retries=2", "Acquire::http::Timeout=30",
         "APT::Install-Recommends=false",
     )  # fmt: skip

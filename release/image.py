@@ -55,8 +55,8 @@ def main() -> None:
 
 def build(target: Path) -> tuple[Path, str, int]:
     """Build the image into a folder; give the archive, the digest of the image, and the archive's size."""
-    with TemporaryDirectory() as name:
-        work = Path(name)
+    with TemporaryDirectory() as folder:
+        work = Path(folder)
         (work / "base").mkdir()
         debian_root.make(work / "base")
         build = export(work / "source")
@@ -65,6 +65,8 @@ def build(target: Path) -> tuple[Path, str, int]:
         debian_root.compile_python(work / "base", f"usr/lib/python{PYTHON}", PYTHON_PACKAGES)
         _locksmith(work / "own", work / "source", build, work)
         debian_root.compile_python(work / "base", PYTHON_PACKAGES, root=work / "own")
+        for name in ("base", "own"):
+            _settle_modes(work / name)
         layers = [_layer(work, "base", BASE_TIME), _layer(work, "own", build.epoch)]
         image = _image(work / "image", layers, build)
         archive = target / f"locksmith-{build.version}.oci.tar"
@@ -85,7 +87,7 @@ def _dependencies(root: Path, source: Path, work: Path) -> None:
     machine = debian_root.run("uname", "-m").strip()
     platforms = [f"--platform={kind}_{machine}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
     _pip("download", "--dest", work / "wheels", "--only-binary=:all:", f"--python-version={PYTHON}", *platforms, *ready)
-    _pip("wheel", "--wheel-dir", work / "wheels", "--no-deps", *sources)
+    _pip("wheel", "--use-pep517", "--wheel-dir", work / "wheels", "--no-deps", *sources)
     for wheel in sorted((work / "wheels").glob("*.whl")):
         shutil.unpack_archive(wheel, root / PYTHON_PACKAGES, "zip")
 
@@ -109,7 +111,6 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
     _write(root / "usr/lib/locksmith/installed.d/image", f"{build.version}\n")
     for folder in OWN_FOLDERS:
         (root / folder).mkdir(parents=True)
-    _modes(root)
 
 
 def _links(root: Path) -> None:
@@ -119,10 +120,9 @@ def _links(root: Path) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(f"{MACHINE}/{name}")
     (root / MACHINE.lstrip("/")).mkdir()
-    _modes(root)
 
 
-def _modes(root: Path) -> None:
+def _settle_modes(root: Path) -> None:
     """Give everything the mode that it has for a user whose umask is 022, whatever the umask of this build."""
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))

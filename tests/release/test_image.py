@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def root(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundle / "rootfs"
 
 
-def manifest_of(layout: Path) -> tuple[dict, dict, dict]:
+def manifest_of(layout: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Give the entry of the index, the manifest and the configuration."""
     [entry] = json.loads((layout / "index.json").read_text())["manifests"]
     manifest = json.loads(blob(layout, entry["digest"]))
@@ -69,8 +70,8 @@ def test_layers_of_the_same_files_are_the_same_whatever_time_and_order(tmp_path)
         for file in files:
             (tmp_path / name / file).write_text(file)
     os.utime(tmp_path / "two/a", (1, 1))
-    layers = [image._tar(tmp_path / name, tmp_path / f"{name}.tar", 7) for name in ("one", "two")]
-    assert len(layers) == 2
+    for name in ("one", "two"):
+        image._tar(tmp_path / name, tmp_path / f"{name}.tar", 7)
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
 
 
@@ -125,12 +126,13 @@ def in_container(root: Path, *command: str, check: bool = True) -> subprocess.Co
     if os.geteuid() != 0:
         pytest.skip("to run the programs of the image, root is needed")
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    enter = ["unshare", "--mount", "--net", "chroot", root, *command]
+    enter = ["unshare", "--mount", "--net", "chroot", str(root), *command]
     done = subprocess.run(enter, check=False, capture_output=True, text=True, env=environment, timeout=60)
     assert not check or done.returncode == 0, done.stderr
     return done
 
 
-@pytest.mark.parametrize("name", debian_root.LEFT_OUT)
-def test_no_package_that_is_left_out_is_in_it(root, name):
-    assert not (root / "var/lib/dpkg/status.d" / name).exists()
+def test_no_package_that_is_left_out_is_in_it(root):
+    named = {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()}
+    assert {"libc6", "python3.13-minimal"} <= named
+    assert named.isdisjoint(debian_root.LEFT_OUT)
