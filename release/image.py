@@ -87,7 +87,8 @@ def _dependencies(root: Path, source: Path, work: Path) -> None:
     machine = debian_root.run("uname", "-m").strip()
     platforms = [f"--platform={kind}_{machine}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
     _pip("download", "--dest", work / "wheels", "--only-binary=:all:", f"--python-version={PYTHON}", *platforms, *ready)
-    _pip("wheel", "--use-pep517", "--wheel-dir", work / "wheels", "--no-deps", *sources)
+    # Made now and by the newest setuptools: a wheel in pip's cache may be of an older one, and differ.
+    _pip("wheel", "--use-pep517", "--no-cache-dir", "--wheel-dir", work / "wheels", "--no-deps", *sources)
     for wheel in sorted((work / "wheels").glob("*.whl")):
         shutil.unpack_archive(wheel, root / PYTHON_PACKAGES, "zip")
 
