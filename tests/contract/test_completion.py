@@ -37,9 +37,10 @@ def api(request):
 
 
 @pytest.fixture
-def shell(fleet, tmp_path, monkeypatch):
+def shell(fleet, api, tmp_path, monkeypatch):
     """Set up the environment of a shell, as that of a user whose tool has its settings in variables."""
     monkeypatch.setenv("LOCKSMITHCTL_ENDPOINT", ",".join(fleet.etcd.endpoints))
+    monkeypatch.setenv("LOCKSMITHCTL_ETCD_API", str(api))
     monkeypatch.setenv("LOCKSMITHCTL_GROUP", fleet.group)
     monkeypatch.setenv("PATH", f"{TOOL.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -74,6 +75,7 @@ def said(words: str) -> str:
 
 
 @pytest.mark.usefixtures("shell", "machines")
+@pytest.mark.parametrize("api", [3, 2], ids=["v3", "v2"], indirect=True)
 def test_each_argument_offers_what_it_takes(ctl, fleet):
     assert ctl("lock", "other.example").status == 0
     assert ctl("hold", "node-two", "--reason", "a demo").status == 0

@@ -140,10 +140,14 @@ def test_what_blocks_a_machine_is_in_the_journal(machine: Machine, etcd: Etcd) -
     machine.run("locksmithctl", "recheck")
     wait_for(machine, events.STORE_AWAY)
     etcd.members[0].thaw()
+    wait_until(lambda: len(of(machine, events.SLOT_TAKEN)) > 1, limit=LIMIT, what="the machine has a slot again")
 
+    # The machine finds the copy at its next write, so it needs news.
     copy = Node(machine.id, "copy", "another boot", GROUP, "etcd-lock", "idle", NOW, hardware="another")
     write(etcd, keys.node_key(GROUP, machine.id), node.encode(copy))
-    machine.run("locksmithctl", "recheck")
+    machine.run("locksmithctl", "cancel")
+    wait_until(lambda: len(of(machine, events.ABORTED)) > 1, limit=LIMIT, what="the machine aborts")
+    machine.run("locksmithctl", "request", "--reason", "once more")
     assert "copy" in wait_for(machine, events.CLONE)["LOCKSMITH_REASON"]
     shown = machine.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={events.CLONE.message_id}").stdout
     assert f"Two machines have the machine-id {machine.id}" in shown
