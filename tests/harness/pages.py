@@ -1,6 +1,7 @@
 """The commands of a page, as a reader pastes them."""
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ def section(page: str, heading: str) -> str:
         raise AssertionError(f"{page} has no heading {heading!r}")
     marks, rest = found.groups()
     # A `#` in a block of code begins a comment, and no heading.
-    parts = re.split(r"(^```.*?^```)", rest, flags=re.DOTALL | re.MULTILINE)
+    parts = re.split(r"(^ *```.*?^ *```)", rest, flags=re.DOTALL | re.MULTILINE)
     taken = []
     for part in parts:
-        ends = None if part.startswith("```") else re.search(rf"^#{{1,{len(marks)}}} ", part, re.MULTILINE)
+        ends = None if part.lstrip().startswith("```") else re.search(rf"^#{{1,{len(marks)}}} ", part, re.MULTILINE)
         taken.append(part[: ends.start()] if ends else part)
         if ends:
             break
@@ -26,8 +27,9 @@ def section(page: str, heading: str) -> str:
 
 
 def blocks(page: str, heading: str) -> list[str]:
-    """Give the blocks of shell below a heading."""
-    return re.findall(r"^```sh\n(.*?)^```", section(page, heading), re.DOTALL | re.MULTILINE)
+    """Give the blocks of shell below a heading, those in lists too."""
+    found = re.findall(r"^( *)```sh\n(.*?)^\1```", section(page, heading), re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for _, block in found]
 
 
 def without_apt(block: str) -> str:

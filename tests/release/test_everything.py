@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -13,6 +15,7 @@ from release.contents import Part, python_packages
 from release.everything import BUILDERS, ReleaseError, release
 from release.sbom import CONTAINS, parts_of
 from release.source import REPOSITORY, build_of
+from tests.harness.pages import blocks
 
 VERSION = "0.1.0"
 ONE = {"release.one": ("locksmith-*.one",)}
@@ -127,6 +130,37 @@ def test_two_builds_that_are_the_same_are_one_release(repository, capsys):
     built(repository, twice=True)
     assert "two builds are identical" in capsys.readouterr().out
     assert left_over(repository) == []
+
+
+@pytest.fixture
+def keyring():
+    """A keyring with a key of its own, in a short path: its agent listens on a socket there."""
+    if shutil.which("gpg") is None:
+        pytest.skip("signing needs the Debian package gnupg")
+    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:
+        environ = {**os.environ, "GNUPGHOME": folder, "KEY": "maintainer@example"}
+        make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", environ["KEY"]]
+        try:
+            subprocess.run(make, env=environ, check=True, capture_output=True)
+            yield environ
+        finally:
+            subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=True)
+
+
+def test_a_release_is_signed_and_checked_by_the_commands_of_the_page(repository, keyring):
+    built(repository)
+    commands = [block for block in blocks("docs/releasing.md", "Steps") if "gpg" in block]
+    commands += blocks("docs/releasing.md", "What a user checks")
+    assert len(commands) == 2
+    for block in commands:
+        done = subprocess.run(
+            ["sh", "-ec", block], cwd=repository / "dist", env=keyring, check=True, capture_output=True, text=True
+        )
+    assert "Good signature" in done.stderr
+    assert "locksmith-0.1.0.one: OK" in done.stdout
+    (repository / "dist/locksmith-0.1.0.one").write_text("another")
+    done = subprocess.run(["sh", "-ec", commands[1]], cwd=repository / "dist", env=keyring, check=False)
+    assert done.returncode == 1
 
 
 def test_every_kind_of_package_has_a_builder_and_a_command():

@@ -54,7 +54,8 @@ def debian(suite: str) -> Maker:
 def without_python(machine_of: Callable[[Layers], Machine], folder: Path) -> Machine:
     """A root without Python whose /usr can be written, with the archive of the self-contained build."""
     bundle, payload = _payload(folder)
-    machine = machine_of((image.base(),))
+    base = image.base()
+    machine = machine_of((image.with_debian_packages(base, "xz-utils"), base))
     for pattern in PYTHON:
         for path in machine.root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
