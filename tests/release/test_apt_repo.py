@@ -100,8 +100,11 @@ def test_two_repositories_are_identical(repository, key, packages, tmp_path):
     assert first == second
 
 
-def test_without_the_key_the_error_says_so(key, packages, tmp_path, capsys):  # noqa: ARG001 - its keyring
+def test_without_the_key_the_error_says_so_and_the_repository_stays(repository, packages, capsys):
+    before = (repository / "dists/trixie/InRelease").read_bytes()
     with pytest.raises(apt_repo.RepositoryError, match=r"nobody@example failed: .*No public key"):
-        apt_repo.make(tmp_path / "apt", packages, "nobody@example", EPOCH)
+        apt_repo.make(repository, packages, "nobody@example", EPOCH)
+    assert (repository / "dists/trixie/InRelease").read_bytes() == before
+    assert [path.name for path in repository.parent.iterdir()] == ["apt"]
     assert apt_repo.main([""]) == 2
     assert "make apt-repo KEY=FINGERPRINT" in capsys.readouterr().err
