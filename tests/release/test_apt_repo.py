@@ -1,32 +1,23 @@
 """The apt repository: apt itself takes each suite's package from it, and refuses what the key has not signed."""
 
-import os
 import shutil
 import subprocess
 
 import pytest
 
 from release import apt_repo, deb
+from tests.harness import debs
 
 TOOLS = ("apt-get", "dpkg-scanpackages", "gpg")
 EPOCH = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    """A key in a keyring of the tests' own."""
+def key():
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"the repository is made with {', '.join(missing)}: apt-get install dpkg-dev gnupg")
-    home = tmp_path_factory.mktemp("gnupg")
-    home.chmod(0o700)
-    before = dict(os.environ)
-    os.environ["GNUPGHOME"] = str(home)
-    options = ("--batch", "--quiet", "--passphrase", "", "--quick-generate-key")
-    subprocess.run(["gpg", *options, "tests <tests@example>", "ed25519", "sign", "never"], check=True)
-    yield "tests@example"
-    subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=False)
-    os.environ.clear()
-    os.environ.update(before)
+    with debs.signing_key() as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
