@@ -104,7 +104,9 @@ deb: packages-deb $(VENV)/.ready ## the packages for Debian 12, and for Debian 1
 	$(BIN)/python -m release.deb
 
 # KEY: a fingerprint in the caller's GnuPG keyring
-apt-repo: deb ## an apt repository of these packages in dist/apt, signed with KEY
+apt-repo: ## an apt repository of these packages in dist/apt, signed with KEY
+	@[ -n "$(KEY)" ] || { echo "name the key that signs the repository: make apt-repo KEY=FINGERPRINT" >&2; exit 2; }
+	$(MAKE) deb
 	$(BIN)/python -m release.apt_repo "$(KEY)"
 
 packages-deb:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -28,18 +29,21 @@ class RepositoryError(Exception):
 
 
 def make(repository: Path, packages: Sequence[Path], key: str, epoch: int) -> None:
-    """Make the repository anew from these packages, all files of one time."""
-    shutil.rmtree(repository, ignore_errors=True)
-    for flavour in deb.FLAVOURS:
-        pool = repository / "pool" / flavour.suite
-        pool.mkdir(parents=True)
-        for package in packages:
-            if f"{flavour.suffix}_" in package.name:
-                shutil.copy(package, pool)
-        _index(repository, flavour.suite, epoch)
-        _sign(repository / "dists" / flavour.suite, key, epoch)
-    (repository / KEYRING).write_text(_run("gpg", "--batch", "--armor", "--export", key))
-    stamp(repository, epoch)
+    """Make the repository of these packages, all files of one time. An error leaves an earlier one as it was."""
+    with tempfile.TemporaryDirectory(prefix="making-", dir=repository.parent) as folder:
+        made = Path(folder) / "apt"
+        for flavour in deb.FLAVOURS:
+            pool = made / "pool" / flavour.suite
+            pool.mkdir(parents=True)
+            for package in packages:
+                if f"{flavour.suffix}_" in package.name:
+                    shutil.copy(package, pool)
+            _index(made, flavour.suite, epoch)
+            _sign(made / "dists" / flavour.suite, key, epoch)
+        (made / KEYRING).write_text(_run("gpg", "--batch", "--armor", "--export", key))
+        stamp(made, epoch)
+        shutil.rmtree(repository, ignore_errors=True)
+        made.rename(repository)
 
 
 def _index(repository: Path, suite: str, epoch: int) -> None:

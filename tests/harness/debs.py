@@ -1,10 +1,13 @@
 """The Debian packages of this working tree, for the tests: built once, and a newer build of each."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from release import deb
@@ -73,3 +76,19 @@ def version_of(package: Path) -> str:
     return subprocess.run(
         ["dpkg-deb", "-f", package, "Version"], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+@contextmanager
+def signing_key() -> Iterator[str]:
+    """Give the name of a key in a GnuPG keyring of the tests' own."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["GNUPGHOME"] = home
+        options = ("--batch", "--quiet", "--passphrase", "", "--quick-generate-key")
+        try:
+            subprocess.run(["gpg", *options, "tests <tests@example>", "ed25519", "sign", "never"], check=True)
+            yield "tests@example"
+        finally:
+            subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=False)
+            os.environ.clear()
+            os.environ.update(before)

@@ -1,32 +1,23 @@
 """The apt repository: apt itself takes each suite's package from it, and refuses what the key has not signed."""
 
-import os
 import shutil
 import subprocess
 
 import pytest
 
 from release import apt_repo, deb
+from tests.harness import debs
 
 TOOLS = ("apt-get", "dpkg-scanpackages", "gpg")
 EPOCH = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    """A key in a keyring of the tests' own."""
+def key():
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"the repository is made with {', '.join(missing)}: apt-get install dpkg-dev gnupg")
-    home = tmp_path_factory.mktemp("gnupg")
-    home.chmod(0o700)
-    before = dict(os.environ)
-    os.environ["GNUPGHOME"] = str(home)
-    options = ("--batch", "--quiet", "--passphrase", "", "--quick-generate-key")
-    subprocess.run(["gpg", *options, "tests <tests@example>", "ed25519", "sign", "never"], check=True)
-    yield "tests@example"
-    subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=False)
-    os.environ.clear()
-    os.environ.update(before)
+    with debs.signing_key() as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +91,11 @@ def test_two_repositories_are_identical(repository, key, packages, tmp_path):
     assert first == second
 
 
-def test_without_the_key_the_error_says_so(key, packages, tmp_path, capsys):  # noqa: ARG001 - its keyring
+def test_without_the_key_the_error_says_so_and_the_repository_stays(repository, packages, capsys):
+    before = (repository / "dists/trixie/InRelease").read_bytes()
     with pytest.raises(apt_repo.RepositoryError, match=r"nobody@example failed: .*No public key"):
-        apt_repo.make(tmp_path / "apt", packages, "nobody@example", EPOCH)
+        apt_repo.make(repository, packages, "nobody@example", EPOCH)
+    assert (repository / "dists/trixie/InRelease").read_bytes() == before
+    assert [path.name for path in repository.parent.iterdir()] == ["apt"]
     assert apt_repo.main([""]) == 2
     assert "make apt-repo KEY=FINGERPRINT" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from release import deb
+from release import apt_repo, deb
 from tests.harness import debs, image
 from tests.harness.etcd import Etcd
 from tests.harness.machine_pool import wait_until
@@ -235,7 +235,9 @@ def test_a_full_disk_during_an_upgrade_leaves_the_old_daemon(
     assert node.sh("dpkg --audit") == ""
 
 
-def test_an_image_is_made_without_a_bus_and_an_older_unit_is_named(new_machine: NewMachine, etcd: Etcd) -> None:
+def test_an_image_without_a_bus_then_an_older_unit_then_a_repository_and_a_mask(
+    new_machine: NewMachine, etcd: Etcd
+) -> None:
     """In a root where nothing runs: the daemon starts with the first boot."""
     node = Node(new_machine, image.BOOKWORM, etcd)
     root = node.machine.root
@@ -252,6 +254,13 @@ def test_an_image_is_made_without_a_bus_and_an_older_unit_is_named(new_machine: 
     for command in re.findall(r"(?m)^  (.*)$", said):
         node.sh(command)
     assert node.shown("FragmentPath").endswith("/lib/systemd/system/locksmithd.service")
+    node.wait("idle: nothing wants a reboot")
+
+    node.sh("dpkg -r locksmith; rm /etc/apt/sources.list")
+    with debs.signing_key() as key:
+        apt_repo.make(root / "srv/apt", node.packages, key, 0)
+    [commands] = steps("From a repository")
+    node.sh(commands.replace("https://packages.example", "file:/srv"))
     node.wait("idle: nothing wants a reboot")
 
     node.sh("systemctl mask --now locksmithd")
