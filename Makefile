@@ -11,9 +11,9 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 # The Debian suites whose etcd and Prometheus the tests run too, fetched into .cache.
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
-TEST_PACKAGES := binutils curl debootstrap etcd-server libfaketime openssl squashfs-tools systemd-container
+TEST_PACKAGES := binutils curl debootstrap etcd-server libfaketime libpython3-dev openssl squashfs-tools systemd-container
 # What packs and strips the self-contained build.
-BUNDLE_PACKAGES := binutils squashfs-tools
+BUNDLE_PACKAGES := binutils libpython3-dev squashfs-tools
 ARGS   ?=
 
 MINUTES ?= 5
