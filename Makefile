@@ -16,7 +16,7 @@ TEST_PACKAGES := bash-completion curl debootstrap etcd-server fish groff-base ip
 # What builds and examines Debian packages, and a repository of them; without it their tests are skipped.
 DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
 # What packs and strips the self-contained build.
-BUNDLE_PACKAGES := binutils squashfs-tools
+BUNDLE_PACKAGES := binutils libpython3-dev squashfs-tools
 # What packs the container image.
 IMAGE_PACKAGES := umoci
 ARGS   ?=

@@ -76,6 +76,7 @@ class Payload:
 @contextmanager
 def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
     """Build the tree, in a folder that is gone at the end."""
+    os.umask(0o022)  # every user runs `locksmithctl`
     with tempfile.TemporaryDirectory(prefix="locksmith-bundle-") as temporary:
         folder = Path(temporary)
         build = export(folder / "source", repository)
@@ -102,6 +103,8 @@ def archive(payload: Payload, target: Path, preset: Literal[0, 6] = 6) -> Path:
         tarfile.open(target, "w:xz", preset=preset, format=tarfile.PAX_FORMAT) as tar,
     ):
         for path in sorted(root.rglob("*")):
+            if path.is_dir() and not path.is_relative_to(root / HOME):
+                continue  # it is the system's own, and tar would change its time
             tar.add(path, str(path.relative_to(root)), recursive=False, filter=_of_root)
     return target
 

@@ -8,6 +8,8 @@ import importlib.util
 import marshal
 import os
 import shutil
+import sysconfig
+from ctypes.util import find_library
 from pathlib import Path
 
 from release import bundle
@@ -22,6 +24,8 @@ TOOLS = {"strip": "binutils", "mksquashfs": "squashfs-tools"}
 def hindrance() -> str:
     """Why nothing can be built here, in a sentence; empty when it can."""
     missing = sorted(package for tool, package in TOOLS.items() if shutil.which(tool) is None)
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED") and not find_library(f"python{sysconfig.get_python_version()}"):
+        missing.append("libpython3-dev")
     return f"the self-contained build needs the Debian packages {', '.join(missing)}" if missing else ""
 
 

@@ -77,7 +77,8 @@ def test_the_archive_has_the_tree_of_a_node_and_two_are_identical(payload, tmp_p
     assert first.read_bytes() == second.read_bytes()
     with tarfile.open(first) as tar:
         entries = {entry.name: entry for entry in tar}
-    assert all(name.startswith("usr/") or name == "usr" for name in entries)
+    assert all(name.startswith("usr/") for name in entries)
+    assert not {"usr/bin", "usr/lib/systemd/system"} & set(entries)
     assert {(entry.uid, entry.gid, entry.mtime) for entry in entries.values()} == {(0, 0, payload.build.epoch)}
     assert entries["usr/bin/locksmithd"].linkname == "../lib/locksmith/bundle/locksmithd"
     assert "usr/lib/locksmith/installed.d/bundle" in entries
