@@ -39,11 +39,13 @@ class Flavour:
     suite: str
     suffix: str
     """Ends the version, so that an upgrade of Debian upgrades the package. A `~` would sort before `~dev`."""
+    zones: tuple[str, ...]
+    """The packages of time zones. Debian 13 has old names like CET, which a window may have, in a package apart."""
     vendors: bool = False
 
 
-BOOKWORM = Flavour("bookworm", "+deb12u1", vendors=True)
-TRIXIE = Flavour("trixie", "+deb13u1")
+BOOKWORM = Flavour("bookworm", "+deb12u1", ("tzdata",), vendors=True)
+TRIXIE = Flavour("trixie", "+deb13u1", ("tzdata", "tzdata-legacy"))
 FLAVOURS = (BOOKWORM, TRIXIE)
 
 
@@ -67,7 +69,7 @@ def dependencies(flavour: Flavour, repository: Path = REPOSITORY) -> list[str]:
     within = vendored(repository) if flavour.vendors else set()
     wanted = sorted(set(found) - within - WITHOUT)
     python = project["requires-python"].removeprefix(">=")
-    return [f"python3 (>= {python}~)", *(f"{NAMES[name]} (>= {found[name]})" for name in wanted)]
+    return [f"python3 (>= {python}~)", *(f"{NAMES[name]} (>= {found[name]})" for name in wanted), *flavour.zones]
 
 
 def vendored(repository: Path = REPOSITORY) -> set[str]:

@@ -17,7 +17,10 @@ CACHE = image.REPOSITORY / ".cache/debs"
 PARTS = ("locksmith", "strategies", "contrib", "debian", "release", "docs", "pyproject.toml")
 """What a package is made of: it is built again when one of these has changed."""
 TOOLS = ("dpkg-buildpackage", "dh", "dh_python3", "pybuild")
-NEEDS = {deb.BOOKWORM: ("python3-click", "python3-h11", "python3-etcd"), deb.TRIXIE: tuple(deb.NAMES.values())}
+NEEDS = {
+    deb.BOOKWORM: ("python3-click", "python3-h11", "python3-etcd"),
+    deb.TRIXIE: (*deb.NAMES.values(), "tzdata-legacy"),
+}
 """What each package needs of Debian; test_deb.py compares this with the packages."""
 
 

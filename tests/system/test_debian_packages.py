@@ -145,6 +145,7 @@ def test_three_commands_make_a_node_and_a_purge_leaves_nothing(new_machine: NewM
     assert "nothing to do: this strategy never reboots" in node.machine.journal("_SYSTEMD_UNIT=locksmithd.service")
     assert 'strategy = "off"  (from /usr/lib/locksmith/locksmith.toml)' in node.sh("locksmithd --check-config")
     node.sh(configure.replace('"http://10.0.0.1:2379"', json.dumps(etcd.endpoints)[1:-1]))
+    node.sh("printf '%s\\n' '[window]' 'open = [\"00:00 for 24h\"]' 'zone = \"CET\"' >> /etc/locksmith/locksmith.toml")
     node.sh(restart)
     node.wait("idle: nothing wants a reboot")
     assert "org.locksmith1 " in node.sh("busctl list --acquired --no-legend")
