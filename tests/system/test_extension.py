@@ -121,7 +121,7 @@ def add_plugin(machine: Machine) -> None:
     machine.write(f"{plugins}/example-1.0.dist-info/entry_points.txt", points)
 
 
-def test_a_fleet_without_python_reboots_upgrades_in_the_queue_and_has_its_old_unit_back(
+def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
     fleet: list[Machine], etcd: Etcd, payload: bundle.Payload, tmp_path: Path
 ) -> None:
     for machine in fleet:
