@@ -5,8 +5,9 @@ Python environment. A unit of an administrator covers the unit of every package.
 """
 
 import re
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import locksmith
@@ -17,23 +18,25 @@ from locksmith.util.words import quoted
 UNIT = "locksmithd.service"
 UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system")
 """Where a unit covers that of a package, which is in usr/lib/systemd/system."""
+QUADLET = "etc/containers/systemd/locksmithd.container"
+"""podman makes a unit of it, which covers that of a package."""
 ENVIRONMENT = "Python environment"
 REMOVE = {
     "deb": "apt-get remove locksmith",
     "rpm": "rpm --erase locksmith",
     "sysext": "rm -r /var/lib/extensions/locksmith* && systemd-sysext refresh",
+    "image": f"rm /{QUADLET} && systemctl daemon-reload",
     "bundle": "rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
 }
 """How an installation of each kind is removed."""
 
-_KIND = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]{0,80}")
 _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One of them: its kind, and its version or folder."""
+    """One of them: its kind, and its version or its Python."""
 
     kind: str
     what: str
@@ -45,14 +48,23 @@ class Installation:
     @property
     def removal(self) -> str:
         """The command that removes it."""
-        return REMOVE.get(self.kind, f"rm -r {quoted(Path(self.what))}" if self.kind == ENVIRONMENT else "")
+        return (
+            f"{quoted(Path(self.what))} -m pip uninstall locksmith" if self.kind == ENVIRONMENT else REMOVE[self.kind]
+        )
 
 
 def installations(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[Installation]:
-    """Give what is installed, the packages first. `program` is a file of the program that asks."""
+    """Give what is installed, the packages first. `program` is a file of the program that asks.
+
+    The program of the container image sees its own mark, and those of its machine.
+    """
     found = list(_packages(paths))
+    if paths.image_mark.exists():
+        return [*found, *_packages(replace(paths, root=paths.machine_root))]
+    if (paths.root / QUADLET).is_file():
+        found.append(Installation("image", "by podman"))
     if not program.is_relative_to(paths.root / "usr/lib"):
-        found.append(Installation(ENVIRONMENT, str(program.parents[1])))
+        found.append(Installation(ENVIRONMENT, sys.executable))
     return found
 
 
@@ -61,7 +73,7 @@ def warnings(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[str
     found = installations(paths, program)
     said = []
     if len(found) > 1:
-        ways = [f"`{one.removal}`" for one in found if one.removal]
+        ways = [f"`{one.removal}`" for one in found]
         said.append(
             f"locksmith is installed {len(found)} times on this machine: {', '.join(map(str, found))}. "
             f"This program is in {program.parents[1]}. Remove all but one: {' or '.join(ways)}"
@@ -82,7 +94,7 @@ def _packages(paths: Paths) -> Iterator[Installation]:
     except OSError:
         return
     for file in files:
-        if not _KIND.fullmatch(file.name):
+        if file.name not in REMOVE:
             continue
         try:
             version = read_regular(file, _LONGEST).decode("utf-8", "replace").strip()

@@ -1,5 +1,7 @@
 """Two installations of different kinds on one node: each program names the others."""
 
+import sys
+
 import pytest
 
 from locksmith.host.installations import warnings
@@ -44,11 +46,27 @@ def test_a_package_and_an_extension_name_each_other_and_both_ways_out(paths):
         assert "`apt-get remove locksmith` or `rm -r /var/lib/extensions/locksmith*" in said
 
 
-def test_an_environment_next_to_a_package_is_named_with_its_folder(paths):
+def test_an_environment_next_to_a_package_is_named_with_its_python(paths):
     write(paths, "usr/lib/locksmith/installed.d/rpm")
     [said] = warnings(paths, write(paths, "opt/locksmith/lib/locksmith/__init__.py"))
-    assert f"rpm 0.1.0, Python environment {paths.root}/opt/locksmith/lib" in said
-    assert f"`rm -r {paths.root}/opt/locksmith/lib`" in said
+    assert f"rpm 0.1.0, Python environment {sys.executable}" in said
+    assert f"`{sys.executable} -m pip uninstall locksmith`" in said
+
+
+def test_a_package_names_the_container_of_podman_which_covers_its_unit(paths):
+    write(paths, "usr/lib/locksmith/installed.d/deb")
+    write(paths, "etc/containers/systemd/locksmithd.container", "[Container]\n")
+    [said] = warnings(paths, packaged(paths))
+    assert "deb 0.1.0, image by podman" in said
+    assert "`rm /etc/containers/systemd/locksmithd.container && systemctl daemon-reload`" in said
+
+
+def test_a_container_names_the_package_of_its_machine(paths):
+    write(paths, "usr/lib/locksmith/installed.d/image", "0.2.0\n")
+    assert warnings(paths, write(paths, "opt/locksmith/lib/locksmith/__init__.py")) == []
+    write(paths, "host/usr/lib/locksmith/installed.d/deb")
+    [said] = warnings(paths, packaged(paths))
+    assert "image 0.2.0, deb 0.1.0" in said
 
 
 def test_an_older_unit_of_an_administrator_is_named_where_a_package_is(paths):
