@@ -34,10 +34,6 @@ LINKS = {
 }
 """The programs, where they are looked for. The last is where Flatcar has the daemon of CoreOS locksmith."""
 START_AT_BOOT = REPOSITORY / "contrib/sysext/start-at-boot"
-NOT_CONFIGURED = """\
-# The configuration of a node without one in /etc/locksmith/locksmith.toml: it reboots nothing.
-strategy = "off"
-"""
 EXTENSION_RELEASE = """\
 ID=_any
 ARCHITECTURE={architecture}
@@ -86,7 +82,6 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         (root / HOME).mkdir(parents=True)
         (folder / "frozen/bundle").rename(root / HOME / "bundle")
         _run(folder, build, "release.payload", str(root))
-        (root / HOME / "locksmith.toml").write_text(NOT_CONFIGURED)
         for link, target in LINKS.items():
             (root / link).parent.mkdir(parents=True, exist_ok=True)
             (root / link).symlink_to(target)

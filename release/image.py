@@ -38,7 +38,6 @@ SHARED = {
     "contrib/podman/locksmithd.container": 0o644,
 }
 """Files in /usr/share/locksmith, and their modes: hooks to choose from, and what the machine itself gets."""
-NOT_CONFIGURED = 'strategy = "off"\n'
 PROGRAMS = {"locksmithd": "locksmith.cli.daemon", "locksmithctl": "locksmith.cli.main"}
 SDISTS = {"python-etcd": ("dnspython",)}
 """Dependencies that come as sources alone, which any Python makes a wheel of, and what they depend on themselves."""
@@ -107,8 +106,6 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
         text = (source / name).read_text().replace(f"{NAME}:latest", f"{NAME}:{tag_of(build.version)}")
         folder = "hooks" if "hooks" in name else "."
         _write(root / "usr/share/locksmith" / folder / Path(name).name, text, mode)
-    if not (configuration := root / "usr/lib/locksmith/locksmith.toml").exists():
-        _write(configuration, NOT_CONFIGURED)
     _write(root / "usr/lib/locksmith/installed.d/image", f"{build.version}\n")
     for folder in OWN_FOLDERS:
         (root / folder).mkdir(parents=True)

@@ -13,11 +13,14 @@ from release.source import REPOSITORY, build_of
 
 FILES = {
     "contrib/locksmith.toml": "usr/share/doc/locksmith/examples/",
+    "contrib/not-configured/locksmith.toml": "usr/lib/locksmith/",
     "contrib/systemd/locksmithd.service": "usr/lib/systemd/system/",
     "contrib/systemd/com.coreos.update1.locksmith.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.policy": "usr/share/polkit-1/actions/",
     "contrib/systemd/locksmith.catalog": "usr/lib/systemd/catalog/",
+    "contrib/systemd/10-etcd-lock.conf": "usr/share/doc/locksmith/examples/systemd/",
+    "contrib/systemd/20-credentials.conf": "usr/share/doc/locksmith/examples/systemd/",
     "contrib/prometheus/alerts.yml": "usr/share/doc/locksmith/examples/prometheus/",
     "contrib/prometheus/alerts_days_test.yml": "usr/share/doc/locksmith/examples/prometheus/",
     "contrib/prometheus/alerts_test.yml": "usr/share/doc/locksmith/examples/prometheus/",
