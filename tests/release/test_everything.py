@@ -159,8 +159,8 @@ def test_a_release_is_signed_and_checked_by_the_commands_of_the_page(repository,
     assert "Good signature" in done.stderr
     assert "locksmith-0.1.0.one: OK" in done.stdout
     (repository / "dist/locksmith-0.1.0.one").write_text("another")
-    done = subprocess.run(["sh", "-ec", commands[1]], cwd=repository / "dist", env=keyring, check=False)
-    assert done.returncode == 1
+    changed = subprocess.run(["sh", "-ec", commands[1]], cwd=repository / "dist", env=keyring, check=False)
+    assert changed.returncode == 1
 
 
 def test_every_kind_of_package_has_a_builder_and_a_command():
