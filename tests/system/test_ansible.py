@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ansible, image, network
+from release.deb import BOOKWORM
+from tests.harness import ansible, debs, image, network
 from tests.harness.ansible import Controller
 from tests.harness.machines import Machine
 from tests.harness.network import own_network
@@ -33,30 +34,21 @@ LIMIT = 120.0
 
 @pytest.fixture(scope="module", autouse=True)
 def _able():
-    if reason := ansible.hindrance() or network.hindrance():
+    if reason := ansible.hindrance() or network.hindrance() or debs.hindrance():
         pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
-def debs() -> Any:
-    """What builds the Debian package."""
-    found = pytest.importorskip("tests.harness.debs")
-    if hindrance := found.hindrance():
-        pytest.skip(hindrance)
-    return found
-
-
-@pytest.fixture(scope="module")
-def layers(bare: Layers, debs: Any) -> Layers:
+def layers(bare: Layers) -> Layers:
     """A stock Debian machine that Ansible reaches, with what apt would fetch; and etcd for the one that needs it."""
-    packages = [*debs.NEEDS[debs.deb.BOOKWORM], "etcd-server", "etcd-client", "openssh-server", "python3-apt"]
+    packages = [*debs.NEEDS[BOOKWORM], "etcd-server", "etcd-client", "openssh-server", "python3-apt"]
     return (image.with_debian_packages(bare[-1], *packages), *bare)
 
 
 @pytest.fixture(scope="module")
-def deb(debs: Any) -> Path:
+def deb() -> Path:
     """The package for Debian 12."""
-    return Path(debs.built(debs.deb.BOOKWORM))
+    return debs.built(BOOKWORM)
 
 
 @pytest.fixture

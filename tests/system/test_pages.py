@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import image, network, pages
+from release import bundle, deb
+from tests.harness import bundles, debs, image, network, pages
 from tests.harness.machine_pool import wait_until
 from tests.harness.machines import Machine
 from tests.harness.network import own_network
@@ -38,7 +39,6 @@ def debian(suite: str) -> Maker:
     """A fresh Debian, with the dependencies that apt would fetch."""
 
     def make(machine_of: Callable[[Layers], Machine], _folder: Path) -> Machine:
-        deb, debs = pytest.importorskip("release.deb"), pytest.importorskip("tests.harness.debs")
         if hindrance := debs.hindrance():
             pytest.skip(hindrance)
         flavour = {image.BOOKWORM: deb.BOOKWORM, image.TRIXIE: deb.TRIXIE}[suite]
@@ -53,7 +53,7 @@ def debian(suite: str) -> Maker:
 
 def without_python(machine_of: Callable[[Layers], Machine], folder: Path) -> Machine:
     """A root without Python whose /usr can be written, with the archive of the self-contained build."""
-    bundle, payload = _payload(folder)
+    payload = _payload(folder)
     base = image.base()
     machine = machine_of((image.with_debian_packages(base, "xz-utils"), base))
     for pattern in PYTHON:
@@ -65,19 +65,18 @@ def without_python(machine_of: Callable[[Layers], Machine], folder: Path) -> Mac
 
 def flatcar(machine_of: Callable[[Layers], Machine], folder: Path) -> Machine:
     """A root as on Flatcar: a read-only /usr without Python and with an older locksmith; with the extension."""
-    bundle, payload = _payload(folder)
+    payload = _payload(folder)
     base = image.base()
-    machine = machine_of((image.without_python(base), base))  # type: ignore[attr-defined, unused-ignore]
+    machine = machine_of((image.without_python(base), base))
     with bundle.as_extension(payload, "locksmith") as root:
         shutil.copytree(root, machine.root / "root" / f"{payload.name}.raw", symlinks=True)
     return machine
 
 
-def _payload(folder: Path):
-    bundles = pytest.importorskip("tests.harness.bundles")
+def _payload(folder: Path) -> bundle.Payload:
     if hindrance := bundles.hindrance():
         pytest.skip(hindrance)
-    return pytest.importorskip("release.bundle"), bundles.built(folder)
+    return bundles.built(folder)
 
 
 KINDS: Mapping[str, Maker] = {
