@@ -28,8 +28,7 @@ NAMES = {
     "python-etcd": "python3-etcd",
     "urllib3": "python3-urllib3",
 }
-"""Each dependency, and what Debian calls it. Debian has no asyncinotify, which locksmith can do without."""
-WITHOUT = {"asyncinotify"}
+"""Each dependency, and what Debian calls it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def dependencies(flavour: Flavour, repository: Path = REPOSITORY) -> list[str]:
         name, version = re.split(r"[>=]=", requirement.split(",")[0])
         found[name] = version
     within = vendored(repository) if flavour.vendors else set()
-    wanted = sorted(set(found) - within - WITHOUT)
+    wanted = sorted(set(found) - within)
     python = project["requires-python"].removeprefix(">=")
     return [f"python3 (>= {python}~)", *(f"{NAMES[name]} (>= {found[name]})" for name in wanted), *flavour.zones]
 

@@ -96,6 +96,7 @@ def test_an_rpm_is_installed_upgraded_in_the_queue_and_removed(
     assert machine.run("rpm", "--verify", "locksmith", check=False).stdout == ""
     assert shown(machine, "ActiveState") == "inactive"
     assert machine.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    assert "This node is not configured, so it will not reboot" in machine.run("locksmithctl", "why").stdout
 
     [port] = free_ports(1)
     machine.write(
