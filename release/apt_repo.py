@@ -1,8 +1,8 @@
 """An apt repository of the packages in dist/: `python -m release.apt_repo KEY` makes dist/apt, signed with that key.
 
 KEY is a fingerprint or a user id of one secret key in the caller's GnuPG keyring (`GNUPGHOME` names another). dist/apt
-can be served by any web server, or be a folder of the node. Each suite of Debian has its own list of packages: a node of Debian 12 never
-sees the package for Debian 13.
+can be served by any web server, or be a folder of the node. Each suite of Debian has its own list of packages: a node
+of Debian 12 never sees the package for Debian 13.
 """
 
 import gzip
@@ -94,9 +94,9 @@ def _fingerprint(key: str) -> str:
     """Give the fingerprint of the one secret key of this name: apt would trust each key that is exported."""
     told = _run("gpg", "--batch", "--with-colons", "--list-secret-keys", key)
     fields = [line.split(":") for line in told.splitlines()]
-    found = [after[9] for field, after in pairwise(fields) if (field[0], after[0]) == ("sec", "fpr")]
+    found = [after[9] for field, after in pairwise(fields) if field[0] == "sec"]
     if len(found) != 1:
-        raise RepositoryError(f"{key!r} names {len(found)} secret keys: name the fingerprint of one ({', '.join(found)})")
+        raise RepositoryError(f"{key} names {len(found)} secret keys ({', '.join(found)}): give the fingerprint of one")
     return found[0]
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 
@@ -98,17 +99,22 @@ def test_only_the_key_that_signs_is_trusted(key, packages, tmp_path):
     mine = apt_repo._fingerprint(key)
     another = ("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "other <tests@example>")
     subprocess.run([*another, "ed25519", "sign", "never"], check=True)
-    listed = subprocess.run(("gpg", "--with-colons", "-K"), check=True, capture_output=True, text=True).stdout
-    [other] = {line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr")} - {mine}
+    [other] = fingerprints("--list-secret-keys") - {mine}
     try:
-        with pytest.raises(apt_repo.RepositoryError, match="'tests@example' names 2 secret keys: name the fingerprint"):
+        with pytest.raises(
+            apt_repo.RepositoryError, match=r"tests@example names 2 secret keys .*: give the fingerprint"
+        ):
             apt_repo.make(tmp_path / "apt", packages, key, EPOCH)
         apt_repo.make(tmp_path / "apt", packages, mine, EPOCH)
     finally:
         subprocess.run(("gpg", "--batch", "--yes", "--delete-secret-and-public-key", other), check=True)
-    shown = ("gpg", "--with-colons", "--show-keys", tmp_path / "apt" / apt_repo.KEYRING)
-    keys = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
-    assert [line.split(":")[9] for line in keys.splitlines() if line.startswith("fpr")] == [mine]
+    assert fingerprints("--show-keys", tmp_path / "apt" / apt_repo.KEYRING) == {mine}
+
+
+def fingerprints(*command):
+    told = subprocess.run(("gpg", "--with-colons", *command), check=True, capture_output=True, text=True).stdout
+    fields = [line.split(":") for line in told.splitlines()]
+    return {after[9] for field, after in pairwise(fields) if field[0] in {"pub", "sec"}}
 
 
 def test_a_node_takes_no_repository_that_is_older_than_the_last(repository, key, packages):

@@ -1,4 +1,4 @@
-"""What the maintainer scripts of the Debian package do, each in a root of its own. On machines: test_debian_packages.py."""
+"""What the maintainer scripts of the Debian package do, in roots of their own. On machines: test_debian_packages.py."""
 
 import re
 import subprocess
@@ -93,7 +93,11 @@ def test_an_upgrade_stops_a_daemon_that_has_committed_in_this_boot(root, boot, s
     [
         ("etc/flatcar/update.conf", "REBOOT_STRATEGY=etcd-lock\n", True),
         ("etc/coreos/update.conf", "GROUP=stable\n", False),
-        ("etc/systemd/system/locksmithd.service.d/10-lock.conf", "[Service]\nEnvironment=REBOOT_STRATEGY=reboot\n", True),
+        (
+            "etc/systemd/system/locksmithd.service.d/10-lock.conf",
+            "[Service]\nEnvironment=REBOOT_STRATEGY=reboot\n",
+            True,
+        ),
         ("etc/systemd/system/locksmithd.service.d/10-lock.conf", "#Environment=REBOOT_STRATEGY=reboot\n", False),
         (TOML, "", True),
         ("etc/locksmith/locksmith.toml.d/10-group.toml", "", True),
