@@ -165,3 +165,9 @@ def test_the_role_installs_configures_and_then_changes_only_what_is_another(
     assert started(node) != before
     again = controller.play(only, other, "--check")
     assert (again["n1"].failed, again["n1"].changed) == (0, 0), again.said
+
+    node.run("locksmithctl", "set-max", "0")
+    stopped = controller.play(only, other)
+    assert stopped["n1"].failed == 1, stopped.said
+    assert "The max of group web is 0" in stopped.said
+    assert "Max: 0" in node.run("locksmithctl", "status").stdout
