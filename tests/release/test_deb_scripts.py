@@ -103,6 +103,6 @@ def test_an_upgrade_stops_a_daemon_that_has_committed_in_this_boot(root, boot, s
         ("etc/locksmith/locksmith.toml.d/10-group.toml", "", True),
     ],
 )
-def test_the_installation_says_reboots_nothing_only_where_nothing_is_configured(tmp_path, name, text, configured):
+def test_the_installation_says_that_nothing_is_configured_only_where_that_is_true(tmp_path, name, text, configured):
     write(tmp_path, name, text)
     assert (REBOOTS_NOTHING in run(tmp_path, "postinst", "configure")) != configured

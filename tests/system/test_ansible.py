@@ -129,9 +129,9 @@ def test_a_group_that_has_moved_to_v3_is_not_opened_again_on_v2(tmp_path: Path) 
         }
 
         def ctl(*args: str) -> str:
-            command = (programs / "locksmithctl", *args)
-            env = {**os.environ, **environ}
-            return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+            command = [str(programs / "locksmithctl"), *args]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environ})
+            return done.stdout
 
         played = ansible.play_here(tmp_path, MAX, {"locksmith_max": 2}, **environ)
         assert (played["localhost"].failed, played["localhost"].changed) == (0, 1), played.said
