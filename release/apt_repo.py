@@ -1,8 +1,8 @@
 """An apt repository of the packages in dist/: `python -m release.apt_repo KEY` makes dist/apt, signed with that key.
 
-KEY is a fingerprint or a user id in the caller's GnuPG keyring (`GNUPGHOME` names another). dist/apt can be served by
-any web server, or be a folder of the node. Each suite of Debian has its own list of packages: a node of Debian 12 never
-sees the package for Debian 13.
+KEY is a fingerprint or a user id of one secret key in the caller's GnuPG keyring (`GNUPGHOME` names another). dist/apt
+can be served by any web server, or be a folder of the node. Each suite of Debian has its own list of packages: a node
+of Debian 12 never sees the package for Debian 13.
 """
 
 import gzip
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 
 from release import deb
@@ -30,6 +31,7 @@ class RepositoryError(Exception):
 
 def make(repository: Path, packages: Sequence[Path], key: str, epoch: int) -> None:
     """Make the repository of these packages, all files of one time. An error leaves an earlier one as it was."""
+    key = _fingerprint(key)
     with tempfile.TemporaryDirectory(prefix="making-", dir=repository.parent) as folder:
         made = Path(folder) / "apt"
         for flavour in deb.FLAVOURS:
@@ -86,6 +88,16 @@ def _sign(home: Path, key: str, epoch: int) -> None:
     gpg = ("gpg", "--batch", "--yes", "--local-user", key, f"--faked-system-time={max(epoch, _made(key))}!")
     _run(*gpg, "--clearsign", "--output", home / "InRelease", home / "Release")
     _run(*gpg, "--armor", "--detach-sign", "--output", home / "Release.gpg", home / "Release")
+
+
+def _fingerprint(key: str) -> str:
+    """Give the fingerprint of the one secret key of this name: apt would trust each key that is exported."""
+    told = _run("gpg", "--batch", "--with-colons", "--list-secret-keys", key)
+    fields = [line.split(":") for line in told.splitlines()]
+    found = [after[9] for field, after in pairwise(fields) if field[0] == "sec"]
+    if len(found) != 1:
+        raise RepositoryError(f"{key} names {len(found)} secret keys ({', '.join(found)}): give the fingerprint of one")
+    return found[0]
 
 
 def _made(key: str) -> int:

@@ -15,6 +15,20 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 _VERSION_FILE = "locksmith/__init__.py"
+_MARK = ".build"
+"""In a copy: its version, and its time. Without it, sources without git may be any state of the repository."""
+_MADE = {
+    "__pycache__",
+    "build",
+    "dist",
+    ".cache",
+    ".hypothesis",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".venv",
+}
+"""Folders of a checkout that are no sources."""
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
@@ -44,21 +58,31 @@ def export(folder: Path, repository: Path = REPOSITORY) -> Build:
             target.chmod(0o755 if os.access(target, os.X_OK) else 0o644)
     version_file = folder / _VERSION_FILE
     version_file.write_text(_VERSION.sub(f'__version__ = "{build.version}"', version_file.read_text()))
+    (folder / _MARK).write_text(f"{build.version} {build.epoch}\n")
     stamp(folder, build.epoch)
     return build
 
 
 def build_of(repository: Path = REPOSITORY) -> Build:
-    """Tell which build these sources make. Sources without git are a copy that `export` made."""
+    """Tell which build these sources make. A copy that `export` made is the same build."""
     version = _declared(repository)
     if not (repository / ".git").exists():
-        return Build(version, int((repository / _VERSION_FILE).stat().st_mtime))
+        if (repository / _MARK).exists():
+            version, epoch = (repository / _MARK).read_text().split()
+            return Build(version, int(epoch))
+        epoch = str(int((repository / _VERSION_FILE).stat().st_mtime))
+        return _between(version, epoch, f"d{_digest(repository)}")
     epoch, commit = _git(repository, "log", "-1", "--format=%ct %h", "--abbrev=10").split()
     local = f"g{commit}"
     if changed := _changed(repository):
         local += f".d{changed}"
     elif f"v{version}" in _git(repository, "tag", "--points-at", "HEAD").split():
         return Build(version, int(epoch))
+    return _between(version, epoch, local)
+
+
+def _between(version: str, epoch: str, local: str) -> Build:
+    """Give a build of sources that are no release."""
     when = datetime.fromtimestamp(int(epoch), UTC)
     return Build(f"{version}.dev{when:%Y%m%d%H%M%S}+{local}", int(epoch))
 
@@ -80,6 +104,10 @@ def _changed(repository: Path) -> str:
     """Give a digest of what differs from the commit; empty when nothing does."""
     if not _git(repository, "status", "--porcelain", "--untracked-files=all"):
         return ""
+    return _digest(repository)
+
+
+def _digest(repository: Path) -> str:
     digest = hashlib.sha256()
     for name in _files(repository):
         path = repository / name
@@ -89,9 +117,10 @@ def _changed(repository: Path) -> str:
 
 
 def _files(repository: Path) -> list[str]:
-    """Name the files of the sources: those that git has or would take, or all where there is no git."""
+    """Name the files of the sources: those that git has or would take, or all but what a checkout makes."""
     if not (repository / ".git").exists():
-        return sorted(str(path.relative_to(repository)) for path in repository.rglob("*") if not path.is_dir())
+        found = (path.relative_to(repository) for path in repository.rglob("*") if path.is_symlink() or path.is_file())
+        return sorted(str(name) for name in found if not _MADE.intersection(name.parts))
     listed = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return sorted({name for name in listed if name and os.path.lexists(repository / name)})
 

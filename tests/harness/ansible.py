@@ -83,6 +83,30 @@ class Controller:
 COMMON = {"ansible_python_interpreter": "/usr/bin/python3"}
 
 
+def play_here(folder: Path, tasks: str, variables: dict[str, Any], **environ: str) -> Played:
+    """Run one file of the role's tasks on this machine, whose programs have these variables of the environment."""
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"import_tasks": str(ROLES / tasks)}]}
+    (folder / "play.json").write_text(json.dumps([play]))
+    options = (
+        "--inventory",
+        "localhost,",
+        "--connection",
+        "local",
+        "--extra-vars",
+        json.dumps({**COMMON, **variables}),
+    )
+    done = subprocess.run(
+        [str(_BIN / "ansible-playbook"), *options, str(folder / "play.json")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"), "ANSIBLE_NOCOLOR": "True", **environ},
+        cwd=folder,
+    )
+    return Played(done.stdout + done.stderr)
+
+
 def lint() -> str:
     """Give what ansible-lint has to say of the role; empty when that is nothing."""
     done = subprocess.run(

@@ -34,7 +34,7 @@ def blocks(page: str, heading: str) -> list[str]:
 
 def without_apt(block: str) -> str:
     """Replace the one command that needs the network: machines have the packages already, and are asked whether."""
-    return block.replace("apt-get install", "dpkg-query --show")
+    return block.replace("apt-get install -y", "dpkg-query --show")
 
 
 @dataclass(frozen=True)

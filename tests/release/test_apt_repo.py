@@ -2,6 +2,9 @@
 
 import shutil
 import subprocess
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 
@@ -91,9 +94,42 @@ def test_two_repositories_are_identical(repository, key, packages, tmp_path):
     assert first == second
 
 
+def test_only_the_key_that_signs_is_trusted(key, packages, tmp_path):
+    """Another key may have the same user id: apt would trust it, too."""
+    mine = apt_repo._fingerprint(key)
+    another = ("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "other <tests@example>")
+    subprocess.run([*another, "ed25519", "sign", "never"], check=True)
+    [other] = fingerprints("--list-secret-keys") - {mine}
+    try:
+        with pytest.raises(
+            apt_repo.RepositoryError, match=r"tests@example names 2 secret keys .*: give the fingerprint"
+        ):
+            apt_repo.make(tmp_path / "apt", packages, key, EPOCH)
+        apt_repo.make(tmp_path / "apt", packages, mine, EPOCH)
+    finally:
+        subprocess.run(("gpg", "--batch", "--yes", "--delete-secret-and-public-key", other), check=True)
+    assert fingerprints("--show-keys", tmp_path / "apt" / apt_repo.KEYRING) == {mine}
+
+
+def fingerprints(*command):
+    told = subprocess.run(("gpg", "--with-colons", *command), check=True, capture_output=True, text=True).stdout
+    fields = [line.split(":") for line in told.splitlines()]
+    return {after[9] for field, after in pairwise(fields) if field[0] in {"pub", "sec"}}
+
+
+def test_a_node_takes_no_repository_that_is_older_than_the_last(repository, key, packages):
+    """docs/releasing.md says so."""
+    for made, kept in ((EPOCH, EPOCH), (EPOCH - 60, EPOCH), (EPOCH + 60, EPOCH + 60)):
+        apt_repo.make(repository, packages, key, made)
+        (repository / "dists/bookworm/InRelease").touch()
+        assert apt(repository, "bookworm", "apt-get", "update").returncode == 0
+        [seen] = (repository.parent / "bookworm/state/lists").glob("*InRelease")
+        assert f"Date: {format_datetime(datetime.fromtimestamp(kept, UTC), usegmt=True)}" in seen.read_text()
+
+
 def test_without_the_key_the_error_says_so_and_the_repository_stays(repository, packages, capsys):
     before = (repository / "dists/trixie/InRelease").read_bytes()
-    with pytest.raises(apt_repo.RepositoryError, match=r"nobody@example failed: .*No public key"):
+    with pytest.raises(apt_repo.RepositoryError, match=r"nobody@example failed: .*No secret key"):
         apt_repo.make(repository, packages, "nobody@example", EPOCH)
     assert (repository / "dists/trixie/InRelease").read_bytes() == before
     assert [path.name for path in repository.parent.iterdir()] == ["apt"]

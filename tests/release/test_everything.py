@@ -189,10 +189,11 @@ def test_the_wheel_and_the_sdist_are_reproducible_and_say_the_version(real):
 
 
 def test_the_sdist_builds_the_same_wheel(real, tmp_path):
-    """What is published as sources is what the packages are made of."""
+    """What is published as sources is what the packages are made of, and packages of it have the same version."""
     dist, made = real
     subprocess.run(["tar", "-xf", dist / f"locksmith-{made.version}.tar.gz", "-C", tmp_path], check=True)
     unpacked = tmp_path / f"locksmith-{made.version}"
+    assert build_of(unpacked) == made
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(made.epoch)}
     hatch = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(hatch, cwd=unpacked, env=environ, check=True, capture_output=True)

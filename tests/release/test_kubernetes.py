@@ -130,6 +130,12 @@ def test_the_pods_share_their_machine_and_can_do_little_else(pod):
         assert volumes[mounts[f"/{folder}"]["name"]]["hostPath"]["path"] == f"/{folder}"
 
 
+def test_no_user_of_a_node_can_have_its_pod_ended(pod):
+    """A probe of a port of the machine's network fails while any user floods that port."""
+    [container] = pod["containers"]
+    assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+
+
 def test_the_role_allows_each_thing_that_the_hook_does_and_no_more(documents):
     [role] = (one for one in documents if one["kind"] == "ClusterRole")
     allowed = {(what, verb) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
@@ -143,9 +149,11 @@ def test_the_role_allows_each_thing_that_the_hook_does_and_no_more(documents):
     }
 
 
-def test_the_configuration_is_valid_and_takes_slots(documents):
+def test_the_configuration_is_valid_and_begins_with_a_dry_run(documents):
+    """A node may need a reboot already when the base is applied."""
     [config] = (one for one in documents if one["kind"] == "ConfigMap")
-    assert tomllib.loads(config["data"]["locksmith.toml"])["strategy"] == "etcd-lock"
+    settings = tomllib.loads(config["data"]["locksmith.toml"])
+    assert (settings["strategy"], settings["dry-run"]) == ("etcd-lock", True)
     assert "DRAIN_TIMEOUT=600" in config["data"]["kubernetes-node.conf"]
 
 

@@ -1,6 +1,7 @@
 """Each build has a version of its own, and two builds of the same sources are the same."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -77,6 +78,20 @@ def test_a_copy_without_git_keeps_its_version(repository, tmp_path):
     build = export(tmp_path / "copy", repository)
     assert build_of(tmp_path / "copy") == build
     assert export(tmp_path / "again", tmp_path / "copy") == build
+
+
+def test_sources_without_git_that_no_build_copied_are_never_the_release(repository, tmp_path):
+    """An archive of the repository, say: it may have been changed since."""
+    shutil.rmtree(repository / ".git")
+    (repository / "program").write_text("one")
+    first = build_of(repository)
+    assert re.fullmatch(r"0\.1\.0\.dev\d{14}\+d[0-9a-f]{8}", first.version)
+    (repository / ".venv").mkdir()
+    (repository / ".venv/program").write_text("")
+    assert export(tmp_path / "copy", repository) == build_of(tmp_path / "copy") == first
+    assert not (tmp_path / "copy/.venv").exists()
+    (repository / "program").write_text("other")
+    assert build_of(repository).version != first.version
 
 
 def contents(folder):

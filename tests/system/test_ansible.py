@@ -1,6 +1,8 @@
 """The Ansible role of contrib/ansible against real Debian machines over ssh: it installs, configures, and rests."""
 
+import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from release.deb import BOOKWORM
 from tests.harness import ansible, debs, image, network
 from tests.harness.ansible import Controller
+from tests.harness.etcd import Etcd
 from tests.harness.machines import Machine
 from tests.harness.network import own_network
 from tests.system.layers import Layers, NewMachine
@@ -29,6 +32,7 @@ VARIABLES: dict[str, Any] = {
         "metrics": {"port": 9600},
     },
 }
+MAX = "roles/locksmith/tasks/max.yml"
 LIMIT = 120.0
 
 
@@ -112,6 +116,31 @@ def started(machine: Machine) -> str:
 
 def test_the_role_is_clean_under_ansible_lint():
     assert ansible.lint() == ""
+
+
+def test_a_group_that_has_moved_to_v3_is_not_opened_again_on_v2(tmp_path: Path) -> None:
+    """As a node that still has `api = 2` would, next to the lock on v3."""
+    programs = Path(sys.executable).parent
+    with Etcd(members=1, v2=True) as etcd:
+        environ = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "LOCKSMITHCTL_ENDPOINT": ",".join(etcd.endpoints),
+            "LOCKSMITHCTL_ETCD_API": "2",
+        }
+
+        def ctl(*args: str) -> str:
+            command = [str(programs / "locksmithctl"), *args]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environ})
+            return done.stdout
+
+        played = ansible.play_here(tmp_path, MAX, {"locksmith_max": 2}, **environ)
+        assert (played["localhost"].failed, played["localhost"].changed) == (0, 1), played.said
+        assert "Max: 2" in ctl("status")
+        ctl("retire-v2")
+        refused = ansible.play_here(tmp_path, MAX, {"locksmith_max": 2}, **environ)
+        assert refused["localhost"].failed == 1, refused.said
+        assert "the group has moved to etcd's v3 API" in " ".join(refused.said.split())
+        assert "Max: 0" in ctl("status")
 
 
 @pytest.mark.usefixtures("store")

@@ -59,7 +59,7 @@ def node(new_machine: NewMachine, stock_debian: Layers, etcd: Etcd, wheels: Path
     machine.start()
     machine.wait_booted()
     _build, install, configure, *_ = steps("A Python environment")
-    installed = install.replace("apt-get install", "dpkg-query --show")
+    installed = install.replace("apt-get install -y", "dpkg-query --show")
     assert installed != install
     machine.run("sh", "-ec", f"rm -rf /opt/locksmith; cd /root\n{installed}", limit=LIMIT)
     wanted = configuration(etcd, free_ports(1)[0])

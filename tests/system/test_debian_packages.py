@@ -168,6 +168,11 @@ def test_three_commands_make_a_node_and_a_purge_leaves_nothing(new_machine: NewM
     node.sh("rm -r /etc/locksmith; dpkg -i ./locksmith_*.deb; dpkg -P locksmith")
     assert node.left_over() == []
 
+    node.configure()
+    node.sh("dpkg -i ./locksmith_*.deb; dpkg -r locksmith; ln -s /usr/lib/locksmith/bundle/locksmithd /usr/bin")
+    assert "/usr/bin/locksmithd is of another installation" in node.sh("dpkg -P locksmith")
+    assert {f"/{TOML}", "/var/lib/locksmith"} <= set(node.left_over())
+
 
 def test_an_upgrade_keeps_the_claim_in_every_state(new_machine: NewMachine, etcd: Etcd, tmp_path: Path) -> None:
     """Idle, queued, holding, committed, verifying, halted: one machine's way through two reboots."""
@@ -246,6 +251,7 @@ def test_an_image_without_a_bus_then_an_older_unit_then_a_repository_and_a_mask(
     made = image._tool("chroot", root, "sh", "-ec", "dpkg -i /root/locksmith_*.deb 2>&1")
     assert "of an older installation" not in made
     assert "this machine reboots nothing" not in made
+    image._tool("chroot", root, "sh", "-ec", "[ ! -e /proc/sys ]; dpkg -i /root/locksmith_*.deb")
     node.boot()
     node.wait("idle: nothing wants a reboot")
 

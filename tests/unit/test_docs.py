@@ -42,6 +42,14 @@ def test_every_link_leads_somewhere(path):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_no_pasted_block_stops_at_a_question_of_apt(path):
+    """Its answer would be the next line."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", path.read_text(), re.DOTALL | re.MULTILINE)
+    asking = re.compile(r"apt(?:-get)? install (?!-y )")
+    assert [line for block in blocks for line in block.splitlines() if asking.search(line)] == []
+
+
 def test_the_index_lists_every_text():
     index = prose(REPOSITORY / "docs/README.md")
     texts = {path.name for path in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
