@@ -4,6 +4,7 @@ Neither Butane nor Ignition is to be had here. The rules are those of Ignition's
 (`config/v3_4`), for the parts that the file has; the translator knows those of Butane's.
 """
 
+import configparser
 import json
 import re
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -136,6 +137,19 @@ def test_the_image_comes_with_its_hash_and_has_a_name_that_systemd_sysext_takes(
     assert (link["path"], link["target"]) == ("/etc/extensions/locksmith.raw", image["path"])
 
 
-def test_the_drop_in_is_that_of_start_at_boot(config):
-    [dropin] = config["systemd"]["units"][1]["dropins"]
-    assert dropin["contents"] in bundle.START_AT_BOOT.read_text()
+def test_the_drop_ins_are_those_of_start_at_boot(config):
+    script = bundle.START_AT_BOOT.read_text()
+    for unit in config["systemd"]["units"]:
+        [dropin] = unit["dropins"]
+        assert f"/etc/systemd/system/{unit['name']}.d/{dropin['name']} <<'END'\n{dropin['contents']}END\n" in script
+
+
+def test_the_daemon_of_the_image_does_not_start_without_the_extension(config):
+    [daemon] = [unit for unit in config["systemd"]["units"] if unit["name"] == "locksmithd.service"]
+    sections = configparser.ConfigParser()
+    sections.optionxform = str
+    sections.read_string(daemon["dropins"][0]["contents"])
+    mark = f"/{bundle.HOME}/installed.d/sysext"
+    assert {name: dict(section) for name, section in sections.items() if section} == {
+        "Unit": {"ConditionPathExists": mark}
+    }

@@ -82,6 +82,14 @@ def refresh(machine: Machine) -> None:
     machine.run("/usr/lib/locksmith/start-at-boot")
 
 
+def removal() -> str:
+    """The commands of docs/install-flatcar.md. The page has an image, and this machine a folder."""
+    page = (image.REPOSITORY / "docs/install-flatcar.md").read_text()
+    found = re.search(r"^## Removal$.*?^```sh$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1].replace("rm -f /var/lib/extensions/locksmith.raw", "rm -rf /var/lib/extensions/locksmith")
+
+
 def shown(machine: Machine, name: str) -> str:
     return machine.run("systemctl", "show", UNIT, "--value", f"--property={name}").stdout.strip()
 
@@ -173,10 +181,17 @@ def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
     wait_until(lambda: holders_over_time(etcd, "")[-1] == [], limit=LIMIT, what="both have released the slot again")
 
     for machine in fleet:
-        machine.run("systemd-sysext", "unmerge")
-        machine.run("systemctl", "daemon-reload")
         assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
-    fleet[0].run("systemctl", "restart", UNIT)
+    shutil.rmtree(fleet[0].root / PLACE)
+    fleet[0].run("systemctl", "reboot")
+    fleet[0].wait_booted(boots=4, limit=LIMIT)
     assert ctl(fleet[0]) == "locksmithctl version 0.6.2\n"
+    assert (shown(fleet[0], "ConditionResult"), shown(fleet[0], "ActiveState")) == ("no", "inactive")
+
+    for machine in fleet:
+        machine.run("sh", "-ec", removal())
+        assert shown(machine, "MainPID") == "0"
+    fleet[0].run("systemctl", "start", UNIT)
+    assert shown(fleet[0], "ActiveState") == "active"
     assert shown(fleet[0], "Description") == "Cluster reboot manager"
     assert fleet[1].run("systemctl", "cat", UNIT, check=False).returncode != 0
