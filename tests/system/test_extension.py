@@ -82,12 +82,25 @@ def refresh(machine: Machine) -> None:
     machine.run("/usr/lib/locksmith/start-at-boot")
 
 
-def removal() -> str:
-    """The commands of docs/install-flatcar.md. The page has an image, and this machine a folder."""
+def lose_the_extension(machine: Machine) -> None:
+    """Boot without it: the older daemon must not start, which knows nothing of locksmith.toml."""
+    shutil.rmtree(machine.root / PLACE)
+    machine.run("systemctl", "reboot")
+    machine.wait_booted(boots=4, limit=LIMIT)
+    assert ctl(machine) == "locksmithctl version 0.6.2\n"
+    assert (shown(machine, "ConditionResult"), shown(machine, "ActiveState")) == ("no", "inactive")
+
+
+def remove(fleet: list[Machine]) -> None:
+    """The commands of docs/install-flatcar.md. The page has an image, and these machines a folder."""
     page = (image.REPOSITORY / "docs/install-flatcar.md").read_text()
     found = re.search(r"^## Removal$.*?^```sh$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert found is not None
-    return found[1].replace("rm -f /var/lib/extensions/locksmith.raw", "rm -rf /var/lib/extensions/locksmith")
+    commands = found[1].replace("rm -f /var/lib/extensions/locksmith.raw", "rm -rf /var/lib/extensions/locksmith")
+    for machine in fleet:
+        assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
+        machine.run("sh", "-ec", commands)
+        assert shown(machine, "MainPID") == "0"
 
 
 def shown(machine: Machine, name: str) -> str:
@@ -180,17 +193,8 @@ def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
         machine.wait_booted(boots=3, limit=LIMIT)
     wait_until(lambda: holders_over_time(etcd, "")[-1] == [], limit=LIMIT, what="both have released the slot again")
 
-    for machine in fleet:
-        assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
-    shutil.rmtree(fleet[0].root / PLACE)
-    fleet[0].run("systemctl", "reboot")
-    fleet[0].wait_booted(boots=4, limit=LIMIT)
-    assert ctl(fleet[0]) == "locksmithctl version 0.6.2\n"
-    assert (shown(fleet[0], "ConditionResult"), shown(fleet[0], "ActiveState")) == ("no", "inactive")
-
-    for machine in fleet:
-        machine.run("sh", "-ec", removal())
-        assert shown(machine, "MainPID") == "0"
+    lose_the_extension(fleet[0])
+    remove(fleet)
     fleet[0].run("systemctl", "start", UNIT)
     assert shown(fleet[0], "ActiveState") == "active"
     assert shown(fleet[0], "Description") == "Cluster reboot manager"
