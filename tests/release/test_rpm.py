@@ -1,4 +1,7 @@
-"""The scriptlets of the RPM, run by sh with a systemctl that writes down what it is asked. rpm runs them in tests/system."""
+"""The scriptlets of the RPM, run by sh with a systemctl that writes down what it is asked.
+
+On a machine: tests/system/test_rpm.py.
+"""
 
 import json
 import subprocess
@@ -23,7 +26,7 @@ def node(tmp_path):
 def asked(node, *, active):
     """Let the daemon run, or not."""
     systemctl = node / "bin/systemctl"
-    systemctl.write_text(f"#!/bin/sh\n[ $1 != is-active ] || exit {0 if active else 3}\necho \"$@\" >> {node}/asked\n")
+    systemctl.write_text(f'#!/bin/sh\n[ $1 != is-active ] || exit {0 if active else 3}\necho "$@" >> {node}/asked\n')
     systemctl.chmod(0o755)
 
 
