@@ -26,12 +26,13 @@ REMOVE = {
     "deb": "apt-get remove locksmith",
     "rpm": "rpm --erase locksmith",
     "sysext": f"{_STOP}rm -rf /etc/extensions/locksmith* /var/lib/extensions/locksmith* "
-    "/etc/systemd/system/systemd-sysext.service.d/10-locksmith.conf "
-    "/etc/systemd/system/locksmithd.service.d/10-locksmith.conf && systemd-sysext refresh && systemctl daemon-reload",
+    "/etc/systemd/system/systemd-sysext.service.d/10-locksmith.conf && systemd-sysext refresh",
     "image": f"{_STOP}rm /{QUADLET} && systemctl daemon-reload",
     "bundle": f"{_STOP}rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
 }
 """How an installation of each kind is removed. A daemon runs on without its files, so it is stopped first."""
+UNIT_FREE = "rm -f /etc/systemd/system/locksmithd.service.d/10-locksmith.conf"
+"""Without the extension, that drop-in lets no unit of this name start: neither a package's, nor CoreOS locksmith's."""
 REINSTALL = {"deb": "apt-get install --reinstall locksmith", "rpm": "dnf reinstall locksmith"}
 """How a package gets back the files that the archive has replaced."""
 UNPACK = "tar -xJf ARCHIVE -C / --keep-directory-symlink"
@@ -100,6 +101,8 @@ def _removal(one: Installation, kinds: set[str]) -> str:
     commands = [one.removal]
     if one.kind == "bundle":
         commands += [REINSTALL[kind] for kind in sorted(kinds & REINSTALL.keys())]
+    elif one.kind == "sysext":
+        commands += [UNIT_FREE] * bool(kinds & {"bundle", *REINSTALL}) + ["systemctl daemon-reload"]
     elif one.kind in REINSTALL and "bundle" in kinds:
         commands.append(UNPACK)
     return " && ".join(commands)

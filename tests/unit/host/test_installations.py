@@ -46,6 +46,15 @@ def test_a_package_and_an_extension_name_each_other_and_both_ways_out(paths):
         assert "`apt-get remove locksmith` or `systemctl stop locksmithd; rm -rf /etc/extensions/locksmith* " in said
         for unit in ("systemd-sysext", "locksmithd"):
             assert f"/etc/systemd/system/{unit}.service.d/10-locksmith.conf" in said
+        assert said.endswith("&& systemctl daemon-reload`")
+
+
+def test_a_container_does_not_let_the_daemon_below_the_extension_start(paths):
+    write(paths, "usr/lib/locksmith/installed.d/image", "0.2.0\n")
+    write(paths, "host/usr/lib/locksmith/installed.d/sysext")
+    [said] = warnings(paths, packaged(paths))
+    assert "locksmithd.service.d" not in said
+    assert said.endswith("&& systemd-sysext refresh && systemctl daemon-reload`")
 
 
 @pytest.mark.parametrize(
