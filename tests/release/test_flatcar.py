@@ -4,7 +4,6 @@ Neither Butane nor Ignition is to be had here. The rules are those of Ignition's
 (`config/v3_4`), for the parts that the file has; the translator knows those of Butane's.
 """
 
-import configparser
 import json
 import re
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -146,10 +145,5 @@ def test_the_drop_ins_are_those_of_start_at_boot(config):
 
 def test_the_daemon_of_the_image_does_not_start_without_the_extension(config):
     [daemon] = [unit for unit in config["systemd"]["units"] if unit["name"] == "locksmithd.service"]
-    sections = configparser.ConfigParser()
-    sections.optionxform = str
-    sections.read_string(daemon["dropins"][0]["contents"])
-    mark = f"/{bundle.HOME}/installed.d/sysext"
-    assert {name: dict(section) for name, section in sections.items() if section} == {
-        "Unit": {"ConditionPathExists": mark}
-    }
+    lines = [line for line in daemon["dropins"][0]["contents"].splitlines() if not line.startswith("#")]
+    assert lines == ["[Unit]", f"ConditionPathExists=/{bundle.HOME}/installed.d/sysext"]
