@@ -15,20 +15,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 _VERSION_FILE = "locksmith/__init__.py"
-MARK = ".build"
-"""The file that says of a copy without git which build it is. `export` writes it."""
-_MADE = {
-    ".cache",
-    ".hypothesis",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".venv",
-    "__pycache__",
-    "build",
-    "dist",
-}
-"""What is no source, where no git says so."""
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
@@ -58,38 +44,23 @@ def export(folder: Path, repository: Path = REPOSITORY) -> Build:
             target.chmod(0o755 if os.access(target, os.X_OK) else 0o644)
     version_file = folder / _VERSION_FILE
     version_file.write_text(_VERSION.sub(f'__version__ = "{build.version}"', version_file.read_text()))
-    (folder / MARK).write_text(f"{build.version} {build.epoch}\n")
     stamp(folder, build.epoch)
     return build
 
 
 def build_of(repository: Path = REPOSITORY) -> Build:
-    """Tell which build these sources make. Without git, only a copy that `export` made is a known build."""
+    """Tell which build these sources make. Sources without git are a copy that `export` made."""
     version = _declared(repository)
     if not (repository / ".git").exists():
-        if (repository / MARK).exists():
-            made, epoch = (repository / MARK).read_text().split()
-            return Build(made, int(epoch))
-        return _unknown(repository, version)
+        return Build(version, int((repository / _VERSION_FILE).stat().st_mtime))
     epoch, commit = _git(repository, "log", "-1", "--format=%ct %h", "--abbrev=10").split()
     local = f"g{commit}"
     if changed := _changed(repository):
         local += f".d{changed}"
     elif f"v{version}" in _git(repository, "tag", "--points-at", "HEAD").split():
         return Build(version, int(epoch))
-    return Build(_between(version, int(epoch), local), int(epoch))
-
-
-def _unknown(repository: Path, version: str) -> Build:
-    """Name sources of unknown origin after their contents: they may differ from the release of that version."""
-    epoch = int((repository / _VERSION_FILE).stat().st_mtime)
-    local = f"d{_digest(repository)}"
-    return Build(f"{version}.{local}" if "+" in version else _between(version, epoch, local), epoch)
-
-
-def _between(version: str, epoch: int, local: str) -> str:
-    """Give a version that is older than `version`."""
-    return f"{version}.dev{datetime.fromtimestamp(epoch, UTC):%Y%m%d%H%M%S}+{local}"
+    when = datetime.fromtimestamp(int(epoch), UTC)
+    return Build(f"{version}.dev{when:%Y%m%d%H%M%S}+{local}", int(epoch))
 
 
 def stamp(folder: Path, epoch: int) -> None:
@@ -109,10 +80,6 @@ def _changed(repository: Path) -> str:
     """Give a digest of what differs from the commit; empty when nothing does."""
     if not _git(repository, "status", "--porcelain", "--untracked-files=all"):
         return ""
-    return _digest(repository)
-
-
-def _digest(repository: Path) -> str:
     digest = hashlib.sha256()
     for name in _files(repository):
         path = repository / name
@@ -124,8 +91,7 @@ def _digest(repository: Path) -> str:
 def _files(repository: Path) -> list[str]:
     """Name the files of the sources: those that git has or would take, or all where there is no git."""
     if not (repository / ".git").exists():
-        found = (path.relative_to(repository) for path in repository.rglob("*") if path.is_symlink() or path.is_file())
-        return sorted(str(path) for path in found if not _MADE & set(path.parts))
+        return sorted(str(path.relative_to(repository)) for path in repository.rglob("*") if not path.is_dir())
     listed = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return sorted({name for name in listed if name and os.path.lexists(repository / name)})
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from release.source import MARK, REPOSITORY, export
+from release.source import REPOSITORY, export
 
 DIST = REPOSITORY / "dist"
 
@@ -18,7 +18,6 @@ def build(dist: Path = DIST, repository: Path = REPOSITORY) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="locksmith-wheel-") as folder:
         sources, made = Path(folder) / "locksmith", Path(folder) / "made"
         build = export(sources, repository)
-        (sources / MARK).unlink()  # who changes an unpacked sdist has another build
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "--directory", str(made)],
             check=True,

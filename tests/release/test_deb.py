@@ -68,7 +68,7 @@ def test_what_is_vendored_is_in_the_ranges_of_the_project():
 def test_every_dependency_is_debians_or_vendored(flavour):
     within = deb.vendored() if flavour.vendors else set()
     named = {name.partition(" ")[0] for name in deb.dependencies(flavour)}
-    packages = {deb.NAMES[name] for name in set(requirements()) - within - deb.WITHOUT}
+    packages = {deb.NAMES[name] for name in set(requirements()) - within}
     assert named == {"python3", *packages, *flavour.zones}
     assert named - {"python3", "tzdata"} == set(debs.NEEDS[flavour])
 

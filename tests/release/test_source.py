@@ -1,8 +1,6 @@
 """Each build has a version of its own, and two builds of the same sources are the same."""
 
-import os
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -79,25 +77,6 @@ def test_a_copy_without_git_keeps_its_version(repository, tmp_path):
     build = export(tmp_path / "copy", repository)
     assert build_of(tmp_path / "copy") == build
     assert export(tmp_path / "again", tmp_path / "copy") == build
-
-
-def test_sources_without_git_that_are_no_copy_of_ours_are_named_after_their_contents(repository, tmp_path):
-    git(repository, "tag", "v0.1.0")
-    unpacked = tmp_path / "unpacked"
-    shutil.copytree(repository, unpacked, ignore=shutil.ignore_patterns(".git"))
-    os.utime(unpacked / "locksmith/__init__.py", (1_700_000_000, 1_700_000_000))
-    (unpacked / "dist").mkdir()
-    (unpacked / "dist/made").write_text("")
-    builds = [build_of(unpacked)]
-    (unpacked / "dist/made").unlink()
-    assert build_of(unpacked) == builds[0]
-    (unpacked / "program").write_text("#!/bin/sh\n")
-    builds.append(build_of(unpacked))
-    assert all(re.fullmatch(r"0\.1\.0\.dev20231114221320\+d[0-9a-f]{8}", build.version) for build in builds)
-    assert len({build.version for build in builds}) == 2
-    assert export(tmp_path / "copy", unpacked) == builds[1] == build_of(tmp_path / "copy")
-    (unpacked / "locksmith/__init__.py").write_text(f'__version__ = "{builds[1].version}"\n')
-    assert re.fullmatch(r"0\.1\.0\.dev\d+\+d[0-9a-f]{8}\.d[0-9a-f]{8}", build_of(unpacked).version)
 
 
 def contents(folder):
