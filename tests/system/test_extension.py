@@ -70,10 +70,16 @@ def fleet(new_machine: NewMachine, etcd: Etcd) -> list[Machine]:
 def put(machine: Machine, payload: bundle.Payload) -> None:
     """Put a version of the extension where systemd-sysext finds it."""
     place = machine.root / PLACE
-    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        take(machine)
     place.parent.mkdir(exist_ok=True)
     with bundle.as_extension(payload, "locksmith") as root:
         shutil.copytree(root, place, symlinks=True)
+
+
+def take(machine: Machine) -> None:
+    """Take the extension away. /usr has it until a refresh, as it has an image that is removed."""
+    (machine.root / PLACE).rename(machine.root / f"var/lib/taken-in-boot-{len(machine.boots)}")
 
 
 def refresh(machine: Machine) -> None:
@@ -84,7 +90,7 @@ def refresh(machine: Machine) -> None:
 
 def lose_the_extension(machine: Machine) -> None:
     """Boot without it: the older daemon must not start, which knows nothing of locksmith.toml."""
-    (machine.root / PLACE).rename(machine.root / "var/lib/lost")  # /usr has it until the machine is down
+    take(machine)
     machine.run("systemctl", "reboot")
     machine.wait_booted(boots=4, limit=LIMIT)
     assert ctl(machine) == "locksmithctl version 0.6.2\n"
