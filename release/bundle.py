@@ -5,7 +5,7 @@ It writes two files to `dist/`, of the same tree below `usr/`:
 - `locksmith-VERSION-x86-64.tar.xz`, to unpack at the root of a node;
 - `locksmith-VERSION-x86-64.raw`, a system extension (systemd-sysext) in a squashfs.
 
-PyInstaller packs the Python that runs this. The node's glibc must be as new as that of the machine that builds.
+PyInstaller packs the Python that runs this. If that needs a newer glibc than nodes may have, nothing is built.
 """
 
 import os
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from release import glibc
 from release.source import REPOSITORY, Build, export, stamp
 
 ARCHITECTURE = {"x86_64": "x86-64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -78,6 +79,7 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         build = export(folder / "source", repository)
         _environment(folder)
         _freeze(folder, build)
+        glibc.check(folder / "frozen")
         root = folder / "root"
         (root / HOME).mkdir(parents=True)
         (folder / "frozen/bundle").rename(root / HOME / "bundle")

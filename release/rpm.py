@@ -1,7 +1,7 @@
 """The RPM, `python -m release.rpm`: the self-contained build, packed by nfpm. It is not signed.
 
 Its scriptlets do what the macros of systemd's own packages do: the preset at the first installation, a restart after an
-upgrade, a stop before the removal.
+upgrade, a stop before the removal. Before an upgrade, a daemon that is about to reboot the machine is stopped.
 """
 
 import json
@@ -21,7 +21,19 @@ from release.glibc import required
 ARCHITECTURE = {"x86-64": "amd64"}.get(SYSTEMD_NAME, SYSTEMD_NAME)
 """As Go names it."""
 RUNS = "[ -d /run/systemd/system ]"
+JOURNAL = "/var/lib/locksmith/journal.json"
+STOPPED = "/run/locksmith-stopped-for-upgrade"
 SCRIPTS = {
+    # Between the commit and the order of the reboot are ten seconds. The order would end rpm in its work. After the
+    # transaction the new daemon resumes from the commit. In every other state the daemon runs on until then.
+    "preinstall": f"""\
+this_boot="\\"boot_id\\": *\\"$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || :)\\""
+if [ "$1" -ge 2 ] && {RUNS} && grep -qs '"phase": *"committed"' {JOURNAL} && grep -qs "$this_boot" {JOURNAL}; then
+  if systemctl is-active --quiet locksmithd.service; then
+    touch {STOPPED} && systemctl stop locksmithd.service || :
+  fi
+fi
+""",
     "postinstall": f"""\
 if [ "$1" -eq 1 ] && command -v systemctl >/dev/null; then
   systemctl --no-reload preset locksmithd.service >/dev/null 2>&1 || :
@@ -42,6 +54,12 @@ if {RUNS}; then
   if [ "$1" -ge 1 ]; then
     systemctl try-restart locksmithd.service || :
   fi
+fi
+""",
+    "posttrans": f"""\
+if [ -e {STOPPED} ]; then
+  rm -f {STOPPED}
+  systemctl start locksmithd.service || :
 fi
 """,
 }
@@ -80,8 +98,12 @@ def _config(tree: Payload, root: Path, scripts: Path) -> dict[str, Any]:
         "mtime": when,
         "depends": ["systemd", "dbus", f"libc.so.6(GLIBC_{major}.{minor})(64bit)", "libz.so.1()(64bit)"],
         "contents": list(_contents(root, when)),
-        "scripts": {name: str(scripts / name) for name in SCRIPTS},
-        "rpm": {"buildhost": "locksmith", "compression": "zstd"},
+        "scripts": {name: str(scripts / name) for name in SCRIPTS if name != "posttrans"},
+        "rpm": {
+            "buildhost": "locksmith",
+            "compression": "zstd",
+            "scripts": {"posttrans": str(scripts / "posttrans")},
+        },
     }
 
 

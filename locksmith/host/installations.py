@@ -21,14 +21,22 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 QUADLET = "etc/containers/systemd/locksmithd.container"
 """podman makes a unit of it, which covers that of a package."""
 ENVIRONMENT = "Python environment"
+_STOP = "systemctl stop locksmithd; "
 REMOVE = {
     "deb": "apt-get remove locksmith",
     "rpm": "rpm --erase locksmith",
-    "sysext": "rm -r /var/lib/extensions/locksmith* && systemd-sysext refresh",
-    "image": f"rm /{QUADLET} && systemctl daemon-reload",
-    "bundle": "rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
+    "sysext": f"{_STOP}rm -rf /etc/extensions/locksmith* /var/lib/extensions/locksmith* "
+    "/etc/systemd/system/systemd-sysext.service.d/10-locksmith.conf && systemd-sysext refresh",
+    "image": f"{_STOP}rm /{QUADLET} && systemctl daemon-reload",
+    "bundle": f"{_STOP}rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
 }
-"""How an installation of each kind is removed."""
+"""How an installation of each kind is removed. A daemon runs on without its files, so it is stopped first."""
+UNIT_FREE = "rm -f /etc/systemd/system/locksmithd.service.d/10-locksmith.conf"
+"""Without the extension, that drop-in lets no unit of this name start: neither a package's, nor CoreOS locksmith's."""
+REINSTALL = {"deb": "apt-get install --reinstall locksmith", "rpm": "dnf reinstall locksmith"}
+"""How a package gets back the files that the archive has replaced."""
+UNPACK = "tar -xJf ARCHIVE -C / --keep-directory-symlink"
+"""How the archive gets back the files that a package took along."""
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]{0,80}")
 _LONGEST = 200
@@ -73,7 +81,7 @@ def warnings(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[str
     found = installations(paths, program)
     said = []
     if len(found) > 1:
-        ways = [f"`{one.removal}`" for one in found]
+        ways = [f"`{_removal(one, {other.kind for other in found})}`" for one in found]
         said.append(
             f"locksmith is installed {len(found)} times on this machine: {', '.join(map(str, found))}. "
             f"This program is in {program.parents[1]}. Remove all but one: {' or '.join(ways)}"
@@ -86,6 +94,18 @@ def warnings(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[str
             for unit in _covering(paths)
         ]
     return said
+
+
+def _removal(one: Installation, kinds: set[str]) -> str:
+    """Give the command that removes it, and leaves the others whole: the archive has the paths of a package."""
+    commands = [one.removal]
+    if one.kind == "bundle":
+        commands += [REINSTALL[kind] for kind in sorted(kinds & REINSTALL.keys())]
+    elif one.kind == "sysext":
+        commands += [UNIT_FREE] * bool(kinds & {"bundle", *REINSTALL}) + ["systemctl daemon-reload"]
+    elif one.kind in REINSTALL and "bundle" in kinds:
+        commands.append(UNPACK)
+    return " && ".join(commands)
 
 
 def _packages(paths: Paths) -> Iterator[Installation]:

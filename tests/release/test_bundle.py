@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -129,7 +130,16 @@ def test_the_docs_name_the_glibc_that_is_needed(payload):
     measured = glibc.required(payload.root / bundle.HOME)
     for page in ("install-flatcar.md", "install-rpm.md"):
         [stated] = re.findall(r"glibc (\d+)\.(\d+) or newer", (ROOT / "docs" / page).read_text())
-        assert measured <= (int(stated[0]), int(stated[1])) <= _here()
+        assert measured <= (int(stated[0]), int(stated[1])) == glibc.OLDEST <= _here()
+
+
+def test_a_build_that_needs_a_newer_glibc_is_refused(monkeypatch, tmp_path):
+    shutil.copy("/bin/sh", tmp_path)
+    needs = glibc.required(tmp_path)
+    glibc.check(tmp_path)
+    monkeypatch.setattr(glibc, "OLDEST", (needs[0], needs[1] - 1))
+    with pytest.raises(SystemExit, match=rf"need glibc {needs[0]}\.{needs[1]}, and nodes may have"):
+        glibc.check(tmp_path)
 
 
 def _here() -> tuple[int, int]:

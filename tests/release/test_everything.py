@@ -158,6 +158,8 @@ def test_a_release_is_signed_and_checked_by_the_commands_of_the_page(repository,
         )
     assert "Good signature" in done.stderr
     assert "locksmith-0.1.0.one: OK" in done.stdout
+    verify = ["gpg", "--verify", "SHA256SUMS.gpg", "SHA256SUMS"]  # as systemd-sysupdate does
+    subprocess.run(verify, cwd=repository / "dist", env=keyring, check=True, capture_output=True)
     (repository / "dist/locksmith-0.1.0.one").write_text("another")
     changed = subprocess.run(["sh", "-ec", commands[1]], cwd=repository / "dist", env=keyring, check=False)
     assert changed.returncode == 1

@@ -136,6 +136,14 @@ def test_the_image_comes_with_its_hash_and_has_a_name_that_systemd_sysext_takes(
     assert (link["path"], link["target"]) == ("/etc/extensions/locksmith.raw", image["path"])
 
 
-def test_the_drop_in_is_that_of_start_at_boot(config):
-    [dropin] = config["systemd"]["units"][1]["dropins"]
-    assert dropin["contents"] in bundle.START_AT_BOOT.read_text()
+def test_the_drop_ins_are_those_of_start_at_boot(config):
+    script = bundle.START_AT_BOOT.read_text()
+    for unit in config["systemd"]["units"]:
+        [dropin] = unit["dropins"]
+        assert f"/etc/systemd/system/{unit['name']}.d/{dropin['name']} <<'END'\n{dropin['contents']}END\n" in script
+
+
+def test_the_daemon_of_the_image_does_not_start_without_the_extension(config):
+    [daemon] = [unit for unit in config["systemd"]["units"] if unit["name"] == "locksmithd.service"]
+    lines = [line for line in daemon["dropins"][0]["contents"].splitlines() if not line.startswith("#")]
+    assert lines == ["[Unit]", f"ConditionPathExists=/{bundle.HOME}/installed.d/sysext"]

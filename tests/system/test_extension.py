@@ -70,16 +70,43 @@ def fleet(new_machine: NewMachine, etcd: Etcd) -> list[Machine]:
 def put(machine: Machine, payload: bundle.Payload) -> None:
     """Put a version of the extension where systemd-sysext finds it."""
     place = machine.root / PLACE
-    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        take(machine)
     place.parent.mkdir(exist_ok=True)
     with bundle.as_extension(payload, "locksmith") as root:
         shutil.copytree(root, place, symlinks=True)
+
+
+def take(machine: Machine) -> None:
+    """Take the extension away. /usr has it until a refresh, as it has an image that is removed."""
+    (machine.root / PLACE).rename(machine.root / f"var/lib/taken-in-boot-{len(machine.boots)}")
 
 
 def refresh(machine: Machine) -> None:
     """The commands of docs/install-flatcar.md, for the first time and for an upgrade."""
     machine.run("systemd-sysext", "refresh")
     machine.run("/usr/lib/locksmith/start-at-boot")
+
+
+def lose_the_extension(machine: Machine) -> None:
+    """Boot without it: the older daemon must not start, which knows nothing of locksmith.toml."""
+    take(machine)
+    machine.run("systemctl", "reboot")
+    machine.wait_booted(boots=4, limit=LIMIT)
+    assert ctl(machine) == "locksmithctl version 0.6.2\n"
+    assert (shown(machine, "ConditionResult"), shown(machine, "ActiveState")) == ("no", "inactive")
+
+
+def remove(fleet: list[Machine]) -> None:
+    """The commands of docs/install-flatcar.md. The page has an image, and these machines a folder."""
+    page = (image.REPOSITORY / "docs/install-flatcar.md").read_text()
+    found = re.search(r"^## Removal$.*?^```sh$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    commands = found[1].replace("rm -f /var/lib/extensions/locksmith.raw", "rm -rf /var/lib/extensions/locksmith")
+    for machine in fleet:
+        assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
+        machine.run("sh", "-ec", commands)
+        assert shown(machine, "MainPID") == "0"
 
 
 def shown(machine: Machine, name: str) -> str:
@@ -172,11 +199,9 @@ def test_a_fleet_without_python_reboots_upgrades_and_has_its_old_unit_back(
         machine.wait_booted(boots=3, limit=LIMIT)
     wait_until(lambda: holders_over_time(etcd, "")[-1] == [], limit=LIMIT, what="both have released the slot again")
 
-    for machine in fleet:
-        machine.run("systemd-sysext", "unmerge")
-        machine.run("systemctl", "daemon-reload")
-        assert "installed" not in machine.journal(f"_SYSTEMD_UNIT={UNIT}")
-    fleet[0].run("systemctl", "restart", UNIT)
-    assert ctl(fleet[0]) == "locksmithctl version 0.6.2\n"
+    lose_the_extension(fleet[0])
+    remove(fleet)
+    fleet[0].run("systemctl", "start", UNIT)
+    assert shown(fleet[0], "ActiveState") == "active"
     assert shown(fleet[0], "Description") == "Cluster reboot manager"
     assert fleet[1].run("systemctl", "cat", UNIT, check=False).returncode != 0

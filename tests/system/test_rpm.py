@@ -75,17 +75,21 @@ def debian(folder: Path) -> Path:
 def run_rpm(machine: Machine, option: str, *packages: Path, check: bool = True) -> str:
     for package in packages:
         shutil.copy(package, machine.root / "root" / package.name)
-    done = machine.run(
-        "rpm", "--force-debian", option, *(f"/root/{one.name}" for one in packages), limit=LIMIT, check=check
-    )
+    files = [f"/root/{one.name}" for one in packages]
+    done = machine.run("rpm", "--force-debian", "--oldpackage", option, *files, limit=LIMIT, check=check)
     return done.stdout + done.stderr
+
+
+def journal(machine: Machine) -> str:
+    path = machine.root / "var/lib/locksmith/journal.json"
+    return path.read_text() if path.exists() else ""
 
 
 def shown(machine: Machine, name: str) -> str:
     return machine.run("systemctl", "show", UNIT, "--value", f"--property={name}").stdout.strip()
 
 
-def test_an_rpm_is_installed_upgraded_in_the_queue_and_removed(
+def test_an_rpm_is_installed_upgraded_in_the_queue_and_before_a_reboot_and_removed(
     machine: Machine, etcd: Etcd, payload: Payload, tmp_path: Path
 ) -> None:
     first = rpm.write(payload, tmp_path)
@@ -114,7 +118,14 @@ def test_an_rpm_is_installed_upgraded_in_the_queue_and_removed(
     wait_until(lambda: "waiting (slot)" in shown(machine, "StatusText"), limit=LIMIT, what="it waits again")
     assert "queued #1" in machine.run("locksmithctl", "nodes").stdout
 
-    machine.run("rpm", "--force-debian", "--erase", "locksmith", limit=LIMIT)
+    machine.run("locksmithctl", "unlock", "an-operator")
+    wait_until(lambda: '"phase": "committed"' in journal(machine), limit=LIMIT, what="it commits")
+    run_rpm(machine, "--upgrade", first, check=False)  # on a busy host the order may come before it
+    machine.wait_booted(boots=2, limit=LIMIT)
+    wait_until(lambda: "idle" in shown(machine, "StatusText"), limit=LIMIT, what="it has released the slot")
+    assert "preinstall scriptlet" in machine.run("rpm", "--query", "--scripts", "locksmith").stdout
+
+    machine.run("rpm", "--force-debian", "--erase", "--allmatches", "locksmith", limit=LIMIT)
     assert (shown(machine, "LoadState"), shown(machine, "MainPID")) == ("not-found", "0")
     assert not machine.root.joinpath("etc/systemd/system/multi-user.target.wants", UNIT).is_symlink()
     assert not machine.root.joinpath("usr/lib/locksmith").exists()

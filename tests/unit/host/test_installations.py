@@ -43,7 +43,29 @@ def test_a_package_and_an_extension_name_each_other_and_both_ways_out(paths):
         [said] = warnings(paths, packaged(paths, where))
         assert "installed 2 times on this machine: deb 0.1.0~dev1+g2, sysext 0.2.0." in said
         assert f"This program is in {paths.root}/usr/lib/{where}." in said
-        assert "`apt-get remove locksmith` or `rm -r /var/lib/extensions/locksmith*" in said
+        assert "`apt-get remove locksmith` or `systemctl stop locksmithd; rm -rf /etc/extensions/locksmith* " in said
+        for unit in ("systemd-sysext", "locksmithd"):
+            assert f"/etc/systemd/system/{unit}.service.d/10-locksmith.conf" in said
+        assert said.endswith("&& systemctl daemon-reload`")
+
+
+def test_a_container_does_not_let_the_daemon_below_the_extension_start(paths):
+    write(paths, "usr/lib/locksmith/installed.d/image", "0.2.0\n")
+    write(paths, "host/usr/lib/locksmith/installed.d/sysext")
+    [said] = warnings(paths, packaged(paths))
+    assert "locksmithd.service.d" not in said
+    assert said.endswith("&& systemd-sysext refresh && systemctl daemon-reload`")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reinstall"), [("deb", "apt-get install --reinstall locksmith"), ("rpm", "dnf reinstall locksmith")]
+)
+def test_an_archive_over_a_package_is_removed_so_that_the_other_stays_whole(paths, kind, reinstall):
+    write(paths, f"usr/lib/locksmith/installed.d/{kind}")
+    write(paths, "usr/lib/locksmith/installed.d/bundle")
+    [said] = warnings(paths, packaged(paths, "locksmith/bundle/_internal"))
+    assert f"/usr/lib/locksmith/installed.d/bundle && {reinstall}`" in said
+    assert " locksmith && tar -xJf ARCHIVE -C / --keep-directory-symlink`" in said
 
 
 def test_an_environment_next_to_a_package_is_named_with_its_python(paths):
@@ -58,7 +80,10 @@ def test_a_package_names_the_container_of_podman_which_covers_its_unit(paths):
     write(paths, "etc/containers/systemd/locksmithd.container", "[Container]\n")
     [said] = warnings(paths, packaged(paths))
     assert "deb 0.1.0, image by podman" in said
-    assert "`rm /etc/containers/systemd/locksmithd.container && systemctl daemon-reload`" in said
+    assert (
+        "`systemctl stop locksmithd; rm /etc/containers/systemd/locksmithd.container && systemctl daemon-reload`"
+        in said
+    )
 
 
 def test_a_container_names_the_package_of_its_machine(paths):
