@@ -30,11 +30,10 @@ from locksmith.config.model import (
 )
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.shown import conflicts, under_daemon
-from locksmith.config.sources import Settings, from_environment, from_files, from_flags
+from locksmith.config.sources import NO_KEY, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
-from locksmith.host.layered import is_mask
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.keys import group_prefix
@@ -142,18 +141,15 @@ def _build(settings: Settings, problems: Problems) -> Config:
 
 
 def not_configured(settings: Settings, paths: Paths) -> str:
-    """Say that this machine is not configured: its strategy is `off` by the package's own file, or by a mask."""
+    """Say that this machine is not configured: its strategy is `off` by the package's file, or one without a key."""
     setting = settings.of(keys.STRATEGY)
     if setting is None or setting.value != "off":
         return ""
-    *operators, packages = (folder / MAIN for folder in paths.config_folders)
-    if setting.origin == str(packages):
-        why = f"its strategy is off by {packages}"
-    elif any(setting.origin == str(path) and is_mask(path) for path in operators):
-        why = f"{setting.origin} is empty, or a link to /dev/null"
-    else:
+    packages = paths.config_folders[-1] / MAIN
+    if setting.origin != str(packages) and not setting.origin.endswith(NO_KEY):
         return ""
-    return f"this node is not configured, so it will not reboot ({why}): write {operators[0]}"
+    why = f"its strategy is off by {setting.origin}"
+    return f"this node is not configured, so it will not reboot ({why}): write {paths.config}"
 
 
 def _group(settings: Settings, default: str) -> str:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from locksmith.errors import HostError
-from locksmith.host.layered import Layered, is_link_to_null, layered, refuse_changeable_mask
+from locksmith.host.layered import Layered, is_link_to_null, layered
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable
 
@@ -24,7 +24,7 @@ def program_files(paths: Paths, stage: str) -> list[Path]:
     """Name the programs of a stage in their order, without the leftovers of editors and package managers.
 
     A mask that other users can change stays in the list, as a program that cannot be run. `HostError`: a folder cannot
-    be listed.
+    be listed, or other users can change it.
     """
     return [file.path for file in _found(paths, stage) if not file.is_mask or _changeable_mask(file.path)]
 
@@ -62,7 +62,7 @@ def understands_dry_run(program: Path) -> bool:
 def _found(paths: Paths, stage: str) -> list[Layered]:
     folders = paths.program_folders(stage)
     try:
-        return layered(folders, _is_program, is_link_to_null)
+        return layered(folders, _is_program)
     except OSError as error:
         folder = error.filename or folders[0]
         raise HostError(f"the programs of {folder} cannot be listed: {error.strerror}") from None
@@ -81,7 +81,7 @@ def _changeable_mask(path: Path) -> str:
     if not is_link_to_null(path):
         return ""
     try:
-        refuse_changeable_mask(path, "the mask")
+        refuse_changeable(path, "the mask")
     except HostError as error:
         return str(error)
     return ""
