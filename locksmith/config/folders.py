@@ -30,8 +30,17 @@ def cautions_of_files(folders: Sequence[Path], files: Sequence[Layered]) -> tupl
 
 def cautions_of_masked_programs(paths: Paths) -> tuple[str, ...]:
     """Name the masks of checks and hooks that mask nothing."""
+    return tuple(_masks_of_nothing(_programs(paths)))
+
+
+def effective_masks(paths: Paths, files: Sequence[Layered]) -> list[Layered]:
+    """Give the masks of the configuration, checks and hooks that leave out a file."""
+    return [file for file in (*files, *_programs(paths)) if file.is_mask and file.hides]
+
+
+def _programs(paths: Paths) -> Sequence[Layered]:
     try:
-        return tuple(_masks_of_nothing(all_program_files(paths)))
+        return all_program_files(paths)
     except HostError:  # named as a problem where the programs are needed
         return ()
 

@@ -38,7 +38,11 @@ def why_unusable(program: Path) -> str:
     """Say why a program is not run; empty: it can be run."""
     if sentence := _changeable_mask(program):
         return sentence
-    if program.is_file() and program.stat().st_size == 0:
+    try:
+        is_empty = program.stat().st_size == 0
+    except OSError as error:  # a link into a closed folder, as /home is in the unit, or to nothing
+        return f"it cannot be examined ({error.strerror}): put the program itself into the folder, not a link to it"
+    if is_empty:
         # A full disk leaves such a file too: only a link to /dev/null says that an operator wants no program.
         return "it is empty: write it again, or mask it with a link to /dev/null"
     if not os.access(program, os.X_OK):
@@ -69,7 +73,8 @@ def _found(paths: Paths, stage: str) -> list[Layered]:
 
 
 def _is_program(path: Path) -> bool:
-    return _counts(path.name) and not path.is_dir()
+    # os.path: what cannot be examined is a program that cannot be run.
+    return _counts(path.name) and not os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises PermissionError
 
 
 def _counts(name: str) -> bool:

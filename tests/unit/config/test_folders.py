@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.config.folders import effective_masks
 from locksmith.config.load import load_daemon, load_tool
-from locksmith.config.show import describe, describe_files
+from locksmith.config.show import describe, describe_file, describe_files
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.host.program_files import all_program_files
@@ -93,6 +94,31 @@ def test_a_mask_of_a_file_that_does_not_exist_is_a_warning(machine):
         f"{link} is a link to /dev/null and masks nothing",
         f"{hook} is a link to /dev/null and masks nothing",
     ]
+
+
+def test_the_daemon_finds_the_masks_that_leave_out_a_file_for_its_log(machine):
+    for path in (f"{DROP_INS}/10.toml", "pre-reboot.d/10-drain"):
+        machine.write(f"{USR}/{path}", "x")
+        machine.mask(f"{ETC}/{path}")
+    machine.mask(f"{ETC}/check.d/10-typo")
+    masks = effective_masks(Paths(machine.root), machine.daemon().files)
+    assert [describe_file(mask) for mask in masks] == [
+        f"{machine.root / ETC / path} masks {machine.root / USR / path}"
+        for path in (f"{DROP_INS}/10.toml", "pre-reboot.d/10-drain")
+    ]
+
+
+@pytest.mark.parametrize("line", ['group = "web"', 'etcd.endpoints = ["https://10.0.0.1:2379"]'])
+def test_a_lock_without_a_strategy_is_a_warning(machine, line):
+    path = machine.write(f"{ETC}/locksmith.toml", line)
+    assert [caution.partition(": it is")[0] for caution in machine.daemon().cautions] == [
+        f"{path} sets {line.partition(' ')[0]}, and strategy is not set"
+    ]
+    for strategy in ("reboot", "off", "etcd-lock"):
+        machine.write(f"{ETC}/{DROP_INS}/10.toml", f'strategy = "{strategy}"')
+        assert not any("strategy is not set" in caution for caution in machine.daemon().cautions)
+    machine.write(f"{ETC}/{DROP_INS}/10.toml", "reboot.tries = 1")
+    assert machine.daemon({"REBOOT_STRATEGY": "reboot"}).cautions == ()
 
 
 def test_check_config_names_the_files_in_the_order_read_and_the_file_of_each_value(machine):

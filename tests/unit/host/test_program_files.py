@@ -45,6 +45,16 @@ def test_only_a_link_to_dev_null_masks_a_program(tmp_path, write):
     assert why_unusable(mask) == "it is empty: write it again, or mask it with a link to /dev/null"
 
 
+@pytest.mark.parametrize("target", ["nowhere", "too-long" * 40], ids=["a missing file", "no name of a file"])
+def test_a_link_that_cannot_be_followed_is_a_program_that_cannot_be_run(tmp_path, target):
+    link = tmp_path / ETC / "pre-reboot.d/10-drain"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    assert program_files(Paths(tmp_path), "pre-reboot") == [link]
+    assert why_unusable(link).startswith("it cannot be examined (")
+    assert why_unusable(link).endswith("): put the program itself into the folder, not a link to it")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses them")
 @pytest.mark.parametrize("owned", ["run/locksmith/check.d/10-db", "home/x"])
 def test_a_mask_that_other_users_can_change_is_a_program_that_cannot_be_run(tmp_path, write, owned):
