@@ -9,8 +9,10 @@ from locksmith.cli.check_config import check
 from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.run import run
+from locksmith.config.folders import effective_masks
 from locksmith.config.load import load_daemon
 from locksmith.config.model import Config
+from locksmith.config.show import describe_file
 from locksmith.daemon.assembly import make_strategy, target_of
 from locksmith.daemon.daemon import run as run_daemon
 from locksmith.errors import UsageError
@@ -59,6 +61,8 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     set_up(debug=config.debug, program=PROGRAM, group=config.group, fields=_fields(config, paths))
     for caution in filter(None, (config.not_configured, *config.cautions, *of_installations(paths))):
         log.warning("%s", caution)
+    for mask in effective_masks(paths, config.files):
+        log.info("%s", describe_file(mask))
     boottime.run(run_daemon(config, paths))
     return 0
 

@@ -33,15 +33,22 @@ VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The settings of the credentials that there are; `unread` says why those of locksmithd cannot be read."""
+    """The settings of the credentials that there are; `unread` says why those of locksmithd cannot be read.
+
+    `cautions` name those that look like locksmith's own, and are not.
+    """
 
     settings: Settings = field(default_factory=Settings)
     unread: str = ""
+    cautions: tuple[str, ...] = ()
 
 
 def of_daemon(environ: Mapping[str, str]) -> Credentials:
     """Give the credentials that systemd has given to this process."""
-    return _in(Path(environ[VARIABLE])) if environ.get(VARIABLE) else Credentials()
+    if not environ.get(VARIABLE):
+        return Credentials()
+    folder = Path(environ[VARIABLE])
+    return _in(folder, f"{VARIABLE} names the folder {folder}, which does not exist: correct it")
 
 
 def of_others(paths: Paths, environ: Mapping[str, str]) -> Credentials:
@@ -55,11 +62,11 @@ def of_others(paths: Paths, environ: Mapping[str, str]) -> Credentials:
     return _in(paths.credentials)
 
 
-def _in(folder: Path) -> Credentials:
+def _in(folder: Path, if_missing: str = "") -> Credentials:
     try:
         listed = set(os.listdir(folder))  # noqa: PTH208 - the names alone count
     except FileNotFoundError:
-        return Credentials()
+        return Credentials(unread=if_missing)
     except OSError as error:
         said = f"the credentials of locksmithd.service cannot be read ({error.strerror}: {folder}): run it as root"
         return Credentials(unread=said)
@@ -68,7 +75,10 @@ def _in(folder: Path) -> Credentials:
         for name in NAMES
         if name in listed
     }
-    return Credentials(Settings(found))
+    tables = {name.partition(".")[0] for name in NAMES}
+    strange = sorted(name for name in listed - NAMES.keys() if "." in name and name.partition(".")[0] in tables)
+    cautions = (f"the credential {name} is not used: known are {', '.join(NAMES)}" for name in strange)
+    return Credentials(Settings(found), cautions=tuple(cautions))
 
 
 def refuse_unread(credentials: Credentials) -> None:
@@ -82,7 +92,7 @@ def refuse_contradictions(settings: Settings, credentials: Settings, problems: P
     for given in credentials.by_name.values():
         for name in (given.key.name, *RIVALS.get(given.key.name, ())):
             setting = settings.by_name.get(name)
-            if setting is not None and setting.value and setting.value != given.value:
+            if setting is not None and setting.value != given.value:
                 problems.attempt_value(partial(_refuse, setting, given), name.partition(".")[0])
 
 

@@ -30,8 +30,17 @@ def cautions_of_files(folders: Sequence[Path], files: Sequence[Layered]) -> tupl
 
 def cautions_of_masked_programs(paths: Paths) -> tuple[str, ...]:
     """Name the masks of checks and hooks that mask nothing."""
+    return tuple(_masks_of_nothing(_programs(paths)))
+
+
+def effective_masks(paths: Paths, files: Sequence[Layered]) -> list[Layered]:
+    """Give the masks of the configuration, checks and hooks that leave out a file."""
+    return [file for file in (*files, *_programs(paths)) if file.is_mask and file.hides]
+
+
+def _programs(paths: Paths) -> Sequence[Layered]:
     try:
-        return tuple(_masks_of_nothing(all_program_files(paths)))
+        return all_program_files(paths)
     except HostError:  # named as a problem where the programs are needed
         return ()
 
@@ -40,10 +49,9 @@ def _masks_of_nothing(files: Iterable[Layered]) -> Iterator[str]:
     """Say of each mask without a file to mask that it has none."""
     for file in files:
         if file.masks_nothing:
-            how = "is a link to /dev/null" if file.path.is_symlink() else "is empty"
             yield (
-                f"{file.path} {how} and masks nothing, as no folder after its own has a {file.path.name}: "
-                "correct its name, or remove it"
+                f"{file.path} is a link to /dev/null and masks nothing, as no folder after its own has a "
+                f"{file.path.name}: correct its name, or remove it"
             )
 
 
@@ -51,6 +59,8 @@ def _main(folders: Sequence[Path]) -> Layered | None:
     paths = [folder / MAIN for folder in folders]
     try:
         return first_of(paths)
+    except HostError as error:
+        raise UsageError(str(error)) from None
     except OSError as error:
         raise _unreadable(error, paths[0]) from None
 
@@ -58,6 +68,8 @@ def _main(folders: Sequence[Path]) -> Layered | None:
 def _drop_ins(folders: Sequence[Path]) -> list[Layered]:
     try:
         return layered([folder / DROP_INS for folder in folders], _is_drop_in)
+    except HostError as error:
+        raise UsageError(str(error)) from None
     except OSError as error:
         raise _unreadable(error, folders[0]) from None
 

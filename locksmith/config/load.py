@@ -8,6 +8,7 @@ from typing import Any
 
 from locksmith.config import credentials, keys
 from locksmith.config.calendars import read_calendars
+from locksmith.config.cautions import caution_of_no_strategy, caution_of_own_etcd
 from locksmith.config.credentials import Credentials
 from locksmith.config.files import (
     NO_PASSWORD,
@@ -30,15 +31,14 @@ from locksmith.config.model import (
 )
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.shown import conflicts, under_daemon
-from locksmith.config.sources import Settings, from_environment, from_files, from_flags
+from locksmith.config.sources import NO_KEY, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
 from locksmith.gates.settings import AlertSettings
-from locksmith.host.layered import is_mask
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.keys import group_prefix
-from locksmith.store.settings import StoreSettings, is_loopback
+from locksmith.store.settings import StoreSettings
 from locksmith.triggers.settings import TriggerSettings
 from locksmith.window.duration import format_duration
 from locksmith.window.window_set import WindowSet
@@ -72,8 +72,10 @@ def _daemon(
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
     cautions = (
-        *_caution_of_own_etcd(config),
+        *caution_of_own_etcd(config),
+        *caution_of_no_strategy(settings),
         *caution_of_plain_secret(config.alerts),
+        *given.cautions,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
     )
@@ -142,18 +144,15 @@ def _build(settings: Settings, problems: Problems) -> Config:
 
 
 def not_configured(settings: Settings, paths: Paths) -> str:
-    """Say that this machine is not configured: its strategy is `off` by the package's own file, or by a mask."""
+    """Say that this machine is not configured: its strategy is `off` by the package's file, or one without a key."""
     setting = settings.of(keys.STRATEGY)
     if setting is None or setting.value != "off":
         return ""
-    *operators, packages = (folder / MAIN for folder in paths.config_folders)
-    if setting.origin == str(packages):
-        why = f"its strategy is off by {packages}"
-    elif any(setting.origin == str(path) and is_mask(path) for path in operators):
-        why = f"{setting.origin} is empty, or a link to /dev/null"
-    else:
+    packages = paths.config_folders[-1] / MAIN
+    if setting.origin != str(packages) and not setting.origin.endswith(NO_KEY):
         return ""
-    return f"this node is not configured, so it will not reboot ({why}): write {operators[0]}"
+    why = f"its strategy is off by {setting.origin}"
+    return f"this node is not configured, so it will not reboot ({why}): write {paths.config}"
 
 
 def _group(settings: Settings, default: str) -> str:
@@ -263,19 +262,6 @@ def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
     if uptime and timedelta(0) < triggers.max_uptime <= least:
         raise uptime.refusal("must be longer than reboot.min-uptime")
     return triggers
-
-
-def _caution_of_own_etcd(config: Config) -> tuple[str, ...]:
-    """Warn that each machine may have its own etcd, and so its own lock."""
-    store = config.store
-    if config.strategy != "etcd-lock" or not all(is_loopback(url) for url in store.endpoints):
-        return ()
-    caution = (
-        f"all etcd.endpoints are on this machine itself ({', '.join(store.endpoints)}): if each machine has its own "
-        "etcd, each has its own lock, and all may reboot at once; name the members of the one cluster, as in endpoints "
-        '= ["http://etcd1:2379", "http://etcd2:2379"], unless a member or a proxy of it listens here'
-    )
-    return (caution,)
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:

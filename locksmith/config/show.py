@@ -26,14 +26,15 @@ def describe(config: Config) -> list[tuple[str, str, str]]:
 
 def describe_files(config: Config, programs: Sequence[Layered] = ()) -> list[str]:
     """Give a line for each file of the configuration, in the order in which they are read; then checks and hooks."""
-    files = ["Files, in the order in which they are read:", *map(_file, config.files)]
+    files = ["Files, in the order in which they are read:", *map(describe_file, config.files)]
     return [
         *(files if config.files else ["There is no file of the configuration."]),
-        *(["Checks and hooks:", *map(_file, programs)] if programs else []),
+        *(["Checks and hooks:", *map(describe_file, programs)] if programs else []),
     ]
 
 
-def _file(file: Layered) -> str:
+def describe_file(file: Layered) -> str:
+    """Give a line for a file: what it replaces, or masks."""
     hidden = ", ".join(map(str, file.hides))
     if file.is_mask:
         return f"{file.path} masks {hidden or 'nothing'}"

@@ -12,9 +12,12 @@ from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, START, STR
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
-from locksmith.host.layered import Layered, refuse_changeable_mask
+from locksmith.host.layered import Layered
 from locksmith.host.trust import read_regular, refuse_changeable
 from locksmith.util import limits
+
+NO_KEY = "which has no key"
+"""Ends the origin of the strategy `off` that a file without any key sets."""
 
 _TOO_DEEP = re.compile(r"(?:[\w\"'-]{1,99}[ \t]{0,9}\.[ \t]{0,9}){64}")
 """A name of a table nested in so many others: the library's time grows faster than their square."""
@@ -79,26 +82,12 @@ def from_files(files: Sequence[Layered], problems: Problems) -> Settings:
     """
     settings = Settings()
     for file in files:
-        settings = settings.under(_masked(file, problems) if file.is_mask else _from_file(file.path, problems))
+        found = _from_file(file, problems)
+        if not found.by_name and file.path.parent.name != DROP_INS:
+            # An editor or a full disk may have emptied the file: a lock must not become the default, `reboot`, by that.
+            found = _settings([Setting(STRATEGY, "off", f"{file.path}, {NO_KEY}")])
+        settings = settings.under(found)
     return settings
-
-
-def _masked(mask: Layered, problems: Problems) -> Settings:
-    """Give what a mask sets: nothing, and instead of the whole configuration the strategy `off`."""
-    problems.attempt_value(lambda: _refuse_changeable_mask(mask.path), EVERYTHING)
-    if mask.path.parent.name == DROP_INS:
-        return Settings()
-    # An editor or a full disk may have emptied the file: a lock must not become the default, `reboot`, by that.
-    return _settings([Setting(STRATEGY, "off", str(mask.path))])
-
-
-def _refuse_changeable_mask(path: Path) -> None:
-    try:
-        refuse_changeable_mask(path, "the configuration")
-    except HostError as error:
-        raise UsageError(str(error)) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]], problems: Problems) -> Settings:
@@ -166,9 +155,9 @@ def _whole_window(settings: Settings) -> None:
         )
 
 
-def _from_file(path: Path, problems: Problems) -> Settings:
-    found: list[Setting | None] = []
-    for name, value in _flat(problems.attempt_value(lambda: _toml(path), EVERYTHING) or {}):
+def _from_file(file: Layered, problems: Problems) -> Settings:
+    path, found = file.path, list[Setting | None]()
+    for name, value in _flat(problems.attempt_value(lambda: _toml(file), EVERYTHING) or {}):
         key = _known_or_none(name, value, path, problems)
         found += [_read(key, key.kind.typed, value, str(path), problems)] if key else []
     return _settings(found)
@@ -178,9 +167,10 @@ def _known_or_none(name: str, value: object, path: Path, problems: Problems) -> 
     return problems.attempt_value(lambda: _known(name, value, path), name.partition(".")[0])
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(file: Layered) -> dict[str, Any]:
+    path = file.path
     try:
-        text = read_regular(path, limits.CONFIGURATION).decode()
+        text = "" if file.is_mask else read_regular(path, limits.CONFIGURATION).decode()
         refuse_changeable(path, "the configuration")
     except HostError as error:
         raise UsageError(str(error)) from None
@@ -188,6 +178,9 @@ def _toml(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from None
     except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
+    if not text.strip() and not file.is_mask and path.parent.name == DROP_INS:
+        # A full disk leaves such a file too: the strategy that it had set must not be lost by that.
+        raise UsageError(f"{path} is empty: write it again, or remove it; a link to /dev/null masks other files")
     too_deep = UsageError(f"{path} is not TOML that can be read: it is nested too deeply")
     if _TOO_DEEP.search(text):
         raise too_deep

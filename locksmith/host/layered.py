@@ -3,12 +3,12 @@
 After UAPI.6, the configuration files specification: the first of these folders that has a name decides about that name.
 """
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from locksmith.errors import HostError
 from locksmith.host.trust import refuse_changeable
 
 
@@ -31,49 +31,33 @@ def is_link_to_null(path: Path) -> bool:
     return path.is_symlink() and os.path.realpath(path) == os.devnull
 
 
-def is_mask(path: Path) -> bool:
-    """Whether this is a link to /dev/null, or an empty file."""
-    return is_link_to_null(path) or (path.is_file() and path.stat().st_size == 0)
-
-
-def layered(
-    folders: Sequence[Path], counts: Callable[[Path], bool], masks: Callable[[Path], bool] = is_mask
-) -> list[Layered]:
+def layered(folders: Sequence[Path], counts: Callable[[Path], bool]) -> list[Layered]:
     """Give the file that decides about each name, in the order of the names; `counts` says which files there are.
 
-    `OSError`: a folder cannot be listed. A folder that does not exist has no files.
+    A folder that does not exist has no files. `OSError`: a folder cannot be listed, or is a link to none. `HostError`:
+    other users can change a folder.
     """
     found: dict[str, list[Path]] = {}
     for folder in folders:
         for path in _listed(folder):
             if counts(path):
                 found.setdefault(path.name, []).append(path)
-    return [_decide(found[name], masks) for name in sorted(found)]
+    return [_decide(found[name]) for name in sorted(found)]
 
 
 def first_of(paths: Sequence[Path]) -> Layered | None:
-    """Give the first of these files that there is; None: there is none. `OSError`: that cannot be told."""
+    """Give the first of these files that there is; None: there is none. It raises what `layered` does."""
     there = [path for path in paths if _is_there(path)]
-    return _decide(there, is_mask) if there else None
+    return _decide(there) if there else None
 
 
-def refuse_changeable_mask(mask: Path, what: str) -> None:
-    """Raise `HostError` if other users can change a mask. /dev/null itself, which all may write, does not count."""
-    if not mask.is_symlink():
-        refuse_changeable(mask, what)
-        return
-    refuse_changeable(mask.parent, f"the folder of {what}")
-    owner = mask.lstat().st_uid
-    if os.geteuid() == 0 and owner != 0:
-        raise HostError(f"{what} {mask} is not used, because the user {owner} can change it: `chown -h root {mask}`")
-
-
-def _decide(paths: Sequence[Path], masks: Callable[[Path], bool]) -> Layered:
+def _decide(paths: Sequence[Path]) -> Layered:
     first, *others = paths
-    return Layered(first, tuple(others), masks(first))
+    return Layered(first, tuple(others), is_link_to_null(first))
 
 
 def _listed(folder: Path) -> list[Path]:
+    _refuse_unsafe(folder)
     try:
         return list(folder.iterdir())
     except FileNotFoundError:
@@ -81,8 +65,20 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _is_there(path: Path) -> bool:
+    _refuse_unsafe(path.parent)
     try:
         path.lstat()  # a link without a target is there: the reading of it fails
     except FileNotFoundError:
         return False
     return True
+
+
+def _refuse_unsafe(folder: Path) -> None:
+    """Refuse a folder whose files may be missing: other users can remove them, or their disk is not mounted.
+
+    Of a folder that does not exist, the folder that it would be in counts.
+    """
+    place = next(place for place in (folder, *folder.parents) if place.is_symlink() or place.exists())
+    if not place.exists():
+        raise OSError(errno.ENOENT, "it is a link to a folder that does not exist", str(place))
+    refuse_changeable(place, "the folder")

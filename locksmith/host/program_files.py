@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from locksmith.errors import HostError
-from locksmith.host.layered import Layered, is_link_to_null, layered, refuse_changeable_mask
+from locksmith.host.layered import Layered, is_link_to_null, layered
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable
 
@@ -24,7 +24,7 @@ def program_files(paths: Paths, stage: str) -> list[Path]:
     """Name the programs of a stage in their order, without the leftovers of editors and package managers.
 
     A mask that other users can change stays in the list, as a program that cannot be run. `HostError`: a folder cannot
-    be listed.
+    be listed, or other users can change it.
     """
     return [file.path for file in _found(paths, stage) if not file.is_mask or _changeable_mask(file.path)]
 
@@ -38,7 +38,11 @@ def why_unusable(program: Path) -> str:
     """Say why a program is not run; empty: it can be run."""
     if sentence := _changeable_mask(program):
         return sentence
-    if program.is_file() and program.stat().st_size == 0:
+    try:
+        is_empty = program.stat().st_size == 0
+    except OSError as error:  # a link into a closed folder, as /home is in the unit, or to nothing
+        return f"it cannot be examined ({error.strerror}): put the program itself into the folder, not a link to it"
+    if is_empty:
         # A full disk leaves such a file too: only a link to /dev/null says that an operator wants no program.
         return "it is empty: write it again, or mask it with a link to /dev/null"
     if not os.access(program, os.X_OK):
@@ -62,14 +66,15 @@ def understands_dry_run(program: Path) -> bool:
 def _found(paths: Paths, stage: str) -> list[Layered]:
     folders = paths.program_folders(stage)
     try:
-        return layered(folders, _is_program, is_link_to_null)
+        return layered(folders, _is_program)
     except OSError as error:
         folder = error.filename or folders[0]
         raise HostError(f"the programs of {folder} cannot be listed: {error.strerror}") from None
 
 
 def _is_program(path: Path) -> bool:
-    return _counts(path.name) and not path.is_dir()
+    # os.path: what cannot be examined is a program that cannot be run.
+    return _counts(path.name) and not os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises PermissionError
 
 
 def _counts(name: str) -> bool:
@@ -81,7 +86,7 @@ def _changeable_mask(path: Path) -> str:
     if not is_link_to_null(path):
         return ""
     try:
-        refuse_changeable_mask(path, "the mask")
+        refuse_changeable(path, "the mask")
     except HostError as error:
         return str(error)
     return ""

@@ -35,10 +35,13 @@ def read_regular(path: Path, most: int) -> bytes:
 def changeable_by_others(path: Path) -> str:
     """Say which other user can change a file or folder, and what to run; empty: only root and this user can.
 
-    All that leads to the file counts as well: each folder from the root on, each link and its target.
+    All that leads to the file counts as well: each folder from the root on, each link and its target. /dev/null itself,
+    which all users may write, does not: it stays empty.
     """
     trusted, groups = {0, os.geteuid()}, _trusted_groups()
     for place, found in _way(path):
+        if place == Path(os.devnull):
+            continue
         if found.st_uid not in trusted:
             chown = "chown -h root" if stat.S_ISLNK(found.st_mode) else "chown root"
             return f"{place} belongs to {_user(found.st_uid)}, who can change it: `{chown} {quoted(place)}`"

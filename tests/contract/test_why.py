@@ -1,6 +1,7 @@
 """What `why`, `nodes` and `status` say of real daemons: overdue, verifying, stopped, and without a store."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -135,9 +136,13 @@ def test_a_node_with_the_packages_configuration_alone_says_that_it_is_not_config
             f"this node is not configured, so it will not reboot (its strategy is off by {package}): "
             f"write {node.paths.config}"
         )
+        hidden, mask = program(node, f"{package.parent}/check.d/10", "true"), node.paths.config.parent / "check.d/10"
+        mask.parent.mkdir(parents=True)
+        mask.symlink_to(os.devnull)
         await node.start_daemon()
         assert await node.ended() == 0
         assert sentence in node.said
+        assert f"{mask} masks {hidden}" in node.said
         status, said = await node.run("locksmithd", "--check-config")
         assert (status, said.count(f"Warning: {sentence}")) == (0, 1)
         assert f"# {package}\n" in said

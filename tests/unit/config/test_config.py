@@ -247,7 +247,7 @@ def test_a_window_that_lasts_no_time_is_refused(machine, text):
 
 
 def test_files_that_look_like_drop_ins_and_are_ignored_are_named(machine):
-    machine.drop_in("10-group.toml", "group = 'web'")
+    machine.drop_in("10-group.toml", "strategy = 'etcd-lock'\netcd.endpoints = ['http://10.0.0.1:2379']")
     ignored = [machine.drop_in("20-etcd.conf", "x"), machine.file.with_name("locksmithd.toml")]
     ignored[1].write_text("group = 'db'")
     machine.drop_in(".hidden.toml", "x")

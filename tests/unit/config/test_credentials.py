@@ -26,6 +26,7 @@ class Machine:
     def __init__(self, root):
         self.paths, self.folder = Paths(root), root / "given"
         self.environ = {"CREDENTIALS_DIRECTORY": str(self.folder)}
+        self.folder.mkdir()
         self.write("")
 
     def write(self, text):
@@ -49,6 +50,7 @@ class Machine:
 
 
 ALL = """
+strategy = "etcd-lock"
 [etcd]
 endpoints = ["https://10.0.0.1:2379"]
 username = "u"
@@ -80,6 +82,9 @@ def test_each_credential_is_the_file_of_its_key(machine):
         ("etcd.password", "etcd.username = 'u'\netcd.password = 'hush'", "etcd.password"),
         ("alerts.token", "[alerts]\nalertmanager = 'http://a'\nusername = 'u'", "alerts.username"),
         ("metrics.crt", "metrics.certfile = '/a'", "metrics.certfile"),
+        ("etcd.ca", "etcd.cafile = ''", "etcd.cafile"),
+        ("etcd.password", "etcd.username = 'u'\netcd.password = ''", "etcd.password"),
+        ("alerts.token", "[alerts]\nalertmanager = 'http://a'\nusername = ''", "alerts.username"),
     ],
 )
 def test_a_credential_and_a_setting_of_the_same_key_exclude_each_other(machine, credential, text, key):
@@ -88,6 +93,21 @@ def test_a_credential_and_a_setting_of_the_same_key_exclude_each_other(machine, 
     assert machine.refusal().startswith(
         f"{machine.paths.config}: {key} excludes the credential {credential} of locksmithd.service: keep one of them"
     )
+
+
+def test_a_folder_of_credentials_that_does_not_exist_is_refused(machine):
+    machine.folder.rmdir()
+    said = f"CREDENTIALS_DIRECTORY names the folder {machine.folder}, which does not exist: correct it"
+    assert machine.refusal() == said
+    assert load_tool(machine.paths, machine.environ, {}).unread == "", "the tool may run without the daemon"
+    machine.folder.mkdir()
+    assert machine.daemon().store.cafile is None
+
+
+def test_a_credential_with_a_name_like_those_known_is_named(machine):
+    machine.give("etcd.cert", "metrics.pem", "etcd", "other.secret")
+    known = f"is not used: known are {', '.join(NAMES)}"
+    assert machine.daemon().cautions == (f"the credential etcd.cert {known}", f"the credential metrics.pem {known}")
 
 
 def test_a_variable_excludes_a_credential_and_its_own_path_does_not(machine):

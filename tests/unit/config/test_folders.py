@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.config.folders import effective_masks
 from locksmith.config.load import load_daemon, load_tool
-from locksmith.config.show import describe, describe_files
+from locksmith.config.show import describe, describe_file, describe_files
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 from locksmith.host.program_files import all_program_files
@@ -71,10 +72,9 @@ def test_of_one_name_only_the_drop_in_of_the_first_folder_is_read(machine):
     assert machine.daemon().health.limit == timedelta(minutes=10), "nothing is left of the others"
 
 
-@pytest.mark.parametrize("mask", [Machine.mask, lambda machine, path: machine.write(path, "")])
-def test_a_masked_drop_in_is_not_read_though_it_is_broken(machine, mask):
+def test_a_masked_drop_in_is_not_read_though_it_is_broken(machine):
     hidden = machine.write(f"{USR}/{DROP_INS}/10.toml", "no TOML")
-    masking = mask(machine, f"{RUN}/{DROP_INS}/10.toml")
+    masking = machine.mask(f"{RUN}/{DROP_INS}/10.toml")
     config = machine.daemon()
     assert (config.reboot.tries, config.cautions) == (5, ())
     assert describe_files(config)[1:] == [f"{masking} masks {hidden}"]
@@ -83,7 +83,7 @@ def test_a_masked_drop_in_is_not_read_though_it_is_broken(machine, mask):
 
 
 def test_a_mask_of_a_file_that_does_not_exist_is_a_warning(machine):
-    link, empty = machine.mask(f"{ETC}/{DROP_INS}/10-typo.toml"), machine.write(f"{ETC}/{DROP_INS}/20.toml", "")
+    link = machine.mask(f"{ETC}/{DROP_INS}/10-typo.toml")
     hook = machine.mask(f"{ETC}/pre-reboot.d/10-typo")
     machine.write(f"{USR}/{DROP_INS}/10-type.toml", "reboot.tries = 1")
     machine.write(f"{USR}/check.d/10", "#!/bin/sh\n")
@@ -92,9 +92,33 @@ def test_a_mask_of_a_file_that_does_not_exist_is_a_warning(machine):
     assert config.reboot.tries == 1
     assert [caution.partition(", as ")[0] for caution in config.cautions] == [
         f"{link} is a link to /dev/null and masks nothing",
-        f"{empty} is empty and masks nothing",
         f"{hook} is a link to /dev/null and masks nothing",
     ]
+
+
+def test_the_daemon_finds_the_masks_that_leave_out_a_file_for_its_log(machine):
+    for path in (f"{DROP_INS}/10.toml", "pre-reboot.d/10-drain"):
+        machine.write(f"{USR}/{path}", "x")
+        machine.mask(f"{ETC}/{path}")
+    machine.mask(f"{ETC}/check.d/10-typo")
+    masks = effective_masks(Paths(machine.root), machine.daemon().files)
+    assert [describe_file(mask) for mask in masks] == [
+        f"{machine.root / ETC / path} masks {machine.root / USR / path}"
+        for path in (f"{DROP_INS}/10.toml", "pre-reboot.d/10-drain")
+    ]
+
+
+@pytest.mark.parametrize("line", ['group = "web"', 'etcd.endpoints = ["https://10.0.0.1:2379"]'])
+def test_a_lock_without_a_strategy_is_a_warning(machine, line):
+    path = machine.write(f"{ETC}/locksmith.toml", line)
+    assert [caution.partition(": it is")[0] for caution in machine.daemon().cautions] == [
+        f"{path} sets {line.partition(' ')[0]}, and strategy is not set"
+    ]
+    for strategy in ("reboot", "off", "etcd-lock"):
+        machine.write(f"{ETC}/{DROP_INS}/10.toml", f'strategy = "{strategy}"')
+        assert not any("strategy is not set" in caution for caution in machine.daemon().cautions)
+    machine.write(f"{ETC}/{DROP_INS}/10.toml", "reboot.tries = 1")
+    assert machine.daemon({"REBOOT_STRATEGY": "reboot"}).cautions == ()
 
 
 def test_check_config_names_the_files_in_the_order_read_and_the_file_of_each_value(machine):
@@ -125,16 +149,65 @@ def test_a_package_alone_leaves_the_node_not_configured(machine):
     assert (machine.daemon().strategy, machine.daemon().not_configured) == ("off", "")
 
 
-@pytest.mark.parametrize("mask", [Machine.mask, lambda machine, path: machine.write(path, "")])
-def test_an_emptied_configuration_never_falls_back_to_a_reboot_without_a_lock(machine, mask):
+@pytest.mark.parametrize("left", [None, "", "\n", "# strategy = 'etcd-lock'\n", "[etcd]\n"])
+def test_an_emptied_configuration_never_falls_back_to_a_reboot_without_a_lock(machine, left):
     assert machine.daemon().strategy == "reboot", "the default"
-    mask(machine, f"{ETC}/locksmith.toml")
+    machine.write(f"{USR}/locksmith.toml", 'strategy = "off"')
+    path = f"{ETC}/locksmith.toml"
+    machine.mask(path) if left is None else machine.write(path, left)
     config = machine.daemon()
     assert (config.strategy, machine.tool().strategy) == ("off", "off")
-    assert "locksmith.toml is empty, or a link to /dev/null" in config.not_configured
+    assert "its strategy is off by" in config.not_configured
+    assert f"{path}, which has no key" in config.not_configured
     machine.mask(f"{ETC}/{DROP_INS}/locksmith.toml")
     machine.write(f"{ETC}/{DROP_INS}/10.toml", 'strategy = "etcd-lock"')
     assert (machine.daemon().strategy, machine.daemon().not_configured) == ("etcd-lock", "")
+
+
+@pytest.mark.parametrize("left", ["", "\n", " \t\r\n\n"])
+def test_an_emptied_drop_in_is_refused_because_it_may_have_set_the_lock(machine, left):
+    machine.write(f"{ETC}/locksmith.toml", 'group = "web"')
+    machine.write(f"{USR}/{DROP_INS}/10-lock.toml", 'strategy = "etcd-lock"')
+    assert machine.daemon().strategy == "etcd-lock"
+    path = machine.write(f"{ETC}/{DROP_INS}/10-lock.toml", left)
+    with pytest.raises(UsageError, match=f"{path} is empty: write it again, or remove it"):
+        machine.daemon()
+    machine.write(f"{ETC}/{DROP_INS}/10-lock.toml", "# nothing is set here\n")
+    assert machine.daemon().strategy == "reboot", "a comment is written by a person"
+
+
+@pytest.mark.parametrize("path", ["etc", ETC, f"{ETC}/{DROP_INS}", RUN, f"{USR}/{DROP_INS}"])
+@pytest.mark.parametrize("load", [Machine.daemon, Machine.tool])
+def test_a_folder_that_is_a_link_to_nothing_is_refused(machine, path, load):
+    link = machine.mask(path, "/nonexistent/mnt")
+    with pytest.raises(UsageError, match=f"{link} cannot be read: it is a link to a folder that does not exist"):
+        load(machine)
+    machine.mask(path, machine.root)
+    assert load(machine).strategy == "reboot"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses them")
+@pytest.mark.parametrize("path", [ETC, f"{ETC}/{DROP_INS}", f"{USR}/{DROP_INS}"])
+def test_root_refuses_a_folder_from_which_others_can_remove_files(machine, path):
+    machine.root.chmod(0o755)
+    (machine.root / path).mkdir(parents=True)
+    machine.daemon()
+    (machine.root / path).chmod(0o777)
+    with pytest.raises(UsageError, match=f"{path} is not used, because other users can change it: every user"):
+        machine.daemon()
+    (machine.root / path).chmod(0o1777)
+    machine.daemon()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_refuses_a_mask_through_a_link_of_another_user(machine):
+    machine.root.chmod(0o755)
+    machine.mask("home/x")
+    machine.mask(f"{ETC}/{DROP_INS}/10.toml", machine.root / "home/x")
+    machine.daemon()
+    os.lchown(machine.root / "home/x", 65534, 65534)
+    with pytest.raises(UsageError, match=r"home/x belongs to the user .*, who can change it"):
+        machine.daemon()
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "nowhere", "/"])
