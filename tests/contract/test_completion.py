@@ -1,5 +1,6 @@
 """What real shells offer for machines, groups, window sets, triggers and strategies: with etcd, and without."""
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -137,6 +138,16 @@ def test_without_a_store_nothing_is_offered_soon_and_in_silence(monkeypatch, doe
     with store_that(does) as address:
         monkeypatch.setenv("LOCKSMITHCTL_ENDPOINT", address)
         assert said(f"locksmithctl {words}") == ""
+
+
+@pytest.mark.usefixtures("shell")
+def test_a_store_that_needs_many_answers_offers_nothing_after_the_limit():
+    async def slow(_store, _group):
+        await asyncio.sleep(600)
+        return ["late"]
+
+    context = locksmithctl.make_context(PROGRAM, [], resilient_parsing=True)
+    assert complete._from_store(slow)(context, context.command.params[0], "") == []
 
 
 def test_a_bus_that_hangs_ends_the_question_at_its_limit(tmp_path, monkeypatch):
