@@ -8,7 +8,6 @@ operator has a secret in it.
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -34,23 +33,24 @@ Exempt = frozenset[str]
 
 
 class _Known:
-    """The secrets of this process, by the file that renews them; those without a file last. Any thread may call."""
+    """The secrets of this process, by the file that renews them; those without a file last.
+
+    Each file may have its own thread that adds; any thread may look. So each step on `_by_file` is a single one.
+    """
 
     def __init__(self) -> None:
         self._by_file: dict[str, dict[str, re.Pattern[str]]] = {}
-        self._adding = Lock()
 
     def add(self, secret: str, file: str) -> None:
         if len(secret) < SHORTEST:
             return
-        with self._adding:
-            # Each file has a limit of its own: a token of each hour must not push a password out that is in use.
-            held = dict(self._by_file.get(file, {}))
-            held[secret] = held.pop(secret, None) or _pattern(secret)
-            self._by_file = {**self._by_file, file: dict([*held.items()][-_MOST:]) if file else held}
+        # Each file has a limit of its own: a token of each hour must not push a password out that is in use.
+        held = dict(self._by_file.get(file, {}))
+        held[secret] = held.pop(secret) if secret in held else _pattern(secret)
+        self._by_file[file] = dict([*held.items()][-_MOST:]) if file else held
 
     def hide(self, text: str) -> str:
-        known = {secret: pattern for held in self._by_file.values() for secret, pattern in held.items()}
+        known = {secret: pattern for held in list(self._by_file.values()) for secret, pattern in held.items()}
         for secret, pattern in sorted(known.items(), key=lambda one: -len(one[0])):  # one may be a part of another
             if secret in text:
                 text = pattern.sub(MASK, text)

@@ -128,7 +128,7 @@ def test_an_operators_wish_outlives_a_restart_of_the_daemon(machine: Machine) ->
     wait_until(lambda: "DRY RUN" in shown(machine, "StatusText"), limit=10, what="the daemon still has the wish")
 
 
-def test_a_restart_is_no_failure_and_a_stray_signal_of_a_restart_stops_nothing(machine: Machine) -> None:
+def test_a_restart_is_no_failure_and_its_signal_alone_stops_nothing(machine: Machine) -> None:
     boot(machine)
     machine.run("systemctl", "restart", UNIT)
     assert (shown(machine, "ActiveState"), shown(machine, "NRestarts")) == ("active", "0")
