@@ -36,7 +36,7 @@ Read = Callable[["Store", str], Coroutine[None, None, Iterable[str]]]
 
 def keep_quiet(program: str, environ: Mapping[str, str] = os.environ) -> None:
     """If a shell asks for completions, leave standard error alone, and end in any case after `HARD_LIMIT`."""
-    if f"_{program.upper()}_COMPLETE" in environ:
+    if environ.get(f"_{program.upper()}_COMPLETE"):  # click takes an empty variable for none
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=nowhere)

@@ -77,6 +77,8 @@ def set_up(*, debug: bool, program: str, group: str = "", fields: Mapping[str, s
 
     The commands in what is logged name the `group`, for who reads the log elsewhere. `fields` are in each record.
     """
+    # A record that cannot be written would show its arguments and a traceback, past all that makes texts safe.
+    logging.raiseExceptions = False
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO,
         handlers=[_to_journal(program, group, fields or {}) if stderr_is_journal() else _to_stderr(group)],

@@ -231,11 +231,12 @@ def _signals(poll_now: Callable[[], None], running: asyncio.Future[None]) -> Ite
 def _end_for_a_restart() -> None:
     """End at once, as in a crash: the next daemon finds the place in the queue, the claim and the stages again.
 
-    The unit's RestartKillSignal= sends it. After an upgrade a machine keeps its place among those that wait.
+    The unit's RestartKillSignal= sends it. After an upgrade a machine keeps its place among those that wait. By
+    the exit status the unit starts the next daemon after a stray signal, too, when no restart is under way.
     """
     log.info("restarting: the next daemon resumes from the reboot journal, with this machine's place in the queue")
     logging.shutdown()
-    os._exit(0)
+    os._exit(os.EX_TEMPFAIL)
 
 
 def _member(paths: Paths) -> Member:

@@ -4,6 +4,7 @@ Each package writes its version to /usr/lib/locksmith/installed.d/KIND. A progra
 Python environment. A unit of an administrator covers the unit of every package.
 """
 
+import os.path
 import re
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def installations(paths: Paths, program: Path = Path(locksmith.__file__)) -> lis
     found = list(_packages(paths))
     if paths.image_mark.exists():
         return [*found, *_packages(replace(paths, root=paths.machine_root))]
-    if (paths.root / QUADLET).is_file():
+    if os.path.isfile(paths.root / QUADLET):  # noqa: PTH113 - raises nothing where a folder is closed
         found.append(Installation("image", "by podman"))
     if not program.is_relative_to(paths.root / "usr/lib"):
         found.append(Installation(ENVIRONMENT, sys.executable))
@@ -127,5 +128,6 @@ def _covering(paths: Paths) -> Iterator[Path]:
     """Give the units that systemd takes instead of a package's: no link to that, and no mask, which is an order."""
     for folder in UNIT_FOLDERS:
         unit = paths.root / folder / UNIT
-        if unit.is_file() and unit.resolve() != (paths.root / "usr/lib/systemd/system" / UNIT).resolve():
+        own = paths.root / "usr/lib/systemd/system" / UNIT
+        if os.path.isfile(unit) and unit.resolve() != own.resolve():  # noqa: PTH113 - as above
             yield unit

@@ -30,7 +30,7 @@ def read_secret(path: Path, what: str = "password", user: str = "", *, renewed: 
         secret = ""
     if not secret or "\n" in secret:
         raise HostError(f"{path}, which must be one line of text with the {what} alone")
-    keep_secret(secret, user, renewed=renewed)
+    keep_secret(secret, user, renewed_in=str(path) if renewed else "")
     return secret
 
 

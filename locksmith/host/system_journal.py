@@ -75,12 +75,21 @@ class SystemJournal:
         lost = f"<4>{self._lost} lines before this one are lost: the system journal took none\n" if self._lost else ""
         text = f"{lost}{line}\n".encode(errors="replace")
         try:
-            with socket.socket(fileno=os.dup(self._stream)) as stream:
-                stream.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._write_stream(text)
         except OSError:
             self._lost += 1
         else:
             self._lost = 0
+
+    def _write_stream(self, text: bytes) -> None:
+        descriptor = os.dup(self._stream)
+        try:
+            stream = socket.socket(fileno=descriptor)
+        except OSError:  # another file than a socket is there meanwhile
+            os.close(descriptor)
+            raise
+        with stream:
+            stream.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
         """Let go of the socket."""

@@ -18,7 +18,7 @@ SHORTEST = 6
 _CERTAIN = 12
 """A secret of so many characters, with a digit in it, is found within a word too."""
 _MOST = 64
-"""Renewed secrets that are remembered: a token may be another one every hour."""
+"""Renewed secrets of a file that are remembered: a token may be another one every hour."""
 
 _USER = re.compile(
     # all before the last @ of a host, or a password with a slash in it, which is no port
@@ -33,42 +33,46 @@ Exempt = frozenset[str]
 
 
 class _Known:
-    """The secrets of this process. One thread adds them, any thread may look for them."""
+    """The secrets of this process, by the file that renews them; those without a file last.
+
+    Each file may have its own thread that adds; any thread may look. So each step on `_by_file` is a single one.
+    """
 
     def __init__(self) -> None:
-        self._lasting: dict[str, re.Pattern[str]] = {}
-        self._renewed: dict[str, re.Pattern[str]] = {}
+        self._by_file: dict[str, dict[str, re.Pattern[str]]] = {}
 
-    def add(self, secret: str, *, renewed: bool) -> None:
-        if len(secret) < SHORTEST or secret in self._lasting or secret in self._renewed:
+    def add(self, secret: str, file: str) -> None:
+        if len(secret) < SHORTEST:
             return
-        certain = len(secret) >= _CERTAIN and any(char.isdigit() for char in secret)
-        # A password like `locksmith` is a word, too: the names that have it in them stay.
-        pattern = re.escape(secret) if certain else rf"(?<![\w-]){re.escape(secret)}(?![\w-])"
-        compiled = re.compile(pattern)
-        if renewed:
-            self._renewed = dict([*self._renewed.items(), (secret, compiled)][-_MOST:])
-        else:
-            self._lasting = {**self._lasting, secret: compiled}
+        # Each file has a limit of its own: a token of each hour must not push a password out that is in use.
+        held = dict(self._by_file.get(file, {}))
+        held[secret] = held.pop(secret) if secret in held else _pattern(secret)
+        self._by_file[file] = dict([*held.items()][-_MOST:]) if file else held
 
     def hide(self, text: str) -> str:
-        known = {**self._lasting, **self._renewed}
+        known = {secret: pattern for held in list(self._by_file.values()) for secret, pattern in held.items()}
         for secret, pattern in sorted(known.items(), key=lambda one: -len(one[0])):  # one may be a part of another
             if secret in text:
                 text = pattern.sub(MASK, text)
         return text
 
 
+def _pattern(secret: str) -> re.Pattern[str]:
+    certain = len(secret) >= _CERTAIN and any(char.isdigit() for char in secret)
+    # A password like `locksmith` is a word, too: the names that have it in them stay.
+    return re.compile(re.escape(secret) if certain else rf"(?<![\w-]){re.escape(secret)}(?![\w-])")
+
+
 _KNOWN = _Known()
 
 
-def keep_secret(secret: str, user: str = "", *, renewed: bool = False) -> None:
+def keep_secret(secret: str, user: str = "", *, renewed_in: str = "") -> None:
     """Remember a secret, and the forms in which a URL or a header has it, so that `redact` finds it.
 
-    Of those that are `renewed` while the program runs, the oldest are forgotten in the end.
+    Of those that a file renews while the program runs, the oldest of this file are forgotten in the end.
     """
     for form in (secret, quote(secret, safe=""), b64encode(f"{user}:{secret}".encode()).decode() if user else ""):
-        _KNOWN.add(form, renewed=renewed)
+        _KNOWN.add(form, renewed_in)
 
 
 def redact(text: str) -> str:

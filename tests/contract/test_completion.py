@@ -1,5 +1,6 @@
 """What real shells offer for machines, groups, window sets, triggers and strategies: with etcd, and without."""
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -28,6 +29,8 @@ __all__ = ["ctl", "fleet", "root"]
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 LIMIT = 60.0
 """Seconds for an answer to a key: a busy machine may have the tool miss its own limit, and the key is typed again."""
+ENDED_BY_FORCE = 1
+"""The exit status of the tool at its hard limit."""
 PROMPT = "ready> "
 
 
@@ -65,13 +68,17 @@ def offered(words: str) -> list[str]:
     return [line.partition(",")[2] for line in ended.stdout.strip().splitlines()]
 
 
-def said(words: str) -> str:
-    """Ask as a shell does."""
-    ended = subprocess.run(
-        [TOOL], env=os.environ | asked_for(words), capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.stderr == ""
-    return ended.stdout.strip()
+def said(words: str, status: int = 0) -> str:
+    """Ask as a shell does, again where a busy machine has the tool end at its hard limit."""
+    end = time.monotonic() + LIMIT
+    while True:
+        ended = subprocess.run(
+            [TOOL], env=os.environ | asked_for(words), capture_output=True, text=True, timeout=20, check=False
+        )
+        assert ended.stderr == ""
+        if ended.returncode == status:
+            return ended.stdout.strip()
+        assert time.monotonic() < end, ended
 
 
 @pytest.mark.usefixtures("shell", "machines")
@@ -130,9 +137,17 @@ def store_that(does):
 def test_without_a_store_nothing_is_offered_soon_and_in_silence(monkeypatch, does, words):
     with store_that(does) as address:
         monkeypatch.setenv("LOCKSMITHCTL_ENDPOINT", address)
-        began = time.monotonic()
         assert said(f"locksmithctl {words}") == ""
-        assert time.monotonic() - began < 3 * complete.HARD_LIMIT, "with the start of Python on a busy machine"
+
+
+@pytest.mark.usefixtures("shell")
+def test_a_store_that_needs_many_answers_offers_nothing_after_the_limit():
+    async def slow(_store, _group):
+        await asyncio.sleep(600)
+        return ["late"]
+
+    context = locksmithctl.make_context(PROGRAM, [], resilient_parsing=True)
+    assert complete._from_store(slow)(context, context.command.params[0], "") == []
 
 
 def test_a_bus_that_hangs_ends_the_question_at_its_limit(tmp_path, monkeypatch):
@@ -144,9 +159,7 @@ def test_a_bus_that_hangs_ends_the_question_at_its_limit(tmp_path, monkeypatch):
         bus.bind(str(tmp_path / "bus"))
         bus.listen()
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'bus'}")
-        began = time.monotonic()
-        assert said("locksmithctl why ") == ""
-        assert time.monotonic() - began < 3 * complete.HARD_LIMIT
+        assert said("locksmithctl why ", ENDED_BY_FORCE) == ""
 
 
 @pytest.mark.parametrize("text", ["not = [TOML", 'unknown = "key"', '[etcd]\npassword-file = "/none"\nusername = "u"'])
@@ -155,6 +168,12 @@ def test_a_configuration_that_cannot_be_used_offers_nothing_in_silence(tmp_path,
     (tmp_path / "etc/locksmith/locksmith.toml").write_text(text)
     assert said("locksmithctl why ") == ""
     assert "unhealthy" in said("locksmithctl nodes --state unh"), "what needs no configuration is offered"
+
+
+def test_an_empty_variable_asks_for_no_completion():
+    empty = os.environ | {"_LOCKSMITHCTL_COMPLETE": ""}
+    ended = subprocess.run([TOOL, "nosuch"], env=empty, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, "nosuch" in ended.stderr) == (2, True)
 
 
 class Terminal:

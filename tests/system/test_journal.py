@@ -64,7 +64,7 @@ def machine(new_machine: NewMachine, installed: Layers, etcd: Etcd) -> Machine:
 
 
 def of(machine: Machine, event: events.Event) -> list[dict[str, str]]:
-    return machine.records(f"MESSAGE_ID={event.message_id}")
+    return machine.records(LOG, f"MESSAGE_ID={event.message_id}")
 
 
 def code_of(machine: Machine) -> str:
@@ -79,6 +79,12 @@ def wait_for(machine: Machine, event: events.Event) -> dict[str, str]:
 
 
 def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: Machine) -> None:
+    forged = f"MESSAGE_ID={events.RELEASED.message_id}"
+    forge = ("setpriv", "--reuid=nobody", "--clear-groups", "sh", "-c")
+    machine.run(*forge, f"printf 'MESSAGE=forged\\n{forged}\\nLOCKSMITH_EVENT=released\\n' | logger --journald")
+    wait_until(lambda: bool(machine.records(forged)), limit=LIMIT, what="another user writes such a record")
+    assert of(machine, events.RELEASED) == []
+
     machine.run("locksmithctl", "freeze", "--reason", "password=hunter2 disks move")
     machine.run("locksmithctl", "request", "--reason", "a test")
     frozen = wait_for(machine, events.FROZEN)

@@ -126,3 +126,18 @@ def test_an_operators_wish_outlives_a_restart_of_the_daemon(machine: Machine) ->
     machine.run("systemctl", "restart", UNIT)
 
     wait_until(lambda: "DRY RUN" in shown(machine, "StatusText"), limit=10, what="the daemon still has the wish")
+
+
+def test_a_restart_is_no_failure_and_its_signal_alone_stops_nothing(machine: Machine) -> None:
+    boot(machine)
+    machine.run("systemctl", "restart", UNIT)
+    assert (shown(machine, "ActiveState"), shown(machine, "NRestarts")) == ("active", "0")
+    log = machine.journal(f"UNIT={UNIT}")
+    assert "Stopped" in log
+    assert "Failed" not in log
+
+    before = shown(machine, "MainPID")
+    machine.run("systemctl", "kill", "--signal=USR1", "--kill-who=main", UNIT)
+    wait_until(lambda: shown(machine, "MainPID") not in {before, "0"}, limit=20, what="it is started again")
+    wait_until(lambda: shown(machine, "ActiveState") == "active", limit=20, what="it is active again")
+    assert machine.run("systemctl", "is-failed", UNIT, check=False).stdout == "active\n"

@@ -46,6 +46,12 @@ def test_the_docs_describe_each_field():
     assert sorted(rows) == sorted(events.FIELDS)
 
 
+def test_the_docs_look_for_no_event_that_another_user_may_have_forged():
+    for line in re.findall(r"journalctl .*", DOCS.read_text()):
+        if "LOCKSMITH_EVENT=" in line or "MESSAGE_ID=" in line:
+            assert "_SYSTEMD_UNIT=locksmithd.service" in line
+
+
 @pytest.mark.skipif(shutil.which("journalctl") is None, reason="there is no journalctl here")
 def test_systemd_takes_the_catalog(tmp_path):
     folder = tmp_path / "usr/lib/systemd/catalog"

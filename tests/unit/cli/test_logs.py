@@ -90,14 +90,25 @@ def test_a_traceback_is_one_line(sent):
     assert "ValueError" in record["MESSAGE"]
 
 
+@pytest.fixture
+def _logging_as_before(monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
+    monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[:])
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_a_record_that_cannot_be_written_shows_nothing_of_itself(monkeypatch, capfd):
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    logs.set_up(debug=False, program="locksmithd")
+    logging.getLogger().info("%d", "correct-horse-7")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("_logging_as_before")
 @pytest.mark.parametrize("to_journal", [True, False])
 def test_only_standard_error_that_is_the_journal_leads_to_the_journal(monkeypatch, to_journal):
     found = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + (not to_journal)}")
-    before = logging.getLogger().handlers[:]
-    try:
-        logs.set_up(debug=False, program="locksmithd")
-        [handler] = logging.getLogger().handlers
-    finally:
-        logging.getLogger().handlers[:] = before
+    logs.set_up(debug=False, program="locksmithd")
+    [handler] = logging.getLogger().handlers
     assert isinstance(handler, JournalHandler) is to_journal

@@ -111,6 +111,15 @@ def test_a_mask_and_a_link_to_the_packages_unit_cover_nothing(paths, target):
     assert warnings(paths, packaged(paths)) == []
 
 
+@pytest.mark.parametrize("place", [UNIT, "etc/containers/systemd/locksmithd.container"])
+def test_a_unit_that_cannot_be_examined_ends_no_program(paths, place):
+    write(paths, "usr/lib/locksmith/installed.d/deb")
+    link = paths.root / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to("x" * 300)  # as to a folder that is closed to root without capabilities: even stat() fails
+    assert warnings(paths, packaged(paths)) == []
+
+
 @pytest.mark.parametrize("text", ["", "\x1b[31m0.1\n", "1.0\n2.0\n", "x" * 10_000])
 def test_a_version_that_cannot_be_read_is_no_text_of_others(paths, text):
     write(paths, "usr/lib/locksmith/installed.d/deb", text)

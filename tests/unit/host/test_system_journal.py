@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,17 @@ def test_without_journald_the_line_goes_to_standard_error(tmp_path):
     with sender(tmp_path) as (journal, stderr):
         journal.send(RECORD, "<6>this machine has a slot")
         assert read(stderr) == "<6>this machine has a slot\n"
+
+
+def test_a_standard_error_that_is_no_socket_costs_no_descriptor(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        journal = SystemJournal(tmp_path / "socket", file.fileno())
+        journal.send(RECORD, "<6>the first")
+        before = set(Path("/proc/self/fd").iterdir())
+        for _ in range(10):
+            journal.send(RECORD, "<6>lost")
+        assert set(Path("/proc/self/fd").iterdir()) <= before
+        journal.close()
 
 
 def test_a_journald_that_hangs_delays_nothing_and_what_is_lost_is_counted(journald, tmp_path):  # noqa: ARG001 - it never reads

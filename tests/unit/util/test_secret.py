@@ -71,9 +71,14 @@ def test_a_secret_is_found_in_each_form_in_which_programs_send_it():
 
 def test_a_secret_that_is_renewed_again_and_again_forgets_no_other():
     keep_secret("etcd-0123456789")
+    keep_secret("etcd-renewed-1", renewed_in="etcd.password")
     for number in range(1000):
-        keep_secret(f"token-of-hour-{number}", renewed=True)
+        keep_secret(f"token-of-hour-{number}", renewed_in="alerts.token")
     assert redact("etcd-0123456789 and token-of-hour-999") == "*** and ***"
+    assert (
+        redact("etcd-renewed-1 is in use: token-of-hour-1 was long ago")
+        == "*** is in use: token-of-hour-1 was long ago"
+    )
 
 
 def test_a_password_that_is_a_word_leaves_the_names_that_have_it_in_them():
