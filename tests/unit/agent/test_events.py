@@ -118,7 +118,7 @@ def test_after_the_reboot_the_release_is_logged_once(log):
     assert logged(log) == ["released"]
 
 
-def test_a_machine_that_cannot_observe_itself_after_its_reboot_logs_once_that_it_is_unhealthy(log):
+def test_a_machine_that_cannot_observe_itself_logs_once_that_it_is_unhealthy(log):
     bench = StoreBench()
     bench.leave_entry(Phase.COMMITTED, DAEMON, boot="an earlier boot")
     bench.while_asked = raising(HostError("the system bus does not answer"))
