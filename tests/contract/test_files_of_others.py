@@ -20,6 +20,7 @@ from locksmith.lock.records import keys, node, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.fleets import MACHINE, NEED, ctl, fleet, root
+from tests.contract.programs import program
 from tests.harness.waiting import until
 
 __all__ = ["ctl", "fleet", "root"]
@@ -201,6 +202,19 @@ def test_the_daemon_warns_of_secrets_at_its_start_and_with_check_config(site, pu
 
     site.folder = public
     site.play(story, running=False)
+
+
+def test_no_machine_reboots_while_others_can_remove_a_hook_that_was_refused(site):
+    async def story(node):
+        folder = program(node, "pre-reboot.d/10-drain", "true").parent
+        folder.chmod(0o777)
+        node.need_reboot("2.0")
+        await node.says(f"waiting (host): the folder {folder} is not used, because other users can change it")
+        assert node.machine.reboots == 0
+        folder.chmod(0o755)
+        await node.rebooted(limit=60)
+
+    site.play(story)
 
 
 @pytest.mark.parametrize("folder", ["state", "run"])
