@@ -49,7 +49,7 @@ matrix: packages-test $(VENV)/.ready ## the lowest versions of our dependencies,
 
 coverage: $(VENV)/.ready ## the branches of agent/ and lock/ that no unit test takes
 	mkdir -p .cache
-	HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest tests/unit -q -m "not slow"
+	HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest tests/unit/agent tests/unit/lock -q -m "not slow"
 	$(BIN)/coverage report
 
 fuzz: $(VENV)/.ready ## a million broken inputs; then whole fleets in storms, for MINUTES on all cores
