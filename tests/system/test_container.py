@@ -18,7 +18,7 @@ from tests.harness.ports import free_ports
 from tests.system.layers import Layers, NewMachine
 
 GROUP = "web"
-START_LIMIT = 90.0
+START_LIMIT = 200.0
 """Seconds for podman to unpack the image on a busy machine, and for locksmithd to start."""
 ROLLOUT_LIMIT = 180.0
 NSPAWN = ("--system-call-filter=bpf @keyring",)
