@@ -85,7 +85,7 @@ async def test_a_bus_without_systemd_is_refused(daemon, paths):
 
 async def test_hooks_of_the_image_run_in_the_container_and_not_in_units_of_the_machine(daemon, paths):
     paths.systemd_booted.mkdir(parents=True)
-    hook = paths.programs("pre-reboot") / "50-note"
+    hook = paths.program_folders("pre-reboot")[0] / "50-note"
     hook.parent.mkdir(parents=True)
     hook.write_text(f"#!/bin/sh\necho ran > {paths.root}/note\n")
     hook.chmod(0o755)
