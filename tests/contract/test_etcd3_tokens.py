@@ -223,7 +223,7 @@ def test_a_token_that_one_member_forgot_while_another_kept_it_is_renewed(binary,
         waiting = await begun(store.wait(made.key, made.version, limit=25))
         expiring = asyncio.create_task(asyncio.to_thread(wait_until, expired_elsewhere, "a token expires"))
         while not expiring.done():
-            with suppress(StoreUnavailableError):  # members on a slow disk elect anew
+            with suppress(StoreUnavailableError):  # members on a slow disk elect a leader again
                 await store.get(made.key)
             await asyncio.wait([expiring], timeout=0.2)
         await expiring

@@ -1,4 +1,4 @@
-"""Credentials of the unit on a real systemd, and a node that nobody has configured."""
+"""Credentials of the unit on a real systemd, and a node without a configuration."""
 
 import pytest
 

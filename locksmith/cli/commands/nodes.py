@@ -1,7 +1,8 @@
 """`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -23,45 +24,20 @@ from locksmith.fleet.group import GroupView
 from locksmith.fleet.reader import read_group
 
 
+def _filter(flag: str, name: str, completion: complete.Offer, text: str) -> Callable[[Any], Any]:
+    """Give an option that may be there several times: a machine is shown if one of its values fits."""
+    return click.option(
+        f"--{flag}", name, cls=GoOption, multiple=True, metavar=flag[0].upper(), shell_complete=completion, help=text
+    )
+
+
 @click.command(cls=GoCommand)
 @watch_option
 @click.option("--ids", cls=GoOption, is_flag=True, help="Show the whole id of each machine.")
-@click.option(
-    "--state",
-    "states",
-    cls=GoOption,
-    multiple=True,
-    metavar="S",
-    shell_complete=complete.states_of_machines,
-    help="Only machines in this state, like queued.",
-)
-@click.option(
-    "--name",
-    "names",
-    cls=GoOption,
-    multiple=True,
-    metavar="N",
-    shell_complete=complete.machines,
-    help="Only machines of this name: 'web-*'.",
-)
-@click.option(
-    "--trigger",
-    "triggers",
-    cls=GoOption,
-    multiple=True,
-    metavar="T",
-    shell_complete=complete.triggers,
-    help="Only machines that need a reboot for this trigger.",
-)
-@click.option(
-    "--strategy",
-    "strategies",
-    cls=GoOption,
-    multiple=True,
-    metavar="S",
-    shell_complete=complete.strategies,
-    help="Only machines with this strategy.",
-)
+@_filter("state", "states", complete.states_of_machines, "Only machines in this state, like queued.")
+@_filter("name", "names", complete.machines, "Only machines of this name: 'web-*'.")
+@_filter("trigger", "triggers", complete.triggers, "Only machines that need a reboot for this trigger.")
+@_filter("strategy", "strategies", complete.strategies, "Only machines with this strategy.")
 @click.option("--all-groups", "everywhere", cls=GoOption, is_flag=True, help="Show every group.")
 @group_option
 @json_flag
