@@ -36,6 +36,7 @@ SHARED = {
     "contrib/hooks/load-balancer": 0o755,
     "contrib/podman/install": 0o755,
     "contrib/podman/locksmithd.container": 0o644,
+    "contrib/podman/10-locksmith-container.conf": 0o644,
 }
 """Files in /usr/share/locksmith, and their modes: hooks to choose from, and what the machine itself gets."""
 PROGRAMS = {"locksmithd": "locksmith.cli.daemon", "locksmithctl": "locksmith.cli.main"}

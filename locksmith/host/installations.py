@@ -28,7 +28,8 @@ REMOVE = {
     "rpm": "rpm --erase locksmith",
     "sysext": f"{_STOP}rm -rf /etc/extensions/locksmith* /var/lib/extensions/locksmith* "
     "/etc/systemd/system/systemd-sysext.service.d/10-locksmith.conf && systemd-sysext refresh",
-    "image": f"{_STOP}rm /{QUADLET} && systemctl daemon-reload",
+    "image": f"{_STOP}rm -f /{QUADLET} /etc/systemd/system/locksmithd.service.d/10-locksmith-container.conf "
+    "&& systemctl daemon-reload",
     "bundle": f"{_STOP}rm -r /usr/lib/locksmith/bundle /usr/lib/locksmith/installed.d/bundle",
 }
 """How an installation of each kind is removed. A daemon runs on without its files, so it is stopped first."""

@@ -98,6 +98,7 @@ def test_it_has_what_a_machine_needs_of_it(root, version):
         "/etc/dbus-1/system.d/com.coreos.update1.locksmith.conf",
         "/etc/dbus-1/system.d/org.locksmith1.conf",
         "/etc/containers/systemd/locksmithd.container",
+        "/etc/systemd/system/locksmithd.service.d/10-locksmith-container.conf",
     ]
     shutil.rmtree(root / "host/etc")
 

@@ -67,6 +67,7 @@ def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.
 
 
 QUADLET = "/etc/containers/systemd/locksmithd.container"
+OLDER = "usr/lib/systemd/system/locksmithd.service"
 INSTALL = "/usr/share/locksmith/install"
 
 
@@ -110,6 +111,7 @@ def test_a_container_that_sees_its_machine_takes_its_turn_in_a_rollout(
 
     container.run("touch", "/run/reboot-required")
     takes_no_slot_and_says_why(container, etcd)
+    starts_no_older_daemon(container)
 
     package.wait_booted()
     in_shell(container, f"cp /srv/quadlet {QUADLET}; systemctl daemon-reload")
@@ -140,6 +142,14 @@ def takes_no_slot_and_says_why(container: Machine, etcd: Etcd) -> None:
         wait_until(partial(says_in_journal, container, says), limit=START_LIMIT, what=f"it says: {says}")
     assert container.id not in {holder for at_once in holders_over_time(etcd, GROUP) for holder in at_once}
     assert len(container.boots) == 1
+
+
+def starts_no_older_daemon(container: Machine) -> None:
+    """Have podman make no unit, on a system that has one of this name itself, as Flatcar does."""
+    container.write(OLDER, "[Service]\nExecStart=/usr/bin/sleep infinity\n")
+    in_shell(container, f"systemctl stop locksmithd; rm {QUADLET}; systemctl daemon-reload; systemctl start locksmithd")
+    shown = container.run("systemctl", "show", "locksmithd.service", "--property=FragmentPath,ActiveState").stdout
+    assert set(shown.split()) == {f"FragmentPath=/{OLDER}", "ActiveState=inactive"}
 
 
 def says_in_journal(machine: Machine, sentence: str) -> bool:

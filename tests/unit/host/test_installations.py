@@ -80,10 +80,7 @@ def test_a_package_names_the_container_of_podman_which_covers_its_unit(paths):
     write(paths, "etc/containers/systemd/locksmithd.container", "[Container]\n")
     [said] = warnings(paths, packaged(paths))
     assert "deb 0.1.0, image by podman" in said
-    assert (
-        "`systemctl stop locksmithd; rm /etc/containers/systemd/locksmithd.container && systemctl daemon-reload`"
-        in said
-    )
+    assert "`systemctl stop locksmithd; rm -f /etc/containers/systemd/locksmithd.container /etc/systemd/" in said
 
 
 def test_a_container_names_the_package_of_its_machine(paths):
