@@ -22,6 +22,8 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/syste
 QUADLET = "etc/containers/systemd/locksmithd.container"
 """podman makes a unit of it, which covers that of a package."""
 ENVIRONMENT = "Python environment"
+PODMAN = "podman"
+"""The container as podman runs it, which keeps an older unit from starting by a condition of its own."""
 _STOP = "systemctl stop locksmithd; "
 REMOVE = {
     "deb": "apt-get remove locksmith",
@@ -71,7 +73,7 @@ def installations(paths: Paths, program: Path = Path(locksmith.__file__)) -> lis
     found = list(_packages(paths))
     if paths.image_mark.exists():
         return [*found, *_packages(replace(paths, root=paths.machine_root))]
-    if os.path.isfile(paths.root / QUADLET):  # noqa: PTH113 - raises nothing where a folder is closed
+    if _has_quadlet(paths):
         found.append(Installation("image", "by podman"))
     if not program.is_relative_to(paths.root / "usr/lib"):
         found.append(Installation(ENVIRONMENT, sys.executable))
@@ -83,7 +85,8 @@ def warnings(paths: Paths, program: Path = Path(locksmith.__file__)) -> list[str
     found = installations(paths, program)
     said = []
     if len(found) > 1:
-        ways = [f"`{_removal(one, {other.kind for other in found})}`" for one in found]
+        kinds = {one.kind for one in found} | ({PODMAN} if _has_quadlet(paths) else set())
+        ways = [f"`{_removal(one, kinds)}`" for one in found]
         said.append(
             f"locksmith is installed {len(found)} times on this machine: {', '.join(map(str, found))}. "
             f"This program is in {program.parents[1]}. Remove all but one: {' or '.join(ways)}"
@@ -104,10 +107,15 @@ def _removal(one: Installation, kinds: set[str]) -> str:
     if one.kind == "bundle":
         commands += [REINSTALL[kind] for kind in sorted(kinds & REINSTALL.keys())]
     elif one.kind == "sysext":
-        commands += [UNIT_FREE] * bool(kinds & {"bundle", *REINSTALL}) + ["systemctl daemon-reload"]
+        commands += [UNIT_FREE] * bool(kinds & {"bundle", PODMAN, *REINSTALL}) + ["systemctl daemon-reload"]
     elif one.kind in REINSTALL and "bundle" in kinds:
         commands.append(UNPACK)
     return " && ".join(commands)
+
+
+def _has_quadlet(paths: Paths) -> bool:
+    machine = paths.machine_root if paths.image_mark.exists() else paths.root
+    return os.path.isfile(machine / QUADLET)  # noqa: PTH113 - raises nothing where a folder is closed
 
 
 def _packages(paths: Paths) -> Iterator[Installation]:

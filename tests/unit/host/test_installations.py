@@ -53,8 +53,16 @@ def test_a_container_does_not_let_the_daemon_below_the_extension_start(paths):
     write(paths, "usr/lib/locksmith/installed.d/image", "0.2.0\n")
     write(paths, "host/usr/lib/locksmith/installed.d/sysext")
     [said] = warnings(paths, packaged(paths))
-    assert "locksmithd.service.d" not in said
+    assert "locksmithd.service.d/10-locksmith.conf" not in said
     assert said.endswith("&& systemd-sysext refresh && systemctl daemon-reload`")
+
+
+def test_a_container_of_podman_can_start_when_the_extension_is_gone(paths):
+    write(paths, "usr/lib/locksmith/installed.d/image", "0.2.0\n")
+    write(paths, "host/usr/lib/locksmith/installed.d/sysext")
+    write(paths, "host/etc/containers/systemd/locksmithd.container", "[Container]\n")
+    [said] = warnings(paths, packaged(paths))
+    assert "rm -f /etc/systemd/system/locksmithd.service.d/10-locksmith.conf && systemctl daemon-reload`" in said
 
 
 @pytest.mark.parametrize(
