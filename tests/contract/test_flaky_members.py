@@ -54,8 +54,11 @@ def test_whatever_fails_each_machine_has_its_turns_and_at_most_two_hold_a_slot(s
 
 
 async def scene(etcd, ways, group, proxies, seed):
-    """Take turns until the faults are over, and each once more in calm; give how many each machine had."""
-    over = asyncio.Event()
+    """Take turns until the faults are over, and each once more in calm; give how many each machine had.
+
+    The last turns of as many machines as there are slots are at the same time.
+    """
+    over, together = asyncio.Event(), asyncio.Barrier(SLOTS)
 
     async def machine(number):
         name, turns = f"n{number}", 0
@@ -64,7 +67,7 @@ async def scene(etcd, ways, group, proxies, seed):
             while not over.is_set():
                 await turn(lock, new_claim(name), LIMIT)
                 turns += 1
-            await turn(lock, new_claim(name), LIMIT)
+            await turn(lock, new_claim(name), LIMIT, together if number < SLOTS else None)
         return name, turns + 1
 
     async with open_lock(etcd.settings(), group) as lock:

@@ -53,11 +53,13 @@ async def insist(act: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.01)
 
 
-async def turn(lock: QueuedLock, mine: Claim, limit: float = 20.0) -> None:
-    """Take the slot, pass the point of no return, and give it back."""
+async def turn(lock: QueuedLock, mine: Claim, limit: float = 20.0, together: asyncio.Barrier | None = None) -> None:
+    """Take the slot, pass the point of no return, and give it back; `together`: once others have theirs too."""
     async with asyncio.timeout(limit):
         while not isinstance(await insist(lambda: lock.take(mine)), Granted):
             await insist(lambda: lock.changed(0.5))
+        if together is not None:
+            await together.wait()
         assert isinstance(await insist(lambda: lock.commit(mine)), Granted)
         await insist(lambda: lock.release(mine.committed(), fence_pending=True, why="rebooted"))
 
