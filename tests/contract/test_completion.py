@@ -51,7 +51,13 @@ def shell(fleet, api, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def machines(fleet):
+def patient(monkeypatch):
+    """Have the tool wait for a busy machine: these tests ask what is offered, not how soon."""
+    monkeypatch.setattr(complete, "LIMIT", LIMIT)
+
+
+@pytest.fixture
+def machines(fleet, patient):  # noqa: ARG001 - what is set
     for name in ("node-one.example", "node-two.example", "other.example"):
         fleet.present(name)
 
@@ -111,7 +117,7 @@ def test_machines_are_those_of_the_group_that_was_typed(monkeypatch, fleet):
     assert offered("locksmithctl why node-o") == []
 
 
-@pytest.mark.usefixtures("shell")
+@pytest.mark.usefixtures("shell", "patient")
 def test_no_name_is_offered_that_a_shell_would_run_or_split(fleet):
     for name in ("$(reboot)", "`id`", "a b", "a;id", "*", "-rf", "ä", "x\ny", "good"):
         fleet.present(name)
