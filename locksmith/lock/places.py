@@ -10,15 +10,15 @@ by its creation.
 import re
 
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.claim import JOURNALED, Claim
 from locksmith.lock.records.waiter import Waiter
 
 _PLACE = re.compile(r"!([0-9a-f]{16})-(.*)")
 
 
 def name_of(claim: Claim | Waiter) -> str:
-    """Name who waits, as the keys do: a machine is its id, so that an operator who waits for it is another."""
-    return claim.holder if claim.is_machines else f"{claim.kind}:{claim.holder}"
+    """Name who waits, as the keys do: a machine is its id. An operator, or a client, of the same id is another."""
+    return claim.holder if claim.kind in JOURNALED else f"{claim.kind}:{claim.holder}"
 
 
 def ticket_key(group: str, claim: Claim | Waiter) -> str:

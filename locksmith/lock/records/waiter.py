@@ -56,7 +56,7 @@ class Waiter:
 
     @property
     def is_machines(self) -> bool:
-        """Whether a machine waits, as against an operator or a client."""
+        """Whether a machine waits, as against an operator."""
         return self.kind in MACHINES
 
     @property
