@@ -54,6 +54,9 @@ class Hooks:
     def forget(self, stage, name):
         pass
 
+    async def close(self):
+        pass
+
 
 def kind(refusal) -> str:
     return refusal.kind.value if refusal is not None else "granted"
