@@ -24,10 +24,13 @@ from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import lock_on
 from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
+from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
+from locksmith.server.names import ClientNames
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
@@ -69,6 +72,8 @@ class Desk:
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
+        self._names = ClientNames(self._store)
+        self._busy = BusySlots(self._store, local_clock())
         programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
@@ -124,7 +129,7 @@ class Desk:
         if closed := await self._windows(group).closed(self._local(), begun=cycle.held is not None):
             await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
-        claim = cycle.claim or client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), client)
+        claim = cycle.claim or await self._new_claim(group, client)
         denied = await slots.take(claim)
         if denied is None and (unready := await slots.prepare(claim)):
             return refusal(RefusalKind.NOT_READY, unready)
@@ -133,6 +138,8 @@ class Desk:
             return None
         if denied.must_release or cycle.committed:
             await slots.give_way(await slots.read(client), denied.text)
+        if denied.code == "slot":
+            return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
         return refused(denied)
 
     async def _steady_state(self, group: str, client: str) -> Refusal | None:
@@ -151,6 +158,10 @@ class Desk:
         if cycle.left is not None:
             await slots.release(cycle.left, STEADY)
         return None
+
+    async def _new_claim(self, group: str, client: str) -> Claim:
+        name = await self._names.of(group, client)
+        return client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), name)
 
     def _slots(self, group: str) -> ClientSlots:
         served = self._settings.groups[group]
