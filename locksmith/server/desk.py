@@ -130,7 +130,7 @@ class Desk:
             await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
         claim = cycle.claim or await self._new_claim(group, client)
-        denied = await slots.take(claim)
+        denied = await slots.take(claim, cycle)
         if denied is None and (unready := await slots.prepare(claim)):
             return refusal(RefusalKind.NOT_READY, unready)
         denied = denied or await slots.commit(claim)
@@ -147,8 +147,7 @@ class Desk:
         cycle = await slots.read(client)
         if cycle.is_idle:
             return None
-        if cycle.queued is not None:
-            await slots.leave(cycle.queued)
+        await slots.leave(cycle)
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):

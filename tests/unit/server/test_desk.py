@@ -441,8 +441,8 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
         await fleet.desk().pre_reboot(G, "c0")
         await fleet.desk().pre_reboot(G, "c1")
         await fleet.desk().steady_state(G, "c0")
-        # It finds its place, prolongs it, and writes it as the first; then it takes.
-        faults = FaultScript([ARRIVES] * 3 + [LATE] * 50)
+        # It prolongs its place, and writes it as the first; then it takes.
+        faults = FaultScript([ARRIVES] * 2 + [LATE] * 50)
         call = asyncio.ensure_future(fleet.desk(faults).pre_reboot(G, "c1"))
         while faults.calls[-1:] != ["swap"]:  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0)
