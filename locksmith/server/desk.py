@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 LIMIT = 30.0
 """Seconds within which each call ends."""
+LONGEST_ID = 256
+"""Bytes of a client's id: each holder's is in the semaphore."""
 RETRY_LIMIT = 15.0
 """Seconds after which the lock begins no further attempt in a call."""
 ROUNDS = 5
@@ -101,6 +103,8 @@ class Desk:
     ) -> Refusal | None:
         if group not in self._settings.groups:
             return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
+        if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
+            return refusal(RefusalKind.BAD_REQUEST, f"an id must be of 1 to {LONGEST_ID} bytes that can be printed")
         try:
             async with asyncio.timeout(LIMIT), self._turns.turn((group, client)):
                 return await self._act(group, client, act)
