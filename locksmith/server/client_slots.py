@@ -72,8 +72,10 @@ class ClientSlots:
 
     async def prepare(self, claim: Claim) -> str:
         """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
-        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE or not self._hooks.wanted(PRE_REBOOT):
+        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE:
             return ""
+        if not self._hooks.wanted(PRE_REBOOT):
+            return f"the hooks of {claim.holder} have begun on another server, and here are none" if claim.hooks else ""
         await self.show(claim)
         return await self._hooks.alone(self._group, claim.holder, PRE_REBOOT, partial(self._prepare, claim))
 

@@ -183,12 +183,13 @@ class Desk:
 def _explained(client: str, error: Exception) -> Refusal | None:
     """Give the refusal for an error that was raised on purpose; None: it is a defect."""
     busy = f"too many calls of {client} are under way here: call again later"
-    known = {
+    known: dict[type[Exception], tuple[RefusalKind, str]] = {
         TooManyCallsError: (RefusalKind.NOT_READY, busy),
         TimeoutError: (RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs"),
         HostError: (RefusalKind.NOT_READY, f"the hooks of locksmith-server cannot be run: {error}"),
         StoreError: (RefusalKind.STORE, str(error)),
         CorruptValueError: (RefusalKind.STORE, str(error)),
+        **dict.fromkeys(_AGAIN, (RefusalKind.NOT_READY, f"another server acts for {client} too: call again")),
         PlaceGoneError: (RefusalKind.QUEUED, f"{error}; call again"),
         LockError: (RefusalKind.NO_SLOT, str(error)),
     }
