@@ -18,6 +18,7 @@ from random import Random
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.answer import QueuePosition
+from locksmith.lock.errors import PlaceGoneError
 from locksmith.lock.queue_halt import halts_all
 from locksmith.lock.queue_places import Place, Places, read
 from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 TTL = 90.0
 """Seconds after which a place expires that no machine keeps: three heartbeats of the loop."""
+POLLED_TTL = 900.0
+"""Seconds after which the place of a client expires that calls no more: it calls every 5.5 minutes at the latest."""
 FAR_TTL = 900.0
 """The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
 KEEP_AFTER = 25.0
@@ -123,6 +126,9 @@ class Queue:
         if self._view is None or _now() >= self._view.ends:
             self._view = await self._observe_all(place)
         self._first = self._view.queued.position == 1
+        if self._first and self._place is not None and self._place.found and claim.is_clients:
+            # Once for each call of the client: the second sees by it that the client still calls.
+            self._place = await self._write(self._place, self._ttl)
         return self._view
 
     async def wait(self, view: QueueView) -> bool:
@@ -140,6 +146,10 @@ class Queue:
         elif self._view is view:
             self._view = None
         return change is not None
+
+    def resume(self, claim: Claim, ticket: Entry, entry: Entry) -> None:
+        """Take over a place that another run, or another server, has made; `stand` prolongs it first."""
+        self._place, self._view = self._places.resumed(claim, ticket, entry), None
 
     def place(self, claim: Claim) -> Entry | None:
         """Give the place of a claim, as far as is known here."""
@@ -217,8 +227,14 @@ class Queue:
             else:
                 self._place = await self._places.renew(place)
         except ConflictError:
-            return await self._enter(place.claim)
+            return await self._enter_again(place.claim)
         return self._place
+
+    async def _enter_again(self, claim: Claim) -> Place:
+        """Make a place in the stead of one that is gone; a client's may have been removed by its steady-state."""
+        if claim.is_clients:
+            raise PlaceGoneError(f"the place of {claim.holder} in the queue is gone")
+        return await self._enter(claim)
 
     async def _write(self, place: Place, ttl: float) -> Place:
         """Write the place once more. Where the answer is lost, it is looked for before the next step."""
@@ -243,9 +259,14 @@ class Queue:
         return bool(left)
 
     def _is_deserted(self, first: Entry) -> bool:
-        """Tell whether the machine of the first place is of those that write it, and has not for too long."""
-        stood = self._unchanged.stood(first, _now())
-        return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
+        """Tell whether the machine of the first place is of those that write it, and has not for too long.
+
+        A client of the server calls every few minutes: its place stands for as long as it says.
+        """
+        stood, found = self._unchanged.stood(first, _now()), read(first, lambda found: found)
+        if found is None or not (found.beat or found.polls):
+            return False
+        return stood > (max(FIRST_LASTS, found.lasts) if found.polls else FIRST_LASTS)
 
     def _view_from_afar(self, position: int, known: int) -> QueueView:
         """Put off the first read of a machine that enters far back: thousands that enter at one moment would all read.
@@ -263,7 +284,7 @@ class Queue:
                 if await self._clear(sight):
                     continue
                 return self._view_of(sight, at)
-            place = await self._enter(place.claim)
+            place = await self._enter_again(place.claim)
             if self._view is not None:
                 return self._view
         raise StoreUnavailableError(f"the place {place.entry.key} in the queue disappears as soon as it is made")

@@ -22,13 +22,24 @@ REBOOT = "reboot"
 """The claim of a machine that reboots; the machine whose reboot journal has its nonce releases it."""
 COMMAND = "command"
 """The claim of a machine while an operator's command runs on it; it is released as a machine's reboot is."""
-MACHINES = {REBOOT, COMMAND}
-"""Claims of the machine itself, which its reboot journal has: an id has at most one, and every order holds it back."""
+FLEETLOCK = "fleetlock"
+"""The claim of a client of `locksmith-server`, which speaks FleetLock; its next steady-state has the server release it.
+
+Versions before this kind take it for one that they do not know: it has a slot, and nothing can be wrong with it.
+"""
+JOURNALED = {REBOOT, COMMAND}
+"""Claims that the machine's own reboot journal has: an id has at most one."""
+REBOOTS = {REBOOT, FLEETLOCK}
+"""Claims for a reboot that comes of itself, as against one for a command."""
+MACHINES = JOURNALED | REBOOTS
+"""Claims of a machine that goes down, or works for an operator: every order holds it back."""
 MANUAL = "manual"
 """The claim of an operator; only `unlock` releases it."""
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+SERVER = "locksmith-server"
+"""The program that makes the claims of FleetLock's clients."""
 
 UNKNOWN_VERSIONS = {"", "0.0.0"}
 """Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
@@ -41,6 +52,8 @@ UNHEALTHY = "unhealthy"
 """It has rebooted and did not prove itself healthy in time."""
 FAILED = "failed"
 """It has rebooted, and the update is not there: rolled back, or wanted as before."""
+HOOKS_BEGUN, HOOKS_DONE = "begun", "done"
+"""How far the hooks of a FleetLock client are: `fleetlock-pre-reboot.d` has begun, or has ended well."""
 WENT_WRONG = {UNHEALTHY, FAILED}
 """A reboot that went wrong, as the machine itself says; `failure` says why."""
 
@@ -55,7 +68,8 @@ class Claim:
     of that, when and why (empty: no operator has). `commits` counts how often its point of no return was written: a
     reboot journal that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a
     second reboot for the same version (`locksmithctl recheck`). `causes` are all that wanted the reboot, first the
-    trigger that caused it (empty: an operator's claim, or of an earlier version).
+    trigger that caused it (empty: an operator's claim, or of an earlier version). `hooks` says how far the hooks of a
+    FleetLock client are (empty: none has begun).
     """
 
     holder: str
@@ -76,6 +90,7 @@ class Claim:
     commits: int = 0
     rechecked: datetime | None = None
     causes: tuple[Cause, ...] = ()
+    hooks: str = ""
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -86,6 +101,10 @@ class Claim:
     def committed(self) -> "Claim":
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED, commits=self.commits + 1)
+
+    def with_hooks(self, hooks: str) -> "Claim":
+        """Give the same claim with how far its hooks are, unless it is past the point of no return."""
+        return self if self.state == COMMITTED else replace(self, hooks=hooks)
 
     def gone_wrong(self, state: str, failure: str) -> "Claim":
         """Give the same claim with what went wrong."""
@@ -106,8 +125,26 @@ class Claim:
 
     @property
     def is_machines(self) -> bool:
-        """Whether the machine itself made it, in its reboot journal, as against an operator or a client."""
+        """Whether it is for a machine that goes down, or works for an operator, as against an operator's lock."""
         return self.kind in MACHINES
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether its machine has it in a reboot journal."""
+        return self.kind in JOURNALED
+
+    @property
+    def is_clients(self) -> bool:
+        """Whether `locksmith-server` made it for a client."""
+        return self.kind == FLEETLOCK
+
+    @property
+    def shows_presence(self) -> bool:
+        """Whether its machine shows presence while it has its slot: if it does not, it is lost.
+
+        A daemon shows itself. The server shows a client, until the client has had time for its reboot.
+        """
+        return self.is_clients or (self.is_journaled and self.who == DAEMON)
 
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
@@ -116,6 +153,7 @@ class Claim:
             MANUAL: f"manually by {who}",
             REBOOT: f"by {machine} for its reboot",
             COMMAND: f"by {machine} for a command of {who}",
+            FLEETLOCK: f"by the FleetLock client {machine} for its reboot",
         }
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words
@@ -142,6 +180,7 @@ def encode(claim: Claim) -> bytes:
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
         **({"causes": encode_causes(claim.causes)} if claim.causes else {}),
+        **({"hooks": claim.hooks} if claim.hooks else {}),
     }
     return dump(known, claim.extra)
 
@@ -172,6 +211,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
             rechecked=read_optional_moment(fields, "rechecked"),
             causes=read_causes(fields),
+            hooks=jsonread.read(fields, "hooks", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -183,5 +223,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked", "causes"),
+    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked", "causes", "hooks"),
 }

@@ -1,0 +1,205 @@
+"""The rules of FleetLock on the lock: what `pre-reboot` and `steady-state` of a client do to its group's semaphore.
+
+Each call reads from the store what is known of the client (lock/client_cycle.py), and goes on from there. Nothing is
+remembered here between two calls, so any server may get the next one. All writes are those of the lock.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+from locksmith.config.model import Config
+from locksmith.errors import ConflictError, CorruptValueError, HostError, LockError, OlderJournalError, StoreError
+from locksmith.host.clock import local_clock
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.hostname import read_hostname
+from locksmith.host.paths import Paths
+from locksmith.host.programs import Programs
+from locksmith.lock import client_cycle
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.connect import lock_on
+from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.event import REBOOTED
+from locksmith.server.busy import BusySlots
+from locksmith.server.client_slots import ClientSlots
+from locksmith.server.hooks import ClientHooks, HookPrograms
+from locksmith.server.kinds import refusal, refused
+from locksmith.server.names import ClientNames
+from locksmith.server.refusal import Refusal, RefusalKind
+from locksmith.server.turns import TooManyCallsError, Turns
+from locksmith.server.windows import GroupWindows
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting, Store
+
+log = logging.getLogger(__name__)
+
+LIMIT = 30.0
+"""Seconds within which each call ends."""
+LONGEST_ID = 256
+"""Bytes of a client's id: each holder's is in the semaphore."""
+RETRY_LIMIT = 15.0
+"""Seconds after which the lock begins no further attempt in a call."""
+ROUNDS = 5
+"""How often a call begins again because another server acted for the same client meanwhile."""
+
+STEADY = "its client is in its steady state"
+"""Why the history says that a slot was released that no reboot came of."""
+
+_AGAIN = (OtherServerError, OlderJournalError, ConflictError)
+"""What says that another server acts for the same client: it is read again, and the call goes on from there."""
+
+
+_Act = Callable[[str, str, bool], Awaitable[Refusal | None]]
+"""One of the two calls: the group, the client, and whether it is begun again."""
+
+
+class Desk:
+    """FleetLock for all groups of a configuration, on one store. No call raises, except if it is cancelled."""
+
+    def __init__(
+        self,
+        config: Config,
+        paths: Paths,
+        *,
+        store: Store | None = None,
+        programs: HookPrograms | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._config = config
+        self._settings = config.server
+        self._clock = clock
+        # A store that is given is the test's own: there is no other keyspace.
+        self._guarded_by = None if store else config.store
+        self._store = store or open_store(config.store, observer=Expecting(str))
+        self._turns = Turns()
+        self._names = ClientNames(self._store)
+        self._busy = BusySlots(self._store, local_clock())
+        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
+        self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
+        self._local = local_clock()
+        self._rules = GroupRules(
+            halt_after=config.halt.after,
+            spacing=config.reboot.spacing.total_seconds(),
+            expire_after=config.halt.expire_after.total_seconds(),
+        )
+
+    async def pre_reboot(self, group: str, client: str) -> Refusal | None:
+        """Take a slot for a client, or keep it; None: it may reboot now."""
+        return await self._answer(group, client, self._pre_reboot)
+
+    async def steady_state(self, group: str, client: str) -> Refusal | None:
+        """Release what a client has; None: it has nothing any more."""
+        return await self._answer(group, client, self._steady_state)
+
+    async def close(self) -> None:
+        """End the hooks that run here, and let go of the store."""
+        await self._hooks.close()
+        await self._store.close()
+
+    async def _answer(self, group: str, client: str, act: _Act) -> Refusal | None:
+        if group not in self._settings.groups:
+            return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
+        if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
+            return refusal(RefusalKind.BAD_REQUEST, f"an id must be of 1 to {LONGEST_ID} bytes that can be printed")
+        try:
+            async with asyncio.timeout(LIMIT), self._turns.turn((group, client)):
+                return await self._act(group, client, act)
+        except Exception as error:
+            if (known := _explained(client, error)) is not None:
+                return known
+            log.exception("a defect of locksmith-server: a call of %s in group %r was refused", client, group)
+            return refusal(RefusalKind.STORE, "locksmith-server has a defect: its log says more")
+
+    async def _act(self, group: str, client: str, act: _Act) -> Refusal | None:
+        for number in range(ROUNDS - 1):
+            with suppress(*_AGAIN):
+                return await act(group, client, number > 0)
+        return await act(group, client, True)
+
+    async def _pre_reboot(self, group: str, client: str, again: bool) -> Refusal | None:
+        slots = self._slots(group)
+        cycle = await slots.read(client)
+        if again and cycle.is_idle:
+            # What this call had begun is gone: the client said meanwhile that it is steady.
+            raise PlaceGoneError(f"what {client} had is released")
+        if cycle.other is not None:
+            return refusal(RefusalKind.NO_SLOT, cycle.other.describe())
+        if cycle.machine:
+            await slots.give_way(cycle, "a machine with its id is present")
+            raise OtherMachineError(client)
+        if closed := await self._windows(group).closed(self._local(), begun=cycle.held is not None):
+            await slots.give_way(cycle, "its window closed")
+            return refusal(RefusalKind.WINDOW, closed)
+        claim = cycle.claim or await self._new_claim(group, client)
+        denied = await slots.take(claim, cycle)
+        if denied is None and (unready := await slots.prepare(claim)):
+            return refusal(RefusalKind.NOT_READY, unready)
+        denied = denied or await slots.commit(claim)
+        if denied is None:
+            return None
+        if denied.lost:
+            await slots.hide_lost(claim)
+        elif denied.must_release or cycle.committed:
+            await slots.give_way(await slots.read(client), denied.text)
+        if denied.code == "slot":
+            return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
+        return refused(denied)
+
+    async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
+        slots = self._slots(group)
+        cycle = await slots.read(client)
+        if cycle.is_idle:
+            return None
+        pending = [claim for claim in (cycle.queued, cycle.left) if claim is not None]
+        if cycle.queued is not None:
+            await slots.leave(cycle)
+            if self._store.transactional:
+                # No take can win without the place. Whether one has won before, the next reading tells.
+                pending, cycle = [], await slots.read(client)
+        if cycle.held is not None:
+            why = REBOOTED if cycle.committed else STEADY
+            if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):
+                return refusal(RefusalKind.NOT_READY, unready)
+        for claim in pending:
+            if cycle.held is None or claim.nonce != cycle.held.nonce:
+                await slots.release(claim, STEADY)
+        return None
+
+    async def _new_claim(self, group: str, client: str) -> Claim:
+        name = await self._names.of(group, client)
+        return client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), name)
+
+    def _slots(self, group: str) -> ClientSlots:
+        served = self._settings.groups[group]
+        return ClientSlots(
+            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
+        )
+
+    def _windows(self, group: str) -> GroupWindows:
+        window, served = self._config.window, self._settings.groups[group]
+        return GroupWindows(self._store, served.window_sets, window.known, window.least)
+
+    def _lock(self, group: str) -> QueuedLock:
+        return lock_on(self._store, group, self._rules, self._guarded_by, clock=self._clock, limit=RETRY_LIMIT)
+
+
+def _explained(client: str, error: Exception) -> Refusal | None:
+    """Give the refusal for an error that was raised on purpose; None: it is a defect."""
+    busy = f"too many calls of {client} are under way here: call again later"
+    known: dict[type[Exception], tuple[RefusalKind, str]] = {
+        TooManyCallsError: (RefusalKind.NOT_READY, busy),
+        TimeoutError: (RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs"),
+        HostError: (RefusalKind.NOT_READY, f"the hooks of locksmith-server cannot be run: {error}"),
+        **dict.fromkeys(_AGAIN, (RefusalKind.NOT_READY, f"another server acts for {client} too: call again")),
+        StoreError: (RefusalKind.STORE, str(error)),
+        CorruptValueError: (RefusalKind.STORE, str(error)),
+        PlaceGoneError: (RefusalKind.QUEUED, f"{error}; call again"),
+        LockError: (RefusalKind.NO_SLOT, str(error)),
+    }
+    return next((refusal(*told) for kind, told in known.items() if isinstance(error, kind)), None)
