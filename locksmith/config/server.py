@@ -78,8 +78,8 @@ def cautions_of_server(server: ServerSettings) -> tuple[str, ...]:
                 )
     if files and not server.certfile and not _is_loopback(server.address):
         found.append(
-            f"the passwords of {listed([name for name, _ in files])} are sent to {server.address} without TLS, so others "
-            "on the way can read them: set server.certfile and server.keyfile"
+            f"the passwords of {listed([name for name, _ in files])} are sent to {server.address} without TLS, "
+            "so others on the way can read them: set server.certfile and server.keyfile"
         )
     return tuple(filter(None, found))
 

@@ -109,7 +109,7 @@ def test_a_drop_in_replaces_a_group_by_its_name(paths):
         ("address = ''", "server.address must not be empty"),
         ("certfile = '/x'", "server.certfile is set without server.keyfile: set both or neither"),
         ("client-cafile = '/x'", "server.client-cafile has no use without TLS"),
-        (f"certfile = '/x'\nkeyfile = '/x'\n[server.groups.a]\n{ANY}", "server.certfile names /x, which cannot be read"),
+        (f"certfile = '/x'\nkeyfile = '/x'\n[server.groups.a]\n{ANY}", "server.certfile names /x, which cannot"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_key_and_the_remedy(paths, text, says):
