@@ -58,7 +58,10 @@ class Door:
 
     async def close(self, limit: float) -> None:
         """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all."""
+        if not self._serving:
+            return
         accepting, sweeping = self._serving
+        self._serving = []
         accepting.cancel()
         await asyncio.gather(accepting, return_exceptions=True)
         self._listener.close()

@@ -100,6 +100,7 @@ def _certificate(certfile: Path, keyfile: Path, client_cafile: Path | None) -> S
 
 
 def http_config(app: Any) -> HttpConfig:
+    """Give uvicorn's settings for an app: what it logs, believes and adds by itself is off."""
     config = HttpConfig(
         app,
         http=Connection,

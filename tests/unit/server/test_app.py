@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from base64 import b64encode
@@ -12,81 +11,15 @@ import pytest
 
 from locksmith.config.server_model import ServedGroup
 from locksmith.server import app, connection, door
-from locksmith.server.app import make_app
-from locksmith.server.door import Door
 from locksmith.server.refusal import Refusal, RefusalKind
-from locksmith.server.service import http_config
-from locksmith.util.visits import listen
 from tests.builders.few_slots import FewSlots
-
-ANYBODY = ServedGroup(clients=(ip_network("127.0.0.0/8"),))
-PROTOCOL = {"fleet-lock-protocol": "true"}
-
-
-def params(client="n1", group="web"):
-    return json.dumps({"client_params": {"id": client, "group": group}}).encode()
-
-
-def request(path="/v1/pre-reboot", body=None, headers=PROTOCOL, method="POST", *, length=True):
-    """The bytes of a request."""
-    body = params() if body is None else body
-    fields = {"Host": "x", **headers, **({"Content-Length": str(len(body))} if length else {})}
-    return (
-        f"{method} {path} HTTP/1.1\r\n".encode()
-        + b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items())
-        + b"\r\n"
-        + body
-    )
-
-
-class Site:
-    """A server on a loopback port."""
-
-    def __init__(self, desk, groups):
-        self.desk = desk
-        self.listener = listen("127.0.0.1", 0)
-        self.port = self.listener.getsockname()[1]
-        self.door = Door(self.listener, http_config(make_app(desk, groups)))
-
-    async def connect(self):
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def ask(self, raw=None, **fields):
-        """Send a request, and give the status and the body of the answer."""
-        reader, writer = await self.connect()
-        try:
-            writer.write(request(**fields) if raw is None else raw)
-            return await answer(reader)
-        finally:
-            writer.close()
-
-    @property
-    def connections(self):
-        return len(self.door._guests)
-
-
-async def answer(reader):
-    async with asyncio.timeout(10):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        lines = head.lower().split("\r\n")
-        length = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
-        body = await reader.readexactly(length)
-    return int(head.split()[1]), json.loads(body) if body.startswith(b"{") else body
+from tests.builders.fleetlock_site import ANYBODY, PROTOCOL, answer, params, request, site_of
+from tests.harness.waiting import until
 
 
 @pytest.fixture
 def desk():
     return FewSlots()
-
-
-@contextlib.asynccontextmanager
-async def site_of(desk, groups=None):
-    site = Site(desk, groups or {"web": ANYBODY})
-    site.door.open()
-    try:
-        yield site
-    finally:
-        await site.door.close(1)
 
 
 async def test_a_slot_is_had_and_given_back_by_repeated_calls(desk):
@@ -274,8 +207,7 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
         reader, writer = await site.connect()
         idle, writer_of_idle = await site.connect()
         writer.write(request())
-        while not desk.calls:
-            await asyncio.sleep(0.01)
+        await until(lambda: desk.calls, "the call is under way")
         begun = time.monotonic()
         await site.door.close(5)
         assert 0.1 < time.monotonic() - begun < 2
@@ -286,7 +218,6 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
             await site.connect()
         writer.close()
         writer_of_idle.close()
-        site.door._serving = [asyncio.ensure_future(asyncio.sleep(0)) for _ in range(2)]  # it is closed once more
 
 
 def bearer(secret):
