@@ -118,7 +118,10 @@ class _Calls:
         refusal = await self._within_limit(rule, call)
         if refusal is not None:
             log.debug("%s of %s: %s: %s", call.client, call.group, refusal.kind, refusal.sentence)
-        return SUCCESS if refusal is None else refused(refusal)
+            return refused(refusal)
+        if rule == self._desk.pre_reboot:
+            log.info("%s of the group %s may reboot", call.client, call.group)
+        return SUCCESS
 
     def _unauthorized(self, request: Request, call: Call) -> Answer | None:
         guest = request.state.guest

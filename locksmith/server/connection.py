@@ -30,7 +30,7 @@ LARGEST_HEAD: Final = 16 * 1024
 
 @dataclass(slots=True, eq=False)
 class Guest(Visit):
-    """A connection, from its acceptance on. `since` and `deadline`, when it is ended, are by the loop's time."""
+    """A connection, from its acceptance on. `since` (inside) and `deadline` (of its end) are by the loop's time."""
 
     address: str = ""
     certificate: bool = False
