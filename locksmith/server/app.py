@@ -1,7 +1,7 @@
 """The app: FleetLock's two calls, and `/healthz`.
 
-Each call is read, its client checked, and then the rules decide. Whatever goes wrong is an answer with a kind and a
-sentence, and never a 2xx.
+Each call is read, its client checked, and then the rules decide. Each error is an answer with a kind and a sentence,
+and never a 2xx.
 """
 
 import asyncio
@@ -102,8 +102,8 @@ class _Calls:
         try:
             answer = await self._decide(request, rule)
         except ClientDisconnect:
-            answer = TOO_SLOW  # which nobody reads
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not take it for a permission
+            answer = TOO_SLOW  # which no client reads
+        except Exception as error:  # noqa: BLE001 - the client must take no error for a permission
             log.error("a call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
             answer = Answer(500, Refusal(RefusalKind.STORE, "the server failed: see the log of locksmith-server"))
         return _Reply(request, answer)

@@ -1,4 +1,4 @@
-"""A connection of the server: uvicorn's, with an end for each, whatever its client does.
+"""A connection of the server: uvicorn's, with a deadline for each.
 
 uvicorn closes a connection that is idle after an answer. It waits for ever for a first request, for the rest of one,
 and for a client that does not read. So each connection has a deadline here, and a place that others may get.

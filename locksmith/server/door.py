@@ -38,7 +38,7 @@ GRACE: Final = 0.2
 """Seconds in which a connection inside is not ended for another: many clients may come at one moment."""
 ROOM_PAUSE: Final = 0.02
 SWEEP: Final = 0.5
-"""Seconds between two looks at the deadlines."""
+"""Seconds between two checks of the deadlines."""
 SHUTDOWN_LIMIT: Final = 2.0
 """Seconds for the end of TLS."""
 NO_DESCRIPTOR_PAUSE: Final = 1.0
