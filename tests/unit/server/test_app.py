@@ -92,6 +92,48 @@ async def test_a_body_of_a_gigabyte_is_refused_unread_while_its_client_still_sen
     assert desk.calls == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(headers={**PROTOCOL, "Host": "["}),
+        request(headers={**PROTOCOL, "Host": "a b/?@"}),
+        request().replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0"),
+        request(path="http://locksmith.example:3333/v1/pre-reboot"),
+    ],
+)
+async def test_unusual_requests_that_are_right_are_answered(desk, raw):
+    async with site_of(desk) as site:
+        assert await site.ask(raw) == (200, {})
+
+
+async def test_a_refused_body_that_was_read_ends_its_answer_and_no_connection(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        writer.write(request(body=b"{"))
+        assert (await answer(reader))[0] == 400
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={}))
+        begun = time.monotonic()
+        assert (await answer(reader))[0] == 400
+        assert await reader.read() == b""
+        assert time.monotonic() - begun < 1
+        writer.close()
+
+
+async def test_a_client_that_waits_for_100_continue_sends_no_body_that_is_refused(desk):
+    async with site_of(desk) as site:
+        expecting = {**PROTOCOL, "Expect": "100-continue"}
+        reader, writer = await site.connect()
+        writer.write(request(headers=expecting)[: -len(params())])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(params())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={**expecting, "Content-Length": "100000"}, body=b"", length=False))
+        assert (await answer(reader))[0] == 413
+        writer.close()
+
+
 async def test_a_chunked_body_in_pieces_is_read(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
