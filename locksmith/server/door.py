@@ -131,6 +131,10 @@ class Door:
                     await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
             else:
                 connection.setblocking(False)
+                with suppress(OSError):
+                    # asyncio would not, as the listener's protocol has no number: each answer on a kept connection
+                    # would wait 40 ms for an acknowledgement.
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._welcome(loop, connection, address)
                 await asyncio.sleep(0)  # what has come is read before the next connection is accepted
 

@@ -106,6 +106,19 @@ async def test_unusual_requests_that_are_right_are_answered(desk, raw):
         assert await site.ask(raw) == (200, {})
 
 
+async def test_an_answer_on_a_kept_connection_waits_for_no_acknowledgement(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        took = []
+        for _ in range(30):
+            begun = time.monotonic()
+            writer.write(request())
+            assert await answer(reader) == (200, {})
+            took.append(time.monotonic() - begun)
+        writer.close()
+    assert min(took[5:]) < 0.02
+
+
 async def test_a_refused_body_that_was_read_ends_its_answer_and_no_connection(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
