@@ -67,7 +67,8 @@ def test_a_client_a_daemon_and_an_operator_share_one_slot(site, tmp_path):
             await site.is_free()
             assert await desk.pre_reboot(group, "c2") is None
             refusal = await desk.pre_reboot(group, "c3")
-            assert refusal.sentence == "no slot is free: max is 1, held by c2"
+            assert "no slot is free: max is 1, held by c2 since " in refusal.sentence
+            assert refusal.sentence.endswith("(rebooting: FleetLock)")
             assert await desk.steady_state(group, "c2") is None
             rack = await site.lock.take("rack")
             assert "held by rack" in (await desk.pre_reboot(group, "c3")).sentence
