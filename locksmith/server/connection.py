@@ -25,7 +25,6 @@ IDLE_LIMIT: Final = 75
 """Seconds between two requests: proxies keep connections for a minute."""
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
-LARGEST_HEAD: Final = 16 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +34,8 @@ class Guest(Visit):
     address: str = ""
     certificate: bool = False
     since: float = 0.0
+    seen: int = 0
+    """Bytes that have come while it waited."""
     deadline: float = 0.0
     connection: socket.socket | None = None
     protocol: "Connection | None" = field(default=None, repr=False)

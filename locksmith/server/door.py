@@ -1,8 +1,9 @@
 """Accepts connections, within limits: of their number, and of the time of each.
 
-- A connection that has sent nothing waits in the lobby, at the cost of a socket. So thousands of them fit there.
-- When its first bytes come, it goes inside, to uvicorn. At most `INSIDE` are there. Of those that wait for that, each
-  client has its turn.
+- A connection that has sent nothing, or a part of a head, waits in the lobby at the cost of a socket. So thousands of
+  them fit there.
+- When the head of its request has come, it goes inside, to uvicorn. At most `INSIDE` are there. Of those that wait for
+  that, each client has its turn.
 - If there is no room, a new connection takes the place of one without a whole request: see `dispensable`.
 - Each connection is ended at its deadline.
 """
@@ -23,6 +24,7 @@ from uvicorn.server import ServerState
 
 from locksmith.server.access import plain_address
 from locksmith.server.connection import REQUEST_LIMIT, Connection, Guest
+from locksmith.server.first_bytes import LARGEST_HEAD, is_whole_head, is_whole_hello
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.visits import RESET, Stage, dispensable, origin
 
@@ -71,6 +73,7 @@ class Door:
         inside: int = INSIDE,
     ) -> None:
         self._listener, self._config, self._context = listener, config, context
+        self._is_whole = is_whole_hello if context else is_whole_head
         self._lobby, self._most = lobby, inside
         self._state = ServerState()
         self._waiting: dict[Guest, socket.socket] = {}
@@ -170,8 +173,26 @@ class Door:
         connection.close()
 
     def _speaks(self, guest: Guest) -> None:
-        asyncio.get_running_loop().remove_reader(self._waiting[guest])
+        """See what has come, without taking it. The kernel tells when there is more (SO_RCVLOWAT, socket(7))."""
+        connection = self._waiting[guest]
+        try:
+            seen = connection.recv(LARGEST_HEAD, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._turn_away(guest)
+            return
+        if not seen:
+            self._turn_away(guest)
+            return
         guest.hear()
+        # If it does not grow, the client has ended its side: that is seen inside.
+        whole = self._is_whole(seen) or len(seen) <= guest.seen
+        guest.seen = len(seen)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
+        if not whole:
+            return
+        asyncio.get_running_loop().remove_reader(connection)
         self._ready.setdefault(guest.client, deque()).append(guest)
         self._come.set()
 

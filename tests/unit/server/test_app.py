@@ -210,6 +210,25 @@ async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     assert found == [(200, {})] * 9
 
 
+async def test_a_head_in_pieces_goes_inside_when_it_is_whole_and_one_that_ends_before_is_ended(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        other, writer_of_other = await site.connect()
+        writer_of_other.write(b"POST /v1/pre-reboot")
+        raw = request()
+        for at in range(0, len(raw), 5):
+            assert len(site.door._inside) == (b"\r\n\r\n" in raw[:at])
+            writer.write(raw[at : at + 5])
+            await asyncio.sleep(0.01)
+        assert await answer(reader) == (200, {})
+        writer_of_other.write_eof()
+        with contextlib.suppress(ConnectionError):
+            assert (await other.read()).startswith((b"HTTP/1.1 400", b""))
+        writer.close()
+        writer_of_other.close()
+        await until(lambda: not site.door.connections, "both are ended")
+
+
 async def test_those_who_wait_go_inside_one_of_each_client_in_turn(desk):
     async with site_of(desk) as site:
         guests = [Guest(client) for client in ("crowd", "crowd", "crowd", "alone", "other")]
