@@ -1,4 +1,4 @@
-"""Whether what a client has sent is worth a place inside: the whole head of a request, or the first record of TLS. Pure.
+"""Whether a client has sent what is worth a place inside: a whole head, or the first record of TLS. Pure.
 
 What is neither, and cannot become one, is called whole too: it is refused inside.
 """
