@@ -22,6 +22,7 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from locksmith.errors import HostError
 from locksmith.server.access import plain_address
 from locksmith.server.connection import REQUEST_LIMIT, Connection, Guest
 from locksmith.server.first_bytes import LARGEST_HEAD, is_whole_head, is_whole_hello
@@ -93,6 +94,15 @@ class Door:
         self._listener.setblocking(False)
         self._serving = [asyncio.ensure_future(part()) for part in (self._accept, self._admit, self._sweep)]
 
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Wait until it is to stop. `HostError`: a defect keeps it from accepting; systemd starts the server again."""
+        stop = asyncio.ensure_future(stopping.wait())
+        done, _ = await asyncio.wait({stop, *self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done - {stop}:
+            error = task.exception()
+            raise HostError(f"no connection is accepted any more: {type(error).__name__}: {error}")
+
     async def close(self, limit: float) -> None:
         """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all."""
         for task in self._serving:
@@ -138,7 +148,11 @@ class Door:
                     # asyncio would not, as the listener's protocol has no number: each answer on a kept connection
                     # would wait 40 ms for an acknowledgement.
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._welcome(loop, connection, address)
+                try:
+                    self._welcome(loop, connection, address)
+                except BaseException:
+                    connection.close()
+                    raise
                 await asyncio.sleep(0)  # what has come is read before the next connection is accepted
 
     async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -177,6 +191,9 @@ class Door:
         connection = self._waiting[guest]
         try:
             seen = connection.recv(LARGEST_HEAD, socket.MSG_PEEK)
+            # If it does not grow, the client has ended its side: that is seen inside.
+            whole = not seen or self._is_whole(seen) or len(seen) <= guest.seen
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
         except BlockingIOError:
             return
         except OSError:
@@ -186,10 +203,7 @@ class Door:
             self._turn_away(guest)
             return
         guest.hear()
-        # If it does not grow, the client has ended its side: that is seen inside.
-        whole = self._is_whole(seen) or len(seen) <= guest.seen
         guest.seen = len(seen)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
         if not whole:
             return
         asyncio.get_running_loop().remove_reader(connection)

@@ -64,11 +64,11 @@ async def serve(
     notifier.status(f"serves {groups} at {where}")
     feeding = asyncio.ensure_future(_feed(notifier))
     try:
-        await stopping.wait()
-        notifier.stopping()
+        await door.until(stopping)
         log.info("stops: what is under way is answered")
-        await door.close(STOP_LIMIT)
     finally:
+        notifier.stopping()
+        await door.close(STOP_LIMIT)
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         await desk.close()

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 import pytest
 
 from locksmith.config.server_model import ServedGroup
+from locksmith.errors import HostError
 from locksmith.server import app, connection, door
 from locksmith.server.connection import Guest
 from locksmith.server.refusal import Refusal, RefusalKind
@@ -306,6 +307,24 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
             await site.connect()
         writer.close()
         writer_of_idle.close()
+
+
+async def test_a_server_that_can_accept_no_more_ends_and_does_not_look_alive(desk, monkeypatch):
+    async with site_of(desk) as site:
+        waiting = asyncio.ensure_future(site.door.until(asyncio.Event()))
+        monkeypatch.setattr(door, "origin", lambda _address: 1 // 0)
+        _, writer = await site.connect()
+        with pytest.raises(HostError, match="no connection is accepted any more: ZeroDivisionError"):
+            await waiting
+        writer.close()
+
+
+async def test_it_waits_for_its_stop(desk):
+    async with site_of(desk) as site:
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, stopping.set)
+        await site.door.until(stopping)
+        assert await site.ask() == (200, {})
 
 
 def bearer(secret):
