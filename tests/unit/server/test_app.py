@@ -107,6 +107,18 @@ async def test_unusual_requests_that_are_right_are_answered(desk, raw):
         assert await site.ask(raw) == (200, {})
 
 
+async def test_an_old_connection_ends_with_its_answer(desk, monkeypatch):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        monkeypatch.setattr(connection, "LONGEST", 0.0)
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        assert await reader.read() == b""
+        writer.close()
+
+
 async def test_an_answer_on_a_kept_connection_waits_for_no_acknowledgement(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
