@@ -249,8 +249,7 @@ def test_what_keeps_it_from_serving_is_one_sentence_and_an_exit_status(server, e
     status, _, said = run(other, "--check-config")
     assert status == 2
     assert said.startswith("Error: no group is served: write a table [server.groups.NAME]")
-    with other._folder:
-        pass
+    other.remove()
 
 
 def test_the_check_shows_the_settings_and_asks_etcd_for_sets_of_windows(etcd, group):
@@ -269,5 +268,4 @@ def test_the_check_shows_the_settings_and_asks_etcd_for_sets_of_windows(etcd, gr
     assert (status, wrong) == (0, "")
     assert f"etcd {etcd.endpoints[0]}: answers" in said
     assert semaphore_key(group) not in Lock(etcd, group).values()
-    with server._folder:
-        pass
+    server.remove()

@@ -76,7 +76,11 @@ class FleetLockServer:
             said = self.said
             assert "Traceback" not in said, said
         finally:
-            self._folder.cleanup()
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove its files: for a server that was never started."""
+        self._folder.cleanup()
 
     @property
     def url(self) -> str:
