@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -22,6 +24,8 @@ from locksmith.util import boottime
 log = logging.getLogger(__name__)
 
 PROGRAM = "locksmith-server"
+LIBRARIES = {"starlette": "0.46", "uvicorn": "0.32"}
+"""The libraries of the extra `server`, and their lowest versions."""
 
 
 @click.command(cls=GoCommand)
@@ -66,14 +70,26 @@ def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
 
 
 def _refuse_missing_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    """Refuse to run without the extra's libraries, or with older ones, as Debian 12 has them."""
+    missing = [f"{name} {lowest}" for name, lowest in LIBRARIES.items() if not _is_there(name, lowest)]
     if missing:
         raise LocksmithError(
-            f"{PROGRAM} needs {' and '.join(missing)}, which the extra `server` of the package has: run "
+            f"{PROGRAM} needs {' and '.join(missing)} or newer, which the extra `server` of the package has: run "
             "`pip install 'locksmith[server]'`"
         )
+
+
+def _is_there(name: str, lowest: str) -> bool:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return False
+    # The first numbers suffice: `0.46` is older than `1.0rc1`.
+    return _numbers(found) >= _numbers(lowest)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
 def _check(paths: Paths, *, online: bool) -> int:

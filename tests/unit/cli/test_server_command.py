@@ -1,10 +1,13 @@
 """`locksmith-server` on the command line: what it refuses before it serves."""
 
-import importlib.util
+import tomllib
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
-from locksmith.cli.server import command
+from locksmith.cli import server
+from locksmith.cli.server import LIBRARIES, command
 
 
 @pytest.fixture
@@ -23,13 +26,26 @@ def run(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_without_its_libraries_it_names_them_and_the_command(run, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else found(name))
+@pytest.mark.parametrize("found", [None, "0.17.6", "0.31", "0"])
+def test_without_its_libraries_it_names_them_and_the_command(run, monkeypatch, found):
+    def version(name):
+        if name == "starlette":
+            return "1.0rc1"
+        if found is None:
+            raise PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(server, "version", version)
     with pytest.raises(
-        Exception, match=r"needs uvicorn, which the extra `server` .* `pip install 'locksmith\[server\]'`"
+        Exception, match=r"needs uvicorn 0.32 or newer, which the extra `server` .* `pip install 'locksmith\[server\]'`"
     ):
         run()
+
+
+def test_the_lowest_versions_are_those_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    extra = [requirement.partition(",")[0] for requirement in project["optional-dependencies"]["server"]]
+    assert extra == [f"{name}>={lowest}" for name, lowest in LIBRARIES.items()]
 
 
 def test_online_alone_is_refused(run):
