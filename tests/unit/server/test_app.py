@@ -223,7 +223,7 @@ async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     assert found == [(200, {})] * 9
 
 
-async def test_a_head_in_pieces_goes_inside_when_it_is_whole_and_one_that_ends_before_is_ended(desk):
+async def test_a_head_in_pieces_goes_inside_when_it_is_whole(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
         other, writer_of_other = await site.connect()
