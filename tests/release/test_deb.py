@@ -16,6 +16,7 @@ BUILDS = pytest.mark.usefixtures("tools")
 BOTH = pytest.mark.parametrize("flavour", deb.FLAVOURS, ids=lambda flavour: flavour.suite)
 EXPECTED = {
     "etc/locksmith/",
+    "usr/bin/locksmith-server",
     "usr/bin/locksmithctl",
     "usr/bin/locksmithd",
     "usr/lib/locksmith/installed.d/deb",
