@@ -28,7 +28,7 @@ def in_every_group(session: Session) -> list[Session]:
     """Give a session for each group that is in use; `UsageError`: a flag names one of them."""
     if session.flags.get("group") is not None:
         raise UsageError("--all-groups is about every group: name no group with it")
-    return [_in_group(session, group) for group in session.with_store(list_groups)]
+    return [in_group(session, group) for group in session.with_store(list_groups)]
 
 
 @dataclass
@@ -92,7 +92,7 @@ def thaw_all(sessions: list[Session], reason: str, *, as_json: bool) -> None:
     failures.end(len(sessions))
 
 
-def _in_group(session: Session, group: str) -> Session:
+def in_group(session: Session, group: str) -> Session:
     """Give the same session for another group, whose configuration was read, and warned of, once."""
     other = replace(session, flags={**session.flags, "group": group})
     vars(other)["config"] = replace(session.config, group=group)
