@@ -138,7 +138,7 @@ def _import(session: Session, planned: Plan, reason: str) -> None:
 def _detail(planned: Plan) -> str:
     before = "" if planned.before is None else f"max {planned.before} -> "
     slots = f"{before}{planned.found.slots}" if before else f"max {planned.found.slots}"
-    kept = f"; {named(planned.holders)} kept a slot" if planned.holders else ""
+    kept = f", held by {named(planned.holders)}" if planned.holders else ""
     left_out = f"; not taken over: {named(planned.left_out)}" if planned.left_out else ""
     return f"{slots}{kept}{left_out}{'' if planned.terms.closes else '; airlock was left as it is'}"
 

@@ -1,0 +1,220 @@
+"""`locksmithctl import-airlock` on real etcd: the tool takes over what airlock has written."""
+
+import asyncio
+import json
+import uuid
+
+import pytest
+
+from locksmith.lock.records import airlock, keys, semaphore
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.store.connect import open_store
+from tests.harness.airlock import Airlock, AirlockError, written
+from tests.harness.ctl import Ctl, flags_for, plain
+from tests.harness.etcd import WHEEL, Etcd
+
+
+class Site:
+    """One etcd with groups of airlock, and an operator."""
+
+    def __init__(self, etcd, ctl):
+        self.etcd = etcd
+        self.ctl = ctl
+        self.group = f"g-{uuid.uuid4()}"
+
+    def play(self, story):
+        async def scene():
+            store = open_store(self.etcd.settings())
+            try:
+                return await story(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(scene())
+
+    def put(self, value, group=None, key=None):
+        key = key or airlock.semaphore_key(group or self.group)
+
+        async def story(store):
+            reading = await store.get(key)
+            if value is None:
+                await store.delete(key, reading.version)
+            else:
+                await store.swap(key, value, reading.version)
+
+        self.play(story)
+
+    def get(self, key):
+        entry = self.play(lambda store: store.get(key)).entry
+        return entry.value if entry else None
+
+    def there(self, group=None):
+        return self.get(airlock.semaphore_key(group or self.group))
+
+    def here(self, group=None):
+        raw = self.get(keys.semaphore_key(group or self.group))
+        return semaphore.decode(raw, "") if raw else None
+
+    def run(self, *args, group=None):
+        return self.ctl("import-airlock", group or self.group, *args)
+
+    def fails(self, *args, status=1):
+        return plain(self.ctl.fails("import-airlock", self.group, *args, status=status))
+
+
+@pytest.fixture
+def ctl(monkeypatch, capfd, wheel_etcd, tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text("ops\n")
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    monkeypatch.setenv("SUDO_USER", "alice")
+    return Ctl(monkeypatch, capfd, *flags_for(wheel_etcd))
+
+
+@pytest.fixture
+def site(wheel_etcd, ctl):
+    return Site(wheel_etcd, ctl)
+
+
+def test_a_group_is_taken_over_with_its_holders(site):
+    site.put(written(2, "a1", "b2"))
+    ended = site.run("--yes", "--reason", "goodbye")
+    assert (ended.status, ended.out, ended.err) == (0, f"imported {site.group}: max 2, held by a1, b2\n", "")
+    assert site.there() == b'{"total_slots":0,"holders":[]}'
+    assert site.here() == Semaphore(2, ("a1", "b2"))
+    [a1, _] = json.loads(site.ctl(f"-group={site.group}", "status", "--json").out)["holders"]
+    assert (a1["claim"]["kind"], a1["claim"]["who"], a1["claim"]["state"]) == (
+        "fleetlock",
+        "locksmith-server",
+        "committed",
+    )
+    told = json.loads(site.ctl(f"-group={site.group}", "nodes", "--json").out)
+    assert [one["how"] for one in told["holders"]] == ["rebooting", "rebooting"]
+    assert (told["lost"], told["overdue"], told["incidents"], told["problems"]) == (0, 0, [], [])
+    [event] = json.loads(site.ctl(f"-group={site.group}", "history", "--json").out)["events"]
+    assert (event["act"], event["who"], event["host"]) == ("import-airlock", "alice", "ops")
+    assert (event["reason"], event["detail"]) == ("goodbye", "max 2, held by a1, b2")
+    assert site.ctl(f"-group={site.group}", "history").status == 0
+
+
+def test_twice_is_as_once(site):
+    site.put(written(1, "a"))
+    assert site.run("--yes").status == 0
+    revision = site.play(lambda store: store.get("x")).revision
+    again = site.run()  # there is nothing to ask
+    assert again.status == 0
+    assert again.out.startswith(f"{site.group}: it was imported by alice@ops at ")
+    assert site.play(lambda store: store.get("x")).revision == revision
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(site):
+    site.put(written(2, "a"))
+    ended = site.run("--dry-run")
+    assert (ended.status, ended.out) == (0, f"{site.group}: max 2, held by a\n")
+    assert site.there() == written(2, "a")
+    assert site.here() is None
+
+
+def test_without_a_terminal_it_needs_a_yes(site):
+    site.put(written(2, "a"))
+    assert "no terminal" in site.fails(status=2)
+    assert site.here() is None
+
+
+@pytest.mark.parametrize(
+    ("there", "why"),
+    [
+        (None, "airlock has no semaphore of it"),
+        (b"rubbish", "not a semaphore of airlock: not JSON"),
+        (written(0), "total_slots is 0"),
+        (written(1, "a", "b"), "has 2 holders and 1 slots"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_and_stays(site, there, why):
+    if there is not None:
+        site.put(there)
+    said = site.fails("--yes")
+    assert why in said
+    assert "nothing was imported" in said
+    assert (site.there(), site.here()) == (there, None)
+
+
+@pytest.mark.parametrize("group", ["a b", "..", ""])
+def test_a_name_that_fleetlock_forbids_is_refused(ctl, group):
+    assert "FleetLock allows no group of this name" in ctl.fails("import-airlock", "--yes", "--", group)
+
+
+def test_holders_of_other_machines_are_never_overwritten(site):
+    site.put(written(2, "a"))
+    site.put(semaphore.encode(Semaphore(2, ("go-1",))), key=keys.semaphore_key(site.group))
+    assert "not by the same machines (go-1)" in site.fails("--yes")
+    assert site.here() == Semaphore(2, ("go-1",))
+
+
+def test_without_holders_says_what_that_means(site):
+    site.put(written(2, "a"))
+    assert site.run("--without-holders", "--yes", "--leave-airlock").status == 0
+    assert site.here() == Semaphore(2)
+    assert site.there() == written(2, "a")
+    shown = site.run("--dry-run").out
+    assert "it was imported by" in shown
+
+
+def test_an_airlock_that_still_runs_is_noticed_and_grants_nothing(site):
+    site.put(written(2, "a"))
+    assert site.run("--yes").status == 0
+
+    async def story(store):
+        server = Airlock(store, site.group, 2)
+        for client in ("a", "b"):
+            with pytest.raises(AirlockError):
+                await server.pre_reboot(client)
+            await server.steady_state(client)
+
+    site.play(story)
+    assert site.run().status == 0
+    site.put(written(2, "c"))
+    assert "airlock's semaphore was written since (total_slots is 2, held by c): stop airlock" in site.fails("--yes")
+
+
+def test_the_groups_are_found_and_one_that_is_refused_stops_all(monkeypatch, capfd, tmp_path):
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    with Etcd(WHEEL) as etcd:
+        ctl = Ctl(monkeypatch, capfd, *flags_for(etcd))
+        site = Site(etcd, ctl)
+        nothing = ctl("import-airlock")
+        assert (nothing.status, nothing.out[:18]) == (0, "nothing to import:")
+        for group, value in (("web", written(1)), ("db", written(2, "x")), ("a b", written(1)), ("old", b"{}")):
+            site.put(value, group)
+        ended = ctl("import-airlock", "--yes")
+        assert (ended.status, ended.out) == (1, "")
+        assert "a b: FleetLock allows no group of this name" in ended.err
+        assert "group old cannot be imported" in ended.err
+        assert "`locksmithctl -endpoint=" in ended.err
+        assert "import-airlock db web` leaves it out" in ended.err
+        assert (site.here("web"), site.here("db")) == (None, None)
+        done = json.loads(ctl("import-airlock", "db", "web", "--yes", "--json").out)
+        assert done["problems"] == []
+        assert [(one["group"], one["outcome"], one["max"], one["holders"]) for one in done["groups"]] == [
+            ("db", "import", 2, [{"id": "x"}]),
+            ("web", "import", 1, []),
+        ]
+        assert json.loads(ctl("import-airlock", "db", "--json").out)["groups"][0]["outcome"] == "done"
+        assert ctl("groups").out.split()[8:] != []
+
+
+def test_the_v2_api_has_nothing_of_airlock(ctl):
+    said = ctl.fails("-etcd-api=2", "import-airlock", status=2)
+    assert "airlock keeps its semaphores on etcd's v3 API" in said
+
+
+def test_missing_rights_name_the_prefix(monkeypatch, capfd, tmp_path):
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
+    with Etcd(WHEEL, auth=True) as etcd:
+        ctl = Ctl(monkeypatch, capfd, *flags_for(etcd))
+        for args in ([], ["default"]):
+            said = ctl.fails("import-airlock", *args)
+            assert "permission denied" in said
+            assert "--prefix=true readwrite com.coreos.airlock/groups/" in said
