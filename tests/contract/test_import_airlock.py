@@ -3,9 +3,11 @@
 import asyncio
 import json
 import uuid
+from base64 import b64encode
 
 import pytest
 
+from locksmith.cli.commands import import_airlock as command
 from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.connect import open_store
@@ -79,15 +81,13 @@ def site(wheel_etcd, ctl):
 def test_a_group_is_taken_over_with_its_holders(site):
     site.put(written(2, "a1", "b2"))
     ended = site.run("--yes", "--reason", "goodbye")
-    assert (ended.status, ended.out, ended.err) == (0, f"imported {site.group}: max 2, held by a1, b2\n", "")
+    assert (ended.status, ended.out) == (0, f"imported {site.group}: max 2, held by a1, b2\n")
+    assert "airlock grants no slot there any more" in ended.err
     assert site.there() == b'{"total_slots":0,"holders":[]}'
     assert site.here() == Semaphore(2, ("a1", "b2"))
     [a1, _] = json.loads(site.ctl(f"-group={site.group}", "status", "--json").out)["holders"]
-    assert (a1["claim"]["kind"], a1["claim"]["who"], a1["claim"]["state"]) == (
-        "fleetlock",
-        "locksmith-server",
-        "committed",
-    )
+    claim = a1["claim"]
+    assert (claim["kind"], claim["who"], claim["state"]) == ("fleetlock", "locksmith-server", "committed")
     told = json.loads(site.ctl(f"-group={site.group}", "nodes", "--json").out)
     assert [one["how"] for one in told["holders"]] == ["rebooting", "rebooting"]
     assert (told["lost"], told["overdue"], told["incidents"], told["problems"]) == (0, 0, [], [])
@@ -153,7 +153,12 @@ def test_holders_of_other_machines_are_never_overwritten(site):
 
 def test_without_holders_says_what_that_means(site):
     site.put(written(2, "a"))
-    assert site.run("--without-holders", "--yes", "--leave-airlock").status == 0
+    ended = site.run("--without-holders", "--yes", "--leave-airlock")
+    assert (ended.status, ended.out) == (
+        0,
+        f"imported {site.group}: max 2; not taken over: a; airlock was left as it is\n",
+    )
+    assert "Warning: airlock's semaphores are as they were" in ended.err
     assert site.here() == Semaphore(2)
     assert site.there() == written(2, "a")
     shown = site.run("--dry-run").out
@@ -213,8 +218,62 @@ def test_missing_rights_name_the_prefix(monkeypatch, capfd, tmp_path):
     (tmp_path / "etc").mkdir()
     monkeypatch.setenv("LOCKSMITH_ROOT", str(tmp_path))
     with Etcd(WHEEL, auth=True) as etcd:
-        ctl = Ctl(monkeypatch, capfd, *flags_for(etcd))
-        for args in ([], ["default"]):
+        ctl, root = Ctl(monkeypatch, capfd, *flags_for(etcd)), etcd.root_token()
+
+        def encoded(text):
+            return b64encode(text.encode()).decode()
+
+        def allow(kind):
+            below = {
+                "permType": kind,
+                "key": encoded("com.coreos.airlock/groups/"),
+                "range_end": encoded("com.coreos.airlock/groups0"),
+            }
+            etcd.call("/v3/auth/role/grant", root, name="locksmith", perm=below)
+
+        def refused(*args):
             said = ctl.fails("import-airlock", *args)
             assert "permission denied" in said
             assert "--prefix=true readwrite com.coreos.airlock/groups/" in said
+
+        value = encoded(written(1, "a").decode())
+        for group in ("default", "web"):
+            etcd.call("/v3/kv/put", root, key=encoded(airlock.semaphore_key(group)), value=value)
+        refused()
+        refused("default", "--dry-run")
+        allow("READ")
+        assert ctl("import-airlock", "--dry-run").status == 0
+        refused("default", "--yes")
+        assert ctl("-group=default", "status", "--json").out.count('"id"') == 0
+        assert json.loads(ctl("-group=default", "nodes", "--json").out)["present"] == 0  # no trace of what was refused
+        assert ctl("import-airlock", "--leave-airlock", "default", "--yes").status == 0
+        allow("READWRITE")
+        assert ctl("import-airlock", "web", "--yes").status == 0
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_what_airlock_writes_while_the_question_stands_is_seen(site, monkeypatch, answer):
+    site.put(written(2, "a"))
+
+    def asked(question):
+        assert question == "Import this group, and close airlock's semaphore?"
+        site.play(lambda store: Airlock(store, site.group, 2).pre_reboot("b"))
+        return answer
+
+    monkeypatch.setattr(command, "can_ask", lambda: True)
+    monkeypatch.setattr(command, "ask", asked)
+    said = site.fails()
+    assert ("so it still runs: stop it; nothing was imported" in said) == answer
+    assert ("not confirmed; nothing was imported" in said) != answer
+    assert (site.there(), site.here()) == (written(2, "a", "b"), None)
+
+
+def test_the_question_names_whose_slots_are_free_at_once(site, monkeypatch, capfd):
+    site.put(written(2, "a"))
+    said = []
+    monkeypatch.setattr(command, "can_ask", lambda: True)
+    monkeypatch.setattr(command, "ask", lambda question: said.append((question, capfd.readouterr().err)) or True)
+    assert site.run("--without-holders", "--leave-airlock").status == 0
+    [(question, before)] = said
+    assert question == "Import this group?"
+    assert "Warning: these have slots at airlock, and get none here: a." in before

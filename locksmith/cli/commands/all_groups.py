@@ -33,8 +33,9 @@ def in_every_group(session: Session) -> list[Session]:
 
 @dataclass
 class Failures:
-    """The groups in which an order failed."""
+    """The groups in which an order failed, or an import."""
 
+    what: str = "the order"
     problems: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -49,7 +50,7 @@ class Failures:
     def end(self, groups: int) -> None:
         """Raise `LockError` if there is one."""
         if self.problems:
-            raise LockError(f"the order failed in {len(self.problems)} of {groups} groups, as said above")
+            raise LockError(f"{self.what} failed in {len(self.problems)} of {groups} groups, as said above")
 
 
 def freeze_all(sessions: list[Session], order: Order, ttl: float | None, *, legacy: bool, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """`import-airlock`: the groups of airlock, another FleetLock server, become groups of `locksmith-server`."""
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,12 @@ from locksmith.lock.records.event import IMPORT_AIRLOCK
 from locksmith.store.protocol import Store
 from locksmith.store.settings import V3
 from locksmith.util.words import count, named, quoted
+
+_NEXT = "airlock grants no slot there any more: serve these groups with locksmith-server, at the address of airlock"
+_STILL_OPEN = (
+    "airlock's semaphores are as they were: an airlock that runs lets machines reboot that hold no slot here. Keep it "
+    "stopped"
+)
 
 
 @click.command("import-airlock", cls=GoCommand)
@@ -66,14 +73,15 @@ def import_airlock(
         return
     if todo and not sure:
         _confirm(todo)
-    failures = Failures()
-    done = []
+    failures, done = Failures("the import"), []
     for one in plans:
-        with failures.noted(one.group):
+        with failures.noted(one.group) if len(plans) > 1 else contextlib.nullcontext():
             if one.outcome is Outcome.IMPORT:
                 _import(session, one, reason)
             done.append(one)
     _tell(done, [_done(one) for one in done], failures.problems, as_json=as_json)
+    if todo and done:
+        note(_NEXT if terms.closes else f"Warning: {_STILL_OPEN}")
     failures.end(len(plans))
 
 
@@ -101,7 +109,7 @@ def _confirm(todo: Sequence[Plan]) -> None:
     left_out = sorted({holder for one in todo for holder in one.left_out})
     if left_out:
         note(
-            f"Warning: {named(left_out)} hold slots at airlock, and get none here. While one of them is down, more "
+            f"Warning: these have slots at airlock, and get none here: {named(left_out)}. While one of them is down, more "
             "machines may go down than max allows"
         )
     if not can_ask():
@@ -127,9 +135,11 @@ def _import(session: Session, planned: Plan, reason: str) -> None:
         closed=planned.terms.closes,
     )
 
+    served = session.config.server.groups.get(planned.group, ServedGroup())
+
     async def work(store: Store) -> None:
         guarded = Guarded(store, planned.group)
-        await AirlockImport(guarded, planned, mark, ServedGroup().limit).run()
+        await AirlockImport(guarded, planned, mark, served.limit).run()
         await guarded.history.add(event)
 
     in_group(session, planned.group).with_store(work)

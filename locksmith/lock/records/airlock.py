@@ -23,8 +23,8 @@ PREFIX = "com.coreos.airlock/groups/"
 """Where airlock's semaphores are, without a slash before it."""
 _END = "/v1/semaphore"
 
-_GROUP = re.compile("[a-zA-Z0-9.-]+")
-"""The groups that FleetLock allows. airlock itself checks none, but a client cannot ask for another one."""
+_GROUP = re.compile("[a-zA-Z0-9.-]{1,200}")
+"""The groups that FleetLock allows, and a length that the server serves. airlock itself checks none of it."""
 
 
 @dataclass(frozen=True, slots=True)

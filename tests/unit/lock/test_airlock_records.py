@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from locksmith.config.server_values import GROUP_NAME
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import airlock, keys
 from locksmith.lock.records.airlock import CLOSED, AirlockSemaphore, TakenOver
@@ -46,11 +47,13 @@ def test_another_key_is_that_of_no_group(key):
     ("group", "allowed"),
     [
         *((name, True) for name in ("default", "a.b-C9", "...")),
-        *((name, False) for name in ("", ".", "..", "a b", "a\n", "ü", "a_b", "a/b")),
+        *((name, False) for name in ("", ".", "..", "a b", "a\n", "ü", "a_b", "a/b", "a" * 201)),
     ],
 )
-def test_a_group_is_one_that_fleetlock_allows(group, allowed):
+def test_a_group_is_one_that_the_server_can_serve(group, allowed):
     assert airlock.is_group(group) == allowed
+    collapses = group in {".", ".."}
+    assert (GROUP_NAME.fullmatch(group) is not None and not collapses) == allowed
 
 
 @pytest.mark.parametrize(
