@@ -7,6 +7,7 @@ again after a lost race.
 import contextlib
 import json
 from bisect import bisect_left, insort
+from typing import Any
 
 from locksmith.errors import ConflictError
 from locksmith.lock.records.keys import query_escape
@@ -48,7 +49,7 @@ class Airlock:
         fields["holders"] = [one for one in fields["holders"] if one != client]
         await self._set(fields, reading)
 
-    async def read(self) -> tuple[Reading, dict]:
+    async def read(self) -> tuple[Reading, dict[str, Any]]:
         """Make the semaphore where there is none, and read it."""
         with contextlib.suppress(ConflictError):
             await self._store.create(self.key, written(self._slots))
@@ -56,7 +57,7 @@ class Airlock:
         assert reading.entry is not None
         return reading, json.loads(reading.entry.value)
 
-    async def _set(self, fields: dict, reading: Reading) -> None:
+    async def _set(self, fields: dict[str, Any], reading: Reading) -> None:
         try:
             await self._store.swap(self.key, written(fields["total_slots"], *fields["holders"]), reading.version)
         except ConflictError:

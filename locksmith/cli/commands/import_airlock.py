@@ -65,7 +65,8 @@ def import_airlock(
             "airlock keeps its semaphores on etcd's v3 API: use `--etcd-api 3`, or set etcd.api = 3; nothing was done"
         )
     terms = Terms(holders=not without_holders, closes=not leave_airlock, again=again)
-    plans = [_plan(session, group, terms) for group in dict.fromkeys(groups) or session.with_store(airlock_groups)]
+    wanted = list(dict.fromkeys(groups)) or session.with_store(airlock_groups)
+    plans = [_plan(session, group, terms) for group in wanted]
     _refuse(plans)
     todo = [one for one in plans if one.outcome is Outcome.IMPORT]
     if dry_run:
@@ -109,8 +110,8 @@ def _confirm(todo: Sequence[Plan]) -> None:
     left_out = sorted({holder for one in todo for holder in one.left_out})
     if left_out:
         note(
-            f"Warning: these have slots at airlock, and get none here: {named(left_out)}. While one of them is down, more "
-            "machines may go down than max allows"
+            f"Warning: these have slots at airlock, and get none here: {named(left_out)}. While one of them is down, "
+            "more machines may go down than max allows"
         )
     if not can_ask():
         raise UsageError(
