@@ -55,7 +55,7 @@ OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
         (replace(OLD, kind=FLEETLOCK, who=SERVER), True, False),
     ],
 )
-def test_only_a_slot_of_locksmithd_or_of_a_client_expires_if_its_machine_is_gone_for_too_long(holder, present, expires):
+def test_only_slots_of_daemons_and_clients_expire_if_the_machine_is_gone_for_too_lon(holder, present, expires):
     async def story(group):
         others = Others((holder,), {"n1": None} if present else {})
         assert group.lock()._admission.expired(others) == (holder if expires else None)
