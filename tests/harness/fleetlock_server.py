@@ -35,7 +35,8 @@ Answer = tuple[int, dict[str, Any]]
 class FleetLockServer:
     """A server, its files, and calls to it. A context that starts it and stops it.
 
-    `etcd` may be its endpoints alone. `groups` are the tables `[server.groups.NAME]`; `server` are more keys of `[server]`, `tables` other tables, or keys
+    `etcd` may be its endpoints alone. `groups` are the tables `[server.groups.NAME]`; `server` are more keys of
+    `[server]`, `tables` other tables, or keys
     at the top. At the end no server may have logged a traceback.
     """
 
