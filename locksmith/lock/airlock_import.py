@@ -8,19 +8,25 @@ what was read, or that grant fails; and after the import it has no slot to grant
 import contextlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
-from locksmith.errors import ConflictError, LockError, StoreError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import (
+    ConflictError,
+    CorruptValueError,
+    LockError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from locksmith.lock import client_cycle, client_presence
 from locksmith.lock.airlock_plan import Plan, Readings, Terms, plan
 from locksmith.lock.chunks import WRITES
 from locksmith.lock.guarded import Guarded
-from locksmith.lock.presence import Presence
 from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.airlock import TakenOver
-from locksmith.lock.records.claim import COMMITTED, FLEETLOCK, SERVER, Claim
-from locksmith.lock.records.node import Node
-from locksmith.lock.records.states import REBOOTING
+from locksmith.lock.records.claim import Claim
 from locksmith.store.protocol import ABSENT, Check, Put, Store
 
 REASON = "it had its slot at airlock"
@@ -65,34 +71,29 @@ class AirlockImport:
         self._mark_key = keys.airlock_key(planned.group)
         self._limit = limit
         now = guarded.clock()
-        new = planned.holders if planned.new else ()
         self._claims = [
-            Claim(
-                holder=holder,
-                kind=FLEETLOCK,
-                nonce=secrets.token_hex(16),
-                since=now,
-                who=SERVER,
-                hostname=holder,
-                state=COMMITTED,
+            replace(
+                client_cycle.new_claim(holder, secrets.token_hex(16), now, holder).taken_at(now).committed(),
                 reason=REASON,
-                taken=now.replace(microsecond=0),
-                commits=1,
             )
-            for holder in new
+            for holder in (planned.holders if planned.new else ())
         ]
 
     async def run(self) -> None:
-        """Do it. Errors are the store's. `LockError`: not done, because something was written since it was planned."""
-        shown = [Presence(self._store, self._plan.group, claim.holder) for claim in self._claims]
-        for presence, claim in zip(shown, self._claims, strict=True):
-            await presence.confirm(self._node(claim), self._limit.total_seconds())
+        """Do it. Errors are the store's. `LockError`: not done, because something was written since it was planned.
+
+        `OtherMachineError`: not done, because a holder's id is that of a machine with a daemon.
+        """
+        shown: list[Claim] = []
         try:
+            for claim in self._claims:
+                await self._show(claim)
+                shown.append(claim)
             await self._guarded.retry.run(self._attempt)
         except (LockError, StoreRefusedError, StoreUnavailableError):
-            for presence in shown:
-                with contextlib.suppress(StoreError):  # what it says ends by itself
-                    await presence.leave()
+            for claim in shown:
+                with contextlib.suppress(StoreError, CorruptValueError):  # what it says ends by itself
+                    await self._end_presence(claim.holder)
             raise
 
     async def _attempt(self) -> None:
@@ -148,16 +149,14 @@ class AirlockImport:
             return f"airlock has written {there} since it was shown, so it still runs: stop it; nothing was imported"
         return f"{self._guarded.key} was written since it was shown; nothing was imported: run the command again"
 
-    def _node(self, claim: Claim) -> Node:
-        return Node(
-            machine_id=claim.holder,
-            hostname=claim.hostname,
-            boot_id="",
-            group=self._plan.group,
-            strategy=FLEETLOCK,
-            state=REBOOTING,
-            since=claim.since,
-            reason=REASON,
-            claim=claim.nonce,
-            written=claim.since,
-        )
+    async def _show(self, claim: Claim) -> None:
+        now = self._guarded.clock()
+        await client_presence.show(self._store, client_presence.presence_of(claim, self._plan.group, now, self._limit))
+
+    async def _end_presence(self, holder: str) -> None:
+        """End what was shown of a holder, or show it for the claim that holds its slot by now: another import's."""
+        cycle = await client_cycle.read(self._guarded, holder)
+        if cycle.held is not None:
+            await self._show(cycle.held)
+        else:
+            await client_presence.end(self._store, self._plan.group, holder)

@@ -7,8 +7,10 @@ from random import Random
 import pytest
 
 from locksmith.errors import LockError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
+from locksmith.lock import client_cycle, client_presence
 from locksmith.lock.airlock_import import AirlockImport, airlock_groups, plan_import
 from locksmith.lock.airlock_plan import Outcome, Terms
+from locksmith.lock.errors import OtherMachineError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records import airlock, claim, incident, keys, node, semaphore
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
@@ -299,6 +301,18 @@ async def test_two_imports_at_once_do_it_once():
         await move.start(second, "n2").run()
     assert airlock.decode_mark(move.value(MARK), MARK).nonce == "n1"
     assert move.semaphore == Semaphore(2, ("a",))
+    # What the second has shown before it failed is not what the first has shown; the holder stays present.
+    assert move.presence("a").claim == move.record("a").nonce
+
+
+async def test_a_holder_with_the_id_of_a_machine_with_a_daemon_is_no_client():
+    move = Move(written(2, "a", "b"))
+    own = node.encode(client_presence.presence_of(client_cycle.new_claim("b", "x", NOW, "b"), GROUP, NOW, None))
+    move.put(keys.node_key(GROUP, "b"), own.replace(b'"strategy":"fleetlock"', b'"strategy":"etcd-lock"'))
+    before = move.values()
+    with pytest.raises(OtherMachineError, match="b"):
+        await move.run()
+    assert move.values() == before
 
 
 async def test_never_more_clients_than_slots_whenever_airlock_writes():
