@@ -1,8 +1,6 @@
 """`locksmithctl import-airlock` on real etcd: the tool takes over what airlock has written."""
 
-import asyncio
 import json
-import uuid
 from base64 import b64encode
 
 import pytest
@@ -10,58 +8,10 @@ import pytest
 from locksmith.cli.commands import import_airlock as command
 from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records.semaphore import Semaphore
-from locksmith.store.connect import open_store
+from tests.contract.airlock_site import Site
 from tests.harness.airlock import Airlock, AirlockError, written
-from tests.harness.ctl import Ctl, flags_for, plain
+from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import WHEEL, Etcd
-
-
-class Site:
-    """One etcd with groups of airlock, and an operator."""
-
-    def __init__(self, etcd, ctl):
-        self.etcd = etcd
-        self.ctl = ctl
-        self.group = f"g-{uuid.uuid4()}"
-
-    def play(self, story):
-        async def scene():
-            store = open_store(self.etcd.settings())
-            try:
-                return await story(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(scene())
-
-    def put(self, value, group=None, key=None):
-        key = key or airlock.semaphore_key(group or self.group)
-
-        async def story(store):
-            reading = await store.get(key)
-            if value is None:
-                await store.delete(key, reading.version)
-            else:
-                await store.swap(key, value, reading.version)
-
-        self.play(story)
-
-    def get(self, key):
-        entry = self.play(lambda store: store.get(key)).entry
-        return entry.value if entry else None
-
-    def there(self, group=None):
-        return self.get(airlock.semaphore_key(group or self.group))
-
-    def here(self, group=None):
-        raw = self.get(keys.semaphore_key(group or self.group))
-        return semaphore.decode(raw, "") if raw else None
-
-    def run(self, *args, group=None):
-        return self.ctl("import-airlock", group or self.group, *args)
-
-    def fails(self, *args, status=1):
-        return plain(self.ctl.fails("import-airlock", self.group, *args, status=status))
 
 
 @pytest.fixture
