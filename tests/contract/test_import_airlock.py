@@ -221,8 +221,13 @@ def test_what_airlock_writes_while_the_question_stands_is_seen(site, monkeypatch
 def test_the_question_names_whose_slots_are_free_at_once(site, monkeypatch, capfd):
     site.put(written(2, "a"))
     said = []
+
+    def asked(question):
+        said.append((question, capfd.readouterr().err))
+        return True
+
     monkeypatch.setattr(command, "can_ask", lambda: True)
-    monkeypatch.setattr(command, "ask", lambda question: said.append((question, capfd.readouterr().err)) or True)
+    monkeypatch.setattr(command, "ask", asked)
     assert site.run("--without-holders", "--leave-airlock").status == 0
     [(question, before)] = said
     assert question == "Import this group?"

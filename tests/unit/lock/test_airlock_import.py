@@ -100,6 +100,7 @@ async def test_a_holder_is_lost_only_after_the_time_that_a_reboot_may_take():
     assert incident.incidents(held, {"a": move.presence("a")}, [], NOW) == []
     # The store ends a presence by its lease.
     entry = move.server.read(keys.node_key(GROUP, "a")).entry
+    assert entry is not None
     assert entry.lease
     [lost] = incident.incidents(held, {}, [], NOW)
     assert lost.how == incident.LOST
