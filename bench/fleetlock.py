@@ -1,13 +1,15 @@
-"""`python -m bench.fleetlock [--seconds S]`: FleetLock's two calls on a real `locksmith-server` and an etcd on disk.
+"""`python -m bench.fleetlock [--seconds S] [--patient]`: FleetLock's calls on a real `locksmith-server`, etcd on disk.
 
 Each connection takes the next of 100 ids, calls pre-reboot and then steady-state, also after a refusal, and goes on
-with another id. The group has 2 slots. An id is used by one connection at a time.
+with another id. The group has 2 slots. An id is used by one connection at a time. With `--patient` a refused client
+calls pre-reboot again until it has its slot, as Zincati does: its place in the queue stays.
 
 Exit status 1 if there ever were more holders than slots in etcd's history, or if a call got an answer that is neither a
 grant nor a refusal of the protocol.
 """
 
 import asyncio
+import itertools
 import json
 import statistics
 import sys
@@ -39,6 +41,20 @@ AIRLOCK = {2: (24, 378, 87, 13), 16: (12, 848, 97, 34), 64: (13, 1141, 98, 100)}
 
 They are of airlock (Go) with etcd 3.4 on disk, on such a machine. They were not measured here.
 """
+
+
+PAUSE = 0.05
+"""Seconds between two calls of a patient client; Zincati's are five minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a run asks for: so many connections, for so many seconds."""
+
+    group: str
+    connections: int
+    seconds: float
+    patient: bool
 
 
 @dataclass
@@ -114,7 +130,8 @@ class Outcome:
 @click.command()
 @click.option("--seconds", default=15.0, show_default=True, type=click.FloatRange(1), help="How long each run is.")
 @click.option("--debian", is_flag=True, help="Debian's etcd (3.4), as under airlock's figures, not the wheel's (3.5).")
-def main(*, seconds: float, debian: bool) -> None:
+@click.option("--patient", is_flag=True, help="Call pre-reboot again until it is granted, as a client does.")
+def main(*, seconds: float, debian: bool, patient: bool) -> None:
     """Measure grants and requests per second, the slowest calls, and memory."""
     good = True
     with Etcd(DEBIAN if debian else WHEEL, on_disk=True) as etcd:
@@ -122,51 +139,60 @@ def main(*, seconds: float, debian: bool) -> None:
             group = f"bench-{count}"
             # A server of its own for each run: its memory is that of this run.
             with QuietServer(etcd, {group: ANYBODY}) as server:
-                outcome = asyncio.run(_run(etcd, server, group, count, seconds))
+                outcome = asyncio.run(_run(etcd, server, Load(group, count, seconds, patient)))
             good &= _show(outcome)
     print("airlock's figures are those that issue 18 gives, not measured here.")
     sys.exit(not good)
 
 
-async def _run(etcd: Etcd, server: FleetLockServer, group: str, count: int, seconds: float) -> Outcome:
+async def _run(etcd: Etcd, server: FleetLockServer, load: Load) -> Outcome:
     store = open_store(etcd.settings())
-    await LockAdmin(Guarded(store, group)).set_max(SLOTS)
+    await LockAdmin(Guarded(store, load.group)).set_max(SLOTS)
     await store.close()
     meters, ids, tally = Meters(etcd.endpoints[0]), deque(f"{number:032x}" for number in range(IDS)), Tally()
     before, cpu, began = meters.read(), cpu_seconds(server.pid), time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(count):
-            tasks.create_task(_work(server, group, ids, tally, began + seconds))
+        for _ in range(load.connections):
+            tasks.create_task(_work(server, load, ids, tally, began + load.seconds))
     took, after = time.perf_counter() - began, meters.read()
     return Outcome(
-        connections=count,
+        connections=load.connections,
         seconds=took,
         tally=tally,
         server=resident(server.pid),
         server_cpu=cpu_seconds(server.pid) - cpu,
         etcd=after.memory,
         etcd_requests=sum(after.since(before).values()),
-        written=history.semaphores(etcd, group),
+        written=history.semaphores(etcd, load.group),
     )
 
 
-async def _work(server: FleetLockServer, group: str, ids: deque[str], tally: Tally, until: float) -> None:
-    connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port), group)
+async def _work(server: FleetLockServer, load: Load, ids: deque[str], tally: Tally, until: float) -> None:
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port), load.group)
     while time.perf_counter() < until:
         client = ids.popleft()
-        status, kind, took = await connection.call("pre-reboot", client)
-        tally.pre_reboot.append(took)
-        tally.granted += status == GRANTED
-        if status != GRANTED:
-            tally.refusals[kind] += 1
-        if kind == STORE:
-            tally.problems.append(f"pre-reboot of {client}: {status} {kind}")
+        for again in itertools.count():
+            if again:
+                await asyncio.sleep(PAUSE)
+            if await _is_granted(connection, client, tally) or not load.patient or time.perf_counter() > until:
+                break
         status, kind, took = await connection.call("steady-state", client)
         tally.steady_state.append(took)
         if status != GRANTED:
-            tally.problems.append(f"steady-state of {client}: {status} {kind}")
+            tally.problems.append(f"steady-state: {status} {kind}")
         ids.append(client)
     connection.close()
+
+
+async def _is_granted(connection: Connection, client: str, tally: Tally) -> bool:
+    status, kind, took = await connection.call("pre-reboot", client)
+    tally.pre_reboot.append(took)
+    tally.granted += status == GRANTED
+    if status != GRANTED:
+        tally.refusals[kind] += 1
+    if kind == STORE:
+        tally.problems.append(f"pre-reboot: {status} {kind}")
+    return status == GRANTED
 
 
 def _p99(times: Sequence[float]) -> float:
