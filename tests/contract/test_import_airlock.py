@@ -4,9 +4,11 @@ import json
 from base64 import b64encode
 
 import pytest
+from click.testing import CliRunner
 
 from locksmith.cli.commands import import_airlock as command
-from locksmith.lock.records import airlock, keys, semaphore
+from locksmith.cli.main import PROGRAM, locksmithctl
+from locksmith.lock.records import airlock, keys, node, semaphore
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.airlock_site import Site
 from tests.harness.airlock import Airlock, AirlockError, written
@@ -45,6 +47,17 @@ def test_a_group_is_taken_over_with_its_holders(site):
     assert (event["act"], event["who"], event["host"]) == ("import-airlock", "alice", "ops")
     assert (event["reason"], event["detail"]) == ("goodbye", "max 2, held by a1, b2")
     assert site.ctl(f"-group={site.group}", "history").status == 0
+
+
+@pytest.mark.parametrize(("configured", "seconds"), [(None, 15 * 60), ("1h", 3600)])
+def test_a_holder_has_as_long_as_each_client_of_its_group(site, tmp_path, configured, seconds):
+    if configured:
+        (tmp_path / "etc/locksmith").mkdir()
+        group = f'[server.groups."{site.group}"]\nclients = ["10.0.0.0/8"]\nlimit = "{configured}"\n'
+        (tmp_path / "etc/locksmith/locksmith.toml").write_text(group)
+    site.put(written(2, "a"))
+    assert site.run("--yes").status == 0
+    assert json.loads(site.get(keys.node_key(site.group, "a")))["lasts"] == seconds + node.TTL
 
 
 def test_twice_is_as_once(site):
@@ -157,6 +170,15 @@ def test_the_groups_are_found_and_one_that_is_refused_stops_all(monkeypatch, cap
         ]
         assert json.loads(ctl("import-airlock", "db", "--json").out)["groups"][0]["outcome"] == "done"
         assert ctl("groups").out.split()[8:] != []
+
+
+def test_a_shell_offers_airlocks_groups(site, monkeypatch):
+    site.put(written(1))
+    monkeypatch.setenv("LOCKSMITHCTL_ENDPOINT", ",".join(site.etcd.endpoints))
+    words = f"locksmithctl import-airlock {site.group[:12]}"
+    asked = {"_LOCKSMITHCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "2"}
+    ended = CliRunner().invoke(locksmithctl, [], prog_name=PROGRAM, env=asked)
+    assert ended.stdout.strip().splitlines() == [f"plain,{site.group}"]
 
 
 def test_the_v2_api_has_nothing_of_airlock(ctl):

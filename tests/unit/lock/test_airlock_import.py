@@ -159,9 +159,10 @@ async def test_holders_that_have_slots_here_already_keep_their_claims():
         lambda one: one.airlock.steady_state("stranger"),
     ],
 )
-async def test_an_airlock_that_writes_between_plan_and_write_is_noticed(act):
+@pytest.mark.parametrize("terms", [Terms(), Terms(closes=False), Terms(holders=False)])
+async def test_an_airlock_that_writes_between_plan_and_write_is_noticed(act, terms):
     move = Move(written(3, "a"))
-    planned = await move.plan()
+    planned = await move.plan(terms)
     await act(move)
     before = move.values()
     with pytest.raises(LockError, match=r"airlock has written .*default/v1/semaphore since it was shown.*stop it"):
@@ -251,6 +252,22 @@ async def test_more_holders_than_one_transaction_takes(lost):
     await move.run()
     assert move.semaphore == Semaphore(200, tuple(HOLDERS))
     assert {move.record(holder).state for holder in HOLDERS} == {COMMITTED}
+
+
+async def test_a_record_of_many_is_not_written_again_after_the_import_was_done():
+    """Its answer was lost, and meanwhile that client has reported its reboot."""
+    gone = HOLDERS[-1]
+    move = Move(written(200, *HOLDERS), *["arrives"] * (len(HOLDERS) + 2), ANSWER_LOST)
+
+    async def freed():
+        move.put(HERE, semaphore.encode(Semaphore(200, tuple(HOLDERS[:-1]))))
+        record = keys.holder_key(GROUP, gone)
+        await MemoryStore(move.server).delete(record, move.server.read(record).version)
+
+    move.script.meanwhile = freed
+    await move.run()
+    assert len(move.semaphore.holders) == len(HOLDERS) - 1
+    assert move.value(keys.holder_key(GROUP, gone)) is None
 
 
 @pytest.mark.parametrize("writes", range(3))
