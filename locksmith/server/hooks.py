@@ -57,6 +57,10 @@ class HookPrograms(Protocol):
         """Remove what is left of a run."""
         ...
 
+    async def close(self) -> None:
+        """Wait for the end of those that were stopped."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -119,6 +123,7 @@ class ClientHooks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._programs.close()
 
     def _ended(self, client: tuple[str, str], task: "asyncio.Task[str]") -> None:
         """Keep why it failed for the next call, if that one is made here."""
@@ -152,10 +157,17 @@ class ClientHooks:
         async def act() -> None:
             said.append(await work())
 
-        await first_of(act(), self._keep(entry))
+        try:
+            await first_of(act(), self._keep(entry))
+        except Exception:
+            await self._end(entry)
+            raise
+        await self._end(entry)
+        return said[0] if said else "another server may run the hooks by now: call again"
+
+    async def _end(self, entry: Entry) -> None:
         with suppress(StoreError):  # it ends by itself
             await self._store.revoke(entry)
-        return said[0] if said else "another server may run the hooks by now: call again"
 
     async def _keep(self, entry: Entry) -> None:
         """Keep the key; the end of this is the loss of it: another server may have begun."""
