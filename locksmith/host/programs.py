@@ -158,7 +158,7 @@ class Programs:
 
     @property
     def _folder(self) -> Path:
-        return self._paths.run / "programs"
+        return self._paths.programs
 
     def _place(self, stage: str, program: Path, name: str) -> Path:
         """Give the path, without a suffix, of the files of a program's run. Its last part is also the unit's name."""
