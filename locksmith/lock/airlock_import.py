@@ -27,7 +27,7 @@ from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.airlock import TakenOver
 from locksmith.lock.records.claim import Claim
-from locksmith.store.protocol import ABSENT, Check, Put, Store
+from locksmith.store.protocol import ABSENT, Check, Entry, Put, Store, remove
 
 REASON = "it had its slot at airlock"
 RIGHTS = (
@@ -149,14 +149,14 @@ class AirlockImport:
             return f"airlock has written {there} since it was shown, so it still runs: stop it; nothing was imported"
         return f"{self._guarded.key} was written since it was shown; nothing was imported: run the command again"
 
-    async def _show(self, claim: Claim) -> None:
-        now = self._guarded.clock()
-        await client_presence.show(self._store, client_presence.presence_of(claim, self._plan.group, now, self._limit))
+    async def _show(self, claim: Claim, known: Entry | None = None) -> None:
+        now = client_presence.presence_of(claim, self._plan.group, self._guarded.clock(), self._limit)
+        await client_presence.show(self._store, now, known)
 
     async def _end_presence(self, holder: str) -> None:
         """End what was shown of a holder, or show it for the claim that holds its slot by now: another import's."""
         cycle = await client_cycle.read(self._guarded, holder)
         if cycle.held is not None:
-            await self._show(cycle.held)
-        else:
-            await client_presence.end(self._store, self._plan.group, holder)
+            await self._show(cycle.held, cycle.shown)
+        elif cycle.shown is not None:
+            await remove(self._store, cycle.shown)
