@@ -11,6 +11,7 @@ from locksmith.lock.records import airlock, semaphore
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import Entry, Reading
+from locksmith.util.commands import with_group
 from locksmith.util.words import named
 
 _NOTHING = Reading(None, 0)
@@ -152,19 +153,19 @@ def _problem_here(found: AirlockSemaphore, ours: Semaphore, readings: Readings, 
     if readings.share.entry is not None:
         return (
             "the number of its slots follows a share of its machines, which an import would end: "
-            f"`locksmithctl -group={readings.group} set-max {found.slots}` ends it first"
+            f"`locksmithctl set-max {found.slots}` ends it first"
         )
     if readings.semaphore.entry is not None and ours.max < 1:
         return (
-            f"its max is {ours.max}, which keeps every machine from rebooting (`freeze --legacy`?): "
-            f"`locksmithctl -group={readings.group} thaw`, or `set-max`, ends that first"
+            f"its max is {ours.max}, which keeps every machine from rebooting: if it is frozen, `locksmithctl thaw` "
+            f"ends that first, else `locksmithctl set-max {found.slots}`"
         )
     wanted = found.holders if terms.holders else ()
     if ours.holders and ours.holders != wanted:
         others = [one for one in ours.holders if one not in wanted] or list(ours.holders)
         return (
             f"slots of the group are held here already, and not by the same machines ({named(others)}): wait until "
-            f"they are released, or see `locksmithctl -group={readings.group} unlock --stale`"
+            "they are released, or see `locksmithctl unlock --stale`"
         )
     return ""
 
@@ -174,4 +175,4 @@ def _mark(entry: Entry | None) -> TakenOver | None:
 
 
 def _refused(readings: Readings, terms: Terms, why: str) -> Plan:
-    return Plan(readings, Outcome.REFUSED, terms, why=why)
+    return Plan(readings, Outcome.REFUSED, terms, why=with_group(why, readings.group))

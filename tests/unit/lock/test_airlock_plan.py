@@ -65,7 +65,7 @@ def test_a_group_is_imported(there, here, terms, made):
         (written(0, "a"), None, Terms(), "total_slots is 0"),
         (written(0), None, WITHOUT, "total_slots is 0"),
         (written(1, "a", "b"), None, Terms(), r"has 2 holders and 1 slots.*\(a, b\)"),
-        (written(2), b"rubbish", Terms(), "not a semaphore.*locksmithctl repair"),
+        (written(2), b"rubbish", Terms(), "not a semaphore.*`locksmithctl -group=default repair"),
         (written(2), Semaphore(0), Terms(), "its max is 0.*-group=default thaw"),
         (written(2), Semaphore(-1), Terms(), "its max is -1"),
         (written(2), Semaphore(2, ("c",)), Terms(), r"not by the same machines \(c\)"),
