@@ -9,6 +9,7 @@ import asyncio
 import statistics
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 
 import click
@@ -64,10 +65,10 @@ def main(seconds: float) -> None:
     for patient in (False, True):
         print("a refused client calls again" if patient else "a refused client calls steady-state")
         for count in CONNECTIONS:
-            virtual_time.run(lambda _loop, count=count, patient=patient: _run(count, seconds, patient=patient))
+            virtual_time.run(partial(_run, count, seconds, patient))
 
 
-async def _run(count: int, seconds: float, *, patient: bool) -> None:
+async def _run(count: int, seconds: float, patient: bool, _loop: object) -> None:  # noqa: FBT001 - of a partial
     network = Network()
     store = MemoryStore(MemoryServer(), network)
     await LockAdmin(Guarded(store, GROUP)).set_max(SLOTS)

@@ -1,6 +1,7 @@
 """`locksmithctl import-airlock` on real etcd: the tool takes over what airlock has written."""
 
 import json
+import shlex
 from base64 import b64encode
 
 import pytest
@@ -12,8 +13,10 @@ from locksmith.lock.records import airlock, keys, node, semaphore
 from locksmith.lock.records.semaphore import Semaphore
 from tests.contract.airlock_site import Site
 from tests.harness.airlock import Airlock, AirlockError, written
+from tests.harness.asked import asked
 from tests.harness.ctl import Ctl, flags_for
 from tests.harness.etcd import WHEEL, Etcd
+from tests.harness.suggested import commands_in
 
 
 @pytest.fixture
@@ -162,14 +165,30 @@ def test_the_groups_are_found_and_one_that_is_refused_stops_all(monkeypatch, cap
         assert "`locksmithctl -endpoint=" in ended.err
         assert "import-airlock db web` leaves it out" in ended.err
         assert (site.here("web"), site.here("db")) == (None, None)
-        done = json.loads(ctl("import-airlock", "db", "web", "--yes", "--json").out)
+        [command] = [one for one in commands_in(ended.err) if "import-airlock" in one]
+        with asked([], *shlex.split(command)[1:]) as call:  # pasted, in a terminal
+            call.asks("Import these two groups, and close airlock's semaphore?")
+            call.answer("y")
+            assert call.ends() == 0
+        done = json.loads(ctl("import-airlock", "db", "web", "--json").out)
         assert done["problems"] == []
         assert [(one["group"], one["outcome"], one["max"], one["holders"]) for one in done["groups"]] == [
-            ("db", "import", 2, [{"id": "x"}]),
-            ("web", "import", 1, []),
+            ("db", "done", 2, [{"id": "x"}]),
+            ("web", "done", 1, []),
         ]
-        assert json.loads(ctl("import-airlock", "db", "--json").out)["groups"][0]["outcome"] == "done"
-        assert ctl("groups").out.split()[8:] != []
+        site.put(written(3, "y"), "late")
+        [imported] = json.loads(ctl("import-airlock", "late", "--yes", "--json").out)["groups"]
+        assert imported == {
+            "group": "late",
+            "outcome": "import",
+            "max": 3,
+            "old_max": None,
+            "holders": [{"id": "y"}],
+            "left_out": [],
+            "closes": True,
+            "why": None,
+        }
+        assert [line.split()[0] for line in ctl("groups").out.splitlines()] == ["GROUP", "db", "late", "web"]
 
 
 def test_a_shell_offers_airlocks_groups(site, monkeypatch):
