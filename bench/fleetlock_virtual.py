@@ -68,7 +68,7 @@ def main(seconds: float) -> None:
             virtual_time.run(partial(_run, count, seconds, patient))
 
 
-async def _run(count: int, seconds: float, patient: bool, _loop: object) -> None:  # noqa: FBT001 - of a partial
+async def _run(count: int, seconds: float, patient: bool, _loop: object) -> None:
     network = Network()
     store = MemoryStore(MemoryServer(), network)
     await LockAdmin(Guarded(store, GROUP)).set_max(SLOTS)
