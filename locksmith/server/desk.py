@@ -80,7 +80,7 @@ class Desk:
         self._turns = Turns()
         self._names = ClientNames(self._store)
         self._busy = BusySlots(self._store, local_clock())
-        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
+        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
         self._rules = GroupRules(
