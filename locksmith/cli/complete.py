@@ -129,6 +129,12 @@ async def _groups(store: "Store", _group: str) -> Iterable[str]:
     return await list_groups(store)
 
 
+async def _airlock_groups(store: "Store", _group: str) -> Iterable[str]:
+    from locksmith.lock.airlock_import import airlock_groups
+
+    return await airlock_groups(store)
+
+
 async def _window_sets(store: "Store", _group: str) -> Iterable[str]:
     from locksmith.lock.window_sets import WindowStore
 
@@ -191,6 +197,7 @@ SHOWN_STATES = (
 machines, absent_machines = _from_store(_present), _from_store(_absent)
 holders, held_machines = _from_store(_holding), _from_store(_held_back)
 groups, window_sets = _from_store(_groups), _from_store(_window_sets)
+groups_of_airlock = _from_store(_airlock_groups)
 states_of_machines = _states
 strategies = _of_entry_points("locksmith.strategies")
 triggers = _of_entry_points("locksmith.triggers", "operator")

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, str] = {
     "repair": "locksmith.cli.commands.repair:repair",
     "forget-claim": "locksmith.cli.commands.forget_claim:forget_claim",
     "retire-v2": "locksmith.cli.commands.repair:retire_v2",
+    "import-airlock": "locksmith.cli.commands.import_airlock:import_airlock",
     "completion": "locksmith.cli.commands.completion:completion",
     "help": "locksmith.cli.main:help_",
 }

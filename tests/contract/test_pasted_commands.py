@@ -33,6 +33,7 @@ ELSEWHERE = {
     "unlock X --force": "needs a terminal: test_unlock.py",
     "unlock X --manual": "in addition to --force: test_unlock.py",
     "cancel": "needs a bus: the next test",
+    "import-airlock X": "needs groups of airlock: test_import_airlock.py",
     "reboot": "reboots this machine: test_locksmithctl_group.py",
     "recheck": "needs a daemon: test_locksmithd_bus.py",
     "resume --replaces": "needs two clusters: test_two_clusters.py",

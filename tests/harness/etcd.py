@@ -157,8 +157,8 @@ class Etcd:
 
     With `auth`, `ROOT_USER` may do all, `USER` what is below the root of the keys, nobody else anything; on
     the v2 API too where `v2` is on. `token_ttl` is in seconds and counts from a token's last use; with `jwt` from its
-    beginning. `quota` bounds the database, in bytes (0: etcd's own 2 GiB). `peer_way` opens a way on which the other
-    members reach one.
+    beginning. `quota` bounds the database, in bytes (0: etcd's own 2 GiB). `on_disk` keeps the data on a disk instead
+    of in memory. `peer_way` opens a way on which the other members reach one.
     """
 
     def __init__(
@@ -172,6 +172,7 @@ class Etcd:
         token_ttl: int = 300,
         jwt: bool = False,
         quota: int = 0,
+        on_disk: bool = False,
         peer_way: Callable[[str], str] = lambda peer: peer,
     ) -> None:
         self.tls = tls
@@ -183,7 +184,8 @@ class Etcd:
         self._quota = quota
         self._peer_way = peer_way
         # In memory: every write of etcd is an fsync.
-        self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        memory = Path("/dev/shm").is_dir() and not on_disk
+        self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm" if memory else "/var/tmp"))
         self.authority = Authority(self.folder) if tls is not Tls.NONE else None
         self.client = self.authority.issue("client") if self.authority else None
         self._http = urllib3.PoolManager(retries=False, timeout=2, ssl_context=self._context())

@@ -22,7 +22,7 @@ from locksmith.fleet.forecast.plan import parse_plan
 from locksmith.fleet.forecast.spread import Spread
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
-from locksmith.lock.records import claim, event, incident, node, order, semaphore, share, waiter
+from locksmith.lock.records import airlock, claim, event, incident, node, order, semaphore, share, waiter
 from locksmith.lock.records.waiter import Waiter
 from locksmith.server.answers import Answer
 from locksmith.server.requests import parse_body
@@ -48,6 +48,9 @@ NODE = b"""{"schema":1,"hostname":"n1","boot_id":"b","group":"web","strategy":"e
 "need_reasons":["a"],"windows":["02:00 for 1h"],"blackouts":[],"window_opens":"2026-05-01T02:00:00Z"}"""
 ORDER = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","reason":"x","until":"","slots":2,"nonce":"n"}'
 RESUME = b'{"schema":1,"who":"alice","since":"2026-05-01T02:00:00Z","cluster":"a1","replaces":["b2","c3"]}'
+MARK = airlock.encode_mark(
+    airlock.TakenOver("n1", datetime(2026, 5, 1, tzinfo=UTC), "alice", "ops", airlock.AirlockSemaphore(1, ("n1",)))
+)
 PLACE = waiter.encode(Waiter.of(claim.decode(CLAIM, "k", "n1")))
 INCIDENTS = incident.encode([incident.Incident(claim.decode(CLAIM, "k", "n1"), incident.EXPIRED, "not seen")])
 EVERY = "Sat 22:00 every 2 weeks from 2026-12-05"
@@ -138,6 +141,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         **bus_readers(paths),
         **http_readers(),
         "semaphore": Reader(lambda raw: semaphore.decode(raw, "k"), (b'{"semaphore":0,"max":1,"holders":["n1"]}',)),
+        "airlock": Reader(lambda raw: airlock.decode(raw, "k"), (b'{"total_slots":1,"holders":["n1"]}',)),
+        "mark of airlock": Reader(lambda raw: airlock.decode_mark(raw, "k"), (MARK,)),
         "claim": Reader(lambda raw: claim.decode(raw, "k", "n1"), (CLAIM,)),
         "place in line": Reader(lambda raw: waiter.decode(raw, "k"), (PLACE,)),
         "presence": Reader(lambda raw: node.decode(raw, "k", "n1"), (NODE,)),

@@ -28,13 +28,14 @@ def in_every_group(session: Session) -> list[Session]:
     """Give a session for each group that is in use; `UsageError`: a flag names one of them."""
     if session.flags.get("group") is not None:
         raise UsageError("--all-groups is about every group: name no group with it")
-    return [_in_group(session, group) for group in session.with_store(list_groups)]
+    return [in_group(session, group) for group in session.with_store(list_groups)]
 
 
 @dataclass
 class Failures:
-    """The groups in which an order failed."""
+    """The groups in which an order failed, or an import."""
 
+    what: str = "the order"
     problems: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -49,7 +50,7 @@ class Failures:
     def end(self, groups: int) -> None:
         """Raise `LockError` if there is one."""
         if self.problems:
-            raise LockError(f"the order failed in {len(self.problems)} of {groups} groups, as said above")
+            raise LockError(f"{self.what} failed in {len(self.problems)} of {groups} groups, as said above")
 
 
 def freeze_all(sessions: list[Session], order: Order, ttl: float | None, *, legacy: bool, as_json: bool) -> None:
@@ -92,7 +93,7 @@ def thaw_all(sessions: list[Session], reason: str, *, as_json: bool) -> None:
     failures.end(len(sessions))
 
 
-def _in_group(session: Session, group: str) -> Session:
+def in_group(session: Session, group: str) -> Session:
     """Give the same session for another group, whose configuration was read, and warned of, once."""
     other = replace(session, flags={**session.flags, "group": group})
     vars(other)["config"] = replace(session.config, group=group)

@@ -12,7 +12,7 @@ from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_m
 HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max", "retire-v2", "repair"
 
 FREEZE, THAW, HOLD, UNHOLD, RESUME, EXPIRE = "freeze", "thaw", "hold", "unhold", "resume", "expired"
-FORGET = "forget"
+FORGET, IMPORT_AIRLOCK = "forget", "import-airlock"
 """What happened: a hold that came to its end, an operator's act, by its command, or a slot that expired."""
 
 REBOOTED = "rebooted"

@@ -142,6 +142,11 @@ def window_key(name: str) -> str:
     return windows_prefix() + segment(name)
 
 
+def airlock_key(group: str) -> str:
+    """Name the key of the mark that a group was taken over from airlock."""
+    return f"{group_prefix(group)}airlock"
+
+
 def history_prefix(group: str) -> str:
     """Name the prefix of a group's history."""
     return f"{group_prefix(group)}history/"

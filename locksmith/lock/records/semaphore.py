@@ -112,7 +112,7 @@ def _parse(fields: dict[str, object]) -> Semaphore:
         raise jsonread.BadJsonError(f"the field {unknown[0]!r} is unknown")
     slots = jsonread.read(fields, "max", int)
     free = jsonread.read(fields, "semaphore", int)
-    holders = _parse_holders(fields)
+    holders = read_holders(fields)
     if not -INT64_MAX <= slots <= INT64_MAX:
         raise jsonread.BadJsonError("the field 'max' is beyond 64 bits")
     if free != slots - len(holders):
@@ -120,7 +120,8 @@ def _parse(fields: dict[str, object]) -> Semaphore:
     return Semaphore(slots, tuple(sorted(holders)))
 
 
-def _parse_holders(fields: dict[str, object]) -> list[str]:
+def read_holders(fields: dict[str, object]) -> list[str]:
+    """Read the ids of the field `holders`, in their order, or raise `BadJsonError`; null is none."""
     holders: list[object] = []
     if fields.get("holders", ()) is not None:
         holders = jsonread.read(fields, "holders", list)
