@@ -1,0 +1,104 @@
+"""Clients of one group, as the checks need them: what they take is given back when a check ends."""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from .wire import PRE_REBOOT, STEADY_STATE, Answer, Server, body_of
+
+PAUSES = (0.05, 0.1, 0.2, 0.5)
+"""Seconds between the tries of a client, as long as it waits; the last is repeated."""
+
+
+def new_id() -> str:
+    """Give an id that no client has had."""
+    return f"conformance-{uuid.uuid4().hex}"
+
+
+class Fleet:
+    """The clients of one group. `wait` is how many seconds a call may be refused for passing reasons."""
+
+    def __init__(self, server: Server, group: str, slots: int, wait: float) -> None:
+        self.server = server
+        self.group = group
+        self.slots = slots
+        self.wait = wait
+        self._asked: set[str] = set()
+
+    def pre_reboot(self, client: str) -> Answer:
+        """Ask for a slot, once."""
+        self._asked.add(client)
+        return self.server.ask(PRE_REBOOT, body_of(client, self.group))
+
+    def steady_state(self, client: str) -> Answer:
+        """Give back a slot, once."""
+        return self.server.ask(STEADY_STATE, body_of(client, self.group))
+
+    def remember(self, client: str) -> str:
+        """Name a client that has asked by other means, so that its slot is given back too."""
+        self._asked.add(client)
+        return client
+
+    def forget(self, client: str) -> None:
+        """Do not give back what this client has: its id is refused."""
+        self._asked.discard(client)
+
+    def tries(self) -> Iterator[None]:
+        """Give one item for each try, with pauses between them, until the wait is over."""
+        end = time.monotonic() + self.wait
+        for number in range(1_000_000):
+            yield
+            if time.monotonic() >= end:
+                return
+            time.sleep(PAUSES[min(number, len(PAUSES) - 1)])
+
+    def take(self, client: str | None = None) -> str:
+        """Ask until the slot is granted, as clients do."""
+        client = client or new_id()
+        answer = None
+        for _ in self.tries():
+            answer = self.pre_reboot(client)
+            if answer.granted:
+                return client
+        pytest.fail(
+            f"pre-reboot was not granted within {self.wait:g} s though a slot of group {self.group!r} must be free; "
+            f"the last answer: {answer}. If nobody else uses the group and it has {self.slots} free slot(s), "
+            "the server keeps a slot that was given back, or refuses good calls."
+        )
+
+    def give_back(self, client: str) -> None:
+        """Report the steady state until it succeeds, as clients do."""
+        answer = None
+        for _ in self.tries():
+            answer = self.steady_state(client)
+            if answer.granted:
+                self._asked.discard(client)
+                return
+        pytest.fail(f"steady-state of {client!r} did not succeed within {self.wait:g} s; the last answer: {answer}")
+
+    def fill(self, *clients: str) -> list[str]:
+        """Take every slot: for these clients and, as far as slots are left, for new ones."""
+        found = [*clients, *(new_id() for _ in range(self.slots - len(clients)))]
+        return [self.take(client) for client in found]
+
+    def assert_full(self, why: str) -> None:
+        """Check that no slot is left: one more client is refused. It does not stay in any queue."""
+        client = new_id()
+        answer = self.pre_reboot(client)
+        self.give_back(client)
+        assert not answer.granted, (
+            f"{why}: a further client got a slot ({answer}) while {self.slots} had one. "
+            f"Either the server grants more slots than it has, or the group has more than --fleetlock-slots says."
+        )
+
+    def assert_holds(self, client: str, why: str) -> None:
+        """Check that a client still has its slot: asked again, it is granted."""
+        answer = self.pre_reboot(client)
+        assert answer.granted, f"{why}: a holder that asks again was refused: {answer}"
+
+    def clean(self) -> None:
+        """Give back whatever a client of this check may have."""
+        for client in sorted(self._asked):
+            self.give_back(client)
