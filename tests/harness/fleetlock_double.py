@@ -101,7 +101,7 @@ class Double:
         return self.success()
 
     async def steady_state(self, group: str, client: str) -> Response:
-        """Give back a slot."""
+        """Release a slot."""
         found = self.semaphore(group)
         if client in found.holders:
             found.holders.remove(client)

@@ -106,11 +106,6 @@ class WritesTheWhole(Double):
             found.holders = left
         return self.success()
 
-    async def pre_reboot(self, group: str, client: str) -> Response:
-        if self.semaphore(group).slots == 1:
-            raise AssertionError("this fault shows with two slots")
-        return await super().pre_reboot(group, client)
-
 
 class CountsTakes(Double):
     """Counts how often a client has taken, as a mutex that is recursive does."""
@@ -187,13 +182,6 @@ class NeedsNoHeader(Double):
 class AnyValue(Double):
     def check_request(self, request: Request) -> None:
         if "fleet-lock-protocol" not in request.headers:
-            raise RefusedError(400, "bad_request", "no header")
-
-
-class CaseOfHeader(Double):
-    def check_request(self, request: Request) -> None:
-        super().check_request(request)
-        if (b"fleet-lock-protocol", b"true") not in request.scope["raw"]:
             raise RefusedError(400, "bad_request", "no header")
 
 
@@ -335,6 +323,7 @@ WRONG: dict[type[Double], tuple[str, ...]] = {
         "test_parallel.py::test_parallel_clients_are_no_more_than_slots",
         "test_parallel.py::test_a_storm_never_has_more_holders_than_slots",
     ),
+    WritesTheWhole: ("test_parallel.py::test_parallel_steady_states_of_all_free_all",),
     CountsTakes: (
         "test_slots.py::test_one_steady_state_ends_many_pre_reboots",
         "test_slots.py::test_pre_reboot_again_keeps_the_one_slot",

@@ -40,7 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the levels known."""
+    """Make the levels known, and refuse to share the group with other processes of this run."""
+    if config.getoption("--fleetlock-url", default=None) and config.getoption("numprocesses", default=None):
+        raise pytest.UsageError("the FleetLock conformance suite needs its group for itself: run it without -n")
     for name, text in LEVELS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     config.stash[RESULTS] = {name: Counter() for name in LEVELS}
@@ -52,8 +54,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ours = any(item.get_closest_marker(name) for item in session.items for name in LEVELS)
     if not ours or session.config.option.collectonly:
         return
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        raise pytest.UsageError("the FleetLock conformance suite needs its group for itself: run it without -n")
     if not session.config.getoption("--fleetlock-url", default=None):
         raise pytest.UsageError(
             "the FleetLock conformance suite needs a server: pytest tests/conformance/fleetlock --fleetlock-url URL"
@@ -131,7 +131,7 @@ def server(pytestconfig: pytest.Config) -> Server:
 
 @pytest.fixture
 def fleet(pytestconfig: pytest.Config, server: Server) -> Iterator[Fleet]:
-    """Give the clients of the group; what they have is given back afterwards."""
+    """Give the clients of the group; what they have is released afterwards."""
     option = pytestconfig.getoption
     found = Fleet(server, option("--fleetlock-group"), option("--fleetlock-slots"), option("--fleetlock-wait"))
     yield found

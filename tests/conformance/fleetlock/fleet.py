@@ -1,4 +1,4 @@
-"""Clients of one group, as the checks need them: what they take is given back when a check ends."""
+"""Clients of one group, as the checks need them: what they take is released when a check ends."""
 
 import time
 import uuid
@@ -33,16 +33,16 @@ class Fleet:
         return self.server.ask(PRE_REBOOT, body_of(client, self.group))
 
     def steady_state(self, client: str) -> Answer:
-        """Give back a slot, once."""
+        """Release a slot, once."""
         return self.server.ask(STEADY_STATE, body_of(client, self.group))
 
     def remember(self, client: str) -> str:
-        """Name a client that has asked by other means, so that its slot is given back too."""
+        """Name a client that has asked by other means, so that its slot is released too."""
         self._asked.add(client)
         return client
 
     def forget(self, client: str) -> None:
-        """Do not give back what this client has: its id is refused."""
+        """Do not release what this client has: its id is refused."""
         self._asked.discard(client)
 
     def tries(self) -> Iterator[None]:
@@ -65,10 +65,10 @@ class Fleet:
         pytest.fail(
             f"pre-reboot was not granted within {self.wait:g} s though a slot of group {self.group!r} must be free; "
             f"the last answer: {answer}. If nobody else uses the group and it has {self.slots} free slot(s), "
-            "the server keeps a slot that was given back, or refuses good calls."
+            "the server keeps a slot that was released, or refuses good calls."
         )
 
-    def give_back(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """Report the steady state until it succeeds, as clients do."""
         answer = None
         for _ in self.tries():
@@ -87,7 +87,7 @@ class Fleet:
         """Check that no slot is left: one more client is refused. It does not stay in any queue."""
         client = new_id()
         answer = self.pre_reboot(client)
-        self.give_back(client)
+        self.release(client)
         assert not answer.granted, (
             f"{why}: a further client got a slot ({answer}) while {self.slots} had one. "
             f"Either the server grants more slots than it has, or the group has more than --fleetlock-slots says."
@@ -99,6 +99,6 @@ class Fleet:
         assert answer.granted, f"{why}: a holder that asks again was refused: {answer}"
 
     def clean(self) -> None:
-        """Give back whatever a client of this check may have."""
+        """Release what a client of this check may have."""
         for client in sorted(self._asked):
-            self.give_back(client)
+            self.release(client)

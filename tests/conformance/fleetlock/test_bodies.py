@@ -93,7 +93,7 @@ def test_a_bad_body_is_the_clients_fault(fleet: Fleet, name: str):
 def test_a_strange_body_is_refused_and_breaks_nothing(fleet: Fleet, name: str):
     answer = fleet.server.ask(PRE_REBOOT, filled(STRANGE[name], fleet))
     assert answer.is_clients_fault, f"{name}: {answer}"
-    fleet.give_back(new_id())
+    fleet.release(new_id())
 
 
 @pytest.mark.should

@@ -49,7 +49,7 @@ def test_a_call_with_another_value_of_the_header_is_refused(fleet: Fleet, value:
 @pytest.mark.must
 @pytest.mark.parametrize("name", ["Fleet-Lock-Protocol", "FLEET-LOCK-PROTOCOL"])
 def test_the_case_of_the_headers_name_is_free(fleet: Fleet, name: str):
-    fleet.give_back(fleet.take())
+    fleet.release(fleet.take())
     answer = fleet.server.ask(
         STEADY_STATE, body_of(new_id(), fleet.group), headers=[*without_protocol(fleet), (name, "true")]
     )

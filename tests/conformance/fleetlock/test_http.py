@@ -51,7 +51,7 @@ def test_a_slow_client_holds_up_no_other(fleet: Fleet):
     with fleet.server.connect() as connection:
         connection.send(request[:-5])
         begun = time.monotonic()
-        fleet.give_back(fleet.take())
+        fleet.release(fleet.take())
         assert time.monotonic() - begun < fleet.wait, "another client waited for a body that does not come"
 
 
@@ -60,7 +60,7 @@ def test_silent_connections_hold_up_no_client(fleet: Fleet):
     with ExitStack() as stack:
         for _ in range(SILENT):
             stack.enter_context(fleet.server.connect())
-        fleet.give_back(fleet.take())
+        fleet.release(fleet.take())
 
 
 @pytest.mark.should
@@ -124,7 +124,7 @@ def test_a_large_body_is_refused_or_read(fleet: Fleet):
         pass  # closed while the body was sent: as good as refused
     else:
         assert answer.status < 500, f"a body of {LARGE} bytes: {answer}"
-    fleet.give_back(fleet.take())
+    fleet.release(fleet.take())
 
 
 @pytest.mark.should
@@ -150,7 +150,7 @@ def test_a_wrong_length_is_no_success(fleet: Fleet, length: str):
 def test_garbage_breaks_nothing(fleet: Fleet, name: str):
     with fleet.server.connect() as connection:
         connection.send(GARBAGE[name])
-    fleet.give_back(fleet.take())
+    fleet.release(fleet.take())
 
 
 @pytest.mark.should

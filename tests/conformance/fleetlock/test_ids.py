@@ -38,7 +38,7 @@ ALIKE = {
 def test_names_and_uuids_are_ids(fleet: Fleet, form: str):
     client = fleet.take(form.format(new_id()))
     fleet.assert_holds(client, "an id as machines have it")
-    fleet.give_back(client)
+    fleet.release(client)
 
 
 @pytest.mark.should
@@ -54,7 +54,7 @@ def test_an_unusual_id_is_served_or_refused_as_bad(fleet: Fleet, name: str):
     fleet.assert_holds(client, f"an id with {name}")
     fleet.fill(client)
     fleet.assert_full(f"an id with {name}")
-    fleet.give_back(client)
+    fleet.release(client)
     fleet.take()
 
 

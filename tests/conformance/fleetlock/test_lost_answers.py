@@ -36,7 +36,7 @@ def test_pre_reboot_after_a_lost_answer_is_granted(fleet: Fleet, leave: Callable
     time.sleep(LATE)
     fleet.fill(client)
     fleet.assert_full("a client asked again after a lost answer")
-    fleet.give_back(client)
+    fleet.release(client)
     fleet.take()
 
 
@@ -44,7 +44,7 @@ def test_pre_reboot_after_a_lost_answer_is_granted(fleet: Fleet, leave: Callable
 def test_steady_state_after_a_lost_answer_succeeds(fleet: Fleet, leave: Callable[[Connection], None]):
     client, *_ = fleet.fill()
     call_and_leave(fleet, STEADY_STATE, client, leave)
-    fleet.give_back(client)
+    fleet.release(client)
     time.sleep(LATE)
     fleet.take()
     fleet.assert_full("a client reported its steady state again after a lost answer")
@@ -60,7 +60,7 @@ def test_a_client_that_never_returns_is_one_holder_at_most(fleet: Fleet, leave: 
     holds = fleet.pre_reboot(lost).granted
     assert len(granted) + holds <= fleet.slots, f"{len(granted)} others hold, and the client of the lost answer too"
     for name in [lost, *others]:
-        fleet.give_back(name)
+        fleet.release(name)
     fleet.fill()
 
 

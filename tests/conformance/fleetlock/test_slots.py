@@ -1,4 +1,4 @@
-"""The semaphore: slots are taken, kept and given back, whatever order the calls come in."""
+"""The semaphore: slots are taken, kept and released, whatever order the calls come in."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from .fleet import Fleet, new_id
 
 
 @pytest.mark.must
-def test_a_slot_is_taken_and_given_back(fleet: Fleet):
+def test_a_slot_is_taken_and_released(fleet: Fleet):
     for _ in range(fleet.slots + 1):
-        fleet.give_back(fleet.take())
+        fleet.release(fleet.take())
 
 
 @pytest.mark.must
@@ -49,7 +49,7 @@ def test_one_steady_state_ends_many_pre_reboots(fleet: Fleet):
     client = fleet.take()
     for _ in range(3):
         fleet.assert_holds(client, "pre-reboot again and again")
-    fleet.give_back(client)
+    fleet.release(client)
     fleet.fill()
 
 
@@ -62,7 +62,7 @@ def test_steady_state_may_come_first(fleet: Fleet):
 @pytest.mark.must
 def test_steady_state_may_come_again(fleet: Fleet):
     client = fleet.take()
-    fleet.give_back(client)
+    fleet.release(client)
     for _ in range(3):
         answer = fleet.steady_state(client)
         assert answer.granted, f"steady-state again failed: {answer}"
@@ -94,7 +94,7 @@ def test_a_refused_client_may_report_steady_state(fleet: Fleet):
     answer = fleet.steady_state(refused)
     assert answer.granted, f"the steady-state of a refused client failed: {answer}"
     fleet.assert_full("a refused client has sent steady-state")
-    fleet.give_back(holders[0])
+    fleet.release(holders[0])
     fleet.take()
 
 
@@ -111,19 +111,19 @@ def test_ids_that_differ_in_case_are_two_clients(fleet: Fleet):
 
 
 @pytest.mark.should
-def test_a_client_that_waits_gets_the_slot_given_back(fleet: Fleet):
+def test_a_client_that_waits_gets_the_released_slot(fleet: Fleet):
     holders = fleet.fill()
     waiting = new_id()
     assert not fleet.pre_reboot(waiting).granted, "more holders than slots"
-    fleet.give_back(holders[0])
+    fleet.release(holders[0])
     fleet.take(waiting)
 
 
 @pytest.mark.should
 def test_groups_share_no_slots(fleet: Fleet, other_fleet: Fleet):
     fleet.fill()
-    other_fleet.give_back(other_fleet.take())
-    fleet.assert_full("a client of another group has given back its slot")
+    other_fleet.release(other_fleet.take())
+    fleet.assert_full("a client of another group has released its slot")
 
 
 @pytest.mark.should
@@ -131,6 +131,6 @@ def test_one_id_in_two_groups_is_two_clients(fleet: Fleet, other_fleet: Fleet):
     client = new_id()
     fleet.fill(client)
     other_fleet.take(client)
-    other_fleet.give_back(client)
-    fleet.assert_full("the holder's namesake in another group has given back its slot")
-    fleet.assert_holds(client, "its namesake in another group has given back its slot")
+    other_fleet.release(client)
+    fleet.assert_full("the holder's namesake in another group has released its slot")
+    fleet.assert_holds(client, "its namesake in another group has released its slot")

@@ -1,0 +1,62 @@
+"""Runs the conformance suite on each wrong server, in few processes, and prints what each check said, as JSON.
+
+    python -m tests.harness.fleetlock_trial
+
+Only the checks are run that must fail on it: `{"Draining": {"test_slots.py::test_...": "failed"}, ...}`. All of them
+are run on the correct double too, under the name `Double`.
+"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from tests.harness.fleetlock_double import Double, serving
+from tests.harness.fleetlock_wrong import WRONG
+
+SUITE = Path(__file__).parents[1] / "conformance/fleetlock"
+SLOTS = 2
+ALL = tuple(dict.fromkeys(check for checks in WRONG.values() for check in checks))
+PROCESSES = 4
+"""They mostly wait."""
+
+
+class Outcomes:
+    """Collects the outcome of each check: of its call, or what went wrong before."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a report."""
+        if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
+            self.found[report.nodeid.partition("/fleetlock/")[2]] = report.outcome
+
+
+def trial(wrong: type[Double]) -> tuple[str, dict[str, str]]:
+    """Run the checks that must fail on a server, and give its name and what they said."""
+    return wrong.__name__, outcomes(wrong(SLOTS), WRONG.get(wrong, ALL))
+
+
+def outcomes(double: Double, checks: Sequence[str]) -> dict[str, str]:
+    """Run checks against a double, each SHOULD as strictly as a MUST."""
+    collected = Outcomes()
+    with serving(double) as url, contextlib.redirect_stdout(io.StringIO()) as said:
+        options = {"url": url, "slots": SLOTS, "other-group": "other", "wait": 0.3, "timeout": 1, "clients": 6}
+        args = [f"--fleetlock-{name}={value}" for name, value in options.items()]
+        files = [f"{SUITE}/{check}" for check in checks]
+        pytest.main([*files, *args, "--fleetlock-strict", "--tb=no", "-p", "no:cacheprovider"], plugins=[collected])
+    return collected.found or {"no check ran": said.getvalue()}
+
+
+if __name__ == "__main__":
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the doubles have imported what a plugin wants to rewrite
+    with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
+        sys.stdout.write(json.dumps(dict(pool.map(trial, [Double, *WRONG]))))
