@@ -1,10 +1,11 @@
-"""The settings of both programs, as values. Pure."""
+"""The settings of all programs, as values. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.layered import Layered
 from locksmith.host.settings import SessionSettings
@@ -136,6 +137,7 @@ class Config:
     sessions_limit: timedelta = timedelta(hours=1)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     files: tuple[Layered, ...] = field(default=(), compare=False, repr=False)
     not_configured: str = field(default="", compare=False)
