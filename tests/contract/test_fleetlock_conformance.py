@@ -1,20 +1,30 @@
 """The conformance suite for FleetLock servers: our server passes it, and on a wrong server the named checks fail."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
+import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from locksmith.lock.admin import LockAdmin
+from locksmith.lock.guarded import Guarded
+from locksmith.store.connect import open_store
+from tests.harness.balancer import balancing
+from tests.harness.certificates import Authority
 from tests.harness.fleetlock_double import Double, serving
+from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 from tests.harness.fleetlock_wrong import WRONG, OneTooMany, PlainText
 
 REPOSITORY = Path(__file__).parents[2]
 SUITE = "tests/conformance/fleetlock"
 LIMIT = 240.0
+SLOTS = 2
 
 
 def run(*command: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -28,6 +38,50 @@ def run(*command: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[st
 def conformance(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the suite against a server, as its users do."""
     return run("pytest", SUITE, "--fleetlock-url", url, "-p", "no:cacheprovider", *arguments)
+
+
+@pytest.fixture
+def group(wheel_etcd):
+    """A group of its own with two slots."""
+    name = f"conformance-{uuid.uuid4().hex}"
+
+    async def prepare() -> None:
+        store = open_store(wheel_etcd.settings())
+        try:
+            await LockAdmin(Guarded(store, name)).set_max(SLOTS)
+        finally:
+            await store.close()
+
+    asyncio.run(prepare())
+    return name
+
+
+def assert_passed(done: subprocess.CompletedProcess[str]) -> None:
+    """Check that each MUST and each SHOULD is met."""
+    assert done.returncode == pytest.ExitCode.OK, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_two_of_our_servers_pass_every_check_together(wheel_etcd, group):
+    """Each connection goes to the other server: what one has answered, the other knows."""
+    groups = {group: ANYBODY, f"{group}.other": ANYBODY}
+    options = [f"--fleetlock-slots={SLOTS}", f"--fleetlock-other-group={group}.other", "--fleetlock-clients=6"]
+    with ExitStack() as stack:
+        urls = [stack.enter_context(FleetLockServer(wheel_etcd, groups)).url for _ in range(2)]
+        url = stack.enter_context(balancing(urls))
+        assert_passed(conformance(url, f"--fleetlock-group={group}", *options, "--fleetlock-strict"))
+
+
+def test_our_server_passes_the_checks_of_logins_over_tls(wheel_etcd, group, tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    (tmp_path / "password").write_text("open sesame\n")
+    (tmp_path / "password").chmod(0o600)
+    files = {"certfile": pair.cert, "keyfile": pair.key}
+    with FleetLockServer(wheel_etcd, {group: {"password-file": tmp_path / "password"}}, server=files) as server:
+        options = [f"--fleetlock-group={group}", f"--fleetlock-slots={SLOTS}", f"--fleetlock-cafile={authority.cert}"]
+        chosen = ["-k", "credentials or taken_and_released or kept_connection or pipelined", "--fleetlock-strict"]
+        for secret in ("--fleetlock-password=open sesame", "--fleetlock-token=open sesame"):
+            assert_passed(conformance(server.url, *options, *chosen, secret))
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,11 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of the server."""
+    """One answer of the server. `closes`: it says that the connection ends after it."""
 
     status: int
     body: bytes
+    closes: bool = False
 
     @property
     def granted(self) -> bool:
@@ -163,7 +164,7 @@ class Connection:
             body = response.read()
         except (OSError, HTTPException) as error:
             raise NoAnswerError(f"no answer: {error or type(error).__name__}") from error
-        return Answer(response.status, body)
+        return Answer(response.status, body, response.will_close)
 
     def interim(self) -> int:
         """Read one answer that has a head alone, such as `100 Continue`, and give its status."""
