@@ -64,7 +64,7 @@ def assert_passed(done: subprocess.CompletedProcess[str]) -> None:
 def test_two_of_our_servers_pass_every_check_together(wheel_etcd, group):
     """Each connection goes to the other server: what one has answered, the other knows."""
     groups = {group: ANYBODY, f"{group}.other": ANYBODY}
-    options = [f"--fleetlock-slots={SLOTS}", f"--fleetlock-other-group={group}.other", "--fleetlock-clients=6"]
+    options = [f"--fleetlock-slots={SLOTS}", f"--fleetlock-other-group={group}.other", "--fleetlock-clients=5"]
     with ExitStack() as stack:
         urls = [stack.enter_context(FleetLockServer(wheel_etcd, groups)).url for _ in range(2)]
         url = stack.enter_context(balancing(urls))
