@@ -5,6 +5,7 @@ import json
 import secrets
 import uuid
 from contextlib import AsyncExitStack, ExitStack
+from typing import Any
 
 import pytest
 import urllib3
@@ -48,7 +49,7 @@ class Yard:
         return json.loads(answer["node"]["value"])["holders"] or []
 
     @property
-    def table(self) -> dict[str, object]:
+    def table(self) -> dict[str, Any]:
         return {"endpoints": list(self.etcd.endpoints), "timeout": "2s", "api": 2}
 
     async def set_slots(self, number: int) -> None:
@@ -82,7 +83,7 @@ class Yard:
             else:
                 self.down.discard(node.machine_id)
 
-        tables = {"etcd": self.table, "metrics": {"enabled": False}}
+        tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}}
         lines = ['strategy = "etcd-lock"', f'group = "{self.group}"']
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
@@ -118,7 +119,7 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
         async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
             await yard.set_slots(1)
             node = await stack.enter_async_context(yard.node("n1", tmp_path))
-            others = [*(yard.zincati(url, number) for number in range(3)), yard.legacy()]
+            others: list[Zincati | LegacyNode] = [*(yard.zincati(url, number) for number in range(3)), yard.legacy()]
             lives = [asyncio.ensure_future(other.run()) for other in others]
             stack.callback(lambda: [life.cancel() for life in lives])
             for times in (1, 2):
@@ -131,8 +132,9 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
             await until(lambda: yard.holders == [], "each slot is released", LIMIT)
 
     with ExitStack() as stack:
-        served = {"groups": {yard.group: ANYBODY}, "tables": {"etcd": yard.table}}
-        urls = [stack.enter_context(FleetLockServer(wheel_etcd, **served)).url for _ in range(2)]
+        groups, tables = {yard.group: ANYBODY}, {"etcd": yard.table}
+        servers = [FleetLockServer(wheel_etcd, groups, tables=tables) for _ in range(2)]
+        urls = [stack.enter_context(server).url for server in servers]
         asyncio.run(story(stack.enter_context(balancing(urls))))
     assert len(yard.order) == 10
 

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from .fleet import Fleet, new_id
+from .fleet import Fleet, Patience, new_id
 from .wire import STEADY_STATE, NoAnswerError, Server, body_of
 
 MUST, SHOULD = "must", "should"
@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("the FleetLock conformance suite needs its group for itself: run it without -n")
     for name, text in LEVELS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
-    config.stash[RESULTS] = {name: Counter() for name in LEVELS}
+    results: dict[str, Counter[str]] = {name: Counter() for name in LEVELS}
+    config.stash[RESULTS] = results
     config.stash[UNMET] = []
 
 
@@ -129,22 +130,28 @@ def server(pytestconfig: pytest.Config) -> Server:
     return found
 
 
+@pytest.fixture(scope="session")
+def patience(pytestconfig: pytest.Config) -> Patience:
+    """Say how long good calls may be refused."""
+    return Patience(pytestconfig.getoption("--fleetlock-wait"))
+
+
 @pytest.fixture
-def fleet(pytestconfig: pytest.Config, server: Server) -> Iterator[Fleet]:
+def fleet(pytestconfig: pytest.Config, server: Server, patience: Patience) -> Iterator[Fleet]:
     """Give the clients of the group; what they have is released afterwards."""
     option = pytestconfig.getoption
-    found = Fleet(server, option("--fleetlock-group"), option("--fleetlock-slots"), option("--fleetlock-wait"))
+    found = Fleet(server, option("--fleetlock-group"), option("--fleetlock-slots"), patience)
     yield found
     found.clean()
 
 
 @pytest.fixture
-def other_fleet(pytestconfig: pytest.Config, server: Server) -> Iterator[Fleet]:
+def other_fleet(pytestconfig: pytest.Config, server: Server, patience: Patience) -> Iterator[Fleet]:
     """Give the clients of the second group."""
     group = pytestconfig.getoption("--fleetlock-other-group")
     if not group:
         pytest.skip("no --fleetlock-other-group")
-    found = Fleet(server, group, 1, pytestconfig.getoption("--fleetlock-wait"))
+    found = Fleet(server, group, 1, patience)
     yield found
     found.clean()
 
@@ -152,4 +159,5 @@ def other_fleet(pytestconfig: pytest.Config, server: Server) -> Iterator[Fleet]:
 @pytest.fixture
 def clients(pytestconfig: pytest.Config, fleet: Fleet) -> int:
     """Say how many clients call at once: more than the group has slots."""
-    return max(pytestconfig.getoption("--fleetlock-clients"), fleet.slots + 2)
+    number: int = pytestconfig.getoption("--fleetlock-clients")
+    return max(number, fleet.slots + 2)

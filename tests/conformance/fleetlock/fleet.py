@@ -12,20 +12,47 @@ PAUSES = (0.05, 0.1, 0.2, 0.5)
 """Seconds between the tries of a client, as long as it waits; the last is repeated."""
 
 
+MOST_IN_VAIN = 3
+HASTE = 1.0
+"""Seconds, where a server or its group is plainly not as it should be: a run comes to its end all the same."""
+
+
 def new_id() -> str:
     """Give an id that no client has had."""
     return f"conformance-{uuid.uuid4().hex}"
 
 
-class Fleet:
-    """The clients of one group. `wait` is how many seconds a call may be refused for passing reasons."""
+class Patience:
+    """How many seconds a good call may be refused for passing reasons: little, once that was in vain three times."""
 
-    def __init__(self, server: Server, group: str, slots: int, wait: float) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._in_vain = 0
+
+    @property
+    def seconds(self) -> float:
+        """Give the time for the next call."""
+        return self._seconds if self._in_vain < MOST_IN_VAIN else min(self._seconds, HASTE)
+
+    def was_in_vain(self) -> None:
+        """Note that a call was refused to the end."""
+        self._in_vain += 1
+
+
+class Fleet:
+    """The clients of one group."""
+
+    def __init__(self, server: Server, group: str, slots: int, patience: Patience) -> None:
         self.server = server
         self.group = group
         self.slots = slots
-        self.wait = wait
+        self._patience = patience
         self._asked: set[str] = set()
+
+    @property
+    def wait(self) -> float:
+        """How many seconds a good call may be refused."""
+        return self._patience.seconds
 
     def pre_reboot(self, client: str) -> Answer:
         """Ask for a slot, once."""
@@ -51,6 +78,7 @@ class Fleet:
         for number in range(1_000_000):
             yield
             if time.monotonic() >= end:
+                self._patience.was_in_vain()
                 return
             time.sleep(PAUSES[min(number, len(PAUSES) - 1)])
 
