@@ -123,6 +123,16 @@ def test_a_must_fails_any_run():
     assert "a further client got a slot (200 b'{}') while 1 had one" in done.stdout
 
 
+def test_a_group_that_is_not_empty_is_what_the_report_says_first():
+    double = Double(2)
+    double.semaphore("conformance").holders.append("left by a run that was killed")
+    with serving(double) as url:
+        done = conformance(url, "--fleetlock-slots=2", "-k", "no_more_holders_than_slots", "--fleetlock-wait=1")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    said = "LOOK HERE FIRST: at the start only 1 of 2 slot(s) could be taken: pre-reboot was not granted within 1 s"
+    assert said in done.stdout
+
+
 def test_a_copy_of_the_suite_runs_alone(tmp_path):
     """In a folder of its own, by a Python that has pytest, and keeps the path of the base URL."""
     shutil.copytree(REPOSITORY / SUITE, tmp_path / "suite", ignore=shutil.ignore_patterns("__pycache__"))

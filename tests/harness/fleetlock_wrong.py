@@ -88,7 +88,7 @@ class ReadsThenWrites(Double):
     async def pre_reboot(self, group: str, client: str) -> Response:
         found = self.semaphore(group)
         free = len(found.holders) < found.slots
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         if free and client not in found.holders:
             found.holders.append(client)
             return self.success()

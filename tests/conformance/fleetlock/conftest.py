@@ -4,7 +4,7 @@ import base64
 import os
 import ssl
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -18,6 +18,7 @@ LEVELS = {
 }
 RESULTS = pytest.StashKey[dict[str, Counter[str]]]()
 UNMET = pytest.StashKey[list[str]]()
+START = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,6 +92,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         f"{config.getoption('--fleetlock-url')}, group {config.getoption('--fleetlock-group')}, "
         f"{config.getoption('--fleetlock-slots')} slot(s)"
     )
+    if said := config.stash.get(START, ""):
+        terminalreporter.line(f"LOOK HERE FIRST: {said}", red=True)
     for name, counts in config.stash[RESULTS].items():
         said = ", ".join(f"{counts[result]} {result}" for result in ("passed", "failed", "skipped"))
         terminalreporter.line(f"{name.upper()}: {said}")
@@ -136,11 +139,19 @@ def patience(pytestconfig: pytest.Config) -> Patience:
     return Patience(pytestconfig.getoption("--fleetlock-wait"))
 
 
-@pytest.fixture
-def fleet(pytestconfig: pytest.Config, server: Server, patience: Patience) -> Iterator[Fleet]:
-    """Give the clients of the group; what they have is released afterwards."""
+@pytest.fixture(scope="session")
+def new_fleet(pytestconfig: pytest.Config, server: Server, patience: Patience) -> Callable[[], Fleet]:
+    """Give what makes the clients of the group. Its slots are tried first, so that a report can begin with that."""
     option = pytestconfig.getoption
-    found = Fleet(server, option("--fleetlock-group"), option("--fleetlock-slots"), patience)
+    group, slots = option("--fleetlock-group"), option("--fleetlock-slots")
+    pytestconfig.stash[START] = Fleet(server, group, slots, patience).rehearse()
+    return lambda: Fleet(server, group, slots, patience)
+
+
+@pytest.fixture
+def fleet(new_fleet: Callable[[], Fleet]) -> Iterator[Fleet]:
+    """Give the clients of the group; what they have is released afterwards."""
+    found = new_fleet()
     yield found
     found.clean()
 

@@ -34,9 +34,9 @@ class Patience:
         """Give the time for the next call."""
         return self._seconds if self._in_vain < MOST_IN_VAIN else min(self._seconds, HASTE)
 
-    def was_in_vain(self) -> None:
+    def was_in_vain(self, times: int = 1) -> None:
         """Note that a call was refused to the end."""
-        self._in_vain += 1
+        self._in_vain += times
 
 
 class Fleet:
@@ -110,6 +110,22 @@ class Fleet:
         """Take every slot: for these clients and, as far as slots are left, for new ones."""
         found = [*clients, *(new_id() for _ in range(self.slots - len(clients)))]
         return [self.take(client) for client in found]
+
+    def rehearse(self) -> str:
+        """Take and release every slot once; what a person should look at first, if that fails, else empty."""
+        taken: list[str] = []
+        said = ""
+        try:
+            while len(taken) < self.slots:
+                taken.append(self.take())
+        except pytest.fail.Exception as error:
+            self._patience.was_in_vain(MOST_IN_VAIN)
+            said = f"at the start only {len(taken)} of {self.slots} slot(s) could be taken: {error}"
+        try:
+            self.clean()
+        except AssertionError as error:
+            said = said or f"at the start: {error}"
+        return said
 
     def assert_full(self, why: str) -> None:
         """Check that no slot is left: one more client is refused. It does not stay in any queue."""

@@ -113,7 +113,7 @@ class Crowd:
         with self._lock:
             self._holding += 1
             self.most = max(self.most, self._holding)
-        time.sleep(PAUSES[0] / 10)
+        time.sleep(PAUSES[0])
         with self._lock:
             self._holding -= 1
             self.done += 1
