@@ -2,6 +2,8 @@
 
 import logging
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -40,12 +42,12 @@ PROGRAM = "locksmith-server"
     help="With --check-config: also ask etcd, for sets of windows too; 1 when it cannot be asked, or has no such set.",
 )
 def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
-    """Serve FleetLock: give clients without etcd a slot of their group, one after another.
+    """Serve FleetLock: let machines without etcd reboot, one after another.
 
     Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, and its drop-ins: the tables
     `[server]` and `[etcd]`.
     """
-    paths = Paths.from_environment()
+    paths = _paths()
     _refuse_missing_packages()
     if check_config:
         return _check(paths, online=online)
@@ -63,6 +65,12 @@ def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
 
     boottime.run(service.run(config, paths, Notifier.from_environment()))
     return 0
+
+
+def _paths() -> Paths:
+    """Give the paths; systemd names the folder of RuntimeDirectory= in the environment."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    return replace(Paths.from_environment(), runtime=Path(runtime) if runtime else None)
 
 
 def _refuse_missing_packages() -> None:

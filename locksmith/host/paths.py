@@ -9,9 +9,13 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All paths below a root: `/` on a real machine, a separate folder for each node of the demo and the tests."""
+    """All paths below a root: `/` on a real machine, a separate folder for each node of the demo and the tests.
+
+    `runtime` is what the unit of `locksmith-server` has below /run: its user may not write into the daemon's folder.
+    """
 
     root: Path = Path("/")
+    runtime: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -56,6 +60,11 @@ class Paths:
     def run(self) -> Path:
         """The folder of files that a reboot forgets."""
         return self.root / "run/locksmith"
+
+    @property
+    def programs(self) -> Path:
+        """The folder with a file for each check or hook that runs."""
+        return (self.runtime or self.run) / "programs"
 
     @property
     def coordinator(self) -> Path:

@@ -1,4 +1,4 @@
-"""A connection of the server: uvicorn's, with an end for each, whatever its client does.
+"""A connection of the server: uvicorn's, with a deadline for each.
 
 uvicorn closes a connection that is idle after an answer. It waits for ever for a first request, for the rest of one,
 and for a client that does not read. So each connection has a deadline here, and a place that others may get.
@@ -30,7 +30,7 @@ LARGEST_HEAD: Final = 16 * 1024
 
 @dataclass(slots=True, eq=False)
 class Guest(Visit):
-    """A connection, from its acceptance on. `since` and `deadline`, when it is ended, are by the loop's time."""
+    """A connection, from its acceptance on. `since` (inside) and `deadline` (of its end) are by the loop's time."""
 
     address: str = ""
     certificate: bool = False

@@ -19,7 +19,7 @@ from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import make_app
 from locksmith.server.connection import IDLE_LIMIT, LARGEST_HEAD, Connection
-from locksmith.server.door import Door
+from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.ports import FleetLock
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.visits import listen
@@ -55,7 +55,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, log.info, "certificates and passwords are read again when they change")
-    door = Door(listener, http_config(make_app(desk, settings.groups)), context)
+    door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
     door.open()
     where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
     log.info("serves FleetLock's clients of %s at %s", groups, where)

@@ -35,11 +35,11 @@ def request(path="/v1/pre-reboot", body=None, headers=PROTOCOL, method="POST", *
 class Site:
     """A server on a loopback port."""
 
-    def __init__(self, desk, groups, context=None):
+    def __init__(self, desk, groups, context=None, **rooms):
         self.desk = desk
         self.listener = listen("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
-        self.door = Door(self.listener, http_config(make_app(desk, groups)), context)
+        self.door = Door(self.listener, http_config(make_app(desk, groups)), context, **rooms)
         self.trusting = None
 
     async def connect(self):
@@ -55,11 +55,6 @@ class Site:
         finally:
             writer.close()
 
-    @property
-    def connections(self):
-        """How many there are."""
-        return len(self.door._guests)
-
 
 async def answer(reader):
     """Read an answer: its status and body."""
@@ -72,9 +67,9 @@ async def answer(reader):
 
 
 @contextlib.asynccontextmanager
-async def site_of(desk, groups=None, context=None):
-    """A site whose door is open."""
-    site = Site(desk, groups or {"web": ANYBODY}, context)
+async def site_of(desk, groups=None, context=None, **rooms):
+    """Open a site; `rooms` are the sizes of its door's lobby and inside."""
+    site = Site(desk, groups or {"web": ANYBODY}, context, **rooms)
     site.door.open()
     try:
         yield site

@@ -5,12 +5,14 @@ import contextlib
 import logging
 import time
 from base64 import b64encode
+from collections import deque
 from ipaddress import ip_network
 
 import pytest
 
 from locksmith.config.server_model import ServedGroup
 from locksmith.server import app, connection, door
+from locksmith.server.connection import Guest
 from locksmith.server.refusal import Refusal, RefusalKind
 from tests.builders.few_slots import FewSlots
 from tests.builders.fleetlock_site import ANYBODY, PROTOCOL, answer, params, request, site_of
@@ -90,6 +92,61 @@ async def test_a_body_of_a_gigabyte_is_refused_unread_while_its_client_still_sen
     assert desk.calls == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(headers={**PROTOCOL, "Host": "["}),
+        request(headers={**PROTOCOL, "Host": "a b/?@"}),
+        request().replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0"),
+        request(path="http://locksmith.example:3333/v1/pre-reboot"),
+    ],
+)
+async def test_unusual_requests_that_are_right_are_answered(desk, raw):
+    async with site_of(desk) as site:
+        assert await site.ask(raw) == (200, {})
+
+
+async def test_an_answer_on_a_kept_connection_waits_for_no_acknowledgement(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        took = []
+        for _ in range(30):
+            begun = time.monotonic()
+            writer.write(request())
+            assert await answer(reader) == (200, {})
+            took.append(time.monotonic() - begun)
+        writer.close()
+    assert min(took[5:]) < 0.02
+
+
+async def test_a_refused_body_that_was_read_ends_its_answer_and_no_connection(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        writer.write(request(body=b"{"))
+        assert (await answer(reader))[0] == 400
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={}))
+        begun = time.monotonic()
+        assert (await answer(reader))[0] == 400
+        assert await reader.read() == b""
+        assert time.monotonic() - begun < 1
+        writer.close()
+
+
+async def test_a_client_that_waits_for_100_continue_sends_no_body_that_is_refused(desk):
+    async with site_of(desk) as site:
+        expecting = {**PROTOCOL, "Expect": "100-continue"}
+        reader, writer = await site.connect()
+        writer.write(request(headers=expecting)[: -len(params())])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(params())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={**expecting, "Content-Length": "100000"}, body=b"", length=False))
+        assert (await answer(reader))[0] == 413
+        writer.close()
+
+
 async def test_a_chunked_body_in_pieces_is_read(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
@@ -127,29 +184,39 @@ async def test_a_connection_that_goes_on_with_nothing_is_ended(desk, monkeypatch
             with contextlib.suppress(ConnectionError):
                 while await reader.read(1000):
                     pass
-        assert site.connections == 0
+        assert site.door.connections == 0
         writer.close()
 
 
-async def test_silent_connections_do_not_keep_a_client_out(desk, monkeypatch, caplog):
-    monkeypatch.setattr(door, "CONNECTIONS", 20)
-    async with site_of(desk) as site:
+@pytest.mark.parametrize("first", [b"", b"POST /v1/pre"])
+async def test_silent_connections_do_not_keep_a_client_out(desk, caplog, first):
+    async with site_of(desk, lobby=20, inside=5) as site:
         silent = [await site.connect() for _ in range(100)]
+        for _, writer in silent:
+            writer.write(first)
         for _ in range(3):
             assert await site.ask() == (200, {})
             silent.append(await site.connect())
-        assert site.connections <= 20
+        assert site.door.connections <= 25
         for _, writer in silent:
             writer.close()
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
-async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk, monkeypatch):
-    monkeypatch.setattr(door, "CONNECTIONS", 3)
+async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     desk.delay = 0.3
-    async with site_of(desk) as site:
+    async with site_of(desk, inside=3) as site:
         found = await asyncio.gather(*(site.ask() for _ in range(9)))
     assert found == [(200, {})] * 9
+
+
+async def test_those_who_wait_go_inside_one_of_each_client_in_turn(desk):
+    async with site_of(desk) as site:
+        guests = [Guest(client) for client in ("crowd", "crowd", "crowd", "alone", "other")]
+        for guest in guests:
+            site.door._ready.setdefault(guest.client, deque()).append(guest)
+        crowd, crowd2, crowd3, alone, other = guests
+        assert [await site.door._next() for _ in guests] == [crowd, alone, other, crowd2, crowd3]
 
 
 async def test_connections_are_kept_and_pipelined_calls_answered_in_their_order(desk):
@@ -206,6 +273,8 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
         idle, writer_of_idle = await site.connect()
+        writer_of_idle.write(request(path="/healthz", method="GET", body=b""))
+        assert (await answer(idle))[0] == 200
         writer.write(request())
         await until(lambda: desk.calls, "the call is under way")
         begun = time.monotonic()

@@ -110,13 +110,27 @@ async def test_a_client_certificate_of_others_or_of_yesterday_gets_no_answer(aut
     assert desk.calls == []
 
 
+async def test_a_revoked_client_certificate_gets_no_answer(authority, settings, tmp_path):
+    clients = tmp_path / "clients.pem"
+    settings = ServerSettings(certfile=settings.certfile, keyfile=settings.keyfile, client_cafile=clients)
+    good, bad = authority.issue("good"), authority.issue("bad")
+    async with site_of(FewSlots(), {"web": ServedGroup(certificates=True)}, tls_of(settings)) as site:
+        site.trusting = trusting(authority, bad)
+        assert await site.ask() == (200, {})
+        clients.write_text(clients.read_text() + authority.revoke(bad))
+        with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+            await site.ask()
+        site.trusting = trusting(authority, good)
+        assert await site.ask() == (200, {})
+
+
 async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
-    monkeypatch.setattr(door, "CONNECTIONS", 20)
     monkeypatch.setattr(door, "REQUEST_LIMIT", 0.5)
     monkeypatch.setattr(door, "SWEEP", 0.05)
-    async with site_of(FewSlots(), context=tls_of(settings)) as site:
+    async with site_of(FewSlots(), context=tls_of(settings), lobby=20, inside=5) as site:
         silent = [await site.connect() for _ in range(60)]
-        silent[0][1].write(b"\x16\x03\x01\x02\x00\x01")
+        for _, writer in silent[::2]:
+            writer.write(b"\x16\x03\x01\x02\x00\x01")
         site.trusting = trusting(authority)
         assert await site.ask() == (200, {})
         async with asyncio.timeout(5):
@@ -125,7 +139,7 @@ async def test_handshakes_that_never_end_keep_no_client_out(authority, settings,
                     assert await reader.read() == b""
         for _, writer in silent:
             writer.close()
-    assert site.connections == 0
+    assert site.door.connections == 0
 
 
 async def test_plain_http_on_the_port_of_tls_gets_nothing_and_fills_no_log(authority, settings, caplog):
