@@ -157,10 +157,17 @@ class ClientHooks:
         async def act() -> None:
             said.append(await work())
 
-        await first_of(act(), self._keep(entry))
+        try:
+            await first_of(act(), self._keep(entry))
+        except Exception:
+            await self._end(entry)
+            raise
+        await self._end(entry)
+        return said[0] if said else "another server may run the hooks by now: call again"
+
+    async def _end(self, entry: Entry) -> None:
         with suppress(StoreError):  # it ends by itself
             await self._store.revoke(entry)
-        return said[0] if said else "another server may run the hooks by now: call again"
 
     async def _keep(self, entry: Entry) -> None:
         """Keep the key; the end of this is the loss of it: another server may have begun."""

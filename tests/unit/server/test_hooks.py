@@ -8,6 +8,7 @@ import pytest
 from locksmith.errors import HostError
 from locksmith.lock import client_cycle
 from locksmith.lock.answer import Denied
+from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import HOOKS_BEGUN, HOOKS_DONE
 from locksmith.lock.records.order import Order
@@ -231,7 +232,7 @@ def test_no_commit_passes_while_another_server_undoes_the_hooks():
         hooks = Hooks()
         first, second = fleet.desk(programs=hooks), fleet.desk(programs=hooks)
         own = client_cycle.new_claim("c1", "nonce", START, "c1")
-        assert await first._slots(G).take(own) is None
+        assert await first._slots(G).take(own, Cycle()) is None
         assert await fleet.daemon().lock.note_hooks(own, HOOKS_DONE) is not None
         await fleet.orders.freeze(Order("alice", START, "the database moves", nonce="f"))
         undoes = asyncio.ensure_future(first.pre_reboot(G, "c1"))
@@ -249,6 +250,30 @@ def test_no_commit_passes_while_another_server_undoes_the_hooks():
 
     granted = [play(lambda fleet, begin=begin: story(fleet, begin)) for begin in range(80)]
     assert any(granted)
+
+
+def test_a_server_without_hooks_does_not_grant_what_another_has_begun_to_prepare():
+    async def story(fleet):
+        assert kind(await fleet.desk(programs=Hooks(takes=1e6)).pre_reboot(G, "c1")) == "not_ready"
+        refusal = await fleet.desk().pre_reboot(G, "c1")
+        assert (kind(refusal), "here are none" in refusal.sentence) == ("not_ready", True)
+
+    play(story)
+
+
+def test_an_error_of_the_store_while_hooks_run_leaves_no_key_behind():
+    async def story(fleet):
+        hooks, faults = Hooks(takes=5), FaultScript()
+        desk = fleet.desk(faults, programs=hooks)
+        call = asyncio.ensure_future(desk.pre_reboot(G, "c1"))
+        await asyncio.sleep(2)
+        faults.fates = [NEVER_SENT]  # that they are done
+        assert (await call).sentence == "no endpoint answered"
+        assert [key for key in fleet.keys if key.startswith("hooks/")] == []
+        assert await desk.pre_reboot(G, "c1") is None
+        assert hooks.ran == [PRE, PRE]
+
+    play(story)
 
 
 def test_a_steady_state_while_the_first_hooks_run_waits_for_them():
