@@ -1,6 +1,7 @@
 """One semaphore for all: clients of FleetLock (a double of Zincati), daemons with etcd-lock, and a legacy node."""
 
 import asyncio
+import itertools
 import json
 import secrets
 import uuid
@@ -83,7 +84,7 @@ class Yard:
             else:
                 self.down.discard(node.machine_id)
 
-        tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}}
+        tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}, "reboot": {"max-per-day": 20}}
         lines = ['strategy = "etcd-lock"', f'group = "{self.group}"']
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
@@ -99,6 +100,15 @@ class Yard:
         return LegacyNode(self.etcd, self.key, machine, self.reboot_of(machine), period=PERIOD)
 
 
+async def kill_in_turn(servers, killed: list[int]) -> None:
+    """Kill one server after another at any moment, and start it again, until this is cancelled."""
+    for server in itertools.cycle(servers):
+        await asyncio.sleep(PERIOD)
+        killed.append(server.pid)
+        server.kill()
+        await asyncio.to_thread(server.start)
+
+
 async def all_rebooted(others, lives, times: int) -> None:
     """Wait until each has rebooted so often, or one has failed."""
     reached = lambda: all(other.reboots >= times for other in others)  # noqa: E731 - a condition
@@ -109,13 +119,14 @@ async def all_rebooted(others, lives, times: int) -> None:
 
 
 def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_path):
-    """Each reboots with one slot, and again with two; two servers take the calls in turn.
+    """Each reboots with one slot, and again with two, while one of two servers is killed all the time.
 
     Never are more down than there are slots, nor one without its slot.
     """
     yard = Yard(wheel_etcd)
+    killed: list[int] = []
 
-    async def story(url: str) -> None:
+    async def story(url: str, servers) -> None:
         async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
             await yard.set_slots(1)
             node = await stack.enter_async_context(yard.node("n1", tmp_path))
@@ -124,6 +135,9 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
             stack.callback(lambda: [life.cancel() for life in lives])
             for times in (1, 2):
                 await yard.set_slots(times)
+                if times == 2:
+                    killing = asyncio.ensure_future(kill_in_turn(servers, killed))
+                    stack.callback(killing.cancel)
                 node.need_reboot(f"4081.{times}.0")
                 for other in others:
                     other.need_reboot()
@@ -135,8 +149,9 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
         groups, tables = {yard.group: ANYBODY}, {"etcd": yard.table}
         servers = [FleetLockServer(wheel_etcd, groups, tables=tables) for _ in range(2)]
         urls = [stack.enter_context(server).url for server in servers]
-        asyncio.run(story(stack.enter_context(balancing(urls))))
+        asyncio.run(story(stack.enter_context(balancing(urls)), servers))
     assert len(yard.order) == 10
+    assert killed
 
 
 def test_a_server_of_its_own_semaphore_is_caught(wheel_etcd):
