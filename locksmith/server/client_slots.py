@@ -11,7 +11,7 @@ from locksmith.lock import client_cycle, client_presence
 from locksmith.lock.answer import Denied
 from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.denials import binds_every_machine
-from locksmith.lock.errors import OtherServerError
+from locksmith.lock.errors import OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, Claim
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
@@ -57,6 +57,9 @@ class ClientSlots:
             lock.resume(claim, cycle.place)
         try:
             answer = await lock.take(claim)
+        except PlaceGoneError as error:
+            await self._raise_if_held(claim, error)
+            raise
         except CorruptValueError as error:
             # What keeps this client alone from its slot must not keep the others from theirs.
             if not binds_every_machine(error, claim):
@@ -65,10 +68,13 @@ class ClientSlots:
         if not isinstance(answer, Denied):
             return None
         if answer.code == "other_claim":
-            again = await self.read(claim.holder)
-            if again.held is not None and again.held.nonce != claim.nonce:
-                raise OtherServerError(answer.text)
+            await self._raise_if_held(claim)
         return answer
+
+    async def _raise_if_held(self, claim: Claim, cause: Exception | None = None) -> None:
+        """Raise `OtherServerError` where another server has taken the slot of this client."""
+        if (await self.read(claim.holder)).held is not None:
+            raise OtherServerError(f"another server has taken the slot of {claim.holder}") from cause
 
     async def prepare(self, claim: Claim) -> str:
         """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
@@ -122,6 +128,14 @@ class ClientSlots:
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""
         await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        await self._hide(claim)
+
+    async def hide_lost(self, claim: Claim) -> None:
+        """End the presence of a client whose slot was freed while it was shown."""
+        if (await self.read(claim.holder)).held is None:
+            await self._hide(claim)
+
+    async def _hide(self, claim: Claim) -> None:
         shown, self._shown = self._shown, None
         if shown is None:
             return

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from locksmith.config.model import Config
-from locksmith.errors import CorruptValueError, HostError, LockError, OlderJournalError, StoreError
+from locksmith.errors import ConflictError, CorruptValueError, HostError, LockError, OlderJournalError, StoreError
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.hostname import read_hostname
@@ -51,8 +51,12 @@ ROUNDS = 5
 STEADY = "its client is in its steady state"
 """Why the history says that a slot was released that no reboot came of."""
 
-_AGAIN = (OtherServerError, OlderJournalError)
+_AGAIN = (OtherServerError, OlderJournalError, ConflictError)
 """What says that another server acts for the same client: it is read again, and the call goes on from there."""
+
+
+_Act = Callable[[str, str, bool], Awaitable[Refusal | None]]
+"""One of the two calls: the group, the client, and whether it is begun again."""
 
 
 class Desk:
@@ -98,9 +102,7 @@ class Desk:
         await self._hooks.close()
         await self._store.close()
 
-    async def _answer(
-        self, group: str, client: str, act: Callable[[str, str], Awaitable[Refusal | None]]
-    ) -> Refusal | None:
+    async def _answer(self, group: str, client: str, act: _Act) -> Refusal | None:
         if group not in self._settings.groups:
             return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
         if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
@@ -114,17 +116,18 @@ class Desk:
             log.exception("a defect of locksmith-server: a call of %s in group %r was refused", client, group)
             return refusal(RefusalKind.STORE, "locksmith-server has a defect: its log says more")
 
-    async def _act(
-        self, group: str, client: str, act: Callable[[str, str], Awaitable[Refusal | None]]
-    ) -> Refusal | None:
-        for _ in range(ROUNDS - 1):
+    async def _act(self, group: str, client: str, act: _Act) -> Refusal | None:
+        for number in range(ROUNDS - 1):
             with suppress(*_AGAIN):
-                return await act(group, client)
-        return await act(group, client)
+                return await act(group, client, number > 0)
+        return await act(group, client, True)
 
-    async def _pre_reboot(self, group: str, client: str) -> Refusal | None:
+    async def _pre_reboot(self, group: str, client: str, again: bool) -> Refusal | None:
         slots = self._slots(group)
         cycle = await slots.read(client)
+        if again and cycle.is_idle:
+            # What this call had begun is gone: the client said meanwhile that it is steady.
+            raise PlaceGoneError(f"what {client} had is released")
         if cycle.other is not None:
             return refusal(RefusalKind.NO_SLOT, cycle.other.describe())
         if cycle.machine:
@@ -140,13 +143,15 @@ class Desk:
         denied = denied or await slots.commit(claim)
         if denied is None:
             return None
-        if denied.must_release or cycle.committed:
+        if denied.lost:
+            await slots.hide_lost(claim)
+        elif denied.must_release or cycle.committed:
             await slots.give_way(await slots.read(client), denied.text)
         if denied.code == "slot":
             return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
         return refused(denied)
 
-    async def _steady_state(self, group: str, client: str) -> Refusal | None:
+    async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
         slots = self._slots(group)
         cycle = await slots.read(client)
         if cycle.is_idle:
@@ -187,9 +192,9 @@ def _explained(client: str, error: Exception) -> Refusal | None:
         TooManyCallsError: (RefusalKind.NOT_READY, busy),
         TimeoutError: (RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs"),
         HostError: (RefusalKind.NOT_READY, f"the hooks of locksmith-server cannot be run: {error}"),
+        **dict.fromkeys(_AGAIN, (RefusalKind.NOT_READY, f"another server acts for {client} too: call again")),
         StoreError: (RefusalKind.STORE, str(error)),
         CorruptValueError: (RefusalKind.STORE, str(error)),
-        **dict.fromkeys(_AGAIN, (RefusalKind.NOT_READY, f"another server acts for {client} too: call again")),
         PlaceGoneError: (RefusalKind.QUEUED, f"{error}; call again"),
         LockError: (RefusalKind.NO_SLOT, str(error)),
     }

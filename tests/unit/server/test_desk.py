@@ -496,6 +496,35 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
     play(story)
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_steady_state_ends_what_a_slower_call_has_begun_before_it(queued):
+    """A client that went on by itself keeps neither a slot nor a place, at whichever request the other call is."""
+
+    async def story(fleet, begin):
+        if queued:
+            await fleet.desk().pre_reboot(G, "c0")
+            await fleet.desk().pre_reboot(G, "c1")
+            await fleet.desk().steady_state(G, "c0")
+        slow, quick = fleet.desk(Paced([10] * 99)), fleet.desk(Paced([1] * 99))
+        call = asyncio.ensure_future(slow.pre_reboot(G, "c1"))
+        await asyncio.sleep(begin / 1000)
+        seen = await fleet.cycle("c1")
+        before = fleet.server.revision
+        assert await quick.steady_state(G, "c1") is None
+        released = fleet.server.revision > before
+        answer = await call
+        if released and not seen.is_idle:
+            assert await fleet.holders() == (), (begin, answer)
+            assert fleet.keys == [], (begin, answer)
+        return released, answer is None
+
+    # Right after a request of the slower call, in the middle, and right before it.
+    begins = [10 * number + moment for number in range(1 + queued, 13) for moment in (1.5, 5.5, 8.5, 9.5)]
+    seen = [play(lambda fleet, begin=begin: story(fleet, begin)) for begin in begins]
+    assert any(released for released, _ in seen)
+    assert any(not granted for _, granted in seen)
+
+
 def test_each_server_goes_on_where_another_has_stopped():
     async def story(fleet):
         for stops in range(1, 40):
