@@ -17,9 +17,10 @@ from locksmith.lock.guarded import Guarded
 from locksmith.store.connect import open_store
 from tests.harness.balancer import balancing
 from tests.harness.certificates import Authority
+from tests.harness.fleetlock_caught import WRONG
 from tests.harness.fleetlock_double import Double, serving
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
-from tests.harness.fleetlock_wrong import WRONG, OneTooMany, PlainText
+from tests.harness.fleetlock_wrong import OneTooMany, PlainText
 
 REPOSITORY = Path(__file__).parents[2]
 SUITE = "tests/conformance/fleetlock"

@@ -1,6 +1,6 @@
 """Wrong FleetLock servers, each with one fault that servers have had or may well have: doubles for the suite.
 
-WRONG names for each the checks of the suite that must fail on it.
+`tests/harness/fleetlock_caught.py` names the checks of the suite that must fail on each.
 """
 
 import asyncio
@@ -303,78 +303,3 @@ class TakesWithoutReading(Double):
             if found is None:
                 raise
             return {"client_params": {"id": found[1].decode(errors="replace"), "group": found[2].decode()}}
-
-
-WRONG: dict[type[Double], tuple[str, ...]] = {
-    Draining: ("test_slots.py::test_success_has_status_200",),
-    NoContent: (
-        "test_slots.py::test_success_has_status_200",
-        "test_refusals.py::test_a_refused_call_has_no_2xx_of_another_number[steady-state]",
-    ),
-    OneTooMany: ("test_slots.py::test_no_more_holders_than_slots",),
-    RefusesOthers: (
-        "test_slots.py::test_steady_state_may_come_first",
-        "test_slots.py::test_steady_state_may_come_again",
-    ),
-    RefusesOthersWhileHeld: ("test_slots.py::test_steady_state_of_another_is_a_success",),
-    FreesForAnybody: ("test_slots.py::test_steady_state_of_another_frees_no_slot",),
-    LosesRaces: ("test_parallel.py::test_a_lost_race_is_no_server_error",),
-    ReadsThenWrites: (
-        "test_parallel.py::test_parallel_clients_are_no_more_than_slots",
-        "test_parallel.py::test_a_storm_never_has_more_holders_than_slots",
-    ),
-    WritesTheWhole: ("test_parallel.py::test_parallel_steady_states_of_all_free_all",),
-    CountsTakes: (
-        "test_slots.py::test_one_steady_state_ends_many_pre_reboots",
-        "test_slots.py::test_pre_reboot_again_keeps_the_one_slot",
-        "test_parallel.py::test_one_client_on_many_connections_has_one_slot",
-        "test_lost_answers.py::test_pre_reboot_after_a_lost_answer_is_granted[closes]",
-    ),
-    NotIdempotent: ("test_slots.py::test_pre_reboot_again_keeps_the_one_slot",),
-    KeepsTheQueue: ("test_slots.py::test_a_refused_client_may_report_steady_state",),
-    FoldsCase: ("test_slots.py::test_ids_that_differ_in_case_are_two_clients",),
-    Trims: tuple(
-        f"test_ids.py::test_ids_that_are_almost_alike_are_two_clients[{name}]"
-        for name in ("a space more", "composed and not", "cut at NUL", "long")
-    ),
-    OneSemaphore: ("test_slots.py::test_groups_share_no_slots",),
-    Prefixes: ("test_slots.py::test_one_id_in_two_groups_is_two_clients",),
-    NeedsContentType: ("test_headers.py::test_any_content_type_or_none_will_do[pre-reboot-None]",),
-    NeedsNoHeader: (
-        "test_headers.py::test_a_call_without_the_header_is_refused[pre-reboot]",
-        "test_headers.py::test_a_call_without_the_header_is_refused[steady-state]",
-    ),
-    AnyValue: (
-        "test_headers.py::test_a_call_with_another_value_of_the_header_is_refused[false]",
-        "test_headers.py::test_only_post_is_a_call[pre-reboot-GET]",
-        "test_headers.py::test_other_methods_take_and_free_nothing",
-    ),
-    AnyPath: ("test_headers.py::test_other_paths_are_no_calls[/v2/{}-pre-reboot]",),
-    Redirects: ("test_headers.py::test_calls_are_answered_and_not_redirected",),
-    EmptyKind: ("test_refusals.py::test_a_refusal_has_a_kind_and_a_value[full]",),
-    PlainText: (
-        "test_refusals.py::test_a_refusal_has_a_kind_and_a_value[full]",
-        "test_refusals.py::test_a_refusal_has_a_kind_and_a_value[no_json]",
-    ),
-    OneKind: (
-        "test_refusals.py::test_kinds_are_words_of_small_letters",
-        "test_refusals.py::test_a_full_semaphore_is_told_from_a_bad_request",
-    ),
-    KindHasTheClient: ("test_refusals.py::test_kinds_are_few_and_name_no_client",),
-    RefusesBy300: ("test_refusals.py::test_a_refusal_is_4xx_or_5xx[full]",),
-    Crashes: (
-        "test_bodies.py::test_a_bad_body_is_the_clients_fault[not JSON]",
-        "test_bodies.py::test_a_strange_body_is_refused_and_breaks_nothing[a hundred thousand brackets]",
-    ),
-    Coerces: ("test_bodies.py::test_a_bad_body_is_refused[id is a number-pre-reboot]",),
-    AnyGroup: ("test_bodies.py::test_a_group_with_other_characters_is_refused[{}\\n]",),
-    Strict: ("test_bodies.py::test_unknown_fields_are_no_error",),
-    Ascii: (
-        "test_ids.py::test_an_unusual_id_is_served_or_refused_as_bad[emoji]",
-        "test_ids.py::test_an_unusual_id_is_served_or_refused_as_bad[1 KiB]",
-    ),
-    OnlyHex: ("test_ids.py::test_names_and_uuids_are_ids[{}.example.org]",),
-    NeedsLength: ("test_http.py::test_a_chunked_body_is_read[7]",),
-    OneAtATime: ("test_http.py::test_a_slow_client_holds_up_no_other",),
-    TakesWithoutReading: ("test_bodies.py::test_bad_bodies_take_no_slot",),
-}
