@@ -18,6 +18,7 @@ from locksmith.store.connect import open_store
 from tests.harness.balancer import balancing
 from tests.harness.certificates import Authority
 from tests.harness.fleetlock_caught import WRONG
+from tests.harness.fleetlock_crude import Crude
 from tests.harness.fleetlock_double import Double, serving
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 from tests.harness.fleetlock_wrong import OneTooMany, PlainText
@@ -99,10 +100,10 @@ def test_a_wrong_server_fails_the_checks_of_its_fault(outcomes, wrong):
     assert outcomes[wrong.__name__] == dict.fromkeys(WRONG[wrong], "failed")
 
 
-def test_the_correct_double_passes_the_same_checks(outcomes):
-    found = outcomes[Double.__name__]
-    assert set(found) == {check for checks in WRONG.values() for check in checks}
-    assert set(found.values()) == {"passed"}
+@pytest.mark.parametrize("correct", [Double, Crude], ids=lambda correct: correct.__name__)
+def test_a_correct_double_passes_the_same_checks(outcomes, correct):
+    wrong = [checks for kind, checks in WRONG.items() if issubclass(kind, correct)]
+    assert outcomes[correct.__name__] == {check: "passed" for checks in wrong for check in checks}
 
 
 def test_a_should_that_is_not_met_fails_only_a_strict_run():

@@ -1,18 +1,24 @@
 """Which checks of the conformance suite catch which wrong server."""
 
+from tests.harness import fleetlock_crude as crude
 from tests.harness import fleetlock_wrong as wrong
+from tests.harness.fleetlock_crude import Crude
 from tests.harness.fleetlock_double import Double
 
-WRONG: dict[type[Double], tuple[str, ...]] = {
+WRONG: dict[type[Double] | type[Crude], tuple[str, ...]] = {
     wrong.Draining: ("test_slots.py::test_success_has_status_200",),
     wrong.NoContent: (
         "test_slots.py::test_success_has_status_200",
         "test_refusals.py::test_a_refused_call_has_no_2xx_of_another_number[steady-state]",
     ),
-    wrong.OneTooMany: ("test_slots.py::test_no_more_holders_than_slots",),
+    wrong.OneTooMany: (
+        "test_slots.py::test_no_more_holders_than_slots",
+        "test_lost_answers.py::test_a_client_that_never_returns_is_one_holder_at_most[closes]",
+    ),
     wrong.RefusesOthers: (
         "test_slots.py::test_steady_state_may_come_first",
         "test_slots.py::test_steady_state_may_come_again",
+        "test_lost_answers.py::test_steady_state_after_a_lost_answer_succeeds[closes]",
     ),
     wrong.RefusesOthersWhileHeld: ("test_slots.py::test_steady_state_of_another_is_a_success",),
     wrong.FreesForAnybody: ("test_slots.py::test_steady_state_of_another_frees_no_slot",),
@@ -75,4 +81,24 @@ WRONG: dict[type[Double], tuple[str, ...]] = {
     wrong.NeedsLength: ("test_http.py::test_a_chunked_body_is_read[7]",),
     wrong.OneAtATime: ("test_http.py::test_a_slow_client_holds_up_no_other",),
     wrong.TakesWithoutReading: ("test_bodies.py::test_bad_bodies_take_no_slot",),
+    wrong.NeverReleases: ("test_slots.py::test_a_slot_is_taken_and_released",),
+    wrong.Starves: (
+        "test_slots.py::test_a_client_that_waits_gets_the_released_slot",
+        "test_parallel.py::test_each_client_of_a_crowd_gets_its_turn",
+    ),
+    wrong.OneLine: ("test_bodies.py::test_the_layout_of_the_json_is_free[form0]",),
+    wrong.AnyLogin: ("test_headers.py::test_a_call_with_wrong_credentials_is_refused[Bearer not-the-token]",),
+    crude.CaseOfNames: ("test_headers.py::test_the_case_of_the_headers_name_is_free[Fleet-Lock-Protocol]",),
+    crude.OneConnection: ("test_http.py::test_silent_connections_hold_up_no_client",),
+    crude.OnePart: ("test_http.py::test_a_slow_body_is_read",),
+    crude.NoContinue: ("test_http.py::test_expect_100_continue_is_answered",),
+    crude.OneCall: ("test_http.py::test_one_connection_carries_many_calls",),
+    crude.DropsTheNext: ("test_http.py::test_pipelined_calls_are_answered_in_order",),
+    crude.LeavesBodies: ("test_http.py::test_a_kept_connection_survives_a_refusal",),
+    crude.DiesOfGarbage: ("test_http.py::test_garbage_breaks_nothing[no HTTP]",),
+    crude.OnlyNewHttp: ("test_http.py::test_http_1_0_is_spoken",),
+    crude.AnyLength: ("test_http.py::test_a_wrong_length_is_no_success[1e3]",),
+    crude.FailsOnLarge: ("test_http.py::test_a_large_body_is_refused_or_read",),
+    crude.Late: ("test_http.py::test_a_call_ends_within_the_limit",),
+    crude.ActsOnHalves: ("test_lost_answers.py::test_half_a_request_takes_nothing[closes]",),
 }

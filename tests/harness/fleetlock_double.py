@@ -21,6 +21,8 @@ from starlette.routing import Route
 
 GROUP = re.compile(r"[a-zA-Z0-9.-]+")
 LARGEST = 1_000_000
+TOKEN = "the token of the double"
+"""What its clients show, if it has logins."""
 START_LIMIT = 10.0
 
 
@@ -45,8 +47,9 @@ class Semaphore:
 class Double:
     """The correct server. Wrong ones override one of its methods."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, has_logins: bool = False) -> None:
         self.slots = slots
+        self.has_logins = has_logins
         self.groups: dict[str, Semaphore] = {}
 
     def semaphore(self, group: str) -> Semaphore:
@@ -55,10 +58,16 @@ class Double:
 
     def check_request(self, request: Request) -> None:
         """Refuse what has not the method and the header of a call."""
+        self.check_login(request.headers.get("authorization"))
         if request.method != "POST":
             raise RefusedError(405, "bad_request", "only POST is a call")
         if request.headers.getlist("fleet-lock-protocol") != ["true"]:
             raise RefusedError(400, "bad_request", "the header fleet-lock-protocol is not true")
+
+    def check_login(self, shown: str | None) -> None:
+        """Refuse wrong credentials."""
+        if self.has_logins and shown != f"Bearer {TOKEN}":
+            raise RefusedError(401, "unauthorized", "this is not the token")
 
     async def read(self, request: Request) -> bytes:
         """Read a body that is not too large."""

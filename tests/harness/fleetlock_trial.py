@@ -3,7 +3,7 @@
     python -m tests.harness.fleetlock_trial
 
 Only the checks are run that must fail on it: `{"Draining": {"test_slots.py::test_...": "failed"}, ...}`. All of them
-are run on the correct double too, under the name `Double`.
+are run on the correct doubles too, under the names `Double` and `Crude`.
 """
 
 import contextlib
@@ -18,12 +18,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import fleetlock_crude
 from tests.harness.fleetlock_caught import WRONG
-from tests.harness.fleetlock_double import Double, serving
+from tests.harness.fleetlock_crude import Crude
+from tests.harness.fleetlock_double import TOKEN, Double, serving
 
 SUITE = Path(__file__).parents[1] / "conformance/fleetlock"
 SLOTS = 2
-ALL = tuple(dict.fromkeys(check for checks in WRONG.values() for check in checks))
+CONTROL: dict[type[Double] | type[Crude], tuple[str, ...]] = {
+    correct: tuple({check: None for wrong, checks in WRONG.items() if issubclass(wrong, correct) for check in checks})
+    for correct in (Double, Crude)
+}
+"""What the correct doubles pass."""
 PROCESSES = 4
 """They mostly wait."""
 
@@ -40,17 +46,18 @@ class Outcomes:
             self.found[report.nodeid.partition("/fleetlock/")[2]] = report.outcome
 
 
-def trial(wrong: type[Double]) -> tuple[str, dict[str, str]]:
+def trial(kind: type[Double] | type[Crude]) -> tuple[str, dict[str, str]]:
     """Run the checks that must fail on a server, and give its name and what they said."""
-    return wrong.__name__, outcomes(wrong(SLOTS), WRONG.get(wrong, ALL))
+    return kind.__name__, outcomes(kind, {**CONTROL, **WRONG}[kind])
 
 
-def outcomes(double: Double, checks: Sequence[str]) -> dict[str, str]:
+def outcomes(kind: type[Double] | type[Crude], checks: Sequence[str]) -> dict[str, str]:
     """Run checks against a double, each SHOULD as strictly as a MUST."""
     collected = Outcomes()
-    with serving(double) as url, contextlib.redirect_stdout(io.StringIO()) as said:
-        limits = {"wait": 0.3, "timeout": 1} if type(double) in WRONG else {}
-        options = {"url": url, "slots": SLOTS, "other-group": "other", "clients": 6, **limits}
+    limits = {} if kind in CONTROL else {"wait": 0.3, "timeout": 1}
+    server = serving(kind(SLOTS, has_logins=True)) if issubclass(kind, Double) else fleetlock_crude.serving(kind(SLOTS))
+    with server as url, contextlib.redirect_stdout(io.StringIO()) as said:
+        options = {"url": url, "slots": SLOTS, "other-group": "other", "clients": 6, "token": TOKEN, **limits}
         args = [f"--fleetlock-{name}={value}" for name, value in options.items()]
         files = [f"{SUITE}/{check}" for check in checks]
         pytest.main([*files, *args, "--fleetlock-strict", "--tb=no", "-p", "no:cacheprovider"], plugins=[collected])
@@ -60,4 +67,4 @@ def outcomes(double: Double, checks: Sequence[str]) -> dict[str, str]:
 if __name__ == "__main__":
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the doubles have imported what a plugin wants to rewrite
     with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
-        sys.stdout.write(json.dumps(dict(pool.map(trial, [Double, *WRONG]))))
+        sys.stdout.write(json.dumps(dict(pool.map(trial, [*CONTROL, *WRONG]))))

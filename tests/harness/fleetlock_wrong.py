@@ -283,8 +283,8 @@ class NeedsLength(Double):
 class OneAtATime(Double):
     """Serves a call only when the last one has ended, however slow its client is."""
 
-    def __init__(self, slots: int) -> None:
-        super().__init__(slots)
+    def __init__(self, slots: int, *, has_logins: bool = False) -> None:
+        super().__init__(slots, has_logins=has_logins)
         self._turn = asyncio.Lock()
 
     async def answer(self, request: Request) -> Response:
@@ -303,3 +303,36 @@ class TakesWithoutReading(Double):
             if found is None:
                 raise
             return {"client_params": {"id": found[1].decode(errors="replace"), "group": found[2].decode()}}
+
+
+class NeverReleases(Double):
+    async def steady_state(self, group: str, client: str) -> Response:
+        assert group
+        assert client
+        return self.success()
+
+
+class Starves(Double):
+    """Refuses for ever who was refused once."""
+
+    async def pre_reboot(self, group: str, client: str) -> Response:
+        found = self.semaphore(group)
+        if client in found.waiting:
+            raise RefusedError(409, "no_slot", "as before")
+        try:
+            return await super().pre_reboot(group, client)
+        except RefusedError:
+            found.waiting.append(client)
+            raise
+
+
+class OneLine(Double):
+    def parse(self, body: bytes) -> Any:
+        if b"\n" in body:
+            raise RefusedError(400, "bad_request", "the JSON has several lines")
+        return super().parse(body)
+
+
+class AnyLogin(Double):
+    def check_login(self, shown: str | None) -> None:
+        """Let everything in."""

@@ -50,6 +50,15 @@ def test_each_check_has_one_level():
     assert {level for found in checks().values() for _, level in found} == {"MUST", "SHOULD"}
 
 
+def test_each_check_catches_a_wrong_server():
+    """So none passes on every server. tests/contract/test_fleetlock_conformance.py runs them."""
+    named = (
+        REPOSITORY / "tests/harness/fleetlock_caught.py"
+    ).read_text()  # not imported: a server may not be installed
+    caught = set(re.findall(r'"(test_\w+\.py::test_\w+)', named))
+    assert caught == {f"{module}::test_{name}" for module, found in checks().items() for name, _ in found}
+
+
 def test_the_page_names_each_option():
     named = set(re.findall(r"--fleetlock-[a-z-]+", (SUITE / "README.md").read_text()))
     assert named == set(re.findall(r'add\("(--fleetlock-[a-z-]+)"', (SUITE / "conftest.py").read_text()))
