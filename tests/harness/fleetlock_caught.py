@@ -53,6 +53,7 @@ WRONG: dict[type[Double] | type[Crude], tuple[str, ...]] = {
         "test_headers.py::test_only_post_is_a_call[pre-reboot-GET]",
         "test_headers.py::test_other_methods_take_and_free_nothing",
     ),
+    wrong.AnyCaseOfTrue: ("test_headers.py::test_the_value_of_the_header_has_small_letters",),
     wrong.AnyPath: ("test_headers.py::test_other_paths_are_no_calls[/v2/{}-pre-reboot]",),
     wrong.Redirects: ("test_headers.py::test_calls_are_answered_and_not_redirected",),
     wrong.EmptyKind: ("test_refusals.py::test_a_refusal_has_a_kind_and_a_value[full]",),

@@ -185,6 +185,12 @@ class AnyValue(Double):
             raise RefusedError(400, "bad_request", "no header")
 
 
+class AnyCaseOfTrue(Double):
+    def check_request(self, request: Request) -> None:
+        if request.headers.get("fleet-lock-protocol", "").lower() != "true":
+            raise RefusedError(400, "bad_request", "the header fleet-lock-protocol is not true")
+
+
 class AnyPath(Double):
     """Takes everything that ends so, and everything else, for a call."""
 
