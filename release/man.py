@@ -92,7 +92,7 @@ def _server(docs: Path) -> list[str]:
         *roff.heading(1, "Options"),
         *roff.fill(roff.inline(_paragraphs(server)[1])),
         *_options(server, context, with_help=True),
-        *_sections(text, {"Who may call": "Access", "TLS": "TLS", "What it stands": "Limits"}),
+        *_sections(text, {"Who may call": "Access", "TLS": "TLS", "Limits for clients": "Limits"}),
         *_sections(text, {"Signals": "Signals", "Exit status": "Exit status", "Files": "Files"}),
         *_see_also("locksmithd(8)", "locksmithctl(1)", "locksmith.toml(5)", "docs/server.md", "docs/fleetlock.md"),
     ]

@@ -2,8 +2,6 @@
 
 import logging
 import os
-from dataclasses import replace
-from pathlib import Path
 
 import click
 
@@ -47,7 +45,7 @@ def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
     Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, and its drop-ins: the tables
     `[server]` and `[etcd]`.
     """
-    paths = _paths()
+    paths = Paths.from_environment()
     _refuse_missing_packages()
     if check_config:
         return _check(paths, online=online)
@@ -65,12 +63,6 @@ def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
 
     boottime.run(service.run(config, paths, Notifier.from_environment()))
     return 0
-
-
-def _paths() -> Paths:
-    """Give the paths; systemd names the folder of RuntimeDirectory= in the environment."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY")
-    return replace(Paths.from_environment(), runtime=Path(runtime) if runtime else None)
 
 
 def _refuse_missing_packages() -> None:

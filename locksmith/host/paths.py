@@ -9,13 +9,9 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All paths below a root: `/` on a real machine, a separate folder for each node of the demo and the tests.
-
-    `runtime` is what the unit of `locksmith-server` has below /run: its user may not write into the daemon's folder.
-    """
+    """All paths below a root: `/` on a real machine, a separate folder for each node of the demo and the tests."""
 
     root: Path = Path("/")
-    runtime: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -62,9 +58,9 @@ class Paths:
         return self.root / "run/locksmith"
 
     @property
-    def programs(self) -> Path:
-        """The folder with a file for each check or hook that runs."""
-        return (self.runtime or self.run) / "programs"
+    def server_run(self) -> Path:
+        """The same of `locksmith-server`, which has a user of its own."""
+        return self.root / "run/locksmith-server"
 
     @property
     def coordinator(self) -> Path:

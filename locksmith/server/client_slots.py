@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -89,7 +90,8 @@ class ClientSlots:
         """Pass the point of no return; None: the client may reboot. If it does not come back, its presence ends."""
         known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
         await self.show(known, goes=True)
-        answer = await self._open_lock().commit(known)
+        # An operator's `resume` was about an earlier reboot that this client did not come back from.
+        answer = await self._open_lock().commit(replace(known, acknowledged=""))
         return answer if isinstance(answer, Denied) else None
 
     async def show(self, claim: Claim, *, goes: bool = False) -> None:

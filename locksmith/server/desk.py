@@ -80,7 +80,7 @@ class Desk:
         self._turns = Turns()
         self._names = ClientNames(self._store)
         self._busy = BusySlots(self._store, local_clock())
-        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
+        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
         self._rules = GroupRules(
@@ -156,15 +156,19 @@ class Desk:
         cycle = await slots.read(client)
         if cycle.is_idle:
             return None
-        await slots.leave(cycle)
+        pending = [claim for claim in (cycle.queued, cycle.left) if claim is not None]
+        if cycle.queued is not None:
+            await slots.leave(cycle)
+            if self._store.transactional:
+                # No take can win without the place. Whether one has won before, the next reading tells.
+                pending, cycle = [], await slots.read(client)
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):
                 return refusal(RefusalKind.NOT_READY, unready)
-        elif cycle.queued is not None:
-            await slots.release(cycle.queued, STEADY)
-        if cycle.left is not None:
-            await slots.release(cycle.left, STEADY)
+        for claim in pending:
+            if cycle.held is None or claim.nonce != cycle.held.nonce:
+                await slots.release(claim, STEADY)
         return None
 
     async def _new_claim(self, group: str, client: str) -> Claim:

@@ -141,6 +141,8 @@ class ClientHooks:
             return await self._with_key(group, client, work)
         except LocksmithError as error:
             return str(error)
+        except OSError as error:
+            return f"the hooks of {self._server} cannot be run: {error}"
         except Exception:
             log.exception("a defect of locksmith-server: the hooks of %s in group %r", client, group)
             return "locksmith-server has a defect: its log says more"

@@ -226,6 +226,22 @@ def test_a_client_that_does_not_come_back_is_lost_and_halts_clients_and_daemons(
     play(story)
 
 
+def test_a_client_that_is_lost_once_more_after_a_resume_halts_once_more():
+    async def story(fleet):
+        desk = fleet.desk()
+        await fleet.admin.set_max(2)
+        for nonce in ("r1", "r2"):
+            assert await desk.pre_reboot(G, "c1") is None
+            await asyncio.sleep(15 * 60 + TTL + 5)
+            assert kind(await desk.pre_reboot(G, "c2")) == "halted"
+            assert len(await fleet.orders.resume(Order("alice", START, "", nonce=nonce))) == 1
+            assert await desk.pre_reboot(G, "c2") is None
+            assert await desk.steady_state(G, "c2") is None
+        assert await fleet.holders() == ("c1",)
+
+    play(story)
+
+
 def test_the_window_of_a_group_refuses_and_whoever_may_not_reboot_leaves_the_queue():
     async def story(fleet):
         night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
