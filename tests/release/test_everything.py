@@ -196,6 +196,7 @@ def test_the_sdist_builds_the_same_wheel(real, tmp_path):
     subprocess.run(["tar", "-xf", dist / f"locksmith-{made.version}.tar.gz", "-C", tmp_path], check=True)
     unpacked = tmp_path / f"locksmith-{made.version}"
     assert build_of(unpacked) == made
+    assert unpacked.joinpath("tests/conformance/fleetlock/README.md").exists(), "others take the suite from there"
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(made.epoch)}
     hatch = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(hatch, cwd=unpacked, env=environ, check=True, capture_output=True)
