@@ -75,6 +75,8 @@ class JournalEntry:
 
     That is known only of a claim that was made while the store had given no answer to its program.
     """
+    client: str = ""
+    """The configured id of this machine at the server where the claim was made (empty: derived)."""
 
     @property
     def version(self) -> str:
@@ -147,12 +149,13 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreR
         boot=boot,
         by=by,
         before=before,
+        client=target.client,
     )
 
 
 def target_of(entry: JournalEntry) -> Target:
     """Give the lock that a claim asked, even if another lock is configured now."""
-    return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster)
+    return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster, entry.client)
 
 
 def done_by(entry: JournalEntry, now: datetime) -> LastReboot:

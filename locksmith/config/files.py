@@ -73,16 +73,7 @@ def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
         token_file=settings.value(keys.ALERTS_TOKEN_FILE, None),
         cafile=settings.value(keys.ALERTS_CAFILE, None),
     )
-    user, password = settings.of(keys.ALERTS_USERNAME), settings.of(keys.ALERTS_PASSWORD_FILE)
-    if user and found.username and found.password_file is None:
-        raise user.refusal("is set without alerts.password-file, which names the file with the password")
-    if password and found.password_file and not found.username:
-        raise password.refusal("is set without alerts.username")
-    if user and ":" in found.username:
-        raise user.refusal("must not have a colon: the password would begin there")
-    token = settings.of(keys.ALERTS_TOKEN_FILE)
-    if token and found.token_file and found.username:
-        raise token.refusal("excludes alerts.username: a server is asked with a token, or as a user")
+    refuse_half_a_login(settings, keys.ALERTS_USERNAME, keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE)
     urls = [url for url in (found.alertmanager, found.prometheus) if url]
     for setting in _set(settings, keys.ALERTS_USERNAME, keys.ALERTS_TOKEN_FILE, keys.ALERTS_CAFILE):
         if not urls:
@@ -93,15 +84,34 @@ def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
     return found
 
 
+def refuse_half_a_login(
+    settings: Settings, username: Key[str], password_file: Key[Path | None], token_file: Key[Path | None]
+) -> None:
+    """Refuse a user without a password, a password without a user, and a token in addition to them."""
+    user, password, token = settings.of(username), settings.of(password_file), settings.of(token_file)
+    if user and user.value and not (password and password.value):
+        raise user.refusal(f"is set without {password_file.name}, which names the file with the password")
+    if password and password.value and not (user and user.value):
+        raise password.refusal(f"is set without {username.name}")
+    if user and ":" in str(user.value):
+        raise user.refusal("must not have a colon: the password would begin there")
+    if token and token.value and user and user.value:
+        raise token.refusal(f"excludes {username.name}: a server is asked with a token, or as a user")
+
+
 def refuse_unusable_of_alerts(settings: Settings, alerts: AlertSettings) -> None:
     """Read the files of `[alerts]` as the gate will, which reads them for each question."""
-    for setting, what in (
-        (settings.of(keys.ALERTS_PASSWORD_FILE), "password"),
-        (settings.of(keys.ALERTS_TOKEN_FILE), "token"),
-    ):
-        if setting:
-            _secret(setting, what, alerts.username)
+    refuse_unusable_secrets(settings, keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE, alerts.username)
     refuse_unreadable(settings, keys.ALERTS_CAFILE)
+
+
+def refuse_unusable_secrets(
+    settings: Settings, password_file: Key[Path | None], token_file: Key[Path | None], user: str
+) -> None:
+    """Read the files of a password and of a token that are read again later."""
+    for setting, what in ((settings.of(password_file), "password"), (settings.of(token_file), "token")):
+        if setting:
+            _secret(setting, what, user)
 
 
 def caution_of_plain_secret(alerts: AlertSettings) -> tuple[str, ...]:
@@ -141,6 +151,7 @@ def cautions_of(settings: Settings) -> tuple[str, ...]:
     named: tuple[Key[Path | None], ...] = (
         *(keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE),
         *(keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE),
+        *(keys.FLEET_LOCK_PASSWORD_FILE, keys.FLEET_LOCK_TOKEN_FILE, keys.FLEET_LOCK_KEYFILE),
     )
     files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
     literal = settings.of(keys.PASSWORD)

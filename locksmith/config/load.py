@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from locksmith.config import credentials, keys
+from locksmith.config import credentials, fleet_lock, keys
 from locksmith.config.calendars import read_calendars
 from locksmith.config.cautions import caution_of_no_strategy, caution_of_own_etcd
 from locksmith.config.credentials import Credentials
@@ -70,11 +70,21 @@ def _daemon(
     check = problems.check
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
+    check(lambda: fleet_lock.refuse_unusable_files(settings, config.fleet_lock), None, "fleet-lock")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    check(
+        lambda: fleet_lock.refuse_unusable_strategy(settings, config),
+        None,
+        "fleet-lock",
+        "group",
+        "window",
+        "window-sets",
+    )
     cautions = (
         *caution_of_own_etcd(config),
         *caution_of_no_strategy(settings),
         *caution_of_plain_secret(config.alerts),
+        *fleet_lock.cautions_of_fleet_lock(settings, config),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
@@ -137,6 +147,9 @@ def _build(settings: Settings, problems: Problems) -> Config:
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
         sessions_limit=check(lambda: _sessions_limit(settings, default), default.sessions_limit, "sessions"),
         alerts=check(lambda: _alerts(settings, default.alerts), default.alerts, "alerts"),
+        fleet_lock=check(
+            lambda: fleet_lock.read_fleet_lock(settings, default.fleet_lock), default.fleet_lock, "fleet-lock"
+        ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         origins=_origins(settings),
         cautions=cautions_of(settings),

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from locksmith.agent import fleet_lock
+from locksmith.agent.fleet_lock import FLEET_LOCK
 from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
@@ -14,6 +16,7 @@ from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
+from locksmith.host.boot import read_machine_id
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth
@@ -32,7 +35,9 @@ from locksmith.util.boottime import boot_time
 
 
 def target_of(config: Config) -> Target:
-    """Give the configured target: the strategy, and the store and group of its lock."""
+    """Give the configured target: the strategy, and the store or the server and the group of its lock."""
+    if config.strategy == FLEET_LOCK:
+        return fleet_lock.target(config.group, config.fleet_lock)
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
@@ -62,7 +67,14 @@ def make_strategy(
             store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
         )
 
-    return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
+    context = StrategyContext(
+        target.group,
+        open_lock,
+        adopt=config.adopt,
+        machine_id=lambda: read_machine_id(paths),
+        fleet_lock=config.fleet_lock.at(target),
+    )
+    return make(target.strategy, context)
 
 
 def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:

@@ -18,7 +18,7 @@ from locksmith.agent.identity import Member
 from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
 from locksmith.agent.settings import Settings
-from locksmith.agent.strategy import Strategy
+from locksmith.agent.strategy import Strategy, has_slots
 from locksmith.config.model import Config
 from locksmith.daemon.assembly import (
     make_gates,
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCKLESS_SPLAY = 0.5
-"""The share of a window over which machines spread that have no queue to wait in."""
+"""The share of a window over which machines spread that have no slot to wait for."""
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -284,7 +284,7 @@ def _presence(
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
     splay = config.window.splay
     if splay is None:
-        splay = 0.0 if strategy.present else LOCKLESS_SPLAY
+        splay = 0.0 if has_slots(strategy) else LOCKLESS_SPLAY
     return Settings(
         strategy=config.strategy,
         reboots=strategy.reboots,

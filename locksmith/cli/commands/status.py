@@ -9,7 +9,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
-from locksmith.cli.rehearsing import note_dry_run, note_not_configured
+from locksmith.cli.rehearsing import note_dry_run, note_not_configured, note_server
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.host.installations import warnings as of_installations
@@ -29,6 +29,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     """Show how many slots there are and who holds one; with --watch the queue and the rollout too."""
     note_dry_run(session)
     note_not_configured(session)
+    note_server(session)
     for caution in of_installations(session.paths):
         note(f"Warning: {caution}")
     if watches:

@@ -24,7 +24,15 @@ from locksmith.cli.reboot.wait import SKIPPABLE, QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
-from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, silence_of
+from locksmith.daemon.assembly import (
+    make_gates,
+    make_mark,
+    make_stages,
+    make_strategy,
+    make_windows,
+    silence_of,
+    target_of,
+)
 from locksmith.errors import StoreUnavailableError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.clock import local_clock
@@ -176,5 +184,4 @@ async def _who_holds(session: Session) -> str:
 
 
 def _target(config: Config) -> Target:
-    strategy = LOCK if config.strategy in ASK_NOBODY else config.strategy
-    return Target(strategy, config.group, config.store.api, config.store.endpoints)
+    return target_of(replace(config, strategy=LOCK) if config.strategy in ASK_NOBODY else config)
