@@ -26,7 +26,7 @@ def fleet_lock(server, **changes):
     return {"strategy": "fleet-lock", "fleet-lock": {"url": server.url, "period": "300ms", **changes}}
 
 
-def test_a_reboot_is_denied_then_granted_and_the_slot_goes_back_after_the_health_check(site, server):
+def test_a_reboot_is_denied_then_granted_and_its_slot_goes_back_healthy(site, server):
     async def story(node):
         machine = zincati_id(node.machine_id)
         server.holders["default"] = {"another"}
