@@ -1,10 +1,16 @@
 """The strategy `fleet-lock`: real daemons as clients of a FleetLock server."""
 
+import asyncio
+import json
+import signal
+
 import pytest
 
 from locksmith.util.zincati import zincati_id
-from tests.contract.daemons import Site
-from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, fleet_lock_double
+from tests.contract.daemons import CLOSED, Site
+from tests.contract.programs import program
+from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, answer, fleet_lock_double
+from tests.harness.node import Node
 from tests.harness.waiting import until
 
 
@@ -14,19 +20,39 @@ def server():
         yield made
 
 
-@pytest.fixture
-def site(tmp_path):
+class Place(Site):
     """A place for daemons without etcd."""
-    site = Site.__new__(Site)
-    site.group, site.folder, site.endpoints, site.reachable = "", tmp_path, ["http://127.0.0.1:1"], False
-    return site
+
+    def __init__(self, folder) -> None:
+        self.group, self.folder, self.endpoints, self.reachable = "", folder, ["http://127.0.0.1:1"], False
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
 
 
 def fleet_lock(server, **changes):
     return {"strategy": "fleet-lock", "fleet-lock": {"url": server.url, "period": "300ms", **changes}}
 
 
-def test_a_reboot_is_denied_then_granted_and_its_slot_goes_back_healthy(site, server):
+def when_second(refused):
+    """Let the first pre-reboot take its slot, and have each later one answered so."""
+
+    def instead(asked):
+        if asked.server.count(PRE_REBOOT) == 1:
+            answer(asked, *asked.server.decide(PRE_REBOOT, *asked.server.calls[-1][1:]))
+        else:
+            refused(asked)
+
+    return instead
+
+
+def refusal(status, kind):
+    return lambda asked: answer(asked, status, {"kind": kind, "value": "by alice"})
+
+
+def test_a_reboot_is_denied_then_granted_and_its_slot_goes_back_healthy(place, server):
     async def story(node):
         machine = zincati_id(node.machine_id)
         server.holders["default"] = {"another"}
@@ -50,4 +76,232 @@ def test_a_reboot_is_denied_then_granted_and_its_slot_goes_back_healthy(site, se
         assert all(one["fleet-lock-protocol"] == "true" for one in server.headers)
         assert not any("Content-Type" in one for one in server.headers)
 
-    site.play(story, **fleet_lock(server))
+    place.play(story, **fleet_lock(server))
+
+
+def test_a_refusal_right_before_the_reboot_is_no_reboot_and_the_slot_goes_back(place, server):
+    async def story(node):
+        ran = node.paths.root / "ran"
+        program(node, "pre-reboot.d/10-drain", f"echo drain >> {ran}")
+        program(node, "abort-reboot.d/10-undo", f"echo undo >> {ran}")
+        server.instead[PRE_REBOOT] = when_second(refusal(409, "no_slot"))
+        node.need_reboot("4081.2.0")
+        await node.says(f"waiting (retry): the last reboot failed: the FleetLock server {server.url} says no_slot")
+        assert (node.machine.reboots, server.holders["default"], node.claim) == (0, set(), None)
+        assert ran.read_text().split() == ["drain", "undo"]
+        assert server.calls[-1][0] == STEADY_STATE
+
+    place.play(story, **fleet_lock(server, period="1h"))
+
+
+def test_a_freeze_right_before_the_reboot_is_no_failure(place, server):
+    async def story(node):
+        server.instead[PRE_REBOOT] = when_second(refusal(409, "frozen"))
+        node.need_reboot("4081.2.0")
+        await node.says(f"aborting the reboot and releasing its slot: the FleetLock server {server.url} says frozen")
+        await until(lambda: node.claim is None, "the slot is given back")
+        assert (node.machine.reboots, server.holders["default"]) == (0, set())
+        assert "the last reboot failed" not in node.said
+        await node.says("waiting (server): ")
+        server.instead.clear()
+        code, said = await node.tool("recheck")
+        assert code == 0, said
+        await node.rebooted()
+
+    place.play(story, **fleet_lock(server, period="1h"))
+
+
+def test_a_server_that_fails_right_before_the_reboot_is_asked_again(place, server):
+    async def story(node):
+        server.instead[PRE_REBOOT] = when_second(lambda asked: setattr(asked, "close_connection", True))
+        node.need_reboot("4081.2.0")
+        await node.says(f"waiting (store): the FleetLock server {server.url} ", limit=30)
+        assert node.machine.reboots == 0
+        assert node.claim["phase"] == "requested"
+        server.instead.clear()
+        await node.rebooted()
+        await until(lambda: node.claim is None, "the slot is given back")
+        assert server.holders["default"] == set()
+
+    place.play(story, **fleet_lock(server, period="1h"))
+
+
+def test_an_unhealthy_machine_keeps_its_slot_until_it_is_healthy(place, server):
+    async def story(node):
+        program(node, "health.d/10-web", f"test -e {node.paths.root}/well || {{ echo 'web is down'; exit 1; }}")
+        node.need_reboot("4081.2.0")
+        await node.says("unhealthy: health.d/10-web: web is down")
+        _, why = await node.tool("why")
+        assert "UNHEALTHY" in why
+        await asyncio.sleep(1)
+        assert (server.count(STEADY_STATE), len(server.holders["default"])) == (0, 1)
+        await node.kill_daemon()
+        await node.start_daemon()
+        await node.says("unhealthy: ", times=2)
+        assert server.count(STEADY_STATE) == 0
+        (node.paths.root / "well").touch()
+        node.send_signal(signal.SIGHUP)
+        await until(lambda: node.claim is None, "the slot is given back", 40)
+        assert (server.count(STEADY_STATE), server.holders["default"]) == (1, set())
+
+    place.play(story, **fleet_lock(server), health={"limit": "1s"})
+
+
+def test_a_lost_first_answer_is_repeated_and_the_slot_is_used(place, server):
+    async def story(node):
+        server.lost.add(PRE_REBOOT)
+        node.need_reboot("4081.2.0")
+        await node.says("gave no answer: it closed the connection without an answer; it is asked again at ")
+        assert len(server.holders["default"]) == 1
+        server.lost.clear()
+        await node.rebooted()
+        await until(lambda: not server.holders["default"], "the slot is given back")
+
+    place.play(story, **fleet_lock(server))
+
+
+def test_steady_state_is_repeated_until_the_server_agrees(place, server):
+    async def story(node):
+        server.refuse(STEADY_STATE, 500, "failed", "etcd is away")
+        node.need_reboot("4081.2.0")
+        await node.rebooted()
+        await node.says("waiting (store): the slot is not given back: the FleetLock server ")
+        assert node.claim is not None
+        server.instead.clear()
+        await until(lambda: node.claim is None, "the slot is given back")
+        assert server.holders["default"] == set()
+
+    place.play(story, **fleet_lock(server))
+
+
+def test_a_server_is_asked_seldom_whatever_wakes_the_daemon(place, server):
+    async def story(node):
+        server.refuse(PRE_REBOOT)
+        node.need_reboot("4081.2.0")
+        await node.says("waiting (server)")
+        for _ in range(5):
+            node.engine.emit()
+            await asyncio.sleep(0.1)
+        assert server.count(PRE_REBOOT) == 1
+        code, said = await node.tool("recheck")
+        assert code == 0, said
+        await until(lambda: server.count(PRE_REBOOT) == 2, "it is asked after a recheck")
+
+    place.play(story, **fleet_lock(server, period="1h"))
+
+
+def test_a_claim_outlives_a_stop_and_is_given_back_where_it_was_made(place, server):
+    """The machine has its slot without knowing: the answer was lost. Another strategy is configured then."""
+
+    async def story(node):
+        server.lost.add(PRE_REBOOT)
+        node.need_reboot("4081.2.0")
+        await node.says("gave no answer")
+        await node.stop_daemon()
+        assert node.claim["strategy"] == "fleet-lock"
+        assert node.claim["client"] == "of-old"
+        server.lost.clear()
+        with fleet_lock_double() as other:
+            node.configure(place.settings(**fleet_lock(other, period="1h"), window=CLOSED))
+            await node.start_daemon()
+            await until(lambda: server.count(STEADY_STATE) == 1, "it is given back where it was taken")
+            assert server.holders["default"] == set()
+            assert server.calls[-1][2] == "of-old"
+            await node.says("may still carry out a request")
+            assert other.calls == []
+
+    place.play(story, **fleet_lock(server, id="of-old", period="1h"))
+
+
+def test_under_etcd_lock_a_slot_of_a_fleetlock_server_is_given_back(site, server):
+    async def story(node):
+        node.machine.on_reboot = lambda: None
+        node.need_reboot("4081.2.0")
+        await until(lambda: node.machine.reboots, "logind is asked")
+        assert len(server.holders["default"]) == 1
+        node.configure(site.settings())
+        await node.reboot()
+        await until(lambda: node.claim is None, "the slot is given back")
+        assert server.holders["default"] == set()
+        node.configure(site.settings(**fleet_lock(server)))
+        node.need_reboot("4081.3.0")
+        await until(lambda: site.lock.holders == [node.machine_id], "a slot in etcd")
+        await until(lambda: node.machine.reboots == 2, "logind is asked")
+        await node.reboot()
+        await until(lambda: node.claim is None, "that slot is given back in etcd")
+        assert site.lock.holders == []
+
+    site.play(story, group="", **fleet_lock(server), reboot={"settle": "5s"})
+
+
+def test_the_tool_says_which_server_decides(place, server):
+    async def story(node):
+        who = f"the FleetLock server {server.url} (group default, id {zincati_id(node.machine_id)})"
+        await node.says("idle")
+        code, said = await node.tool("status")
+        assert (code, f"{who} decides, and alone knows who has a slot" in said) == (1, True), said
+        code, said = await node.tool("why")
+        assert (code, f"Its strategy is fleet-lock: {who} decides." in said) == (0, True), said
+        code, said = await node.run("locksmithd", "--check-config")
+        assert (code, f'fleet-lock.url = "{server.url}"' in said) == (0, True), said
+        code, said = await node.run("locksmithd", "--check-config", "--online")
+        assert f"{who}: answers (HTTP status 405 to a GET), and no slot was asked for" in said
+        assert "etcd: not asked: strategy fleet-lock needs no store" in said
+        assert server.calls == []
+
+    place.play(story, **fleet_lock(server))
+
+
+def test_a_server_that_is_gone_for_good_can_be_forgotten(place, server):
+    async def story(node):
+        with fleet_lock_double() as gone:
+            node.configure(place.settings(**fleet_lock(gone), window={}))
+            gone.refuse(PRE_REBOOT)
+            await node.start_daemon()
+            node.need_reboot("4081.2.0")
+            await node.says("waiting (server)")
+            await node.stop_daemon()
+            node.configure(place.settings(**fleet_lock(server)))
+            code, said = await node.tool("forget-claim", "--yes")
+            assert (code, "locksmithd gives the slot back there, so nothing was forgotten" in said) == (1, True), said
+        await node.start_daemon()
+        await node.says("run `locksmithctl forget-claim` on this machine")
+        code, said = await node.tool("forget-claim", "--yes")
+        assert (code, "That server does not answer: " in said) == (0, True), said
+        await node.rebooted()
+
+    place.play(story, running=False, **fleet_lock(server))
+
+
+def test_an_operators_reboot_takes_its_slot_at_the_server(place, server):
+    async def story(node):
+        await node.says("idle")
+        server.holders["default"] = {"another"}
+        code, said = await node.tool("reboot")
+        assert (code, "not rebooting: the FleetLock server " in said, "says no_slot" in said) == (1, True, True), said
+        assert server.calls[-1][0] == STEADY_STATE
+        assert node.machine.reboots == 0
+        server.holders["default"] = set()
+        code, said = await node.tool("reboot", "--reason", "new disk")
+        assert code == 0, said
+        await node.rebooted()
+        await until(lambda: node.claim is None and not server.holders["default"], "the slot is given back")
+
+    place.play(story, **fleet_lock(server))
+
+
+def test_a_secret_that_a_server_repeats_is_not_shown(place, server, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("hush-hush-12345\n")
+    file.chmod(0o600)
+    server.who = "Bearer another"
+
+    async def story(node: Node):
+        node.need_reboot("4081.2.0")
+        await node.says("says unauthorized: not ")
+        assert "it refuses fleet-lock.token-file" in node.said
+        _, why = await node.tool("why", "--json")
+        assert "hush" not in node.said + why
+        assert json.loads(why)["node"]["code"] == "server"
+
+    place.play(story, **fleet_lock(server, **{"token-file": str(file)}))
