@@ -34,6 +34,9 @@ LocksmithError                                     the command line prints the s
 │   │   └── NotAdmittedError (lock.errors)         not done: an order, or another member, keeps this machine waiting
 │   │       └── HaltedError (lock.errors)          not done: the rollout is halted until `locksmithctl resume`
 │   ├── LostClaimError (lock.errors)               refused: the claim has no slot any more
+│   ├── OtherPlaceError (lock.errors)              not done: the client is queued for a claim of another server
+│   ├── OtherMachineError (lock.errors)            not done: a machine with this client's id is present
+│   ├── PlaceGoneError (lock.errors)               not done: the client's place went while its slot was being taken
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
 │   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot
@@ -43,6 +46,7 @@ LocksmithError                                     the command line prints the s
 │   ├── AlreadyHeldError (lock.records.semaphore)  not done: the holder has a slot already
 │   ├── NotHeldError (lock.records.semaphore)      not done: the holder has no slot
 │   └── BlockedError (cli.reboot.preparation)      refused: a gate blocks now, and may allow the reboot later
+├── TooManyCallsError (server.turns)               refused: too many calls of one client are under way
 ├── HostError                                      this machine (D-Bus, logind, files) did not do what was asked
 │   ├── RebootRefusedError                         refused: the machine does not go down
 │   ├── RebootUnknownError                         may be done: the machine may go down

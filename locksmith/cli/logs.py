@@ -87,6 +87,8 @@ def set_up(*, debug: bool, program: str, group: str = "", fields: Mapping[str, s
     # What a library says of a connection that ended is said better by the error that follows.
     for name in ("urllib3", "dbus_fast", "etcd"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Its errors are tracebacks, and clients can cause its warnings; locksmith.server logs what is of use.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
 
 
 def _to_journal(program: str, group: str, fields: Mapping[str, str]) -> logging.Handler:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from locksmith.config.server_values import GROUPS
 from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
@@ -139,6 +140,14 @@ NOT_NEEDED: Final = Key("triggers.not-needed", STATUSES)
 PERIOD: Final = Key("triggers.period", LONG_SPAN)
 COMMAND_LIMIT: Final = Key("triggers.limit", SPAN)
 
+SERVER_ADDRESS: Final = Key("server.address", FULL_TEXT)
+SERVER_PORT: Final = Key("server.port", PORT)
+SERVER_CERTFILE: Final = Key("server.certfile", PATH)
+SERVER_KEYFILE: Final = Key("server.keyfile", PATH)
+SERVER_CLIENT_CAFILE: Final = Key("server.client-cafile", PATH)
+SERVER_HOOK_LIMIT: Final = Key("server.hook-limit", SPAN)
+SERVER_GROUPS: Final = Key("server.groups", GROUPS)
+
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
@@ -167,6 +176,8 @@ _ALL: tuple[Key[Any], ...] = (
     *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
+    *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
+    SERVER_GROUPS,
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""

@@ -30,6 +30,7 @@ from locksmith.config.model import (
     RebootSettings,
 )
 from locksmith.config.problems import EVERYTHING, Problems
+from locksmith.config.server import cautions_of_server, read_server, refuse_unusable_of_server
 from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import NO_KEY, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
@@ -92,6 +93,23 @@ def _daemon(
     return replace(config, cautions=(*config.cautions, *cautions)), settings
 
 
+def load_server(paths: Paths, environ: Mapping[str, str], problems: Problems) -> Config:
+    """Give the configuration of `locksmith-server`, as far as it can be used: of the files and its credentials alone.
+
+    All problems are noted.
+    """
+    given, files = credentials.of_daemon(environ), find_files(paths.config_folders, problems)
+    explicit = from_files(files, problems)
+    problems.attempt_value(partial(credentials.refuse_unread, given), EVERYTHING)
+    credentials.refuse_contradictions(explicit, given.settings, problems)
+    settings = given.settings.under(explicit)
+    config = replace(_build(settings, problems), files=files)
+    problems.check(lambda: refuse_unusable_of_server(settings, config.server), None, "server")
+    problems.check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    own = (*cautions_of_server(config.server), *given.cautions, *cautions_of_files(paths.config_folders, files))
+    return replace(config, cautions=(*config.cautions, *own))
+
+
 def load_tool(
     paths: Paths, environ: Mapping[str, str], flags: Mapping[str, object], daemon: Settings | None = None
 ) -> Config:
@@ -151,6 +169,7 @@ def _build(settings: Settings, problems: Problems) -> Config:
             lambda: fleet_lock.read_fleet_lock(settings, default.fleet_lock), default.fleet_lock, "fleet-lock"
         ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
+        server=check(lambda: read_server(settings), default.server, "server"),
         origins=_origins(settings),
         cautions=cautions_of(settings),
     )

@@ -1,4 +1,4 @@
-"""The settings of both programs, as values. Pure."""
+"""The settings of all programs, as values. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from locksmith.agent.fleet_lock import FleetLockSettings
+from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.layered import Layered
 from locksmith.host.settings import SessionSettings
@@ -138,6 +139,7 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     files: tuple[Layered, ...] = field(default=(), compare=False, repr=False)
     not_configured: str = field(default="", compare=False)

@@ -9,6 +9,7 @@ from locksmith.config.model import (
     DEFAULT_ORIGIN,
     Config,
 )
+from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.host.layered import Layered
 from locksmith.window.duration import format_duration
 from locksmith.window.window_set import WindowSet
@@ -120,7 +121,31 @@ def _values(config: Config) -> dict[str, object]:
         "alerts.password-file": config.alerts.password_file,
         "alerts.token-file": config.alerts.token_file,
         "alerts.cafile": config.alerts.cafile,
+        **_server_values(config.server),
     }
+
+
+def _server_values(server: ServerSettings) -> dict[str, object]:
+    return {
+        "server.address": server.address,
+        "server.port": server.port,
+        "server.certfile": server.certfile,
+        "server.keyfile": server.keyfile,
+        "server.client-cafile": server.client_cafile,
+        "server.hook-limit": server.hook_limit,
+        "server.groups": {name: _group_values(group) for name, group in server.groups.items()} or None,
+    }
+
+
+def _group_values(group: ServedGroup) -> dict[str, object]:
+    values: dict[str, object] = {
+        "clients": group.clients or None,
+        "password-file": group.password_file,
+        "certificates": group.certificates or None,
+        "limit": group.limit,
+        "window-sets": group.window_sets or None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _set_values(known: WindowSet) -> dict[str, object]:

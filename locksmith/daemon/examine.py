@@ -2,7 +2,6 @@
 
 from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_stages, make_strategy, target_of
-from locksmith.daemon.metrics_tls import ServerCertificate
 from locksmith.errors import HostError, LocksmithError, UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
@@ -10,6 +9,7 @@ from locksmith.host.trust import refuse_changeable_folders
 from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.tls import Tls
 from locksmith.triggers.plugin import TriggerContext, make_triggers
+from locksmith.util.server_certificate import ServerCertificate
 
 
 def problems_of_parts(config: Config, paths: Paths) -> list[str]:

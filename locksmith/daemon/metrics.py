@@ -20,11 +20,12 @@ from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.state import state_of
 from locksmith.agent.steps import Abort, Finish, Idle, Release, Request, Run, Step, Wait
 from locksmith.config.model import MetricsSettings
-from locksmith.daemon.metrics_server import MetricsServer, listen
-from locksmith.daemon.metrics_tls import ServerCertificate
+from locksmith.daemon.metrics_server import MetricsServer
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import states
 from locksmith.lock.records.states import ERRORS, REASONS
+from locksmith.util.server_certificate import ServerCertificate
+from locksmith.util.visits import listen
 
 log = logging.getLogger(__name__)
 

@@ -8,18 +8,13 @@
 """
 
 import asyncio
-import enum
 import errno
-import ipaddress
 import logging
 import socket
 import ssl
-import struct
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +23,7 @@ from locksmith.daemon.metrics_channel import Channel, Plain, Tls
 from locksmith.daemon.metrics_http import HEAD_END, LARGEST_REQUEST, TOO_LARGE, Exposition, plain
 from locksmith.util import boottime
 from locksmith.util.ratelimit import RateLimit
+from locksmith.util.visits import NO_RESET, RESET, Stage, Visit, dispensable, origin
 
 log = logging.getLogger(__name__)
 
@@ -41,37 +37,13 @@ SHARE = 0.25
 """The share of a core: after more work the thread pauses before it accepts new connections."""
 AT_ONCE = 8
 """How many connections it accepts then."""
-BACKLOG = 4096
-"""Connections that wait in the kernel, which drops any more. 900 silent connections leave the queue in a second."""
 NO_DESCRIPTOR_PAUSE = 1.0
 STOP_LIMIT = 2.0
 WARNINGS = 1 / 600
 """Per second: clients can cause a warning."""
 
-_RESET, _NO_RESET = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FAILED = plain("500 Internal Server Error", "The metrics cannot be given: see the log of locksmithd.")
-
-
-class Stage(enum.IntEnum):
-    """The progress of a connection."""
-
-    SILENT = 0
-    SPEAKS = 1
-    ASKED = 2
-
-
-@dataclass(slots=True, eq=False)
-class Visit:
-    """An open connection, its client, and its progress."""
-
-    client: str
-    stage: Stage = Stage.SILENT
-
-    def hear(self) -> None:
-        """Note that the client has sent bytes."""
-        if self.stage is Stage.SILENT:
-            self.stage = Stage.SPEAKS
 
 
 class MetricsServer:
@@ -181,7 +153,7 @@ class MetricsServer:
 
     async def _attend(self, connection: socket.socket, visit: Visit) -> None:
         # Without a clean end, a reset: so the kernel keeps nothing for a client that never takes its end.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         try:
             channel = self._channel(Plain(connection, visit.hear))
             async with asyncio.timeout(REQUEST_LIMIT):
@@ -189,7 +161,7 @@ class MetricsServer:
             visit.stage = Stage.ASKED
             async with asyncio.timeout(ANSWER_LIMIT):
                 await channel.send(self._answer(head))
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_RESET)
                 await channel.end()
         except (OSError, EOFError):
             pass  # the client is too slow (TimeoutError is an OSError), gone, or does not speak HTTP
@@ -219,38 +191,3 @@ async def _receive_request(channel: Channel) -> bytes:
     while HEAD_END not in head and len(head) <= LARGEST_REQUEST:
         head += await channel.receive()
     return head.partition(HEAD_END)[0] if HEAD_END in head[:LARGEST_REQUEST] else head
-
-
-def dispensable(visits: list[Visit]) -> Visit:
-    """Choose the connection to end: of the client with the most, the least advanced; of those, the oldest.
-
-    So a client with a single connection keeps it while another client has more.
-    """
-    crowd = Counter(visit.client for visit in visits)
-    return min(visits, key=lambda visit: (-crowd[visit.client], visit.stage))  # the first of equals, so the oldest
-
-
-def origin(address: Any) -> str:
-    """Name a client: this machine's loopback is one client, and so is a /64 of IPv6."""
-    ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    if ip.is_loopback:
-        return "this machine"
-    if ip.version == 6:  # noqa: PLR2004 - IPv6
-        return str(ipaddress.ip_network(f"{ip}/64", strict=False))
-    return str(ip)
-
-
-def listen(address: str, port: int) -> socket.socket:
-    """Give a socket that listens on an address. `OSError`, `OverflowError`, `ValueError`: it is not possible."""
-    infos = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, where = infos[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

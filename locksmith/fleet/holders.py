@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
-from locksmith.lock.records.claim import COMMAND, COMMITTED, DAEMON, MANUAL, WENT_WRONG, Claim
+from locksmith.lock.records.claim import COMMAND, COMMITTED, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.states import RELEASING, VERIFYING
@@ -28,7 +28,7 @@ class HolderKind(StrEnum):
     FAILED = "failed"
     """A machine that has rebooted, and whose update is not there."""
     LOST = "lost"
-    """The claim of a locksmithd whose machine is no longer present, by the store's clock."""
+    """The claim of a locksmithd, or of a client of the server, whose machine is no longer present, by the store."""
     ORPHANED = "orphaned"
     """The claim of a machine that has rebooted and does not know it any more: no reboot journal has it."""
     UNSEEN = "unseen"
@@ -38,7 +38,7 @@ class HolderKind(StrEnum):
     MANUAL = "manual"
     """An operator's lock."""
     UNKNOWN = "unknown"
-    """A claim of a kind that this version does not know, or of a client of the server."""
+    """A claim of a kind that this version does not know."""
     LEGACY = "legacy"
     """No record: a legacy node, or a legacy lock. Such a machine was never present."""
     UNREADABLE = "unreadable"
@@ -99,7 +99,7 @@ def _how(claim: Claim, machine: Node | None, now: datetime | None) -> HolderKind
     if is_orphan(claim, machine):
         return HolderKind.ORPHANED
     if machine is None:
-        return HolderKind.LOST if claim.who == DAEMON else HolderKind.UNSEEN
+        return HolderKind.LOST if claim.shows_presence else HolderKind.UNSEEN
     return _under_way(claim, machine, now)
 
 

@@ -2,7 +2,7 @@
 
 from locksmith.fleet.phrases import span_of_presence
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import COMMAND, DAEMON, HELD, MANUAL, WENT_WRONG, Claim
+from locksmith.lock.records.claim import COMMAND, HELD, MANUAL, WENT_WRONG, Claim
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 from locksmith.lock.unlocking import MID_REBOOT, ShownNode
@@ -70,7 +70,7 @@ def _present(node: Node) -> str:
 
 
 def _not_seen(claim: Claim) -> str:
-    if claim.who == DAEMON:
+    if claim.shows_presence:
         return f"it was not seen for {span_of_presence()} or longer"
     return "it shows no presence"
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
-from locksmith.lock.records.claim import REBOOT
+from locksmith.lock.records.claim import REBOOTS
 
 OWN = {
     HolderKind.HELD,
@@ -40,7 +40,7 @@ class Rollout:
         """Take note of a view."""
         held = {one.holder: one for one in holder_statuses(view) if one.how in OWN}
         needing = {node.machine_id for node in view.machines.values() if node.need}
-        waiting = {waiter.holder for waiter in view.waiters if waiter.kind == REBOOT}
+        waiting = {waiter.holder for waiter in view.waiters if waiter.kind in REBOOTS}
         for holder, before in self._held.items():
             if holder not in held and holder not in waiting | needing and before.since is not None:
                 self.done[holder] = Reboot(before.name, now - before.since)

@@ -20,7 +20,7 @@ from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records import reboot as reboot_record
-from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
+from locksmith.lock.records.claim import REBOOT, REBOOTS, Claim
 from locksmith.lock.records.incident import EXPIRED, FIRST, LOST, HaltAfter, Incident
 from locksmith.lock.records.order import FREEZE, HOLD, OTHER_CLUSTER, RESTORED, SPACING, Order
 from locksmith.lock.records.reboot import RebootRecord
@@ -188,7 +188,7 @@ class Admission:
 
     async def begin_spacing(self, claim: Claim, spacing: Reading) -> None:
         """Keep the others from beginning a reboot for a while; `ConflictError`: another has just done so."""
-        if not self.rules.spacing or claim.kind != REBOOT:
+        if not self.rules.spacing or claim.kind not in REBOOTS:
             return
         now = self._clock().replace(microsecond=0)
         order = Order(
@@ -211,7 +211,7 @@ class Admission:
             return None
         limit = timedelta(seconds=self.rules.expire_after)
         for claim in others.claims:
-            gone = claim.is_machines and claim.who == DAEMON and claim.holder not in others.present
+            gone = claim.shows_presence and claim.holder not in others.present
             if gone and self._clock() - claim.held_since > limit:
                 return claim
         return None

@@ -1,10 +1,11 @@
 """The lock of a group, connected: the store of its settings, and on v3 the check of the other keyspace."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from locksmith.lock.admission import GroupRules, Watermark
 from locksmith.lock.keyspaces import refuse_if_v2_in_use
-from locksmith.lock.queue import Queue
+from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -35,6 +36,30 @@ def open_queued_lock(
     store = open_store(settings, meter, mark, keys.semaphore_key(group), Expecting(cluster))
     queue = Queue(store, group, halt_after=rules.halt_after)
     return QueuedLock(_lock(store, settings, group, meter, rules=rules, mark=mark), queue, meter)
+
+
+def lock_on(
+    store: Store,
+    group: str,
+    rules: GroupRules,
+    settings: StoreSettings | None,
+    *,
+    clock: Callable[[], datetime],
+    limit: float,
+) -> QueuedLock:
+    """Make the lock of a group for one call of a FleetLock client, on a store that all calls share.
+
+    `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
+    after `limit` seconds. It is not to be closed: the client's place stays.
+    """
+
+    async def guard() -> None:
+        if settings is not None:
+            await refuse_if_v2_in_use(settings, group)
+
+    checks = settings is not None and settings.api == V3
+    lock = RebootLock(store, group, guard=guard if checks else None, rules=rules, clock=clock, limit=limit)
+    return QueuedLock(lock, Queue(store, group, ttl=POLLED_TTL, halt_after=rules.halt_after))
 
 
 def _lock(

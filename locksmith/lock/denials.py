@@ -35,13 +35,13 @@ def binds_every_machine(error: BaseException, claim: Claim) -> bool:
 def _is_clones(error: OtherClaimError, own: Claim) -> bool:
     """Tell another machine of the same id from this one's own other business."""
     other = error.claim
-    return other is not None and other.is_machines and own.is_machines and other.hostname != own.hostname
+    return other is not None and other.is_journaled and own.is_journaled and other.hostname != own.hostname
 
 
 def _is_orphan(error: OtherClaimError, own: Claim) -> bool:
     """Tell a claim that this machine's own daemon has made, and forgotten."""
     other = error.claim
-    if other is None or not (other.is_machines and own.is_machines):
+    if other is None or not (other.is_journaled and own.is_journaled):
         return False
     return other.who == own.who == DAEMON and other.hostname == own.hostname
 

@@ -34,6 +34,24 @@ class LostClaimError(LockError):
     """Refused: the claim has no slot any more. An operator, or `adopt`, has freed the slot."""
 
 
+class OtherPlaceError(LockError):
+    """Not done: the client has a place in the queue for a claim that another server made. That claim is to be used."""
+
+
+class OtherMachineError(LockError):
+    """Not done: a machine with this client's id is present in the group: they would answer for each other."""
+
+    def __init__(self, client: str) -> None:
+        super().__init__(
+            f"a machine with the id {client} is present in the group by its locksmithd: give the FleetLock client an "
+            "id of its own"
+        )
+
+
+class PlaceGoneError(LockError):
+    """Not done: the client's place in the queue was removed while its slot was being taken."""
+
+
 class FreedOrNotError(LockError):
     """May be done: after a lost answer the id has a slot without a record, again or still. Nothing more was done."""
 

@@ -81,8 +81,11 @@ class HolderState:
             # The tool asks where a machine is past its point of no return or runs a command; scripts have no terminal.
             unasked = self.claim.state == HELD and self.claim.kind != COMMAND
             force = unlock if unasked else f"`locksmithctl unlock --force {quoted(self.holder)}`"
-            forgotten = f"; if its machine has forgotten that claim, {force} releases it"
-            return f"{self.holder} is {self.claim.describe()}{forgotten if self.claim.is_machines else ''}"
+            way_out = ""
+            if self.claim.is_machines:
+                gone = "does not come back" if self.claim.is_clients else "has forgotten that claim"
+                way_out = f"; if its machine {gone}, {force} releases it"
+            return f"{self.holder} is {self.claim.describe()}{way_out}"
         return (
             f"{self.holder} stands in the semaphore without a record: a legacy node or a legacy lock holds it; "
             f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"

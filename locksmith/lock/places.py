@@ -10,15 +10,18 @@ by its creation.
 import re
 
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.claim import JOURNALED, Claim
 from locksmith.lock.records.waiter import Waiter
+
+DIGITS = 18
+"""Digits of the highest number that a ticket may have."""
 
 _PLACE = re.compile(r"!([0-9a-f]{16})-(.*)")
 
 
 def name_of(claim: Claim | Waiter) -> str:
-    """Name who waits, as the keys do: a machine is its id, so that an operator who waits for it is another."""
-    return claim.holder if claim.is_machines else f"{claim.kind}:{claim.holder}"
+    """Name who waits, as the keys do: a machine is its id. An operator, or a client, of the same id is another."""
+    return claim.holder if claim.kind in JOURNALED else f"{claim.kind}:{claim.holder}"
 
 
 def ticket_key(group: str, claim: Claim | Waiter) -> str:
@@ -50,6 +53,11 @@ def number_of(key: str) -> int | None:
     """Read the number of a place; None: a version before this one made it."""
     found = _PLACE.fullmatch(key.rpartition("/")[2])
     return int(found[1], 16) if found else None
+
+
+def number_of_ticket(value: bytes) -> int | None:
+    """Read the number that a ticket leads to; None: it is none."""
+    return int(value) if value.isdigit() and len(value) <= DIGITS else None
 
 
 def name_in(key: str) -> str:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 TTL = 90.0
 """Seconds after which a place expires that no machine keeps: three heartbeats of the loop."""
+POLLED_TTL = 900.0
+"""Seconds after which the place of a client expires that calls no more: it calls every 5.5 minutes at the latest."""
 FAR_TTL = 900.0
 """The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
 KEEP_AFTER = 25.0
@@ -123,6 +125,9 @@ class Queue:
         if self._view is None or _now() >= self._view.ends:
             self._view = await self._observe_all(place)
         self._first = self._view.queued.position == 1
+        if self._first and self._place is not None and self._place.found and claim.is_clients:
+            # Once for each call of the client: the second sees by it that the client still calls.
+            self._place = await self._write(self._place, self._ttl)
         return self._view
 
     async def wait(self, view: QueueView) -> bool:
@@ -243,9 +248,14 @@ class Queue:
         return bool(left)
 
     def _is_deserted(self, first: Entry) -> bool:
-        """Tell whether the machine of the first place is of those that write it, and has not for too long."""
-        stood = self._unchanged.stood(first, _now())
-        return stood > FIRST_LASTS and bool(read(first, lambda found: str(found.beat or "")))
+        """Tell whether the machine of the first place is of those that write it, and has not for too long.
+
+        A client of the server calls every few minutes: its place stands for as long as it says.
+        """
+        stood, found = self._unchanged.stood(first, _now()), read(first, lambda found: found)
+        if found is None or not (found.beat or found.polls):
+            return False
+        return stood > (max(FIRST_LASTS, found.lasts) if found.polls else FIRST_LASTS)
 
     def _view_from_afar(self, position: int, known: int) -> QueueView:
         """Put off the first read of a machine that enters far back: thousands that enter at one moment would all read.

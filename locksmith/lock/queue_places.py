@@ -12,14 +12,12 @@ from typing import TypeVar
 
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.lock import places
+from locksmith.lock.errors import OtherPlaceError
 from locksmith.lock.queue_sight import SPAN
 from locksmith.lock.records import waiter
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import ABSENT, Check, Delete, Entering, Entry, Put, Store, remove
-
-DIGITS = 18
-"""Digits of the highest number that a ticket may have."""
 
 T = TypeVar("T")
 
@@ -37,6 +35,8 @@ class Place:
     kept: float
     ttl: float
     uncertain: bool = False
+    found: bool = False
+    """Whether it was there: an earlier run, or another server, made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Places:
     async def write(self, place: Place, ttl: float) -> Place:
         """Write a place once more, to last for `ttl`; `ConflictError`: it is no longer so."""
         now = waiter.decode(place.entry.value, place.entry.key)
-        record = waiter.encode(replace(now, beat=now.beat + 1, lasts=int(ttl)))
+        record = waiter.encode(now.kept(int(ttl)))
         entry, ticket = await self._store.rejoin(place.entry, record, place.ticket, ttl=ttl)
         return Place(place.claim, ticket, entry, _now(), ttl)
 
@@ -116,10 +116,15 @@ class Places:
         return Place(claim, ticket, entry, _now(), self._ttl), ahead
 
     async def _again(self, claim: Claim) -> Place:
-        """Take over the place that an earlier run of this program had, or put this claim's in the stead of another."""
+        """Take over the place that an earlier run of this program had, or put this claim's in the stead of another.
+
+        Of a client's place another server may have made it: that one's claim is the client's.
+        """
         found = await self._find(claim)
         if found.place is not None and found.ticket is not None and _nonce(found.place) == claim.nonce:
             return await self._take_over(claim, found.ticket, found.place)
+        if claim.is_clients and found.place is not None and _nonce(found.place) is not None:
+            raise OtherPlaceError(f"{claim.holder} has a place in the queue for another call")
         for entry in (found.place, found.ticket):
             if entry is not None:
                 await self._remove(entry)
@@ -130,7 +135,7 @@ class Places:
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
         lasts = read(entry, lambda found: found.lasts)
-        place = Place(claim, ticket, entry, _now(), float(lasts or self._ttl))
+        place = Place(claim, ticket, entry, _now(), float(lasts or self._ttl), found=True)
         return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:
@@ -138,9 +143,10 @@ class Places:
         ticket, older = [reading.entry for reading in await self._store.read(wanted)]
         if ticket is None:
             return _Found(None, None, older)
-        if not ticket.value.isdigit() or len(ticket.value) > DIGITS:
+        number = places.number_of_ticket(ticket.value)
+        if number is None:
             return _Found(ticket, None, older)
-        key = places.place_key(self._group, claim, int(ticket.value))
+        key = places.place_key(self._group, claim, number)
         return _Found(ticket, (await self._store.get(key)).entry, older)
 
     async def _remove(self, entry: Entry) -> None:

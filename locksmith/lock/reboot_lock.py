@@ -103,9 +103,9 @@ class RebootLock:
         retry, take = self.guarded.retry, self._take.attempt
         if not leaving and prepared is None:
             return await retry.contend(lambda: take(claim, position, (), None), SlotsBusyError)
-        # Only at first: where the place has expired meanwhile, the slot is taken without it.
-        first = [(leaving, prepared)]
-        return await retry.run(lambda: take(claim, position, *(first.pop() if first else ((), None))))
+        # Only at first: where the place has expired meanwhile, the slot is taken without it, but for a client.
+        first, later = [(leaving, prepared)], (leaving if claim.is_clients else (), None)
+        return await retry.run(lambda: take(claim, position, *(first.pop() if first else later)))
 
     async def check(self, claim: Claim) -> bool:
         """Tell whether this very claim holds a slot. `OtherClaimError`: another one does, for the same id."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from locksmith.errors import ConflictError
 from locksmith.lock.admission import Admission
 from locksmith.lock.admission_readings import AdmissionReadings, Others
-from locksmith.lock.errors import OtherClaimError, SlotsBusyError
+from locksmith.lock.errors import OtherClaimError, PlaceGoneError, SlotsBusyError
 from locksmith.lock.guarded import Guarded, removals
 from locksmith.lock.holder import HolderState, read_record
 from locksmith.lock.own_claim import OwnClaim
@@ -41,6 +41,8 @@ class Take:
     async def attempt(self, claim: Claim, position: int, leaving: Sequence[Entry], prepared: Prepared | None) -> bool:
         """Take a slot; True: what was `leaving` has gone.
 
+        A client's slot is taken with its place or not at all: without the place, its steady-state came in between.
+
         The other keyspace is checked during the reads: between a slot's being free and its being taken, time counts. A
         prepared take begins that check when its swap is on its way: before, the check's own work would delay the swap.
         """
@@ -63,7 +65,8 @@ class Take:
         began = asyncio.get_running_loop().time()
         key, own, memory = self._own.keys(claim.holder)
         keys = [key, own, memory, self._shares.key, *self._admission.keys(claim.holder)]
-        read = await self._own.read(claim, keys)
+        placed = [one.key for one in leaving] if claim.is_clients else []
+        read = await self._own.read(claim, [*keys, *placed])
         holder_state, last = self._own.holder_state_in(claim.holder, read[key], read[own]), read[memory]
         if holder_state.listed and not holder_state.holds(claim):
             raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
@@ -73,6 +76,8 @@ class Take:
         if held:
             await checking
             return False
+        if claim.is_clients:
+            leaving = _still_there(claim, leaving, [read[one].entry for one in placed])
         self._admission.refuse_repeat(claim, last)
         holder_state, also = await self._shares.applied(holder_state, read[self._shares.key].entry, checking)
         try:
@@ -123,6 +128,16 @@ class Take:
         if holder_state.record is not None and holder_state.is_of(claim):
             with suppress(ConflictError):
                 await self._guarded.store.delete(holder_state.record.key, holder_state.record.version)
+
+
+def _still_there(claim: Claim, leaving: Sequence[Entry], now: Sequence[Entry | None]) -> list[Entry]:
+    """Give a client's place and its ticket as they are now; `PlaceGoneError`: the place is no longer the same."""
+    left = [entry for entry in now if entry is not None]
+    if not left or (left[0].key, left[0].created) != (leaving[0].key, leaving[0].created):
+        raise PlaceGoneError(
+            f"the place of {claim.holder} in the queue is gone: its steady-state came in between, or it has expired"
+        )
+    return left
 
 
 def _retrieve(checking: "asyncio.Future[None]") -> None:

@@ -13,7 +13,7 @@ class FleetLock(Protocol):
         ...
 
     async def steady_state(self, group: str, client: str) -> Refusal | None:
-        """Give back what a client has; None: it has nothing any more."""
+        """Release what a client has; None: it has nothing any more."""
         ...
 
     async def close(self) -> None:

@@ -19,3 +19,8 @@ class RateLimit:
         allowed = left >= 1
         self._left = left - 1 if allowed else left
         return allowed
+
+    def refund(self) -> None:
+        """Take back the last event that was allowed: it was none of those that are limited."""
+        if self._left is not None:
+            self._left = min(self._left + 1, self.burst)

@@ -45,10 +45,10 @@ def no_passphrase() -> str:
     return ""
 
 
-def how_to_renew(file: Path) -> str:
+def how_to_renew(file: Path, unit: str = "locksmithd.service") -> str:
     """Say what follows the renewal of a file: systemd copies a credential when the unit starts."""
     if "/run/credentials/" in str(file):
-        return "renew it, then run `systemctl restart locksmithd.service`"
+        return f"renew it, then run `systemctl restart {unit}`"
     return "renew it, no restart is needed"
 
 

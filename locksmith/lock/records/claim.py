@@ -22,13 +22,24 @@ REBOOT = "reboot"
 """The claim of a machine that reboots; the machine whose reboot journal has its nonce releases it."""
 COMMAND = "command"
 """The claim of a machine while an operator's command runs on it; it is released as a machine's reboot is."""
-MACHINES = {REBOOT, COMMAND}
-"""Claims of the machine itself, which its reboot journal has: an id has at most one, and every order holds it back."""
+FLEETLOCK = "fleetlock"
+"""The claim of a client of `locksmith-server`, which speaks FleetLock; its next steady-state has the server release it.
+
+Versions before this kind take it for one that they do not know: it has a slot, and nothing can be wrong with it.
+"""
+JOURNALED = {REBOOT, COMMAND}
+"""Claims that the machine's own reboot journal has: an id has at most one."""
+REBOOTS = {REBOOT, FLEETLOCK}
+"""Claims for a reboot that comes of itself, as against one for a command."""
+MACHINES = JOURNALED | REBOOTS
+"""Claims of a machine that goes down, or works for an operator: every order holds it back."""
 MANUAL = "manual"
 """The claim of an operator; only `unlock` releases it."""
 
 DAEMON = "locksmithd"
 """The program that makes a machine's own claims; `locksmithctl` makes an operator's."""
+SERVER = "locksmith-server"
+"""The program that makes the claims of FleetLock's clients."""
 
 UNKNOWN_VERSIONS = {"", "0.0.0"}
 """Versions that are none: they equal nothing, not even each other (update_engine after a restart; an operator)."""
@@ -106,8 +117,26 @@ class Claim:
 
     @property
     def is_machines(self) -> bool:
-        """Whether the machine itself made it, in its reboot journal, as against an operator or a client."""
+        """Whether it is for a machine that goes down, or works for an operator, as against an operator's lock."""
         return self.kind in MACHINES
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether its machine has it in a reboot journal."""
+        return self.kind in JOURNALED
+
+    @property
+    def is_clients(self) -> bool:
+        """Whether `locksmith-server` made it for a client."""
+        return self.kind == FLEETLOCK
+
+    @property
+    def shows_presence(self) -> bool:
+        """Whether its machine shows presence while it has its slot: if it does not, it is lost.
+
+        A daemon shows itself. The server shows a client, until the client has had time for its reboot.
+        """
+        return self.is_clients or (self.is_journaled and self.who == DAEMON)
 
     def describe(self) -> str:
         """Say in a few words whose claim this is, for a person."""
@@ -116,6 +145,7 @@ class Claim:
             MANUAL: f"manually by {who}",
             REBOOT: f"by {machine} for its reboot",
             COMMAND: f"by {machine} for a command of {who}",
+            FLEETLOCK: f"by the FleetLock client {machine} for its reboot",
         }
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
         return f"{words}: {self.reason}" if self.reason else words

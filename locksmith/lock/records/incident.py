@@ -94,8 +94,8 @@ def incidents(
 ) -> list[Incident]:
     """Tell what went wrong and was not acknowledged: of the holders' claims, and of those whose slot has expired.
 
-    `present` has the machines that are, by their ids (None: what they say cannot be read). Only a daemon's own reboot
-    can be lost: an operator's lock, a legacy node or a FleetLock client was never present.
+    `present` has the machines that are, by their ids (None: what they say cannot be read). Only the reboot of a daemon,
+    or of a FleetLock client, can be lost: an operator's lock or a legacy node was never present.
     """
     judged = ((claim, _incident(claim, present, now)) for claim in claims)
     found = {claim.nonce: incident for claim, incident in judged if incident is not None}
@@ -108,7 +108,7 @@ def is_orphan(claim: Claim, machine: Node | None) -> bool:
 
     A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
     """
-    if machine is None or not claim.is_machines:
+    if machine is None or not claim.is_journaled:
         return False
     return (claim.who == DAEMON or machine.since > claim.held_since) and machine.has_lost(claim)
 
@@ -122,7 +122,7 @@ def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -
         return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
     # One that has just got its slot shows itself at the latest before its point of no return.
     young = claim.state == HELD and now - claim.held_since < timedelta(seconds=TTL)
-    if claim.who == DAEMON and claim.holder not in present and not young:
+    if claim.shows_presence and claim.holder not in present and not young:
         return Incident(claim, LOST, "it has not come back")
     return None
 

@@ -4,7 +4,7 @@ Where it stands is said by its key (places.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,10 @@ class Waiter:
     """Who waits for a slot for `holder`: the claim that is queued, and since when (aware).
 
     `beat` counts how often the machine has written its place: as the first it writes it every half minute (0: a machine
-    of an older version, which does not). `halt_after` is the rule by which its machine halts, as it is configured
-    (empty: not known). `lasts` is for how many seconds the place stays if its machine does not keep it (0: an older
-    version made it).
+    of an older version, which does not, or a client of the server). `polls` counts the calls of a client that wrote its
+    place (0: no client's). Older versions remove no place whose `beat` is 0. `halt_after` is the rule by which its
+    machine halts, as it is configured (empty: not known). `lasts` is for how many seconds the place stays if its
+    machine does not keep it (0: an older version made it).
     """
 
     holder: str
@@ -35,11 +36,13 @@ class Waiter:
     halt_after: str = ""
     beat: int = 0
     lasts: int = 0
+    polls: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, claim: Claim, halt_after: str = "", lasts: int = 0) -> "Waiter":
         """Make the place of a claim."""
+        polled = claim.is_clients
         return cls(
             holder=claim.holder,
             kind=claim.kind,
@@ -50,13 +53,34 @@ class Waiter:
             reason=claim.reason,
             version=claim.version,
             halt_after=halt_after,
-            beat=1,
+            beat=int(not polled),
             lasts=lasts,
+            polls=int(polled),
+        )
+
+    def kept(self, lasts: int) -> "Waiter":
+        """Give the same place, written once more."""
+        if self.polls:
+            return replace(self, lasts=lasts, polls=self.polls + 1)
+        return replace(self, lasts=lasts, beat=self.beat + 1)
+
+    @property
+    def claim(self) -> Claim:
+        """The claim that is queued, as far as its place tells."""
+        return Claim(
+            self.holder,
+            self.kind,
+            self.nonce,
+            self.since,
+            who=self.who,
+            hostname=self.hostname,
+            version=self.version,
+            reason=self.reason,
         )
 
     @property
     def is_machines(self) -> bool:
-        """Whether a machine waits, as against an operator or a client."""
+        """Whether a machine waits, as against an operator."""
         return self.kind in MACHINES
 
     @property
@@ -80,6 +104,7 @@ def encode(waiter: Waiter) -> bytes:
         "halt_after": waiter.halt_after,
         "beat": waiter.beat,
         "lasts": waiter.lasts,
+        **({"polls": waiter.polls} if waiter.polls else {}),
     }
     return dump(known, waiter.extra)
 
@@ -100,6 +125,7 @@ def decode(raw: bytes, key: str) -> Waiter:
             halt_after=jsonread.read(fields, "halt_after", str, ""),
             beat=jsonread.read(fields, "beat", int, 0),
             lasts=jsonread.read(fields, "lasts", int, 0),
+            polls=jsonread.read(fields, "polls", int, 0),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -110,5 +136,5 @@ def decode(raw: bytes, key: str) -> Waiter:
 
 _KNOWN = {
     *("schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version"),
-    *("halt_after", "beat", "lasts"),
+    *("halt_after", "beat", "lasts", "polls"),
 }

@@ -21,8 +21,8 @@ from locksmith.config.model import Config, MetricsSettings
 from locksmith.daemon import metrics_server
 from locksmith.daemon.daemon import _metrics
 from locksmith.daemon.metrics import Metrics
-from locksmith.daemon.metrics_server import Stage, Visit, dispensable, origin
 from locksmith.store.meter import Meter
+from locksmith.util.visits import Stage, Visit, dispensable, origin
 from tests.harness.certificates import Authority
 from tests.harness.etcd import wait_until
 from tests.harness.ports import free_ports

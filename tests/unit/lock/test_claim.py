@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import COMMAND, COMMITTED, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records.claim import COMMAND, COMMITTED, FLEETLOCK, HELD, MANUAL, REBOOT, Claim
 from locksmith.util import records
 
 KEY = "coreos.com/updateengine/rebootlock/holders/n1"
@@ -137,7 +137,11 @@ def test_the_point_of_no_return_can_be_taken_back():
         (replace(CLAIM, who="", hostname="", reason=""), "held manually by an operator since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, kind=REBOOT, reason=""), "held by web-1 for its reboot since 2026-05-01T02:10:00Z"),
         (replace(CLAIM, kind=REBOOT, hostname="", reason=""), "held by n1 for its reboot since 2026-05-01T02:10:00Z"),
-        (replace(CLAIM, kind="fleetlock"), "held by a fleetlock claim of alice since 2026-05-01T02:10:00Z: disk swap"),
+        (replace(CLAIM, kind="crane"), "held by a crane claim of alice since 2026-05-01T02:10:00Z: disk swap"),
+        (
+            replace(CLAIM, kind=FLEETLOCK, reason=""),
+            "held by the FleetLock client web-1 for its reboot since 2026-05-01T02:10:00Z",
+        ),
     ],
 )
 def test_a_claim_says_whose_it_is(claim, words):

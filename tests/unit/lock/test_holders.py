@@ -10,8 +10,8 @@ from locksmith.lock.chunks import READS
 from locksmith.lock.claim_reader import read_holders
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import incident, keys
-from locksmith.lock.records.claim import MANUAL
-from locksmith.lock.records.node import TTL
+from locksmith.lock.records.claim import COMMITTED, DAEMON, FLEETLOCK, MANUAL, REBOOT, SERVER
+from locksmith.lock.records.node import TTL, Node
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import scene
@@ -51,9 +51,11 @@ OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
         (OLD, True, False),
         (replace(OLD, kind=MANUAL), False, False),
         (replace(OLD, who="alice"), False, False),
+        (replace(OLD, kind=FLEETLOCK, who=SERVER), False, True),
+        (replace(OLD, kind=FLEETLOCK, who=SERVER), True, False),
     ],
 )
-def test_only_a_slot_of_locksmithd_expires_if_its_machine_is_gone_for_too_long(holder, present, expires):
+def test_only_slots_of_daemons_and_clients_expire_if_the_machine_is_gone_for_too_lon(holder, present, expires):
     async def story(group):
         others = Others((holder,), {"n1": None} if present else {})
         assert group.lock()._admission.expired(others) == (holder if expires else None)
@@ -65,6 +67,22 @@ def test_only_a_slot_of_locksmithd_expires_if_its_machine_is_gone_for_too_long(h
 def test_a_machine_that_was_never_present_with_its_slot_is_lost_in_the_end(seconds, lost):
     held = claim("n1", taken=NOW - timedelta(seconds=seconds))
     assert bool(incident.incidents([held], {}, (), NOW)) is lost
+
+
+def test_a_client_that_may_have_gone_down_and_is_not_present_any_more_is_lost():
+    held = claim("n1", kind=FLEETLOCK, who=SERVER, taken=NOW)
+    assert incident.incidents([held], {}, (), NOW) == []
+    went = replace(held, state=COMMITTED)
+    [found] = incident.incidents([went], {}, (), NOW)
+    assert found.describe() == "n1 is lost: it has not come back"
+    assert incident.incidents([went], {"n1": None}, (), NOW) == []
+
+
+def test_a_client_has_no_journal_so_it_never_is_an_orphan():
+    went = claim("n1", kind=FLEETLOCK, who=SERVER, state=COMMITTED, boot_id="before")
+    other = Node("n1", "n1", "after", "", "etcd-lock", "idle", NOW, claim="")
+    assert incident.incidents([went], {"n1": other}, (), NOW) == []
+    assert [one.how for one in incident.incidents([replace(went, kind=REBOOT, who=DAEMON)], {"n1": other}, (), NOW)]
 
 
 async def test_of_many_holders_the_presence_of_machines_that_reboot_is_asked_for():

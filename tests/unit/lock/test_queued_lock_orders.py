@@ -12,6 +12,7 @@ from locksmith.lock.queue import CHECK_AFTER, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
+from locksmith.lock.records.claim import FLEETLOCK, SERVER
 from locksmith.lock.records.node import Node, encode
 from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -94,5 +95,23 @@ def test_who_waits_for_the_end_of_a_freeze_is_woken_by_the_thaw():
         assert woken.done()
         assert await woken
         assert await waiting.take(claim("n1")) == Granted()
+
+    run(story)
+
+
+def test_a_client_and_a_daemon_of_one_id_have_places_of_their_own_and_one_slot():
+    async def story(_loop):
+        server = MemoryServer()
+        client = claim("n1", kind=FLEETLOCK, who=SERVER, nonce="of-the-client")
+        holder, machine, server_side = lock(server), lock(server), lock(server)
+        assert await holder.take(claim("n0")) == Granted()
+        for one, own in ((machine, claim("n1")), (server_side, client), (machine, claim("n1"))):
+            assert (await refused(one.take(own))).code in {"slot", "queue"}
+        assert server.count(keys.waiters_prefix("")) == 2
+        await holder.release(claim("n0"), fence_pending=False, why="")
+        assert await machine.take(claim("n1")) == Granted()
+        denied = await refused(lock(server).take(client))
+        assert (denied.code, "held by n1 for its reboot" in denied.text) == ("other_claim", True)
+        assert server.count(keys.waiters_prefix("")) == 0
 
     run(story)

@@ -1,0 +1,123 @@
+"""`locksmith-server`."""
+
+import logging
+import os
+
+import click
+
+from locksmith.cli.go_flags import GoCommand, GoOption, version_flag
+from locksmith.cli.logs import set_up
+from locksmith.cli.output import fail, note, say
+from locksmith.cli.run import BAD_USAGE, FAILED, run
+from locksmith.config.load import load_server
+from locksmith.config.model import Config
+from locksmith.config.problems import Problems
+from locksmith.config.show import describe, describe_files
+from locksmith.errors import LocksmithError, UsageError
+from locksmith.host.notify import Notifier
+from locksmith.host.paths import Paths
+from locksmith.host.trust import refuse_changeable_folders
+from locksmith.util import boottime
+
+log = logging.getLogger(__name__)
+
+PROGRAM = "locksmith-server"
+
+
+@click.command(cls=GoCommand)
+@version_flag(PROGRAM)
+@click.option("--debug/--no-debug", cls=GoOption, default=None, help="Log more, each request too.")
+@click.option(
+    "--check-config",
+    cls=GoOption,
+    is_flag=True,
+    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
+)
+@click.option(
+    "--online",
+    cls=GoOption,
+    is_flag=True,
+    help="With --check-config: also ask etcd, for sets of windows too; 1 when it cannot be asked, or has no such set.",
+)
+def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
+    """Serve FleetLock: give clients without etcd a slot of their group, one after another.
+
+    Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, and its drop-ins: the tables
+    `[server]` and `[etcd]`.
+    """
+    paths = Paths.from_environment()
+    _refuse_missing_packages()
+    if check_config:
+        return _check(paths, online=online)
+    if online:
+        raise UsageError("--online is for --check-config: `locksmith-server --check-config --online`")
+    problems = Problems()
+    config = load_server(paths, os.environ, problems)
+    problems.refuse(PROGRAM)
+    refuse_changeable_folders(paths)
+    set_up(debug=config.debug if debug is None else debug, program=PROGRAM)
+    for caution in config.cautions:
+        log.warning("%s", caution)
+
+    from locksmith.server import service  # after the check that its packages are there
+
+    boottime.run(service.run(config, paths, Notifier.from_environment()))
+    return 0
+
+
+def _refuse_missing_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise LocksmithError(
+            f"{PROGRAM} needs {' and '.join(missing)}, which the extra `server` of the package has: run "
+            "`pip install 'locksmith[server]'`"
+        )
+
+
+def _check(paths: Paths, *, online: bool) -> int:
+    """Print every problem, or every setting; give the exit status."""
+    from locksmith.server import service
+
+    logging.getLogger("locksmith").addHandler(logging.NullHandler())  # what a person has to know is printed
+    noted = Problems()
+    config = load_server(paths, os.environ, noted)
+    noted.attempt(lambda: service.tls_of(config.server), None)
+    problems = [*noted.found, *_problem_of_folders(paths)]
+    for problem in dict.fromkeys(problems):
+        fail(problem)
+    for caution in config.cautions:
+        note(f"Warning: {caution}")
+    if problems:
+        return BAD_USAGE
+    for line in describe_files(config):
+        say(f"# {line}")
+    for key, value, origin in describe(config):
+        say(f"{key} = {value}  (from {origin})")
+    return _ask(config) if online else 0
+
+
+def _problem_of_folders(paths: Paths) -> list[str]:
+    try:
+        refuse_changeable_folders(paths)
+    except LocksmithError as error:
+        return [str(error)]
+    return []
+
+
+def _ask(config: Config) -> int:
+    from locksmith.server.online import contact
+
+    found = boottime.run(contact(config))
+    for one in found:
+        if one.problem:
+            fail(f"{one.name}: {one.problem}")
+        else:
+            say(f"{one.name}: {one.says}")
+    return FAILED if any(one.problem for one in found) else 0
+
+
+def main() -> None:
+    """Run the server and exit."""
+    run(command, PROGRAM)

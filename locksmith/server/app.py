@@ -1,0 +1,213 @@
+"""The app: FleetLock's two calls, and `/healthz`.
+
+Each call is read, its client checked, and then the rules decide. Whatever goes wrong is an answer with a kind and a
+sentence, and never a 2xx.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from locksmith.config.server_model import ServedGroup
+from locksmith.server.access import Caller, Guesses, refuse_place, secret_in
+from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unauthorized
+from locksmith.server.passwords import Passwords
+from locksmith.server.ports import FleetLock
+from locksmith.server.refusal import Refusal, RefusalKind
+from locksmith.server.requests import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Call, head_problem, parse_body
+from locksmith.util.ratelimit import RateLimit
+from locksmith.util.visits import Stage
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT: Final = 10.0
+"""Seconds for a body."""
+CALL_LIMIT: Final = 60.0
+"""Seconds for the rules; a call that takes longer goes on without its client, who asks again."""
+DRAIN_LIMIT: Final = 2.0
+"""Seconds in which a client may still send what is not read, so that it sees its answer and no reset."""
+MOST_DRAINED: Final = 16 * 1024 * 1024
+REFUSALS_LOGGED: Final = 1 / 30
+"""Warnings per second for each group."""
+
+Rule = Callable[[str, str], Awaitable[Refusal | None]]
+
+
+def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup]) -> ASGIApp:
+    """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix."""
+    calls = _Calls(desk, groups)
+    routes = []
+    for path, endpoint, methods in (
+        ("/v1/pre-reboot", calls.pre_reboot, ["POST"]),
+        ("/v1/steady-state", calls.steady_state, ["POST"]),
+        ("/healthz", _alive, ["GET"]),
+    ):
+        # A redirect to the path without its last slash would make a GET of a POST.
+        for known in (path, f"{path}/", f"/{{prefix:path}}{path}", f"/{{prefix:path}}{path}/"):
+            routes.append(Route(known, endpoint, methods=methods))  # noqa: PERF401 - two loops read better apart
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such})
+    app.router.redirect_slashes = False
+
+    async def without_traceback(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - uvicorn would log it with a traceback
+            log.debug("a request ended: %s: %s", type(error).__name__, error)
+
+    return without_traceback
+
+
+async def _alive(_request: Request) -> Response:
+    """Say that the process is alive; whether etcd answers is another question, which each call answers."""
+    return PlainTextResponse("ok\n", headers=_date())
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:  # noqa: PLR2004 - Method Not Allowed
+        allow = (getattr(error, "headers", None) or {}).get("Allow", "POST")
+        return _Reply(request, bad_request(f"the method is {allow}, not {request.method}", 405, {"Allow": allow}))
+    here = "this server has POST v1/pre-reboot, POST v1/steady-state and GET healthz"
+    return _Reply(request, bad_request(f"there is no such path: {here}", 404))
+
+
+class _Calls:
+    """Both calls."""
+
+    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup]) -> None:
+        self._desk, self._groups = desk, groups
+        self._passwords, self._guesses = Passwords(groups), Guesses()
+        self._told = {name: RateLimit(3, REFUSALS_LOGGED) for name in (*groups, "")}
+        self._running: set[asyncio.Future[Refusal | None]] = set()
+
+    async def pre_reboot(self, request: Request) -> Response:
+        """Answer `pre-reboot`."""
+        return await self._answer(request, self._desk.pre_reboot)
+
+    async def steady_state(self, request: Request) -> Response:
+        """Answer `steady-state`."""
+        return await self._answer(request, self._desk.steady_state)
+
+    async def _answer(self, request: Request, rule: Rule) -> Response:
+        try:
+            answer = await self._decide(request, rule)
+        except ClientDisconnect:
+            answer = TOO_SLOW  # which nobody reads
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not take it for a permission
+            log.error("a call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
+            answer = Answer(500, Refusal(RefusalKind.STORE, "the server failed: see the log of locksmith-server"))
+        return _Reply(request, answer)
+
+    async def _decide(self, request: Request, rule: Rule) -> Answer:
+        call = head_problem(request.headers.items()) or await _read_call(request)
+        if isinstance(call, Answer):
+            return call
+        if problem := self._unauthorized(request, call):
+            return problem
+        request.state.guest.stage = Stage.ASKED
+        refusal = await self._within_limit(rule, call)
+        if refusal is not None:
+            log.debug("%s of %s: %s: %s", call.client, call.group, refusal.kind, refusal.sentence)
+            return refused(refusal)
+        if rule == self._desk.pre_reboot:
+            log.info("%s of the group %s may reboot", call.client, call.group)
+        return SUCCESS
+
+    def _unauthorized(self, request: Request, call: Call) -> Answer | None:
+        guest = request.state.guest
+        secret = secret_in(request.headers.get("authorization", ""))
+        caller = Caller(guest.address, guest.client, secret, guest.certificate)
+        group = self._groups.get(call.group)
+        problem = refuse_place(call, group, caller)
+        if problem is None and group is not None and group.password_file:
+            right = self._passwords.of(call.group)
+            if right:
+                problem = self._guesses.check(call, caller, right, time.monotonic())
+            else:
+                sentence = f"the password file of the group {call.group} cannot be used: see the server's log"
+                problem = unauthorized(sentence, 503)
+        if problem is not None and problem.refusal is not None:
+            limit = self._told[call.group if group else ""]
+            if limit.allows(time.monotonic()):
+                log.warning("refused: %s, from %s: %s", call.client, caller.address, problem.refusal.sentence)
+        return problem
+
+    async def _within_limit(self, rule: Rule, call: Call) -> Refusal | None:
+        """Ask the rules. A call that takes too long is not cut off in a write: it goes on."""
+        running = asyncio.ensure_future(rule(call.group, call.client))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait({running}, timeout=CALL_LIMIT)
+        if not done:
+            running.add_done_callback(_heed)
+            return Refusal(RefusalKind.STORE, f"no decision within {CALL_LIMIT:g} s: ask again")
+        return running.result()
+
+
+def _heed(late: "asyncio.Future[Refusal | None]") -> None:
+    """Take the error of a call that no client waits for."""
+    if not late.cancelled() and (error := late.exception()):
+        log.error("a call failed: %s: %s", type(error).__name__, error)
+
+
+async def _read_call(request: Request) -> Call | Answer:
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(BODY_LIMIT):
+            async for piece in request.stream():
+                raw += piece
+                if len(raw) > LARGEST_BODY:
+                    return TOO_LARGE
+    except TimeoutError:
+        return TOO_SLOW
+    return parse_body(bytes(raw))
+
+
+class _Reply(Response):
+    """Sends an answer. If a client still sends what is not read, it may go on for a moment, so that it sees it."""
+
+    def __init__(self, request: Request, answer: Answer) -> None:
+        headers = {**answer.headers, **_date(), **({"Connection": "close"} if answer.closes else {})}
+        super().__init__(answer.body, answer.status, headers, media_type="application/json")
+        self._closes = answer.closes
+        kind = answer.refusal.kind.value if answer.refusal else "granted"
+        address = getattr(getattr(request.state, "guest", None), "address", "")
+        log.debug("%s %s %s: %d %s", address, request.method, request.url.path, answer.status, kind)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if not self._closes:
+            await super().__call__(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # The body is whole by its length; `more_body` keeps the connection.
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        await _drain(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drain(receive: Receive) -> None:
+    left = MOST_DRAINED
+    try:
+        async with asyncio.timeout(DRAIN_LIMIT):
+            while left > 0:
+                message: Mapping[str, Any] = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
+def _date() -> dict[str, str]:
+    return {"Date": formatdate(usegmt=True)}

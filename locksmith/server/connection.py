@@ -1,0 +1,123 @@
+"""A connection of the server: uvicorn's, with an end for each, whatever its client does.
+
+uvicorn closes a connection that is idle after an answer. It waits for ever for a first request, for the rest of one,
+and for a client that does not read. So each connection has a deadline here, and a place that others may get.
+"""
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from locksmith.server.requests import NOT_HTTP
+from locksmith.util.visits import RESET, Stage, Visit
+
+REQUEST_LIMIT: Final = 10.0
+"""Seconds for the TLS handshake, and again for the head of a request after its first byte."""
+IDLE_LIMIT: Final = 75
+"""Seconds between two requests: proxies keep connections for a minute."""
+CALL_LIMIT: Final = 90.0
+"""Seconds from the head of a request to the end of its answer."""
+LARGEST_HEAD: Final = 16 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Guest(Visit):
+    """A connection, from its acceptance on. `since` (inside) and `deadline` (of its end) are by the loop's time."""
+
+    address: str = ""
+    certificate: bool = False
+    since: float = 0.0
+    deadline: float = 0.0
+    connection: socket.socket | None = None
+    protocol: "Connection | None" = field(default=None, repr=False)
+
+    def end(self) -> None:
+        """End it now, with a reset."""
+        with suppress(OSError):
+            if self.connection is not None:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if self.protocol is not None:
+            self.protocol.transport.abort()
+        elif self.connection is not None:
+            with suppress(OSError):  # in its handshake, which ends by that
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+
+class Connection(H11Protocol):
+    """uvicorn's protocol for one connection; `lost` is called at its end."""
+
+    def __init__(self, config: Config, state: ServerState, guest: Guest, lost: Any) -> None:
+        super().__init__(config, state, {"guest": guest})
+        self.guest, self._lost = guest, lost
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Begin: TLS has been negotiated."""
+        self.guest.protocol = self
+        self.guest.certificate = _has_certificate(transport)
+        self._within(REQUEST_LIMIT)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._lost(self.guest)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        if self.guest.stage is Stage.SILENT:
+            self.guest.hear()
+            self._within(REQUEST_LIMIT)
+        before = self.cycle
+        super().data_received(data)
+        self._begun_after(before)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or go on with one that has come already."""
+        self.guest.stage = Stage.SILENT
+        self._within(IDLE_LIMIT + REQUEST_LIMIT)
+        before = self.cycle
+        super().on_response_complete()
+        self._begun_after(before)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
+        """Answer what is no HTTP, as all that is refused is answered."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # the answer to an earlier request is under way
+            self.transport.close()
+            return
+        body = NOT_HTTP.body
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def finish(self) -> None:
+        """End after the answer that is under way; at once if there is none."""
+        with suppress(h11.LocalProtocolError):
+            self.shutdown()
+
+    def _begun_after(self, before: object) -> None:
+        if self.cycle is not before:
+            self.guest.hear()
+            self._within(CALL_LIMIT)
+
+    def _within(self, seconds: float) -> None:
+        self.guest.deadline = self.loop.time() + seconds
+
+
+def _has_certificate(transport: asyncio.Transport) -> bool:
+    """Tell whether the client has shown a certificate; the handshake has verified it."""
+    tls = transport.get_extra_info("ssl_object")
+    return isinstance(tls, ssl.SSLObject) and bool(tls.getpeercert(binary_form=True))

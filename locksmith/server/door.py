@@ -1,0 +1,252 @@
+"""Accepts connections, within limits: of their number, and of the time of each.
+
+- A connection that has sent nothing waits in the lobby, at the cost of a socket. So thousands of them fit there.
+- When its first bytes come, it goes inside, to uvicorn. At most `INSIDE` are there. Of those that wait for that, each
+  client has its turn.
+- If there is no room, a new connection takes the place of one without a whole request: see `dispensable`.
+- Each connection is ended at its deadline.
+"""
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+import ssl
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from locksmith.server.access import plain_address
+from locksmith.server.connection import REQUEST_LIMIT, Connection, Guest
+from locksmith.util.ratelimit import RateLimit
+from locksmith.util.visits import RESET, Stage, dispensable, origin
+
+log = logging.getLogger(__name__)
+
+INSIDE: Final = 512
+LOBBY: Final = 16_384
+SPARE: Final = 256
+"""File descriptors for all else: etcd, hooks, the log."""
+THINNED: Final = 16
+"""If the lobby is full, one of so many is ended: to choose among thousands takes a moment."""
+GRACE: Final = 0.2
+"""Seconds in which a connection inside is not ended for another: many clients may come at one moment."""
+ROOM_PAUSE: Final = 0.02
+SWEEP: Final = 0.5
+"""Seconds between two looks at the deadlines."""
+SHUTDOWN_LIMIT: Final = 2.0
+"""Seconds for the end of TLS."""
+NO_DESCRIPTOR_PAUSE: Final = 1.0
+WARNINGS: Final = 1 / 600
+"""Per second: clients can cause a warning."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def size_of_lobby() -> int:
+    """Give how many connections may wait, and have this process get the descriptors: systemd gives 1024 at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = LOBBY + INSIDE + SPARE
+    soft = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    return max(THINNED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - INSIDE - SPARE)
+
+
+class Door:
+    """Serves an app on a socket until `close`. `context` gives the TLS context for a new connection."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        config: Config,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        *,
+        lobby: int = SPARE,
+        inside: int = INSIDE,
+    ) -> None:
+        self._listener, self._config, self._context = listener, config, context
+        self._lobby, self._most = lobby, inside
+        self._state = ServerState()
+        self._waiting: dict[Guest, socket.socket] = {}
+        self._ready: OrderedDict[str, deque[Guest]] = OrderedDict()
+        self._inside: dict[Guest, asyncio.Task[None]] = {}
+        self._crowded, self._failed = RateLimit(1, WARNINGS), RateLimit(1, WARNINGS)
+        self._come, self._gone = asyncio.Event(), asyncio.Event()
+        self._serving: list[asyncio.Task[None]] = []
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._waiting) + len(self._inside)
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._listener.setblocking(False)
+        self._serving = [asyncio.ensure_future(part()) for part in (self._accept, self._admit, self._sweep)]
+
+    async def close(self, limit: float) -> None:
+        """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        self._serving = []
+        self._listener.close()
+        for guest in list(self._waiting):
+            self._turn_away(guest)
+        for guest in list(self._inside):
+            if guest.protocol is None:
+                guest.end()
+            else:
+                guest.protocol.finish()
+        try:
+            async with asyncio.timeout(limit):
+                while self._inside:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            log.warning("%d connections did not end in time, and are closed", len(self._inside))
+        left = dict(self._inside)
+        for guest in left:
+            guest.end()
+        await asyncio.gather(*left.values(), return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' last calls
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            # Not the loop's own `sock_accept`: if it is cancelled, it may lose a connection.
+            try:
+                connection, address = self._listener.accept()
+            except BlockingIOError:
+                await self._incoming(loop)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._warn(self._failed, "the server takes no connection: %s", error.strerror)
+                    await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
+            else:
+                connection.setblocking(False)
+                self._welcome(loop, connection, address)
+                await asyncio.sleep(0)  # what has come is read before the next connection is accepted
+
+    async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
+        incoming = asyncio.Event()
+        loop.add_reader(self._listener, incoming.set)
+        try:
+            await incoming.wait()
+        finally:
+            loop.remove_reader(self._listener)
+
+    def _welcome(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: Any) -> None:
+        if len(self._waiting) >= self._lobby:
+            self._thin_out()
+        guest = Guest(origin(address), address=str(plain_address(str(address[0]))), connection=connection)
+        guest.deadline = loop.time() + REQUEST_LIMIT
+        self._waiting[guest] = connection
+        loop.add_reader(connection, self._speaks, guest)
+
+    def _thin_out(self) -> None:
+        crowd = Counter(guest.client for guest in self._waiting)
+        ranked = sorted(self._waiting, key=lambda guest: (-crowd[guest.client], guest.stage))
+        for guest in ranked[: max(1, len(ranked) // THINNED)]:
+            self._turn_away(guest)
+        self._tell_crowd(self._lobby, ranked[0])
+
+    def _turn_away(self, guest: Guest) -> None:
+        """End a connection of the lobby, with a reset."""
+        connection = self._waiting.pop(guest)
+        asyncio.get_running_loop().remove_reader(connection)
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.close()
+
+    def _speaks(self, guest: Guest) -> None:
+        asyncio.get_running_loop().remove_reader(self._waiting[guest])
+        guest.hear()
+        self._ready.setdefault(guest.client, deque()).append(guest)
+        self._come.set()
+
+    async def _admit(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            guest = await self._next()
+            await self._room(loop)
+            if (connection := self._waiting.pop(guest, None)) is None:  # its time has ended meanwhile
+                continue
+            if len(self._inside) >= self._most:
+                self._end_one()
+            guest.since = loop.time()
+            guest.deadline = guest.since + REQUEST_LIMIT
+            self._inside[guest] = asyncio.ensure_future(self._attach(connection, guest))
+            await asyncio.sleep(0)
+
+    async def _next(self) -> Guest:
+        """Wait for a connection that goes inside: of each client one, in turn."""
+        while not self._ready:
+            self._come.clear()
+            await self._come.wait()
+        client, guests = self._ready.popitem(last=False)
+        guest = guests.popleft()
+        if guests:
+            self._ready[client] = guests
+        return guest
+
+    async def _room(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait while each connection inside has a request that is worked on, or has hardly begun."""
+        while len(self._inside) >= self._most:
+            idle = self._without_request()
+            if idle and dispensable(idle).since + GRACE <= loop.time():
+                return
+            await asyncio.sleep(ROOM_PAUSE)
+
+    def _without_request(self) -> list[Guest]:
+        return [guest for guest in self._inside if guest.stage is not Stage.ASKED]
+
+    def _end_one(self) -> None:
+        guest = dispensable(self._without_request())
+        self._forget(guest)
+        guest.end()
+        self._tell_crowd(self._most, guest)
+
+    def _tell_crowd(self, most: int, guest: Guest) -> None:
+        text = "there are more than %d connections: those without a request are closed, as one from %s"
+        self._warn(self._crowded, text, most, guest.client)
+
+    async def _attach(self, connection: socket.socket, guest: Guest) -> None:
+        tls: dict[str, Any] = {}
+        try:
+            if self._context is not None:
+                tls = {
+                    "ssl": self._context(),
+                    "ssl_handshake_timeout": REQUEST_LIMIT,
+                    "ssl_shutdown_timeout": SHUTDOWN_LIMIT,
+                }
+            loop = asyncio.get_running_loop()
+            make = lambda: Connection(self._config, self._state, guest, self._forget)  # noqa: E731 - what asyncio takes
+            await loop.connect_accepted_socket(make, connection, **tls)
+        except OSError as error:  # a handshake that failed; `ssl.SSLError` and `TimeoutError` are of this kind
+            log.debug("%s: no TLS: %s", guest.address, error)
+            self._forget(guest)
+
+    def _forget(self, guest: Guest) -> None:
+        self._inside.pop(guest, None)
+        self._gone.set()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = loop.time()
+            for guest in [guest for guest in self._waiting if guest.deadline < now]:
+                self._turn_away(guest)
+            for guest in [guest for guest in self._inside if guest.deadline < now]:
+                guest.end()
+
+    def _warn(self, limit: RateLimit, text: str, *args: Any) -> None:
+        if limit.allows(asyncio.get_running_loop().time()):
+            log.warning(text, *args)

@@ -1,0 +1,138 @@
+"""`locksmith-server`, from its start to its signals."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from uvicorn.config import Config as HttpConfig
+
+from locksmith.config.model import Config
+from locksmith.config.server_model import ServerSettings
+from locksmith.errors import HostError, UsageError
+from locksmith.host.notify import Notifier
+from locksmith.host.paths import Paths
+from locksmith.server.app import make_app
+from locksmith.server.connection import IDLE_LIMIT, LARGEST_HEAD, Connection
+from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.ports import FleetLock
+from locksmith.util.server_certificate import ServerCertificate
+from locksmith.util.visits import listen
+from locksmith.util.words import listed
+
+log = logging.getLogger(__name__)
+
+UNIT: Final = "locksmith-server.service"
+STOP_LIMIT: Final = 8.0
+"""Seconds for the answers that are under way at a stop."""
+
+
+async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
+    """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
+    from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+
+    context = tls_of(config.server)
+    listener = open_port(config.server)
+    await serve(Desk(config, paths), config.server, listener, context, notifier)
+
+
+async def serve(
+    desk: FleetLock,
+    settings: ServerSettings,
+    listener: socket.socket,
+    context: Callable[[], ssl.SSLContext] | None,
+    notifier: Notifier,
+) -> None:
+    """Serve these rules on a socket until a signal."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_line)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, log.info, "certificates and passwords are read again when they change")
+    door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+    door.open()
+    where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
+    log.info("serves FleetLock's clients of %s at %s", groups, where)
+    notifier.ready()
+    notifier.status(f"serves {groups} at {where}")
+    feeding = asyncio.ensure_future(_feed(notifier))
+    try:
+        await stopping.wait()
+        notifier.stopping()
+        log.info("stops: what is under way is answered")
+        await door.close(STOP_LIMIT)
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+        await desk.close()
+
+
+def open_port(settings: ServerSettings) -> socket.socket:
+    """Give the socket. `HostError`: the address is none of this machine, or the port is in use."""
+    try:
+        return listen(settings.address, settings.port)
+    except (OSError, OverflowError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise HostError(
+            f"{settings.address} port {settings.port} cannot be listened on: {why}: stop the other program (`ss -ltnp` "
+            "names it), or change server.address or server.port"
+        ) from None
+
+
+def tls_of(settings: ServerSettings) -> Callable[[], ssl.SSLContext] | None:
+    """Give what gives the TLS context for a connection; None: without TLS. `UsageError`: the files cannot be used."""
+    if not (settings.certfile and settings.keyfile):
+        return None
+    return _certificate(settings.certfile, settings.keyfile, settings.client_cafile).context
+
+
+def _certificate(certfile: Path, keyfile: Path, client_cafile: Path | None) -> ServerCertificate:
+    try:
+        return ServerCertificate(certfile, keyfile, client_cafile=client_cafile, port="locksmith-server", unit=UNIT)
+    except OSError as error:
+        raise UsageError(f"[server] cannot be served: {error}") from None
+
+
+def http_config(app: Any) -> HttpConfig:
+    """Give uvicorn's settings for an app: what it logs, believes and adds by itself is off."""
+    config = HttpConfig(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # a client could name any address
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=IDLE_LIMIT,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+    )
+    config.load()
+    return config
+
+
+async def _feed(notifier: Notifier) -> None:
+    """Tell systemd that the loop is alive."""
+    while notifier.watchdog_interval is not None:
+        notifier.watchdog()
+        await asyncio.sleep(notifier.watchdog_interval)
+
+
+def _log_line(_loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
+    """Log in a line what asyncio would log with a traceback: clients can cause it."""
+    error = found.get("exception")
+    log.debug("%s: %s: %s", found.get("message"), type(error).__name__, error)
+
+
+def _url(listener: socket.socket, *, tls: bool) -> str:
+    host, port = listener.getsockname()[:2]
+    with suppress(OSError):
+        host = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{host}:{port}"

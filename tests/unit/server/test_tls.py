@@ -1,0 +1,147 @@
+"""TLS of the server: renewed certificates, certificates of clients, and connections that never finish a handshake."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import ssl
+
+import pytest
+
+from locksmith.config.server_model import ServedGroup, ServerSettings
+from locksmith.errors import UsageError
+from locksmith.server import door
+from locksmith.server.service import tls_of
+from tests.builders.few_slots import FewSlots
+from tests.builders.fleetlock_site import ANYBODY, site_of
+from tests.harness.certificates import Authority
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def settings(authority, tmp_path):
+    """Settings whose files are copies: a test may renew them."""
+    pair = authority.issue("server")
+    for file, name in ((pair.cert, "server.pem"), (pair.key, "server.key"), (authority.cert, "clients.pem")):
+        shutil.copy(file, tmp_path / name)
+    return ServerSettings(certfile=tmp_path / "server.pem", keyfile=tmp_path / "server.key")
+
+
+def renew(settings, pair):
+    """Replace both files, as ACME clients do."""
+    for new, file in ((pair.key, settings.keyfile), (pair.cert, settings.certfile)):
+        written = shutil.copy(new, file.with_suffix(".new"))
+        written.replace(file)
+
+
+def trusting(authority, pair=None):
+    context = ssl.create_default_context(cafile=authority.cert)
+    if pair:
+        context.load_cert_chain(pair.cert, pair.key)
+    return context
+
+
+async def served_serial(site):
+    """The serial number of the certificate that a new connection gets."""
+    _, writer = await site.connect()
+    found = writer.get_extra_info("ssl_object").getpeercert()["serialNumber"]
+    writer.close()
+    return found
+
+
+async def test_a_renewed_certificate_is_used_for_the_next_connection(authority, settings, caplog):
+    async with site_of(FewSlots(), context=tls_of(settings)) as site:
+        site.trusting = trusting(authority)
+        assert await site.ask() == (200, {})
+        first = await served_serial(site)
+        renew(settings, authority.issue("renewed"))
+        second = await served_serial(site)
+        assert second != first
+        settings.certfile.write_text("half a certif")
+        assert await served_serial(site) == second
+        assert "cannot be used, so those before stay in use" in caplog.text
+        renew(settings, authority.issue("later"))
+        assert await served_serial(site) not in {first, second}
+
+
+async def test_an_expired_certificate_is_warned_of(authority, settings, caplog):
+    renew(settings, authority.issue("old", begins=-2, ends=-1))
+    async with site_of(FewSlots(), context=tls_of(settings)):
+        pass
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith(f"clients refuse the certificate of locksmith-server: {settings.certfile} expired on")
+
+
+async def test_only_groups_that_ask_for_a_client_certificate_need_one(authority, settings, tmp_path):
+    settings = ServerSettings(
+        certfile=settings.certfile, keyfile=settings.keyfile, client_cafile=tmp_path / "clients.pem"
+    )
+    mine = authority.issue("client")
+    groups = {"web": ServedGroup(certificates=True), "db": ANYBODY}
+    async with site_of(FewSlots(), groups, tls_of(settings)) as site:
+        body = b'{"client_params": {"id": "n1", "group": "db"}}'
+        site.trusting = trusting(authority)
+        assert await site.ask(body=body) == (200, {})
+        status, said = await site.ask()
+        assert (status, said["kind"]) == (403, "unauthorized")
+        site.trusting = trusting(authority, mine)
+        assert await site.ask() == (200, {})
+        assert await site.ask(body=body) == (200, {})
+
+
+@pytest.mark.parametrize("what", ["another authority", "expired"])
+async def test_a_client_certificate_of_others_or_of_yesterday_gets_no_answer(authority, settings, tmp_path, what):
+    settings = ServerSettings(
+        certfile=settings.certfile, keyfile=settings.keyfile, client_cafile=tmp_path / "clients.pem"
+    )
+    other = Authority(tmp_path / "other").issue("client") if what == "another authority" else None
+    pair = other or authority.issue("past", begins=-2, ends=-1)
+    desk = FewSlots()
+    async with site_of(desk, {"web": ServedGroup(certificates=True)}, tls_of(settings)) as site:
+        site.trusting = trusting(authority, pair)
+        with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+            await site.ask()
+        site.trusting = trusting(authority)
+        assert (await site.ask())[0] == 403
+    assert desk.calls == []
+
+
+async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
+    monkeypatch.setattr(door, "REQUEST_LIMIT", 0.5)
+    monkeypatch.setattr(door, "SWEEP", 0.05)
+    async with site_of(FewSlots(), context=tls_of(settings), lobby=20, inside=5) as site:
+        silent = [await site.connect() for _ in range(60)]
+        for _, writer in silent[::2]:
+            writer.write(b"\x16\x03\x01\x02\x00\x01")
+        site.trusting = trusting(authority)
+        assert await site.ask() == (200, {})
+        async with asyncio.timeout(5):
+            for reader, _ in silent:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+        for _, writer in silent:
+            writer.close()
+    assert site.door.connections == 0
+
+
+async def test_plain_http_on_the_port_of_tls_gets_nothing_and_fills_no_log(authority, settings, caplog):
+    caplog.set_level(logging.INFO)
+    async with site_of(FewSlots(), context=tls_of(settings)) as site:
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await site.ask()
+        site.trusting = trusting(authority)
+        assert await site.ask() == (200, {})
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("what", ["certfile", "keyfile", "client_cafile"])
+def test_files_that_cannot_be_used_are_refused_by_name(settings, tmp_path, what):
+    bad = tmp_path / "bad.pem"
+    bad.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" * 2)
+    fields = {"certfile": settings.certfile, "keyfile": settings.keyfile, what: bad}
+    with pytest.raises(UsageError, match=rf"\[server\] cannot be served: the .*{bad}"):
+        tls_of(ServerSettings(**fields))
