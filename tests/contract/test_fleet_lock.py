@@ -7,9 +7,10 @@ import signal
 import pytest
 
 from locksmith.util.zincati import zincati_id
-from tests.contract.daemons import CLOSED, Site
+from tests.contract.daemons import CLOSED, STORY_LIMIT, Site
 from tests.contract.programs import program
 from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, answer, fleet_lock_double
+from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 from tests.harness.node import Node
 from tests.harness.waiting import until
 
@@ -305,3 +306,35 @@ def test_a_secret_that_a_server_repeats_is_not_shown(place, server, tmp_path):
         assert json.loads(why)["node"]["code"] == "server"
 
     place.play(story, **fleet_lock(server, **{"token-file": str(file)}))
+
+
+def test_with_our_own_server_daemons_of_both_strategies_share_one_slot(site):
+    """Each look at etcd sees at most one holder; a freeze is said to the daemon that asks the server."""
+
+    async def story():
+        with FleetLockServer(site.etcd, {site.group: ANYBODY}) as server:
+            asks = fleet_lock(server, period="3s")
+            first, second = site.node("n1", **asks), site.node("n2", **asks)
+            async with first, second, site.node("n3") as third:
+                await site.lock.set_max(1)
+                code, said = await third.tool("freeze", "--reason", "maintenance")
+                assert code == 0, said
+                first.need_reboot("4081.2.0")
+                await first.says(f"waiting (server): the FleetLock server {server.url} says frozen: ")
+                code, said = await first.tool("why")
+                assert (code, "maintenance" in said, "asked again at " in said) == (0, True, True), said
+                second.need_reboot("4081.2.0")
+                third.need_reboot("4081.2.0")
+                await second.says("says queued: queued for a slot: number ")
+                code, said = await third.tool("thaw")
+                assert code == 0, said
+                for node in (first, second, third):
+                    await node.rebooted(limit=40)
+                await site.is_free()
+                await until(lambda: first.claim is None and second.claim is None, "both know it")
+                assert [node.machine.reboots for node in (first, second, third)] == [1, 1, 1]
+                assert all(len(moment.holders) <= 1 for moment in site.lock.history)
+                held = {holder for moment in site.lock.history for holder in moment.holders}
+                assert held == {zincati_id(first.machine_id), zincati_id(second.machine_id), third.machine_id}
+
+    asyncio.run(asyncio.wait_for(story(), STORY_LIMIT))
