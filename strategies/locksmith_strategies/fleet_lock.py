@@ -2,7 +2,7 @@
 
 The protocol has no watch, no record and no claim: the server knows a machine by its id alone, and both calls may be
 repeated. So this strategy asks seldom, asks once more right before the reboot, and calls steady-state until the server
-agrees. It never does that for a machine that is not healthy: then the machine keeps its slot.
+agrees. It never does that for a machine that is not healthy: that machine keeps its slot.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ LATE = 60.0
 SERVER = "server"
 """The reason to wait: the server says no."""
 HELD_BACK = frozenset({"frozen", "held", "halted", "window"})
-"""The kinds of locksmith-server that hold a group or a machine back: a slot goes back, and that is no failure."""
+"""The kinds of locksmith-server that hold a group or a machine back: a slot is released, and that is no failure."""
 LATER = frozenset({502, 503, 504})
 """Statuses of a server, or of a proxy before it, that cannot answer now."""
 UNSURE = frozenset({502, 504})
@@ -47,7 +47,7 @@ UNSURE = frozenset({502, 504})
 
 
 class FleetLock:
-    """Asks a server for a slot, again right before the reboot, and gives the slot back after a healthy boot."""
+    """Asks a server for a slot, again right before the reboot, and releases the slot after a healthy boot."""
 
     reboots = True
     present = False
@@ -63,7 +63,7 @@ class FleetLock:
         self._nonce = ""
         self._answer: Answer | None = None
         self._until: datetime | None = None
-        # When the last pre-reboot whose outcome is not known was given up, and when the last steady-state was sent.
+        # When the last pre-reboot ended whose outcome is not known, and when the last steady-state was sent.
         self._open: float | None = None
         self._freed = float("-inf")
 
@@ -127,7 +127,7 @@ class FleetLock:
         return True
 
     async def abort(self, claim: Claim, reason: str) -> None:  # noqa: ARG002 - part of the interface
-        """Give back what this machine may have.
+        """Release what this machine may have.
 
         A pre-reboot without an answer may be carried out after the steady-state, and would hold a slot for ever. So
         the steady-state is repeated when that can no longer happen.
@@ -144,17 +144,17 @@ class FleetLock:
                 raise
         if self._open is not None and (left := self._open + LATE - self._freed) > 0:
             raise OutcomeUnknownError(
-                f"{self.server} may still carry out a request for a slot that was not answered: this machine gives "
-                f"the slot back once more, {span(timedelta(seconds=left))} after it did so"
+                f"{self.server} may still carry out a request for a slot that it did not answer: in "
+                f"{span(timedelta(seconds=left))} this machine releases its slot there once more"
             )
         self._open = None
 
     async def complete(self, claim: Claim) -> None:  # noqa: ARG002 - part of the interface
-        """Give the slot back after a healthy boot."""
+        """Release the slot after a healthy boot."""
         await self._steady_state()
 
     async def adopt(self, holder: str) -> bool:  # noqa: ARG002 - part of the interface
-        """Give back a slot of before, as Zincati does after each boot; False: the server does not say what it had."""
+        """Release a slot of before, as Zincati does after each boot; False: the server does not say what it had."""
         if self._context.adopt:
             await self._steady_state()
         return False
@@ -205,7 +205,7 @@ class FleetLock:
     async def _steady_state(self) -> None:
         reply = await self._client.call(STEADY_STATE, self._group, self._id, LIMIT)
         if not reply.granted:
-            raise StoreRefusedError(f"the slot is not given back: {self._words(reply)}")
+            raise StoreRefusedError(f"the slot is not released: {self._words(reply)}")
 
     def _read(self, reply: Reply, *, held: bool) -> Answer:
         """Read an answer to pre-reboot; `held`: the server has granted it to this claim before."""

@@ -166,7 +166,7 @@ def test_steady_state_is_repeated_until_the_server_agrees(place, server):
         server.refuse(STEADY_STATE, 500, "failed", "etcd is away")
         node.need_reboot("4081.2.0")
         await node.rebooted()
-        await node.says("waiting (store): the slot is not given back: the FleetLock server ")
+        await node.says("waiting (store): the slot is not released: the FleetLock server ")
         assert node.claim is not None
         server.instead.clear()
         await until(lambda: node.claim is None, "the slot is given back")
@@ -264,7 +264,7 @@ def test_a_server_that_is_gone_for_good_can_be_forgotten(place, server):
             await node.stop_daemon()
             node.configure(place.settings(**fleet_lock(server)))
             code, said = await node.tool("forget-claim", "--yes")
-            assert (code, "locksmithd gives the slot back there, so nothing was forgotten" in said) == (1, True), said
+            assert (code, "locksmithd releases the slot there, so nothing was forgotten" in said) == (1, True), said
         await node.start_daemon()
         await node.says("run `locksmithctl forget-claim` on this machine")
         code, said = await node.tool("forget-claim", "--yes")

@@ -80,7 +80,7 @@ async def _ask_server(server: AsksServer) -> str:
     except LocksmithError as error:
         return str(error)
     raise LockError(
-        f"{server.server} {says}: locksmithd gives the slot back there, so nothing was forgotten; `locksmithctl why` "
+        f"{server.server} {says}: locksmithd releases the slot there, so nothing was forgotten; `locksmithctl why` "
         "says what it waits for"
     )
 

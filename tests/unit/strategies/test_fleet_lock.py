@@ -26,27 +26,32 @@ UNREACHED, LOST = StoreUnavailableError("the server is not there"), OutcomeUnkno
 class Script:
     """A server in place of the client: `says` is its answer to pre-reboot, `steady` to steady-state."""
 
-    def __init__(self):
-        self.says, self.steady = YES, YES
-        self.calls = []
+    def __init__(self) -> None:
+        self.says: Reply | LocksmithError = YES
+        self.steady: Reply | LocksmithError = YES
+        self.calls: list[tuple[str, str, str, float, float]] = []
 
     async def call(self, what, group, machine, limit):
         self.calls.append((what, group, machine, limit, asyncio.get_running_loop().time()))
         said = self.says if what == PRE_REBOOT else self.steady
-        if isinstance(said, LocksmithError):
-            raise said
-        return said
+        if isinstance(said, Reply):
+            return said
+        raise said
 
     def count(self, what=PRE_REBOOT):
         return sum(one[0] == what for one in self.calls)
 
 
+def no_lock():
+    raise AssertionError("it has no store")
+
+
 def strategy(**changes):
     settings = FleetLockSettings(url=URL, id="n1")
-    context = StrategyContext("web", lambda: None, machine_id=lambda: "0" * 32, fleet_lock=settings)
-    made = FleetLock(replace(context, **changes))
-    made._client = Script()
-    return made, made._client
+    context = StrategyContext("web", no_lock, machine_id=lambda: "0" * 32, fleet_lock=settings)
+    made, server = FleetLock(replace(context, **changes)), Script()
+    vars(made)["_client"] = server
+    return made, server
 
 
 def test_it_asks_at_once_and_then_once_in_a_period_whatever_wakes_it():
@@ -198,7 +203,7 @@ def test_an_abort_calls_steady_state_until_it_succeeds():
         made, server = strategy()
         await made.request(claim("n1"))
         server.steady = Reply(503, "store", "no etcd")
-        with pytest.raises(StoreRefusedError, match=r"the slot is not given back: .* says store: no etcd"):
+        with pytest.raises(StoreRefusedError, match=r"the slot is not released: .* says store: no etcd"):
             await made.abort(claim("n1"), "")
         server.steady = UNREACHED
         with pytest.raises(StoreUnavailableError):
@@ -310,15 +315,15 @@ def test_the_server_is_named_with_the_group_and_the_id_that_zincati_has():
     settings = FleetLockSettings(url=URL)
     made, _ = strategy(group="", fleet_lock=settings, machine_id=lambda: "1c09ca98649c4c7abc779cd04c96812e")
     assert made.server == f"the FleetLock server {URL} (group default, id 978a225b3d7b40e9acd7ce9b62f68444)"
-    assert asks_server(made) is made
     assert has_slots(made)
+    assert asks_server(made) is made
 
     def no_id():
         raise HostError("no id")
 
     made, _ = strategy(fleet_lock=settings, machine_id=no_id)
     assert "an id of its machine-id" in made.server
-    plain = Reboot(StrategyContext("", lambda: None))
+    plain = Reboot(StrategyContext("", no_lock))
     assert (asks_server(plain), has_slots(plain)) == (None, False)
 
 
