@@ -1,6 +1,8 @@
 """A small FleetLock server that is correct, unless a test has it misbehave: it refuses, hangs, or loses its answers."""
 
+import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections import defaultdict
@@ -56,6 +58,15 @@ class FleetLockDouble(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that go away: tests have them do that."""
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection after what the client has sent: a reset would take a refusal of TLS away from it."""
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_WR)
+            request.settimeout(1)
+            while socket.socket.recv(request, 65536):
+                pass
+        self.close_request(request)
 
     def decide(self, path: str, group: str, machine: str) -> tuple[int, dict[str, str]]:
         """Take a slot, or give one back."""
