@@ -71,9 +71,9 @@ class JournalEntry:
     cluster: str = ""
     """The etcd cluster in which the claim was made (empty: not known)."""
     unsent: bool = False
-    """True: no write of the semaphore was sent to the store for this claim, so it has no slot, now or later.
+    """True: no write of the semaphore was sent to the store, and no request to the server, for this claim.
 
-    That is known only of a claim that was made while the store had given no answer to its program.
+    So it has no slot, now or later. Of a store that is known only while it had given no answer to the claim's program.
     """
     client: str = ""
     """The configured id of this machine at the server where the claim was made (empty: derived)."""

@@ -30,6 +30,8 @@ class StrategyContext:
     """Whether to release a slot that this machine holds without a record, as in a fleet of legacy nodes."""
     machine_id: Callable[[], str] = str
     """Read this machine's id. `HostError`: it has none."""
+    asking: Callable[[], None] = lambda: None
+    """Write down that a slot may be asked for, before that is sent. `HostError`: then it must not be sent."""
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
     """The table `[fleet-lock]`. A strategy of another package has its settings in a file of its own."""
 

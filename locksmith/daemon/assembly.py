@@ -41,13 +41,23 @@ def target_of(config: Config) -> Target:
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
+Asking = Callable[[Callable[[int, Sequence[str]], bool]], None]
+"""Writes down that a slot may be asked for, for a claim whose API and endpoints are those of its argument."""
+
+
 def make_strategy(
-    config: Config, target: Target, paths: Paths, meter: Meter | None = None, mark: SeenRevision | None = None
+    config: Config,
+    target: Target,
+    paths: Paths,
+    meter: Meter | None = None,
+    mark: SeenRevision | None = None,
+    *,
+    asking: Asking = lambda _is_of: None,
 ) -> Strategy:
     """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
     `mark` is the watermark of the configured store. A claim at another store is only released. If its cluster is known,
-    it is reached at the configured endpoints too.
+    it is reached at the configured endpoints too. `asking` is the reboot journal's: who makes requests has to give it.
     """
     rules = GroupRules(
         halt_after=config.halt.after,
@@ -72,6 +82,7 @@ def make_strategy(
         open_lock,
         adopt=config.adopt,
         machine_id=lambda: read_machine_id(paths),
+        asking=lambda: asking(lambda api, endpoints: (api, tuple(endpoints)) == (target.api, target.endpoints)),
         fleet_lock=config.fleet_lock.at(target),
     )
     return make(target.strategy, context)
@@ -89,10 +100,13 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
 
 def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:
-    """Tell the reboot journal whether the store has given no answer yet.
+    """Tell the reboot journal whether a new claim was sent to no store, and no server, yet.
 
-    A strategy of another package may have another store, of which the mark knows nothing.
+    The strategy `fleet-lock` says itself when it sends the first request. A strategy of another package may have
+    another store, of which the mark knows nothing.
     """
+    if strategy == FLEET_LOCK:
+        return lambda api, _endpoints: api == fleet_lock.API
     return mark.is_silent if strategy == "etcd-lock" else lambda _api, _endpoints: False
 
 

@@ -173,7 +173,9 @@ class Daemon:
             machine=self._machine,
             triggers=self._triggers,
             journal=self._journal,
-            strategy=partial(make_strategy, config, paths=self._paths, meter=meter, mark=mark),
+            strategy=partial(
+                make_strategy, config, paths=self._paths, meter=meter, mark=mark, asking=self._journal.asking
+            ),
             clock=self._clock,
             reporters=reporters,
             operator=OperatorLock(self._paths).is_held,

@@ -12,7 +12,14 @@ from random import Random
 
 from locksmith.agent.fleet_lock import DEFAULT_GROUP
 from locksmith.agent.strategy import StrategyContext
-from locksmith.errors import LocksmithError, OutcomeUnknownError, StoreError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import (
+    HostError,
+    LocksmithError,
+    OutcomeUnknownError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from locksmith.lock.answer import Answer, Denied, Granted
 from locksmith.lock.records.claim import Claim
 from locksmith.util.words import clock, span
@@ -35,6 +42,9 @@ JITTER = 0.1
 """The share of the period by which the next request is late at most: machines that asked together do not again."""
 LATE = 60.0
 """Seconds for which a pre-reboot without an answer may still be carried out, by a proxy or a server that is slow."""
+
+NOW = float("-inf")
+"""When to ask, in the event loop's time: at once."""
 
 SERVER = "server"
 """The reason to wait: the server says no."""
@@ -59,7 +69,7 @@ class FleetLock:
         self._settings = context.fleet_lock
         self._group = context.group or DEFAULT_GROUP
         self._rng = Random()  # noqa: S311 - when to ask, no secret
-        self._due = float("-inf")
+        self._due = NOW
         self._nonce = ""
         self._answer: Answer | None = None
         self._until: datetime | None = None
@@ -86,7 +96,7 @@ class FleetLock:
 
     def recheck(self) -> None:
         """Ask the server at the next request, however recently it was asked."""
-        self._due = float("-inf")
+        self._due = NOW
 
     async def contact(self) -> str:
         """Say how the server answers a request that changes nothing there."""
@@ -170,9 +180,12 @@ class FleetLock:
             return self._read(await self._pre_reboot(LIMIT), held=held)
         except StoreError as error:
             if held:
-                self._due = self._due if self._answer else float("-inf")
+                self._due = self._due if self._answer else NOW
                 raise
             return Denied(error.component, str(error), may_hold=True)
+        except LocksmithError:  # nothing was sent: a file of this machine cannot be used
+            self.recheck()
+            raise
 
     def _put_off(self, asked: float) -> None:
         self._due = asked + self._settings.period.total_seconds() * self._rng.uniform(1.0, 1.0 + JITTER)
@@ -192,8 +205,8 @@ class FleetLock:
 
     async def _pre_reboot(self, limit: float) -> Reply:
         try:
-            reply = await self._client.call(PRE_REBOOT, self._group, self._id, limit)
-        except StoreUnavailableError:
+            reply = await self._client.call(PRE_REBOOT, self._group, self._id, limit, self._context.asking)
+        except (StoreUnavailableError, HostError):
             raise
         except BaseException:  # also a cancellation: the server may go on
             self._open = _now()

@@ -76,15 +76,17 @@ class FleetLockClient:
         self._settings = settings
         self._secret: FollowedSecret | None = None
 
-    async def call(self, what: str, group: str, machine: str, limit: float) -> Reply:
-        """Make a call, and give its answer within `limit` seconds.
+    async def call(
+        self, what: str, group: str, machine: str, limit: float, before: Callable[[], None] = lambda: None
+    ) -> Reply:
+        """Make a call, and give its answer within `limit` seconds. `before` is called when there is a connection.
 
         `StoreUnavailableError`: the server has certainly not received it. `OutcomeUnknownError`: it may have. Both name
         the URL, and say what is wrong.
         """
         body = json.dumps({"client_params": {"id": machine, "group": group}}).encode()
         headers = {"fleet-lock-protocol": "true", **self._authorization()}
-        return await self._exchange(Request(f"{self._path}/v1/{what}", body, headers), limit)
+        return await self._exchange(Request(f"{self._path}/v1/{what}", body, headers), limit, before)
 
     async def probe(self, limit: float) -> Reply:
         """Ask for what changes nothing: the answer shows that a server is there."""
@@ -92,10 +94,11 @@ class FleetLockClient:
             Request(f"{self._path}/v1/{STEADY_STATE}", headers=self._authorization(), method="GET"), limit
         )
 
-    async def _exchange(self, request: Request, limit: float) -> Reply:
+    async def _exchange(self, request: Request, limit: float, before: Callable[[], None] = lambda: None) -> Reply:
         loop = asyncio.get_running_loop()
         link = await self._connect(min(limit, CONNECT_LIMIT))
         try:
+            before()
             try:
                 link.send(request)
             except LinkError as error:

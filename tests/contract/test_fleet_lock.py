@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from locksmith.util.zincati import zincati_id
-from tests.contract.daemons import CLOSED, STORY_LIMIT, Site
+from tests.contract.daemons import CLOSED, QUICK, STORY_LIMIT, Site
 from tests.contract.programs import program
 from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, answer, fleet_lock_double
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
@@ -233,6 +233,54 @@ def test_a_server_that_is_gone_for_good_can_be_forgotten(place, server):
         await node.rebooted()
 
     place.play(story, running=False, **fleet_lock(server))
+
+
+def test_a_wrong_url_is_corrected_without_more_ado(place, server):
+    """No slot was asked for there, so no program has to release one."""
+
+    async def story(node):
+        with fleet_lock_double() as wrong:
+            url = wrong.url
+        node.configure(place.settings(**fleet_lock(server, url=url)))
+        await node.start_daemon()
+        node.need_reboot("4081.2.0")
+        await node.says(
+            f"waiting (store): the FleetLock server {url} cannot be reached: connection refused; it is asked"
+        )
+        assert node.claim["unsent"]
+        await node.kill_daemon()
+        node.configure(place.settings(**fleet_lock(server)))
+        await node.start_daemon()
+        await node.rebooted()
+        await until(lambda: node.claim is None and not server.holders["default"], "the slot is given back")
+
+    place.play(story, running=False, **fleet_lock(server))
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["request", "commit"])
+def test_killed_while_the_server_grants_it_the_daemon_resumes_or_releases(place, server, call):
+    async def story(node):
+        def kill(asked):
+            said = server.decide(PRE_REBOOT, *server.calls[-1][1:])
+            if server.count(PRE_REBOOT) == call:
+                node.send_signal(signal.SIGKILL)
+            else:
+                answer(asked, *said)
+
+        server.instead[PRE_REBOOT] = kill
+        node.need_reboot("4081.2.0")
+        await node.ended()
+        assert "unsent" not in node.claim
+        assert len(server.holders["default"]) == 1
+        await node.start_daemon()
+        if call == 1:
+            await node.rebooted()
+        else:
+            await node.says("the daemon ended before the reboot was asked for")
+            assert node.machine.reboots == 0
+        await until(lambda: not server.holders["default"], "the slot is given back")
+
+    place.play(story, **fleet_lock(server), reboot=QUICK)
 
 
 def test_an_operators_reboot_takes_its_slot_at_the_server(place, server):

@@ -144,9 +144,12 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
             # A store that does not answer is found here, where nothing has to be released yet.
             await session.use_admin(LockAdmin.read, config.store)
 
+        def asking(is_of: Callable[[int, Sequence[str]], bool]) -> None:
+            journal.asking(is_of)  # it is made below
+
         @cache
         def strategy(of: Target) -> Strategy:
-            made = make_strategy(config, of, session.paths, mark=mark)
+            made = make_strategy(config, of, session.paths, mark=mark, asking=asking)
             stack.push_async_callback(made.close)
             return made
 

@@ -31,7 +31,8 @@ class Script:
         self.steady: Reply | LocksmithError = YES
         self.calls: list[tuple[str, str, str, float, float]] = []
 
-    async def call(self, what, group, machine, limit):
+    async def call(self, what, group, machine, limit, before=lambda: None):
+        before()
         self.calls.append((what, group, machine, limit, asyncio.get_running_loop().time()))
         said = self.says if what == PRE_REBOOT else self.steady
         if isinstance(said, Reply):
@@ -259,6 +260,27 @@ def test_a_cancelled_request_counts_as_lost():
         server.call = real
         with pytest.raises(OutcomeUnknownError):
             await made.abort(claim("n1"), "")
+
+    run(story)
+
+
+def test_before_a_slot_is_asked_for_that_is_written_down_or_nothing_is_sent():
+    async def story(_loop):
+        written = []
+        made, server = strategy(asking=lambda: written.append(server.count()))
+        await made.request(claim("n1"))
+        await made.commit(claim("n1"))
+        await made.complete(claim("n1"))
+        assert written == [0, 1]
+
+        def full():
+            raise HostError("the disk is full")
+
+        made, server = strategy(asking=full)
+        for _ in range(2):
+            with pytest.raises(HostError, match="full"):
+                await made.request(claim("n1"))
+        assert server.calls == []
 
     run(story)
 
