@@ -1,19 +1,15 @@
 """The files that settings name: secrets, certificates, and whether other users can read them."""
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from locksmith.config import keys
 from locksmith.config.credentials import how_to_load
 from locksmith.config.keys import Key
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import HostError
-from locksmith.gates.settings import AlertSettings
 from locksmith.host.secret_file import FollowedSecret, read_secret
 from locksmith.host.trust import read_regular, readable_by_others
-from locksmith.store.settings import is_loopback
 from locksmith.util import limits
 from locksmith.util.secret import keep_secret
 
@@ -64,26 +60,6 @@ def _with_remedy(problem: str, setting: Setting) -> str:
     return f"{problem}: {how}" if how else problem
 
 
-def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
-    """Give the settings with whom to ask the alert servers as. `UsageError`: they contradict each other."""
-    found = replace(
-        alerts,
-        username=settings.value(keys.ALERTS_USERNAME, ""),
-        password_file=settings.value(keys.ALERTS_PASSWORD_FILE, None),
-        token_file=settings.value(keys.ALERTS_TOKEN_FILE, None),
-        cafile=settings.value(keys.ALERTS_CAFILE, None),
-    )
-    refuse_half_a_login(settings, keys.ALERTS_USERNAME, keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE)
-    urls = [url for url in (found.alertmanager, found.prometheus) if url]
-    for setting in _set(settings, keys.ALERTS_USERNAME, keys.ALERTS_TOKEN_FILE, keys.ALERTS_CAFILE):
-        if not urls:
-            raise setting.refusal("is set without alerts.alertmanager or alerts.prometheus, which it is about")
-    for setting in _set(settings, keys.ALERTS_CAFILE):
-        if not any(url.startswith("https://") for url in urls):
-            raise setting.refusal("has no use, as no URL of [alerts] begins with https://")
-    return found
-
-
 def refuse_half_a_login(
     settings: Settings, username: Key[str], password_file: Key[Path | None], token_file: Key[Path | None]
 ) -> None:
@@ -99,12 +75,6 @@ def refuse_half_a_login(
         raise token.refusal(f"excludes {username.name}: a server is asked with a token, or as a user")
 
 
-def refuse_unusable_of_alerts(settings: Settings, alerts: AlertSettings) -> None:
-    """Read the files of `[alerts]` as the gate will, which reads them for each question."""
-    refuse_unusable_secrets(settings, keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE, alerts.username)
-    refuse_unreadable(settings, keys.ALERTS_CAFILE)
-
-
 def refuse_unusable_secrets(
     settings: Settings, password_file: Key[Path | None], token_file: Key[Path | None], user: str
 ) -> None:
@@ -112,23 +82,6 @@ def refuse_unusable_secrets(
     for setting, what in ((settings.of(password_file), "password"), (settings.of(token_file), "token")):
         if setting:
             _secret(setting, what, user)
-
-
-def caution_of_plain_secret(alerts: AlertSettings) -> tuple[str, ...]:
-    """Warn of a secret that is sent without TLS over a network."""
-    if not (alerts.username or alerts.token_file):
-        return ()
-    plain = [url for url in (alerts.alertmanager, alerts.prometheus) if url.startswith("http://")]
-    what = "alerts.password-file" if alerts.username else "alerts.token-file"
-    return tuple(
-        f"the secret of {what} is sent to {url} without TLS, so others on the way can read it: use https://"
-        for url in plain
-        if not is_loopback(url)
-    )
-
-
-def _set(settings: Settings, *about: Key[Any]) -> list[Setting]:
-    return [setting for setting in map(settings.of, about) if setting and setting.value]
 
 
 def refuse_unreadable(settings: Settings, *files: Key[Path | None]) -> None:
