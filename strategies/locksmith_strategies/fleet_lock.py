@@ -6,6 +6,7 @@ agrees. It never does that for a machine that is not healthy: that machine keeps
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 from random import Random
@@ -41,7 +42,7 @@ COMMIT_LIMIT = 8.0
 JITTER = 0.1
 """The share of the period by which the next request is late at most: machines that asked together do not again."""
 LATE = 60.0
-"""Seconds for which a pre-reboot without an answer may still be carried out, by a proxy or a server that is slow."""
+"""Seconds for which a call without an answer may still be carried out, by a proxy or a server that is slow."""
 
 NOW = float("-inf")
 """When to ask, in the event loop's time: at once."""
@@ -50,8 +51,8 @@ SERVER = "server"
 """The reason to wait: the server says no."""
 HELD_BACK = frozenset({"frozen", "held", "halted", "window"})
 """The kinds of locksmith-server that hold a group or a machine back: a slot is released, and that is no failure."""
-LATER = frozenset({502, 503, 504})
-"""Statuses of a server, or of a proxy before it, that cannot answer now."""
+LATER = frozenset({408, 429, 502, 503, 504})
+"""Statuses of a server, or of a proxy before it, that cannot answer now, or is asked too often."""
 UNSURE = frozenset({502, 504})
 """Those of a proxy that does not know what its server has done."""
 
@@ -73,7 +74,7 @@ class FleetLock:
         self._nonce = ""
         self._answer: Answer | None = None
         self._until: datetime | None = None
-        # When the last pre-reboot ended whose outcome is not known, and when the last steady-state was sent.
+        # When the last call ended whose outcome is not known, and when the last steady-state was sent that succeeded.
         self._open: float | None = None
         self._freed = float("-inf")
 
@@ -137,31 +138,15 @@ class FleetLock:
         return True
 
     async def abort(self, claim: Claim, reason: str) -> None:  # noqa: ARG002 - part of the interface
-        """Release what this machine may have.
-
-        A pre-reboot without an answer may be carried out after the steady-state, and would hold a slot for ever. So
-        the steady-state is repeated when that can no longer happen.
-        """
+        """Release what this machine may have."""
         if claim.nonce != self._nonce:  # an earlier process may have asked
-            self._nonce, self._answer, self._open = claim.nonce, None, _now()
+            self._nonce, self._open = claim.nonce, _now()
         self._answer = None
-        if self._open is None or self._freed < self._open or _now() - self._open >= LATE:
-            self._freed = _now()
-            try:
-                await self._steady_state()
-            except BaseException:
-                self._freed = float("-inf")
-                raise
-        if self._open is not None and (left := self._open + LATE - self._freed) > 0:
-            raise OutcomeUnknownError(
-                f"{self.server} may still carry out a request for a slot that it did not answer: in "
-                f"{span(timedelta(seconds=left))} this machine releases its slot there once more"
-            )
-        self._open = None
+        await self._release()
 
     async def complete(self, claim: Claim) -> None:  # noqa: ARG002 - part of the interface
         """Release the slot after a healthy boot."""
-        await self._steady_state()
+        await self._release()
 
     async def adopt(self, holder: str) -> bool:  # noqa: ARG002 - part of the interface
         """Release a slot of before, as Zincati does after each boot; False: the server does not say what it had."""
@@ -171,6 +156,23 @@ class FleetLock:
 
     async def close(self) -> None:
         """Do nothing: each call has a connection of its own."""
+
+    async def _release(self) -> None:
+        """Call steady-state, and again when no call of before can be carried out any more.
+
+        A late pre-reboot would hold a slot for ever. A late steady-state would release the slot of this machine's next
+        reboot: until then the claim stays in the reboot journal, and there is no other.
+        """
+        if self._open is None or self._freed < self._open or _now() - self._open >= LATE:
+            sent = _now()
+            await self._steady_state()
+            self._freed = sent
+        if self._open is not None and (left := self._open + LATE - self._freed) > 0:
+            raise OutcomeUnknownError(
+                f"{self.server} may still carry out a call that it did not answer: in {span(timedelta(seconds=left))} "
+                "this machine releases its slot there once more"
+            )
+        self._open = None
 
     async def _poll(self, claim: Claim) -> Answer:
         """Ask, and decide when to ask next. What was granted to this claim stands until its commit asks again."""
@@ -204,8 +206,12 @@ class FleetLock:
         return Denied(answer.code, text, may_hold=True, until=self._until)
 
     async def _pre_reboot(self, limit: float) -> Reply:
+        return await self._call(PRE_REBOOT, limit, self._context.asking)
+
+    async def _call(self, what: str, limit: float, before: Callable[[], None] = lambda: None) -> Reply:
+        """Make a call, and note when its outcome is not known."""
         try:
-            reply = await self._client.call(PRE_REBOOT, self._group, self._id, limit, self._context.asking)
+            reply = await self._client.call(what, self._group, self._id, limit, before)
         except (StoreUnavailableError, HostError):
             raise
         except BaseException:  # also a cancellation: the server may go on
@@ -216,7 +222,7 @@ class FleetLock:
         return reply
 
     async def _steady_state(self) -> None:
-        reply = await self._client.call(STEADY_STATE, self._group, self._id, LIMIT)
+        reply = await self._call(STEADY_STATE, LIMIT)
         if not reply.granted:
             raise StoreRefusedError(f"the slot is not released: {self._words(reply)}")
 

@@ -169,7 +169,7 @@ def test_a_claim_outlives_a_stop_and_is_given_back_where_it_was_made(place, serv
             await until(lambda: server.count(STEADY_STATE) == 1, "it is given back where it was taken")
             assert server.holders["default"] == set()
             assert server.calls[-1][2] == "of-old"
-            await node.says("may still carry out a request")
+            await node.says("may still carry out a call")
             assert other.calls == []
 
     place.play(story, **fleet_lock(server, id="of-old", period="1h"))

@@ -160,7 +160,7 @@ def test_a_refusal_after_a_grant_is_no_permission(reply, lost, returned, again):
     run(story)
 
 
-@pytest.mark.parametrize("said", [UNREACHED, LOST, Reply(502), Reply(503, "store", "no etcd"), Reply(504)])
+@pytest.mark.parametrize("said", [UNREACHED, LOST, Reply(429), Reply(502), Reply(503, "store", "no etcd"), Reply(504)])
 def test_a_server_that_is_away_at_the_commit_is_asked_again_soon(said):
     async def story(_loop):
         made, server = strategy()
@@ -223,7 +223,7 @@ def test_after_a_lost_request_an_abort_calls_steady_state_twice(said):
         server.says = said
         await made.request(claim("n1"))
         for _ in range(11):
-            with pytest.raises(OutcomeUnknownError, match="may still carry out a request"):
+            with pytest.raises(OutcomeUnknownError, match="may still carry out a call"):
                 await made.abort(claim("n1"), "")
             await asyncio.sleep(5)
         assert server.count(STEADY_STATE) == 1
@@ -231,6 +231,31 @@ def test_after_a_lost_request_an_abort_calls_steady_state_twice(said):
         await made.abort(claim("n1"), "")
         first, second = (one[4] for one in server.calls if one[0] == STEADY_STATE)
         assert (first, second >= LATE) == (0, True)
+
+    run(story)
+
+
+@pytest.mark.parametrize("said", [LOST, Reply(504)])
+@pytest.mark.parametrize("release", ["abort", "complete"])
+def test_a_lost_steady_state_keeps_the_claim_until_it_cannot_arrive(release, said):
+    """Else it could release the slot of the next claim, behind that claim's commit."""
+
+    async def story(_loop):
+        made, server = strategy()
+        await made.request(claim("n1"))
+        arguments = (claim("n1"), "") if release == "abort" else (claim("n1"),)
+        server.steady = said
+        with pytest.raises((OutcomeUnknownError, StoreRefusedError)):
+            await getattr(made, release)(*arguments)
+        server.steady = YES
+        for _ in range(12):
+            with pytest.raises(OutcomeUnknownError, match="may still carry out"):
+                await getattr(made, release)(*arguments)
+            await asyncio.sleep(4.9)
+        assert server.count(STEADY_STATE) == 2
+        await asyncio.sleep(5)
+        await getattr(made, release)(*arguments)
+        assert server.count(STEADY_STATE) == 3
 
     run(story)
 
