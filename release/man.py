@@ -1,4 +1,4 @@
-"""The manual pages locksmithctl(1), locksmithd(8) and locksmith.toml(5), from the help texts and the documentation.
+"""The manual pages of the three programs and of locksmith.toml(5), from the help texts and the documentation.
 
 `python -m release.man [FOLDER]` writes them into dist/man, or another folder. A package gets them through
 `release/payload.py`.
@@ -16,11 +16,12 @@ import click
 
 from locksmith.cli.daemon import command as locksmithd
 from locksmith.cli.main import locksmithctl
+from locksmith.cli.server import command as server
 from locksmith.config.keys import DAEMON_VARIABLES, FLAGS, TOOL_VARIABLES, Key
 from release import roff
 from release.source import REPOSITORY, Build, build_of
 
-PAGES = ("man1/locksmithctl.1", "man8/locksmithd.8", "man5/locksmith.toml.5")
+PAGES = ("man1/locksmithctl.1", "man8/locksmithd.8", "man8/locksmith-server.8", "man5/locksmith.toml.5")
 _FOLDERS = {"1": "User Commands", "5": "File Formats", "8": "System Administration"}
 
 _UNBROKEN = (".nr HY 0", ".nh", ".ad l")
@@ -29,7 +30,7 @@ _UNBROKEN = (".nr HY 0", ".nh", ".ad l")
 
 def pages(build: Build, docs: Path = REPOSITORY / "docs") -> dict[str, str]:
     """Give the text of each page by its path below /usr/share/man."""
-    bodies = (_tool(docs), _daemon(docs), _configuration(docs))
+    bodies = (_tool(docs), _daemon(docs), _server(docs), _configuration(docs))
     return {path: _page(path, body, build) for path, body in zip(PAGES, bodies, strict=True)}
 
 
@@ -79,11 +80,29 @@ def _daemon(docs: Path) -> list[str]:
     ]
 
 
+def _server(docs: Path) -> list[str]:
+    text = (docs / "server.md").read_text()
+    context = click.Context(server, info_name="locksmith-server")
+    return [
+        *_name("locksmith-server", server),
+        *roff.heading(1, "Synopsis"),
+        *roff.fill(rf"\fBlocksmith-server\fR {roff.escape('[FLAGS]')}"),
+        *roff.heading(1, "Description"),
+        *_first_paragraphs(text),
+        *roff.heading(1, "Options"),
+        *roff.fill(roff.inline(_paragraphs(server)[1])),
+        *_options(server, context, with_help=True),
+        *_sections(text, {"Who may call": "Access", "TLS": "TLS", "Limits for clients": "Limits"}),
+        *_sections(text, {"Signals": "Signals", "Exit status": "Exit status", "Files": "Files"}),
+        *_see_also("locksmithd(8)", "locksmithctl(1)", "locksmith.toml(5)", "docs/server.md", "docs/fleetlock.md"),
+    ]
+
+
 def _configuration(docs: Path) -> list[str]:
     text = (docs / "configuration.md").read_text()
     return [
         *roff.heading(1, "Name"),
-        roff.escape("locksmith.toml - configuration of locksmithd and locksmithctl"),
+        roff.escape("locksmith.toml - configuration of locksmithd, locksmithctl and locksmith-server"),
         *roff.heading(1, "Description"),
         *roff.blocks(text)[1:],  # its heading has begun the first paragraph
         *_see_also("locksmithd(8)", "locksmithctl(1)", "docs/windows.md", "docs/triggers.md", "docs/hooks.md"),

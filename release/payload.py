@@ -19,6 +19,7 @@ FILES = {
     "contrib/systemd/org.locksmith1.conf": "usr/share/dbus-1/system.d/",
     "contrib/systemd/org.locksmith1.policy": "usr/share/polkit-1/actions/",
     "contrib/systemd/locksmith.catalog": "usr/lib/systemd/catalog/",
+    "contrib/systemd/locksmith-server.service": "usr/share/doc/locksmith/examples/systemd/",
     "contrib/systemd/10-etcd-lock.conf": "usr/share/doc/locksmith/examples/systemd/",
     "contrib/systemd/20-credentials.conf": "usr/share/doc/locksmith/examples/systemd/",
     "contrib/prometheus/alerts.yml": "usr/share/doc/locksmith/examples/prometheus/",

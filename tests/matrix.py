@@ -41,7 +41,10 @@ CONTRACT = {
 }
 OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 """What the root borrows: the oldest etcd is another Debian's, and needs nothing of its system."""
-DEBIAN_TOOLS = ("python3-freezegun", "python3-hypothesis", "python3-pil", "python3-pytest", "python3-rich")
+DEBIAN_TOOLS = (
+    *("python3-freezegun", "python3-hypothesis", "python3-pil", "python3-pytest", "python3-rich"),
+    *("python3-starlette", "python3-uvicorn"),
+)
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 ONLY_BUS = ("tests/junk/test_bodies.py", *(f"tests/contract/{name}" for name in (*BUS, "test_hostile_bus.py")))
 
@@ -50,9 +53,10 @@ PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
 
 
 def project() -> dict[str, list[str]]:
-    """Give the requirements: those of the package, and those of its tests."""
+    """Give the requirements: those of the package, of its server, and of its tests."""
     found = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return {"package": found["dependencies"], "test": found["optional-dependencies"]["test"]}
+    extras = found["optional-dependencies"]
+    return {"package": found["dependencies"], "server": extras["server"], "test": extras["test"]}
 
 
 def lowest(requirement: str) -> str:
@@ -64,7 +68,7 @@ def lowest(requirement: str) -> str:
 def with_lowest() -> int:
     """Test with the lowest versions of all dependencies."""
     wanted = project()
-    python = _venv("lowest", [*wanted["test"], *map(lowest, wanted["package"])])
+    python = _venv("lowest", [*wanted["test"], *map(lowest, wanted["package"] + wanted["server"])])
     return _run([python, *PYTEST, *UNIT, *_contract()])
 
 

@@ -40,7 +40,7 @@ PROGRAM = "locksmith-server"
     help="With --check-config: also ask etcd, for sets of windows too; 1 when it cannot be asked, or has no such set.",
 )
 def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
-    """Serve FleetLock: give clients without etcd a slot of their group, one after another.
+    """Serve FleetLock: let machines without etcd reboot, one after another.
 
     Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, and its drop-ins: the tables
     `[server]` and `[etcd]`.

@@ -91,10 +91,7 @@ def _daemon(
 
 
 def load_server(paths: Paths, environ: Mapping[str, str], problems: Problems) -> Config:
-    """Give the configuration of `locksmith-server`, as far as it can be used: of the files and its credentials alone.
-
-    All problems are noted.
-    """
+    """Give the configuration of `locksmith-server`, of files and credentials alone, and note all its problems."""
     given, files = credentials.of_daemon(environ), find_files(paths.config_folders, problems)
     explicit = from_files(files, problems)
     problems.attempt_value(partial(credentials.refuse_unread, given), EVERYTHING)

@@ -15,7 +15,7 @@ class ServedGroup:
 
     A call must satisfy each that is set: it comes from one of `clients`, it has the password or the token of the file
     (`Authorization: Basic` with any user, or `Bearer`), it shows a client certificate. At least one is set: a server
-    that lets everybody in says so, `clients = ["0.0.0.0/0", "::/0"]`.
+    that lets every client in says so, `clients = ["0.0.0.0/0", "::/0"]`.
 
     `limit` is how long a client's reboot takes at most, until its next steady-state; after it the client is overdue,
     and 15 minutes later it is lost. `window_sets` names the sets of windows, of the configuration or of the store, in

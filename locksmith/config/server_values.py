@@ -37,7 +37,7 @@ def _group(name: str, fields: object) -> ServedGroup:
     if not (group.clients or group.password_file or group.certificates):
         raise ValueError(
             f"has the group {name!r} without a rule that says who its clients are: set clients, password-file or "
-            f'certificates; for everybody, clients = ["0.0.0.0/0", "::/0"]'
+            f'certificates; for every client, clients = ["0.0.0.0/0", "::/0"]'
         )
     return group
 

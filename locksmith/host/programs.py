@@ -39,6 +39,8 @@ LOOK_EVERY = 0.05
 """Seconds between two checks whether a program has ended."""
 START_LIMIT = 20.0
 """Seconds for a program's unit to start."""
+CLOSE_LIMIT = 2.0
+"""Seconds to wait for the end of children at the end."""
 SPARE = 15.0
 """Seconds of a unit's RuntimeMaxSec beyond the program's own limit, at which its supervisor ends it."""
 
@@ -57,11 +59,17 @@ class Outcome:
 
 
 class Programs:
-    """Runs the programs of checks and hooks. `limit` is in seconds, for each program."""
+    """Runs the programs of checks and hooks. `limit` is in seconds, for each program.
 
-    def __init__(self, paths: Paths, bus: SystemBus, limit: float) -> None:
+    With a `run` folder of its own, `locksmith-server` has them as children also where systemd runs: it has no right to
+    start units, and what its hooks do is done elsewhere.
+    """
+
+    def __init__(self, paths: Paths, bus: SystemBus, limit: float, run: Path | None = None) -> None:
         self._paths = paths
         self._bus = bus
+        self._units = run is None
+        self._folder = (run or paths.run) / "programs"
         self._limit = limit
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -134,14 +142,20 @@ class Programs:
             await self._until(partial(_is_over, place))
         self.forget(stage, name)
 
+    async def close(self) -> None:
+        """Take note of the end of children that have ended, or are about to; within a limit."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT):
+                await self._until(lambda: not self._running_children())
+
+    def _running_children(self) -> list[subprocess.Popen[bytes]]:
+        self._children = [child for child in self._children if child.poll() is None]
+        return self._children
+
     @property
     def _has_units(self) -> bool:
         """Whether systemd runs the programs: in its units they would have the machine's files, not the image's."""
-        return self._paths.systemd_booted.exists() and not in_image(self._paths)
-
-    @property
-    def _folder(self) -> Path:
-        return self._paths.run / "programs"
+        return self._units and self._paths.systemd_booted.exists() and not in_image(self._paths)
 
     def _place(self, stage: str, program: Path, name: str) -> Path:
         """Give the path, without a suffix, of the files of a program's run. Its last part is also the unit's name."""
@@ -206,7 +220,7 @@ class Programs:
 
     def _start_child(self, command: list[str], environ: Mapping[str, str]) -> None:
         """Start the supervisor without systemd, as a child that outlives this process."""
-        self._children = [child for child in self._children if child.poll() is None]
+        self._running_children()
         child = subprocess.Popen(  # noqa: S603 - this program itself
             command,
             env={**os.environ, **environ},

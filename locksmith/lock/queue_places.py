@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.lock import places
-from locksmith.lock.errors import OtherPlaceError
+from locksmith.lock.errors import OtherServerError
 from locksmith.lock.queue_sight import SPAN
 from locksmith.lock.records import waiter
 from locksmith.lock.records.claim import Claim
@@ -66,6 +66,11 @@ class Places:
             return await self._enter(claim)
         except ConflictError:
             return await self._again(claim), 0
+
+    def resumed(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
+        """Give a place as it was read: it is to be kept at once."""
+        lasts = read(entry, lambda found: found.lasts)
+        return Place(claim, ticket, entry, float("-inf"), float(lasts or self._ttl), found=True)
 
     async def renew(self, place: Place) -> Place:
         """Prolong a place; `ConflictError`: it is gone."""
@@ -124,7 +129,7 @@ class Places:
         if found.place is not None and found.ticket is not None and _nonce(found.place) == claim.nonce:
             return await self._take_over(claim, found.ticket, found.place)
         if claim.is_clients and found.place is not None and _nonce(found.place) is not None:
-            raise OtherPlaceError(f"{claim.holder} has a place in the queue for another call")
+            raise OtherServerError(f"{claim.holder} has a place in the queue for another call")
         for entry in (found.place, found.ticket):
             if entry is not None:
                 await self._remove(entry)
@@ -134,8 +139,7 @@ class Places:
         return place
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
-        lasts = read(entry, lambda found: found.lasts)
-        place = Place(claim, ticket, entry, _now(), float(lasts or self._ttl), found=True)
+        place = self.resumed(claim, ticket, entry)
         return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:

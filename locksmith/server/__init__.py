@@ -1,1 +1,1 @@
-"""`locksmith-server`: what takes part in the locks of groups for machines that have no etcd: FleetLock's clients."""
+"""`locksmith-server`: it acts on the locks of groups for machines that have no etcd: FleetLock's clients."""

@@ -107,7 +107,7 @@ class Guesses:
     """Limits how many passwords an origin can try for a group.
 
     Above the limit none is compared, right or wrong: a right one would be found out by its answer. A client that had
-    the right one before has a limit of its own, so others with its origin, as behind a proxy, do not lock it out.
+    the right one before has a limit of its own, so others with its origin, as those of a proxy, do not lock it out.
     """
 
     def __init__(self) -> None:

@@ -65,9 +65,11 @@ def refused(refusal: Refusal) -> Answer:
     return Answer(status, refusal, headers)
 
 
-def bad_request(sentence: str, status: int = 400, headers: Mapping[str, str] | None = None) -> Answer:
-    """Give the answer for a request that cannot be read. The rest of it is not read, so its connection ends."""
-    return Answer(status, Refusal(RefusalKind.BAD_REQUEST, sentence), headers or {}, closes=True)
+def bad_request(
+    sentence: str, status: int = 400, headers: Mapping[str, str] | None = None, *, unread: bool = False
+) -> Answer:
+    """Give the answer for a request that cannot be read. If the rest of it stays `unread`, its connection ends."""
+    return Answer(status, Refusal(RefusalKind.BAD_REQUEST, sentence), headers or {}, closes=unread)
 
 
 def unauthorized(sentence: str, status: int = 403, headers: Mapping[str, str] | None = None) -> Answer:

@@ -1,11 +1,12 @@
 """The app: FleetLock's two calls, and `/healthz`.
 
-Each call is read, its client checked, and then the rules decide. Whatever goes wrong is an answer with a kind and a
-sentence, and never a 2xx.
+Each call is read, its client checked, and then the rules decide. Each error is an answer with a kind and a sentence,
+and never a 2xx.
 """
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
@@ -40,6 +41,9 @@ MOST_DRAINED: Final = 16 * 1024 * 1024
 REFUSALS_LOGGED: Final = 1 / 30
 """Warnings per second for each group."""
 
+_ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
+"""Begins a target in absolute form, as clients send it to proxies."""
+
 Rule = Callable[[str, str], Awaitable[Refusal | None]]
 
 
@@ -60,7 +64,7 @@ def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup]) -> ASGIApp:
 
     async def without_traceback(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await app(scope, receive, send)
+            await app({**scope, "path": _ABSOLUTE.sub("", scope["path"])}, receive, send)
         except Exception as error:  # noqa: BLE001 - uvicorn would log it with a traceback
             log.debug("a request ended: %s: %s", type(error).__name__, error)
 
@@ -76,9 +80,11 @@ async def _no_such(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:  # noqa: PLR2004 - Method Not Allowed
         allow = (getattr(error, "headers", None) or {}).get("Allow", "POST")
-        return _Reply(request, bad_request(f"the method is {allow}, not {request.method}", 405, {"Allow": allow}))
+        return _Reply(
+            request, bad_request(f"the method is {allow}, not {request.method}", 405, {"Allow": allow}, unread=True)
+        )
     here = "this server has POST v1/pre-reboot, POST v1/steady-state and GET healthz"
-    return _Reply(request, bad_request(f"there is no such path: {here}", 404))
+    return _Reply(request, bad_request(f"there is no such path: {here}", 404, unread=True))
 
 
 class _Calls:
@@ -102,8 +108,8 @@ class _Calls:
         try:
             answer = await self._decide(request, rule)
         except ClientDisconnect:
-            answer = TOO_SLOW  # which nobody reads
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not take it for a permission
+            answer = TOO_SLOW  # which no client reads
+        except Exception as error:  # noqa: BLE001 - the client must take no error for a permission
             log.error("a call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
             answer = Answer(500, Refusal(RefusalKind.STORE, "the server failed: see the log of locksmith-server"))
         return _Reply(request, answer)
@@ -182,7 +188,7 @@ class _Reply(Response):
         self._closes = answer.closes
         kind = answer.refusal.kind.value if answer.refusal else "granted"
         address = getattr(getattr(request.state, "guest", None), "address", "")
-        log.debug("%s %s %s: %d %s", address, request.method, request.url.path, answer.status, kind)
+        log.debug("%s %s %s: %d %s", address, request.method, request.scope["path"], answer.status, kind)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

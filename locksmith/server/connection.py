@@ -1,4 +1,4 @@
-"""A connection of the server: uvicorn's, with an end for each, whatever its client does.
+"""A connection of the server: uvicorn's, with a deadline for each.
 
 uvicorn closes a connection that is idle after an answer. It waits for ever for a first request, for the rest of one,
 and for a client that does not read. So each connection has a deadline here, and a place that others may get.
@@ -23,9 +23,10 @@ REQUEST_LIMIT: Final = 10.0
 """Seconds for the TLS handshake, and again for the head of a request after its first byte."""
 IDLE_LIMIT: Final = 75
 """Seconds between two requests: proxies keep connections for a minute."""
+LONGEST: Final = 600.0
+"""Seconds after which a connection ends with its next answer: its certificates were checked at its beginning."""
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
-LARGEST_HEAD: Final = 16 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +36,8 @@ class Guest(Visit):
     address: str = ""
     certificate: bool = False
     since: float = 0.0
+    seen: int = 0
+    """Bytes that have come while it waited."""
     deadline: float = 0.0
     connection: socket.socket | None = None
     protocol: "Connection | None" = field(default=None, repr=False)
@@ -112,6 +115,8 @@ class Connection(H11Protocol):
         if self.cycle is not before:
             self.guest.hear()
             self._within(CALL_LIMIT)
+            if self.loop.time() - self.guest.since > LONGEST:
+                self.cycle.keep_alive = False
 
     def _within(self, seconds: float) -> None:
         self.guest.deadline = self.loop.time() + seconds

@@ -1,8 +1,9 @@
 """Accepts connections, within limits: of their number, and of the time of each.
 
-- A connection that has sent nothing waits in the lobby, at the cost of a socket. So thousands of them fit there.
-- When its first bytes come, it goes inside, to uvicorn. At most `INSIDE` are there. Of those that wait for that, each
-  client has its turn.
+- A connection that has sent nothing, or a part of a head, waits in the lobby at the cost of a socket. So thousands of
+  them fit there.
+- When the head of its request has come, it goes inside, to uvicorn. At most `INSIDE` are there. Of those that wait for
+  that, each client has its turn.
 - If there is no room, a new connection takes the place of one without a whole request: see `dispensable`.
 - Each connection is ended at its deadline.
 """
@@ -21,8 +22,10 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from locksmith.errors import HostError
 from locksmith.server.access import plain_address
 from locksmith.server.connection import REQUEST_LIMIT, Connection, Guest
+from locksmith.server.first_bytes import LARGEST_HEAD, is_whole_head, is_whole_hello
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.visits import RESET, Stage, dispensable, origin
 
@@ -38,7 +41,7 @@ GRACE: Final = 0.2
 """Seconds in which a connection inside is not ended for another: many clients may come at one moment."""
 ROOM_PAUSE: Final = 0.02
 SWEEP: Final = 0.5
-"""Seconds between two looks at the deadlines."""
+"""Seconds between two checks of the deadlines."""
 SHUTDOWN_LIMIT: Final = 2.0
 """Seconds for the end of TLS."""
 NO_DESCRIPTOR_PAUSE: Final = 1.0
@@ -71,6 +74,7 @@ class Door:
         inside: int = INSIDE,
     ) -> None:
         self._listener, self._config, self._context = listener, config, context
+        self._is_whole = is_whole_hello if context else is_whole_head
         self._lobby, self._most = lobby, inside
         self._state = ServerState()
         self._waiting: dict[Guest, socket.socket] = {}
@@ -89,6 +93,15 @@ class Door:
         """Begin to accept."""
         self._listener.setblocking(False)
         self._serving = [asyncio.ensure_future(part()) for part in (self._accept, self._admit, self._sweep)]
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Wait until it is to stop. `HostError`: a defect keeps it from accepting; systemd starts the server again."""
+        stop = asyncio.ensure_future(stopping.wait())
+        done, _ = await asyncio.wait({stop, *self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done - {stop}:
+            error = task.exception()
+            raise HostError(f"no connection is accepted any more: {type(error).__name__}: {error}")
 
     async def close(self, limit: float) -> None:
         """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all."""
@@ -131,7 +144,15 @@ class Door:
                     await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
             else:
                 connection.setblocking(False)
-                self._welcome(loop, connection, address)
+                with suppress(OSError):
+                    # asyncio would not, as the listener's protocol has no number: each answer on a kept connection
+                    # would wait 40 ms for an acknowledgement.
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    self._welcome(loop, connection, address)
+                except BaseException:
+                    connection.close()
+                    raise
                 await asyncio.sleep(0)  # what has come is read before the next connection is accepted
 
     async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -166,8 +187,26 @@ class Door:
         connection.close()
 
     def _speaks(self, guest: Guest) -> None:
-        asyncio.get_running_loop().remove_reader(self._waiting[guest])
+        """See what has come, without taking it. The kernel tells when there is more (SO_RCVLOWAT, socket(7))."""
+        connection = self._waiting[guest]
+        try:
+            seen = connection.recv(LARGEST_HEAD, socket.MSG_PEEK)
+            # If it does not grow, the client has ended its side: that is seen inside.
+            whole = not seen or self._is_whole(seen) or len(seen) <= guest.seen
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(seen) + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._turn_away(guest)
+            return
+        if not seen:
+            self._turn_away(guest)
+            return
         guest.hear()
+        guest.seen = len(seen)
+        if not whole:
+            return
+        asyncio.get_running_loop().remove_reader(connection)
         self._ready.setdefault(guest.client, deque()).append(guest)
         self._come.set()
 

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class Passwords:
     """Gives the password of a group as its file has it now.
 
-    If the file cannot be used any more, the group has no password, and nobody is let in: an operator who removes or
-    closes a file wants that.
+    If the file cannot be used any more, the group has no password, and no client is let in: an operator who
+    removes or closes a file wants that.
     """
 
     def __init__(self, groups: Mapping[str, ServedGroup]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +20,9 @@ _GROUP = re.compile(rf"[a-zA-Z0-9.-]{{1,{LONGEST_GROUP}}}")
 _NOT_IN_AN_ID = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Categories of characters that forge a line or reverse a text where an id is shown, or are none."""
 
-TOO_LARGE: Final = bad_request(f"the body has more than the {LARGEST_BODY} bytes that are read", 413)
-TOO_SLOW: Final = bad_request("the body did not come in time", 408)
-NOT_HTTP: Final = bad_request("this is no HTTP/1.1 request that can be read")
+TOO_LARGE: Final = bad_request(f"the body has more than the {LARGEST_BODY} bytes that are read", 413, unread=True)
+TOO_SLOW: Final = bad_request("the body did not come in time", 408, unread=True)
+NOT_HTTP: Final = bad_request("this is no HTTP/1.1 request that can be read", unread=True)
 
 Headers = Iterable[tuple[str, str]]
 
@@ -40,13 +40,8 @@ def head_problem(headers: Headers) -> Answer | None:
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.lower(), []).append(value.strip())
-    protocol = found.get(PROTOCOL_HEADER)
-    if protocol is None:
-        return bad_request(f"the header `{PROTOCOL_HEADER}: true` is missing: only FleetLock clients are served")
-    if protocol != ["true"]:
-        return bad_request(f"the header {PROTOCOL_HEADER} must be there once, as `true`")
-    if encodings := [value for value in found.get("content-encoding", []) if value.lower() != "identity"]:
-        return bad_request(f"the body must not be compressed, and Content-Encoding is {encodings[0]!r:.40}")
+    if sentence := _header_problem(found):
+        return bad_request(sentence, unread=True)
     lengths = found.get("content-length", [])
     if any(not length.isdecimal() for length in lengths):
         return NOT_HTTP
@@ -54,6 +49,17 @@ def head_problem(headers: Headers) -> Answer | None:
     if any(len(length) > 9 or int(length) > LARGEST_BODY for length in lengths):  # noqa: PLR2004 - a gigabyte
         return TOO_LARGE
     return None
+
+
+def _header_problem(found: Mapping[str, list[str]]) -> str:
+    protocol = found.get(PROTOCOL_HEADER)
+    if protocol is None:
+        return f"the header `{PROTOCOL_HEADER}: true` is missing: only FleetLock clients are served"
+    if protocol != ["true"]:
+        return f"the header {PROTOCOL_HEADER} must be there once, as `true`"
+    if encodings := [value for value in found.get("content-encoding", []) if value.lower() != "identity"]:
+        return f"the body must not be compressed, and Content-Encoding is {encodings[0]!r:.40}"
+    return ""
 
 
 def parse_body(raw: bytes) -> Call | Answer:

@@ -18,8 +18,9 @@ from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import make_app
-from locksmith.server.connection import IDLE_LIMIT, LARGEST_HEAD, Connection
+from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.ports import FleetLock
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.visits import listen
@@ -63,11 +64,11 @@ async def serve(
     notifier.status(f"serves {groups} at {where}")
     feeding = asyncio.ensure_future(_feed(notifier))
     try:
-        await stopping.wait()
-        notifier.stopping()
+        await door.until(stopping)
         log.info("stops: what is under way is answered")
-        await door.close(STOP_LIMIT)
     finally:
+        notifier.stopping()
+        await door.close(STOP_LIMIT)
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         await desk.close()

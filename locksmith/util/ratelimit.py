@@ -21,6 +21,6 @@ class RateLimit:
         return allowed
 
     def refund(self) -> None:
-        """Take back the last event that was allowed: it was none of those that are limited."""
+        """Forget the last event that was allowed: it was none of those that are limited."""
         if self._left is not None:
             self._left = min(self._left + 1, self.burst)

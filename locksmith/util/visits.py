@@ -1,4 +1,4 @@
-"""The connections of a port that anybody may reach: who has them, how far they are, and which one to end. Pure.
+"""The connections of a port that any machine may reach: who has them, how far they are, and which one to end. Pure.
 
 Not pure is `listen` alone.
 """

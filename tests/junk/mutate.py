@@ -24,6 +24,8 @@ from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.lock.records import claim, event, incident, node, order, semaphore, share, waiter
 from locksmith.lock.records.waiter import Waiter
+from locksmith.server.answers import Answer
+from locksmith.server.requests import parse_body
 from locksmith.util.jsonread import BadJsonError
 from locksmith.util.secret import keep_secret
 from locksmith.util.text import one_line
@@ -79,7 +81,11 @@ use = ["kernel"]
 needed = [1]
 [halt]
 after = "5%"
+[server.groups.web]
+clients = ["10.0.0.0/8", "fd00::/8"]
+limit = "20m"
 """
+CALL = b'{"client_params":{"id":"978a225b3d7b40e9acd7ce9b62f68444","group":"web.eu-1"}}'
 PLAN = b"""start = "2026-12-01T12:00"
 [groups.db]
 machines = 300
@@ -104,6 +110,14 @@ def _journal(raw: bytes) -> object:
     journal = _Journal(Paths(), "n1")
     journal.raw = raw
     return journal.read()
+
+
+def _call(raw: bytes) -> object:
+    found = parse_body(raw)
+    if isinstance(found, Answer):
+        assert found.status == 400
+        raise LocksmithError(found.body.decode())
+    return found
 
 
 def _config(paths: Paths) -> Callable[[bytes], object]:
@@ -134,6 +148,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "set of windows": Reader(lambda raw: window_set.decode(raw, "k"), (SET,)),
         "journal": Reader(_journal, (JOURNAL,)),
         "configuration": Reader(_config(paths), (CONFIG,), share=1),
+        "FleetLock call": Reader(_call, (CALL,)),
         "plan": of_text(lambda text: parse_plan(text, NOW), PLAN.decode()),
         "time of --at": of_text(lambda text: moments.shown(text, NOW, UTC, "--at"), "18:30", "2026-05-01T18:30+14:00"),
         "time of --until": of_text(lambda text: moments.coming(text, NOW, UTC, "--until"), "18:30", "2026-12-24"),

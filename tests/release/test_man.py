@@ -16,7 +16,7 @@ from release import man, payload, roff
 from release.source import REPOSITORY, Build, build_of
 
 BUILD = Build("1.2.3", 1_780_000_000)
-TOOL, DAEMON, CONFIGURATION = man.PAGES
+TOOL, DAEMON, SERVER, CONFIGURATION = man.PAGES
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,8 @@ def test_a_page_fits_80_columns_and_its_commands_can_be_pasted(root, page):
     [
         (TOOL, "locksmithctl - show the reboot lock of a fleet, change it, and reboot this machine with it"),
         (DAEMON, "locksmithd - coordinate this machine's reboots with those of its group"),
-        (CONFIGURATION, "locksmith.toml - configuration of locksmithd and locksmithctl"),
+        (SERVER, "locksmith-server - serve FleetLock: let machines without etcd reboot, one after another"),
+        (CONFIGURATION, "locksmith.toml - configuration of locksmithd, locksmithctl and locksmith-server"),
     ],
 )
 def test_whatis_shows_a_line(root, page, line):

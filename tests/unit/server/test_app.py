@@ -11,6 +11,7 @@ from ipaddress import ip_network
 import pytest
 
 from locksmith.config.server_model import ServedGroup
+from locksmith.errors import HostError
 from locksmith.server import app, connection, door
 from locksmith.server.connection import Guest
 from locksmith.server.refusal import Refusal, RefusalKind
@@ -92,6 +93,73 @@ async def test_a_body_of_a_gigabyte_is_refused_unread_while_its_client_still_sen
     assert desk.calls == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(headers={**PROTOCOL, "Host": "["}),
+        request(headers={**PROTOCOL, "Host": "a b/?@"}),
+        request().replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0"),
+        request(path="http://locksmith.example:3333/v1/pre-reboot"),
+    ],
+)
+async def test_unusual_requests_that_are_right_are_answered(desk, raw):
+    async with site_of(desk) as site:
+        assert await site.ask(raw) == (200, {})
+
+
+async def test_an_old_connection_ends_with_its_answer(desk, monkeypatch):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        monkeypatch.setattr(connection, "LONGEST", 0.0)
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_on_a_kept_connection_waits_for_no_acknowledgement(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        took = []
+        for _ in range(30):
+            begun = time.monotonic()
+            writer.write(request())
+            assert await answer(reader) == (200, {})
+            took.append(time.monotonic() - begun)
+        writer.close()
+    assert min(took[5:]) < 0.02
+
+
+async def test_a_refused_body_that_was_read_ends_its_answer_and_no_connection(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        writer.write(request(body=b"{"))
+        assert (await answer(reader))[0] == 400
+        writer.write(request())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={}))
+        begun = time.monotonic()
+        assert (await answer(reader))[0] == 400
+        assert await reader.read() == b""
+        assert time.monotonic() - begun < 1
+        writer.close()
+
+
+async def test_a_client_that_waits_for_100_continue_sends_no_body_that_is_refused(desk):
+    async with site_of(desk) as site:
+        expecting = {**PROTOCOL, "Expect": "100-continue"}
+        reader, writer = await site.connect()
+        writer.write(request(headers=expecting)[: -len(params())])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(params())
+        assert await answer(reader) == (200, {})
+        writer.write(request(headers={**expecting, "Content-Length": "100000"}, body=b"", length=False))
+        assert (await answer(reader))[0] == 413
+        writer.close()
+
+
 async def test_a_chunked_body_in_pieces_is_read(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()
@@ -153,6 +221,25 @@ async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     async with site_of(desk, inside=3) as site:
         found = await asyncio.gather(*(site.ask() for _ in range(9)))
     assert found == [(200, {})] * 9
+
+
+async def test_a_head_in_pieces_goes_inside_when_it_is_whole_and_one_that_ends_before_is_ended(desk):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        other, writer_of_other = await site.connect()
+        writer_of_other.write(b"POST /v1/pre-reboot")
+        raw = request()
+        for at in range(0, len(raw), 5):
+            assert len(site.door._inside) == (b"\r\n\r\n" in raw[:at])
+            writer.write(raw[at : at + 5])
+            await asyncio.sleep(0.01)
+        assert await answer(reader) == (200, {})
+        writer_of_other.write_eof()
+        with contextlib.suppress(ConnectionError):
+            assert (await other.read()).startswith((b"HTTP/1.1 400", b""))
+        writer.close()
+        writer_of_other.close()
+        await until(lambda: not site.door.connections, "both are ended")
 
 
 async def test_those_who_wait_go_inside_one_of_each_client_in_turn(desk):
@@ -232,6 +319,24 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
             await site.connect()
         writer.close()
         writer_of_idle.close()
+
+
+async def test_a_server_that_can_accept_no_more_ends_and_does_not_look_alive(desk, monkeypatch):
+    async with site_of(desk) as site:
+        waiting = asyncio.ensure_future(site.door.until(asyncio.Event()))
+        monkeypatch.setattr(door, "origin", lambda _address: 1 // 0)
+        _, writer = await site.connect()
+        with pytest.raises(HostError, match="no connection is accepted any more: ZeroDivisionError"):
+            await waiting
+        writer.close()
+
+
+async def test_it_waits_for_its_stop(desk):
+    async with site_of(desk) as site:
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, stopping.set)
+        await site.door.until(stopping)
+        assert await site.ask() == (200, {})
 
 
 def bearer(secret):

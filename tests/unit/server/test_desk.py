@@ -60,7 +60,7 @@ def test_a_steady_state_of_a_client_that_has_nothing_writes_nothing():
     async def story(fleet):
         await fleet.desk().pre_reboot(G, "c1")
         before = fleet.server.revision
-        for client in ("c2", "", "c1 ", "\u2028"):
+        for client in ("c2", "c1 ", " ", "../semaphore", "%63%31", "C1", "x" * 256):
             assert await fleet.desk().steady_state(G, client) is None
         assert fleet.server.revision == before
         assert await fleet.holders() == ("c1",)
@@ -226,6 +226,22 @@ def test_a_client_that_does_not_come_back_is_lost_and_halts_clients_and_daemons(
     play(story)
 
 
+def test_a_client_that_is_lost_once_more_after_a_resume_halts_once_more():
+    async def story(fleet):
+        desk = fleet.desk()
+        await fleet.admin.set_max(2)
+        for nonce in ("r1", "r2"):
+            assert await desk.pre_reboot(G, "c1") is None
+            await asyncio.sleep(15 * 60 + TTL + 5)
+            assert kind(await desk.pre_reboot(G, "c2")) == "halted"
+            assert len(await fleet.orders.resume(Order("alice", START, "", nonce=nonce))) == 1
+            assert await desk.pre_reboot(G, "c2") is None
+            assert await desk.steady_state(G, "c2") is None
+        assert await fleet.holders() == ("c1",)
+
+    play(story)
+
+
 def test_the_window_of_a_group_refuses_and_whoever_may_not_reboot_leaves_the_queue():
     async def story(fleet):
         night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
@@ -293,6 +309,46 @@ def test_a_slot_that_an_operator_has_freed_is_taken_anew_in_turn():
         assert await desk.steady_state(G, "c1") is None
         assert fleet.server.revision == before
         assert await desk.pre_reboot(G, "c1") is None
+
+    play(story)
+
+
+@pytest.mark.parametrize("client", ["", "a\nb", "\x00", "\u2028", "\ud800", "\u202ec1", "x" * 257, "\u00e4" * 129])
+def test_an_id_that_cannot_be_printed_or_is_too_long_is_refused(client):
+    async def story(fleet):
+        assert kind(await fleet.desk().pre_reboot(G, client)) == "bad_request"
+        assert kind(await fleet.desk().steady_state(G, client)) == "bad_request"
+        assert fleet.keys == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("client", ["ä", "a b", "../semaphore", "_a", ".", "a/b", "%2F", "x" * 256, "<b>"])
+def test_an_id_of_any_printable_characters_is_as_good_as_any_other(client):
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, client) is None
+        assert await fleet.holders() == (client,)
+        assert kind(await fleet.desk().pre_reboot(G, "c2")) == "no_slot"
+        assert await fleet.desk().steady_state(G, client) is None
+        assert await fleet.desk().steady_state(G, "c2") is None
+        assert fleet.keys == []
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("calls", "most"), [(("pre c1",), 11), (("pre c1", "pre c1"), 6), (("pre c1", "steady c1"), 5), (("steady c1",), 1)]
+)
+def test_a_call_costs_a_few_requests(calls, most):
+    async def story(fleet):
+        desk = faults = None
+        for call in calls:
+            what, client = call.split()
+            faults = FaultScript()
+            desk = fleet.desk(faults)
+            assert await (desk.pre_reboot if what == "pre" else desk.steady_state)(G, client) is None
+        assert faults is not None
+        assert len(faults.calls) <= most, faults.calls
 
     play(story)
 
@@ -441,8 +497,8 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
         await fleet.desk().pre_reboot(G, "c0")
         await fleet.desk().pre_reboot(G, "c1")
         await fleet.desk().steady_state(G, "c0")
-        # It finds its place, prolongs it, and writes it as the first; then it takes.
-        faults = FaultScript([ARRIVES] * 3 + [LATE] * 50)
+        # It prolongs its place, and writes it as the first; then it takes.
+        faults = FaultScript([ARRIVES] * 2 + [LATE] * 50)
         call = asyncio.ensure_future(fleet.desk(faults).pre_reboot(G, "c1"))
         while faults.calls[-1:] != ["swap"]:  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0)
@@ -454,6 +510,35 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
         assert fleet.keys == []
 
     play(story)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_steady_state_ends_what_a_slower_call_has_begun_before_it(queued):
+    """A client that went on by itself keeps neither a slot nor a place, at whichever request the other call is."""
+
+    async def story(fleet, begin):
+        if queued:
+            await fleet.desk().pre_reboot(G, "c0")
+            await fleet.desk().pre_reboot(G, "c1")
+            await fleet.desk().steady_state(G, "c0")
+        slow, quick = fleet.desk(Paced([10] * 99)), fleet.desk(Paced([1] * 99))
+        call = asyncio.ensure_future(slow.pre_reboot(G, "c1"))
+        await asyncio.sleep(begin / 1000)
+        seen = await fleet.cycle("c1")
+        before = fleet.server.revision
+        assert await quick.steady_state(G, "c1") is None
+        released = fleet.server.revision > before
+        answer = await call
+        if released and not seen.is_idle:
+            assert await fleet.holders() == (), (begin, answer)
+            assert fleet.keys == [], (begin, answer)
+        return released, answer is None
+
+    # Right after a request of the slower call, in the middle, and right before it.
+    begins = [10 * number + moment for number in range(1 + queued, 13) for moment in (1.5, 5.5, 8.5, 9.5)]
+    seen = [play(lambda fleet, begin=begin: story(fleet, begin)) for begin in begins]
+    assert any(released for released, _ in seen)
+    assert any(not granted for _, granted in seen)
 
 
 def test_each_server_goes_on_where_another_has_stopped():

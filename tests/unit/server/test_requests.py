@@ -92,6 +92,7 @@ def test_an_id_may_be_any_text_that_can_be_shown(client):
 )
 def test_a_bad_body_is_refused_with_a_sentence(raw, says):
     answer = parse_body(raw)
+    assert isinstance(answer, Answer)
     assert says in sentence(answer)
     assert answer.status == 400
     assert len(answer.body) < 1500
@@ -133,6 +134,7 @@ def test_any_json_is_a_call_or_refused(value):
 )
 def test_bad_headers_are_refused_before_a_body_is_read(headers, status, says):
     answer = head_problem(headers)
+    assert answer is not None
     assert says in sentence(answer)
     assert (answer.status, answer.closes) == (status, True)
 

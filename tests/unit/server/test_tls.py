@@ -110,6 +110,20 @@ async def test_a_client_certificate_of_others_or_of_yesterday_gets_no_answer(aut
     assert desk.calls == []
 
 
+async def test_a_revoked_client_certificate_gets_no_answer(authority, settings, tmp_path):
+    clients = tmp_path / "clients.pem"
+    settings = ServerSettings(certfile=settings.certfile, keyfile=settings.keyfile, client_cafile=clients)
+    good, bad = authority.issue("good"), authority.issue("bad")
+    async with site_of(FewSlots(), {"web": ServedGroup(certificates=True)}, tls_of(settings)) as site:
+        site.trusting = trusting(authority, bad)
+        assert await site.ask() == (200, {})
+        clients.write_text(clients.read_text() + authority.revoke(bad))
+        with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+            await site.ask()
+        site.trusting = trusting(authority, good)
+        assert await site.ask() == (200, {})
+
+
 async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
     monkeypatch.setattr(door, "REQUEST_LIMIT", 0.5)
     monkeypatch.setattr(door, "SWEEP", 0.05)
