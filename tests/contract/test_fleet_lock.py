@@ -116,6 +116,24 @@ def test_a_freeze_right_before_the_reboot_is_no_failure(place, server):
     place.play(story, **fleet_lock(server, period="1h"))
 
 
+def test_a_freeze_while_hooks_run_is_heard_of_and_has_them_undone(place, server):
+    async def story(node):
+        ran = node.paths.root / "ran"
+        program(node, "pre-reboot.d/10-drain", f"echo drain >> {ran}; sleep 60")
+        program(node, "abort-reboot.d/10-undo", f"echo undo >> {ran}")
+        node.need_reboot("4081.2.0")
+        await until(ran.exists, "the hook runs")
+        server.refuse(PRE_REBOOT, 409, "frozen", "by alice")
+        await asyncio.sleep(0.4)
+        node.engine.emit()  # else it observes again after 30 seconds
+        await node.says(f"undoing the hooks: the FleetLock server {server.url} says frozen: by alice")
+        await until(lambda: node.claim is None, "the slot is given back")
+        assert (node.machine.reboots, server.holders["default"]) == (0, set())
+        assert ran.read_text().split() == ["drain", "undo"]
+
+    place.play(story, **fleet_lock(server))
+
+
 def test_a_server_that_fails_right_before_the_reboot_is_asked_again(place, server):
     async def story(node):
         server.instead[PRE_REBOOT] = when_second(lambda asked: setattr(asked, "close_connection", True))

@@ -29,7 +29,6 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     """Show how many slots there are and who holds one; with --watch the queue and the rollout too."""
     note_dry_run(session)
     note_not_configured(session)
-    note_server(session)
     for caution in of_installations(session.paths):
         note(f"Warning: {caution}")
     if watches:
@@ -50,6 +49,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     else:
         say_all(_lines(session.with_admin(LockAdmin.read).semaphore, {}))
         session.name_group()
+    note_server(session)
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})
