@@ -1,4 +1,7 @@
-"""A small FleetLock server that is correct, unless a test has it misbehave: it refuses, hangs, or loses its answers."""
+"""A small FleetLock server that is correct, unless a test has it misbehave: it refuses, hangs, or loses its answers.
+
+It passes each MUST of the conformance suite.
+"""
 
 import contextlib
 import json
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from locksmith.agent.fleet_lock import GROUP
 from tests.harness.http_server import running
 
 PRE_REBOOT, STEADY_STATE = "/v1/pre-reboot", "/v1/steady-state"
@@ -89,10 +93,17 @@ class _Call(BaseHTTPRequestHandler):
         answer(self, 405, {"kind": "bad_request", "value": "use POST"})
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
-        params = json.loads(raw)["client_params"]
         path = self.path.removeprefix(self.server.base)
-        self.server.calls.append((path, params["group"], params["id"]))
+        try:
+            params = json.loads(self.rfile.read(max(0, int(self.headers["Content-Length"]))))["client_params"]
+            group, machine = params["group"], params["id"]
+            bad = not machine or not isinstance(machine, str) or not GROUP.fullmatch(group)
+        except (TypeError, ValueError, KeyError, RecursionError):
+            bad = True
+        if bad:
+            answer(self, 400, {"kind": "bad_request", "value": "no body of FleetLock"})
+            return
+        self.server.calls.append((path, group, machine))
         self.server.headers.append(dict(self.headers))
         if self.server.who and self.headers.get("Authorization", "") != self.server.who:
             answer(self, 401, {"kind": "unauthorized", "value": f"not {self.headers.get('Authorization')}"})
@@ -101,7 +112,7 @@ class _Call(BaseHTTPRequestHandler):
         elif path not in {PRE_REBOOT, STEADY_STATE} or self.headers.get("fleet-lock-protocol") != "true":
             answer(self, 404, {"kind": "bad_request", "value": "no such call"})
         else:
-            said = self.server.decide(path, params["group"], params["id"])
+            said = self.server.decide(path, group, machine)
             if path in self.server.lost:
                 self.close_connection = True
             else:
