@@ -13,6 +13,8 @@ class Target:
     endpoints: tuple[str, ...]
     cluster: str = field(default="", compare=False)
     """The etcd cluster in which a claim was made (empty: not known)."""
+    client: str = ""
+    """The id that a server knows this machine by, where that is configured (empty: derived from the machine-id)."""
 
     def endpoints_with(self, configured: tuple[str, ...]) -> tuple[str, ...]:
         """Give the endpoints by which this lock is reached: also the configured ones, if its cluster is known.

@@ -71,10 +71,12 @@ class JournalEntry:
     cluster: str = ""
     """The etcd cluster in which the claim was made (empty: not known)."""
     unsent: bool = False
-    """True: no write of the semaphore was sent to the store for this claim, so it has no slot, now or later.
+    """True: no write of the semaphore was sent to the store, and no request to the server, for this claim.
 
-    That is known only of a claim that was made while the store had given no answer to its program.
+    So it has no slot, now or later. Of a store that is known only while it had given no answer to the claim's program.
     """
+    client: str = ""
+    """The configured id of this machine at the server where the claim was made (empty: derived)."""
 
     @property
     def version(self) -> str:
@@ -147,12 +149,13 @@ def entry_for(claim: Claim, target: Target, boot: Boot, *, by: str, before: PreR
         boot=boot,
         by=by,
         before=before,
+        client=target.client,
     )
 
 
 def target_of(entry: JournalEntry) -> Target:
     """Give the lock that a claim asked, even if another lock is configured now."""
-    return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster)
+    return Target(entry.strategy, entry.group, entry.api, entry.endpoints, entry.cluster, entry.client)
 
 
 def done_by(entry: JournalEntry, now: datetime) -> LastReboot:

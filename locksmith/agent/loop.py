@@ -83,8 +83,9 @@ class Agent:
         self._waiter.wake()
 
     def recheck(self) -> None:
-        """Observe again now, and ask the expensive gates again too."""
+        """Observe again now, and ask the expensive gates and the strategy's own server again too."""
         self._observer.recheck()
+        self._strategies.recheck()
         self.wake()
 
     def results(self) -> dict[str, TriggerResult]:
@@ -118,7 +119,9 @@ class Agent:
         claim = self._memory.claim
         if not isinstance(claim.answer, Denied) or claim.answer.code == TAKE_FAILS:  # a failed attempt may win later
             return False
-        return not claim.answer.must_release and not claim.had and not claim.uncertain
+        if claim.answer.must_release or claim.answer.may_hold:
+            return False
+        return not claim.had and not claim.uncertain
 
     def _holds_nothing(self) -> bool:
         """Whether the reboot journal says that this machine holds no slot: without one its presence may end."""

@@ -34,6 +34,7 @@ from locksmith.agent.steps import (
     Warn,
 )
 from locksmith.agent.strategies import Strategies
+from locksmith.agent.strategy import has_slots
 from locksmith.errors import (
     HostError,
     LocksmithError,
@@ -167,7 +168,7 @@ class Performer:
         claim.had = claim.had or isinstance(claim.answer, Granted)
 
     def _log_answer(self, answer: Answer, entry: JournalEntry, *, new: bool) -> None:
-        """Log a slot that this machine has now, or has no longer. Without a store there is no slot."""
+        """Log a slot that this machine has now, or has no longer. Some strategies have no slots."""
         if isinstance(answer, Denied) and answer.lost:
             log.warning(
                 "the slot is lost: %s", answer.text, extra=events.of_claim(events.SLOT_LOST, entry, answer.text)
@@ -177,7 +178,7 @@ class Performer:
             log.info("this machine has a slot: %s", entry.claim.reason, extra=extra)
 
     def _has_slots(self, entry: JournalEntry) -> bool:
-        return self._strategies.at(target_of(entry)).present
+        return has_slots(self._strategies.at(target_of(entry)))
 
     async def _warn(self, users: Users, entry: JournalEntry, step: Warn, snapshot: Snapshot) -> None:
         if self._memory.claim.warned_since is None:

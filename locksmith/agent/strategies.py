@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from locksmith.agent.identity import Target
 from locksmith.agent.journal import JournalEntry, target_of
-from locksmith.agent.strategy import Strategy
+from locksmith.agent.strategy import Strategy, asks_server
 from locksmith.errors import StoreUnavailableError
 
 
@@ -24,6 +24,12 @@ class Strategies:
         if target not in self._made:
             self._made[target] = self._make(target)
         return self._made[target]
+
+    def recheck(self) -> None:
+        """Have the next request ask a strategy's own server, however recently it was asked."""
+        for strategy in self._made.values():
+            if (asks := asks_server(strategy)) is not None:
+                asks.recheck()
 
     def made(self) -> tuple[Strategy, ...]:
         """Give those that were needed."""

@@ -5,10 +5,11 @@ one by naming it in that entry-point group; nothing here has to change.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from locksmith.agent.fleet_lock import FleetLockSettings
 from locksmith.errors import UsageError
 from locksmith.lock.answer import Answer
 from locksmith.lock.queued_lock import QueuedLock
@@ -27,6 +28,12 @@ class StrategyContext:
     """Connect to the group's lock. Nothing is connected before this call."""
     adopt: bool = False
     """Whether to release a slot that this machine holds without a record, as in a fleet of legacy nodes."""
+    machine_id: Callable[[], str] = str
+    """Read this machine's id. `HostError`: it has none."""
+    asking: Callable[[], None] = lambda: None
+    """Write down that a slot may be asked for, before that is sent. `HostError`: then it must not be sent."""
+    fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
+    """The table `[fleet-lock]`. A strategy of another package has its settings in a file of its own."""
 
 
 class Strategy(Protocol):
@@ -74,6 +81,32 @@ class Strategy(Protocol):
     async def close(self) -> None:
         """Let go of every connection."""
         ...
+
+
+@runtime_checkable
+class AsksServer(Protocol):
+    """What a strategy has in addition if a server grants its slots, and no store of the group does. Optional."""
+
+    server: str
+    """Names the server in a sentence, with its URL, the group, and this machine's id there."""
+
+    def recheck(self) -> None:
+        """Ask the server at the next request, however recently it was asked."""
+        ...
+
+    async def contact(self) -> str:
+        """Say in a few words how the server answers, and change nothing there; any `LocksmithError`: it does not."""
+        ...
+
+
+def asks_server(strategy: Strategy) -> AsksServer | None:
+    """Give a strategy whose slots a server grants; None: this strategy has a store, or no slots."""
+    return strategy if isinstance(strategy, AsksServer) else None
+
+
+def has_slots(strategy: Strategy) -> bool:
+    """Whether the permission of a strategy is a slot, for which other machines may wait."""
+    return strategy.present or asks_server(strategy) is not None
 
 
 StrategyFactory = Callable[[StrategyContext], Strategy]

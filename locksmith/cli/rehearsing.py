@@ -1,4 +1,4 @@
-"""What the tool says on a machine whose locksmithd is in a dry run, or not configured."""
+"""What the tool says on a machine whose locksmithd is in a dry run, asks a server, or is not configured."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,6 +18,15 @@ def note_dry_run(session: "Session", text: str = DRY_RUN) -> None:
     with suppress(LocksmithError):
         if session.config.dry_run:
             note(text)
+
+
+def note_server(session: "Session") -> None:
+    """Say on standard error which server decides about this machine's reboots, if one does, and no store was named."""
+    from locksmith.cli.without_store import asked_server, names_store
+
+    with suppress(LocksmithError):
+        if not names_store(session.flags) and (server := asked_server(session.config, session.paths)):
+            note(f"this machine's strategy is {session.config.strategy}: {server} decides about its reboots")
 
 
 def note_not_configured(session: "Session") -> None:

@@ -23,6 +23,15 @@ def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
     return found is None or found.present
 
 
+def asked_server(config: "Config", paths: "Paths", strategy: str = "") -> str:
+    """Name the server that grants the slots of a strategy; empty: the strategy has a store, or no slots."""
+    from locksmith.agent.strategy import asks_server
+
+    found = _strategy(config, paths, strategy)
+    asks = asks_server(found) if found is not None else None
+    return asks.server if asks is not None else ""
+
+
 def never_reboots(config: "Config", paths: "Paths") -> bool:
     """Whether the configured strategy never reboots: then the daemon ends by itself."""
     found = _strategy(config, paths, "")
@@ -56,8 +65,14 @@ def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> 
             if config.unread:
                 raise StoreUnavailableError(f"{error}; {config.unread}") from None
             raise
+        server = asked_server(config, paths)
+        lacks = (
+            f"{server} decides, and alone knows who has a slot"
+            if server
+            else "it has no slots, no queue and no history"
+        )
         raise StoreUnavailableError(
-            f"this machine coordinates with no store, as its strategy is {config.strategy}: it has no slots, "
-            "no queue and no history. `locksmithctl why` says what it waits for. To act on a group that has a store, "
+            f"this machine coordinates with no store, as its strategy is {config.strategy}: {lacks}. "
+            "`locksmithctl why` says what it waits for. To act on a group that has a store, "
             f"name it with -endpoint and -group (tried here: {error})"
         ) from None

@@ -23,6 +23,11 @@ NAMES: Mapping[str, Key[Path | None]] = {
     "alerts.password": keys.ALERTS_PASSWORD_FILE,
     "alerts.token": keys.ALERTS_TOKEN_FILE,
     "alerts.ca": keys.ALERTS_CAFILE,
+    "fleet-lock.password": keys.FLEET_LOCK_PASSWORD_FILE,
+    "fleet-lock.token": keys.FLEET_LOCK_TOKEN_FILE,
+    "fleet-lock.ca": keys.FLEET_LOCK_CAFILE,
+    "fleet-lock.crt": keys.FLEET_LOCK_CERTFILE,
+    "fleet-lock.key": keys.FLEET_LOCK_KEYFILE,
     "metrics.crt": keys.METRICS_CERTFILE,
     "metrics.key": keys.METRICS_KEYFILE,
 }

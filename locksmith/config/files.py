@@ -1,19 +1,15 @@
 """The files that settings name: secrets, certificates, and whether other users can read them."""
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from locksmith.config import keys
 from locksmith.config.credentials import how_to_load
 from locksmith.config.keys import Key
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import HostError
-from locksmith.gates.settings import AlertSettings
 from locksmith.host.secret_file import FollowedSecret, read_secret
 from locksmith.host.trust import read_regular, readable_by_others
-from locksmith.store.settings import is_loopback
 from locksmith.util import limits
 from locksmith.util.secret import keep_secret
 
@@ -64,61 +60,28 @@ def _with_remedy(problem: str, setting: Setting) -> str:
     return f"{problem}: {how}" if how else problem
 
 
-def alerts_of(settings: Settings, alerts: AlertSettings) -> AlertSettings:
-    """Give the settings with whom to ask the alert servers as. `UsageError`: they contradict each other."""
-    found = replace(
-        alerts,
-        username=settings.value(keys.ALERTS_USERNAME, ""),
-        password_file=settings.value(keys.ALERTS_PASSWORD_FILE, None),
-        token_file=settings.value(keys.ALERTS_TOKEN_FILE, None),
-        cafile=settings.value(keys.ALERTS_CAFILE, None),
-    )
-    user, password = settings.of(keys.ALERTS_USERNAME), settings.of(keys.ALERTS_PASSWORD_FILE)
-    if user and found.username and found.password_file is None:
-        raise user.refusal("is set without alerts.password-file, which names the file with the password")
-    if password and found.password_file and not found.username:
-        raise password.refusal("is set without alerts.username")
-    if user and ":" in found.username:
+def refuse_half_a_login(
+    settings: Settings, username: Key[str], password_file: Key[Path | None], token_file: Key[Path | None]
+) -> None:
+    """Refuse a user without a password, a password without a user, and a token in addition to them."""
+    user, password, token = settings.of(username), settings.of(password_file), settings.of(token_file)
+    if user and user.value and not (password and password.value):
+        raise user.refusal(f"is set without {password_file.name}, which names the file with the password")
+    if password and password.value and not (user and user.value):
+        raise password.refusal(f"is set without {username.name}")
+    if user and ":" in str(user.value):
         raise user.refusal("must not have a colon: the password would begin there")
-    token = settings.of(keys.ALERTS_TOKEN_FILE)
-    if token and found.token_file and found.username:
-        raise token.refusal("excludes alerts.username: a server is asked with a token, or as a user")
-    urls = [url for url in (found.alertmanager, found.prometheus) if url]
-    for setting in _set(settings, keys.ALERTS_USERNAME, keys.ALERTS_TOKEN_FILE, keys.ALERTS_CAFILE):
-        if not urls:
-            raise setting.refusal("is set without alerts.alertmanager or alerts.prometheus, which it is about")
-    for setting in _set(settings, keys.ALERTS_CAFILE):
-        if not any(url.startswith("https://") for url in urls):
-            raise setting.refusal("has no use, as no URL of [alerts] begins with https://")
-    return found
+    if token and token.value and user and user.value:
+        raise token.refusal(f"excludes {username.name}: a server is asked with a token, or as a user")
 
 
-def refuse_unusable_of_alerts(settings: Settings, alerts: AlertSettings) -> None:
-    """Read the files of `[alerts]` as the gate will, which reads them for each question."""
-    for setting, what in (
-        (settings.of(keys.ALERTS_PASSWORD_FILE), "password"),
-        (settings.of(keys.ALERTS_TOKEN_FILE), "token"),
-    ):
+def refuse_unusable_secrets(
+    settings: Settings, password_file: Key[Path | None], token_file: Key[Path | None], user: str
+) -> None:
+    """Read the files of a password and of a token that are read again later."""
+    for setting, what in ((settings.of(password_file), "password"), (settings.of(token_file), "token")):
         if setting:
-            _secret(setting, what, alerts.username)
-    refuse_unreadable(settings, keys.ALERTS_CAFILE)
-
-
-def caution_of_plain_secret(alerts: AlertSettings) -> tuple[str, ...]:
-    """Warn of a secret that is sent without TLS over a network."""
-    if not (alerts.username or alerts.token_file):
-        return ()
-    plain = [url for url in (alerts.alertmanager, alerts.prometheus) if url.startswith("http://")]
-    what = "alerts.password-file" if alerts.username else "alerts.token-file"
-    return tuple(
-        f"the secret of {what} is sent to {url} without TLS, so others on the way can read it: use https://"
-        for url in plain
-        if not is_loopback(url)
-    )
-
-
-def _set(settings: Settings, *about: Key[Any]) -> list[Setting]:
-    return [setting for setting in map(settings.of, about) if setting and setting.value]
+            _secret(setting, what, user)
 
 
 def refuse_unreadable(settings: Settings, *files: Key[Path | None]) -> None:
@@ -141,6 +104,7 @@ def cautions_of(settings: Settings) -> tuple[str, ...]:
     named: tuple[Key[Path | None], ...] = (
         *(keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE),
         *(keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE),
+        *(keys.FLEET_LOCK_PASSWORD_FILE, keys.FLEET_LOCK_TOKEN_FILE, keys.FLEET_LOCK_KEYFILE),
     )
     files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
     literal = settings.of(keys.PASSWORD)

@@ -9,6 +9,7 @@ from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
     BOOLEAN,
+    FLEET_LOCK_SERVER,
     FULL_TEXT,
     HALT_AFTER,
     LONG_SPAN,
@@ -121,6 +122,16 @@ ALERTS_PASSWORD_FILE: Final = Key("alerts.password-file", PATH)
 ALERTS_TOKEN_FILE: Final = Key("alerts.token-file", PATH)
 ALERTS_CAFILE: Final = Key("alerts.cafile", PATH)
 
+FLEET_LOCK_URL: Final = Key("fleet-lock.url", FLEET_LOCK_SERVER)
+FLEET_LOCK_ID: Final = Key("fleet-lock.id", TEXT)
+FLEET_LOCK_CAFILE: Final = Key("fleet-lock.cafile", PATH)
+FLEET_LOCK_CERTFILE: Final = Key("fleet-lock.certfile", PATH)
+FLEET_LOCK_KEYFILE: Final = Key("fleet-lock.keyfile", PATH)
+FLEET_LOCK_USERNAME: Final = Key("fleet-lock.username", TEXT)
+FLEET_LOCK_PASSWORD_FILE: Final = Key("fleet-lock.password-file", PATH)
+FLEET_LOCK_TOKEN_FILE: Final = Key("fleet-lock.token-file", PATH)
+FLEET_LOCK_PERIOD: Final = Key("fleet-lock.period", SPAN)
+
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
 COMMAND: Final = Key("triggers.command", TEXTS)
@@ -140,6 +151,8 @@ SERVER_GROUPS: Final = Key("server.groups", GROUPS)
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
+    *(FLEET_LOCK_URL, FLEET_LOCK_ID, FLEET_LOCK_CAFILE, FLEET_LOCK_CERTFILE, FLEET_LOCK_KEYFILE),
+    *(FLEET_LOCK_USERNAME, FLEET_LOCK_PASSWORD_FILE, FLEET_LOCK_TOKEN_FILE, FLEET_LOCK_PERIOD),
     *(
         START,
         LENGTH,
@@ -177,6 +190,8 @@ RIVALS: Mapping[str, tuple[str, ...]] = {
     PASSWORD_FILE.name: (PASSWORD.name,),
     ALERTS_TOKEN_FILE.name: (ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name),
     **dict.fromkeys((ALERTS_USERNAME.name, ALERTS_PASSWORD_FILE.name), (ALERTS_TOKEN_FILE.name,)),
+    FLEET_LOCK_TOKEN_FILE.name: (FLEET_LOCK_USERNAME.name, FLEET_LOCK_PASSWORD_FILE.name),
+    **dict.fromkeys((FLEET_LOCK_USERNAME.name, FLEET_LOCK_PASSWORD_FILE.name), (FLEET_LOCK_TOKEN_FILE.name,)),
     **dict.fromkeys(_PAIR, _OTHERS),
     **dict.fromkeys(_OTHERS, _PAIR),
 }

@@ -6,18 +6,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from locksmith.config import credentials, keys
+from locksmith.config import credentials, fleet_lock, keys
+from locksmith.config.alerts import caution_of_plain_secret, read_alerts, refuse_unusable_of_alerts
 from locksmith.config.calendars import read_calendars
 from locksmith.config.cautions import caution_of_no_strategy, caution_of_own_etcd
 from locksmith.config.credentials import Credentials
 from locksmith.config.files import (
     NO_PASSWORD,
-    alerts_of,
-    caution_of_plain_secret,
     cautions_of,
     password_of,
     refuse_unreadable,
-    refuse_unusable_of_alerts,
 )
 from locksmith.config.folders import MAIN, cautions_of_files, cautions_of_masked_programs, find_files
 from locksmith.config.keys import Key
@@ -35,7 +33,6 @@ from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import NO_KEY, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
 from locksmith.errors import UsageError
-from locksmith.gates.settings import AlertSettings
 from locksmith.host.paths import Paths
 from locksmith.host.settings import SessionSettings
 from locksmith.lock.records.keys import group_prefix
@@ -71,11 +68,21 @@ def _daemon(
     check = problems.check
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
+    check(lambda: fleet_lock.refuse_unusable_files(settings, config.fleet_lock), None, "fleet-lock")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    check(
+        lambda: fleet_lock.refuse_unusable_strategy(settings, config),
+        None,
+        "fleet-lock",
+        "group",
+        "window",
+        "window-sets",
+    )
     cautions = (
         *caution_of_own_etcd(config),
         *caution_of_no_strategy(settings),
         *caution_of_plain_secret(config.alerts),
+        *fleet_lock.cautions_of_fleet_lock(settings, config),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
@@ -151,7 +158,10 @@ def _build(settings: Settings, problems: Problems) -> Config:
         ),
         grace=settings.value(keys.SESSIONS_GRACE, default.grace),
         sessions_limit=check(lambda: _sessions_limit(settings, default), default.sessions_limit, "sessions"),
-        alerts=check(lambda: _alerts(settings, default.alerts), default.alerts, "alerts"),
+        alerts=check(lambda: read_alerts(settings, default.alerts), default.alerts, "alerts"),
+        fleet_lock=check(
+            lambda: fleet_lock.read_fleet_lock(settings, default.fleet_lock), default.fleet_lock, "fleet-lock"
+        ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         server=check(lambda: read_server(settings), default.server, "server"),
         origins=_origins(settings),
@@ -235,26 +245,6 @@ def _sessions_limit(settings: Settings, default: Config) -> timedelta:
             f"must be 0s (no limit) or at least sessions.grace, {format_duration(grace)}: no user would get that time"
         )
     return limit
-
-
-def _alerts(settings: Settings, default: AlertSettings) -> AlertSettings:
-    alerts = AlertSettings(
-        alertmanager=settings.value(keys.ALERTMANAGER, default.alertmanager),
-        prometheus=settings.value(keys.PROMETHEUS, default.prometheus),
-        query=settings.value(keys.QUERY, default.query),
-        only=settings.value(keys.ALERTS_ONLY, default.only),
-        ignore=settings.value(keys.ALERTS_IGNORE, default.ignore),
-        severities=settings.value(keys.SEVERITIES, default.severities),
-    )
-    for key, other in ((keys.PROMETHEUS, alerts.query), (keys.QUERY, alerts.prometheus)):
-        setting = settings.of(key)
-        if setting and setting.value and not other:
-            raise setting.refusal("stands alone: alerts.prometheus and alerts.query need each other")
-    about_alerts: tuple[Key[Any], ...] = (keys.ALERTS_ONLY, keys.ALERTS_IGNORE, keys.SEVERITIES)
-    for setting in filter(None, map(settings.of, about_alerts)):
-        if setting.value and not alerts.alertmanager:
-            raise setting.refusal("is set without alerts.alertmanager, whose alerts it is about")
-    return alerts_of(settings, alerts)
 
 
 def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from locksmith.agent.fleet_lock import FleetLockSettings
 from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.layered import Layered
@@ -136,6 +137,7 @@ class Config:
     grace: timedelta = timedelta(minutes=5)
     sessions_limit: timedelta = timedelta(hours=1)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

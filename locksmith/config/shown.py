@@ -1,13 +1,15 @@
 """What a running locksmithd shows of its configuration on the bus, and what the tool makes of it. Pure.
 
 Every user may read the bus. So this shows where the lock is and when this machine may reboot, and no more: no user
-name, no password, no token, and no URL but those of etcd, which have no credentials (`config/values.py`).
+name, no password, no token, and no URL but those of etcd and of the FleetLock server, which have no credentials
+(`config/urls.py`).
 """
 
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from locksmith.agent.fleet_lock import FLEET_LOCK
 from locksmith.config import keys
 from locksmith.config.keys import Key
 from locksmith.config.model import Config
@@ -21,6 +23,7 @@ ORIGIN = "locksmithd"
 _SHOWN: tuple[Key[Any], ...] = (
     *(keys.STRATEGY, keys.GROUP, keys.DRY_RUN),
     *(keys.ENDPOINTS, keys.API, keys.CAFILE, keys.CERTFILE, keys.KEYFILE),
+    *(keys.FLEET_LOCK_URL, keys.FLEET_LOCK_ID),
     *(keys.START, keys.LENGTH, keys.OPEN, keys.BLACKOUTS, keys.ZONE, keys.USED_SETS, keys.WINDOW_SETS),
     *(keys.OPEN_CALENDARS, keys.BLACKOUT_CALENDARS, keys.LEAST, keys.SPLAY, keys.SYNCED),
 )
@@ -30,8 +33,8 @@ SHOWN = frozenset(key.name for key in _SHOWN)
 NEEDED = frozenset(key.name for key in (keys.STRATEGY, keys.GROUP, keys.ENDPOINTS, keys.API))
 """The keys without which the daemon's lock is unknown."""
 
-LOCKLESS = frozenset({"reboot", "off"})
-"""Strategies without a lock: a daemon with one of them is in no group, so no flag contradicts it."""
+LOCKLESS = frozenset({"reboot", "off", FLEET_LOCK})
+"""Strategies without a lock in a store: no flag for a store contradicts them."""
 
 
 def shown(config: Config) -> dict[str, str]:
@@ -78,7 +81,10 @@ def other_lock(config: Config, daemon: Settings) -> str:
     """Say in which setting a daemon has another lock than `config`; empty: it has the same lock."""
     strategy = daemon.value(keys.STRATEGY, "")
     used: list[tuple[Key[Any], object]] = [(keys.STRATEGY, config.strategy)]
-    if strategy not in LOCKLESS:
+    if strategy == FLEET_LOCK:
+        server = config.fleet_lock
+        used += [(keys.GROUP, config.group), (keys.FLEET_LOCK_URL, server.url), (keys.FLEET_LOCK_ID, server.id or None)]
+    elif strategy not in LOCKLESS:
         used += [(keys.GROUP, config.group), (keys.ENDPOINTS, config.store.endpoints), (keys.API, config.store.api)]
     for key, value in used:
         own = daemon.value(key, None)

@@ -15,6 +15,19 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def fleet_lock_url(text: str) -> str:
+    """Give the base URL of a FleetLock server, whose path is kept, without a `/` at its end."""
+    if not text:
+        return ""
+    whose = "fleet-lock.username with fleet-lock.password-file, or fleet-lock.token-file"
+    _server(text, "a URL like https://fleetlock.example", whose)
+    if not text.isascii():
+        raise ValueError(f"must be ASCII, with %-escapes for other characters, not {text!r}")
+    if text.rstrip("/").endswith(("/v1", "/v1/pre-reboot", "/v1/steady-state")):
+        raise ValueError(f"must be the base URL, to which v1/pre-reboot is added, not {text!r}")
+    return text.rstrip("/")
+
+
 def _server(text: str, example: str, whose: str) -> SplitResult:
     """Read the URL of a server. What the errors show of the text has no secret in it."""
     try:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from locksmith.config.urls import base_url, endpoint
+from locksmith.config.urls import base_url, endpoint, fleet_lock_url
 from locksmith.errors import UsageError
 from locksmith.host.settings import ALL, INTERACTIVE, NONE
 from locksmith.lock.records.incident import HaltAfter, parse_halt_after
@@ -292,6 +292,7 @@ SPAN_OR_NONE = _span_or_none(timedelta(days=30))
 HALT_AFTER = Kind(_halt_after, parse_halt_after)
 PATTERN = _from_text(_pattern)
 URL = _from_text(base_url)
+FLEET_LOCK_SERVER = _from_text(fleet_lock_url)
 UNITS = Kind(_units, lambda text: _units([part.strip() for part in text.split(",")]))
 TEXTS = Kind(_texts, lambda text: _texts([part.strip() for part in text.split(",")]))
 SESSIONS = _one_of(INTERACTIVE, ALL, NONE)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from locksmith.agent import fleet_lock
+from locksmith.agent.fleet_lock import FLEET_LOCK
 from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
@@ -14,6 +16,7 @@ from locksmith.gates.inhibitors import Inhibitors
 from locksmith.gates.settings import AlertSettings
 from locksmith.gates.synced_clock import SyncedClock
 from locksmith.gates.uptime import MinimumUptime
+from locksmith.host.boot import read_machine_id
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.health import SystemdHealth
@@ -32,17 +35,29 @@ from locksmith.util.boottime import boot_time
 
 
 def target_of(config: Config) -> Target:
-    """Give the configured target: the strategy, and the store and group of its lock."""
+    """Give the configured target: the strategy, and the store or the server and the group of its lock."""
+    if config.strategy == FLEET_LOCK:
+        return fleet_lock.target(config.group, config.fleet_lock)
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
+Asking = Callable[[Callable[[int, Sequence[str]], bool]], None]
+"""Writes down that a slot may be asked for, for a claim whose API and endpoints are those of its argument."""
+
+
 def make_strategy(
-    config: Config, target: Target, paths: Paths, meter: Meter | None = None, mark: SeenRevision | None = None
+    config: Config,
+    target: Target,
+    paths: Paths,
+    meter: Meter | None = None,
+    mark: SeenRevision | None = None,
+    *,
+    asking: Asking = lambda _is_of: None,
 ) -> Strategy:
     """Give the strategy for a target: that of the configuration, or of the reboot journal.
 
     `mark` is the watermark of the configured store. A claim at another store is only released. If its cluster is known,
-    it is reached at the configured endpoints too.
+    it is reached at the configured endpoints too. `asking` is the reboot journal's: who makes requests has to give it.
     """
     rules = GroupRules(
         halt_after=config.halt.after,
@@ -62,7 +77,15 @@ def make_strategy(
             store, target.group, meter, rules, own, cluster=lambda: target.cluster or seen.clusters.own
         )
 
-    return make(target.strategy, StrategyContext(target.group, open_lock, adopt=config.adopt))
+    context = StrategyContext(
+        target.group,
+        open_lock,
+        adopt=config.adopt,
+        machine_id=lambda: read_machine_id(paths),
+        asking=lambda: asking(lambda api, endpoints: (api, tuple(endpoints)) == (target.api, target.endpoints)),
+        fleet_lock=config.fleet_lock.at(target),
+    )
+    return make(target.strategy, context)
 
 
 def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
@@ -77,10 +100,13 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
 
 def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:
-    """Tell the reboot journal whether the store has given no answer yet.
+    """Tell the reboot journal whether a new claim was sent to no store, and no server, yet.
 
-    A strategy of another package may have another store, of which the mark knows nothing.
+    The strategy `fleet-lock` says itself when it sends the first request. A strategy of another package may have
+    another store, of which the mark knows nothing.
     """
+    if strategy == FLEET_LOCK:
+        return lambda api, _endpoints: api == fleet_lock.API
     return mark.is_silent if strategy == "etcd-lock" else lambda _api, _endpoints: False
 
 

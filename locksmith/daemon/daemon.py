@@ -18,7 +18,7 @@ from locksmith.agent.identity import Member
 from locksmith.agent.loop import Agent
 from locksmith.agent.ports import HEARTBEAT, Ports, Reporter
 from locksmith.agent.settings import Settings
-from locksmith.agent.strategy import Strategy
+from locksmith.agent.strategy import Strategy, has_slots
 from locksmith.config.model import Config
 from locksmith.daemon.assembly import (
     make_gates,
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCKLESS_SPLAY = 0.5
-"""The share of a window over which machines spread that have no queue to wait in."""
+"""The share of a window over which machines spread that have no slot to wait for."""
 
 
 async def run(config: Config, paths: Paths) -> None:
@@ -173,7 +173,9 @@ class Daemon:
             machine=self._machine,
             triggers=self._triggers,
             journal=self._journal,
-            strategy=partial(make_strategy, config, paths=self._paths, meter=meter, mark=mark),
+            strategy=partial(
+                make_strategy, config, paths=self._paths, meter=meter, mark=mark, asking=self._journal.asking
+            ),
             clock=self._clock,
             reporters=reporters,
             operator=OperatorLock(self._paths).is_held,
@@ -284,7 +286,7 @@ def _presence(
 def _settings(config: Config, strategy: Strategy, member: Member) -> Settings:
     splay = config.window.splay
     if splay is None:
-        splay = 0.0 if strategy.present else LOCKLESS_SPLAY
+        splay = 0.0 if has_slots(strategy) else LOCKLESS_SPLAY
     return Settings(
         strategy=config.strategy,
         reboots=strategy.reboots,

@@ -7,6 +7,7 @@ from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.store.endpoints import parse_endpoints
+from locksmith.store.tls import Tls
 from locksmith.triggers.plugin import TriggerContext, make_triggers
 from locksmith.util.server_certificate import ServerCertificate
 
@@ -17,6 +18,7 @@ def problems_of_parts(config: Config, paths: Paths) -> list[str]:
         lambda: make_strategy(config, target_of(config), paths),
         lambda: make_triggers(TriggerContext(paths, SystemBus(), config.triggers, _note)),
         lambda: parse_endpoints(config.store),
+        lambda: _fleet_lock(config),
         lambda: _metrics(config),
         lambda: _programs(config, paths),
         lambda: refuse_changeable_folders(paths),
@@ -32,6 +34,12 @@ def problems_of_parts(config: Config, paths: Paths) -> list[str]:
 
 async def _note(_version: str, _reason: str = "") -> None:
     """Do nothing: no bus is connected, so no signal comes."""
+
+
+def _fleet_lock(config: Config) -> None:
+    """Load the TLS files of the FleetLock server; the daemon would find them wrong at its first request."""
+    if config.fleet_lock.url.startswith("https://"):
+        Tls(config.fleet_lock)
 
 
 def _metrics(config: Config) -> None:

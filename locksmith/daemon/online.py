@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from locksmith.agent.facts import ShutdownState
+from locksmith.agent.strategy import asks_server
 from locksmith.config.model import Config
 from locksmith.daemon.assembly import make_strategy, make_windows, target_of
 from locksmith.errors import LocksmithError, StoreUnavailableError
@@ -36,11 +37,14 @@ class Contact:
 
 
 async def contact_all(config: Config, paths: Paths) -> list[Contact]:
-    """Ask etcd's endpoints, the bus and the alert servers, all at the same time, each within its limit."""
+    """Ask etcd's endpoints, or the strategy's server, the bus and the alert servers at the same time, within limits."""
     asked: list[tuple[str, Callable[[], Awaitable[str]]]] = []
-    uses_store = make_strategy(config, target_of(config), paths).present or bool(config.window.stored)
+    strategy = make_strategy(config, target_of(config), paths)
+    uses_store = strategy.present or bool(config.window.stored)
     if uses_store:
         asked += [(f"etcd {url}", _endpoint(config, paths, url)) for url in config.store.endpoints]
+    if (server := asks_server(strategy)) is not None:
+        asked.append((server.server, server.contact))
     if config.window.stored:
         asked.append((f"the windows {', '.join(config.window.stored)}", lambda: _windows(config)))
     asked.append(("the system bus", lambda: _bus(config, paths)))

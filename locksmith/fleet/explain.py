@@ -33,6 +33,8 @@ from locksmith.util.words import clock, listed, named, ordinal, quoted, span
 
 MOST_LEFT = 3
 """How many machines that left the queue are named."""
+SERVER = "server"
+"""The code of a machine that was refused by the server of its strategy."""
 BELIEVES_NOTHING = frozenset({RESTORED, OTHER_CLUSTER})
 """Codes that an idle machine has too: it would take no slot."""
 _LEFT = {TAKE_FAILS, HALT, *OWN_DENIALS} - {HOLD}
@@ -265,6 +267,8 @@ def _waiting(found: Case, node: Node) -> str:
         case _:
             ends = f", until {clock(node.until, found.now)}" if node.until else ""
             words = f"It waits ({node.code or 'no reason given'}): {node.reason}{ends}."
+            if node.code == SERVER:
+                words = f"It waits: {node.reason}.{f' It is asked again{until}.' if until else ''}"
             return _believes_nothing(found, node) if node.code in BELIEVES_NOTHING else words
 
 

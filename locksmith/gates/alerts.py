@@ -13,7 +13,6 @@ would stop the others: a halt has its own limit, and its own end.
 
 import json
 import ssl
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from locksmith.host.secret_file import read_secret
 from locksmith.store.connections import brief
 from locksmith.store.tls import distrust, root, trusting, whom_to_trust
 from locksmith.util import jsonread
+from locksmith.util.authorization import basic, bearer
 from locksmith.util.text import cut
 from locksmith.util.threads import in_thread
 from locksmith.util.words import listed
@@ -132,20 +132,12 @@ class Alerts:
         try:
             if settings.password_file is not None:
                 password = read_secret(settings.password_file, "password", settings.username, renewed=True)
-                return {"Authorization": f"Basic {b64encode(f'{settings.username}:{password}'.encode()).decode()}"}
+                return basic(settings.username, password)
             if settings.token_file is not None:
-                return {
-                    "Authorization": f"Bearer {_of_header(read_secret(settings.token_file, 'token', renewed=True))}"
-                }
+                return bearer(read_secret(settings.token_file, "token", renewed=True))
         except HostError as error:
             raise HostError(f"[alerts] names {error}") from None
         return {}
-
-
-def _of_header(token: str) -> str:
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise HostError("a token that no HTTP header can have: it must be ASCII text without spaces")
-    return token
 
 
 def _read(url: str, headers: dict[str, str], cafile: Path | None) -> Any:

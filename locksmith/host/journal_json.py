@@ -25,6 +25,7 @@ def encode(journal: Journal) -> dict[str, Any]:
             "endpoints": list(entry.endpoints),
             **({"cluster": entry.cluster} if entry.cluster else {}),
             **({"unsent": True} if entry.unsent else {}),
+            **({"client": entry.client} if entry.client else {}),
             "phase": entry.phase.value,
             "boot_id": entry.boot.boot_id,
             "userspace": entry.boot.userspace,
@@ -80,6 +81,7 @@ def _parse_entry(fields: dict[str, Any], machine_id: str) -> JournalEntry:
         before=_parse_before(jsonread.read(fields, "before", dict, {})),
         cluster=jsonread.read(fields, "cluster", str, ""),
         unsent=jsonread.read(fields, "unsent", bool, False),
+        client=jsonread.read(fields, "client", str, ""),
     )
 
 

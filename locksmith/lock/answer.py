@@ -37,6 +37,7 @@ class Denied:
     `lost`: a permission that was given is gone, for example because an operator has removed it. That counts like a
     failed reboot: the machine does not ask again at once. `must_release`: the machine still has the permission and must
     release it, because the group is held back. That is no failure. `queued`: this machine's place, if it is queued.
+    `may_hold`: the machine may have its permission all the same, now or later, so only an abort ends the request.
     `past`: the group remembers reboots of this machine that forbid another, and the machine does not know them all.
     """
 
@@ -45,6 +46,7 @@ class Denied:
     lost: bool = False
     must_release: bool = False
     queued: QueuePosition | None = None
+    may_hold: bool = False
     past: tuple[LastReboot, ...] = ()
     until: datetime | None = None
 

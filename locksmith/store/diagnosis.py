@@ -5,7 +5,6 @@ A server is probed only after a failure. To a server without trust, a probe send
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -72,12 +71,12 @@ class Diagnosis:
         """Give the reason; an HTTP status shows that the scheme is right."""
         if not status:
             return await self._wrong_scheme() or (GRPC_ONLY if await self._is_http2(self._endpoint.tls) else "")
-        _, members = await self._get("/members", self._endpoint.context)
+        _, members = await _get(self._endpoint, "/members", self._endpoint.context)
         if members.startswith(b"["):
             return PEER
         if not self._v3:
             return ""
-        version = _etcd_version((await self._get("/version", self._endpoint.context))[1])
+        version = _etcd_version((await _get(self._endpoint, "/version", self._endpoint.context))[1])
         if version is None:
             return NO_V3
         return NO_GATEWAY if version >= FIRST_WITH_V3 else TOO_OLD
@@ -87,48 +86,19 @@ class Diagnosis:
         if self._endpoint.tls is None:
             https = url.replace("http:", "https:", 1)
             says = f"this port speaks TLS: write {https} in etcd.endpoints, and name its CA in etcd.cafile"
-            return says if await self._is_tls() else ""
+            return says if await speaks_tls(self._endpoint) else ""
         http = url.replace("https:", "http:", 1)
         says = f"this port speaks no TLS: write {http} in etcd.endpoints, or set `cert-file` and `key-file` of etcd"
-        status, _ = await self._get("/version", None)
-        # 400 is how servers in Go refuse plain HTTP on a port with TLS.
-        return says if status not in {0, BAD_REQUEST} or await self._is_http2(None) else ""
-
-    async def _get(self, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
-        """Ask for a page; status 0: there was no answer."""
-        with contextlib.suppress(LinkError, OSError):
-            async with self._link(context) as link:
-                link.send(Request(path, method="GET"))
-                await link.head()
-                return link.status, await link.piece()
-        return 0, b""
-
-    @contextlib.asynccontextmanager
-    async def _link(self, context: ssl.SSLContext | None) -> AsyncIterator[Link]:
-        link = await connect(self._endpoint, await self._dial(), context)
-        try:
-            yield link
-        finally:
-            link.cut()
-
-    async def _is_tls(self) -> bool:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        try:
-            async with self._link(context):
-                return True
-        except ssl.SSLError as error:
-            return "ALERT" in str(error.reason)
-        except (LinkError, OSError):
-            return False
+        return says if await speaks_plainly(self._endpoint) or await self._is_http2(None) else ""
 
     async def _is_http2(self, tls: Tls | None) -> bool:
         """Tell whether the first bytes of a server are HTTP/2."""
         with contextlib.suppress(OSError, EOFError):
             context = await in_thread(lambda: tls.offering("h2"), limit=LIMIT) if tls else None
             reader, writer = await asyncio.open_connection(
-                sock=await self._dial(), ssl=context, server_hostname=self._endpoint.host if context else None
+                sock=await dial(self._endpoint.host, self._endpoint.port),
+                ssl=context,
+                server_hostname=self._endpoint.host if context else None,
             )
             try:
                 writer.write(PREFACE)
@@ -137,8 +107,45 @@ class Diagnosis:
                 writer.transport.abort()
         return False
 
-    async def _dial(self) -> socket.socket:
-        return await dial(self._endpoint.host, self._endpoint.port)
+
+async def speaks_tls(endpoint: Endpoint) -> bool:
+    """Whether a port that was asked for plain HTTP speaks TLS. Nothing is sent to a server without trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with _linked(endpoint, context):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in str(error.reason)
+    except (LinkError, OSError):
+        return False
+
+
+async def speaks_plainly(endpoint: Endpoint) -> bool:
+    """Whether a port that was asked for TLS answers plain HTTP."""
+    status, _ = await _get(endpoint, "/version", None)
+    # 400 is how servers in Go refuse plain HTTP on a port with TLS.
+    return status not in {0, BAD_REQUEST}
+
+
+async def _get(endpoint: Endpoint, path: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
+    """Ask for a page; status 0: there was no answer."""
+    with contextlib.suppress(LinkError, OSError):
+        async with _linked(endpoint, context) as link:
+            link.send(Request(path, method="GET"))
+            await link.head()
+            return link.status, await link.piece()
+    return 0, b""
+
+
+@contextlib.asynccontextmanager
+async def _linked(endpoint: Endpoint, context: ssl.SSLContext | None) -> AsyncIterator[Link]:
+    link = await connect(endpoint, await dial(endpoint.host, endpoint.port), context)
+    try:
+        yield link
+    finally:
+        link.cut()
 
 
 def _etcd_version(answer: bytes) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""TLS to etcd: its files, and why a server or a client was not trusted.
+"""TLS to a server: its files, and why a server or a client was not trusted.
 
 A renewed file is used without a restart. A list of revoked certificates (CRL) in the CA file is obeyed.
 """
@@ -6,12 +6,12 @@ A renewed file is used without a restart. A list of revoked certificates (CRL) i
 import contextlib
 import socket
 import ssl
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 from locksmith.errors import UsageError
-from locksmith.store.settings import StoreSettings
 from locksmith.util.tls_files import FollowedContext, how_to_renew, no_passphrase
 from locksmith.util.words import listed
 from locksmith.util.x509 import Certificate, read_certificate, read_pem
@@ -42,11 +42,32 @@ REFUSALS = (
 """A server's alerts about a client's certificate. In TLS 1.3 they come after the client's own handshake."""
 
 
+class TlsFiles(Protocol):
+    """The files that settings name: who is trusted, and what this client shows."""
+
+    @property
+    def cafile(self) -> Path | None: ...  # noqa: D102 - as the class says
+    @property
+    def certfile(self) -> Path | None: ...  # noqa: D102 - as the class says
+    @property
+    def keyfile(self) -> Path | None: ...  # noqa: D102 - as the class says
+
+
+@dataclass(frozen=True, slots=True)
+class TlsNames:
+    """The words of sentences: the key that names the server, the table of the files, and the server itself."""
+
+    setting: str = "etcd.endpoints"
+    table: str = "etcd"
+    server: str = "etcd"
+
+
 class Tls:
     """The TLS files of the settings; `UsageError` names what cannot be used."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: TlsFiles, names: TlsNames = TlsNames()) -> None:
         self._settings = settings
+        self._names = names
         files = [file for file in (settings.cafile, settings.certfile, settings.keyfile) if file is not None]
         self._context = FollowedContext(files, lambda: _load(settings))
 
@@ -63,7 +84,7 @@ class Tls:
 
     def distrust(self, error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
         """Say why a server's certificate is not trusted, and what to do. A blocking call."""
-        return distrust(error, (host, port), whom_to_trust(self._settings.cafile), "etcd.endpoints")
+        return distrust(error, (host, port), whom_to_trust(self._settings.cafile), self._names.setting)
 
     def refusal(self, error: ssl.SSLError) -> str:
         """Say why a server refused this client, if the server said so."""
@@ -73,14 +94,14 @@ class Tls:
     def _own_certificate(self) -> str:
         file = self._settings.certfile
         if file is None:
-            return "etcd.certfile and etcd.keyfile name none"
+            return f"{self._names.table}.certfile and {self._names.table}.keyfile name none"
         with contextlib.suppress(OSError, ValueError):
             certificate, now = read_pem(file.read_text()), datetime.now(UTC)
             if certificate.ends < now:
                 return f"{file} expired on {_day(certificate.ends)}: {how_to_renew(file)}"
             if certificate.begins > now:
                 return f"{file} holds from {_day(certificate.begins)} on, this machine's clock says {_day(now)}"
-        return f"is {file} signed by a CA that etcd trusts, for client authentication, and not revoked?"
+        return f"is {file} signed by a CA that {self._names.server} trusts, for client authentication, and not revoked?"
 
 
 def root(error: BaseException) -> BaseException:
@@ -114,7 +135,7 @@ def whom_to_trust(cafile: Path | None) -> str:
     return f"the CA file {cafile}" if cafile else SYSTEM
 
 
-def _load(settings: StoreSettings) -> ssl.SSLContext:
+def _load(settings: TlsFiles) -> ssl.SSLContext:
     """Give a context that trusts the configured CA alone (or the system's), and shows the configured certificate."""
     context = trusting(settings.cafile)
     if settings.certfile is None:

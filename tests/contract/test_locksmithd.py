@@ -171,7 +171,10 @@ def test_a_reboot_by_an_operator_is_given_back_under_off_too(site):
     ("changes", "sentence"),
     [
         ({"strategy": "best-effort"}, "use 'etcd-lock' where etcd runs, or 'reboot'"),
-        ({"strategy": "nonsense"}, "there is no strategy 'nonsense'; installed are: etcd-lock, off, reboot"),
+        (
+            {"strategy": "nonsense"},
+            "there is no strategy 'nonsense'; installed are: etcd-lock, fleet-lock, off, reboot",
+        ),
         ({"window": {"start": "23:05"}}, "window.start is set without window.length"),
         ({"window": {"length": "1h"}}, "window.length is set without window.start"),
         ({"group": ".."}, "group"),

@@ -48,7 +48,7 @@ def test_strategies_and_triggers_are_found_by_their_entry_points(payload, tmp_pa
     (tmp_path / "etc/locksmith").mkdir(parents=True)
     (tmp_path / "etc/locksmith/locksmith.toml").write_text(wrong)
     said = run(payload, "locksmithd", "--check-config", root=tmp_path).stderr
-    assert "etcd-lock, off, reboot" in said
+    assert "etcd-lock, fleet-lock, off, reboot" in said
     assert "kernel, max-uptime, needs-restarting, reboot-required, update-engine" in said
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import click
 
 from locksmith.agent.journal import Hooks, JournalEntry, Phase, target_of
+from locksmith.agent.strategy import AsksServer, asks_server
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.wake import wake_daemon
-from locksmith.errors import HostError, LockError, StoreError, UsageError
+from locksmith.errors import HostError, LockError, LocksmithError, StoreError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.journal import JournalFile
 from locksmith.host.operator_lock import OperatorLock
@@ -48,8 +49,9 @@ def forget_claim(session: Session, *, sure: bool, as_json: bool) -> None:
             "the claim was made at the lock that is configured, so locksmithd releases it there: nothing was "
             "forgotten; `locksmithctl why` says what it waits for"
         )
-    problem = boottime.run(_ask_store(session, entry))
-    for line in _words(entry, problem):
+    server = _server(session, entry)
+    problem = boottime.run(_ask_server(server) if server is not None else _ask_store(session, entry))
+    for line in _words(entry, problem, server.server if server is not None else ""):
         note(line)
     if not sure:
         if not sys.stdin.isatty():
@@ -59,6 +61,28 @@ def forget_claim(session: Session, *, sure: bool, as_json: bool) -> None:
     journal.forget(entry.claim.nonce, read_boot_id(session.paths))
     wake_daemon(session.paths)
     _tell(session, entry, as_json=as_json)
+
+
+def _server(session: Session, entry: JournalEntry) -> AsksServer | None:
+    """Give the strategy of a claim whose slot a server has granted; None: a store has its slot."""
+    from locksmith.daemon.assembly import make_strategy
+
+    try:
+        return asks_server(make_strategy(session.config, target_of(entry), session.paths))
+    except UsageError:
+        return None
+
+
+async def _ask_server(server: AsksServer) -> str:
+    """Ask a server whether it is there; give why it is not. `LockError`: it is, so locksmithd releases the slot."""
+    try:
+        says = await server.contact()
+    except LocksmithError as error:
+        return str(error)
+    raise LockError(
+        f"{server.server} {says}: locksmithd releases the slot there, so nothing was forgotten; `locksmithctl why` "
+        "says what it waits for"
+    )
 
 
 async def _ask_store(session: Session, entry: JournalEntry) -> str:
@@ -92,13 +116,18 @@ def _unlock(entry: JournalEntry) -> str:
     return f"locksmithctl {flags} unlock {quoted(entry.claim.holder)}"
 
 
-def _words(entry: JournalEntry, problem: str) -> list[str]:
+def _words(entry: JournalEntry, problem: str, server: str) -> list[str]:
     """Say what the claim is, and what is not done for it any more."""
     claim, cluster = entry.claim, f" (etcd cluster {entry.cluster})" if entry.cluster else ""
     reason = f" ({claim.reason})" if claim.reason else ""
-    where = f"{', '.join(entry.endpoints)}{cluster}, for {group_name(entry.group)}"
+    where = server or f"{', '.join(entry.endpoints)}{cluster}, for {group_name(entry.group)}"
     lines = [f"This machine's claim of {records.moment(claim.since)}{reason} was made at {where}."]
-    if problem:
+    if server:
+        lines += [
+            f"That server does not answer: {problem}",
+            "Forgetting the claim frees no slot. If the server comes back, free the slot there.",
+        ]
+    elif problem:
         lines += [
             f"That store does not say whether the claim has a slot: {problem}",
             f"Forgetting the claim frees no slot. If the store comes back, run `{_unlock(entry)}`.",

@@ -9,7 +9,7 @@ import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
-from locksmith.cli.rehearsing import note_dry_run, note_not_configured
+from locksmith.cli.rehearsing import note_dry_run, note_not_configured, note_server
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
 from locksmith.host.installations import warnings as of_installations
@@ -49,6 +49,7 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
     else:
         say_all(_lines(session.with_admin(LockAdmin.read).semaphore, {}))
         session.name_group()
+    note_server(session)
 
 
 @click.command("set-max", cls=GoCommand, context_settings={"ignore_unknown_options": True})

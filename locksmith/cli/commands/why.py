@@ -16,7 +16,7 @@ from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.pasted import pasteable
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
-from locksmith.cli.without_store import names_store, never_reboots, shares_store
+from locksmith.cli.without_store import asked_server, names_store, never_reboots, shares_store
 from locksmith.errors import CorruptValueError, HostError, LockError, LocksmithError, StoreError, StoreRefusedError
 from locksmith.fleet.explain import Case, case, explain, explain_alone, explain_stopped
 from locksmith.fleet.group import GroupView
@@ -129,9 +129,9 @@ def _alone(session: Session, own: "OwnMachine", error: LocksmithError | None) ->
         if not_configured := session.config.not_configured:
             sentences[0] = f"{not_configured[0].upper()}{not_configured[1:]}."
     elif error is None:
-        sentences.append(
-            f"Its strategy is {strategy}: it coordinates with no store, so no queue and no order binds it."
-        )
+        server = asked_server(session.config, session.paths, own.strategy)
+        binds = f"{server} decides" if server else "it coordinates with no store, so no queue and no order binds it"
+        sentences.append(f"Its strategy is {strategy}: {binds}.")
     else:
         why = ", for the same reason" if any(str(error) in sentence for sentence in sentences) else f": {error}"
         sentences.append(f"Its group, its queue and the orders of operators are not known{why}.")

@@ -24,7 +24,15 @@ from locksmith.cli.reboot.wait import SKIPPABLE, QueueWait
 from locksmith.cli.session import Session, new_claim
 from locksmith.cli.wake import wake_daemon
 from locksmith.config.model import Config
-from locksmith.daemon.assembly import make_gates, make_mark, make_stages, make_strategy, make_windows, silence_of
+from locksmith.daemon.assembly import (
+    make_gates,
+    make_mark,
+    make_stages,
+    make_strategy,
+    make_windows,
+    silence_of,
+    target_of,
+)
 from locksmith.errors import StoreUnavailableError
 from locksmith.gates.inhibitors import Inhibitors
 from locksmith.host.clock import local_clock
@@ -136,9 +144,12 @@ async def _parts(session: Session, claim: Claim, wanted: Wanted, queue_wait: Que
             # A store that does not answer is found here, where nothing has to be released yet.
             await session.use_admin(LockAdmin.read, config.store)
 
+        def asking(is_of: Callable[[int, Sequence[str]], bool]) -> None:
+            journal.asking(is_of)  # it is made below
+
         @cache
         def strategy(of: Target) -> Strategy:
-            made = make_strategy(config, of, session.paths, mark=mark)
+            made = make_strategy(config, of, session.paths, mark=mark, asking=asking)
             stack.push_async_callback(made.close)
             return made
 
@@ -176,5 +187,4 @@ async def _who_holds(session: Session) -> str:
 
 
 def _target(config: Config) -> Target:
-    strategy = LOCK if config.strategy in ASK_NOBODY else config.strategy
-    return Target(strategy, config.group, config.store.api, config.store.endpoints)
+    return target_of(replace(config, strategy=LOCK) if config.strategy in ASK_NOBODY else config)

@@ -24,7 +24,20 @@ ERRORS = (
 """The components whose errors are counted; the reasons to wait that are errors carry these names."""
 
 REASONS = (
-    *("window", "splay", "arrival", "queue", "slot", "clone", "other_claim", "orphaned", "off", "retry", "given_up"),
+    *(
+        "window",
+        "splay",
+        "arrival",
+        "queue",
+        "slot",
+        "server",
+        "clone",
+        "other_claim",
+        "orphaned",
+        "off",
+        "retry",
+        "given_up",
+    ),
     *(
         "repeated",
         "max_per_day",

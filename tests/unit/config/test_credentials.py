@@ -57,19 +57,31 @@ username = "u"
 [alerts]
 alertmanager = "https://10.0.0.1"
 username = "u"
+[fleet-lock]
+url = "https://10.0.0.1"
+username = "u"
 """
+
+
+UNUSED = (
+    "{} sets fleet-lock.url, and the strategy is etcd-lock, which asks no FleetLock server: "
+    'write strategy = "fleet-lock", or leave [fleet-lock] out'
+)
 
 
 def test_each_credential_is_the_file_of_its_key(machine):
     machine.write(ALL)
-    machine.give(*(name for name in NAMES if name != "alerts.token"), "other.secret")
+    machine.give(*(name for name in NAMES if not name.endswith(".token")), "other.secret")
     config = machine.daemon()
     rows = {name: (value, origin) for name, value, origin in describe(config)}
     for name, key in NAMES.items():
-        if name not in ("alerts.token", "etcd.password"):
+        if not name.endswith(".token") and name != "etcd.password":
             assert rows[key.name] == (f'"{machine.folder / name}"', f"the credential {name}")
     assert rows["etcd.password"] == ('"***"', "the credential etcd.password")
-    assert (config.store.password, config.cautions) == ("content-of-etcd.password", ())
+    assert (config.store.password, config.cautions) == (
+        "content-of-etcd.password",
+        (UNUSED.format(machine.paths.config),),
+    )
     assert "content-of" not in repr(config)
 
 
