@@ -63,10 +63,13 @@ def test_the_log_has_one_line_for_each_thing(site):
         # Each start warns of the tests' etcd, which is on the machine itself.
         assert [line for line in lines if not line.startswith("all etcd.endpoints are")] == [
             "idle: nothing wants a reboot",
+            "this machine has a slot: update 4081.2.0 is installed",
             "permission given: passing the point of no return",
+            "past the point of no return",
             "rebooting",
             f"stopping; this machine keeps its claim of {since}, the next start resumes",
             "rebooted and healthy: releasing the slot",
+            "the slot is released",
             "idle: nothing wants a reboot",
         ]
 
