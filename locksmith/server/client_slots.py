@@ -47,19 +47,20 @@ class ClientSlots:
         self._hooks = hooks
         self._clock = clock
         self._open_lock = open_lock
+        self._cycle = Cycle()
         self._shown: Entry | None = None
 
     async def read(self, client: str) -> Cycle:
         """Read what the store knows of a client."""
         cycle = await client_cycle.read(self._open_lock().lock.guarded, client)
-        self._shown = cycle.shown
+        self._cycle, self._shown = cycle, cycle.shown
         return cycle
 
-    async def take(self, claim: Claim, cycle: Cycle) -> Denied | None:
-        """Take the slot, or keep it, after the cycle was read; None: the claim has it."""
+    async def take(self, claim: Claim) -> Denied | None:
+        """Take the slot, or keep it; None: the claim has it."""
         lock = self._open_lock()
-        if cycle.held is None:
-            lock.resume(claim, cycle.place)
+        if self._cycle.held is None:
+            lock.resume(claim, self._place_of(claim))
         try:
             answer = await lock.take_soon(claim, TAKE_WAIT)
         except PlaceGoneError as error:
@@ -111,7 +112,8 @@ class ClientSlots:
             return ""
         if cycle.held is not None:
             return await self.undo(cycle.held, why)
-        await self.leave(cycle)
+        if cycle.queued is not None:
+            await self.leave(cycle.queued)
         return ""
 
     async def undo(self, claim: Claim, why: str, *, rebooted: bool = False) -> str:
@@ -124,12 +126,16 @@ class ClientSlots:
         work = partial(self._undo, claim, why, rebooted=rebooted)
         return await self._hooks.alone(self._group, claim.holder, STEADY_STATE, work)
 
-    async def leave(self, cycle: Cycle) -> None:
-        """Remove the client's place in the queue: without it, no take on its way can win."""
-        if cycle.queued is not None:
-            lock = self._open_lock()
-            lock.resume(cycle.queued, cycle.place)
-            await lock.leave(cycle.queued)
+    async def leave(self, claim: Claim) -> None:
+        """Remove the place of a claim in the queue: without it, no take on its way can win."""
+        lock = self._open_lock()
+        lock.resume(claim, self._place_of(claim))
+        await lock.leave(claim)
+
+    def _place_of(self, claim: Claim) -> tuple[Entry, Entry] | None:
+        """Give the ticket and the place of a claim, as they were read last."""
+        queued = self._cycle.queued
+        return self._cycle.place if queued is not None and queued.nonce == claim.nonce else None
 
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""

@@ -137,7 +137,7 @@ class Desk:
             await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
         claim = cycle.claim or await self._new_claim(group, client)
-        denied = await slots.take(claim, cycle)
+        denied = await slots.take(claim)
         if denied is None and (unready := await slots.prepare(claim)):
             return refusal(RefusalKind.NOT_READY, unready)
         denied = denied or await slots.commit(claim)
@@ -158,7 +158,7 @@ class Desk:
             return None
         pending = [claim for claim in (cycle.queued, cycle.left) if claim is not None]
         if cycle.queued is not None:
-            await slots.leave(cycle)
+            await slots.leave(cycle.queued)
             if self._store.transactional:
                 # No take can win without the place. Whether one has won before, the next reading tells.
                 pending, cycle = [], await slots.read(client)
