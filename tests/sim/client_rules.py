@@ -128,7 +128,7 @@ class ClientRules:
         rules = self.rules
         if rules.frozen is not None and rules.freeze_stands() and name not in rules.frozen:
             self.story.breaks(f"{server} tells {name} to reboot although the group is frozen")
-        if at > self.held.get(name, float("inf")):
+        if at > self.held.get(name, float("inf")) and rules.server.value(keys.hold_key(GROUP, name)) is not None:
             self.story.breaks(f"{server} tells {name} to reboot although an operator holds it back")
         if 1 in rules.halted and name not in rules.halted[1]:
             self.story.breaks(f"{server} tells {name} to reboot although the group is halted")
@@ -281,6 +281,7 @@ class ClientRules:
         """Take note that the store goes back to a backup."""
         self.queued_at.clear()
         self.vanished.clear()
+        self.held.clear()
         for client in self.clients.values():
             client.excused = client.excused or client.permit or client.rebooting
             client.ghost = True  # what it has released may be held again

@@ -64,6 +64,8 @@ class Client:
     """Whether it has been told that its steady-state was heard, in this run."""
     gone: bool = False
     """Whether it never comes back."""
+    went_at: float = 0.0
+    """When it went down the last time."""
     excused: bool = False
     """Whether its slot was taken from it in a way that no server can help; until it is steady again."""
     ghost: bool = False
@@ -174,7 +176,7 @@ class Client:
         self._go_down()
 
     def _go_down(self) -> None:
-        self.on = False
+        self.on, self.went_at = False, asyncio.get_running_loop().time()
         if self.task is not None:
             self.task.cancel()
         if self.rebooting and self.rng.random() < self.faults().gone:

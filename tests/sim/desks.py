@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from locksmith.server.ports import FleetLock
@@ -72,7 +72,8 @@ class DeskServer:
         """Begin to answer a call; None: nothing listens."""
         if self.desk is None:
             return None
-        task = asyncio.ensure_future(self._answer(self.desk, request))
+        # Where a call reaches two servers, each has its own.
+        task = asyncio.ensure_future(self._answer(self.desk, replace(request)))
         self.tasks[task] = None
         task.add_done_callback(self.tasks.pop)
         return task

@@ -11,7 +11,6 @@ from typing import Any, cast
 from locksmith.config.model import WindowSettings
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import keys
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.memory import MemoryStore
@@ -194,8 +193,7 @@ class Simulation:
         if self.served is None or rules.desks is None:
             return
         for name in self.served.to_unlock():
-            present = self.server.value(keys.node_key(GROUP, name)) is not None
-            if name in rules.semaphore().holders and not (self.served.clients[name].gone and present):
+            if name in rules.semaphore().holders:
                 await operator.attempt(partial(operator.unlock_client, name))
         windows = rules.windows_of(CLIENTS)[-1]
         if windows is not None and any(client.waits for client in self.served.clients.values()):

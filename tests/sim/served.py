@@ -25,7 +25,7 @@ from tests.sim.story import Story
 LIMIT = timedelta(seconds=180)
 """How long a reboot of a client may take."""
 AWAY = LIMIT.total_seconds() + TTL + 60.0
-"""Seconds after which a client is lost for certain."""
+"""Seconds after which a client is lost, and an operator who was told so frees its slot."""
 
 
 @dataclass
@@ -122,9 +122,9 @@ class Served:
     async def _updates(self, client: Client) -> None:
         """Let updates come, and sometimes go again."""
         rng, loop = self.plan.draw(f"{client.name} updates"), asyncio.get_running_loop()
-        until = STORMY + self.plan.clients.unattended
-        for version in count() if self.plan.busy or self.plan.clients.unattended else range(rng.randint(1, 2)):
-            await asyncio.sleep(rng.uniform(0, STORMY / 3))
+        plan, until = self.plan, STORMY + self.plan.clients.unattended
+        for version in count() if plan.busy or plan.clients.unattended else range(rng.randint(1, 2)):
+            await asyncio.sleep(rng.uniform(0, plan.busy or STORMY / 3))
             if loop.time() > until:
                 return
             if client.wanted is None and not client.gone:
@@ -143,4 +143,6 @@ class Served:
 
     def to_unlock(self) -> list[str]:
         """Name the clients whose slot only an operator can free by now."""
-        return [name for name, client in self.clients.items() if client.gone or (client.ghost and client.is_idle)]
+        now = asyncio.get_running_loop().time()
+        away = [name for name, client in self.clients.items() if client.gone and now - client.went_at > AWAY]
+        return [*away, *(name for name, client in self.clients.items() if client.ghost and client.is_idle)]
