@@ -34,7 +34,7 @@ LocksmithError                                     the command line prints the s
 │   │   └── NotAdmittedError (lock.errors)         not done: an order, or another member, keeps this machine waiting
 │   │       └── HaltedError (lock.errors)          not done: the rollout is halted until `locksmithctl resume`
 │   ├── LostClaimError (lock.errors)               refused: the claim has no slot any more
-│   ├── OtherPlaceError (lock.errors)              not done: the client is queued for a claim of another server
+│   ├── OtherServerError (lock.errors)             not done: another server acts for the same client; read again
 │   ├── OtherMachineError (lock.errors)            not done: a machine with this client's id is present
 │   ├── PlaceGoneError (lock.errors)               not done: the client's place went while its slot was being taken
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again

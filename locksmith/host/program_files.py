@@ -9,7 +9,10 @@ from locksmith.host.layered import Layered, is_link_to_null, layered
 from locksmith.host.paths import Paths
 from locksmith.host.trust import refuse_changeable
 
-FOLDERS = ("check", "pre-reboot", "abort-reboot", "health", "post-reboot")
+FOLDERS = (
+    *("check", "pre-reboot", "abort-reboot", "health", "post-reboot"),
+    *("fleetlock-pre-reboot", "fleetlock-steady-state"),
+)
 """The stages with a folder of programs."""
 UNDERSTANDS_DRY_RUN = b"locksmith: dry-run"
 """What stands in a program that understands `--dry-run`: to call another with it might drain the machine."""

@@ -57,11 +57,16 @@ class Outcome:
 
 
 class Programs:
-    """Runs the programs of checks and hooks. `limit` is in seconds, for each program."""
+    """Runs the programs of checks and hooks. `limit` is in seconds, for each program.
 
-    def __init__(self, paths: Paths, bus: SystemBus, limit: float) -> None:
+    Without `units`, they are children of this process also where systemd runs: `locksmith-server` has no right to start
+    units, and what its hooks do is done elsewhere.
+    """
+
+    def __init__(self, paths: Paths, bus: SystemBus, limit: float, *, units: bool = True) -> None:
         self._paths = paths
         self._bus = bus
+        self._units = units
         self._limit = limit
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -137,7 +142,7 @@ class Programs:
     @property
     def _has_units(self) -> bool:
         """Whether systemd runs the programs: in its units they would have the machine's files, not the image's."""
-        return self._paths.systemd_booted.exists() and not in_image(self._paths)
+        return self._units and self._paths.systemd_booted.exists() and not in_image(self._paths)
 
     @property
     def _folder(self) -> Path:

@@ -34,8 +34,8 @@ class LostClaimError(LockError):
     """Refused: the claim has no slot any more. An operator, or `adopt`, has freed the slot."""
 
 
-class OtherPlaceError(LockError):
-    """Not done: the client has a place in the queue for a claim that another server made. That claim is to be used."""
+class OtherServerError(LockError):
+    """Not done: another server acts for the same client. What it has done by now is to be read."""
 
 
 class OtherMachineError(LockError):

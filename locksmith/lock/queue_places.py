@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from locksmith.errors import ConflictError, CorruptValueError
 from locksmith.lock import places
-from locksmith.lock.errors import OtherPlaceError
+from locksmith.lock.errors import OtherServerError
 from locksmith.lock.queue_sight import SPAN
 from locksmith.lock.records import waiter
 from locksmith.lock.records.claim import Claim
@@ -124,7 +124,7 @@ class Places:
         if found.place is not None and found.ticket is not None and _nonce(found.place) == claim.nonce:
             return await self._take_over(claim, found.ticket, found.place)
         if claim.is_clients and found.place is not None and _nonce(found.place) is not None:
-            raise OtherPlaceError(f"{claim.holder} has a place in the queue for another call")
+            raise OtherServerError(f"{claim.holder} has a place in the queue for another call")
         for entry in (found.place, found.ticket):
             if entry is not None:
                 await self._remove(entry)

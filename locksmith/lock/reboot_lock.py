@@ -20,7 +20,7 @@ from random import Random
 from locksmith.errors import ConflictError, CorruptValueError, LockError, StoreRefusedError
 from locksmith.lock.admission import Admission, GroupRules, Watermark
 from locksmith.lock.cas import LostWrites
-from locksmith.lock.errors import LostClaimError, OtherClaimError, SlotsBusyError
+from locksmith.lock.errors import LostClaimError, OtherClaimError, OtherServerError, SlotsBusyError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.history import History
 from locksmith.lock.holder import HolderState, LockState
@@ -128,7 +128,14 @@ class RebootLock:
 
         Gives the record as it stands then: an operator may have acknowledged it. None: it holds none.
         """
-        return await self.guarded.retry.run(lambda: self._report_failure(claim, state, failure))
+        return await self.guarded.retry.run(lambda: self._note(claim, lambda was: was.gone_wrong(state, failure)))
+
+    async def note_hooks(self, claim: Claim, hooks: str) -> Claim | None:
+        """Write into the record of this claim how far its hooks are, and give the record; None: it holds no slot.
+
+        A record past its point of no return stays as it is.
+        """
+        return await self.guarded.retry.run(lambda: self._note(claim, lambda was: was.with_hooks(hooks)))
 
     async def release(
         self, claim: Claim, *, fence_pending: bool = False, why: str = "", rebooted: bool = False
@@ -203,6 +210,8 @@ class RebootLock:
         orders = self._admission.orders(claim.holder, read)
         if not holder_state.holds(claim):
             raise LostClaimError(f"the claim of {claim.holder} no longer holds a slot in {self.key}")
+        if holder_state.claim is not None and holder_state.claim.hooks != claim.hooks:
+            raise OtherServerError(f"the hooks of {claim.holder} ran, or run, on another server")
         holder_state.refuse_older(claim.committed())  # an earlier attempt of this very commit may have been applied
         await self._admission.check(claim, holder_state, orders, held=True, last=True, read_too=read)
         known = self._admission.refuse_repeat(claim, last)  # what is wanted by now may be what it has rebooted for
@@ -218,14 +227,14 @@ class RebootLock:
         )
         return sent
 
-    async def _report_failure(self, claim: Claim, state: str, failure: str) -> Claim | None:
+    async def _note(self, claim: Claim, change: Callable[[Claim], Claim]) -> Claim | None:
         holder_state = await self._own.holder_state(claim.holder)
         if not holder_state.holds(claim) or holder_state.claim is None:
             return None
-        gone_wrong = holder_state.claim.gone_wrong(state, failure)
-        if gone_wrong != holder_state.claim:
-            await self.guarded.rewrite(holder_state, gone_wrong)
-        return gone_wrong
+        noted = change(holder_state.claim)
+        if noted != holder_state.claim:
+            await self.guarded.rewrite(holder_state, noted)
+        return noted
 
     async def _release(self, work: Release, *, fence_pending: bool, rebooted: bool) -> Claim | None:
         known, work.known = work.known, None

@@ -10,22 +10,23 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from locksmith.config.model import Config
-from locksmith.config.server_model import ServedGroup
-from locksmith.errors import CorruptValueError, LockError, OlderJournalError, StoreError
+from locksmith.errors import CorruptValueError, HostError, LockError, OlderJournalError, StoreError
 from locksmith.host.clock import local_clock
+from locksmith.host.dbus.bus import SystemBus
+from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
-from locksmith.lock import client_cycle, client_presence
+from locksmith.host.programs import Programs
+from locksmith.lock import client_cycle
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.answer import Denied
-from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.connect import lock_on
-from locksmith.lock.denials import binds_every_machine
-from locksmith.lock.errors import OtherMachineError, OtherPlaceError, PlaceGoneError
+from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
-from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
+from locksmith.server.client_slots import ClientSlots
+from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.turns import TooManyCallsError, Turns
@@ -42,7 +43,10 @@ RETRY_LIMIT = 15.0
 ROUNDS = 5
 """How often a call begins again because another server acted for the same client meanwhile."""
 
-_AGAIN = (OtherPlaceError, OlderJournalError)
+STEADY = "its client is in its steady state"
+"""Why the history says that a slot was released that no reboot came of."""
+
+_AGAIN = (OtherServerError, OlderJournalError)
 """What says that another server acts for the same client: it is read again, and the call goes on from there."""
 
 
@@ -55,9 +59,9 @@ class Desk:
         paths: Paths,
         *,
         store: Store | None = None,
+        programs: HookPrograms | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        del paths
         self._config = config
         self._settings = config.server
         self._clock = clock
@@ -65,6 +69,8 @@ class Desk:
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
+        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
+        self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
         self._rules = GroupRules(
             halt_after=config.halt.after,
@@ -81,7 +87,8 @@ class Desk:
         return await self._answer(group, client, self._steady_state)
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """End the hooks that run here, and let go of the store."""
+        await self._hooks.close()
         await self._store.close()
 
     async def _answer(
@@ -107,97 +114,53 @@ class Desk:
         return await act(group, client)
 
     async def _pre_reboot(self, group: str, client: str) -> Refusal | None:
-        lock = self._lock(group)
-        cycle = await client_cycle.read(lock.lock.guarded, client)
+        slots = self._slots(group)
+        cycle = await slots.read(client)
         if cycle.other is not None:
             return refusal(RefusalKind.NO_SLOT, cycle.other.describe())
         if cycle.machine:
-            await self._give_way(lock, cycle, "a machine with its id is present")
+            await slots.give_way(cycle, "a machine with its id is present")
             raise OtherMachineError(client)
         if closed := await self._windows(group).closed(self._local(), begun=cycle.held is not None):
-            await self._give_way(lock, cycle, "its window closed")
+            await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
         claim = cycle.claim or client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), client)
-        denied = await self._take(lock, claim) or await self._commit(lock, claim)
+        denied = await slots.take(claim)
+        if denied is None and (unready := await slots.prepare(claim)):
+            return refusal(RefusalKind.NOT_READY, unready)
+        denied = denied or await slots.commit(claim)
         if denied is None:
             return None
-        await self._denied(lock, cycle, claim, denied)
+        if denied.must_release or cycle.committed:
+            await slots.give_way(await slots.read(client), denied.text)
         return refused(denied)
 
-    async def _take(self, lock: QueuedLock, claim: Claim) -> Denied | None:
-        """Take the slot, or keep it; None: the claim has it."""
-        try:
-            answer = await lock.take(claim)
-        except (StoreError, CorruptValueError) as error:
-            # What keeps this client alone from its slot must not keep the others from theirs.
-            if isinstance(error, CorruptValueError) and not binds_every_machine(error, claim):
-                await lock.leave(claim)
-            raise
-        if not isinstance(answer, Denied):
-            return None
-        if answer.code in {"other_claim", "clone", "orphaned"}:
-            # Of another server's claim for the same client the next round learns.
-            again = await client_cycle.read(lock.lock.guarded, claim.holder)
-            if again.held is not None and again.held.nonce != claim.nonce:
-                raise OtherPlaceError(answer.text)
-        return answer
-
-    async def _commit(self, lock: QueuedLock, claim: Claim) -> Denied | None:
-        """Pass the point of no return; None: the client may reboot. If it does not come back, its presence ends."""
-        await self._show(lock.lock.guarded.group, claim)
-        answer = await lock.commit(claim)
-        return answer if isinstance(answer, Denied) else None
-
-    async def _denied(self, lock: QueuedLock, cycle: Cycle, claim: Claim, answer: Denied) -> None:
-        """Release what a denied client is not to keep: a slot that it may use already is not touched."""
-        if cycle.committed:
-            await self._show(lock.lock.guarded.group, claim)  # it calls, so its machine is there
-        elif answer.must_release:
-            await self._release(lock, cycle, claim, answer.text)
-
-    async def _give_way(self, lock: QueuedLock, cycle: Cycle, why: str) -> None:
-        """Release a slot that is not committed, and the place in the queue; a committed one stays."""
-        if cycle.committed and cycle.held is not None:
-            await self._show(lock.lock.guarded.group, cycle.held)
-        elif cycle.held is not None:
-            await self._release(lock, cycle, cycle.held, why)
-        elif cycle.queued is not None:
-            await lock.leave(cycle.queued)
-
     async def _steady_state(self, group: str, client: str) -> Refusal | None:
-        lock = self._lock(group)
-        cycle = await client_cycle.read(lock.lock.guarded, client)
+        slots = self._slots(group)
+        cycle = await slots.read(client)
         if cycle.is_idle:
             return None
-        if cycle.held is not None and cycle.committed:
-            await self._release(lock, cycle, cycle.held, REBOOTED, rebooted=True)
-        # What is left of another call of this client, here or elsewhere, is made unable to win.
-        for claim in (None if cycle.committed else cycle.held, cycle.queued, cycle.left):
-            if claim is not None:
-                await self._release(lock, cycle, claim, "its client is in its steady state")
+        if cycle.queued is not None:
+            await slots.leave(cycle.queued)
+        if cycle.held is not None:
+            why = REBOOTED if cycle.committed else STEADY
+            if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):
+                return refusal(RefusalKind.NOT_READY, unready)
+        elif cycle.queued is not None:
+            await slots.release(cycle.queued, STEADY)
+        if cycle.left is not None:
+            await slots.release(cycle.left, STEADY)
         return None
 
-    async def _release(self, lock: QueuedLock, cycle: Cycle, claim: Claim, why: str, *, rebooted: bool = False) -> None:
-        """Release a slot, its place and presence. The place goes first: without it no take on its way can win."""
-        if cycle.queued is not None:
-            await lock.leave(cycle.queued)
-        await lock.release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
-        try:
-            await client_presence.end(self._store, lock.lock.guarded.group, claim.holder)
-        except (StoreError, CorruptValueError) as error:
-            log.info("the presence of %s expires by itself: %s", claim.holder, error)
-
-    async def _show(self, group: str, claim: Claim) -> None:
-        limit = self._served(group).limit
-        shown = client_presence.presence_of(claim, group, self._clock(), limit)
-        await client_presence.show(self._store, shown)
-
-    def _served(self, group: str) -> ServedGroup:
-        return self._settings.groups[group]
+    def _slots(self, group: str) -> ClientSlots:
+        served = self._settings.groups[group]
+        return ClientSlots(
+            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
+        )
 
     def _windows(self, group: str) -> GroupWindows:
-        window = self._config.window
-        return GroupWindows(self._store, self._served(group).window_sets, window.known, window.least)
+        window, served = self._config.window, self._settings.groups[group]
+        return GroupWindows(self._store, served.window_sets, window.known, window.least)
 
     def _lock(self, group: str) -> QueuedLock:
         return lock_on(self._store, group, self._rules, self._guarded_by, clock=self._clock, limit=RETRY_LIMIT)
@@ -205,16 +168,14 @@ class Desk:
 
 def _explained(client: str, error: Exception) -> Refusal | None:
     """Give the refusal for an error that was raised on purpose; None: it is a defect."""
-    match error:
-        case TooManyCallsError():
-            return refusal(RefusalKind.NOT_READY, f"too many calls of {client} are under way here: call again later")
-        case TimeoutError():
-            return refusal(RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs")
-        case StoreError() | CorruptValueError():
-            return refusal(RefusalKind.STORE, str(error))
-        case PlaceGoneError():
-            return refusal(RefusalKind.QUEUED, f"{error}; call again")
-        case LockError():
-            return refusal(RefusalKind.NO_SLOT, str(error))
-        case _:
-            return None
+    busy = f"too many calls of {client} are under way here: call again later"
+    known = {
+        TooManyCallsError: (RefusalKind.NOT_READY, busy),
+        TimeoutError: (RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs"),
+        HostError: (RefusalKind.NOT_READY, f"the hooks of locksmith-server cannot be run: {error}"),
+        StoreError: (RefusalKind.STORE, str(error)),
+        CorruptValueError: (RefusalKind.STORE, str(error)),
+        PlaceGoneError: (RefusalKind.QUEUED, f"{error}; call again"),
+        LockError: (RefusalKind.NO_SLOT, str(error)),
+    }
+    return next((refusal(*told) for kind, told in known.items() if isinstance(error, kind)), None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from locksmith.config.model import Config, HaltSettings, RebootSettings, WindowSettings
 from locksmith.config.server_model import ServedGroup, ServerSettings
@@ -18,17 +18,31 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.desk import Desk
+from locksmith.server.hooks import HookPrograms
 from locksmith.store.memory import Faults, MemoryServer, MemoryStore
 from locksmith.window.window_set import WindowSet
 from tests.sim.virtual_time import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 G = "workers"
 START = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 POLL = 330.0
 """Seconds between two calls of Zincati at the most."""
+
+
+class NoHooks:
+    """Empty folders."""
+
+    def of(self, _stage: str) -> list[Path]:
+        return []
+
+    async def run(self, stage, name, environ, *, every=False) -> list[str]:
+        raise NotImplementedError
+
+    async def stop(self, stage, name) -> None:
+        raise NotImplementedError
+
+    def forget(self, stage, name) -> None:
+        raise NotImplementedError
 
 
 class Fleet:
@@ -56,7 +70,7 @@ class Fleet:
         known: Mapping[str, WindowSet] | None = None,
         spacing: timedelta = timedelta(0),
         halt_after: HaltAfter = FIRST,
-        root: "Path | None" = None,
+        programs: HookPrograms | None = None,
     ) -> Desk:
         config = Config(
             window=WindowSettings(known=known or {}),
@@ -64,7 +78,8 @@ class Fleet:
             halt=HaltSettings(after=halt_after),
             server=ServerSettings(groups={G: ServedGroup(window_sets=window_sets)}),
         )
-        return Desk(config, Paths(root) if root else Paths(), store=self.store(faults), clock=self.now)
+        programs = programs or NoHooks()
+        return Desk(config, Paths(), store=self.store(faults), programs=programs, clock=self.now)
 
     def daemon(self, **rules) -> QueuedLock:
         lock = RebootLock(self.store(), G, clock=self.now, rules=GroupRules(**rules))

@@ -52,6 +52,8 @@ UNHEALTHY = "unhealthy"
 """It has rebooted and did not prove itself healthy in time."""
 FAILED = "failed"
 """It has rebooted, and the update is not there: rolled back, or wanted as before."""
+HOOKS_BEGUN, HOOKS_DONE = "begun", "done"
+"""How far the hooks of a FleetLock client are: `fleetlock-pre-reboot.d` has begun, or has ended well."""
 WENT_WRONG = {UNHEALTHY, FAILED}
 """A reboot that went wrong, as the machine itself says; `failure` says why."""
 
@@ -66,7 +68,8 @@ class Claim:
     of that, when and why (empty: no operator has). `commits` counts how often its point of no return was written: a
     reboot journal that counts fewer than the record is of an older disk. `rechecked` is when an operator last allowed a
     second reboot for the same version (`locksmithctl recheck`). `causes` are all that wanted the reboot, first the
-    trigger that caused it (empty: an operator's claim, or of an earlier version).
+    trigger that caused it (empty: an operator's claim, or of an earlier version). `hooks` says how far the hooks of a
+    FleetLock client are (empty: none has begun).
     """
 
     holder: str
@@ -87,6 +90,7 @@ class Claim:
     commits: int = 0
     rechecked: datetime | None = None
     causes: tuple[Cause, ...] = ()
+    hooks: str = ""
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -97,6 +101,10 @@ class Claim:
     def committed(self) -> "Claim":
         """Give the same claim past the point of no return."""
         return replace(self, state=COMMITTED, commits=self.commits + 1)
+
+    def with_hooks(self, hooks: str) -> "Claim":
+        """Give the same claim with how far its hooks are, unless it is past the point of no return."""
+        return self if self.state == COMMITTED else replace(self, hooks=hooks)
 
     def gone_wrong(self, state: str, failure: str) -> "Claim":
         """Give the same claim with what went wrong."""
@@ -172,6 +180,7 @@ def encode(claim: Claim) -> bytes:
         **({"commits": claim.commits} if claim.commits or claim.state != HELD else {}),
         **({"rechecked": moment(claim.rechecked)} if claim.rechecked else {}),
         **({"causes": encode_causes(claim.causes)} if claim.causes else {}),
+        **({"hooks": claim.hooks} if claim.hooks else {}),
     }
     return dump(known, claim.extra)
 
@@ -202,6 +211,7 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
             commits=jsonread.read(fields, "commits", int, 0 if state == HELD else 1),
             rechecked=read_optional_moment(fields, "rechecked"),
             causes=read_causes(fields),
+            hooks=jsonread.read(fields, "hooks", str, ""),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -213,5 +223,5 @@ def decode(raw: bytes, key: str, holder: str) -> Claim:
 
 _KNOWN = {
     *("schema", "kind", "nonce", "since", "who", "hostname", "boot_id", "version", "state", "reason", "taken"),
-    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked", "causes"),
+    *("userspace", "system", "failure", "acknowledged", "commits", "rechecked", "causes", "hooks"),
 }

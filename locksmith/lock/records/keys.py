@@ -127,6 +127,11 @@ def reboot_key(group: str, machine_id: str) -> str:
     return f"{group_prefix(group)}reboots/{segment(machine_id)}"
 
 
+def hooks_key(group: str, client: str) -> str:
+    """Name the key that exists while a server runs the hooks of a FleetLock client."""
+    return f"{group_prefix(group)}hooks/{segment(client)}"
+
+
 def windows_prefix() -> str:
     """Name the prefix of the sets of windows, which all groups share."""
     return f"{ROOT}/windows/"

@@ -1,0 +1,161 @@
+"""The slots of a group's FleetLock clients: taken, committed and released with their presence, hooks and windows."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from locksmith.config.server_model import ServedGroup
+from locksmith.errors import CorruptValueError, StoreError
+from locksmith.lock import client_cycle, client_presence
+from locksmith.lock.answer import Denied
+from locksmith.lock.client_cycle import Cycle
+from locksmith.lock.denials import binds_every_machine
+from locksmith.lock.errors import OtherServerError
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, Claim
+from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
+from locksmith.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+
+class ClientSlots:
+    """One group. `open_lock` gives its lock as for a program that begins: what is known is in the store.
+
+    Errors are those of the lock and of the store, and `HostError`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        served: ServedGroup,
+        hooks: ClientHooks,
+        *,
+        clock: Callable[[], datetime],
+        open_lock: Callable[[], QueuedLock],
+    ) -> None:
+        self._store = store
+        self._group = group
+        self._served = served
+        self._hooks = hooks
+        self._clock = clock
+        self._open_lock = open_lock
+
+    async def read(self, client: str) -> Cycle:
+        """Read what the store knows of a client."""
+        return await client_cycle.read(self._open_lock().lock.guarded, client)
+
+    async def take(self, claim: Claim) -> Denied | None:
+        """Take the slot, or keep it; None: the claim has it."""
+        try:
+            answer = await self._open_lock().take(claim)
+        except CorruptValueError as error:
+            # What keeps this client alone from its slot must not keep the others from theirs.
+            if not binds_every_machine(error, claim):
+                await self._open_lock().leave(claim)
+            raise
+        if not isinstance(answer, Denied):
+            return None
+        if answer.code == "other_claim":
+            again = await self.read(claim.holder)
+            if again.held is not None and again.held.nonce != claim.nonce:
+                raise OtherServerError(answer.text)
+        return answer
+
+    async def prepare(self, claim: Claim) -> str:
+        """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
+        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE or not self._hooks.wanted(PRE_REBOOT):
+            return ""
+        await self.show(claim)
+        return await self._hooks.alone(self._group, claim.holder, PRE_REBOOT, partial(self._prepare, claim))
+
+    async def commit(self, claim: Claim) -> Denied | None:
+        """Pass the point of no return; None: the client may reboot. If it does not come back, its presence ends."""
+        known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
+        await self.show(known, goes=True)
+        answer = await self._open_lock().commit(known)
+        return answer if isinstance(answer, Denied) else None
+
+    async def show(self, claim: Claim, *, goes: bool = False) -> None:
+        """Show the presence of a client, which `goes` down, or may be on its way down since an earlier call."""
+        limit = self._served.limit if goes or claim.state == COMMITTED else None
+        await client_presence.show(self._store, client_presence.presence_of(claim, self._group, self._clock(), limit))
+
+    async def give_way(self, cycle: Cycle, why: str) -> str:
+        """Release what a refused client is not to keep; gives what is in the way of that. A slot in use stays."""
+        if cycle.held is not None and cycle.held.state == COMMITTED:
+            await self.show(cycle.held)  # it calls, so its machine is there
+            return ""
+        if cycle.held is not None:
+            return await self.undo(cycle.held, why)
+        if cycle.queued is not None:
+            await self._open_lock().leave(cycle.queued)
+        return ""
+
+    async def undo(self, claim: Claim, why: str, *, rebooted: bool = False) -> str:
+        """Undo the hooks of a client where there are any, then release its slot; gives what is in the way of that."""
+        begun = claim.state == COMMITTED or claim.hooks
+        if not begun or not self._hooks.wanted(STEADY_STATE):
+            await self.release(claim, why, rebooted=rebooted)
+            return ""
+        await self.show(claim)
+        work = partial(self._undo, claim, why, rebooted=rebooted)
+        return await self._hooks.alone(self._group, claim.holder, STEADY_STATE, work)
+
+    async def leave(self, claim: Claim) -> None:
+        """Remove the place of a claim in the queue: without it, no take on its way can win."""
+        await self._open_lock().leave(claim)
+
+    async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
+        """Release a slot, and end its presence."""
+        await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        try:
+            await client_presence.end(self._store, self._group, claim.holder)
+        except (StoreError, CorruptValueError) as error:
+            log.info("the presence of %s expires by itself: %s", claim.holder, error)
+
+    async def _prepared(self, claim: Claim) -> Claim:
+        """Give the claim as its record has it, after its hooks; the commit is refused where that changes."""
+        held = (await self.read(claim.holder)).held
+        if held is None or held.nonce != claim.nonce:
+            raise OtherServerError(f"the slot of {claim.holder} was released meanwhile")
+        if held.state != COMMITTED and held.hooks != HOOKS_DONE:
+            raise OtherServerError(f"the hooks of {claim.holder} are to run again")
+        return held
+
+    async def _begin(self, claim: Claim) -> Claim | None:
+        """Write that hooks run: from now on it cannot be committed. None: it has no slot, or it was committed."""
+        noted = await self._open_lock().lock.note_hooks(claim, HOOKS_BEGUN)
+        return noted if noted is not None and noted.state != COMMITTED else None
+
+    async def _prepare(self, claim: Claim) -> str:
+        """Run the hooks before a reboot; where they fail, undo them, and release the slot."""
+        held = (await self.read(claim.holder)).held
+        if held is None or held.nonce != claim.nonce or held.hooks == HOOKS_DONE:
+            return ""  # another server was faster; the commit tells whether the slot is still there
+        if await self._begin(claim) is None:
+            return ""
+        failed = await self._hooks.run(self._group, claim, PRE_REBOOT)
+        if not failed and await self._open_lock().lock.note_hooks(claim, HOOKS_DONE) is not None:
+            return ""
+        why = failed or "its slot was released while its hooks ran"
+        log.warning("%s (%s) in group %r: %s", claim.hostname, claim.holder, self._group, why)
+        undone = await self._undo(claim, f"its hooks failed: {why}")
+        return f"{why}; and {undone}" if undone else why
+
+    async def _undo(self, claim: Claim, why: str, *, rebooted: bool = False) -> str:
+        """Run the hooks after a reboot, then release the slot, unless another server has committed it meanwhile."""
+        held = (await self.read(claim.holder)).held
+        if held is not None and held.nonce != claim.nonce:
+            return ""
+        if held is not None and not rebooted and (held := await self._begin(claim)) is None:
+            return ""
+        failed = await self._hooks.run(self._group, claim, STEADY_STATE) if self._hooks.wanted(STEADY_STATE) else ""
+        if failed:
+            log.warning("%s (%s) in group %r keeps its slot: %s", claim.hostname, claim.holder, self._group, failed)
+            return failed
+        if held is not None:
+            await self.release(held, why, rebooted=rebooted)
+        return ""

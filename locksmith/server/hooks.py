@@ -1,0 +1,198 @@
+"""Hooks for clients without our daemon: the server runs them, one at a time for each client, on one server alone.
+
+While they run, a key with a lease exists in etcd: another server sees it, and runs none. If the server is killed, the
+lease ends, and the next call of the client has them run again from the first: hooks may be run any number of times.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from locksmith.errors import ConflictError, LocksmithError, StoreError
+from locksmith.lock.first_of import first_of
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import Claim
+from locksmith.store.protocol import Entry, Store
+from locksmith.util import jsonread
+from locksmith.util.records import SCHEMA, dump, moment
+from locksmith.util.text import one_line
+
+log = logging.getLogger(__name__)
+
+PRE_REBOOT, STEADY_STATE = "fleetlock-pre-reboot", "fleetlock-steady-state"
+"""The folders of the hooks, without `.d`: drain, and what undoes it."""
+LEASE = 60.0
+"""Seconds after which the key of a server that was killed ends."""
+KEEP_EVERY = 15.0
+"""Seconds between two renewals of it."""
+WAIT = 15.0
+"""Seconds for which a call waits for hooks to end; then its client is told to call again."""
+
+
+MOST_REMEMBERED = 1000
+"""Failures that are remembered until the next call of their client."""
+
+
+class HookPrograms(Protocol):
+    """Programs of a folder, in their order (host/programs.py)."""
+
+    def of(self, stage: str) -> list[Path]:
+        """Name the programs of a folder. `HostError`: it cannot be listed."""
+        ...
+
+    async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
+        """Run them, and give their failures, as sentences."""
+        ...
+
+    async def stop(self, stage: str, name: str) -> None:
+        """End those that run."""
+        ...
+
+    def forget(self, stage: str, name: str) -> None:
+        """Remove what is left of a run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Hooks that run here."""
+
+    stage: str
+    since: datetime
+    task: "asyncio.Task[str]"
+
+
+class ClientHooks:
+    """The hooks of all clients. `server` names this one to the others."""
+
+    def __init__(self, store: Store, programs: HookPrograms, server: str, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._programs = programs
+        self._server = server
+        self._clock = clock
+        self._runs: dict[tuple[str, str], _Run] = {}
+        self._failed: dict[tuple[str, str], str] = {}
+
+    def wanted(self, stage: str) -> bool:
+        """Whether there is a hook. `HostError`: that cannot be told."""
+        return bool(self._programs.of(stage))
+
+    async def run(self, group: str, claim: Claim, stage: str) -> str:
+        """Run the hooks of a stage to their end, and say what failed; empty: they ended well."""
+        name = claim.nonce[:8]
+        try:
+            failed = await self._programs.run(stage, name, _environment(group, claim))
+        except asyncio.CancelledError:
+            with suppress(LocksmithError):
+                await self._programs.stop(stage, name)
+            raise
+        self._programs.forget(stage, name)
+        return "; ".join(failed)
+
+    async def alone(self, group: str, client: str, stage: str, work: Callable[[], Awaitable[str]]) -> str:
+        """Do what has to do with a client's hooks, here and nowhere else at the time; wait for its end for a while.
+
+        Gives what is in the way, as a sentence; empty: the work is done, and all went well. It goes on after this call.
+        """
+        run = self._runs.get((group, client))
+        if run is None:
+            task = asyncio.ensure_future(self._guarded(group, client, work))
+            run = self._runs[group, client] = _Run(stage, self._clock(), task)
+            task.add_done_callback(lambda task: self._ended((group, client), task))
+        elif run.stage != stage:
+            return self._words(run)
+        done, _ = await asyncio.wait([run.task], timeout=WAIT)
+        if done:
+            self._failed.pop((group, client), None)
+            return run.task.result()
+        failed = self._failed.pop((group, client), "")
+        return self._words(run) + (f" (the last time they failed: {failed})" if failed else "")
+
+    async def close(self) -> None:
+        """End what runs here. The keys end by themselves, so that no other server begins before the programs end."""
+        tasks = [run.task for run in self._runs.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, client: tuple[str, str], task: "asyncio.Task[str]") -> None:
+        """Keep why it failed for the next call, if that one is made here."""
+        del self._runs[client]
+        if not task.cancelled() and (failed := task.result()):
+            self._failed[client] = failed
+            if len(self._failed) > MOST_REMEMBERED:
+                del self._failed[next(iter(self._failed))]
+
+    def _words(self, run: _Run) -> str:
+        return f"the hooks of {run.stage}.d run on {self._server} since {moment(run.since)}: call again"
+
+    async def _guarded(self, group: str, client: str, work: Callable[[], Awaitable[str]]) -> str:
+        try:
+            return await self._with_key(group, client, work)
+        except LocksmithError as error:
+            return str(error)
+        except Exception:
+            log.exception("a defect of locksmith-server: the hooks of %s in group %r", client, group)
+            return "locksmith-server has a defect: its log says more"
+
+    async def _with_key(self, group: str, client: str, work: Callable[[], Awaitable[str]]) -> str:
+        key = keys.hooks_key(group, client)
+        about = {"schema": SCHEMA, "server": self._server, "since": moment(self._clock())}
+        try:
+            entry = await self._store.create(key, dump(about, {}), ttl=LEASE)
+        except ConflictError:
+            return f"the hooks of {client} run on {await self._other(key)}: call again"
+        said: list[str] = []
+
+        async def act() -> None:
+            said.append(await work())
+
+        await first_of(act(), self._keep(entry))
+        with suppress(StoreError):  # it ends by itself
+            await self._store.revoke(entry)
+        return said[0] if said else "another server may run the hooks by now: call again"
+
+    async def _keep(self, entry: Entry) -> None:
+        """Keep the key; the end of this is the loss of it: another server may have begun."""
+        lasts = self._now() + LEASE
+        while self._now() < lasts:
+            await asyncio.sleep(KEEP_EVERY)
+            sent = self._now()
+            try:
+                await self._store.renew(entry, LEASE)
+            except ConflictError:
+                break
+            except StoreError as error:
+                log.info("the key of hooks that run is not renewed: %s", error)
+            else:
+                lasts = sent + LEASE
+        log.warning("%s is lost: the hooks that run here are stopped", entry.key)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _other(self, key: str) -> str:
+        """Name the server that runs them."""
+        entry = (await self._store.get(key)).entry
+        try:
+            return one_line(jsonread.read(jsonread.load_object(entry.value if entry else b"{}"), "server", str), 100)
+        except jsonread.BadJsonError:
+            return "another server"
+
+
+def _environment(group: str, claim: Claim) -> dict[str, str]:
+    """Give the environment of the programs (docs/fleetlock.md)."""
+    told = {
+        "LOCKSMITH_GROUP": group,
+        "LOCKSMITH_CLIENT_ID": claim.holder,
+        "LOCKSMITH_HOSTNAME": claim.hostname,
+        "LOCKSMITH_REASON": claim.reason,
+        "LOCKSMITH_WHO": claim.who,
+    }
+    # No variable can have a NUL in it, and a shell script may print them.
+    return {name: one_line(value) for name, value in told.items()}
