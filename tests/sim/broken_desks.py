@@ -5,16 +5,15 @@ from datetime import timedelta
 
 from locksmith.config.server_model import ServedGroup
 from locksmith.errors import LockError
-from locksmith.lock import client_cycle, client_presence
+from locksmith.lock import client_cycle
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.answer import Granted
 from locksmith.lock.queue import FIRST_LASTS, Queue
-from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import REBOOT
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.server.kinds import refusal
 from locksmith.server.refusal import RefusalKind
-from tests.sim.broken_parts import Broken, Unadmitted, calm, disturbed
+from tests.sim.broken_parts import Unadmitted, calm
 from tests.sim.plan import Clients, Faults, Plan
 from tests.sim.sim_desk import SimDesk, Surroundings
 

@@ -64,6 +64,7 @@ class ClientRules:
     clients: Mapping[str, Client] = field(default_factory=dict)
     servers: Sequence[str] = ()
     limit: float = 0.0
+    hooks: bool = False
     clock: Callable[[str], datetime] = lambda _server: MIDNIGHT
     """The clock of a server."""
     leases_hold: bool = True
@@ -124,6 +125,8 @@ class ClientRules:
         if record is None or name not in self.rules.semaphore().holders or record.state != COMMITTED:
             self.story.breaks(f"{server} tells {name} to reboot, which holds no slot past its point of no return")
             return
+        if self.hooks and not self.clients[name].drained:
+            self.story.breaks(f"{server} tells {name} to reboot, and has not drained it")
         at = self.committed_at.get(record.nonce, 0.0)
         rules = self.rules
         if rules.frozen is not None and rules.freeze_stands() and name not in rules.frozen:
@@ -184,6 +187,7 @@ class ClientRules:
         if author not in self.servers:
             if client is not None:
                 client.excused = client.excused or is_out or client.is_down_or_will_be
+                client.drained = False  # whoever frees a slot by hand sees to that
             return False
         request = ANSWERING.get()
         if request is None or request.client != holder:
@@ -194,7 +198,26 @@ class ClientRules:
             self.story.breaks(f"{author} gave back the slot of {holder}, which it has told to reboot")
         elif client is not None and is_out and (client.is_steady or request.run != client.run) and client.is_at_risk:
             self._gave_back_late(author, request, before)
+        if client is not None and client.drained and before is not None:
+            self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")
         return True
+
+    def hooks_begin(self, server: str, name: str, *, drain: bool) -> None:
+        """Take note that a server's hooks for a client begin."""
+        client = self.clients[name]
+        if client.hooks_on and self.leases_hold:
+            self.story.breaks(f"{server} runs the hooks of {name}, which run on {client.hooks_on}")
+        client.hooks_on, client.drained = server, client.drained or drain
+        self.story.tell(server, f"begins to {'drain' if drain else 'bring back'} {name}")
+
+    def hooks_end(self, name: str) -> None:
+        """Take note that they have ended, or were ended with their server."""
+        self.clients[name].hooks_on = ""
+
+    def brought_back(self, server: str, name: str) -> None:
+        """Take note that they have undone what those before them did."""
+        self.story.tell(server, f"has brought {name} back")
+        self.clients[name].drained = False
 
     def _gave_back_late(self, author: str, request: Request, claim: Claim) -> None:
         """Judge a steady-state that frees a client which may reboot: one that was sent before, and came late.
@@ -285,6 +308,7 @@ class ClientRules:
         for client in self.clients.values():
             client.excused = client.excused or client.permit or client.rebooting
             client.ghost = True  # what it has released may be held again
+            client.drained = False
 
     def _waits(self, name: str) -> bool:
         client = self.clients[name]

@@ -68,6 +68,10 @@ class Client:
     """When it went down the last time."""
     excused: bool = False
     """Whether its slot was taken from it in a way that no server can help; until it is steady again."""
+    drained: bool = False
+    """Whether a server's hooks have drained it."""
+    hooks_on: str = ""
+    """The server whose hooks for it run."""
     ghost: bool = False
     """Whether a slot may be held for it of which it knows nothing: a call of an earlier run was answered late."""
     update: asyncio.Event = field(default_factory=asyncio.Event)

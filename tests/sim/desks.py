@@ -1,10 +1,12 @@
 """Servers for FleetLock clients, and the wire to them: a call goes to any server, to two, late, or nowhere."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 
+from locksmith.server.hooks import PRE_REBOOT as PRE_REBOOT_HOOKS
 from locksmith.server.ports import FleetLock
 from tests.sim.client_rules import ClientRules
 from tests.sim.clients import ANSWERING, PRE_REBOOT, Request
@@ -96,6 +98,44 @@ class DeskServer:
             return refusal is None
         finally:
             self.rules.ends(request)
+
+
+@dataclass(frozen=True)
+class SimPrograms:
+    """The hooks of a server: they drain a client and bring it back, take their time, and may fail.
+
+    They end with their server.
+    """
+
+    run_of: Run
+    hooks: bool
+
+    def of(self, stage: str) -> list[Path]:
+        """Name the programs of a folder."""
+        return [Path(stage)] if self.hooks else []
+
+    async def run(self, stage: str, name: str, environ: Mapping[str, str], *, every: bool = False) -> list[str]:
+        """Run them, and give their failures."""
+        del name, every
+        run, server, client = self.run_of, self.run_of.server, environ["LOCKSMITH_CLIENT_ID"]
+        server.rules.hooks_begin(server.name, client, drain=stage == PRE_REBOOT_HOOKS)
+        try:
+            await asyncio.sleep(server.rng.choice((server.rng.uniform(0.1, 10), server.rng.uniform(10, 90))))
+            await run.pause(f"while the hooks of {client} run")
+        finally:
+            server.rules.hooks_end(client)
+        if server.rng.random() < server.faults().bad_hook:
+            server.story.tell(server.name, f"has failed hooks for {client}: {stage}")
+            return ["drain: no"]
+        if stage != PRE_REBOOT_HOOKS:
+            server.rules.brought_back(server.name, client)
+        return []
+
+    async def stop(self, stage: str, name: str) -> None:
+        """Need nothing: what is cancelled does no more."""
+
+    def forget(self, stage: str, name: str) -> None:
+        """Need nothing."""
 
 
 @dataclass

@@ -16,7 +16,8 @@ from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
 from tests.sim.client_rules import ClientRules
 from tests.sim.clients import Client
-from tests.sim.desks import GROUP, DeskServer, Run, Wire
+from tests.sim.daemon import GROUP
+from tests.sim.desks import DeskServer, Run, SimPrograms, Wire
 from tests.sim.machine import MIDNIGHT
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.sim_desk import Surroundings
@@ -64,7 +65,7 @@ class Served:
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
-        rules.limit = LIMIT.total_seconds()
+        rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
         bad = plan.faults
         rules.leases_hold = not (bad.expiries or bad.elections or bad.copies or bad.older or bad.restores)
 
@@ -83,6 +84,7 @@ class Served:
                 windows=self.windows,
                 limit=LIMIT,
                 spacing=self.plan.spacing,
+                programs=SimPrograms(run, self.plan.hooks),
             )
         )
 
@@ -139,7 +141,8 @@ class Served:
         unsteady = [
             f"{name} is still not steady" for name, one in self.clients.items() if not one.gone and not one.is_steady
         ]
-        return [*waiting, *unsteady]
+        drained = [f"{name} is still drained by a server" for name, client in self.clients.items() if client.drained]
+        return [*waiting, *unsteady, *drained]
 
     def to_unlock(self) -> list[str]:
         """Name the clients whose slot only an operator can free by now."""

@@ -12,6 +12,7 @@ from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.server.desk import RETRY_LIMIT, Desk
+from locksmith.server.hooks import HookPrograms
 from locksmith.store.protocol import Store
 
 OWN = "own"
@@ -29,6 +30,7 @@ class Surroundings:
     windows: WindowSettings
     limit: timedelta
     spacing: float
+    programs: HookPrograms
 
     def config(self) -> Config:
         """Give the configuration of the server."""
@@ -48,7 +50,7 @@ class SimDesk(Desk):
     ttl = POLLED_TTL
 
     def __init__(self, around: Surroundings) -> None:
-        super().__init__(around.config(), Paths(), store=around.store, clock=around.clock)
+        super().__init__(around.config(), Paths(), store=around.store, programs=around.programs, clock=around.clock)
         self.around = around
         self._local = around.clock
 
