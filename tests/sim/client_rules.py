@@ -34,6 +34,8 @@ JUST_NOW = 15.0
 """Seconds for which a look at the windows holds, at the moment of the grant."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
+LOST_RACE = "was changed since it was read"
+"""Words of the store for a write that another was faster than."""
 PREFIX = f"{FLEETLOCK}:"
 IN_QUEUE = {RefusalKind.QUEUED, RefusalKind.NO_SLOT}
 
@@ -73,6 +75,8 @@ class ClientRules:
     """The calls that are answered now."""
     queued_at: dict[str, float] = field(default_factory=dict)
     """For each client that waits in the queue: when it was told so the last time."""
+    called_at: dict[str, float] = field(default_factory=dict)
+    """For each client when it called the last time."""
     committed_at: dict[str, float] = field(default_factory=dict)
     """For each nonce when its commit took effect, the last time."""
     vanished: dict[str, float] = field(default_factory=dict)
@@ -103,6 +107,7 @@ class ClientRules:
     def ends(self, request: Request) -> None:
         """Take note of a call that no server works on any more."""
         self.open.pop(request, None)
+        self.called_at[request.client] = time_now()
 
     def answered(self, server: str, request: Request, refusal: Refusal | None) -> None:
         """Judge an answer at the moment when it is given."""
@@ -112,6 +117,8 @@ class ClientRules:
                 self._gave_all_back(server, name)
             elif not client.excused:
                 self._granted(server, name)
+        if refusal is not None and LOST_RACE in refusal.sentence:
+            self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         if request.kind == STEADY:
             return
         if request.run == client.run and refusal is not None and refusal.kind in IN_QUEUE:
@@ -291,8 +298,8 @@ class ClientRules:
         """Judge whether clients that are away for too long count as lost."""
         for name in self.clients if self.leases_hold else ():
             record, now = self.rules.record(name), time_now()
-            at = self.committed_at.get(record.nonce) if record is not None and self._is_out(name) else None
-            over = at is not None and now - at > self.limit + TTL + SLACK
+            is_out = record is not None and record.nonce in self.committed_at and self._is_out(name)
+            over = is_out and now - self.called_at.get(name, now) > self.limit + TTL + SLACK
             if over and self.rules.server.value(keys.node_key(GROUP, name)) is not None:
                 self.story.breaks(f"{name} is away for longer than its limit, and the group still counts on it")
 

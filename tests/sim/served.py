@@ -137,11 +137,11 @@ class Served:
 
     def open_ends(self) -> list[str]:
         """Say what has not come to its end."""
-        waiting = [f"{name} still waits for a server" for name, client in self.clients.items() if client.waits]
+        waiting = [f"{name} still waits" for name, client in self.clients.items() if client.waits]
         unsteady = [
             f"{name} is still not steady" for name, one in self.clients.items() if not one.gone and not one.is_steady
         ]
-        drained = [f"{name} is still drained by a server" for name, client in self.clients.items() if client.drained]
+        drained = [f"{name} is still drained" for name, client in self.clients.items() if client.drained]
         return [*waiting, *unsteady, *drained]
 
     def to_unlock(self) -> list[str]:

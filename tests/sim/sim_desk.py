@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 
 from locksmith.config.model import Config, RebootSettings, WindowSettings
@@ -11,6 +12,7 @@ from locksmith.host.paths import Paths
 from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.server.client_slots import ClientSlots
 from locksmith.server.desk import RETRY_LIMIT, Desk
 from locksmith.server.hooks import HookPrograms
 from locksmith.store.protocol import Store
@@ -46,7 +48,7 @@ class SimDesk(Desk):
     """The real desk, whose chance is that of the seed."""
 
     lock = RebootLock
-    queue = Queue
+    Slots = ClientSlots
     ttl = POLLED_TTL
 
     def __init__(self, around: Surroundings) -> None:
@@ -54,8 +56,14 @@ class SimDesk(Desk):
         self.around = around
         self._local = around.clock
 
+    def _slots(self, group: str) -> ClientSlots:
+        served = self._settings.groups[group]
+        return self.Slots(
+            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
+        )
+
     def _lock(self, group: str) -> QueuedLock:
         around = self.around
         lock = self.lock(around.store, group, rng=around.rng, limit=RETRY_LIMIT, clock=around.clock, rules=self._rules)
-        queue = self.queue(around.store, group, ttl=self.ttl, rng=around.rng, halt_after=self._rules.halt_after)
+        queue = Queue(around.store, group, ttl=self.ttl, rng=around.rng, halt_after=self._rules.halt_after)
         return QueuedLock(lock, queue, rng=around.rng)
