@@ -12,7 +12,7 @@ from locksmith.fleet.holders import UNDER_WAY, HolderKind, HolderStatus, holder_
 from locksmith.fleet.lookup import aliases, find
 from locksmith.fleet.phrases import absent_words, group_name, holder_words, overdue_words, span_of_presence
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import DAEMON, UNKNOWN_VERSIONS
+from locksmith.lock.records.claim import DAEMON, FLEETLOCK, UNKNOWN_VERSIONS, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
 from locksmith.lock.records.member import STOPPED, Member
 from locksmith.lock.records.node import Node
@@ -54,10 +54,14 @@ class Case:
     """Whether only the machine's own daemon was asked: nothing is known of its group."""
 
     @property
+    def waiter(self) -> Waiter | None:
+        """Its own place."""
+        return self.view.waiters[self.place - 1] if self.place else None
+
+    @property
     def name(self) -> str:
         """What people call it."""
-        waiter = self.view.waiters[self.place - 1] if self.place else None
-        known = (self.node, self.held, waiter, self.view.absent.get(self.machine_id))
+        known = (self.node, self.held, self.waiter, self.view.absent.get(self.machine_id))
         return next((one.name for one in known if one is not None), self.machine_id)
 
 
@@ -162,13 +166,15 @@ def _absent(found: Case) -> Iterator[str]:
             f"{name} is not present in {group}: its locksmithd does not run, shares no store, or has not reached etcd "
             f"for {span_of_presence()} or longer."
         )
+    elif held is None and found.waiter is not None and found.waiter.kind == FLEETLOCK:
+        yield f"{name} is a FleetLock client in the queue of {group}. It keeps its place while it calls."
     elif held is None:
         yield f"{name} is in the queue of {group}, and shows no presence."
     elif held.how is HolderKind.LOST and held.claim is not None:
         yield (
             f"{name} is LOST: it has held a slot for {span(found.now - held.claim.held_since)}, for its reboot"
             f"{_for(held.claim.reason)}, and was not seen for {span_of_presence()} or longer. No other machine "
-            f"may use that slot. Inspect the machine: its locksmithd releases the slot when it is up. {_unlock(found)}"
+            f"may use that slot. Inspect the machine: {_releases(held.claim)} when it is up. {_unlock(found)}"
         )
     elif held.how in UNDER_WAY:
         yield (
@@ -178,6 +184,10 @@ def _absent(found: Case) -> Iterator[str]:
     else:
         ways_out = ("Inspect the machine. " if held.how is HolderKind.UNSEEN else "") + _unlock(found)
         yield f"{name} is not present in {group}. A slot is held by {holder_words(held, found.now)}. {ways_out}"
+
+
+def _releases(claim: Claim) -> str:
+    return f"its {'FleetLock client' if claim.is_clients else 'locksmithd'} releases the slot"
 
 
 def _gone(found: Case, member: Member) -> Iterator[str]:

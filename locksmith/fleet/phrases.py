@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from locksmith.fleet.holders import HolderKind, HolderStatus
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.claim import FLEETLOCK, Claim
 from locksmith.lock.records.member import STOPPED, Member
 from locksmith.lock.records.node import TTL, Node
 from locksmith.util.words import clock, span
@@ -45,12 +45,12 @@ def how_words(holding: HolderStatus, now: datetime) -> str:
 
 def overdue_words(node: Node, now: datetime) -> str:
     """Say that a reboot takes longer than it may, and when its machine counts as lost."""
-    limit = span(timedelta(seconds=node.lasts - TTL))
-    if node.lost_at is None or node.state == states.STUCK:
-        return f"it has been going down for longer than reboot.limit ({limit})"
-    return (
-        f"lost at {clock(node.lost_at, now)} unless it is back, as its reboot takes longer than reboot.limit ({limit})"
+    limit = (
+        f"{'its limit' if node.strategy == FLEETLOCK else 'reboot.limit'} ({span(timedelta(seconds=node.lasts - TTL))})"
     )
+    if node.lost_at is None or node.state == states.STUCK:
+        return f"it has been going down for longer than {limit}"
+    return f"lost at {clock(node.lost_at, now)} unless it is back, as its reboot takes longer than {limit}"
 
 
 def _seen(claim: Claim | None) -> str:

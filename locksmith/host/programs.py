@@ -39,6 +39,8 @@ LOOK_EVERY = 0.05
 """Seconds between two checks whether a program has ended."""
 START_LIMIT = 20.0
 """Seconds for a program's unit to start."""
+CLOSE_LIMIT = 2.0
+"""Seconds to wait for the end of children at the end."""
 SPARE = 15.0
 """Seconds of a unit's RuntimeMaxSec beyond the program's own limit, at which its supervisor ends it."""
 
@@ -139,6 +141,16 @@ class Programs:
             await self._until(partial(_is_over, place))
         self.forget(stage, name)
 
+    async def close(self) -> None:
+        """Take note of the end of children that have ended, or are about to; within a limit."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT):
+                await self._until(lambda: not self._running_children())
+
+    def _running_children(self) -> list[subprocess.Popen[bytes]]:
+        self._children = [child for child in self._children if child.poll() is None]
+        return self._children
+
     @property
     def _has_units(self) -> bool:
         """Whether systemd runs the programs: in its units they would have the machine's files, not the image's."""
@@ -211,7 +223,7 @@ class Programs:
 
     def _start_child(self, command: list[str], environ: Mapping[str, str]) -> None:
         """Start the supervisor without systemd, as a child that outlives this process."""
-        self._children = [child for child in self._children if child.poll() is None]
+        self._running_children()
         child = subprocess.Popen(  # noqa: S603 - this program itself
             command,
             env={**os.environ, **environ},

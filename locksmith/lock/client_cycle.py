@@ -13,6 +13,7 @@ from locksmith.lock.holder import HolderState
 from locksmith.lock.queue_places import read as read_place
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, FLEETLOCK, SERVER, Claim
+from locksmith.store.protocol import Entry
 
 REASON = "FleetLock"
 """The reason of a client's claim: FleetLock has no field for another."""
@@ -23,7 +24,8 @@ class Cycle:
     """One client. `held`: its claim, with a slot; `queued`: its claim in the queue.
 
     `left`: a claim of its own whose record a take has left without a slot (v2 alone): that take may win still.
-    `other`: its id holds a slot for something else. `machine`: a machine with its id is present.
+    `other`: its id holds a slot for something else. `machine`: a machine with its id is present. `place` is the ticket
+    and the place of what is queued, `shown` the client's presence.
     """
 
     held: Claim | None = None
@@ -31,6 +33,8 @@ class Cycle:
     left: Claim | None = None
     other: HolderState | None = None
     machine: bool = False
+    place: tuple[Entry, Entry] | None = None
+    shown: Entry | None = None
 
     @property
     def claim(self) -> Claim | None:
@@ -60,14 +64,18 @@ async def read(guarded: Guarded, client: str) -> Cycle:
     semaphore, record, node, ticket = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
     state = guarded.holder_state_in(client, semaphore, record)
     own = state.claim if state.claim is not None and state.claim.is_clients else None
-    queued = None
+    queued, both = None, None
     if ticket.entry is not None and (number := places.number_of_ticket(ticket.entry.value)) is not None:
         place = (await guarded.store.get(places.place_key(group, probe, number))).entry
         queued = read_place(place, lambda found: found.claim) if place is not None else None
+        both = (ticket.entry, place) if place is not None and queued is not None else None
+    clients = node.entry is not None and client_presence.is_clients(node.entry, client)
     return Cycle(
         held=own if state.listed else None,
         queued=queued,
         left=None if state.listed else own,
         other=state if state.listed and own is None else None,
-        machine=node.entry is not None and not client_presence.is_clients(node.entry, client),
+        machine=node.entry is not None and not clients,
+        place=both,
+        shown=node.entry if clients else None,
     )

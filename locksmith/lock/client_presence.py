@@ -4,6 +4,7 @@ A client says nothing of itself between its calls. So each call that keeps its s
 the client should long have called again. A claim with a slot whose presence is gone is lost, as a daemon's is.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from locksmith import __version__
@@ -40,36 +41,21 @@ def presence_of(claim: Claim, group: str, now: datetime, limit: timedelta | None
     )
 
 
-async def show(store: Store, shown: Node) -> None:
-    """Write the presence of a client. `OtherMachineError`: a machine of this id is present. Others: the store's."""
-    key, record = keys.node_key(shown.group, shown.machine_id), node.encode(shown)
-    for _ in range(_TRIES - 1):
-        try:
-            await _write(store, key, record, shown)
-        except ConflictError:
-            continue
-        return
-    await _write(store, key, record, shown)
+async def show(store: Store, shown: Node, known: Entry | None) -> Entry:
+    """Write the presence of a client, over what is `known` of it, or where none is, and give it.
 
-
-async def end(store: Store, group: str, client: str) -> None:
-    """End the presence of a client, and no machine's. Errors are the store's."""
-    key = keys.node_key(group, client)
-    found = (await store.get(key)).entry
-    if found is not None and is_clients(found, client):
-        await (store.revoke(found) if found.lease else store.delete(key, found.version))
+    `OtherMachineError`: a machine of this id is present. Others: the store's.
+    """
+    key, record, ttl = keys.node_key(shown.group, shown.machine_id), node.encode(shown), float(shown.lasts)
+    for _ in range(_TRIES):
+        with suppress(ConflictError):
+            return await (store.replace(known, record, ttl) if known else store.create(key, record, ttl=ttl))
+        known = (await store.get(key)).entry
+        if known is not None and not is_clients(known, shown.machine_id):
+            raise OtherMachineError(shown.machine_id)
+    raise ConflictError(f"{key} is written by others again and again")
 
 
 def is_clients(entry: Entry, client: str) -> bool:
     """Tell whether a presence is that of a client, as against a machine with a daemon. `CorruptValueError`: neither."""
     return node.decode(entry.value, entry.key, client).strategy == FLEETLOCK
-
-
-async def _write(store: Store, key: str, record: bytes, shown: Node) -> None:
-    found = (await store.get(key)).entry
-    if found is None:
-        await store.create(key, record, ttl=float(shown.lasts))
-    elif is_clients(found, shown.machine_id):
-        await store.replace(found, record, float(shown.lasts))
-    else:
-        raise OtherMachineError(shown.machine_id)

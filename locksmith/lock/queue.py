@@ -146,6 +146,10 @@ class Queue:
             self._view = None
         return change is not None
 
+    def resume(self, claim: Claim, ticket: Entry, entry: Entry) -> None:
+        """Take over a place that another run, or another server, has made; `stand` prolongs it first."""
+        self._place, self._view = self._places.resumed(claim, ticket, entry), None
+
     def place(self, claim: Claim) -> Entry | None:
         """Give the place of a claim, as far as is known here."""
         return self._place.entry if self._place is not None and self.stands(claim) else None

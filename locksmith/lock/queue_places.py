@@ -67,6 +67,11 @@ class Places:
         except ConflictError:
             return await self._again(claim), 0
 
+    def resumed(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
+        """Give a place as it was read: it is to be kept at once."""
+        lasts = read(entry, lambda found: found.lasts)
+        return Place(claim, ticket, entry, float("-inf"), float(lasts or self._ttl), found=True)
+
     async def renew(self, place: Place) -> Place:
         """Prolong a place; `ConflictError`: it is gone."""
         await self._store.renew(place.entry, place.ttl)
@@ -134,8 +139,7 @@ class Places:
         return place
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
-        lasts = read(entry, lambda found: found.lasts)
-        place = Place(claim, ticket, entry, _now(), float(lasts or self._ttl), found=True)
+        place = self.resumed(claim, ticket, entry)
         return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:

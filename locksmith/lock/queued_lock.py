@@ -44,6 +44,7 @@ class QueuedLock:
         self._nonce = ""
         self._rechecked: datetime | None = None
         self._granted = False
+        self._unheld = False
         self._pending = PendingTake()
         self._wait = SlotWait(lock, queue)
         self._back_off = BackOff(rng or Random())  # noqa: S311 - when to come back, no secret
@@ -53,6 +54,13 @@ class QueuedLock:
     def is_undecided(self, claim: Claim) -> bool:
         """Whether a take of this claim may be on its way still: one that was cut off, here or in an earlier run."""
         return self._pending.may_win or claim.nonce != self._nonce
+
+    def resume(self, claim: Claim, place: tuple[Entry, Entry] | None) -> None:
+        """Begin with what was just read of a claim: it has no slot, and this ticket and place."""
+        self._follow(claim)
+        self._unheld = True
+        if place is not None:
+            self._queue.resume(claim, *place)
 
     async def take(self, claim: Claim) -> Answer:
         """Wait in the queue, and as the first try to take a slot. It may, and should, be asked again and again.
@@ -180,6 +188,9 @@ class QueuedLock:
 
     async def _known(self, claim: Claim) -> Answer | None:
         """Tell whether the claim has its slot, if that is possible; None: the claim has to ask for a slot."""
+        if self._unheld:
+            self._unheld = False
+            return None
         # A claim that has its slot may still be queued, if its place could not be removed.
         if self._granted or self._pending.is_recent(_now()) or not self._queue.stands(claim):
             if await self.lock.check(claim):

@@ -15,7 +15,7 @@ from locksmith.lock.errors import OtherServerError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, Claim
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Entry, Store, remove
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +42,25 @@ class ClientSlots:
         self._hooks = hooks
         self._clock = clock
         self._open_lock = open_lock
+        self._shown: Entry | None = None
 
     async def read(self, client: str) -> Cycle:
         """Read what the store knows of a client."""
-        return await client_cycle.read(self._open_lock().lock.guarded, client)
+        cycle = await client_cycle.read(self._open_lock().lock.guarded, client)
+        self._shown = cycle.shown
+        return cycle
 
-    async def take(self, claim: Claim) -> Denied | None:
-        """Take the slot, or keep it; None: the claim has it."""
+    async def take(self, claim: Claim, cycle: Cycle) -> Denied | None:
+        """Take the slot, or keep it, after the cycle was read; None: the claim has it."""
+        lock = self._open_lock()
+        if cycle.held is None:
+            lock.resume(claim, cycle.place)
         try:
-            answer = await self._open_lock().take(claim)
+            answer = await lock.take(claim)
         except CorruptValueError as error:
             # What keeps this client alone from its slot must not keep the others from theirs.
             if not binds_every_machine(error, claim):
-                await self._open_lock().leave(claim)
+                await lock.leave(claim)
             raise
         if not isinstance(answer, Denied):
             return None
@@ -81,7 +87,8 @@ class ClientSlots:
     async def show(self, claim: Claim, *, goes: bool = False) -> None:
         """Show the presence of a client, which `goes` down, or may be on its way down since an earlier call."""
         limit = self._served.limit if goes or claim.state == COMMITTED else None
-        await client_presence.show(self._store, client_presence.presence_of(claim, self._group, self._clock(), limit))
+        now = client_presence.presence_of(claim, self._group, self._clock(), limit)
+        self._shown = await client_presence.show(self._store, now, self._shown)
 
     async def give_way(self, cycle: Cycle, why: str) -> str:
         """Release what a refused client is not to keep; gives what is in the way of that. A slot in use stays."""
@@ -90,8 +97,7 @@ class ClientSlots:
             return ""
         if cycle.held is not None:
             return await self.undo(cycle.held, why)
-        if cycle.queued is not None:
-            await self._open_lock().leave(cycle.queued)
+        await self.leave(cycle)
         return ""
 
     async def undo(self, claim: Claim, why: str, *, rebooted: bool = False) -> str:
@@ -104,16 +110,22 @@ class ClientSlots:
         work = partial(self._undo, claim, why, rebooted=rebooted)
         return await self._hooks.alone(self._group, claim.holder, STEADY_STATE, work)
 
-    async def leave(self, claim: Claim) -> None:
-        """Remove the place of a claim in the queue: without it, no take on its way can win."""
-        await self._open_lock().leave(claim)
+    async def leave(self, cycle: Cycle) -> None:
+        """Remove the client's place in the queue: without it, no take on its way can win."""
+        if cycle.queued is not None:
+            lock = self._open_lock()
+            lock.resume(cycle.queued, cycle.place)
+            await lock.leave(cycle.queued)
 
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""
         await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        shown, self._shown = self._shown, None
+        if shown is None:
+            return
         try:
-            await client_presence.end(self._store, self._group, claim.holder)
-        except (StoreError, CorruptValueError) as error:
+            await remove(self._store, shown)
+        except StoreError as error:
             log.info("the presence of %s expires by itself: %s", claim.holder, error)
 
     async def _prepared(self, claim: Claim) -> Claim:
@@ -157,5 +169,6 @@ class ClientSlots:
             log.warning("%s (%s) in group %r keeps its slot: %s", claim.hostname, claim.holder, self._group, failed)
             return failed
         if held is not None:
+            await self.read(claim.holder)  # later calls have shown the client meanwhile
             await self.release(held, why, rebooted=rebooted)
         return ""

@@ -24,10 +24,13 @@ from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import lock_on
 from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
+from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
+from locksmith.server.names import ClientNames
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 
 LIMIT = 30.0
 """Seconds within which each call ends."""
+LONGEST_ID = 256
+"""Bytes of a client's id: each holder's is in the semaphore."""
 RETRY_LIMIT = 15.0
 """Seconds after which the lock begins no further attempt in a call."""
 ROUNDS = 5
@@ -69,6 +74,8 @@ class Desk:
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
+        self._names = ClientNames(self._store)
+        self._busy = BusySlots(self._store, local_clock())
         programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
@@ -96,6 +103,8 @@ class Desk:
     ) -> Refusal | None:
         if group not in self._settings.groups:
             return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
+        if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
+            return refusal(RefusalKind.BAD_REQUEST, f"an id must be of 1 to {LONGEST_ID} bytes that can be printed")
         try:
             async with asyncio.timeout(LIMIT), self._turns.turn((group, client)):
                 return await self._act(group, client, act)
@@ -124,8 +133,8 @@ class Desk:
         if closed := await self._windows(group).closed(self._local(), begun=cycle.held is not None):
             await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
-        claim = cycle.claim or client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), client)
-        denied = await slots.take(claim)
+        claim = cycle.claim or await self._new_claim(group, client)
+        denied = await slots.take(claim, cycle)
         if denied is None and (unready := await slots.prepare(claim)):
             return refusal(RefusalKind.NOT_READY, unready)
         denied = denied or await slots.commit(claim)
@@ -133,6 +142,8 @@ class Desk:
             return None
         if denied.must_release or cycle.committed:
             await slots.give_way(await slots.read(client), denied.text)
+        if denied.code == "slot":
+            return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
         return refused(denied)
 
     async def _steady_state(self, group: str, client: str) -> Refusal | None:
@@ -140,8 +151,7 @@ class Desk:
         cycle = await slots.read(client)
         if cycle.is_idle:
             return None
-        if cycle.queued is not None:
-            await slots.leave(cycle.queued)
+        await slots.leave(cycle)
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):
@@ -151,6 +161,10 @@ class Desk:
         if cycle.left is not None:
             await slots.release(cycle.left, STEADY)
         return None
+
+    async def _new_claim(self, group: str, client: str) -> Claim:
+        name = await self._names.of(group, client)
+        return client_cycle.new_claim(client, secrets.token_hex(16), self._clock(), name)
 
     def _slots(self, group: str) -> ClientSlots:
         served = self._settings.groups[group]

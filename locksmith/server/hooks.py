@@ -57,6 +57,10 @@ class HookPrograms(Protocol):
         """Remove what is left of a run."""
         ...
 
+    async def close(self) -> None:
+        """Wait for the end of those that were stopped."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -119,6 +123,7 @@ class ClientHooks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._programs.close()
 
     def _ended(self, client: tuple[str, str], task: "asyncio.Task[str]") -> None:
         """Keep why it failed for the next call, if that one is made here."""

@@ -44,6 +44,9 @@ class NoHooks:
     def forget(self, stage, name) -> None:
         raise NotImplementedError
 
+    async def close(self) -> None:
+        pass
+
 
 class Fleet:
     """One store, and any number of servers, daemons and operators on it, in virtual time."""

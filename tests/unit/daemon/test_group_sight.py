@@ -10,10 +10,13 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry
 
+from locksmith.config.model import Config
+from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.daemon import group_sight
 from locksmith.daemon.checked_presence import CHECK_AFTER, HOLD_OFF, CheckedPresence
 from locksmith.daemon.group_metrics import FRESH, GroupMetrics
 from locksmith.daemon.group_sight import GroupFigures, GroupSight, is_overdue
+from locksmith.host.paths import Paths
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.orders import OperatorOrders
@@ -23,8 +26,10 @@ from locksmith.lock.records import incident, keys, node, states
 from locksmith.lock.records.claim import MANUAL, UNHEALTHY, Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter, Incident
 from locksmith.lock.records.node import TTL, Node
+from locksmith.server.desk import Desk
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import NOW, claim
+from tests.builders.desks import NoHooks
 from tests.builders.groups import FREEZE
 from tests.sim.virtual_time import run
 
@@ -97,6 +102,21 @@ async def test_a_node_that_took_its_slot_and_died_is_overdue_and_then_lost(group
     assert await group.check(timedelta(seconds=1)) == known(held=1, overdue=1)
     await group.vanishes()
     assert await group.check(LIMIT) == known(held=1, lost=1, halted=1)
+
+
+async def test_a_client_that_does_not_come_back_is_overdue_and_then_lost(group):
+    server = MemoryStore(group.store._server)
+    config = Config(server=ServerSettings(groups={"": ServedGroup()}))
+    desk = Desk(config, Paths(), store=server, programs=NoHooks(), clock=lambda: group.now)
+    await group.check()
+    assert await desk.pre_reboot("", "c1") is None
+    assert await group.check() == known(held=1)
+    assert await group.check(timedelta(minutes=14)) == known(held=1)
+    assert await group.check(timedelta(minutes=2)) == known(held=1, overdue=1)
+    await group.vanishes("c1")
+    assert await group.check(timedelta(minutes=15)) == known(held=1, lost=1, halted=1)
+    assert await desk.steady_state("", "c1") is None
+    assert await group.check() == known()
 
 
 async def test_an_operator_who_knows_ends_the_halt_and_the_machine_stays_lost(group):

@@ -15,7 +15,7 @@ from locksmith.fleet.holders import HolderKind, holder_statuses
 from locksmith.fleet.lookup import find
 from locksmith.fleet.rollout import Rollout
 from locksmith.lock.records import states
-from locksmith.lock.records.claim import COMMITTED, DAEMON, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records.claim import COMMITTED, DAEMON, FLEETLOCK, HELD, MANUAL, REBOOT, SERVER, Claim
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
@@ -457,3 +457,39 @@ def test_a_machine_under_health_checks_is_verifying_with_the_cause_that_fails():
     line = layout(view, NOW, 120)[2]
     assert line.split()[:2] == ["n2", "verifying"]
     assert "web.service has failed" in line
+
+
+def client(name: str, state: str = COMMITTED) -> Claim:
+    return replace(rebooting(name, who=SERVER, state=state), kind=FLEETLOCK, reason="FleetLock")
+
+
+def test_a_client_is_explained_as_a_machine_is_and_by_what_it_does_itself():
+    shown = replace(
+        idle("n1"),
+        strategy=FLEETLOCK,
+        state=states.REBOOTING,
+        since=NOW - timedelta(minutes=20),
+        written=NOW - timedelta(minutes=20),
+        lasts=1800,
+        need=FLEETLOCK,
+        need_since=NEEDED,
+        need_reasons=("its client asks for it by FleetLock",),
+    )
+    view = replace(group(shown, claims=[client("n1")]), at=NOW)
+    assert explain(case(view, "id-n1", NOW)) == [
+        "n1 needs a reboot (since 02:14): its client asks for it by FleetLock.",
+        (
+            "n1 has been rebooting for 20 min. It is OVERDUE: lost at 03:10 unless it is back, as its reboot takes "
+            "longer than its limit (15 min). Inspect the machine."
+        ),
+    ]
+    lost = explain(case(group(claims=[client("n1")]), "id-n1", NOW))
+    assert "n1 is LOST" in lost[0]
+    assert "Inspect the machine: its FleetLock client releases the slot when it is up." in lost[0]
+    assert "is HALTED: n1 is lost: it has not come back." in lost[1]
+
+
+def test_a_client_in_the_queue_is_no_machine_that_lacks_its_presence():
+    view = replace(group(claims=[rebooting("n2")]), waiters=(waiter("n1", FLEETLOCK),))
+    first, *_ = explain(case(view, "id-n1", NOW))
+    assert first == "n1 is a FleetLock client in the queue of group db. It keeps its place while it calls."

@@ -60,7 +60,7 @@ def test_a_steady_state_of_a_client_that_has_nothing_writes_nothing():
     async def story(fleet):
         await fleet.desk().pre_reboot(G, "c1")
         before = fleet.server.revision
-        for client in ("c2", "", "c1 ", "\u2028"):
+        for client in ("c2", "c1 ", " ", "../semaphore", "%63%31", "C1", "x" * 256):
             assert await fleet.desk().steady_state(G, client) is None
         assert fleet.server.revision == before
         assert await fleet.holders() == ("c1",)
@@ -297,6 +297,46 @@ def test_a_slot_that_an_operator_has_freed_is_taken_anew_in_turn():
     play(story)
 
 
+@pytest.mark.parametrize("client", ["", "a\nb", "\x00", "\u2028", "\ud800", "\u202ec1", "x" * 257, "\u00e4" * 129])
+def test_an_id_that_cannot_be_printed_or_is_too_long_is_refused(client):
+    async def story(fleet):
+        assert kind(await fleet.desk().pre_reboot(G, client)) == "bad_request"
+        assert kind(await fleet.desk().steady_state(G, client)) == "bad_request"
+        assert fleet.keys == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("client", ["ä", "a b", "../semaphore", "_a", ".", "a/b", "%2F", "x" * 256, "<b>"])
+def test_an_id_of_any_printable_characters_is_as_good_as_any_other(client):
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, client) is None
+        assert await fleet.holders() == (client,)
+        assert kind(await fleet.desk().pre_reboot(G, "c2")) == "no_slot"
+        assert await fleet.desk().steady_state(G, client) is None
+        assert await fleet.desk().steady_state(G, "c2") is None
+        assert fleet.keys == []
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("calls", "most"), [(("pre c1",), 11), (("pre c1", "pre c1"), 6), (("pre c1", "steady c1"), 5), (("steady c1",), 1)]
+)
+def test_a_call_costs_a_few_requests(calls, most):
+    async def story(fleet):
+        desk = faults = None
+        for call in calls:
+            what, client = call.split()
+            faults = FaultScript()
+            desk = fleet.desk(faults)
+            assert await (desk.pre_reboot if what == "pre" else desk.steady_state)(G, client) is None
+        assert faults is not None
+        assert len(faults.calls) <= most, faults.calls
+
+    play(story)
+
+
 def test_a_group_that_is_not_served_is_refused():
     async def story(fleet):
         assert kind(await fleet.desk().pre_reboot("others", "c1")) == "unauthorized"
@@ -441,8 +481,8 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
         await fleet.desk().pre_reboot(G, "c0")
         await fleet.desk().pre_reboot(G, "c1")
         await fleet.desk().steady_state(G, "c0")
-        # It finds its place, prolongs it, and writes it as the first; then it takes.
-        faults = FaultScript([ARRIVES] * 3 + [LATE] * 50)
+        # It prolongs its place, and writes it as the first; then it takes.
+        faults = FaultScript([ARRIVES] * 2 + [LATE] * 50)
         call = asyncio.ensure_future(fleet.desk(faults).pre_reboot(G, "c1"))
         while faults.calls[-1:] != ["swap"]:  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import pytest
 from locksmith.errors import HostError
 from locksmith.lock import client_cycle
 from locksmith.lock.answer import Denied
+from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import HOOKS_BEGUN, HOOKS_DONE
 from locksmith.lock.records.order import Order
@@ -52,6 +53,9 @@ class Hooks:
         self.ran.append(f"{FOLDERS[stage]} stopped")
 
     def forget(self, stage, name):
+        pass
+
+    async def close(self):
         pass
 
 
@@ -228,7 +232,7 @@ def test_no_commit_passes_while_another_server_undoes_the_hooks():
         hooks = Hooks()
         first, second = fleet.desk(programs=hooks), fleet.desk(programs=hooks)
         own = client_cycle.new_claim("c1", "nonce", START, "c1")
-        assert await first._slots(G).take(own) is None
+        assert await first._slots(G).take(own, Cycle()) is None
         assert await fleet.daemon().lock.note_hooks(own, HOOKS_DONE) is not None
         await fleet.orders.freeze(Order("alice", START, "the database moves", nonce="f"))
         undoes = asyncio.ensure_future(first.pre_reboot(G, "c1"))
