@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from locksmith.config.model import Config
-from locksmith.errors import CorruptValueError, HostError, LockError, OlderJournalError, StoreError
+from locksmith.errors import ConflictError, CorruptValueError, HostError, LockError, OlderJournalError, StoreError
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.hostname import read_hostname
@@ -51,7 +51,7 @@ ROUNDS = 5
 STEADY = "its client is in its steady state"
 """Why the history says that a slot was released that no reboot came of."""
 
-_AGAIN = (OtherServerError, OlderJournalError)
+_AGAIN = (OtherServerError, OlderJournalError, ConflictError)
 """What says that another server acts for the same client: it is read again, and the call goes on from there."""
 
 

@@ -1,0 +1,47 @@
+"""Servers that act for one client at the same time: none of them answers that it has lost a race."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from locksmith.server.refusal import RefusalKind
+from locksmith.store.memory import MemoryStore
+from tests.builders.desks import POLL, G, play
+from tests.harness.fault_script import StepwiseStore
+
+
+class Paced:
+    """A network in which each call takes as long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def carry(self, call):
+        await asyncio.sleep(self.seconds)
+        return call.apply()
+
+
+@pytest.mark.parametrize("store", [MemoryStore, StepwiseStore])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_call_that_reaches_two_servers_is_not_refused_because_one_was_faster(store, waits):
+    """Zincati would take that for an answer, and call again five minutes later, with its slot committed meanwhile."""
+
+    async def story(fleet, begin, pace):
+        if waits:
+            await fleet.desk().pre_reboot(G, "c0")
+            await fleet.desk().pre_reboot(G, "c1")
+            await asyncio.sleep(POLL)
+            await fleet.desk().steady_state(G, "c0")
+        slow, quick = fleet.desk(Paced(0.003)), fleet.desk(Paced(pace))
+
+        async def later():
+            await asyncio.sleep(0.001 * begin)
+            return await quick.pre_reboot(G, "c1")
+
+        answers = await asyncio.gather(slow.pre_reboot(G, "c1"), later())
+        assert [answer for answer in answers if answer is not None and answer.kind is RefusalKind.STORE] == []
+        assert None in answers
+
+    for begin, pace in itertools.product(range(0, 45, 5), (0.001, 0.007)):
+        play(lambda fleet, begin=begin, pace=pace: story(fleet, begin, pace), store)
