@@ -216,6 +216,13 @@ class Raising(SimDesk):
         return refused
 
 
+class OneTry(SimDesk):
+    """Gives up where another server was faster."""
+
+    async def _act(self, group, client, act):
+        return await act(group, client)
+
+
 class Undrained(SimDesk):
     """Takes the hooks before a reboot for done."""
 
@@ -225,6 +232,18 @@ class Undrained(SimDesk):
 
         async def _prepared(self, claim):
             return claim
+
+
+class Twofold(SimDesk):
+    """Does not ask whether another server runs the hooks of a client."""
+
+    def __init__(self, around) -> None:
+        super().__init__(around)
+
+        async def at_once(_group, _client, work):
+            return await work()
+
+        self._hooks._with_key = at_once  # type: ignore[method-assign]
 
 
 class LeftDrained(SimDesk):
@@ -285,9 +304,19 @@ def called_twice(drawn: Plan) -> Plan:
     return replace(served(drawn), slots=6, faults=Faults(twice=0.8), busy=5.0)
 
 
+def called_twice_in_line(drawn: Plan) -> Plan:
+    """What takes such calls of clients that wait."""
+    return replace(called_twice(drawn), slots=1)
+
+
+def hooked_twice(drawn: Plan) -> Plan:
+    """What takes such calls, and hooks."""
+    return replace(called_twice(drawn), hooks=True)
+
+
 def left(drawn: Plan) -> Plan:
     """What takes clients that never come back, and nobody who looks after them."""
-    shaped = replace(served(drawn), slots=4, faults=Faults(gone=0.3))
+    shaped = replace(served(drawn), slots=4, faults=Faults(gone=0.6))
     return replace(shaped, clients=replace(shaped.clients, unattended=2400.0, poll=300.0))
 
 
@@ -335,8 +364,10 @@ BROKEN_DESKS = [
     Broken(Jealous, "between two of its calls", slowly_served),
     Broken(Pushy, "loses its place in the queue by asking again", slowly_served),
     Broken(NewNonces, "between two of its calls", served),
-    Broken(Strict, "is still not steady", served),
+    Broken(Strict, "still not steady", served),
     Broken(Undrained, "and has not drained it", hooked),
     Broken(LeftDrained, "and its hooks have not brought it back", hooked),
+    Broken(Twofold, "which run on", hooked_twice),
     Broken(Raising, "has no answer to a call", served),
+    Broken(OneTry, "than that it lost a race", called_twice_in_line),
 ]

@@ -291,6 +291,12 @@ def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
     return replace(drawn, clients=clients, faults=faults)
 
 
+def clients_alone(drawn: Plan) -> Plan:
+    """Make a fleet of clients, beside one machine."""
+    shaped = with_clients(replace(drawn, machines=1, windows=drawn.windows[:1]), 1.0)
+    return replace(shaped, clients=replace(shaped.clients, number=max(3, shaped.clients.number)))
+
+
 def _many_slots(rng: Random, slots: int) -> int:
     """Give half of the crowds more slots than etcd takes keys of their holders in one transaction."""
     return rng.randint(65, 200) if rng.random() < 0.5 else slots
