@@ -58,6 +58,11 @@ class Paths:
         return self.root / "run/locksmith"
 
     @property
+    def server_run(self) -> Path:
+        """The same of `locksmith-server`, which has a user of its own."""
+        return self.root / "run/locksmith-server"
+
+    @property
     def coordinator(self) -> Path:
         """update_engine's file that names its reboot coordinator."""
         return self.root / "run/update-engine/coordinator.conf"

@@ -61,14 +61,15 @@ class Outcome:
 class Programs:
     """Runs the programs of checks and hooks. `limit` is in seconds, for each program.
 
-    Without `units`, they are children of this process also where systemd runs: `locksmith-server` has no right to start
-    units, and what its hooks do is done elsewhere.
+    With a `run` folder of its own, `locksmith-server` has them as children also where systemd runs: it has no right to
+    start units, and what its hooks do is done elsewhere.
     """
 
-    def __init__(self, paths: Paths, bus: SystemBus, limit: float, *, units: bool = True) -> None:
+    def __init__(self, paths: Paths, bus: SystemBus, limit: float, run: Path | None = None) -> None:
         self._paths = paths
         self._bus = bus
-        self._units = units
+        self._units = run is None
+        self._folder = (run or paths.run) / "programs"
         self._limit = limit
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -155,10 +156,6 @@ class Programs:
     def _has_units(self) -> bool:
         """Whether systemd runs the programs: in its units they would have the machine's files, not the image's."""
         return self._units and self._paths.systemd_booted.exists() and not in_image(self._paths)
-
-    @property
-    def _folder(self) -> Path:
-        return self._paths.run / "programs"
 
     def _place(self, stage: str, program: Path, name: str) -> Path:
         """Give the path, without a suffix, of the files of a program's run. Its last part is also the unit's name."""

@@ -58,7 +58,17 @@ def new_claim(client: str, nonce: str, now: datetime, name: str) -> Claim:
 
 
 async def read(guarded: Guarded, client: str) -> Cycle:
-    """Read what the store knows of a client. Errors are the store's, `CorruptValueError`."""
+    """Read what the store knows of a client. Errors are the store's, `CorruptValueError`.
+
+    The place is read after all others. If it is gone by then, a take may have removed it: all is read once more. (On v2
+    a ticket may stay without its place.)
+    """
+    first = await _read(guarded, client)
+    return first if first is not None else await _read(guarded, client) or await _read(guarded, client, alone=True)
+
+
+async def _read(guarded: Guarded, client: str, *, alone: bool = False) -> Cycle | None:
+    """Read it; None: the ticket has no place, which counts only if the ticket may be `alone`."""
     group, probe = guarded.group, Claim(client, FLEETLOCK, "", datetime.min)  # noqa: DTZ901 - only its names are used
     wanted = [keys.node_key(group, client), places.ticket_key(group, probe)]
     semaphore, record, node, ticket = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
@@ -67,6 +77,8 @@ async def read(guarded: Guarded, client: str) -> Cycle:
     queued, both = None, None
     if ticket.entry is not None and (number := places.number_of_ticket(ticket.entry.value)) is not None:
         place = (await guarded.store.get(places.place_key(group, probe, number))).entry
+        if place is None and not alone:
+            return None
         queued = read_place(place, lambda found: found.claim) if place is not None else None
         both = (ticket.entry, place) if place is not None and queued is not None else None
     clients = node.entry is not None and client_presence.is_clients(node.entry, client)

@@ -18,6 +18,7 @@ from random import Random
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.answer import QueuePosition
+from locksmith.lock.errors import PlaceGoneError
 from locksmith.lock.queue_halt import halts_all
 from locksmith.lock.queue_places import Place, Places, read
 from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
@@ -226,8 +227,14 @@ class Queue:
             else:
                 self._place = await self._places.renew(place)
         except ConflictError:
-            return await self._enter(place.claim)
+            return await self._enter_again(place.claim)
         return self._place
+
+    async def _enter_again(self, claim: Claim) -> Place:
+        """Make a place in the stead of one that is gone; a client's may have been removed by its steady-state."""
+        if claim.is_clients:
+            raise PlaceGoneError(f"the place of {claim.holder} in the queue is gone")
+        return await self._enter(claim)
 
     async def _write(self, place: Place, ttl: float) -> Place:
         """Write the place once more. Where the answer is lost, it is looked for before the next step."""
@@ -277,7 +284,7 @@ class Queue:
                 if await self._clear(sight):
                     continue
                 return self._view_of(sight, at)
-            place = await self._enter(place.claim)
+            place = await self._enter_again(place.claim)
             if self._view is not None:
                 return self._view
         raise StoreUnavailableError(f"the place {place.entry.key} in the queue disappears as soon as it is made")

@@ -22,16 +22,19 @@ class BusySlots:
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
-        self._words: dict[str, tuple[str, float]] = {}
+        self._words: dict[str, tuple[str, str, float]] = {}
 
     async def words(self, group: str, otherwise: str) -> str:
-        """Say who holds the slots, since when and why; where that cannot be read, or one is free, `otherwise`."""
+        """Say who holds the slots, since when and why; where that cannot be read, or one is free, `otherwise`.
+
+        `otherwise` has the ids of the holders: with other holders, the words are read again.
+        """
         now = asyncio.get_running_loop().time()
-        words, ends = self._words.get(group, ("", now))
-        if now >= ends:
+        known, words, ends = self._words.get(group, ("", "", now))
+        if known != otherwise or now >= ends:
             words = ""
             with suppress(StoreError, CorruptValueError, TimeoutError):
                 async with asyncio.timeout(READ_LIMIT):
                     words = busy_words(await read_slots(self._store, group), self._clock())
-            self._words[group] = (words, now + FRESH)
+            self._words[group] = (otherwise, words, now + FRESH)
         return words or otherwise

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -11,7 +12,7 @@ from locksmith.lock import client_cycle, client_presence
 from locksmith.lock.answer import Denied
 from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.denials import binds_every_machine
-from locksmith.lock.errors import OtherServerError
+from locksmith.lock.errors import OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, Claim
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
@@ -57,6 +58,9 @@ class ClientSlots:
             lock.resume(claim, cycle.place)
         try:
             answer = await lock.take(claim)
+        except PlaceGoneError as error:
+            await self._raise_if_held(claim, error)
+            raise
         except CorruptValueError as error:
             # What keeps this client alone from its slot must not keep the others from theirs.
             if not binds_every_machine(error, claim):
@@ -65,15 +69,20 @@ class ClientSlots:
         if not isinstance(answer, Denied):
             return None
         if answer.code == "other_claim":
-            again = await self.read(claim.holder)
-            if again.held is not None and again.held.nonce != claim.nonce:
-                raise OtherServerError(answer.text)
+            await self._raise_if_held(claim)
         return answer
+
+    async def _raise_if_held(self, claim: Claim, cause: Exception | None = None) -> None:
+        """Raise `OtherServerError` where another server has taken the slot of this client."""
+        if (await self.read(claim.holder)).held is not None:
+            raise OtherServerError(f"another server has taken the slot of {claim.holder}") from cause
 
     async def prepare(self, claim: Claim) -> str:
         """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
-        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE or not self._hooks.wanted(PRE_REBOOT):
+        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE:
             return ""
+        if not self._hooks.wanted(PRE_REBOOT):
+            return f"the hooks of {claim.holder} have begun on another server, and here are none" if claim.hooks else ""
         await self.show(claim)
         return await self._hooks.alone(self._group, claim.holder, PRE_REBOOT, partial(self._prepare, claim))
 
@@ -81,7 +90,8 @@ class ClientSlots:
         """Pass the point of no return; None: the client may reboot. If it does not come back, its presence ends."""
         known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
         await self.show(known, goes=True)
-        answer = await self._open_lock().commit(known)
+        # An operator's `resume` was about an earlier reboot that this client did not come back from.
+        answer = await self._open_lock().commit(replace(known, acknowledged=""))
         return answer if isinstance(answer, Denied) else None
 
     async def show(self, claim: Claim, *, goes: bool = False) -> None:
@@ -120,6 +130,14 @@ class ClientSlots:
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""
         await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        await self._hide(claim)
+
+    async def hide_lost(self, claim: Claim) -> None:
+        """End the presence of a client whose slot was freed while it was shown."""
+        if (await self.read(claim.holder)).held is None:
+            await self._hide(claim)
+
+    async def _hide(self, claim: Claim) -> None:
         shown, self._shown = self._shown, None
         if shown is None:
             return

@@ -55,6 +55,10 @@ _AGAIN = (OtherServerError, OlderJournalError, ConflictError)
 """What says that another server acts for the same client: it is read again, and the call goes on from there."""
 
 
+_Act = Callable[[str, str, bool], Awaitable[Refusal | None]]
+"""One of the two calls: the group, the client, and whether it is begun again."""
+
+
 class Desk:
     """FleetLock for all groups of a configuration, on one store. No call raises, except if it is cancelled."""
 
@@ -76,7 +80,7 @@ class Desk:
         self._turns = Turns()
         self._names = ClientNames(self._store)
         self._busy = BusySlots(self._store, local_clock())
-        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), units=False)
+        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
         self._rules = GroupRules(
@@ -98,9 +102,7 @@ class Desk:
         await self._hooks.close()
         await self._store.close()
 
-    async def _answer(
-        self, group: str, client: str, act: Callable[[str, str], Awaitable[Refusal | None]]
-    ) -> Refusal | None:
+    async def _answer(self, group: str, client: str, act: _Act) -> Refusal | None:
         if group not in self._settings.groups:
             return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
         if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
@@ -114,17 +116,18 @@ class Desk:
             log.exception("a defect of locksmith-server: a call of %s in group %r was refused", client, group)
             return refusal(RefusalKind.STORE, "locksmith-server has a defect: its log says more")
 
-    async def _act(
-        self, group: str, client: str, act: Callable[[str, str], Awaitable[Refusal | None]]
-    ) -> Refusal | None:
-        for _ in range(ROUNDS - 1):
+    async def _act(self, group: str, client: str, act: _Act) -> Refusal | None:
+        for number in range(ROUNDS - 1):
             with suppress(*_AGAIN):
-                return await act(group, client)
-        return await act(group, client)
+                return await act(group, client, number > 0)
+        return await act(group, client, True)
 
-    async def _pre_reboot(self, group: str, client: str) -> Refusal | None:
+    async def _pre_reboot(self, group: str, client: str, again: bool) -> Refusal | None:
         slots = self._slots(group)
         cycle = await slots.read(client)
+        if again and cycle.is_idle:
+            # What this call had begun is gone: the client said meanwhile that it is steady.
+            raise PlaceGoneError(f"what {client} had is released")
         if cycle.other is not None:
             return refusal(RefusalKind.NO_SLOT, cycle.other.describe())
         if cycle.machine:
@@ -140,26 +143,32 @@ class Desk:
         denied = denied or await slots.commit(claim)
         if denied is None:
             return None
-        if denied.must_release or cycle.committed:
+        if denied.lost:
+            await slots.hide_lost(claim)
+        elif denied.must_release or cycle.committed:
             await slots.give_way(await slots.read(client), denied.text)
         if denied.code == "slot":
             return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
         return refused(denied)
 
-    async def _steady_state(self, group: str, client: str) -> Refusal | None:
+    async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
         slots = self._slots(group)
         cycle = await slots.read(client)
         if cycle.is_idle:
             return None
-        await slots.leave(cycle)
+        pending = [claim for claim in (cycle.queued, cycle.left) if claim is not None]
+        if cycle.queued is not None:
+            await slots.leave(cycle)
+            if self._store.transactional:
+                # No take can win without the place. Whether one has won before, the next reading tells.
+                pending, cycle = [], await slots.read(client)
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):
                 return refusal(RefusalKind.NOT_READY, unready)
-        elif cycle.queued is not None:
-            await slots.release(cycle.queued, STEADY)
-        if cycle.left is not None:
-            await slots.release(cycle.left, STEADY)
+        for claim in pending:
+            if cycle.held is None or claim.nonce != cycle.held.nonce:
+                await slots.release(claim, STEADY)
         return None
 
     async def _new_claim(self, group: str, client: str) -> Claim:
@@ -183,10 +192,11 @@ class Desk:
 def _explained(client: str, error: Exception) -> Refusal | None:
     """Give the refusal for an error that was raised on purpose; None: it is a defect."""
     busy = f"too many calls of {client} are under way here: call again later"
-    known = {
+    known: dict[type[Exception], tuple[RefusalKind, str]] = {
         TooManyCallsError: (RefusalKind.NOT_READY, busy),
         TimeoutError: (RefusalKind.STORE, f"etcd did not do within {LIMIT:g} s what the call of {client} needs"),
         HostError: (RefusalKind.NOT_READY, f"the hooks of locksmith-server cannot be run: {error}"),
+        **dict.fromkeys(_AGAIN, (RefusalKind.NOT_READY, f"another server acts for {client} too: call again")),
         StoreError: (RefusalKind.STORE, str(error)),
         CorruptValueError: (RefusalKind.STORE, str(error)),
         PlaceGoneError: (RefusalKind.QUEUED, f"{error}; call again"),

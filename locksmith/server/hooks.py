@@ -141,6 +141,8 @@ class ClientHooks:
             return await self._with_key(group, client, work)
         except LocksmithError as error:
             return str(error)
+        except OSError as error:
+            return f"the hooks of {self._server} cannot be run: {error}"
         except Exception:
             log.exception("a defect of locksmith-server: the hooks of %s in group %r", client, group)
             return "locksmith-server has a defect: its log says more"
@@ -157,10 +159,17 @@ class ClientHooks:
         async def act() -> None:
             said.append(await work())
 
-        await first_of(act(), self._keep(entry))
+        try:
+            await first_of(act(), self._keep(entry))
+        except Exception:
+            await self._end(entry)
+            raise
+        await self._end(entry)
+        return said[0] if said else "another server may run the hooks by now: call again"
+
+    async def _end(self, entry: Entry) -> None:
         with suppress(StoreError):  # it ends by itself
             await self._store.revoke(entry)
-        return said[0] if said else "another server may run the hooks by now: call again"
 
     async def _keep(self, entry: Entry) -> None:
         """Keep the key; the end of this is the loss of it: another server may have begun."""

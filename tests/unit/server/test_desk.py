@@ -226,6 +226,22 @@ def test_a_client_that_does_not_come_back_is_lost_and_halts_clients_and_daemons(
     play(story)
 
 
+def test_a_client_that_is_lost_once_more_after_a_resume_halts_once_more():
+    async def story(fleet):
+        desk = fleet.desk()
+        await fleet.admin.set_max(2)
+        for nonce in ("r1", "r2"):
+            assert await desk.pre_reboot(G, "c1") is None
+            await asyncio.sleep(15 * 60 + TTL + 5)
+            assert kind(await desk.pre_reboot(G, "c2")) == "halted"
+            assert len(await fleet.orders.resume(Order("alice", START, "", nonce=nonce))) == 1
+            assert await desk.pre_reboot(G, "c2") is None
+            assert await desk.steady_state(G, "c2") is None
+        assert await fleet.holders() == ("c1",)
+
+    play(story)
+
+
 def test_the_window_of_a_group_refuses_and_whoever_may_not_reboot_leaves_the_queue():
     async def story(fleet):
         night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
@@ -494,6 +510,35 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
         assert fleet.keys == []
 
     play(story)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_steady_state_ends_what_a_slower_call_has_begun_before_it(queued):
+    """A client that went on by itself keeps neither a slot nor a place, at whichever request the other call is."""
+
+    async def story(fleet, begin):
+        if queued:
+            await fleet.desk().pre_reboot(G, "c0")
+            await fleet.desk().pre_reboot(G, "c1")
+            await fleet.desk().steady_state(G, "c0")
+        slow, quick = fleet.desk(Paced([10] * 99)), fleet.desk(Paced([1] * 99))
+        call = asyncio.ensure_future(slow.pre_reboot(G, "c1"))
+        await asyncio.sleep(begin / 1000)
+        seen = await fleet.cycle("c1")
+        before = fleet.server.revision
+        assert await quick.steady_state(G, "c1") is None
+        released = fleet.server.revision > before
+        answer = await call
+        if released and not seen.is_idle:
+            assert await fleet.holders() == (), (begin, answer)
+            assert fleet.keys == [], (begin, answer)
+        return released, answer is None
+
+    # Right after a request of the slower call, in the middle, and right before it.
+    begins = [10 * number + moment for number in range(1 + queued, 13) for moment in (1.5, 5.5, 8.5, 9.5)]
+    seen = [play(lambda fleet, begin=begin: story(fleet, begin)) for begin in begins]
+    assert any(released for released, _ in seen)
+    assert any(not granted for _, granted in seen)
 
 
 def test_each_server_goes_on_where_another_has_stopped():

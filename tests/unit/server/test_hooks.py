@@ -252,6 +252,30 @@ def test_no_commit_passes_while_another_server_undoes_the_hooks():
     assert any(granted)
 
 
+def test_a_server_without_hooks_does_not_grant_what_another_has_begun_to_prepare():
+    async def story(fleet):
+        assert kind(await fleet.desk(programs=Hooks(takes=1e6)).pre_reboot(G, "c1")) == "not_ready"
+        refusal = await fleet.desk().pre_reboot(G, "c1")
+        assert (kind(refusal), "here are none" in refusal.sentence) == ("not_ready", True)
+
+    play(story)
+
+
+def test_an_error_of_the_store_while_hooks_run_leaves_no_key_behind():
+    async def story(fleet):
+        hooks, faults = Hooks(takes=5), FaultScript()
+        desk = fleet.desk(faults, programs=hooks)
+        call = asyncio.ensure_future(desk.pre_reboot(G, "c1"))
+        await asyncio.sleep(2)
+        faults.fates = [NEVER_SENT]  # that they are done
+        assert (await call).sentence == "no endpoint answered"
+        assert [key for key in fleet.keys if key.startswith("hooks/")] == []
+        assert await desk.pre_reboot(G, "c1") is None
+        assert hooks.ran == [PRE, PRE]
+
+    play(story)
+
+
 def test_a_steady_state_while_the_first_hooks_run_waits_for_them():
     async def story(fleet):
         hooks = Hooks(takes=100)
