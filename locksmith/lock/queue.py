@@ -96,6 +96,7 @@ class Queue:
         ttl: float = TTL,
         rng: Random | None = None,
         halt_after: HaltAfter = FIRST,
+        unchanged: Unchanged | None = None,
     ) -> None:
         self._store = store
         self._group = group
@@ -107,7 +108,7 @@ class Queue:
         self._sight = QueueSight(store, group)
         # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
-        self._unchanged = Unchanged()
+        self._unchanged = unchanged or Unchanged()
 
     def stands(self, claim: Claim) -> bool:
         """Whether this claim has a place, as far as is known here."""

@@ -1,8 +1,9 @@
 """One FleetLock client and its servers as a small model, of which every state is explored (docs/fleetlock.md).
 
 No server remembers a client: the nonce of a cycle is looked up in the record of its slot, else in its place in the
-queue, else it is new. Here two calls of one client are answered at once, by two servers, whose requests are lost or late,
-while another takes the one slot in between and an operator unlocks. A server that is killed leaves its requests behind.
+queue, else it is new. Here two calls of one client are answered at once, by two servers, whose requests are lost or
+late. Another machine takes the one slot in between, and an operator unlocks. A server that is killed leaves its
+requests behind.
 
 What no server can tell is left out: a call that arrives when its client has made others since.
 """
@@ -19,9 +20,9 @@ BOOTED, STEADY, ASKS, MAY, DOWN = "booted", "steady", "asks", "may", "down"
 FREE, ENTER, TAKE, TAKING, COMMIT, COMMITTING, YES, NO = (
     *("free", "enter", "take", "taking", "commit", "committing", "yes", "no"),
 )
-LEAVE, RELEASE, RELEASING, FENCE, FENCING = "leave", "release", "releasing", "fence", "fencing"
+LEAVE, RELEASE, RELEASING = "leave", "release", "releasing"
 """Where a server is with a call: what it is about to do, or what it waits for an answer to."""
-SENT = {TAKING: TAKE, COMMITTING: COMMIT, RELEASING: RELEASE, FENCING: FENCE}
+SENT = {TAKING: TAKE, COMMITTING: COMMIT, RELEASING: RELEASE}
 """Where it goes on when a request was lost, or has lost: it reads again."""
 NOTHING = 0
 
@@ -33,14 +34,12 @@ class Server(NamedTuple):
     nonce: int = NOTHING
     heard: bool = False
     fresh: bool = False
-    committed: bool = False
-    """Whether the claim was past its point of no return when the call came."""
     place: int = NOTHING
     """The nonce of the place that a steady-state removes first."""
 
 
 class World(NamedTuple):
-    """Everything; `slot` and `place` have the nonce of the client's claim there. `late`: requests that may still win."""
+    """Everything; `slot` and `place` have the nonce of the client's claim there. `late` are requests that may win."""
 
     client: str = BOOTED
     wants: int = 2
@@ -75,8 +74,6 @@ class Protocol:
     """A steady-state releases the claim that was there when it came, and no later one."""
     compares: bool = True
     """A write is guarded by the semaphore's version."""
-    fences: bool = True
-    """A steady-state of a claim without a commit makes a take that is on its way unable to win."""
 
 
 def explore(beginning: World, protocol: Protocol = Protocol()) -> Explored[World]:
@@ -122,14 +119,14 @@ def _client(world: World) -> Iterator[Step[World]]:
 def _steady(world: World) -> Server:
     """Look what a steady-state has to release."""
     if world.place:
-        return Server(LEAVE, world.slot or world.place, committed=world.committed, place=world.place)
-    return Server(RELEASE, world.slot, committed=world.committed) if world.slot else Server(YES)
+        return Server(LEAVE, world.slot or world.place, place=world.place)
+    return Server(RELEASE, world.slot) if world.slot else Server(YES)
 
 
 def _pre_reboot(world: World, protocol: Protocol) -> Server:
     """Look whether the client has a claim."""
     if protocol.looks_up and world.slot:
-        return Server(COMMIT, world.slot, committed=world.committed)
+        return Server(COMMIT, world.slot)
     if protocol.looks_up and world.place:
         return Server(TAKE, world.place)
     at_work = (nonce for server in world.servers for nonce in (server.nonce, server.place))
@@ -138,7 +135,7 @@ def _pre_reboot(world: World, protocol: Protocol) -> Server:
 
 
 def _server(world: World, number: int, server: Server, protocol: Protocol) -> Iterator[Step[World]]:
-    """Do what a server does next, by what it reads now."""
+    """Do what a server does next, by what it reads now, or kill it."""
     match server.at:
         case "enter" if world.place:
             yield _becomes(world, number, "finds another's place", _pre_reboot(world, protocol))
@@ -146,26 +143,28 @@ def _server(world: World, number: int, server: Server, protocol: Protocol) -> It
             yield Step(f"{number} enters the queue", _with(world, number, at=TAKE)._replace(place=server.nonce))
         case "take":
             yield _take(world, number, server, protocol)
-        case "commit" if world.slot != server.nonce:
-            yield _becomes(world, number, "finds its slot gone", server._replace(at=NO))
-        case "commit" if not protocol.commits:
-            yield _becomes(world, number, "commits nothing", server._replace(at=YES))
         case "commit":
-            yield _becomes(world, number, "sends its commit", server._replace(at=COMMITTING, fresh=True))
+            yield _commit(world, number, server, protocol)
         case "leave":
             place = NOTHING if world.place == server.place else world.place
             left = _with(world, number, at=RELEASE, place=NOTHING)._replace(place=place)
             yield Step(f"{number} removes the place", left)
         case "release":
             yield _release(world, number, server, protocol)
-        case "fence":
-            yield _becomes(world, number, "sends its fence", server._replace(at=FENCING, fresh=True))
         case "yes" | "no":
             yield _answer(world, number, server)
     if world.kills:
-        sent = _on_its_way(server)
-        killed = _with(world, number, **Server()._asdict())._replace(late=_add(world, sent), kills=world.kills - 1)
+        late = _add(world, _on_its_way(server))
+        killed = _with(world, number, **Server()._asdict())._replace(late=late, kills=world.kills - 1)
         yield Step(f"{number} is killed", killed, needed=False)
+
+
+def _commit(world: World, number: int, server: Server, protocol: Protocol) -> Step[World]:
+    if world.slot != server.nonce:
+        return _becomes(world, number, "finds its slot gone", server._replace(at=NO))
+    if not protocol.commits:
+        return _becomes(world, number, "commits nothing", server._replace(at=YES))
+    return _becomes(world, number, "sends its commit", server._replace(at=COMMITTING, fresh=True))
 
 
 def _take(world: World, number: int, server: Server, protocol: Protocol) -> Step[World]:
@@ -184,8 +183,7 @@ def _take(world: World, number: int, server: Server, protocol: Protocol) -> Step
 def _release(world: World, number: int, server: Server, protocol: Protocol) -> Step[World]:
     if world.slot and (world.slot == server.nonce or not protocol.releases_what_it_saw):
         return _becomes(world, number, "sends its release", server._replace(at=RELEASING, fresh=True))
-    fences = protocol.fences and not server.committed
-    return _becomes(world, number, "has nothing to release", server._replace(at=FENCE if fences else YES))
+    return _becomes(world, number, "has nothing to release", server._replace(at=YES))
 
 
 def _answer(world: World, number: int, server: Server) -> Step[World]:
@@ -206,15 +204,14 @@ def _wire(world: World, number: int, server: Server, protocol: Protocol) -> Iter
         return
     wins = server.fresh or not protocol.compares
     after = _applied(world, server.at, server.nonce, protocol) if wins else None
-    done = {TAKING: COMMIT, COMMITTING: YES, RELEASING: YES, FENCING: YES}[server.at]
+    done = {TAKING: COMMIT, COMMITTING: YES, RELEASING: YES}[server.at]
     again = SENT[server.at]
     answered = world if after is None else after
     yield Step(f"{number} has its answer: {server.at}", _with(answered, number, at=again if after is None else done))
     if world.losses:
         left = world.losses - 1
-        yield Step(
-            f"{number} has no answer: {server.at}", _with(answered, number, at=again)._replace(losses=left), needed=False
-        )
+        lost = _with(answered, number, at=again)._replace(losses=left)
+        yield Step(f"{number} has no answer: {server.at}", lost, needed=False)
         late = _with(world, number, at=again)._replace(losses=left, late=_add(world, _on_its_way(server)))
         yield Step(f"a request of {number} is late: {server.at}", late, needed=False)
 
@@ -250,8 +247,6 @@ def _applied(world: World, sent: str, nonce: int, protocol: Protocol) -> World |
             return None
         place = NOTHING if world.place == nonce else world.place
         return _wrote(world._replace(slot=nonce, committed=False, place=place))
-    if sent == FENCING:
-        return _wrote(world)
     if sent == COMMITTING:
         return _wrote(world._replace(committed=True)) if world.slot else None
     return _wrote(world._replace(slot=NOTHING, committed=False))

@@ -239,7 +239,9 @@ class ClientRules:
 
     def _writes_for_steady(self, request: Request, before: StoreBefore) -> None:
         known = self.open.get(request)
-        if known is not None and known.alone and known.nothing and not any(before.value(key) for key in self._keys(request.client)):
+        if known is None or not (known.alone and known.nothing):
+            return
+        if not any(before.value(key) for key in self._keys(request.client)):
             key = next(iter(before.found), "something")
             self.story.breaks(f"a steady-state of {request.client}, which has nothing, writes {key}")
 

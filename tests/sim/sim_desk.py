@@ -63,7 +63,9 @@ class SimDesk(Desk):
         )
 
     def _lock(self, group: str) -> QueuedLock:
-        around = self.around
-        lock = self.lock(around.store, group, rng=around.rng, limit=RETRY_LIMIT, clock=around.clock, rules=self._rules)
-        queue = Queue(around.store, group, ttl=self.ttl, rng=around.rng, halt_after=self._rules.halt_after)
-        return QueuedLock(lock, queue, rng=around.rng)
+        around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
+        lock = self.lock(
+            around.store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
+        )
+        queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
+        return QueuedLock(lock, queue, rng=rng)
