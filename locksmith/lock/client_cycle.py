@@ -63,26 +63,25 @@ async def read(guarded: Guarded, client: str) -> Cycle:
     The place is read after all others. If it is gone by then, a take may have removed it: all is read once more. (On v2
     a ticket may stay without its place.)
     """
-    first = await _read(guarded, client)
-    return first if first is not None else await _read(guarded, client) or await _read(guarded, client, alone=True)
+    cycle, whole = await _read(guarded, client)
+    return cycle if whole else (await _read(guarded, client))[0]
 
 
-async def _read(guarded: Guarded, client: str, *, alone: bool = False) -> Cycle | None:
-    """Read it; None: the ticket has no place, which counts only if the ticket may be `alone`."""
+async def _read(guarded: Guarded, client: str) -> tuple[Cycle, bool]:
+    """Read it, and tell whether the ticket had its place."""
     group, probe = guarded.group, Claim(client, FLEETLOCK, "", datetime.min)  # noqa: DTZ901 - only its names are used
     wanted = [keys.node_key(group, client), places.ticket_key(group, probe)]
     semaphore, record, node, ticket = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
     state = guarded.holder_state_in(client, semaphore, record)
     own = state.claim if state.claim is not None and state.claim.is_clients else None
-    queued, both = None, None
+    queued, both, whole = None, None, True
     if ticket.entry is not None and (number := places.number_of_ticket(ticket.entry.value)) is not None:
         place = (await guarded.store.get(places.place_key(group, probe, number))).entry
-        if place is None and not alone:
-            return None
+        whole = place is not None
         queued = read_place(place, lambda found: found.claim) if place is not None else None
         both = (ticket.entry, place) if place is not None and queued is not None else None
     clients = node.entry is not None and client_presence.is_clients(node.entry, client)
-    return Cycle(
+    cycle = Cycle(
         held=own if state.listed else None,
         queued=queued,
         left=None if state.listed else own,
@@ -91,3 +90,4 @@ async def _read(guarded: Guarded, client: str, *, alone: bool = False) -> Cycle 
         place=both,
         shown=node.entry if clients else None,
     )
+    return cycle, whole

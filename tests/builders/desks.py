@@ -71,12 +71,13 @@ class Fleet:
         *,
         window_sets: tuple[str, ...] = (),
         known: Mapping[str, WindowSet] | None = None,
+        least: timedelta = timedelta(0),
         spacing: timedelta = timedelta(0),
         halt_after: HaltAfter = FIRST,
         programs: HookPrograms | None = None,
     ) -> Desk:
         config = Config(
-            window=WindowSettings(known=known or {}),
+            window=WindowSettings(known=known or {}, least=least),
             reboot=RebootSettings(spacing=spacing),
             halt=HaltSettings(after=halt_after),
             server=ServerSettings(groups={G: ServedGroup(window_sets=window_sets)}),

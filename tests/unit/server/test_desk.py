@@ -578,3 +578,18 @@ def test_a_claim_that_only_this_client_cannot_use_keeps_no_other_waiting():
         assert await fleet.desk().pre_reboot(G, "c2") is None
 
     play(story)
+
+
+def test_a_client_begins_only_where_enough_of_the_window_is_left():
+    async def story(fleet):
+        night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
+        desk = fleet.desk(window_sets=("night",), known={"night": night}, least=timedelta(minutes=30))
+        clock = [START + timedelta(minutes=21)]
+        desk._local = lambda: clock[0]
+        assert kind(await desk.pre_reboot(G, "c1")) == "window"
+        clock[0] = START + timedelta(minutes=19)
+        assert await desk.pre_reboot(G, "c1") is None
+        clock[0] = START + timedelta(minutes=21)
+        assert await desk.pre_reboot(G, "c1") is None
+
+    play(story)
