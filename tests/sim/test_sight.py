@@ -56,7 +56,7 @@ def test_each_rule_is_broken_by_some_part():
 
 
 def test_a_seed_tells_the_same_story_again():
-    for seed in (3, 11, 22):
+    for seed in (2, 11, 22):
         assert simulate(plan(seed)).lines == simulate(plan(seed)).lines
 
 
@@ -71,7 +71,7 @@ def test_a_seed_tells_the_same_story_in_another_process(hash_seed):
 
 
 def fingerprint() -> str:
-    lines = [line for seed in (3, 11, 22) for line in simulate(plan(seed)).lines]
+    lines = [line for seed in (2, 11, 22) for line in simulate(plan(seed)).lines]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
