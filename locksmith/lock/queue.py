@@ -223,7 +223,7 @@ class Queue:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
         try:
             ttl = self._ttl_of(place)
-            if self._first or place.uncertain or ttl != place.ttl:
+            if self._first or place.uncertain or ttl != place.ttl or not place.entry.lease:
                 self._place = await self._write(place, ttl)
             else:
                 self._place = await self._places.renew(place)
@@ -285,6 +285,10 @@ class Queue:
                 if await self._clear(sight):
                     continue
                 return self._view_of(sight, at)
+            if place.claim.is_clients and sight.own is not None and sight.own.created == place.entry.created:
+                # It has lost its lease, as in a copied keyspace: its client still calls.
+                place = await self._write(replace(place, entry=sight.own), self._ttl)
+                continue
             place = await self._enter_again(place.claim)
             if self._view is not None:
                 return self._view

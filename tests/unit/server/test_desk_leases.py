@@ -58,3 +58,24 @@ def test_a_client_that_does_not_come_back_is_lost_also_if_its_presence_has_no_le
         assert refused.kind is RefusalKind.HALTED
 
     play(story, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_client_in_the_queue_of_a_copied_keyspace_keeps_its_place_and_gets_its_slot(store):
+    """Its place has lost its lease. It is not gone: the client calls."""
+
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, "c1") is None
+        for client in ("c2", "c3"):
+            assert (await fleet.desk().pre_reboot(G, client)) is not None
+        fleet.server._deadlines.clear()
+        fleet.server._entries = {key: replace(entry, lease=0) for key, entry in fleet.server._entries.items()}
+        assert await fleet.desk().steady_state(G, "c1") is None
+        for client in ("c3", "c2", "c3", "c2"):
+            await asyncio.sleep(POLL)
+            if await fleet.desk().pre_reboot(G, client) is None:
+                assert await fleet.desk().steady_state(G, client) is None
+        await asyncio.sleep(POLL)
+        assert await fleet.desk().pre_reboot(G, "c3") is None
+
+    play(story, store)
