@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
+from locksmith.errors import StoreError
 from locksmith.lock import denials
 from locksmith.lock.answer import Answer, Denied, Granted, QueuePosition
 from locksmith.lock.backoff import Absence, BackOff, ReturnTime
@@ -26,6 +27,7 @@ from locksmith.lock.errors import (
 from locksmith.lock.pending_take import PendingTake
 from locksmith.lock.prepared import Prepared
 from locksmith.lock.queue import Queue, QueueView
+from locksmith.lock.queue_sight import KNOWN_FOR_A_SLOT
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import HELD, Claim
 from locksmith.lock.records.order import OWN_DENIALS, TAKE_FAILS
@@ -97,6 +99,17 @@ class QueuedLock:
             self._absence = None
             self._back_off.forget()
             self._granted = True
+        return answer
+
+    async def take_soon(self, claim: Claim, limit: float) -> Answer:
+        """Do what `take` does. One of the first, for whom a slot may be free in a moment, waits so long for it."""
+        ends = _now() + limit
+        try:
+            answer = await self.take(claim)
+            while self._is_near(answer) and await self._has_changed(ends - _now()):
+                answer = await self.take(claim)
+        finally:
+            self._wait.stop()
         return answer
 
     async def changed(self, limit: float) -> bool:
@@ -291,6 +304,17 @@ class QueuedLock:
         if self._queue.stands(claim):
             await self._leave_soon(claim)
         return Granted()
+
+    async def _has_changed(self, limit: float) -> bool:
+        try:
+            return limit > 0 and await self.changed(limit)
+        except StoreError:
+            return False  # what was answered before counts
+
+    def _is_near(self, answer: Answer) -> bool:
+        """Tell whether a claim waits for a slot, as one of the first few for each."""
+        queued = answer.queued if isinstance(answer, Denied) else None
+        return queued is not None and queued.exact and queued.position <= KNOWN_FOR_A_SLOT * self.lock.slots
 
     def _not_admitted(self, error: NotAdmittedError) -> Denied:
         self._wait.for_admission(error)

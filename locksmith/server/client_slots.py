@@ -20,6 +20,10 @@ from locksmith.store.protocol import Entry, Store, remove
 
 log = logging.getLogger(__name__)
 
+TAKE_WAIT = 0.1
+"""Seconds for which a call waits for a slot as one of the first in the queue. Where many clients come and go at once,
+the first would else be one that is about to leave, and the slots would stay free."""
+
 
 class ClientSlots:
     """One group. `open_lock` gives its lock as for a program that begins: what is known is in the store.
@@ -57,7 +61,7 @@ class ClientSlots:
         if cycle.held is None:
             lock.resume(claim, cycle.place)
         try:
-            answer = await lock.take(claim)
+            answer = await lock.take_soon(claim, TAKE_WAIT)
         except PlaceGoneError as error:
             await self._raise_if_held(claim, error)
             raise

@@ -593,3 +593,21 @@ def test_a_client_begins_only_where_enough_of_the_window_is_left():
         assert await desk.pre_reboot(G, "c1") is None
 
     play(story)
+
+
+def test_a_client_near_the_front_has_a_slot_that_is_free_in_a_moment_in_the_same_call():
+    async def story(fleet):
+        desk = fleet.desk()
+        assert await desk.pre_reboot(G, "c1") is None
+        calls = [asyncio.ensure_future(desk.pre_reboot(G, client)) for client in ("c2", "c3")]
+        await asyncio.sleep(0.03)
+        assert await desk.steady_state(G, "c1") is None
+        await asyncio.sleep(0.03)
+        assert await fleet.holders() == ("c2",)
+        assert await desk.steady_state(G, "c2") is None
+        assert await asyncio.gather(*calls) == [None, None]
+        assert await desk.steady_state(G, "c3") is None
+        assert fleet.keys == []
+        assert fleet.server._watches == {}
+
+    play(story)
