@@ -153,7 +153,7 @@ class Client:
         while self.wanted is not None:
             if ends is None or loop.time() < ends or self.careful:
                 last = await self._call(PRE_REBOOT)
-            if self.wanted is None:
+            if not self.waits:
                 return
             if last and ends is None:
                 patience = self.rng.choice((0.0, 0.0, self.rng.uniform(0, MOST_PATIENT)))

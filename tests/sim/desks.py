@@ -137,6 +137,9 @@ class SimPrograms:
     def forget(self, stage: str, name: str) -> None:
         """Need nothing."""
 
+    async def close(self) -> None:
+        """Need nothing."""
+
 
 @dataclass
 class Wire:
