@@ -9,6 +9,7 @@ from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
+from locksmith.lock.unchanged import Unchanged
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Expecting, Store
@@ -46,20 +47,22 @@ def lock_on(
     *,
     clock: Callable[[], datetime],
     limit: float,
+    unchanged: Unchanged,
 ) -> QueuedLock:
     """Make the lock of a group for one call of a FleetLock client, on a store that all calls share.
 
     `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
-    after `limit` seconds. It is not to be closed: the client's place stays.
+    after `limit` seconds. It is not to be closed: the client's place stays. `unchanged` is what the server has seen in
+    its earlier calls: an order, a presence or a place whose lease does not end is over when it has stood for too long.
     """
 
     async def guard() -> None:
         if settings is not None:
             await refuse_if_v2_in_use(settings, group)
 
-    checks = settings is not None and settings.api == V3
-    lock = RebootLock(store, group, guard=guard if checks else None, rules=rules, clock=clock, limit=limit)
-    return QueuedLock(lock, Queue(store, group, ttl=POLLED_TTL, halt_after=rules.halt_after))
+    check = guard if settings is not None and settings.api == V3 else None
+    lock = RebootLock(store, group, guard=check, rules=rules, clock=clock, limit=limit, unchanged=unchanged)
+    return QueuedLock(lock, Queue(store, group, ttl=POLLED_TTL, halt_after=rules.halt_after, unchanged=unchanged))
 
 
 def _lock(

@@ -96,6 +96,7 @@ class Queue:
         ttl: float = TTL,
         rng: Random | None = None,
         halt_after: HaltAfter = FIRST,
+        unchanged: Unchanged | None = None,
     ) -> None:
         self._store = store
         self._group = group
@@ -107,7 +108,7 @@ class Queue:
         self._sight = QueueSight(store, group)
         # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
-        self._unchanged = Unchanged()
+        self._unchanged = unchanged or Unchanged()
 
     def stands(self, claim: Claim) -> bool:
         """Whether this claim has a place, as far as is known here."""
@@ -222,7 +223,7 @@ class Queue:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
         try:
             ttl = self._ttl_of(place)
-            if self._first or place.uncertain or ttl != place.ttl:
+            if self._first or place.uncertain or ttl != place.ttl or not place.entry.lease:
                 self._place = await self._write(place, ttl)
             else:
                 self._place = await self._places.renew(place)
@@ -284,6 +285,10 @@ class Queue:
                 if await self._clear(sight):
                     continue
                 return self._view_of(sight, at)
+            if place.claim.is_clients and sight.own is not None and sight.own.created == place.entry.created:
+                # It has lost its lease, as in a copied keyspace: its client still calls.
+                place = await self._write(replace(place, entry=sight.own), self._ttl)
+                continue
             place = await self._enter_again(place.claim)
             if self._view is not None:
                 return self._view

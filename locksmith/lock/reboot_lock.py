@@ -33,6 +33,7 @@ from locksmith.lock.records.event import HELD, about
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.releasing import Release, Released
 from locksmith.lock.take import Take
+from locksmith.lock.unchanged import Unchanged
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
 
@@ -41,7 +42,8 @@ class RebootLock:
     """The lock of one group, as one machine uses it.
 
     An operation that lost a race, or its response, is tried again for `limit` seconds; after that no attempt begins.
-    Each attempt is a few calls of the store, which end within its own deadline.
+    Each attempt is a few calls of the store, which end within its own deadline. `unchanged` is what the program has
+    seen of orders and presence before, if it opens a lock for each of its calls.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class RebootLock:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
         mark: Watermark | None = None,
+        unchanged: Unchanged | None = None,
     ) -> None:
         self.guarded = Guarded(store, group, rng=rng, limit=limit, meter=meter, clock=clock)
-        self._admission = Admission(store, group, rules, mark, clock)
+        self._admission = Admission(store, group, rules, mark, clock, unchanged=unchanged)
         self._own = OwnClaim(self.guarded, self._admission)
         self._take = Take(self.guarded, self._own, self._admission, guard)
 

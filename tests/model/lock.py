@@ -9,9 +9,12 @@ A semaphore's version is not counted: a request on its way is `fresh` as long as
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
+
+W = TypeVar("W", bound=Hashable)
 
 IDLE, TAKE, TAKING, COMMIT, COMMITTING, REBOOT, DOWN, GIVE, GIVING, DEAD = (
     *("idle", "take", "taking", "commit", "committing", "reboot"),
@@ -122,11 +125,11 @@ class BrokenRuleError(Exception):
         self.path = path
 
 
-class Step(NamedTuple):
+class Step(NamedTuple, Generic[W]):
     """What may happen next. A fault, or an operator's act, is not needed for anything to come to its end."""
 
     words: str
-    world: World
+    world: W
     needed: bool = True
     broken: str = ""
 
@@ -156,7 +159,7 @@ def start(
     )
 
 
-def steps(world: World, protocol: Protocol) -> Iterator[Step]:
+def steps(world: World, protocol: Protocol) -> Iterator[Step[World]]:
     """Give everything that may happen next."""
     for number, machine in enumerate(world.machines):
         yield from _daemon(world, number, machine, protocol)
@@ -169,7 +172,7 @@ def steps(world: World, protocol: Protocol) -> Iterator[Step]:
     yield from _freezer(world, protocol) if world.freezes else _operator(world)
 
 
-def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step[World]]:
     """Do what the daemon does next, by what it reads now."""
     match machine.at:
         case "take":
@@ -196,7 +199,7 @@ def _daemon(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         yield _becomes(world, number, "gives up", at=GIVE, journal=journal)
 
 
-def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step[World]]:
     if machine.at == IDLE and machine.wants:
         journal = REQUESTED if protocol.journals_first else NONE
         yield _becomes(world, number, "wants a slot", at=TAKE, journal=journal)
@@ -219,7 +222,7 @@ def _begins(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         yield _becomes(world, number, "starts again", at=again)
 
 
-def _reported(world: World, number: int, machine: Machine) -> Iterator[Step]:
+def _reported(world: World, number: int, machine: Machine) -> Iterator[Step[World]]:
     """Report a disk that is older than the record, and wait for an operator."""
     if machine.slot == COMMITTED:
         yield Step(f"{number} reports its older disk", _wrote(_with(world, number, slot=FAILED)))
@@ -231,7 +234,7 @@ def _booted(machine: Machine) -> str:
     return EARLIER if machine.remembered == HERE else machine.remembered
 
 
-def _take(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+def _take(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step[World]]:
     if machine.slot == NONE and machine.remembered == EARLIER and protocol.group_remembers:
         yield _becomes(world, number, "hears what it has rebooted for", at=IDLE, journal=NONE, wants=False)
     elif machine.slot != NONE:
@@ -245,7 +248,7 @@ def _take(world: World, number: int, machine: Machine, protocol: Protocol) -> It
         yield _becomes(world, number, "reads what a take needs", prepared=True)
 
 
-def _commit(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+def _commit(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step[World]]:
     if machine.slot == NONE:
         yield _becomes(world, number, "finds its slot gone", at=GIVE, journal=REQUESTED)
     elif world.frozen:
@@ -256,11 +259,11 @@ def _commit(world: World, number: int, machine: Machine, protocol: Protocol) -> 
         yield _becomes(world, number, "sends its commit", at=COMMITTING, fresh=True)
 
 
-def _becomes(world: World, number: int, words: str, **changes: object) -> Step:
+def _becomes(world: World, number: int, words: str, **changes: object) -> Step[World]:
     return Step(f"{number} {words}", _with(world, number, **changes))
 
 
-def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step]:
+def _wire(world: World, number: int, machine: Machine, protocol: Protocol) -> Iterator[Step[World]]:
     """Bring requests to the store, and answers back, or lose them."""
     sent = WAITS.get(machine.at)
     if sent is not None:
@@ -299,7 +302,7 @@ def _is_refused(world: World, machine: Machine, request: str, protocol: Protocol
     return request == AHEAD and changed and protocol.checks_what_it_read
 
 
-def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
+def _faults(world: World, number: int, machine: Machine) -> Iterator[Step[World]]:
     """Kill the daemon, cut the machine's power, or have it come up with the disk of some time ago."""
     if world.rollbacks and machine.at == DOWN:
         older = _with(world, number, at=GIVE, journal=OLDER, freed=False, remembered=_booted(machine), **UNKNOWN)
@@ -318,7 +321,7 @@ def _faults(world: World, number: int, machine: Machine) -> Iterator[Step]:
         yield Step(f"{number} loses its power", cut._replace(crashes=left), needed=False)
 
 
-def _operator(world: World) -> Iterator[Step]:
+def _operator(world: World) -> Iterator[Step[World]]:
     if world.manual:
         yield Step("an operator gives the manual lock back", _wrote(world._replace(manual=False)))
     elif world.acts and world.free > 0:
@@ -331,7 +334,7 @@ def _operator(world: World) -> Iterator[Step]:
         yield Step("an operator adds a slot", _wrote(world._replace(slots=world.slots + 1)))
 
 
-def _freezer(world: World, protocol: Protocol) -> Iterator[Step]:
+def _freezer(world: World, protocol: Protocol) -> Iterator[Step[World]]:
     """Freeze, and thaw: a thaw only removes the order."""
     if world.frozen:
         yield Step("an operator thaws", world._replace(frozen=False))
@@ -411,10 +414,10 @@ def is_end(world: World) -> bool:
 
 
 @dataclass
-class Explored:
+class Explored(Generic[W]):
     """All states that can be reached: how each came about, and which lead where without a fault."""
 
-    states: dict[World, int]
+    states: dict[W, int]
     came_from: list[tuple[int, str]]
     leads_to: list[list[int]]
     ends: list[int]
@@ -428,21 +431,36 @@ class Explored:
         return words[::-1]
 
 
-def explore(beginning: World, protocol: Protocol = Protocol()) -> Explored:
+@dataclass(frozen=True)
+class Model(Generic[W]):
+    """What may happen in a world, which rule a world breaks, whether it is an end, and one for all that are alike."""
+
+    steps: Callable[[W], Iterable[Step[W]]]
+    rule_broken: Callable[[W], str]
+    is_end: Callable[[W], bool]
+    alike: Callable[[W], W]
+
+
+def explore(beginning: World, protocol: Protocol = Protocol()) -> Explored[World]:
+    """Visit every state of the lock; `BrokenRuleError` at the first that breaks a rule of safety."""
+    return visit(beginning, Model(partial(steps, protocol=protocol), rule_broken, is_end, _alike))
+
+
+def visit(beginning: W, model: Model[W]) -> Explored[W]:
     """Visit every state; `BrokenRuleError` at the first that breaks a rule of safety, by a shortest path."""
-    found = Explored({_alike(beginning): 0}, [(0, "")], [], [])
-    todo = deque([_alike(beginning)])
+    found = Explored({model.alike(beginning): 0}, [(0, "")], [], [])
+    todo = deque([model.alike(beginning)])
     while todo:
         world = todo.popleft()
         state = found.states[world]
         found.leads_to.append([])
-        if is_end(world):
+        if model.is_end(world):
             found.ends.append(state)
-        for step in steps(world, protocol):
-            rule = step.broken or rule_broken(step.world)
+        for step in model.steps(world):
+            rule = step.broken or model.rule_broken(step.world)
             if rule:
                 raise BrokenRuleError(rule, [*found.path(state), step.words])
-            after = _alike(step.world)
+            after = model.alike(step.world)
             number = found.states.get(after)
             if number is None:
                 number = found.states[after] = len(found.came_from)
@@ -453,7 +471,7 @@ def explore(beginning: World, protocol: Protocol = Protocol()) -> Explored:
     return found
 
 
-def must_end(found: Explored) -> None:
+def must_end(found: Explored[W]) -> None:
     """See that from each state everything can come to its end; `BrokenRuleError`: from one it cannot."""
     leads_here: list[list[int]] = [[] for _ in found.came_from]
     for state, afters in enumerate(found.leads_to):

@@ -42,6 +42,7 @@ from tests.sim.daemon import Parts
 from tests.sim.machine import SimJournal, SimSeen
 from tests.sim.older_records import JournalOfNewNames
 from tests.sim.plan import Calendars, Faults, Plan
+from tests.sim.sim_desk import SimDesk
 
 KINDS = {
     "agent": Agent,
@@ -56,6 +57,7 @@ KINDS = {
     "windows": ConfiguredWindows,
     "queued": QueuedLock,
     "journal": SimJournal,
+    "desk": SimDesk,
 }
 
 

@@ -32,12 +32,14 @@ from locksmith.lock.presence import Presence
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.server.ports import FleetLock
 from locksmith.store.protocol import Store
 from locksmith.window.splay import Splay
 from locksmith_strategies.etcd_lock import EtcdLock
 from tests.sim.machine import SimJournal, SimMachine, SimSeen
 from tests.sim.network import Answer
 from tests.sim.older_records import TranslatedStore, Translation
+from tests.sim.sim_desk import SimDesk, Surroundings
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
@@ -68,6 +70,8 @@ class Parts:
     windows: type[ConfiguredWindows] = ConfiguredWindows
     queued: type[QueuedLock] = QueuedLock
     journal: type[SimJournal] = SimJournal
+    desk: Callable[[Surroundings], FleetLock] = SimDesk
+    """What servers are made of."""
     names: Translation | None = None
     """Other names for the fields of records; None: those of this version."""
 

@@ -19,7 +19,9 @@ from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
 from tests.harness.fault_script import StepwiseStore
+from tests.sim.client_rules import CLIENTS, ClientRules
 from tests.sim.daemon import GROUP, Parts, Process
+from tests.sim.desks import Run
 from tests.sim.machine import INSATIABLE, MIDNIGHT, SimJournal, SimMachine
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
@@ -28,6 +30,7 @@ from tests.sim.older_records import TranslatedJournal, Translation
 from tests.sim.people import GoNode, Operator
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.rules import KEY, OPERATOR, SCRIPT, Rules
+from tests.sim.served import Served
 from tests.sim.storm import Storm
 from tests.sim.story import Story
 from tests.sim.virtual_time import VirtualLoop, run
@@ -36,6 +39,8 @@ CALM = 3600.0
 """Seconds after the storm in which everything has to come to its end."""
 LOOK = 15.0
 """Seconds between two looks at how things stand, and between an operator's visits once it is calm."""
+CALM_OF_CLIENTS = 7200.0
+"""Seconds more where there are clients: each takes its slot minutes after that is free, and is lost after 18."""
 CALM_FAULTS = Faults()
 
 
@@ -69,6 +74,8 @@ class Simulation:
     dry: set[str] = field(default_factory=set)
     down: dict[str, SimMachine] = field(default_factory=dict)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    served: Served | None = None
+    """The FleetLock clients and their servers, where there are any."""
 
     async def run(self, loop: VirtualLoop) -> None:
         """Let the storm rage, wait for the calm, and see that everything came to its end."""
@@ -95,6 +102,8 @@ class Simulation:
         self.server.refused = rules.refused
         self.other.witness = rules.wrote_elsewhere
         self.told = rules.told
+        if self.plan.clients.number:
+            self.served = self._serve(rules)
         loop.after_turn = rules.turn
         operator = self._operator(rules)
         if len(self.nodes) > 100:
@@ -108,6 +117,7 @@ class Simulation:
         self._let_loose(operator, rules)
         await self._pass(STORMY)
         self.faults = CALM_FAULTS
+        await self._pass(self.plan.clients.unattended)
         self.story.tell("CALM", "no more faults from here on")
         for task in self.tasks:
             await self._or_broken(task)
@@ -115,6 +125,23 @@ class Simulation:
         self.story.check()
         await operator.tidy(self.plan.slots)
         await self._come_to_an_end(rules, operator)
+
+    def _serve(self, rules: Rules) -> Served:
+        """Build the clients and their servers."""
+        rules.desks = ClientRules(self.story, rules)
+        store = partial(self._store_of, rules.desks)
+        served = Served(self.plan, self.story, lambda: self.faults, rules.desks, self.parts.desk, store)
+        served.build()
+        self.windows[CLIENTS] = served.windows
+        return served
+
+    def _store_of(self, desks: ClientRules, run: Run) -> Store:
+        """Open a server's own way to the store."""
+        name = run.server.name
+        rng = self.plan.draw(f"{name} network {asyncio.get_running_loop().time()}")
+        network = self._network(self.server, name, rng, run.pause, lambda: None, calm=False)
+        network.saw = lambda _answer, _version: desks.looked()
+        return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
 
     def _operator(self, rules: Rules) -> Operator:
         def client() -> Store:
@@ -132,18 +159,21 @@ class Simulation:
                 Guarded(self._client(SCRIPT, calm=True), GROUP, rng=self.plan.draw("script lock"))
             ),
             only=self.plan.only,
+            clients=list(self.served.clients) if self.served else [],
+            holds_back=rules.holds_back,
             machines_forget=bool(self.plan.faults.disk_rollback or self.plan.faults.disk_lost),
         )
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
         """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
         loop = asyncio.get_running_loop()
-        ends = loop.time() + CALM
+        ends = loop.time() + CALM + (CALM_OF_CLIENTS if self.served else 0.0)
         while open_ends := self._open_ends(rules):
             if loop.time() > ends:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
             await operator.attempt(operator.look_after_a_restore)
             await operator.attempt(operator.resume)
+            await self._look_after_clients(rules, operator)
             for name, node in self.nodes.items():
                 if node.machine.is_wanted and not node.machine.claims:
                     self._let_try_again(node)
@@ -155,7 +185,22 @@ class Simulation:
         claiming = [f"{name} still has a claim" for name, node in self.nodes.items() if node.machine.claims]
         drained = [f"{name} is still drained" for name, node in self.nodes.items() if node.machine.drained]
         held = rules.semaphore().holders
+        wanting += self.served.open_ends() if self.served else []
         return [*wanting, *claiming, *drained, *([f"{', '.join(held)} still held"] if held else [])]
+
+    async def _look_after_clients(self, rules: Rules, operator: Operator) -> None:
+        """Unlock clients that are gone for good, once they are lost; and let days pass for those that wait."""
+        if self.served is None or rules.desks is None:
+            return
+        for name in self.served.to_unlock():
+            if name in rules.semaphore().holders:
+                await operator.attempt(partial(operator.unlock_client, name))
+        windows = rules.windows_of(CLIENTS)[-1]
+        if windows is not None and any(client.waits for client in self.served.clients.values()):
+            for name, offset in self.served.offsets.items():
+                now = self.served.clock(name)
+                if (opens := windows.next_open(now, timedelta())) is not None and opens > now:
+                    self.served.offsets[name] = offset + (opens - now)
 
     def _waits(self, name: str, machine: SimMachine) -> bool:
         return machine.down_by is not None or (machine.is_wanted and name not in self.dry)
@@ -287,6 +332,11 @@ class Simulation:
             name = f"go-{number + 1}"
             go = GoNode(name, self._client(name), self.plan.draw(name))
             self._begin(go.live(lambda: self.faults is not CALM_FAULTS))
+        if self.served is not None:
+            self.served.let_loose(self._begin)
+            for minute in range(2, int((STORMY + self.plan.clients.unattended) / 60), 2):
+                if not self.plan.clients.unattended:
+                    self._begin(_later(minute * 60.0, partial(self._look_after_clients, rules, operator)))
         Storm(self.plan, list(self.nodes.values()), self.server, self.story, operator, rules, self._begin).let_loose()
 
     def _begin(self, what: Coroutine[Any, Any, None]) -> None:
@@ -302,6 +352,11 @@ class Simulation:
             self.story.check()
         task.result()
         self.story.check()
+
+
+async def _later(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(seconds)
+    await act()
 
 
 async def _never_die(_where: str) -> None:

@@ -20,6 +20,8 @@ DEADLINE = 5.0
 """Seconds a client waits for an answer."""
 
 QUEUE = keys.waiters_prefix("")
+TIME = "TIME"
+"""The author of what expires in its time."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,14 @@ class SimServer(MemoryServer):
         """Let a key expire before its time, with all others of its lease."""
         self.author = "LEASE"
         self.commit([Delete(one.key, one.version) for one in self._bound_to(self._entries[key].lease)])
+
+    def _expire(self, entry: Entry) -> None:
+        """Let a key expire in its time; before that, come back later."""
+        author, self.author = self.author, TIME
+        try:
+            MemoryServer._expire(self, entry)
+        finally:
+            self.author = author
 
     def commit(self, changes: Sequence[Also]) -> None:
         """Make the changes in the sight of the witness."""

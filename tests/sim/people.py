@@ -78,6 +78,10 @@ class Operator:
     """The way to the lock of the scripts on the machines."""
     only: Sequence[str] = ()
     """What it does, by the names of its methods; empty: anything."""
+    clients: Sequence[str] = ()
+    """The ids of FleetLock clients."""
+    holds_back: Callable[[str, float | None], None] = lambda _name, _since: None
+    """Told of each id that is held back, since when that stands, and (None) of each that is about to go on."""
     store_went_back: bool = False
     machines_forget: bool = False
     """Whether machines may lose their memory of a claim."""
@@ -112,8 +116,9 @@ class Operator:
             await self._insist(partial(self._unlock_by_hand, name))
         await self._insist(self._thaw)
         await self._insist(self.open_windows)
-        for machine in self.machines:
-            await self._insist(partial(self.orders.unhold, machine.name))
+        for name in (*(machine.name for machine in self.machines), *self.clients):
+            self.holds_back(name, None)
+            await self._insist(partial(self.orders.unhold, name))
         await self._insist(partial(self.admin.set_max, slots))
 
     async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
@@ -134,7 +139,7 @@ class Operator:
         return claim if isinstance(claim, Claim) and claim.kind == MANUAL else None
 
     async def _lock_by_hand(self) -> None:
-        name = self.rng.choice([*(machine.name for machine in self.machines), "a-rack"])
+        name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients, "a-rack"])
         self.nonces += 1
         self.locked.append(name)
         self.story.tell(WHO, f"locks {name} by hand")
@@ -194,13 +199,15 @@ class Operator:
         await self.orders.thaw()
 
     async def _hold(self) -> None:
-        name = self.rng.choice([machine.name for machine in self.machines])
+        name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"holds {name} back")
         await self.orders.hold(name, self._order("a demo runs on it"))
+        self.holds_back(name, asyncio.get_running_loop().time())
 
     async def _release(self) -> None:
-        name = self.rng.choice([machine.name for machine in self.machines])
+        name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"lets {name} go on")
+        self.holds_back(name, None)
         await self.orders.unhold(name)
 
     async def look_after_a_restore(self) -> None:
@@ -217,6 +224,11 @@ class Operator:
                 self.story.tell(WHO, f"unlocks {machine.name}, which is up and holds nothing")
                 with contextlib.suppress(NotHeldError):
                     await self.admin.unlock(machine.name)
+
+    async def unlock_client(self, name: str) -> None:
+        """Free the slot of a client that is gone for good, or knows nothing of it."""
+        self.story.tell(WHO, f"unlocks {name}, which will not ask for that")
+        await self.admin.unlock(name)
 
     async def resume(self) -> None:
         """Acknowledge what went wrong."""

@@ -10,6 +10,9 @@ STORMY = 900.0
 """Seconds in which faults happen."""
 CROWDS = 0.01
 """How many fleets are of hundreds of machines."""
+CLIENTS = 0.2
+"""How many fleets have FleetLock clients beside their machines, if they are of few machines."""
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,19 @@ class Faults:
     """How many machines have a trigger that wants a reboot, whatever was done, until the storm is over."""
     scripts: int = 0
     """Times at which a unit on a machine stops, and runs `locksmithctl unlock`."""
+    lost_call: float = 0.0
+    """A client's call, or its answer, is lost; the call may reach a server all the same, now or a minute later."""
+    twice: float = 0.0
+    """A client's call reaches two servers."""
+    server_kills: int = 0
+    """Times at which a server is killed; another is started in its stead."""
+    client_kills: int = 0
+    """Times at which a client is killed, and forgets everything."""
+    client_power_cuts: int = 0
+    withdrawn: float = 0.0
+    """A client's update is withdrawn while it waits: it calls no more, and tells nobody."""
+    gone: float = 0.0
+    """A client never comes back from its reboot."""
 
 
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
@@ -127,6 +143,22 @@ class Calendars:
 
 
 @dataclass(frozen=True)
+class Clients:
+    """The FleetLock clients of a fleet, and the servers that they call."""
+
+    number: int = 0
+    servers: int = 2
+    poll: float = 300.0
+    """Seconds between two calls of one client."""
+    window: str | None = None
+    """When they may reboot; None: it is always open."""
+    fleet_set: bool = False
+    """They go by the set of windows in the store, which the operator changes."""
+    unattended: float = 0.0
+    """Seconds after the storm in which no operator looks at the fleet."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """One simulation. `windows` has one for each machine, or None: it is always open."""
 
@@ -146,6 +178,7 @@ class Plan:
     """Seconds after a reboot until a machine wants the next, at most; 0: it wants one or two in all."""
     spacing: float = 0.0
     calendars: Calendars = Calendars()
+    clients: Clients = Clients()
 
     @property
     def most_per_day(self) -> int:
@@ -155,7 +188,8 @@ class Plan:
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but updates and reboots."""
-        return self.faults == Faults() and not self.go_nodes and not self.operator_acts and not self.spacing
+        others = self.go_nodes or self.operator_acts or self.clients.number
+        return self.faults == Faults() and not others and not self.spacing
 
     @property
     def is_prompt(self) -> bool:
@@ -167,7 +201,9 @@ class Plan:
     def is_orderly(self) -> bool:
         """Whether nothing happens that could keep a slot free, but to the queue itself."""
         others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in QUEUE_FAULTS})
-        return others == Faults() and not self.go_nodes and (not self.operator_acts or self.only == ("freeze",))
+        if others != Faults() or self.go_nodes or self.clients.number:
+            return False  # a client that is first takes a slot when it calls again, or never
+        return not self.operator_acts or self.only == ("freeze",)
 
     @property
     def is_sociable(self) -> bool:
@@ -210,7 +246,7 @@ def plan(seed: int) -> Plan:
     drawn = _misdirected(Random(f"{seed} misdirected"), drawn)
     drawn = _never_content(Random(f"{seed} insatiable"), drawn)
     drawn = _with_scripts(Random(f"{seed} scripts"), drawn)
-    return Plan(
+    shaped = Plan(
         seed=seed,
         machines=machines,
         slots=slots,
@@ -225,6 +261,40 @@ def plan(seed: int) -> Plan:
         spacing=0.0 if crowd or tireless else bad.choice((0.0, 0.0, 60.0)),
         calendars=Calendars() if tireless else _calendars(Random(f"{seed} calendars")),
     )
+    return with_clients(shaped)
+
+
+def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
+    """Give so many of the fleets a few FleetLock clients, which meet faults of their own where others do."""
+    rng = Random(f"{drawn.seed} clients")
+    if rng.random() >= share or drawn.machines > FEW:
+        return drawn
+    clients = Clients(
+        number=rng.randint(1, 4),
+        servers=rng.randint(1, 3),
+        poll=rng.choice((300.0, 300.0, 60.0)),
+        window=rng.choice((None, None, f"00:{rng.randint(0, 10):02} for {rng.randint(4, 20)}m")),
+        fleet_set=rng.random() < 0.5,
+    )
+    if drawn.faults == Faults():
+        return replace(drawn, clients=clients)
+    faults = replace(
+        drawn.faults,
+        lost_call=rng.choice((0.0, 0.1, 0.4)),
+        twice=rng.choice((0.0, 0.1, 0.4)),
+        server_kills=rng.choice((0, 3, 10)),
+        client_kills=rng.choice((0, 2, 6)),
+        client_power_cuts=rng.choice((0, 0, 2)),
+        withdrawn=rng.choice((0.0, 0.0, 0.2)),
+        gone=rng.choice((0.0, 0.0, 0.2)),
+    )
+    return replace(drawn, clients=clients, faults=faults)
+
+
+def clients_alone(drawn: Plan) -> Plan:
+    """Make a fleet of clients, beside one machine."""
+    shaped = with_clients(replace(drawn, machines=1, windows=drawn.windows[:1]), 1.0)
+    return replace(shaped, clients=replace(shaped.clients, number=max(3, shaped.clients.number)))
 
 
 def _many_slots(rng: Random, slots: int) -> int:

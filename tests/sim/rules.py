@@ -26,6 +26,7 @@ from locksmith.window import window_set
 from locksmith.window.blackout import Blackout
 from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
+from tests.sim.client_rules import ClientRules, queued_as
 from tests.sim.daemon import GROUP, SESSIONS
 from tests.sim.machine import DAEMON, SimMachine, SimSeen
 from tests.sim.network import QUEUE, Answer, SimServer, StoreBefore
@@ -136,6 +137,8 @@ class Rules:
     looked: float = 0.0
     most_per_day: int = 0
     """How many reboots triggers may cause (0: any number)."""
+    desks: ClientRules | None = None
+    """The rules for FleetLock clients and their servers, where there are any."""
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
 
@@ -169,6 +172,8 @@ class Rules:
                 machine.is_ahead = False
         self._note_orders(author, before)
         self._note_free_slot(before)
+        if self.desks is not None:
+            self.desks.wrote(author, before)
 
     def _note_orders(self, author: str, before: StoreBefore) -> None:
         """Judge who ends an order, and when: a machine may, once it is over by its own word."""
@@ -210,19 +215,28 @@ class Rules:
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
         self._note_holders(added, removed)
         for holder in sorted(removed):
-            self._gave_back(author, holder, before)
+            if self.desks is None or not self.desks.gave_back(author, holder, _record(before, holder)):
+                self._gave_back(author, holder, before)
         for holder in sorted(added):
-            if holder == author:
-                self.unlocked.pop(holder, None)
-                self._in_turn(author, before)
-                self._takes_none_while_frozen(author)
-                self._knows_no_better(author)
-            elif author != OPERATOR:
-                self.story.breaks(f"{author} took a slot for {holder}")
+            if self.desks is not None and self.desks.took(author, holder):
+                self._in_turn(queued_as(holder), before)
+                self._takes_none_while_frozen(holder)
+            else:
+                self._took(author, holder, before)
         for holder in sorted(set(old.holders) & set(new.holders)):
             if keys.holder_key(GROUP, holder) in before.found:
                 self._kept(author, _record(before, holder), _record(self.server, holder))
                 self._note_commit(author, _record(self.server, holder))
+
+    def _took(self, author: str, holder: str, before: StoreBefore) -> None:
+        if holder == author:
+            self.unlocked.pop(holder, None)
+            if author in self.machines:
+                self._in_turn(author, before)
+            self._takes_none_while_frozen(author)
+            self._knows_no_better(author)
+        elif author != OPERATOR:
+            self.story.breaks(f"{author} took a slot for {holder}")
 
     def refused(self, author: str, words: str) -> None:
         """Judge what the store refuses: it does so only where more is asked of it at once than etcd takes."""
@@ -235,6 +249,8 @@ class Rules:
         """
         before, now = self.restored, asyncio.get_running_loop().time()
         self.restored = now
+        if self.desks is not None:
+            self.desks.went_back()
         for name, machine in self.machines.items():
             if machine.forgot_at > before:
                 for known in (self.knew, self.heard, self.lost):
@@ -342,6 +358,13 @@ class Rules:
         if what == "thaw":
             self.frozen = None
 
+    def holds_back(self, name: str, since: float | None) -> None:
+        """Take note that an operator was told that an id is held back, or (None) is about to let it go on."""
+        if self.desks is not None and since is not None:
+            self.desks.held[name] = since
+        elif self.desks is not None:
+            self.desks.held.pop(name, None)
+
     def _note_halt(self, before: StoreBefore, after: SimServer) -> None:
         """A reboot that went wrong halts from the touch of the semaphore on that follows its record."""
         version = self.server.read(KEY).version
@@ -365,7 +388,8 @@ class Rules:
             return False
         if found is None or found.is_void(was):
             return False
-        return slots in {found.of(machines) for machines in range(len(self.machines) + 1)}
+        most = len(self.machines) + (len(self.desks.clients) if self.desks is not None else 0)
+        return slots in {found.of(machines) for machines in range(most + 1)}
 
     def _note_who_left_the_queue(self, gone: Sequence[str]) -> None:
         for key in gone:
@@ -387,18 +411,22 @@ class Rules:
         excused = max(self.left_queue.get(author, float("-inf")), self.overtaken.get(author, float("-inf")))
         gone = asyncio.get_running_loop().time() - excused
         line, free = before.line_of(author), self.semaphore().max - len(_semaphore(before.value(KEY)).holders)
-        if author in self.machines and author not in line[:free] and gone > LATE:
+        if author not in line[:free] and gone > LATE:
             self.story.breaks(f"{author} takes a slot out of turn: in line stand {', '.join(line) or 'none'}")
+
+    def _is_judged(self, name: str) -> bool:
+        """Tell a machine, or a client, from operators and legacy nodes."""
+        return name in self.machines or (self.desks is not None and name in self.desks.clients)
 
     def _takes_none_while_frozen(self, author: str) -> None:
         """Judge a take after a freeze that the operator was told of; one that a backup lets win late is none."""
         if (
             asyncio.get_running_loop().time() - self.restored < LATE
             or self.frozen is None
-            or author not in self.machines
+            or not self._is_judged(author)
         ):
             return
-        if self._freeze_stands():
+        if self.freeze_stands():
             self.story.breaks(f"{author} takes a slot although the group is frozen")
 
     def _kept(self, author: str, before: Claim | None, after: Claim | None) -> None:
@@ -467,13 +495,16 @@ class Rules:
             return
         name, now = machine.name, self.semaphore()
         down = [name, *(other.name for other in self.down.values() if other is not machine and self._counts(other))]
+        down += self.desks.out() if self.desks is not None else []
         if len(down) > max(now.max, len(now.holders)):
             self.story.breaks(f"{', '.join(down)} are down at once")
-        if self._freeze_stands() and self.frozen is not None and name not in self.frozen:
+        if self.freeze_stands() and self.frozen is not None and name not in self.frozen:
             self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
         limit = machine.halt_after.of(len(self.machines))
         if limit in self.halted and name not in self.halted[limit]:
             self.story.breaks(f"{name} reboots although the group is halted")
+        if limit == 1 and self.desks and (lost := self.desks.lost(self.committed.get(machine.nonce, 0.0))):
+            self.story.breaks(f"{name} reboots although the client {lost} is lost")
         if orphan := self._orphan(name):
             self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
         if not self._committed(name):
@@ -516,7 +547,8 @@ class Rules:
             return record.state == HELD and now < machine.full_until
         return now < machine.no_bus_until
 
-    def _freeze_stands(self) -> bool:
+    def freeze_stands(self) -> bool:
+        """Tell whether the group is frozen, by the store."""
         return self.server.read(keys.freeze_key(GROUP)).entry is not None
 
     def turn(self) -> None:
@@ -526,6 +558,8 @@ class Rules:
             for name, machine in self.down.items():
                 if name not in holders and self._counts(machine):
                     self.story.breaks(f"{name} goes down and holds no slot")
+        if self.desks is not None:
+            self.desks.turn()
         if self.calm:
             self._hand_over()
         if self.sociable:
@@ -585,6 +619,10 @@ class Rules:
     def semaphore(self) -> Semaphore:
         """The semaphore as it stands."""
         return _semaphore(self.server.value(KEY))
+
+    def record(self, holder: str) -> Claim | None:
+        """Give the record of a holder as it stands."""
+        return _record(self.server, holder)
 
     def _counts(self, machine: SimMachine) -> bool:
         return machine.down_by == DAEMON and not self._excused(machine)

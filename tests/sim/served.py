@@ -1,0 +1,151 @@
+"""The FleetLock clients of a fleet and their servers: built from a plan, in the storm, and in the calm."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
+from random import Random
+from typing import Any
+
+from locksmith.config.model import WindowSettings
+from locksmith.lock.records.node import TTL
+from locksmith.server.ports import FleetLock
+from locksmith.store.protocol import Store
+from locksmith.window.window_set import WindowSet
+from tests.sim.client_rules import ClientRules
+from tests.sim.clients import Client
+from tests.sim.daemon import GROUP
+from tests.sim.desks import DeskServer, Run, SimPrograms, Wire
+from tests.sim.machine import MIDNIGHT
+from tests.sim.plan import STORMY, Faults, Plan
+from tests.sim.sim_desk import Surroundings
+from tests.sim.story import Story
+
+LIMIT = timedelta(seconds=180)
+"""How long a reboot of a client may take."""
+AWAY = LIMIT.total_seconds() + TTL + 60.0
+"""Seconds after which a client is lost, and an operator who was told so frees its slot."""
+
+
+@dataclass
+class Served:
+    """Clients and servers of one plan. `store` opens a server's own way to the store."""
+
+    plan: Plan
+    story: Story
+    faults: Callable[[], Faults]
+    rules: ClientRules
+    make: Callable[[Surroundings], FleetLock]
+    store: Callable[[Run], Store]
+    clients: dict[str, Client] = field(default_factory=dict)
+    servers: list[DeskServer] = field(default_factory=list)
+    offsets: dict[str, timedelta] = field(default_factory=dict)
+    """What the servers' clocks are off."""
+    windows: WindowSettings = field(default_factory=WindowSettings)
+
+    def build(self) -> None:
+        """Make them."""
+        drawn, plan = self.plan.clients, self.plan
+        self.windows = WindowSettings(
+            own=WindowSet.parse([drawn.window] if drawn.window else [], []),
+            sets=("fleet",) if drawn.fleet_set and plan.calendars.fleet_set else (),
+        )
+        for number in range(drawn.servers):
+            name = f"s{number + 1}"
+            rng = plan.draw(name)
+            self.offsets[name] = timedelta(seconds=rng.uniform(-1, 1) * plan.faults.clocks_off)
+            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules))
+        wire = Wire(self.servers, plan.draw("wire"), self.faults, self.story)
+        for number in range(drawn.number):
+            name = f"c{number + 1}"
+            rng = plan.draw(name)
+            client = Client(name, rng, self.story, self.faults, wire.call, drawn.poll, careful=rng.random() < 0.5)
+            self.clients[name] = client
+        rules = self.rules
+        rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
+        rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
+        bad = plan.faults
+        rules.leases_hold = not (bad.expiries or bad.elections or bad.copies or bad.older or bad.restores)
+
+    def clock(self, server: str) -> datetime:
+        """Tell what a server takes for the time."""
+        return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
+
+    def _desk(self, run: Run) -> FleetLock:
+        name, now = run.server.name, asyncio.get_running_loop().time()
+        return self.make(
+            Surroundings(
+                group=GROUP,
+                store=self.store(run),
+                clock=partial(self.clock, name),
+                rng=self.plan.draw(f"{name} desk {now}"),
+                windows=self.windows,
+                limit=LIMIT,
+                spacing=self.plan.spacing,
+                programs=SimPrograms(run, self.plan.hooks),
+            )
+        )
+
+    def let_loose(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Start everything, and begin the storm."""
+        for server in self.servers:
+            server.start()
+        for client in self.clients.values():
+            client.start()
+            begin(self._updates(client))
+        faults = self.plan.faults
+        self._at_times(begin, "server kills", faults.server_kills, self._kill_a_server)
+        self._at_times(begin, "client kills", faults.client_kills, lambda rng: self._pick(rng).kill())
+        self._at_times(begin, "client power", faults.client_power_cuts, lambda rng: self._pick(rng).cut_power())
+
+    def _at_times(
+        self,
+        begin: Callable[[Coroutine[Any, Any, None]], None],
+        name: str,
+        times: int,
+        act: Callable[[Random], None],
+    ) -> None:
+        async def later(seconds: float, rng: Random) -> None:
+            await asyncio.sleep(seconds)
+            act(rng)
+
+        for number in range(times if self.clients else 0):
+            rng = self.plan.draw(f"{name} {number}")
+            begin(later(rng.uniform(0, STORMY), rng))
+
+    def _kill_a_server(self, rng: Random) -> None:
+        rng.choice(self.servers).kill("by an operator")
+
+    def _pick(self, rng: Random) -> Client:
+        return rng.choice([*self.clients.values()])
+
+    async def _updates(self, client: Client) -> None:
+        """Let updates come, and sometimes go again."""
+        rng, loop = self.plan.draw(f"{client.name} updates"), asyncio.get_running_loop()
+        plan, until = self.plan, STORMY + self.plan.clients.unattended
+        for version in count() if plan.busy or plan.clients.unattended else range(rng.randint(1, 2)):
+            await asyncio.sleep(rng.uniform(0, plan.busy or STORMY / 3))
+            if loop.time() > until:
+                return
+            if client.wanted is None and not client.gone:
+                client.wants(f"{version + 1}.0.0")
+            if rng.random() < self.faults().withdrawn:
+                await asyncio.sleep(rng.uniform(0, 300))
+                client.drop()
+
+    def open_ends(self) -> list[str]:
+        """Say what has not come to its end."""
+        waiting = [f"{name} still waits" for name, client in self.clients.items() if client.waits]
+        unsteady = [
+            f"{name} is still not steady" for name, one in self.clients.items() if not one.gone and not one.is_steady
+        ]
+        drained = [f"{name} is still drained" for name, client in self.clients.items() if client.drained]
+        return [*waiting, *unsteady, *drained]
+
+    def to_unlock(self) -> list[str]:
+        """Name the clients whose slot only an operator can free by now."""
+        now = asyncio.get_running_loop().time()
+        away = [name for name, client in self.clients.items() if client.gone and now - client.went_at > AWAY]
+        return [*away, *(name for name, client in self.clients.items() if client.ghost and client.is_idle)]

@@ -1,0 +1,71 @@
+"""The desk of a server, as the simulation makes it: the real one, with the store, the clock and the chance made up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+
+from locksmith.config.model import Config, RebootSettings, WindowSettings
+from locksmith.config.server_model import ServedGroup, ServerSettings
+from locksmith.host.paths import Paths
+from locksmith.lock.queue import POLLED_TTL, Queue
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.server.client_slots import ClientSlots
+from locksmith.server.desk import RETRY_LIMIT, Desk
+from locksmith.server.hooks import HookPrograms
+from locksmith.store.protocol import Store
+
+OWN = "own"
+"""The set of windows that the configuration of the servers has."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a simulated server is made with."""
+
+    group: str
+    store: Store
+    clock: Callable[[], datetime]
+    rng: Random
+    windows: WindowSettings
+    limit: timedelta
+    spacing: float
+    programs: HookPrograms
+
+    def config(self) -> Config:
+        """Give the configuration of the server."""
+        names = (*((OWN,) if self.windows.own.windows else ()), *self.windows.sets)
+        return Config(
+            window=WindowSettings(known={OWN: self.windows.own}),
+            reboot=RebootSettings(spacing=timedelta(seconds=self.spacing)),
+            server=ServerSettings(groups={self.group: ServedGroup(limit=self.limit, window_sets=names)}),
+        )
+
+
+class SimDesk(Desk):
+    """The real desk, whose chance is that of the seed."""
+
+    lock = RebootLock
+    Slots = ClientSlots
+    ttl = POLLED_TTL
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around.config(), Paths(), store=around.store, programs=around.programs, clock=around.clock)
+        self.around = around
+        self._local = around.clock
+
+    def _slots(self, group: str) -> ClientSlots:
+        served = self._settings.groups[group]
+        return self.Slots(
+            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
+        )
+
+    def _lock(self, group: str) -> QueuedLock:
+        around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
+        lock = self.lock(
+            around.store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
+        )
+        queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
+        return QueuedLock(lock, queue, rng=rng)
