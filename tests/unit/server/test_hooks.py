@@ -1,6 +1,7 @@
 """Hooks for FleetLock's clients: they run on one server, are done before a client may reboot, and are undone."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import HOOKS_BEGUN, HOOKS_DONE
 from locksmith.lock.records.order import Order
 from locksmith.server.hooks import LEASE, PRE_REBOOT, STEADY_STATE
+from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
 from tests.builders.desks import POLL, START, G, play
 from tests.harness.fault_script import NEVER_SENT, FaultScript
@@ -313,5 +315,18 @@ def test_a_server_that_stops_ends_its_hooks():
         await desk.close()
         assert hooks.ran == ["pre stopped"]
         assert isinstance(await fleet.daemon().take(claim("n1")), Denied)
+
+    play(story)
+
+
+def test_a_window_that_closes_while_hooks_run_refuses_and_undoes_them():
+    async def story(fleet):
+        hooks = Hooks(takes=10)
+        night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
+        desk = fleet.desk(programs=hooks, window_sets=("night",), known={"night": night})
+        desk._local = lambda: fleet.now() + timedelta(minutes=49, seconds=55)
+        assert kind(await desk.pre_reboot(G, "c1")) == "window"
+        assert await fleet.holders() == ()
+        assert hooks.ran == [PRE, STEADY]
 
     play(story)
