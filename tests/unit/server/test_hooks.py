@@ -330,3 +330,30 @@ def test_a_window_that_closes_while_hooks_run_refuses_and_undoes_them():
         assert hooks.ran == [PRE, STEADY]
 
     play(story)
+
+
+def test_a_slot_that_another_server_commits_before_the_hooks_of_a_steady_state_is_no_success():
+    async def story(fleet):
+        hooks = Hooks(takes=20)
+        desks = [fleet.desk(programs=hooks) for _ in range(2)]
+        assert kind(await desks[0].pre_reboot(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        slots = desks[1]._slots(G)
+        read = slots.read
+        desks[1]._slots = lambda _group: slots
+
+        async def read_before_the_commit(client):
+            slots.read = read
+            cycle = await read(client)
+            assert await desks[0].pre_reboot(G, client) is None
+            return cycle
+
+        slots.read = read_before_the_commit
+        refusal = await desks[1].steady_state(G, "c1")
+        assert (await fleet.holders(), kind(refusal)) == (("c1",), "not_ready")
+        assert kind(await desks[1].steady_state(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        assert await desks[1].steady_state(G, "c1") is None
+        assert (await fleet.holders(), hooks.ran) == ((), [PRE, STEADY])
+
+    play(story)
