@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.errors import HostError
+from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock import client_cycle
 from locksmith.lock.answer import Denied
 from locksmith.lock.client_cycle import Cycle
@@ -355,5 +355,33 @@ def test_a_slot_that_another_server_commits_before_the_hooks_of_a_steady_state_i
         await asyncio.sleep(20)
         assert await desks[1].steady_state(G, "c1") is None
         assert (await fleet.holders(), hooks.ran) == ((), [PRE, STEADY])
+
+    play(story)
+
+
+class _NoAnswer:
+    """A network that answers nothing from a moment on; each call ends after some seconds."""
+
+    def __init__(self, fleet, after: float, takes: float) -> None:
+        self._fleet, self._after, self._takes = fleet, after, takes
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        if self._fleet.loop.time() >= self._after:
+            await asyncio.sleep(self._takes)
+            raise StoreUnavailableError("no endpoint answered")
+        return call.apply()
+
+
+@pytest.mark.parametrize("takes", [5, 10, 20])
+def test_hooks_of_a_server_without_etcd_are_stopped_before_another_server_may_run_them(takes):
+    async def story(fleet):
+        hooks = Hooks(takes=600)
+        assert kind(await fleet.desk(_NoAnswer(fleet, 5, takes), programs=hooks).pre_reboot(G, "c1")) == "not_ready"
+        desk = fleet.desk(programs=hooks)
+        while fleet.loop.time() < 2 * LEASE:
+            assert kind(await desk.pre_reboot(G, "c1")) == "not_ready"
+            await asyncio.sleep(1)
+        assert (hooks.ran, hooks.under_way, hooks.most) == (["pre stopped"], 1, 1)
 
     play(story)
