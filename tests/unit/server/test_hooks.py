@@ -332,7 +332,7 @@ def test_a_window_that_closes_while_hooks_run_refuses_and_undoes_them():
     play(story)
 
 
-def test_a_slot_that_another_server_commits_before_the_hooks_of_a_steady_state_is_no_success():
+def test_a_slot_that_another_server_has_just_committed_is_no_steady_state():
     async def story(fleet):
         hooks = Hooks(takes=20)
         desks = [fleet.desk(programs=hooks) for _ in range(2)]
@@ -374,7 +374,7 @@ class _NoAnswer:
 
 
 @pytest.mark.parametrize("takes", [5, 10, 20])
-def test_hooks_of_a_server_without_etcd_are_stopped_before_another_server_may_run_them(takes):
+def test_hooks_of_a_server_without_etcd_end_before_another_server_runs_them(takes):
     async def story(fleet):
         hooks = Hooks(takes=600)
         assert kind(await fleet.desk(_NoAnswer(fleet, 5, takes), programs=hooks).pre_reboot(G, "c1")) == "not_ready"
