@@ -28,7 +28,7 @@ from locksmith.config.model import (
     RebootSettings,
 )
 from locksmith.config.problems import EVERYTHING, Problems
-from locksmith.config.server import cautions_of_server, read_server, refuse_unusable_of_server
+from locksmith.config.server import cautions_of_server, cautions_of_windows, read_server, refuse_unusable_of_server
 from locksmith.config.shown import conflicts, under_daemon
 from locksmith.config.sources import NO_KEY, Settings, from_environment, from_files, from_flags
 from locksmith.config.windows import read_windows
@@ -100,7 +100,12 @@ def load_server(paths: Paths, environ: Mapping[str, str], problems: Problems) ->
     config = replace(_build(settings, problems), files=files)
     problems.check(lambda: refuse_unusable_of_server(settings, config.server), None, "server")
     problems.check(lambda: _tls_has_use(settings, config.store), None, "etcd")
-    own = (*cautions_of_server(config.server), *given.cautions, *cautions_of_files(paths.config_folders, files))
+    own = (
+        *cautions_of_server(config.server),
+        *cautions_of_windows(config.server, config.window),
+        *given.cautions,
+        *cautions_of_files(paths.config_folders, files),
+    )
     return replace(config, cautions=(*config.cautions, *own))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from locksmith.config import keys
 from locksmith.config.files import refuse_unreadable
+from locksmith.config.model import WindowSettings
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import HostError, UsageError
@@ -60,6 +61,20 @@ def _password(setting: Setting, name: str, file: Path) -> str:
         return read_secret(file, "password or token")
     except HostError as error:
         raise setting.refusal(f"has {name}.password-file, which names {error}") from None
+
+
+def cautions_of_windows(server: ServerSettings, window: WindowSettings) -> tuple[str, ...]:
+    """Warn of windows that bind this machine's locksmithd alone, and of a clock that is not asked for."""
+    found = []
+    open_at_any_time = [name for name, group in server.groups.items() if not group.window_sets]
+    if open_at_any_time and (window.sets or any(one.windows or one.blackouts for one in window.of_file)):
+        found.append(
+            f"[window] is for this machine's locksmithd alone: the FleetLock clients of {listed(open_at_any_time)} may "
+            "reboot at any time; name sets of windows in window-sets of [server.groups.NAME]"
+        )
+    if server.groups and window.synced:
+        found.append("locksmith-server does not obey window.require-synced-clock: have its machine's clock watched")
+    return tuple(found)
 
 
 def cautions_of_server(server: ServerSettings) -> tuple[str, ...]:

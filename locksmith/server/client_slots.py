@@ -191,7 +191,8 @@ class ClientSlots:
         if held is not None and held.nonce != claim.nonce:
             return ""
         if held is not None and not rebooted and (held := await self._begin(claim)) is None:
-            return ""
+            # Not a success: its client would not call again, and would be lost.
+            return f"{claim.holder} was allowed to reboot, or was released, meanwhile: call again"
         failed = await self._hooks.run(self._group, claim, STEADY_STATE) if self._hooks.wanted(STEADY_STATE) else ""
         if failed:
             log.warning("%s (%s) in group %r keeps its slot: %s", claim.hostname, claim.holder, self._group, failed)

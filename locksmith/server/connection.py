@@ -27,6 +27,8 @@ LONGEST: Final = 600.0
 """Seconds after which a connection ends with its next answer: its certificates were checked at its beginning."""
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
+_TWO_LENGTHS = {b"content-length", b"transfer-encoding"}
+"""A proxy may see another end of a body with both: what follows is not answered (RFC 9112, 6.1)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +117,7 @@ class Connection(H11Protocol):
         if self.cycle is not before:
             self.guest.hear()
             self._within(CALL_LIMIT)
-            if self.loop.time() - self.guest.since > LONGEST:
+            if self.loop.time() - self.guest.since > LONGEST or {name for name, _ in self.headers} >= _TWO_LENGTHS:
                 self.cycle.keep_alive = False
 
     def _within(self, seconds: float) -> None:

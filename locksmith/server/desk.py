@@ -140,8 +140,8 @@ class Desk:
             return refusal(RefusalKind.WINDOW, closed)
         claim = cycle.claim or await self._new_claim(group, client)
         denied = await slots.take(claim)
-        if denied is None and (unready := await slots.prepare(claim)):
-            return refusal(RefusalKind.NOT_READY, unready)
+        if denied is None and (unready := await self._unready(group, slots, claim)) is not None:
+            return unready
         denied = denied or await slots.commit(claim)
         if denied is None:
             return None
@@ -152,6 +152,15 @@ class Desk:
         if denied.code == "slot":
             return refusal(RefusalKind.NO_SLOT, await self._busy.words(group, denied.text))
         return refused(denied)
+
+    async def _unready(self, group: str, slots: ClientSlots, claim: Claim) -> Refusal | None:
+        """Run the hooks of a client with a slot, and ask for its window again: both have taken a while."""
+        if unready := await slots.prepare(claim):
+            return refusal(RefusalKind.NOT_READY, unready)
+        if closed := await self._windows(group).closed(self._local(), begun=True):
+            await slots.give_way(await slots.read(claim.holder), "its window closed")
+            return refusal(RefusalKind.WINDOW, closed)
+        return None
 
     async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
         slots = self._slots(group)

@@ -30,6 +30,8 @@ LEASE = 60.0
 """Seconds after which the key of a server that was killed ends."""
 KEEP_EVERY = 15.0
 """Seconds between two renewals of it."""
+STOP = 10.0
+"""Seconds before the key of a server that cannot renew it ends: by then its hooks are stopped."""
 WAIT = 15.0
 """Seconds for which a call waits for hooks to end; then its client is told to call again."""
 
@@ -150,6 +152,7 @@ class ClientHooks:
     async def _with_key(self, group: str, client: str, work: Callable[[], Awaitable[str]]) -> str:
         key = keys.hooks_key(group, client)
         about = {"schema": SCHEMA, "server": self._server, "since": moment(self._clock())}
+        since = self._now()
         try:
             entry = await self._store.create(key, dump(about, {}), ttl=LEASE)
         except ConflictError:
@@ -160,7 +163,7 @@ class ClientHooks:
             said.append(await work())
 
         try:
-            await first_of(act(), self._keep(entry))
+            await first_of(act(), self._keep(entry, since))
         except Exception:
             await self._end(entry)
             raise
@@ -171,20 +174,21 @@ class ClientHooks:
         with suppress(StoreError):  # it ends by itself
             await self._store.revoke(entry)
 
-    async def _keep(self, entry: Entry) -> None:
-        """Keep the key; the end of this is the loss of it: another server may have begun."""
-        lasts = self._now() + LEASE
-        while self._now() < lasts:
-            await asyncio.sleep(KEEP_EVERY)
-            sent = self._now()
-            try:
-                await self._store.renew(entry, LEASE)
-            except ConflictError:
-                break
-            except StoreError as error:
-                log.info("the key of hooks that run is not renewed: %s", error)
-            else:
-                lasts = sent + LEASE
+    async def _keep(self, entry: Entry, since: float) -> None:
+        """Keep the key, which was asked for at `since`; the end of this is the loss of it: another may begin soon."""
+        with suppress(TimeoutError, ConflictError):
+            async with asyncio.timeout_at(since + LEASE - STOP) as limit:
+                while True:
+                    await asyncio.sleep(KEEP_EVERY)
+                    sent = self._now()
+                    try:
+                        await self._store.renew(entry, LEASE)
+                    except ConflictError:
+                        raise
+                    except StoreError as error:
+                        log.info("the key of hooks that run is not renewed: %s", error)
+                    else:
+                        limit.reschedule(sent + LEASE - STOP)
         log.warning("%s is lost: the hooks that run here are stopped", entry.key)
 
     def _now(self) -> float:

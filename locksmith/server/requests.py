@@ -43,6 +43,9 @@ def head_problem(headers: Headers) -> Answer | None:
     if sentence := _header_problem(found):
         return bad_request(sentence, unread=True)
     lengths = found.get("content-length", [])
+    # A proxy may see the end of the body elsewhere, and what follows as another's request (RFC 9112, 6.1).
+    if lengths and "transfer-encoding" in found:
+        return NOT_HTTP
     if any(not length.isdecimal() for length in lengths):
         return NOT_HTTP
     # No number of thousands of digits is converted.

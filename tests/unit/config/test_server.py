@@ -135,3 +135,21 @@ def test_the_daemon_needs_no_file_of_the_server_and_tells_its_errors(paths):
     paths.config.write_text("[server.groups.a]\n")
     with pytest.raises(UsageError, match="without a rule"):
         load_daemon(paths, {}, {})
+
+
+@pytest.mark.parametrize("text", ["start = '03:00'\nlength = '1h'", "blackouts = ['Fri']", "sets = ['night']"])
+def test_windows_that_bind_no_client_are_warned_of(paths, text):
+    served = f"[server.groups.a]\n{ANY}"
+    paths.config.write_text(f"[window]\n{text}\n{served}")
+    [said] = load_server(paths, {}, Problems()).cautions
+    assert said.startswith("[window] is for this machine's locksmithd alone: the FleetLock clients of a may reboot at ")
+    paths.config.write_text(f"[window]\n{text}\n{served}window-sets = ['night']")
+    assert load_server(paths, {}, Problems()).cautions == ()
+    paths.config.write_text(f"[window]\nzone = 'UTC'\nmin-remaining = '1m'\n{served}")
+    assert load_server(paths, {}, Problems()).cautions == ()
+
+
+def test_a_clock_that_is_not_asked_for_is_warned_of(paths):
+    paths.config.write_text(f"[window]\nrequire-synced-clock = true\n[server.groups.a]\n{ANY}")
+    [said] = load_server(paths, {}, Problems()).cautions
+    assert "does not obey window.require-synced-clock" in said

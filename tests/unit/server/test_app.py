@@ -261,6 +261,18 @@ async def test_connections_are_kept_and_pipelined_calls_answered_in_their_order(
         writer.close()
 
 
+@pytest.mark.parametrize("line", ["POST /v1/pre-reboot", "GET /healthz"])
+async def test_what_follows_a_body_with_two_lengths_is_not_answered(desk, line):
+    async with site_of(desk) as site:
+        reader, writer = await site.connect()
+        head = f"{line} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"0\r\n\r\n" + request(path="/healthz", method="GET", body=b""))
+        said = await reader.read()
+        assert said.count(b"HTTP/1.1 ") == 1
+        assert desk.calls == []
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [

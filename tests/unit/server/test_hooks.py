@@ -1,17 +1,19 @@
 """Hooks for FleetLock's clients: they run on one server, are done before a client may reboot, and are undone."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from locksmith.errors import HostError
+from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock import client_cycle
 from locksmith.lock.answer import Denied
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import HOOKS_BEGUN, HOOKS_DONE
 from locksmith.lock.records.order import Order
 from locksmith.server.hooks import LEASE, PRE_REBOOT, STEADY_STATE
+from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
 from tests.builders.desks import POLL, START, G, play
 from tests.harness.fault_script import NEVER_SENT, FaultScript
@@ -312,5 +314,73 @@ def test_a_server_that_stops_ends_its_hooks():
         await desk.close()
         assert hooks.ran == ["pre stopped"]
         assert isinstance(await fleet.daemon().take(claim("n1")), Denied)
+
+    play(story)
+
+
+def test_a_window_that_closes_while_hooks_run_refuses_and_undoes_them():
+    async def story(fleet):
+        hooks = Hooks(takes=10)
+        night = WindowSet.parse(["02:00 for 1h"], [], "UTC")
+        desk = fleet.desk(programs=hooks, window_sets=("night",), known={"night": night})
+        desk._local = lambda: fleet.now() + timedelta(minutes=49, seconds=55)
+        assert kind(await desk.pre_reboot(G, "c1")) == "window"
+        assert await fleet.holders() == ()
+        assert hooks.ran == [PRE, STEADY]
+
+    play(story)
+
+
+def test_a_slot_that_another_server_has_just_committed_is_no_steady_state():
+    async def story(fleet):
+        hooks = Hooks(takes=20)
+        desks = [fleet.desk(programs=hooks) for _ in range(2)]
+        assert kind(await desks[0].pre_reboot(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        slots = desks[1]._slots(G)
+        read = slots.read
+        desks[1]._slots = lambda _group: slots
+
+        async def read_before_the_commit(client):
+            slots.read = read
+            cycle = await read(client)
+            assert await desks[0].pre_reboot(G, client) is None
+            return cycle
+
+        slots.read = read_before_the_commit
+        refusal = await desks[1].steady_state(G, "c1")
+        assert (await fleet.holders(), kind(refusal)) == (("c1",), "not_ready")
+        assert kind(await desks[1].steady_state(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        assert await desks[1].steady_state(G, "c1") is None
+        assert (await fleet.holders(), hooks.ran) == ((), [PRE, STEADY])
+
+    play(story)
+
+
+class _NoAnswer:
+    """A network that answers nothing from a moment on; each call ends after some seconds."""
+
+    def __init__(self, fleet, after: float, takes: float) -> None:
+        self._fleet, self._after, self._takes = fleet, after, takes
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        if self._fleet.loop.time() >= self._after:
+            await asyncio.sleep(self._takes)
+            raise StoreUnavailableError("no endpoint answered")
+        return call.apply()
+
+
+@pytest.mark.parametrize("takes", [5, 10, 20])
+def test_hooks_of_a_server_without_etcd_end_before_another_server_runs_them(takes):
+    async def story(fleet):
+        hooks = Hooks(takes=600)
+        assert kind(await fleet.desk(_NoAnswer(fleet, 5, takes), programs=hooks).pre_reboot(G, "c1")) == "not_ready"
+        desk = fleet.desk(programs=hooks)
+        while fleet.loop.time() < 2 * LEASE:
+            assert kind(await desk.pre_reboot(G, "c1")) == "not_ready"
+            await asyncio.sleep(1)
+        assert (hooks.ran, hooks.under_way, hooks.most) == (["pre stopped"], 1, 1)
 
     play(story)

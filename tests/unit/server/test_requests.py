@@ -130,6 +130,7 @@ def test_any_json_is_a_call_or_refused(value):
         ([PROTOCOL, ("content-length", "9" * 5000)], 413, "the body has more than"),
         ([PROTOCOL, ("content-length", "-1")], 400, "this is no HTTP"),
         ([PROTOCOL, ("content-length", "5, 6")], 400, "this is no HTTP"),
+        ([PROTOCOL, ("content-length", "5"), ("transfer-encoding", "chunked")], 400, "this is no HTTP"),
     ],
 )
 def test_bad_headers_are_refused_before_a_body_is_read(headers, status, says):
