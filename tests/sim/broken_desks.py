@@ -45,17 +45,18 @@ class Pushy(SimDesk):
     """Makes a new place in the queue at each call."""
 
     class Slots(ClientSlots):
-        async def take(self, claim, cycle):  # noqa: ARG002 - as it is there
+        async def take(self, claim):
             await self._open_lock().leave(claim)
-            return await super().take(claim, await self.read(claim.holder))
+            await self.read(claim.holder)
+            return await super().take(claim)
 
 
 class Undressed(SimDesk):
     """Takes slots by another kind of claim."""
 
     class Slots(ClientSlots):
-        async def take(self, claim, cycle):
-            return await super().take(replace(claim, kind=REBOOT), cycle)
+        async def take(self, claim):
+            return await super().take(replace(claim, kind=REBOOT))
 
 
 class Mistaken(SimDesk):
@@ -212,7 +213,7 @@ class OneTry(SimDesk):
     """Gives up where another server was faster."""
 
     async def _act(self, group, client, act):
-        return await act(group, client)
+        return await act(group, client, False)
 
 
 class Undrained(SimDesk):

@@ -34,8 +34,8 @@ JUST_NOW = 15.0
 """Seconds for which a look at the windows holds, at the moment of the grant."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
-LOST_RACE = "was changed since it was read"
-"""Words of the store for a write that another was faster than."""
+LOST_RACES = ("was changed since it was read", "too: call again")
+"""Words for a write that another was faster than: of the store, and of a server that gave up."""
 PREFIX = f"{FLEETLOCK}:"
 IN_QUEUE = {RefusalKind.QUEUED, RefusalKind.NO_SLOT}
 
@@ -117,7 +117,7 @@ class ClientRules:
                 self._gave_all_back(server, name)
             elif not client.excused:
                 self._granted(server, name)
-        if refusal is not None and LOST_RACE in refusal.sentence:
+        if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         if request.kind == STEADY:
             return
